@@ -1,0 +1,49 @@
+"""The one exception family: what is wrong through no fault of ours is told in a sentence, never in a traceback."""
+
+from collections.abc import Iterable
+
+
+class DsbsError(Exception):
+    """A mistake that the user can mend. The message says what, where, and what to do."""
+
+
+class ConfigError(DsbsError):
+    """Settings out of range, or that do not go together."""
+
+    @classmethod
+    def from_faults(cls, faults: Iterable[str]) -> "ConfigError":
+        """Tell all faults at once, one a line."""
+        faults = list(faults)
+        head = "One setting cannot stand:" if len(faults) == 1 else f"{len(faults)} settings cannot stand:"
+        return cls("\n  - ".join([head, *faults]))
+
+
+class DataError(DsbsError):
+    """A file that is missing, broken, or not what it should be. The message names file and line."""
+
+
+class TeacherError(DsbsError):
+    """A teacher that cannot answer.
+
+    Args:
+        message: what happened and what to do.
+        retryable: whether the same request may succeed a little later (429, 503, a dropped connection).
+        fatal: whether every other request must fail in the same way (wrong key, wrong model).
+        retry_after: seconds that the server asked us to wait.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool = False, fatal: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.fatal = fatal
+        self.retry_after = retry_after
+
+
+class StudentError(DsbsError):
+    """A student that cannot be built, loaded or trained."""
+
+
+class RunError(DsbsError):
+    """A run that cannot go on: its folder is locked, its checkpoint broken, its disk full."""

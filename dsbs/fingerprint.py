@@ -1,0 +1,26 @@
+"""Short hashes: a run is what decides its result."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+def fingerprint(value: Any, length: int = 8) -> str:
+    """Return ``length`` hexadecimal characters over a JSON-like value; the order of keys does not matter.
+
+    >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
+    True
+    """
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=list)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+
+
+def fingerprint_files(paths: list[Path]) -> str:
+    """Return a hash over names and content of files; memory does not grow with their size."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,133 @@
+"""The records that travel through the pipe. Each stage reads those of the stage before it and writes its own."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One example of a task.
+
+    Attributes:
+        id: unique within its split; everything is joined by it.
+        input: what teacher and student read.
+        label: the gold answer in its canonical form, or None where there is none.
+        choices: the closed answers of this example in the source's order, or None where the answer is free.
+    """
+
+    id: str
+    input: str
+    label: str | None = None
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a teacher: an instruction, worked examples, and the example that is asked about.
+
+    Attributes:
+        id: the id of the example.
+        split: the split of the example.
+        instruction: what the teacher is told to do; may be empty.
+        shots: pairs (question, answer) of the exemplars, the same for every request of an extraction.
+        question: the question, worded as those of the exemplars.
+        sample: 0 for the first completion of this question, 1 for the second, ...
+        choices: the closed answers of the example, for endpoints that can be held to them.
+    """
+
+    id: str
+    split: str
+    instruction: str
+    shots: tuple[tuple[str, str], ...]
+    question: str
+    sample: int = 0
+    choices: tuple[str, ...] | None = None
+
+    def messages(self) -> list[dict[str, str]]:
+        """Return the request as chat messages."""
+        turns = [{"role": "system", "content": self.instruction}] if self.instruction else []
+        for question, answer in self.shots:
+            turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        return [*turns, {"role": "user", "content": self.question}]
+
+    def text(self) -> str:
+        """Return the request as one text for a plain completion; it ends where the teacher is to go on."""
+        blocks = [self.instruction] if self.instruction else []
+        blocks += [f"Q: {question}\nA: {answer}" for question, answer in self.shots]
+        return "\n\n".join([*blocks, f"Q: {self.question}\nA:"])
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a teacher returned for one request, untouched.
+
+    Attributes:
+        text: the raw text.
+        finish_reason: why the teacher stopped: ``stop``, ``length``, ... or None where it does not say.
+        model: the model that the server says has answered.
+        prompt_tokens: tokens read, or None where unknown.
+        completion_tokens: tokens written, or None where unknown.
+        created: Unix time in seconds.
+    """
+
+    text: str
+    finish_reason: str | None = None
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    created: float = 0.0
+
+
+OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What was read out of a teacher's completions for one example.
+
+    Attributes:
+        id: the id of the example.
+        label: the teacher's answer in the task's canonical form, or None.
+        rationale: why, in the teacher's words, without the answer's cue; or None.
+        status: ``ok``, or the reason why this annotation is not used.
+        agreement: share of the samples that voted for the label (1.0 for a single one), or None.
+    """
+
+    id: str
+    label: str | None = None
+    rationale: str | None = None
+    status: str = OK
+    agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing that the student learns to write.
+
+    Attributes:
+        kind: ``label`` or ``rationale``; also the task prefix, ``[label]`` or ``[rationale]``.
+        text: what is to be written.
+        weight: its factor in the loss.
+    """
+
+    kind: str
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a student answered.
+
+    Attributes:
+        id: the id of the example.
+        gold: the gold answer, or None.
+        label: the student's answer in canonical form; None where what it wrote is no answer of the task.
+        rationale: the student's rationale where its objective writes one.
+        score: log-probability of the label under the student, in nats, or None.
+    """
+
+    id: str
+    gold: str | None
+    label: str | None
+    rationale: str | None = None
+    score: float | None = None

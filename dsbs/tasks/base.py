@@ -1,0 +1,71 @@
+"""What a task is: where its examples come from, what counts as an answer, and when an answer is right.
+
+A task is a dataclass whose fields are its configuration: ``conf/task/*.yaml`` sets them, ``dsbs.config`` types them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from dsbs.records import Example
+
+
+class Answers(Protocol):
+    """How the answers of a task are read from free text and compared."""
+
+    def read(self, text: str, choices: tuple[str, ...] | None) -> str | None:
+        """Return the answer that a text (what follows the cue, or what a student wrote) gives, in canonical form.
+
+        Returns None where the text holds no answer of the task. Undoes what tokenizers do to spacing and case.
+        """
+
+    def same(self, answer: str | None, gold: str | None) -> bool:
+        """Tell whether two answers in canonical form mean the same."""
+
+
+@dataclass
+class Task:
+    """Base of all tasks.
+
+    Attributes:
+        kind: which class this is; a key of ``dsbs.tasks.TASKS``.
+        name: the name in folders and reports; the option's name in ``conf/task/``.
+        path: a folder or file with the data, or None for the source that the task knows.
+        validation_share: share of train that becomes validation where the source has no such split.
+        validation_fraction: whether the cut-off validation split shrinks with ``data_fraction``.
+    """
+
+    kind: str = "???"
+    name: str = "???"
+    path: str | None = None
+    validation_share: float = 0.1
+    validation_fraction: bool = False
+
+    @property
+    def answers(self) -> Answers:
+        """How answers of this task are read and compared."""
+        raise NotImplementedError
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each with the key and what to type."""
+        return [] if 0 < self.validation_share < 1 else [f"task.validation_share={self.validation_share}: expected between 0 and 1."]
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the names of the splits that the source has, among train, validation and test.
+
+        Raises:
+            DataError: where the source cannot be found.
+        """
+        raise NotImplementedError
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the examples of a split in the source's order, one at a time.
+
+        Raises:
+            DataError: with file, line and what is wrong.
+        """
+        raise NotImplementedError
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the examples: settings and a hash of the content, but no place on a disk."""
+        raise NotImplementedError

@@ -1,0 +1,48 @@
+"""What a teacher is: something that answers requests. A dataclass whose fields are its configuration."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from dsbs.records import Completion, Request
+from dsbs.tasks.base import Task
+
+Ask = Callable[[Request], Awaitable[Completion]]
+
+
+@dataclass
+class Teacher:
+    """Base of all teachers.
+
+    Attributes:
+        kind: which class this is; a key of ``dsbs.teachers.TEACHERS``.
+        name: the name in folders and reports; the option's name in ``conf/teacher/``.
+        model: the model that answers, or None where there is just one.
+        path: files that the teacher reads, or None.
+    """
+
+    kind: str = "???"
+    name: str = "???"
+    model: str | None = None
+    path: str | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether asking costs nothing, so that ``dsbs.train`` may extract by itself."""
+        return False
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each."""
+        return []
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides a completion: model and sampling settings, never an address or a key."""
+        raise NotImplementedError
+
+    def connect(self, task: Task) -> AbstractAsyncContextManager[Ask]:
+        """Open the teacher: ``async with teacher.connect(task) as ask: completion = await ask(request)``.
+
+        Raises:
+            TeacherError: where it cannot be reached or does not fit the task.
+        """
+        raise NotImplementedError
