@@ -1,0 +1,260 @@
+"""From a Hydra config to plain objects: the typed roots, the schemas of the groups, and the frame of every command.
+
+The dataclasses of tasks, teachers, students and objectives *are* their schemas: each class is registered under
+``schema/<group>/<kind>``, and the YAML files in ``conf/<group>/`` start from it.
+"""
+
+import dataclasses
+import difflib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dsbs.errors import ConfigError, DsbsError
+from dsbs.gates import Gate
+from dsbs.objectives import OBJECTIVES
+from dsbs.prompts import Prompt
+from dsbs.students import STUDENTS
+from dsbs.tasks import TASKS
+from dsbs.teachers import TEACHERS
+from dsbs.tracking import Tracking
+from dsbs.training import Training
+
+Root = TypeVar("Root")
+
+
+@dataclass
+class ExtractConfig:
+    """Keys of ``dsbs.extract``.
+
+    Attributes:
+        splits: the source's splits to ask about.
+        limit: at most this many examples of each split, or None.
+        data_fraction: share of train, drawn as ``dsbs.train`` draws it.
+        seed: seed of that draw.
+        split_seed: seed of the validation cut, as in ``dsbs.train``.
+        labels: where ``dsbs.train`` will take its labels from; ``teacher`` asks about the validation part, too.
+        concurrency: requests under way at once.
+        output_dir: first folder of everything that is written.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    gate: Any = None
+    splits: list[str] = field(default_factory=lambda: ["train", "test"])
+    limit: int | None = None
+    data_fraction: float | int | str = 1.0
+    seed: int = 0
+    split_seed: int = 0
+    labels: str = "gold"
+    concurrency: int = 8
+    output_dir: str = "outputs"
+
+
+@dataclass
+class TrainConfig:
+    """Keys of ``dsbs.train``.
+
+    Attributes:
+        data_fraction: share of the train split, ``0 < f <= 1``, also written ``1/8``.
+        seed: draws the subset, the initial weights and the order.
+        split_seed: cuts validation off train where the source has none.
+        labels: ``gold`` or ``teacher``.
+        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
+        without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
+            leaves them out.
+        decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
+        resume: whether to go on from the last checkpoint of an unfinished run.
+        sweep: a name that groups runs in W&B.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    objective: Any = None
+    student: Any = None
+    training: Training = field(default_factory=Training)
+    tracking: Tracking = field(default_factory=Tracking)
+    data_fraction: float | int | str = 1.0
+    seed: int = 0
+    split_seed: int = 0
+    labels: str = "gold"
+    rationales: str | None = None
+    without_annotation: str = "label_only"
+    decoding: str = "auto"
+    output_dir: str = "outputs"
+
+
+@dataclass
+class ReportConfig:
+    """Keys of ``dsbs.report``: the folder of runs to compare."""
+
+    runs: str = "outputs/train"
+    tracking: Tracking = field(default_factory=Tracking)
+    output_dir: str = "outputs"
+
+
+@dataclass
+class EvaluateConfig:
+    """Keys of ``dsbs.evaluate``: a run's checkpoint and the data to score it on; None: what the run was trained for."""
+
+    checkpoint: str = "???"
+    split: str = "test"
+    path: str | None = None
+    decoding: str | None = None
+    batch_size: int = 64
+    output: str | None = None
+
+
+@dataclass
+class PredictConfig:
+    """Keys of ``dsbs.predict``: a checkpoint, a file of inputs (``-``: standard input) and where to write."""
+
+    checkpoint: str = "???"
+    input: str = "???"
+    output: str = "-"
+    rationale: bool = False
+    batch_size: int = 64
+
+
+ROOTS = {
+    "extract": ExtractConfig,
+    "train": TrainConfig,
+    "report": ReportConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+}
+GROUPS: dict[str, dict[str, Any]] = {
+    "task": TASKS,
+    "teacher": TEACHERS,
+    "objective": OBJECTIVES,
+    "student": STUDENTS,
+}
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def register_schemas() -> None:
+    """Register the typed schemas with Hydra; safe to repeat."""
+    store = ConfigStore.instance()
+    for name, root in ROOTS.items():
+        store.store(group="schema", name=name, node=root)
+    store.store(group="schema", name="prompt", node=Prompt)
+    store.store(group="schema", name="gate", node=Gate)
+    store.store(group="schema", name="training", node=Training)
+    store.store(group="schema", name="tracking", node=Tracking)
+    for group, kinds in GROUPS.items():
+        for kind, node in kinds.items():
+            store.store(group=f"schema/{group}", name=kind, node=node)
+    # Hydra wants a folder for sweeps; ours are the runs' own, so its multirun.yaml goes where nobody trips over it.
+    OmegaConf.register_new_resolver("temporary_folder", lambda: tempfile.mkdtemp(prefix="dsbs-"), replace=True)
+
+
+def to_object(config: DictConfig) -> Any:
+    """Return a composed config as the dataclasses of its schemas.
+
+    Raises:
+        ConfigError: for keys that no schema knows (those added with ``+``) and values that are missing.
+    """
+    try:
+        root = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).split("\n")[0]) from None
+    faults = list(_unknown_keys(root, ""))
+    if faults:
+        raise ConfigError.from_faults(faults)
+    return root
+
+
+def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
+    if not dataclasses.is_dataclass(node):
+        return
+    known = [field.name for field in dataclasses.fields(node)]
+    for name, value in vars(node).items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {prefix}{close[0]}?" if close else f" Known keys: {', '.join(known)}."
+            yield f"{prefix}{name}: there is no such key.{hint}"
+        else:
+            yield from _unknown_keys(value, f"{prefix}{name}.")
+
+
+def collect_faults(root: Any) -> list[str]:
+    """Return all that is wrong with the parts of a config, each part asked for its own."""
+    faults: list[str] = []
+    for group in ("task", "teacher", "prompt", "gate", "objective", "student", "training", "tracking"):
+        part = getattr(root, group, None)
+        if part is not None:
+            kinds = GROUPS.get(group, {})
+            if kinds and kinds.get(part.kind) is not type(part):
+                faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, the kind follows from it.")
+            faults += part.faults()
+    if getattr(root, "labels", "gold") not in ("gold", "teacher"):
+        faults.append(f"labels={root.labels}: expected gold or teacher.")
+    return faults
+
+
+SWEEP_LOG = "DSBS_SWEEP_LOG"
+
+
+def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make a Hydra command out of a function that takes the typed root config.
+
+    A mistake of the user ends in one message on standard error and exit code 1. In a sweep a failed job is listed at
+    the end and the others go on; the exit code tells that one failed.
+    """
+
+    def decorate(run: Callable[[Any], None]) -> Callable[[], None]:
+        def guarded(config: DictConfig) -> None:
+            overrides = " ".join(HydraConfig.get().overrides.task)
+            try:
+                run(to_object(config))
+            except DsbsError as error:
+                _fail(name, str(error), overrides)
+            except Exception as error:
+                traceback.print_exc()
+                _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
+
+        def main() -> None:
+            register_schemas()
+            # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
+            wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
+            with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+                failures = Path(folder) / "failures"
+                os.environ[SWEEP_LOG] = str(failures)  # jobs in other processes inherit it
+                wrapped()
+                if failures.exists():
+                    text = failures.read_text(encoding="utf-8")
+                    count = text.count("\n\0")
+                    sys.stderr.write(f"\n{count} of this sweep's jobs failed:\n" + text.replace("\0", ""))
+                    sys.exit(1)
+
+        return main
+
+    return decorate
+
+
+def _fail(name: str, message: str, overrides: str) -> None:
+    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    if HydraConfig.get().mode != RunMode.MULTIRUN:
+        sys.exit(1)
+    with Path(os.environ[SWEEP_LOG]).open("a", encoding="utf-8") as file:
+        file.write(f"  {overrides}\n      {message}\n\0")
