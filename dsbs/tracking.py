@@ -4,7 +4,7 @@ import contextlib
 import logging
 import netrc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -64,8 +64,8 @@ def find_key() -> str | None:
     candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
     for path in candidates:
         try:
-            entries = netrc.netrc(os.path.expanduser(path))
-        except (OSError, netrc.NetrcParseError):
+            entries = netrc.netrc(Path(path).expanduser())
+        except (OSError, RuntimeError, netrc.NetrcParseError):
             continue
         for name in hosts:
             # `hosts` holds the named machines alone: netrc's `default` entry is a password for somewhere else.
@@ -200,13 +200,8 @@ def open_tracker(
     if mode == "disabled":
         return Tracker()
     directory = directory.resolve()
-    # W&B keeps tables and pictures on their way here; by default that is a folder in the user's home.
-    os.environ.setdefault(
-        "WANDB_ERROR_REPORTING", "false"
-    )  # reports on errors in W    for variable, folder in (("WANDB_DATA_DIR"B itself, to its makers
-    for variable, folder in (("WANDB_DATA_DIR", "data"), ("WANDB_CACHE_DIR", "cache"), ("WANDB_ARTIFACT_DIR", "files")):
-        os.environ.setdefault(variable, str(directory / "wandb" / folder))
-    options = {
+    _set_environment(directory)
+    options: dict[str, Any] = {
         "project": settings.project,
         "entity": settings.entity,
         "group": settings.group or group,
@@ -232,29 +227,28 @@ def open_tracker(
 def _start(mode: str, directory: Path, options: Mapping[str, Any]) -> Any:
     """Start a run with W&B's own output silenced: what matters is told by ``open_tracker``."""
     directory.mkdir(parents=True, exist_ok=True)
-    with _quiet_setup():
-        import wandb
+    import wandb
 
-        wishes = {
-            # The key is given here and not looked up by W&B, which asks at the terminal when it finds none.
-            "api_key": find_key() if mode == "online" else None,
-            "silent": True,
-            "console": "off",
-            "symlink": False,  # runs side by side would fight over `latest-run`
-            "init_timeout": 20.0,
-            "finish_timeout": 120.0,  # newer versions; what is not uploaded by then stays on disk for `wandb sync`
-        }
-        known = {key: value for key, value in wishes.items() if key in wandb.Settings.model_fields}
-        run = wandb.init(
-            **options,
-            dir=str(directory),
-            mode=mode,
-            resume="allow" if mode == "online" else None,  # offline, `wandb sync` joins the parts by their id
-            reinit="create_new",
-            allow_val_change=True,
-            save_code=False,
-            settings=wandb.Settings(**{key: value for key, value in known.items() if value is not None}),
-        )
+    wishes: dict[str, Any] = {
+        # The key is given here and not looked up by W&B, which asks at the terminal when it finds none.
+        "api_key": find_key() if mode == "online" else None,
+        "mode": mode,
+        "silent": True,
+        "console": "off",
+        "symlink": False,  # runs side by side would fight over `latest-run`
+        "init_timeout": 20.0,
+        "finish_timeout": 120.0,  # newer versions; what is not uploaded by then stays on disk for `wandb sync`
+    }
+    known = {key: wish for key, wish in wishes.items() if wish is not None and key in wandb.Settings.model_fields}
+    run: Any = wandb.init(
+        **options,
+        dir=str(directory),
+        resume="allow",
+        reinit="create_new",
+        allow_val_change=True,
+        save_code=False,
+        settings=wandb.Settings(**known),
+    )
     run.define_metric("step", hidden=True)
     run.define_metric("*", step_metric="step", step_sync=True)
     return run
@@ -269,24 +263,29 @@ def _abandon() -> None:
             wandb.teardown()
 
 
-@contextlib.contextmanager
-def _quiet_setup() -> Iterator[None]:
-    """Keep W&B's start-up messages off the terminal: the setting ``silent`` comes too late for them."""
-    before = os.environ.get("WANDB_SILENT")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("WANDB_SILENT", None)
+def _set_environment(directory: Path) -> None:
+    """Set what W&B reads before any of its settings; what the user has set stays."""
+    folder = directory / "wandb"
+    defaults = {
+        "WANDB_SILENT": "true",
+        "WANDB_ERROR_REPORTING": "false",  # reports about W&B's own errors to its makers
+        # Tables and pictures wait here on their way; by default that is the user's home.
+        "WANDB_DATA_DIR": str(folder / "data"),
+        "WANDB_CACHE_DIR": str(folder / "cache"),
+        "WANDB_ARTIFACT_DIR": str(folder / "artifacts"),
+    }
+    for variable, value in defaults.items():
+        os.environ.setdefault(variable, value)
 
 
 def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     import wandb
 
-    columns = list(rows[0])
+    columns: list[str | int] = list(rows[0])
     # Columns that are empty in one row and full in the next are normal here (no rationale, no score).
-    return wandb.Table(columns=columns, data=[[row[key] for key in columns] for row in rows], allow_mixed_types=True)
+    return wandb.Table(
+        columns=columns, data=[[row[str(key)] for key in columns] for row in rows], allow_mixed_types=True
+    )
 
 
 def _tell(error: Exception) -> str:
