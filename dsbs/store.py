@@ -1,0 +1,249 @@
+"""The store: every raw completion, committed before it counts. One SQLite file, readable by itself.
+
+A completion is found by its key: a hash over the teacher's and the prompt's identity, the question and the number of
+the sample. So a new parser, gate or score re-asks nothing; a new prompt, model or sampling setting does.
+"""
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from dsbs.errors import DataError, RunError
+from dsbs.records import Completion, Request
+
+FORMAT = 1
+BUSY_SECONDS = 60
+BATCH = 500
+SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE origins (
+    number INTEGER PRIMARY KEY, prefix BLOB NOT NULL UNIQUE, identity TEXT NOT NULL, prompt TEXT NOT NULL
+);
+CREATE TABLE completions (
+    key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
+    sample INTEGER NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL
+);
+CREATE INDEX completions_by_id ON completions (split, id, sample);
+CREATE TABLE failures (
+    key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
+    sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL
+) WITHOUT ROWID;
+"""
+COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who was asked and how: what all requests of an extraction share.
+
+    Attributes:
+        number: its row in the store's table ``origins``.
+        prefix: hash over the identities and the rendered prompt, without the question.
+        by_id: whether the same question about another example is another request (a replay joins by example).
+    """
+
+    number: int
+    prefix: bytes
+    by_id: bool = False
+
+    def key(self, request: Request) -> bytes:
+        """Return the key of a request: 16 bytes."""
+        where = f"{request.split}\0{request.id}\0" if self.by_id else ""
+        text = f"{request.sample}\0{where}{request.question}"
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.prefix, digest_size=16).digest()
+
+
+class Failure(NamedTuple):
+    """A request that ended without a completion. It is asked again by the next run."""
+
+    reason: str
+    message: str
+
+
+class CompletionStore:
+    """Raw completions by request key. A context manager; used from one thread at a time.
+
+    Args:
+        path: the file; it is made where it is missing, its folder too.
+        read_only: open an existing store for reading alone.
+
+    Raises:
+        DataError: where the file is no store of completions.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.path = path
+        if read_only and not path.is_file():
+            raise DataError(f"{path}: there is no such store of completions.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
+        self._db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        try:
+            self._open(read_only)
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise DataError(f"{path}: this is no store of completions ({error}).") from error
+
+    def _open(self, read_only: bool) -> None:
+        if not read_only:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            # FULL: a committed completion outlives a power cut, not only a killed process.
+            self._db.execute("PRAGMA synchronous=FULL")
+            with self._transaction():
+                if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                    for statement in filter(str.strip, SCHEMA.split(";\n")):
+                        self._db.execute(statement)
+                    self._db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
+        found = self._db.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+        if found != (str(FORMAT),):
+            raise sqlite3.DatabaseError(f"format {found and found[0]}, expected {FORMAT}")
+
+    def __enter__(self) -> "CompletionStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is committed stays."""
+        self._db.close()
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db, self.path)
+
+    def origin(self, identity: dict[str, Any], request: Request, *, by_id: bool = False) -> Origin:
+        """Register who is asked and how; the same identity and prompt give the same origin again.
+
+        Args:
+            identity: JSON-like; ``teacher`` and ``prompt`` decide the key, the rest is written down for the reader.
+            request: any request of the extraction: its instruction and shots are the rendered prompt.
+            by_id: see ``Origin``.
+        """
+        rendered = json.dumps([request.instruction, request.shots], ensure_ascii=False)
+        decides = json.dumps([identity["teacher"], identity["prompt"], rendered], sort_keys=True, default=list)
+        prefix = hashlib.blake2b(decides.encode(), digest_size=16).digest()
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR IGNORE INTO origins (prefix, identity, prompt) VALUES (?, ?, ?)",
+                (prefix, json.dumps(identity, sort_keys=True, ensure_ascii=False, default=list), rendered),
+            )
+        number = self._db.execute("SELECT number FROM origins WHERE prefix = ?", (prefix,)).fetchone()[0]
+        return Origin(number, prefix, by_id)
+
+    def origins(self, *, by_id: bool = False) -> list[Origin]:
+        """Return all origins in the store."""
+        rows = self._db.execute("SELECT number, prefix FROM origins ORDER BY number")
+        return [Origin(number, prefix, by_id) for number, prefix in rows]
+
+    def identities(self) -> list[dict[str, Any]]:
+        """Return what was written down about every origin, in the order of ``origins``."""
+        return [json.loads(row[0]) for row in self._db.execute("SELECT identity FROM origins ORDER BY number")]
+
+    def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
+        """Commit completions in one transaction. One that is there already stays as it is."""
+        rows = [
+            (origin.key(request), origin.number, request.split, request.id, request.sample, request.question,
+             completion.text, completion.finish_reason, completion.model, completion.prompt_tokens,
+             completion.completion_tokens, completion.created or time.time())
+            for request, completion in arrived
+        ]  # fmt: skip
+        with self._transaction():
+            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 12)})", rows)
+            self._db.executemany("DELETE FROM failures WHERE key = ?", [(row[0],) for row in rows])
+
+    def fail(self, origin: Origin, failed: Sequence[tuple[Request, Failure]]) -> None:
+        """Commit why requests ended without a completion, in one transaction."""
+        now = time.time()
+        rows = [
+            (origin.key(request), origin.number, request.split, request.id, request.sample, *failure, now)
+            for request, failure in failed
+        ]
+        with self._transaction():
+            self._db.executemany(f"INSERT OR REPLACE INTO failures VALUES ({', '.join('?' * 8)})", rows)
+
+    def present(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return those of the keys that have a completion."""
+        found: set[bytes] = set()
+        for part in _parts(list(keys)):
+            query = f"SELECT key FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            found.update(row[0] for row in self._db.execute(query, part))
+        return found
+
+    def completions(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
+        """Return the completions of those keys that have one."""
+        found: dict[bytes, Completion] = {}
+        for part in _parts(list(keys)):
+            query = f"SELECT key, {COLUMNS} FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            found.update((row[0], Completion(*row[1:])) for row in self._db.execute(query, part))
+        return found
+
+    def failures(self, keys: Iterable[bytes]) -> dict[bytes, Failure]:
+        """Return the failures of those keys that have one."""
+        found: dict[bytes, Failure] = {}
+        for part in _parts(list(keys)):
+            query = f"SELECT key, reason, message FROM failures WHERE key IN ({', '.join('?' * len(part))})"
+            found.update((row[0], Failure(*row[1:])) for row in self._db.execute(query, part))
+        return found
+
+    def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
+        """Return the completion of an example, whatever the prompt was; the newest where there are several."""
+        query = f"SELECT {COLUMNS} FROM completions WHERE split = ? AND id = ? AND sample = ? ORDER BY created DESC"
+        row = self._db.execute(query, (split, id, sample)).fetchone()
+        return Completion(*row) if row else None
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every completion with its split, id, sample, question and origin, in the order of arrival."""
+        query = f"SELECT origin, split, id, sample, question, {COLUMNS} FROM completions ORDER BY rowid"
+        with closing(self._db.cursor()) as cursor:
+            cursor.execute(query)
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
+
+    def count(self) -> int:
+        """Return the number of completions."""
+        return int(self._db.execute("SELECT count(*) FROM completions").fetchone()[0])
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE … COMMIT; a full disk or a locked file becomes a sentence."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self.db, self.path = db, path
+
+    def __enter__(self) -> None:
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise self._explain(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.db.execute("COMMIT" if error is None else "ROLLBACK")
+        except sqlite3.OperationalError as failure:
+            raise self._explain(failure) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise self._explain(error) from error
+
+    def _explain(self, error: sqlite3.OperationalError) -> RunError:
+        return RunError(
+            f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process hold it? "
+            "What was committed is safe; the same command goes on from there."
+        )
+
+
+def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:
+    for start in range(0, len(keys), BATCH):
+        yield keys[start : start + BATCH]
