@@ -1,0 +1,15 @@
+"""Objectives: what a student learns. A new one is a dataclass with ``targets`` and a line in this registry."""
+
+from dsbs.objectives.base import Objective
+from dsbs.objectives.finetune import Finetune
+from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
+from dsbs.objectives.step_by_step import StepByStep
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "finetune": Finetune,
+    "step_by_step": StepByStep,
+    "rationale_then_label": RationaleThenLabel,
+    "label_then_rationale": LabelThenRationale,
+}
+
+__all__ = ["OBJECTIVES", "Finetune", "LabelThenRationale", "Objective", "RationaleThenLabel", "StepByStep"]

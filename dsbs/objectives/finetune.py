@@ -1,0 +1,32 @@
+"""Standard fine-tuning; with the teacher's labels it is label distillation (paper, section 4.1)."""
+
+from dataclasses import dataclass
+
+from dsbs.objectives.base import Objective
+from dsbs.records import Annotation, Example, Target
+
+
+@dataclass
+class Finetune(Objective):
+    """The label alone.
+
+    Attributes:
+        teacher_labels_only: refuse ``labels=gold``; set by the option ``distill``.
+    """
+
+    kind: str = "finetune"
+    teacher_labels_only: bool = False
+
+    @property
+    def needs_rationales(self) -> bool:
+        """It reads no rationales."""
+        return False
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return the label.
+
+        >>> Finetune().targets(Example("1", "Is fire cold?", "no"), None)
+        [Target(kind='label', text='no', weight=1.0)]
+        """
+        assert example.label is not None
+        return [Target("label", example.label)]

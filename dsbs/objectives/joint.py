@@ -1,0 +1,91 @@
+"""Label and rationale in one target: the paper's single-task ablation (section 4.3), and explanation tuning."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dsbs.objectives.base import Objective
+from dsbs.records import Annotation, Example, Prediction, Target
+from dsbs.tasks.base import Answers
+
+if TYPE_CHECKING:
+    from dsbs.inference import Reading
+    from dsbs.students.model import StudentModel
+
+ANSWER_CUE = "So the answer is"
+RATIONALE_CUE = "explanation:"
+
+
+@dataclass
+class RationaleThenLabel(Objective):
+    """The student writes the rationale first, then the label: it has to reason aloud to answer."""
+
+    kind: str = "rationale_then_label"
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return one target; the label alone where there is no rationale.
+
+        >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+        [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0)]
+        """
+        assert example.label is not None
+        if annotation is None or not annotation.rationale:
+            return [Target("label", example.label)]
+        return [Target("label", f"{annotation.rationale} {ANSWER_CUE} {example.label}")]
+
+    def read(
+        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "Reading"
+    ) -> list[Prediction]:
+        """Let the student write, then read the label behind the cue."""
+        from dsbs.inference import generate
+
+        predictions = []
+        for example, text in zip(examples, generate(student, examples, reading), strict=True):
+            cues = _find(text, ANSWER_CUE)
+            rationale, label = (text[: cues[-1].start()], text[cues[-1].end() :]) if cues else ("", text)
+            predictions.append(
+                Prediction(example.id, example.label, answers.read(label, example.choices), rationale.strip() or None)
+            )
+        return predictions
+
+
+@dataclass
+class LabelThenRationale(Objective):
+    """The student writes the label first, then why (explanation tuning)."""
+
+    kind: str = "label_then_rationale"
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return one target; the label alone where there is no rationale.
+
+        >>> LabelThenRationale().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+        [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0)]
+        """
+        assert example.label is not None
+        if annotation is None or not annotation.rationale:
+            return [Target("label", example.label)]
+        return [Target("label", f"{example.label} {RATIONALE_CUE} {annotation.rationale}")]
+
+    def read(
+        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "Reading"
+    ) -> list[Prediction]:
+        """Rank the answers with the cue behind them, or let the student write and read what stands before the cue."""
+        from dsbs.inference import generate, read_labels
+
+        if reading.ranks(examples):
+            return read_labels(student, examples, answers, replace(reading, suffix=f" {RATIONALE_CUE}"))
+        predictions = []
+        for example, text in zip(examples, generate(student, examples, reading), strict=True):
+            cues = _find(text, RATIONALE_CUE)
+            label, rationale = (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
+            predictions.append(
+                Prediction(example.id, example.label, answers.read(label, example.choices), rationale.strip() or None)
+            )
+        return predictions
+
+
+def _find(text: str, cue: str) -> list[re.Match[str]]:
+    """Find a cue whatever a tokenizer did to its spacing and case."""
+    pattern = r"\s*".join(re.escape(letter) for letter in cue if not letter.isspace())
+    return list(re.finditer(pattern, text, flags=re.IGNORECASE))

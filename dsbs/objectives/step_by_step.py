@@ -1,0 +1,37 @@
+"""Distilling step by step: label and rationale as two tasks of one student (paper, section 3.2, equation 4)."""
+
+from dataclasses import dataclass
+
+from dsbs.objectives.base import Objective
+from dsbs.records import Annotation, Example, Target
+
+
+@dataclass
+class StepByStep(Objective):
+    """L = alpha * L_label + (1 - alpha) * L_rationale.
+
+    Attributes:
+        alpha: weight of the label's loss; the paper's lambda is (1 - alpha) / alpha.
+    """
+
+    kind: str = "step_by_step"
+    alpha: float = 0.5
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if not 0 <= self.alpha <= 1:
+            faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
+        return faults
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return the label, and the rationale where there is one.
+
+        >>> StepByStep(alpha=0.25).targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+        [Target(kind='label', text='no', weight=0.25), Target(kind='rationale', text='Fire is hot.', weight=0.75)]
+        """
+        assert example.label is not None
+        targets = [Target("label", example.label, self.alpha)]
+        if annotation is not None and annotation.rationale:
+            targets.append(Target("rationale", annotation.rationale, 1 - self.alpha))
+        return targets

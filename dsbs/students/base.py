@@ -1,0 +1,59 @@
+"""What a student is before it is built: a dataclass whose fields are its configuration. No tensors here."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+PREFIXES = ("target", "input")
+
+
+@dataclass
+class Student:
+    """Base of all students.
+
+    Attributes:
+        kind: which class this is; a key of ``dsbs.students.STUDENTS``.
+        name: the name in folders and reports; the option's name in ``conf/student/``.
+        max_input_tokens: longer inputs are cut (counted in the manifest).
+        max_target_tokens: longer targets are cut (counted in the manifest).
+        max_new_tokens: the most tokens that are generated.
+    """
+
+    kind: str = "???"
+    name: str = "???"
+    max_input_tokens: int = 512
+    max_target_tokens: int = 256
+    max_new_tokens: int = 128
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the texts given to ``build`` decide the student (its tokenizer is made from them)."""
+        return False
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return [
+            f"student.{key}={getattr(self, key)}: expected at least 8."
+            for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
+            if getattr(self, key) < 8
+        ]
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the student before training."""
+        return asdict(self)
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Return the student ready for training.
+
+        Args:
+            texts: the texts of the task (inputs, answers, exemplars), for students that make their own tokenizer.
+            prefix_on: ``target`` or ``input``: where the task prefixes stand.
+            seed: of weights that start at random.
+
+        Raises:
+            StudentError: where weights or tokenizer cannot be had.
+        """
+        raise NotImplementedError

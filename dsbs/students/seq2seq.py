@@ -1,0 +1,91 @@
+"""Encoder-decoder students: T5, BART, BERT-to-BERT."""
+
+from typing import Any
+
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from dsbs.students.model import KINDS, StudentModel, task_prefix
+
+
+class Seq2SeqModel(StudentModel):
+    """An encoder-decoder. With ``prefix_on=target`` the decoder starts with ``[label]`` or ``[rationale]``, one added
+    token each, and both tasks share one encoder pass; the two tokens are given, so they are never in the loss.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
+        super().__init__(model, tokenizer, prefix_on)
+        config = model.config
+        start = config.decoder_start_token_id
+        self._start_ids = dict.fromkeys(KINDS, start)
+        self._pad_id = config.pad_token_id
+        self._end_id = config.eos_token_id
+        if prefix_on == "target":
+            self._add_prefix_tokens(start)
+            # Plain `generate` on the checkpoint writes the label.
+            model.generation_config.decoder_start_token_id = self._start_ids["label"]
+            model.config.decoder_start_token_id = start
+        model.generation_config.pad_token_id = self._pad_id
+        model.generation_config.eos_token_id = self._end_id
+
+    def _add_prefix_tokens(self, start: int) -> None:
+        prefixes = [task_prefix(kind) for kind in KINDS]
+        new = self.tokenizer.add_tokens(prefixes, special_tokens=True)
+        ids = self.tokenizer.convert_tokens_to_ids(prefixes)
+        self._start_ids = dict(zip(KINDS, ids, strict=True))
+        if not new:  # a checkpoint of ours: they are there and trained
+            return
+        if max(ids) >= self.model.get_input_embeddings().num_embeddings or max(ids) >= self._output_size():
+            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        decoder_embeddings = self.model.get_decoder().get_input_embeddings()
+        with torch.no_grad():
+            for table in {id(t): t for t in (decoder_embeddings.weight, self._output_weight())}.values():
+                table[ids] = table[start].clone()
+
+    def _output_weight(self) -> torch.Tensor:
+        return self.model.get_output_embeddings().weight
+
+    def _output_size(self) -> int:
+        return int(self._output_weight().shape[0])
+
+    def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        if self.prefix_on == "input":
+            texts = [f"{task_prefix(kind)} {text}" for text in texts]
+        return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
+
+    def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [[*row, self._end_id] for row in rows]
+
+    def start_id(self, kind: str) -> int:
+        return self._start_ids[kind]
+
+    @property
+    def pad_id(self) -> int:
+        """The padding token of inputs and targets."""
+        return self._pad_id
+
+    def encode(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.model.get_encoder()(**inputs).last_hidden_state
+
+    def decode_logits(
+        self, states: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        return self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            use_cache=False,
+        ).logits
+
+    def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        ids = self.model.generate(
+            **inputs,
+            decoder_start_token_id=self.start_id(kind),
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
+        return self.decode(ids.tolist())
