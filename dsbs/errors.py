@@ -30,12 +30,20 @@ class TeacherError(DsbsError):
         retryable: whether the same request may succeed a little later (429, 503, a dropped connection).
         fatal: whether every other request must fail in the same way (wrong key, wrong model).
         retry_after: seconds that the server asked us to wait.
+        reason: one or two words to count failures by.
     """
 
     def __init__(
-        self, message: str, *, retryable: bool = False, fatal: bool = False, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        retryable: bool = False,
+        fatal: bool = False,
+        retry_after: float | None = None,
+        reason: str = "no completion",
     ) -> None:
         super().__init__(message)
+        self.reason = reason
         self.retryable = retryable
         self.fatal = fatal
         self.retry_after = retry_after

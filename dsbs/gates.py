@@ -1,4 +1,4 @@
-"""Gates: annotations that were read but should not be learnt from. All off unless set; each on its own, each counted."""
+"""Gates: annotations that were read but should not be learnt from. All off unless set; each one is counted."""
 
 import hashlib
 import re
@@ -49,7 +49,9 @@ class Gate:
             if value is not None and value < 0:
                 faults.append(f"gate.{key}={value}: expected a number of words, 0 or more.")
         if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
-            faults.append(f"gate.min_words={self.min_words} is above gate.max_words={self.max_words}: nothing can pass.")
+            faults.append(
+                f"gate.min_words={self.min_words} is above gate.max_words={self.max_words}: nothing can pass."
+            )
         if self.other_answer and self.gives_away:
             faults.append("gate.other_answer=true and gate.gives_away=true: together they refuse every rationale that "
                           "names a choice; set one of them.")  # fmt: skip

@@ -85,7 +85,9 @@ class CompletionStore:
             raise DataError(f"{path}: there is no such store of completions.")
         path.parent.mkdir(parents=True, exist_ok=True)
         address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
-        self._db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(
+            address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        )
         try:
             self._open(read_only)
         except sqlite3.DatabaseError as error:
@@ -213,6 +215,13 @@ class CompletionStore:
     def count(self) -> int:
         """Return the number of completions."""
         return int(self._db.execute("SELECT count(*) FROM completions").fetchone()[0])
+
+    def digest(self) -> str:
+        """Return a hash over what the completions say, whatever the order they arrived in."""
+        digest = hashlib.sha256()
+        for key, text in self._db.execute("SELECT key, text FROM completions ORDER BY key"):
+            digest.update(key + text.encode(errors="surrogatepass") + b"\0")
+        return digest.hexdigest()[:16]
 
 
 class _Transaction:

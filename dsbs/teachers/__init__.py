@@ -1,0 +1,16 @@
+"""Teachers: whoever answers the questions. A new one is a dataclass with ``identity`` and ``connect``, listed here."""
+
+from dsbs.teachers.base import Ask, Teacher
+from dsbs.teachers.handbook import HandbookTeacher
+from dsbs.teachers.llama_cpp import LlamaCppTeacher
+from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.recorded import RecordedTeacher
+
+TEACHERS: dict[str, type[Teacher]] = {
+    "handbook": HandbookTeacher,
+    "llama_cpp": LlamaCppTeacher,
+    "openai": OpenAITeacher,
+    "recorded": RecordedTeacher,
+}
+
+__all__ = ["TEACHERS", "Ask", "Teacher"]

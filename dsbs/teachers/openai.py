@@ -1,0 +1,174 @@
+"""Any OpenAI-compatible endpoint: OpenAI, vLLM, Ollama, a llama.cpp server, TGI, …"""
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from dsbs.errors import TeacherError
+from dsbs.records import Completion, Request
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Ask, Teacher
+from dsbs.teachers.responses import Where, explain_error, read_completion
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+OPENAI = "https://api.openai.com/v1"
+APIS = ("chat", "completions")
+# Asks the client for the response as it came: its own reading into models costs more time than all of ours.
+RAW = {"X-Stainless-Raw-Response": "true"}
+
+
+@dataclass
+class OpenAITeacher(Teacher):
+    """Asks an OpenAI-compatible endpoint.
+
+    Attributes:
+        model: the model's name at the endpoint.
+        base_url: where it answers, with the version: ``http://localhost:8000/v1``. None: OpenAI itself.
+        api_key_env: the environment variable that holds the key; None where the endpoint wants none. A loopback
+            address needs none either.
+        api: ``chat`` (messages) or ``completions`` (one text, for models that are not tuned to chat).
+        temperature: None leaves it to the endpoint.
+        max_tokens: most tokens of a completion; None leaves it out of the request.
+        top_p: None leaves it to the endpoint.
+        stop: texts at which the teacher stops, at most four at most endpoints.
+        extra: more fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort: low}``.
+        timeout: seconds after which a request that has no whole answer is given up and tried again.
+    """
+
+    kind: str = "openai"
+    base_url: str | None = None
+    api_key_env: str | None = "OPENAI_API_KEY"
+    api: str = "chat"
+    temperature: float | None = 0.0
+    max_tokens: int | None = 512
+    top_p: float | None = None
+    stop: list[str] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    timeout: float = 120.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        if not self.model:
+            faults.append("teacher.model: which model shall answer? Type teacher.model=NAME, as the endpoint calls it.")
+        if self.api not in APIS:
+            faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
+        faults += self._address_faults()
+        if self.temperature is not None and self.temperature < 0:
+            faults.append(f"teacher.temperature={self.temperature}: expected 0 or more.")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            faults.append(f"teacher.max_tokens={self.max_tokens}: expected 1 or more.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            faults.append(f"teacher.top_p={self.top_p}: expected above 0 and up to 1.")
+        if self.timeout <= 0:
+            faults.append(f"teacher.timeout={self.timeout}: expected seconds above 0.")
+        reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()
+        if reserved:
+            faults.append(f"teacher.extra: {', '.join(sorted(reserved))} cannot be set there.")
+        return faults
+
+    def _address_faults(self) -> list[str]:
+        parts = urlsplit(self.base_url or OPENAI)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
+                    "http://localhost:8000/v1."]  # fmt: skip
+        if parts.username or parts.password or parts.query:
+            return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
+                    "name that with teacher.api_key_env=NAME."]  # fmt: skip
+        return []
+
+    def identity(self) -> dict[str, object]:
+        """Return the model and the sampling settings; two endpoints that serve one model count as the same."""
+        keys = ("model", "api", "temperature", "max_tokens", "top_p", "stop", "extra")
+        return {"kind": "openai"} | {key: getattr(self, key) for key in keys}
+
+    def find_key(self) -> str:
+        """Return the key for the endpoint.
+
+        Raises:
+            TeacherError: naming the variable to set.
+        """
+        key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
+        if not key and self.api_key_env and not is_loopback(self.base_url or OPENAI):
+            raise TeacherError(
+                f"teacher.api_key_env={self.api_key_env}: this environment variable holds no key for "
+                f"{self.base_url or OPENAI}. Type export {self.api_key_env}=…, name another one with "
+                "teacher.api_key_env=NAME, or type teacher.api_key_env=null where the endpoint wants no key.",
+                fatal=True,
+            )
+        return key or "none"
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the body of the HTTP request."""
+        body: dict[str, Any] = {"model": self.model}
+        if self.api == "chat":
+            body["messages"] = request.messages()
+        else:
+            body["prompt"] = request.text()
+        for name in ("temperature", "max_tokens", "top_p"):
+            if getattr(self, name) is not None:
+                body[name] = getattr(self, name)
+        if self.stop:
+            body["stop"] = list(self.stop)
+        return body | self.extra
+
+    @asynccontextmanager
+    async def connect(self, task: Task) -> AsyncIterator[Ask]:
+        """Open a connection pool to the endpoint; nothing is sent yet."""
+        import openai
+
+        client = openai.AsyncOpenAI(
+            api_key=self.find_key(),
+            base_url=self.base_url or OPENAI,
+            max_retries=0,  # the engine retries, at one layer only
+            timeout=self.timeout,
+            http_client=openai.DefaultAioHttpClient(timeout=self.timeout),
+        )
+        async with client:
+            yield _Endpoint(self, client).ask
+
+
+class _Endpoint:
+    def __init__(self, teacher: OpenAITeacher, client: "AsyncOpenAI") -> None:
+        self.teacher, self.client = teacher, client
+        self.path = "/chat/completions" if teacher.api == "chat" else "/completions"
+        self.where = Where(teacher.base_url or OPENAI, teacher.model or "", teacher.api_key_env, teacher.timeout)
+
+    async def ask(self, request: Request) -> Completion:
+        """Return the endpoint's answer to one request.
+
+        Raises:
+            TeacherError: for everything that can go wrong, with what to do.
+        """
+        try:
+            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
+            async with asyncio.timeout(self.teacher.timeout):
+                response: Any = await self.client.post(
+                    self.path,
+                    cast_to=object,
+                    body=self.teacher.body(request),
+                    options={"headers": RAW},
+                )
+        except Exception as error:
+            raise explain_error(error, self.where, self.client.api_key) from None
+        return read_completion(response.content)
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address leads to this machine.
+
+    >>> is_loopback("http://127.0.0.1:8000/v1"), is_loopback("http://localhost/v1"), is_loopback("https://host.io/v1")
+    (True, True, False)
+    """
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,176 @@
+"""A teacher that was asked before: raw completions replayed from files."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.errors import DataError, TeacherError
+from dsbs.fingerprint import fingerprint_files
+from dsbs.records import Completion, Request
+from dsbs.store import CompletionStore
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Ask, Teacher
+
+FILE_NAME = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)\.json")
+STORE_NAME = "completions.sqlite"
+
+
+@dataclass
+class RecordedTeacher(Teacher):
+    """Replays completions that lie in a folder.
+
+    The folder holds either JSON arrays ``<split>_CoT_<number>.json`` in the order of the examples, as in the paper's
+    code release, or our own ``completions.sqlite``.
+
+    Attributes:
+        path: the folder, or the store itself.
+    """
+
+    kind: str = "recorded"
+
+    @property
+    def free(self) -> bool:
+        """Reading files costs nothing."""
+        return True
+
+    @property
+    def by_id(self) -> bool:
+        """Completions belong to examples, not to questions."""
+        return True
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        if self.path is None:
+            return ["teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER."]
+        return []
+
+    def identity(self) -> dict[str, object]:
+        """Return the kind, the model's name and a hash over the recorded completions."""
+        store = self._store_path()
+        content = _fingerprint_store(store) if store else fingerprint_files(self._arrays())
+        return {"kind": self.kind, "model": self.model, "content": content}
+
+    def _store_path(self) -> Path | None:
+        path = Path(self.path or "")
+        return next((place for place in (path / STORE_NAME, path) if place.is_file()), None)
+
+    def _arrays(self) -> list[Path]:
+        folder = Path(self.path or "")
+        if not folder.is_dir():
+            raise DataError(f"teacher.path={self.path}: there is no such folder.")
+        files = [file for file in folder.iterdir() if FILE_NAME.fullmatch(file.name)]
+        if not files:
+            raise DataError(
+                f"teacher.path={self.path}: the folder holds neither {STORE_NAME} nor files named SPLIT_CoT_0.json, "
+                "SPLIT_CoT_1.json, …"
+            )
+        return files
+
+    @asynccontextmanager
+    async def connect(self, task: Task) -> AsyncIterator[Ask]:
+        """Open the files; each split is joined to the task's examples when the first of it is asked for.
+
+        Raises:
+            DataError: where files are missing or broken, or their count does not match.
+        """
+        store_path = self._store_path()
+        if store_path:
+            with CompletionStore(store_path, read_only=True) as store:
+                yield _StoreReplay(store).ask
+        else:
+            files = self._arrays()
+            yield _ArrayReplay(self, task, files).ask
+
+
+class _ArrayReplay:
+    def __init__(self, teacher: RecordedTeacher, task: Task, files: list[Path]) -> None:
+        self.teacher, self.task, self.files = teacher, task, files
+        self.texts: dict[str, dict[str, str]] = {}
+
+    async def ask(self, request: Request) -> Completion:
+        """Return the completion at the place of the example in the files."""
+        if request.split not in self.texts:
+            self.texts[request.split] = join_by_position(self.task, request.split, self.files)
+        if request.sample:
+            raise TeacherError(f"teacher.path={self.teacher.path} holds one completion per example; set samples=1.",
+                               fatal=True)  # fmt: skip
+        text = self.texts[request.split].get(request.id)
+        if text is None:
+            raise TeacherError(f"{request.split} has no example {request.id!r}.")
+        return Completion(text, model=self.teacher.model)
+
+
+class _StoreReplay:
+    def __init__(self, store: CompletionStore) -> None:
+        self.store, self.origins = store, store.origins()
+
+    async def ask(self, request: Request) -> Completion:
+        """Return the completion of the same question, else of the example with the same split and id."""
+        keys = [origin.key(request) for origin in self.origins]
+        found = next(iter(self.store.completions(keys).values()), None)
+        found = found or self.store.find(request.split, request.id, request.sample)
+        if found is None:
+            raise TeacherError(f"{self.store.path} holds no completion of this example.")
+        return found
+
+
+def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str]:
+    """Join recorded completions to the examples of a split, once, at the door.
+
+    Returns:
+        the raw completion for every example id.
+
+    Raises:
+        DataError: where a file is broken or the counts do not match.
+    """
+    matches = [(file, match) for file in files if (match := FILE_NAME.fullmatch(file.name)) and match["split"] == split]
+    if not matches:
+        names = ", ".join(sorted(file.name for file in files)[:6])
+        raise DataError(
+            f"{files[0].parent}: no completions of split {split!r} ({split}_CoT_0.json, …). It has {names}. Choose the "
+            "splits with splits=[train]."
+        )
+    ordered = [file for file, match in sorted(matches, key=lambda item: int(item[1]["number"]))]
+    texts = [text for file in ordered for text in load_array(file)]
+    ids = [example.id for example in task.examples(split)]
+    if len(ids) != len(texts):
+        raise DataError(
+            f"{ordered[0].parent}: {len(texts):,} completions in {len(ordered)} files of split {split!r}, but task "
+            f"{task.name} has {len(ids):,} examples. They join by position, so the counts must be equal: is this the "
+            "release's own split (task.path), and are all files there?"
+        )
+    return dict(zip(ids, texts, strict=True))
+
+
+def load_array(file: Path) -> list[str]:
+    """Read a JSON array of completions.
+
+    Raises:
+        DataError: with the file and the place of the fault.
+    """
+    try:
+        texts: Any = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{file}:{error.lineno}: broken JSON: {error.msg} (column {error.colno}). Expected one array of texts."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: is not UTF-8 text (byte {error.start}).") from error
+    if not isinstance(texts, list):
+        raise DataError(f"{file}: expected a JSON array of texts, found {type(texts).__name__}.")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"{file}: entry {position} is {type(text).__name__}, expected a text.")
+    return texts
+
+
+def _fingerprint_store(path: Path) -> str:
+    """Hash what a store holds, not its bytes: SQLite files differ after a vacuum or a read."""
+    with CompletionStore(path, read_only=True) as store:
+        return store.digest()

@@ -1,0 +1,151 @@
+"""What an endpoint sends back: a completion, or a fault in words that say what to do."""
+
+import json
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
+
+from dsbs.errors import TeacherError
+from dsbs.records import Completion
+
+EXCERPT = 200
+# Not the request's fault: the same one may pass a little later. All above 500 count, too.
+RETRYABLE = {408, 409, 425, 429}
+NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+
+
+class Where(NamedTuple):
+    """What a message about an endpoint has to name."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None
+    timeout: float
+
+
+def read_completion(content: bytes) -> Completion:
+    """Read the body of a response of the chat or the completions API.
+
+    Raises:
+        TeacherError: where it is no such thing; retryable, for servers under load send strange things.
+    """
+    try:
+        answer = json.loads(content)
+        choice = answer["choices"][0]
+        # ``content`` is null where the model refused or only thought: a completion all the same, and paid for.
+        text = choice["message"].get("content") if "message" in choice else choice["text"]
+        usage = answer.get("usage") or {}
+        return Completion(
+            text="" if text is None else _expect_text(text),
+            finish_reason=choice.get("finish_reason"),
+            model=answer.get("model"),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            completion_tokens=_count(usage.get("completion_tokens")),
+            created=time.time(),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        said = " ".join(content[:EXCERPT].decode(errors="replace").split())
+        raise TeacherError(
+            f"The endpoint answered with something that is no completion: {said!r}. Does teacher.base_url end in the "
+            "API's version, such as /v1?",
+            retryable=True,
+            reason="malformed answer",
+        ) from None
+
+
+def _expect_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError
+    return text
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def explain_error(error: Exception, where: Where, key: str) -> TeacherError:
+    """Turn what a request raised into a TeacherError that names the setting to change, and never the key."""
+    import openai
+
+    if isinstance(error, TimeoutError | openai.APITimeoutError):
+        return TeacherError(
+            f"No whole answer within teacher.timeout={where.timeout:g} seconds.", retryable=True, reason="timeout"
+        )
+    if isinstance(error, openai.APIStatusError):
+        return _explain_status(error, where, key)
+    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
+    return TeacherError(
+        f"No connection to {where.base_url}: {_scrub(str(cause) or type(cause).__name__, key)}. Does a server answer "
+        "there, and is teacher.base_url right?",
+        retryable=True,
+        reason="no connection",
+    )
+
+
+def _explain_status(error: Any, where: Where, key: str) -> TeacherError:
+    status, said, code = error.status_code, _said(error, key), _code(error)
+    reason = f"HTTP {status}"
+    if status == 401:
+        # What the server says is left out: some repeat the key in it.
+        return TeacherError(
+            f"HTTP 401: {where.base_url} does not accept the key in the environment variable "
+            f"{where.api_key_env or '(none named)'}. Set it anew, or name another one with teacher.api_key_env=NAME.",
+            fatal=True,
+            reason=reason,
+        )
+    if status == 404:
+        return TeacherError(
+            f"HTTP 404: {where.base_url} knows no model {where.model!r}, or the address is wrong ({said}). Check "
+            "teacher.model and teacher.base_url.",
+            fatal=True,
+            reason=reason,
+        )
+    if status == 402 or (status == 429 and code in NO_MONEY):
+        return TeacherError(f"HTTP {status}: the account at {where.base_url} cannot pay for more ({said}).",
+                            fatal=True, reason=reason)  # fmt: skip
+    return TeacherError(
+        f"HTTP {status}: {said}",
+        retryable=status in RETRYABLE or status >= 500,
+        retry_after=read_retry_after(error.response.headers),
+        reason=reason,
+    )
+
+
+def _code(error: Any) -> Any:
+    body = error.body if isinstance(error.body, dict) else {}
+    return body.get("code") or body.get("type")
+
+
+def _said(error: Any, key: str) -> str:
+    body = error.body
+    if isinstance(body, dict) and isinstance(body.get("error"), dict):
+        body = body["error"]
+    said = body.get("message", body) if isinstance(body, dict) else body
+    return _scrub(" ".join(str(said or "no explanation").split()), key)
+
+
+def _scrub(text: str, key: str) -> str:
+    """Take the key out of a text before it is shortened, so that not even its head is left."""
+    return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
+
+
+def read_retry_after(headers: Any) -> float | None:
+    """Return the seconds that a server asks us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date.
+
+    >>> read_retry_after({"retry-after": "1.5"}), read_retry_after({"retry-after-ms": "20"}), read_retry_after({})
+    (1.5, 0.02, None)
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, TypeError):
+                continue
+        if seconds == seconds:  # not NaN
+            return max(0.0, seconds)
+    return None
