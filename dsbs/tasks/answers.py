@@ -101,26 +101,35 @@ class ClosedAnswers:
         listed = choices or self.labels or ()
         names = {choice: choice for choice in listed} | dict(self.synonyms)
         text = tidy(text)
-        fold = self.reading != "paper" or text == text.lower()
-        found = _match(text, names, fold)
-        if found is not None or not text:
-            return found
-        return self._read_as_written(text, listed, names) if self.reading == "paper" else _read(text, listed, names)
+        if self.reading == "paper":
+            return _read_as_written(text, listed, names)
+        found = _match(text, names)
+        return found if found is not None or not text else _read(text, listed, names)
 
     def same(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two canonical answers are the same."""
         return answer is not None and answer == gold
 
-    @staticmethod
-    def _read_as_written(text: str, listed: Sequence[str], names: dict[str, str]) -> str | None:
-        letters = _LETTERS.findall(text)
-        if not letters:
-            return None
-        beside = text[text.index(")") + 1 :].strip() if text.startswith("(") else text
-        if not beside:
-            return _by_letter(letters[0], listed)
-        found = _match(beside, names, fold=beside == beside.lower())
-        return beside if found is None else found
+
+def _read_as_written(text: str, listed: Sequence[str], names: dict[str, str]) -> str | None:
+    found = _match_as_written(text, names)
+    letters = _LETTERS.findall(text)
+    if found is not None or not letters:
+        return found
+    beside = text[text.index(")") + 1 :].strip() if text.startswith("(") else text
+    if not beside:
+        return _by_letter(letters[0], listed)
+    found = _match_as_written(beside, names)
+    return beside if found is None else found
+
+
+def _match_as_written(text: str, names: dict[str, str]) -> str | None:
+    """Return the name that stands there; spaces at punctuation, and case in a text without capitals, say nothing."""
+    if text in names:
+        return names[text]
+    fold = text == text.lower()
+    found = {answer for name, answer in names.items() if _spaced(name, fold) == _spaced(text, fold)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _read(text: str, listed: Sequence[str], names: dict[str, str]) -> str | None:
@@ -139,12 +148,12 @@ def _read(text: str, listed: Sequence[str], names: dict[str, str]) -> str | None
     return None if letters else _mentioned(_CLAUSE.split(text, maxsplit=1)[0], names)
 
 
-def _match(text: str, names: dict[str, str], fold: bool = True) -> str | None:
+def _match(text: str, names: dict[str, str]) -> str | None:
     """Return what a text names: as it stands, or else the only name of the same squeezed form."""
     if text in names:
         return names[text]
     # Joined words are the last resort: 'livingroom' and 'living room' can both be choices.
-    for shape in (lambda name: _spaced(name, fold), lambda name: squeeze(name, fold), lambda name: _bare(name, fold)):
+    for shape in (_spaced, squeeze, _bare):
         found = {answer for name, answer in names.items() if shape(name) == shape(text)}
         if found:
             return found.pop() if len(found) == 1 else None
@@ -152,15 +161,15 @@ def _match(text: str, names: dict[str, str], fold: bool = True) -> str | None:
 
 
 @lru_cache(maxsize=65536)
-def _spaced(text: str, fold: bool) -> str:
+def _spaced(text: str, fold: bool = True) -> str:
     """Return the squeezed form with the spaces between words left in."""
     words = (squeeze(word, fold) for word in re.sub(r"([^\w\s])", r" \1 ", text).split())
     return re.sub(r"\s*([^\w\s])\s*", r"\1", " ".join(words))
 
 
 @lru_cache(maxsize=65536)
-def _bare(text: str, fold: bool) -> str:
-    return squeeze(text, fold).strip(".,;:!?'\"")
+def _bare(text: str) -> str:
+    return squeeze(text).strip(".,;:!?'\"")
 
 
 def _by_letter(letter: str, listed: Sequence[str]) -> str | None:
@@ -244,4 +253,4 @@ class FreeAnswers:
 
     def same(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two texts are the same."""
-        return answer is not None and gold is not None and _bare(answer, True) == _bare(gold, True)
+        return answer is not None and gold is not None and _bare(answer) == _bare(gold)

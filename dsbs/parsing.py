@@ -1,0 +1,167 @@
+"""From a teacher's raw text to an annotation: an ordered chain of small filters, and a reason for every failure.
+
+Parsing is pure and repeatable: the raw completions stay in the store, so a better parser re-asks nothing.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from dsbs.records import OK, Annotation, Completion, Example
+from dsbs.tasks.base import Answers
+
+# Why an annotation is not used. ``ok`` is ``dsbs.records.OK``.
+STATUSES = {
+    OK: "a rationale and an answer",
+    "empty": "the teacher wrote nothing",
+    "no_cue": "the teacher came to an end without the words that mark an answer",
+    "cut_off": "the teacher was stopped before its answer was whole",
+    "no_answer": "nothing follows the words that mark an answer",
+    "unknown_label": "what follows them is no answer of the task",
+    "no_rationale": "an answer with nothing before it; the label can be used",
+    "refused": "the server withheld the answer (content filter)",
+}
+
+# A teacher that does not stop invents the next question, worded as in a prompt ...
+_NEXT_QUESTION = re.compile(r"\n\s*(?:\*\*)?Q(?:uestion)?\s*\d*\s*:", re.I)
+# ... or as the exemplars of a task are; these words may also open a line of a rationale.
+_NEXT_INPUT = re.compile(r"\n\s*(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s*\d*\s*:", re.I)
+_THINKING = re.compile(r"^.*?</think(?:ing)?>", re.S | re.I)
+_OPENING = re.compile(
+    r"^\s*(?:[*_#>\s]*(?:A|Assistant|Rationale|Reasoning|Explanation|Step[- ]by[- ]step reasoning)\s*[*_]*:[*_]*)?\s*",
+    re.I,
+)
+# Words that mark an answer where those of the prompt do not occur, the most telling ones first.
+_COMMON_CUES = (
+    re.compile(
+        r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s+)?\b(?:the|my)\s+"
+        r"(?:final\s+|correct\s+|right\s+|most\s+likely\s+)?answer\s+is\b[\s*_]*:?",
+        re.I,
+    ),
+    re.compile(r"(?:^|(?<=[\n.!?]))[ \t]*[#>*_\s]*(?:final\s+)?(?:answer|label|conclusion)\s*[*_]*\s*[:=][*_]*", re.I),
+    re.compile(r"(?:^|\n)\s*####"),
+    re.compile(r"(?=\\boxed\{)"),
+)
+_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
+_MARKUP = re.compile(r"\*\*|__|^#{1,6}\s+|^\s*[-*]\s+", re.M)
+_TERMINATED = re.compile(r"[.!?)\]}\"'”*`]\s*$")
+
+
+def parse(
+    text: str,
+    finish_reason: str | None,
+    cue: str,
+    answers: Answers,
+    choices: tuple[str, ...] | None = None,
+) -> tuple[str | None, str | None, str]:
+    """Read one completion.
+
+    Args:
+        text: the raw text.
+        finish_reason: why the teacher stopped; ``length`` marks a text that was cut off.
+        cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
+        answers: how the task's answers are read.
+        choices: the closed answers of the example, if any.
+
+    Returns:
+        rationale, label and status, a key of ``STATUSES``; any text gives one.
+
+    >>> from dsbs.tasks.answers import ClosedAnswers
+    >>> text = "Bums live outdoors. So the answer is (b) bridge.\\n\\nQ: What is red?\\nA: So the answer is (a)"
+    >>> parse(text, "length", "So the answer is", ClosedAnswers(), ("hotel", "bridge"))
+    ('Bums live outdoors.', 'bridge', 'ok')
+    """
+    if finish_reason == "content_filter":
+        return None, None, "refused"
+    written = _THINKING.sub("", text)
+    if not written.strip():
+        return None, None, "cut_off" if finish_reason == "length" else "empty"
+    block = _own_block(written)
+    whole = len(block) == len(written)
+    found = _find_cue(block, cue)
+    if found is None:
+        stopped = whole and (finish_reason == "length" or (finish_reason is None and not _TERMINATED.search(block)))
+        return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
+    pattern, match = found
+    rationale = clean_rationale(block[: match.start()], pattern) or None
+    rest = block[match.end() :]
+    line = next((line for line in rest.splitlines() if line.strip(" *_`:#")), "").strip(" *_`:#\t")
+    last = whole and rest.strip(" *_`:#\t\n").endswith(line) and not _TERMINATED.search(rest)
+    label = answers.read(line, choices) if line else None
+    if last and (finish_reason == "length" or label is None):
+        return rationale, None, "cut_off"
+    if label is None:
+        return rationale, None, "unknown_label" if line else "no_answer"
+    return rationale, label, OK if rationale else "no_rationale"
+
+
+def annotate(example: Example, completion: Completion, cue: str, answers: Answers) -> Annotation:
+    """Return what a completion says about an example."""
+    rationale, label, status = parse(completion.text, completion.finish_reason, cue, answers, example.choices)
+    return Annotation(example.id, label, rationale, status, agreement=1.0 if label is not None else None)
+
+
+def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:
+    """Return the annotation that most samples of one example agree on (self-consistency).
+
+    Of the samples that gave the label, the first with a rationale speaks for it; equal votes go to the label that came
+    first. Samples without an answer count as votes for nothing: ``agreement`` is the share of all samples. Where no
+    sample gave an answer, the commonest failure is returned.
+
+    >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
+    >>> vote(three, lambda a, b: float(a) == float(b))
+    Annotation(id='1', label='8', rationale='why', status='ok', agreement=0.6666666666666666)
+    """
+    if not annotations:
+        raise ValueError("a vote needs at least one annotation")
+    parties: list[list[Annotation]] = []
+    for annotation in annotations:
+        if annotation.label is None:
+            continue
+        party = next((party for party in parties if same(annotation.label, party[0].label)), None)
+        if party is None:
+            parties.append([annotation])
+        else:
+            party.append(annotation)
+    if not parties:
+        commonest = Counter(annotation.status for annotation in annotations).most_common(1)[0][0]
+        first = next(annotation for annotation in annotations if annotation.status == commonest)
+        return Annotation(first.id, None, first.rationale, first.status, agreement=None)
+    winners = max(parties, key=len)
+    speaker = next((annotation for annotation in winners if annotation.status == OK), winners[0])
+    share = len(winners) / len(annotations)
+    return Annotation(speaker.id, speaker.label, speaker.rationale, speaker.status, agreement=share)
+
+
+def clean_rationale(text: str, cue: re.Pattern[str] | None = None) -> str:
+    """Return a rationale on one line, without Markdown and without sentences that hold the cue.
+
+    >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
+    'A dog is an animal.'
+    """
+    text = _OPENING.sub("", text, count=1)
+    if cue is not None and cue.search(text):
+        text = "".join(sentence for sentence in _SENTENCE.findall(text) if not cue.search(sentence))
+    text = " ".join(_MARKUP.sub("", text).split())
+    text = re.sub(r"(?:(?:^|(?<=[\s,;]))(?:so|thus|hence|therefore|and|because))?[\s,;:*\-]*$", "", text, flags=re.I)
+    return text.strip(" *_#`")
+
+
+def _own_block(text: str) -> str:
+    """Return what the teacher wrote about its own question, without the questions that it made up."""
+    text = _OPENING.sub("", text, count=1)
+    end = _NEXT_QUESTION.search(text)
+    return text[: end.start()] if end else text
+
+
+def _find_cue(block: str, cue: str) -> tuple[re.Pattern[str], re.Match[str]] | None:
+    """Return the last cue of the first kind that occurs, before any made-up input."""
+    own = [re.compile(r"[\s*_]+".join(map(re.escape, cue.split())) + r"[\s*_]*:?", re.I)] if cue.strip() else []
+    for pattern in (*own, *_COMMON_CUES):
+        matches = list(pattern.finditer(block))
+        if not matches:
+            continue
+        next_input = _NEXT_INPUT.search(block, matches[0].end())
+        before = [match for match in matches if not next_input or match.start() < next_input.start()]
+        return pattern, before[-1]
+    return None
