@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Everything that has to hold: lint, format, types, layers, tests. Runs all of them, then says what failed.
+#
+#   bash scripts/test.sh                     sets .venv up first where needed
+#   bash scripts/test.sh -k triage -n 0      further arguments go to pytest (-n 0: in one process)
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+bash scripts/setup.sh || exit
+SECONDS=0
+
+# The caller's settings must not decide what the tests see; one thread for each of pytest's workers.
+unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
+export HF_HUB_OFFLINE=1 WANDB_MODE=offline OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export PATH="$PWD/.venv/bin:$PATH"
+
+summary=()
+failed=()
+stage() {
+    local name=$1 start=$SECONDS verdict=ok
+    shift
+    printf '\n== %s: %s\n' "$name" "$*"
+    "$@" || { verdict=FAILED && failed+=("$name"); }
+    summary+=("$(printf '%-8s %-7s %4d s' "$name" "$verdict" $((SECONDS - start)))")
+}
+
+stage lint ruff check .
+stage format ruff format --check .
+stage types mypy
+stage layers lint-imports
+stage tests pytest -n 2 --dist worksteal "$@"
+
+printf '\n== summary\n'
+printf '%s\n' "${summary[@]}"
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[*]}"
+    exit 1
+fi
+echo "All passed in $SECONDS s."

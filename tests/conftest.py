@@ -1,0 +1,26 @@
+"""What all tests share: no network, no keys of the machine they run on, few threads, and where the real data lies."""
+
+import os
+from pathlib import Path
+
+# Before anything imports torch, transformers or wandb, which read these once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+os.environ["NETRC"] = os.devnull
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+for _variable in ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "HYDRA_FULL_ERROR"):
+    os.environ.pop(_variable, None)
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder with svamp/ and cqa/ of the paper's release; tests that ask for it are skipped where it is absent."""
+    default = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("DSBS_DATA", default)).resolve()
+    if not (folder / "svamp").is_dir():
+        pytest.skip(f"needs the paper's data: there is no {folder}/svamp; set DSBS_DATA to the folder that holds it")
+    return folder
