@@ -1,9 +1,15 @@
 """Prompts: an instruction, exemplars with rationales, and the cue that marks the answer (paper, section 3.1)."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from dsbs.records import Example, Request
+from dsbs.tasks.answers import letter_of, with_choices
+
+_LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
+_NOT_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass
@@ -29,7 +35,9 @@ class Prompt:
 
     Attributes:
         name: the option's name in ``conf/prompt/``.
-        instruction: what the teacher is told first; may be empty.
+        instruction: what the teacher is told first; may be empty. In it ``{cue}`` stands for the cue and ``{choices}``
+            for the example's closed answers; a line with ``{choices}`` is left out where there are none, or where the
+            question lists them.
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         exemplars: the worked examples, in the order shown.
@@ -43,16 +51,92 @@ class Prompt:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        raise NotImplementedError
+        faults = []
+        if not self.cue.strip():
+            faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
+        if not self.exemplars and "{cue}" not in self.instruction:
+            faults.append(
+                "prompt.exemplars is empty and prompt.instruction does not name {cue}: without worked examples the "
+                "instruction has to tell how the answer is marked, such as 'End with: {cue} ANSWER.'"
+            )
+        for number, exemplar in enumerate(self.exemplars):
+            faults += [f"prompt.exemplars[{number}]{fault}" for fault in self._exemplar_faults(exemplar)]
+        questions = [normalise(exemplar.input) for exemplar in self.exemplars]
+        for number, question in enumerate(questions):
+            if question in questions[:number]:
+                faults.append(
+                    f"prompt.exemplars[{number}].input: the same as prompt.exemplars[{questions.index(question)}]."
+                )
+        return faults
 
     def request(self, example: Example, split: str, sample: int = 0) -> Request:
         """Return the question about an example."""
-        raise NotImplementedError
+        question = self._question(example.input, example.choices)
+        instruction = self._instruction(example, listed=bool(_LISTED.search(question)))
+        return Request(example.id, split, instruction, self.shots, question, sample, example.choices)
+
+    @cached_property
+    def shots(self) -> tuple[tuple[str, str], ...]:
+        """The exemplars as pairs (question, answer); the answer is rationale, cue and answer."""
+        return tuple((self._question(shot.input, shot.choices), self._answer(shot)) for shot in self.exemplars)
 
     def leaks(self, examples: Iterable[Example]) -> list[str]:
-        """Return the ids of examples that are exemplars of this prompt (compared without case, space and punctuation)."""
-        raise NotImplementedError
+        """Return the ids of examples that are exemplars of this prompt.
+
+        Inputs are compared without case, space, punctuation and listed choices; memory grows with the exemplars alone.
+        """
+        own = {normalise(exemplar.input) for exemplar in self.exemplars}
+        if not own:
+            return []
+        return [example.id for example in examples if normalise(example.input) in own]
 
     def identity(self) -> dict[str, object]:
         """Return what decides a request besides the example."""
-        raise NotImplementedError
+        return {
+            "instruction": self.instruction,
+            "cue": self.cue,
+            "show_choices": self.show_choices,
+            "shots": [list(shot) for shot in self.shots],
+        }
+
+    def _question(self, text: str, choices: Sequence[str] | None) -> str:
+        # Inputs that list their choices already (the student reads them, too) stay as they are.
+        return with_choices(text, choices) if self.show_choices and choices else text
+
+    def _answer(self, exemplar: Exemplar) -> str:
+        answer = exemplar.answer
+        if self.show_choices and answer in exemplar.choices:
+            answer = f"({letter_of(exemplar.choices.index(answer))}) {answer}"
+        return f"{exemplar.rationale.strip()} {self.cue} {answer}."
+
+    def _instruction(self, example: Example, listed: bool) -> str:
+        lines = self.instruction.strip().splitlines()
+        if not example.choices or listed:
+            lines = [line for line in lines if "{choices}" not in line]
+        text = "\n".join(lines).replace("{cue}", self.cue)
+        return text.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
+
+    def _exemplar_faults(self, exemplar: Exemplar) -> list[str]:
+        faults = [
+            f".{key} is empty."
+            for key in ("input", "rationale", "answer")
+            if getattr(exemplar, key).strip() in ("", "???")
+        ]
+        if self.cue.strip() and self.cue.lower() in exemplar.rationale.lower():
+            faults.append(f".rationale holds the cue {self.cue!r}: it is put between rationale and answer by itself.")
+        if exemplar.answer.endswith("."):
+            faults.append(".answer ends with a full stop: it is added by itself.")
+        if self.show_choices and not exemplar.choices:
+            faults.append(".choices is empty, but prompt.show_choices is set.")
+        if exemplar.choices and exemplar.answer not in exemplar.choices:
+            faults.append(f".answer={exemplar.answer!r} is none of its choices ({', '.join(exemplar.choices)}).")
+        return faults
+
+
+def normalise(text: str) -> str:
+    r"""Return what is compared to tell whether an exemplar occurs in the data.
+
+    >>> normalise("Where IS it?\nAnswer Choices:\n(a) here\n(b) there")
+    'whereisit'
+    """
+    return _NOT_WORDS.sub("", _LISTED.sub("", text)).casefold()

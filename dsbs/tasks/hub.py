@@ -1,0 +1,74 @@
+"""Rows from the Hugging Face hub, through ``datasets``."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from dsbs.errors import DataError
+from dsbs.tasks.sources import SPLITS, Row, split_of
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A data set on the hub, or a folder that ``datasets`` understands.
+
+    Attributes:
+        id: such as ``facebook/anli``.
+        config: the name of one of its configurations, or None for the only one.
+        revision: a commit, tag or branch.
+        split_names: the hub's name of each of our splits; empty: by name.
+    """
+
+    id: str
+    config: str | None = None
+    revision: str | None = None
+    split_names: dict[str, str] = field(default_factory=dict)
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that are there."""
+        names = self.split_names or self._names_by_split
+        return tuple(split for split in SPLITS if split in names)
+
+    def rows(self, split: str) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a split; labels of a fixed set come as their names."""
+        names = self.split_names or self._names_by_split
+        if names[split] not in self._data:
+            raise DataError(
+                f"{self.id} has no split {names[split]!r} for {split}; it has {', '.join(self._data)} "
+                "(task.split_names names them)."
+            )
+        data = self._data[names[split]]
+        label_names = {column: f.names for column, f in data.features.items() if hasattr(f, "int2str")}
+        for number, row in enumerate(data, 1):
+            for column, known in label_names.items():
+                if isinstance(row[column], int) and 0 <= row[column] < len(known):
+                    row[column] = known[row[column]]
+            yield f"{self.id}/{names[split]}:{number}", row
+
+    def identity(self) -> dict[str, object]:
+        """Return id, configuration and revision."""
+        return {"hub": self.id, "config": self.config, "revision": self.revision, "split_names": self.split_names}
+
+    @cached_property
+    def _names_by_split(self) -> dict[str, str]:
+        names = {split: name for name in self._data if (split := split_of(name))}
+        if not names:
+            raise DataError(
+                f"{self.id}: none of its splits ({', '.join(self._data)}) is called train, validation or test; "
+                "name them: 'task.split_names={train: ...}'."
+            )
+        return names
+
+    @cached_property
+    def _data(self) -> Any:
+        import datasets
+
+        try:
+            return datasets.load_dataset(self.id, self.config, revision=self.revision)
+        except Exception as error:  # whatever goes wrong there, the user's way out is the same
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise DataError(
+                f"The data set {self.id} (revision {self.revision or 'default'}) could not be loaded from the hub: "
+                f"{reason:.300}\nOffline, or another copy? Give files with task.path=FOLDER."
+            ) from error

@@ -1,0 +1,135 @@
+"""The paper's benchmarks, from a folder in the layout of its code release or from the hub (section 4.1).
+
+What differs between them is a table of columns, so one class reads them all.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dsbs.errors import DataError
+from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
+from dsbs.tasks.base import Answers
+from dsbs.tasks.columns import Columns
+from dsbs.tasks.hub import HubSource
+from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.sources import FileSource, Source
+
+NLI = ("entailment", "neutral", "contradiction")
+_NLI_COLUMNS = Columns(
+    # The paper's code joins the two with the student's end token; words do the same for any tokenizer and teacher.
+    input="Premise: {premise}\nHypothesis: {hypothesis}",
+    labels=NLI,
+    label_names={str(number): name for number, name in enumerate(NLI)},
+)
+_ANLI_COLUMNS = replace(_NLI_COLUMNS, id="uid")
+_ASDIV_COLUMNS = Columns(input="{Body}\n{Question}", label="Answer", first_word=True)
+_CQA_COLUMNS = Columns(input="{question}", label="answer", id="id", choices="choices")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is particular to one benchmark.
+
+    Attributes:
+        columns: of the release's files.
+        hub_columns: of the hub's copy.
+        hub_splits: the hub's names of our splits.
+        numbers: whether answers are numbers or equations; otherwise they are one of a closed set.
+    """
+
+    columns: Columns
+    hub_columns: Columns
+    hub_splits: dict[str, str]
+    numbers: bool = False
+
+
+BENCHMARKS = {
+    "svamp": Benchmark(
+        Columns(input="{input}"),
+        Columns(input="{Body}\n{Question}", label="Equation", id="ID"),
+        {"train": "train", "test": "test"},
+        numbers=True,
+    ),
+    # The release tests on the hub's validation split: the labels of the true test split are not public.
+    "cqa": Benchmark(_CQA_COLUMNS, _CQA_COLUMNS, {"train": "train", "test": "validation"}),
+    "esnli": Benchmark(_NLI_COLUMNS, _NLI_COLUMNS, {"train": "train", "validation": "validation", "test": "test"}),
+    "anli1": Benchmark(_ANLI_COLUMNS, _ANLI_COLUMNS, {"train": "train_r1", "validation": "dev_r1", "test": "test_r1"}),
+    "asdiv": Benchmark(
+        _ASDIV_COLUMNS,
+        replace(_ASDIV_COLUMNS, input="{body}\n{question}", label="answer"),
+        {"train": "validation"},
+        numbers=True,
+    ),
+}
+
+
+@dataclass
+class ReleaseTask(RowsTask):
+    """A benchmark of the paper.
+
+    Attributes:
+        benchmark: which one; a key of ``BENCHMARKS``.
+        reading: how answers are read: ``paper`` as the code of the paper's release does, so that accuracies compare
+            with its, or ``tolerant`` (see ``dsbs.tasks.answers``).
+    """
+
+    kind: str = "release"
+    benchmark: str = "???"
+    reading: str = "tolerant"
+
+    @property
+    def answers(self) -> Answers:
+        """A number, or one of a closed set."""
+        if BENCHMARKS[self.benchmark].numbers:
+            return NumberAnswers(reading=self.reading)
+        return ClosedAnswers(BENCHMARKS[self.benchmark].columns.labels, reading=self.reading)
+
+    @property
+    def columns(self) -> Columns:
+        """The columns of the files, or of the hub's copy."""
+        benchmark = BENCHMARKS[self.benchmark]
+        return benchmark.columns if self.path is not None else benchmark.hub_columns
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if self.benchmark not in BENCHMARKS:
+            faults.append(f"task.benchmark={self.benchmark}: expected one of {', '.join(BENCHMARKS)}.")
+        if self.reading not in READINGS:
+            faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
+        if self.path is None and self.hub is None:
+            faults.append(
+                f"task.path: expected a folder with {self.benchmark}_train.json and {self.benchmark}_test.json."
+            )
+        return faults
+
+    def build_source(self) -> Source:
+        """Return the files in ``path``, or else the hub's copy."""
+        if self.path is None:
+            splits = BENCHMARKS[self.benchmark].hub_splits
+            return HubSource(str(self.hub), self.hub_config, self.revision, splits)
+        folder = Path(self.path).expanduser()
+        names = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
+        files = {
+            split: [path] for split, words in names.items() for path in [self._file(folder, words)] if path is not None
+        }
+        if "train" not in files and "test" not in files:
+            raise DataError(self._not_found(folder))
+        return FileSource(files)
+
+    def identity(self) -> dict[str, object]:
+        """Return benchmark, reading and a hash of the data."""
+        return {"kind": self.kind, "benchmark": self.benchmark, "reading": self.reading, **self.content}
+
+    def _file(self, folder: Path, words: tuple[str, ...]) -> Path | None:
+        paths = [folder / f"{self.benchmark}_{word}{suffix}" for word in words for suffix in (".json", ".jsonl")]
+        return next((path for path in paths if path.is_file()), None)
+
+    def _not_found(self, folder: Path) -> str:
+        if not folder.is_dir():
+            return f"task.path={self.path}: there is no such folder."
+        wanted = f"{self.benchmark}_train.json and {self.benchmark}_test.json"
+        here = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        below = folder / self.benchmark
+        hint = f" Did you mean task.path={Path(str(self.path)) / self.benchmark}?" if below.is_dir() else ""
+        return f"task.path={self.path}: expected {wanted} (JSON lines, as in the paper's release), found {here}.{hint}"

@@ -1,0 +1,65 @@
+"""What tasks over rows share: files or the hub behind them, a column map, and a hash of what was read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from dsbs.errors import DataError
+from dsbs.records import Example
+from dsbs.tasks.base import Task
+from dsbs.tasks.columns import Columns
+from dsbs.tasks.sources import Source
+
+
+@dataclass
+class RowsTask(Task):
+    """Base of the tasks whose examples are rows of files or of a data set on the hub.
+
+    Attributes:
+        hub: id of a data set on the hub; used where ``path`` is not given.
+        hub_config: its configuration, or None for the only one.
+        revision: its commit, tag or branch.
+    """
+
+    hub: str | None = None
+    hub_config: str | None = None
+    revision: str | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """Which column says what."""
+        raise NotImplementedError
+
+    def build_source(self) -> Source:
+        """Return where the rows come from.
+
+        Raises:
+            DataError: where nothing is there.
+        """
+        raise NotImplementedError
+
+    @cached_property
+    def source(self) -> Source:
+        """Where the rows come from; looked up once."""
+        return self.build_source()
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits of the source."""
+        return self.source.splits()
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the examples of a split, row by row."""
+        if split not in self.splits():
+            raise DataError(f"task={self.name} has no {split} split here; it has {', '.join(self.splits())}.")
+        empty = True
+        for example in self.columns.examples(self.source.rows(split), split, self.answers):
+            empty = False
+            yield example
+        if empty:
+            place = self.path or self.hub
+            raise DataError(f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.")
+
+    @cached_property
+    def content(self) -> dict[str, object]:
+        """What identifies the rows; files are hashed once."""
+        return self.source.identity()

@@ -1,0 +1,155 @@
+"""Where rows come from: JSON lines, CSV and Parquet files, read as a stream, each row with its place for messages."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from dsbs.errors import DataError
+from dsbs.fingerprint import fingerprint_files
+
+Row = Mapping[str, Any]
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
+SPLIT_WORDS |= {"dev": "validation", "test": "test"}
+SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
+BATCH = 1024
+MAX_CSV_FIELD = 1 << 24
+
+
+class Source(Protocol):
+    """Rows of a data set, split by split."""
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that are there, among train, validation and test."""
+
+    def rows(self, split: str) -> Iterator[tuple[str, Row]]:
+        """Yield each row of a split with its place, such as ``data/train.jsonl:12``."""
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the rows, but no place on a disk."""
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files on this machine: for each split one or more."""
+
+    files: dict[str, list[Path]]
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits that have files."""
+        return tuple(split for split in SPLITS if split in self.files)
+
+    def rows(self, split: str) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a split, file by file in the order of their names."""
+        for path in self.files[split]:
+            yield from read_rows(path)
+
+    def identity(self) -> dict[str, object]:
+        """Return a hash of each split's files."""
+        return {"files": {split: fingerprint_files(paths) for split, paths in self.files.items()}}
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a file's or a split's name tells.
+
+    >>> split_of("svamp_valid.json"), split_of("train-00000-of-00002.parquet"), split_of("latest.csv")
+    ('validation', 'train', None)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
+    return SPLIT_WORDS[words[-1]] if words else None
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield the rows of a file with their places.
+
+    Raises:
+        DataError: for a file that is missing, of an unknown kind or broken; with the line and what is wrong.
+    """
+    reader = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}.get(path.suffix.lower(), _read_json)
+    if path.suffix.lower() not in SUFFIXES:
+        raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
+    try:
+        yield from reader(path)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if number == 1 and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+                yield from _read_json_array(path)
+                return
+            if line.strip():
+                yield f"{path}:{number}", _object(line, f"{path}:{number}")
+
+
+def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
+    try:
+        items = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else f"{path}"
+        raise DataError(f"{place}: not JSON: {error}. Expected one object a line, or one array of objects.") from None
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, dict):
+            raise DataError(f"{path}, item {number}: expected an object with the columns as keys, got {item!r:.80}.")
+        yield f"{path}, item {number}", item
+
+
+def _object(line: bytes, place: str) -> Row:
+    try:
+        row = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.") from None
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object a line, such as "
+            '{"input": "...", "label": "..."}.'
+        ) from None
+    except RecursionError:
+        raise DataError(f"{place}: JSON nested too deeply.") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{place}: expected an object with the columns as keys, got {row!r:.80}.")
+    return row
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, Row]]:
+    csv.field_size_limit(MAX_CSV_FIELD)
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        line = 1
+        try:
+            columns = next(reader, [])
+            for cells in reader:
+                line = reader.line_num
+                if len(cells) != len(columns) and cells:
+                    raise DataError(
+                        f"{path}:{line}: {len(cells)} cells, but the first line names {len(columns)} columns "
+                        f"({', '.join(columns)}). Quote cells that hold {'tabs' if delimiter != ',' else 'commas'}."
+                    )
+                if cells:
+                    yield f"{path}:{line}", dict(zip(columns, cells, strict=True))
+        except csv.Error as error:
+            raise DataError(f"{path}:{max(line, reader.line_num)}: broken CSV: {error}.") from None
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            number = 0
+            for batch in file.iter_batches(batch_size=BATCH):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path}:{number}", row
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{path}: broken Parquet: {error}.") from None

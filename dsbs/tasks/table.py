@@ -1,0 +1,200 @@
+"""The user's own data: JSONL, CSV, Parquet or a data set on the hub, with a column map."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+
+from dsbs.errors import DataError
+from dsbs.records import Example
+from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
+from dsbs.tasks.base import Answers
+from dsbs.tasks.columns import Columns, template_columns
+from dsbs.tasks.hub import HubSource
+from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.sources import SPLITS, SUFFIXES, FileSource, Source, split_of
+
+ANSWER_KINDS = ("free", "closed", "number")
+MOST_LABELS = 1000
+
+
+@dataclass
+class TableTask(RowsTask):
+    r"""Rows of the user's own, from files (``path``) or from the hub (``hub``).
+
+    ``path`` is a file, a folder or a pattern such as ``data/*.parquet``. Files whose names hold ``train``, ``valid``,
+    ``validation``, ``val``, ``dev`` or ``test`` are those splits; one file without such a word is train.
+
+    Attributes:
+        input: a column, or a template over columns such as ``"{title}\n{body}"``.
+        label: the column of the answer; null for data without answers.
+        id: the column of the id; null: numbered by split and position.
+        choices: the column with the closed answers of each row (a list, or text such as ``yes|no``); null: none.
+        labels: the closed answers of the whole task; empty: none, or with ``answer_kind=closed`` those found in train.
+        label_names: what a raw label stands for, such as ``{"0": no, "1": yes}``.
+        synonyms: other words that the teacher or the student may write for a label.
+        answer_kind: ``free`` text, ``closed`` or ``number``; ``labels`` or ``choices`` make it closed.
+        reading: how answers are read (see ``dsbs.tasks.answers``).
+        list_choices: whether the input ends with the row's choices, listed by letter.
+        test_share: share of one file without splits that becomes test, drawn by id; 0: no test split.
+        split_names: the hub's names of our splits, such as ``{train: train_r1}``; empty: by name.
+    """
+
+    kind: str = "table"
+    name: str = "table"
+    input: str = "input"
+    label: str | None = "label"
+    id: str | None = None
+    choices: str | None = None
+    labels: list[str] = field(default_factory=list)
+    label_names: dict[str, str] = field(default_factory=dict)
+    synonyms: dict[str, str] = field(default_factory=dict)
+    answer_kind: str = "free"
+    reading: str = "tolerant"
+    list_choices: bool = True
+    test_share: float = 0.0
+    split_names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> Answers:
+        """How answers are read and compared."""
+        if self.choices is not None or self.labels or self.answer_kind == "closed":
+            return ClosedAnswers(self._labels, tuple(self.synonyms.items()), self.reading)
+        return NumberAnswers(self.reading) if self.answer_kind == "number" else FreeAnswers()
+
+    @property
+    def columns(self) -> Columns:
+        """The column map."""
+        labels = None if self.choices is not None else self._labels
+        return Columns(
+            self.input, self.label, self.id, self.choices, labels, self.label_names, list_choices=self.list_choices
+        )
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if (self.path is None) == (self.hub is None):
+            faults.append(
+                "task.path, task.hub: expected one of the two, a file, folder or pattern, or the id of a data set."
+            )
+        if not template_columns(self.input):
+            faults.append(f"task.input={self.input!r}: expected a column, or a template such as '{{title}} {{body}}'.")
+        if self.answer_kind not in ANSWER_KINDS:
+            faults.append(f"task.answer_kind={self.answer_kind}: expected one of {', '.join(ANSWER_KINDS)}.")
+        if self.reading not in READINGS:
+            faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
+            faults.append(f"task.labels={self.labels}: expected at least two different answers.")
+        if self.answer_kind == "number" and (self.labels or self.choices):
+            faults.append("task.answer_kind=number: goes without task.labels and task.choices.")
+        if self.labels and self.choices:
+            faults.append("task.labels, task.choices: expected one of the two.")
+        if self.labels:
+            for key in ("label_names", "synonyms"):
+                strange = sorted(set(getattr(self, key).values()) - set(self.labels))
+                if strange:
+                    faults.append(f"task.{key}: {', '.join(strange)} is not in task.labels.")
+        if not 0 <= self.test_share < 1:
+            faults.append(f"task.test_share={self.test_share}: expected from 0 to below 1.")
+        for split in self.split_names:
+            if split not in SPLITS:
+                faults.append(f"task.split_names: {split!r} is none of {', '.join(SPLITS)}.")
+        return faults
+
+    def build_source(self) -> Source:
+        """Return the files, or the hub's data set."""
+        if self.path is None:
+            return HubSource(str(self.hub), self.hub_config, self.revision, self.split_names)
+        return FileSource(find_files(self.path))
+
+    def splits(self) -> tuple[str, ...]:
+        """Return the splits of the source; one file without splits is train, and test where ``test_share`` says so."""
+        splits = super().splits()
+        return (*splits, "test") if self._cuts_test else splits
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the examples of a split; a cut-off test split is drawn by id, whatever the other rows are."""
+        if not self._cuts_test or split not in ("train", "test"):
+            yield from super().examples(split)
+            return
+        empty = True
+        for example in super().examples("train"):
+            if (self._place(example.id) < self.test_share) == (split == "test"):
+                empty = False
+                yield example
+        if empty:
+            raise DataError(f"task.test_share={self.test_share} leaves no rows for {split}; choose another share.")
+
+    def identity(self) -> dict[str, object]:
+        """Return the column map and a hash of the data."""
+        places = ("path", "hub", "hub_config", "revision", "split_names")  # the content stands for them
+        no_examples = ("name", "validation_share", "validation_fraction", *places)
+        settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in no_examples}
+        return settings | self.content
+
+    @property
+    def _cuts_test(self) -> bool:
+        return self.test_share > 0 and "test" not in self.source.splits()
+
+    @staticmethod
+    def _place(id: str) -> float:
+        return int.from_bytes(hashlib.blake2b(f"test\0{id}".encode(), digest_size=8).digest()) / 2**64
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...] | None:
+        """The closed answers of the whole task: those given, or those found in train, sorted."""
+        if self.labels or self.choices is not None or self.answer_kind != "closed":
+            return tuple(self.labels) or None
+        reader = Columns(self.input, self.label, label_names=self.label_names)
+        found: set[str] = set()
+        for place, row in self.source.rows("train"):
+            label = reader.raw_label(row, place)
+            if label is not None:
+                found.add(label)
+            if len(found) > MOST_LABELS:
+                raise DataError(
+                    f"{place}: more than {MOST_LABELS} different labels in column {self.label!r}; "
+                    "task.answer_kind=free or number fits such data."
+                )
+        if len(found) < 2:
+            raise DataError(
+                f"task.answer_kind=closed: found {len(found)} different labels in train (column {self.label!r}); "
+                "list the answers in task.labels, or set task.answer_kind=free."
+            )
+        return tuple(sorted(found))
+
+
+def find_files(path: str) -> dict[str, list[Path]]:
+    """Return the files of each split behind a file, a folder or a pattern.
+
+    Raises:
+        DataError: where there are none, or where several files do not say which split they are.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        return {"train": [place]}
+    if place.is_dir():
+        found = [file for file in sorted(place.iterdir()) if file.suffix.lower() in SUFFIXES]
+    else:
+        root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
+        pattern = str(place.relative_to(root))
+        found = sorted(root.glob(pattern)) if root.is_dir() and pattern != "." else []
+        found = [file for file in found if file.suffix.lower() in SUFFIXES]
+    if not found:
+        kinds = ", ".join(SUFFIXES)
+        raise DataError(f"task.path={path}: there is no such file, and no folder or pattern with {kinds} files.")
+    if len(found) == 1 and split_of(found[0].stem) is None:
+        return {"train": found}
+    files: dict[str, list[Path]] = {}
+    for file in found:
+        split = split_of(file.stem)
+        if split is None:
+            raise DataError(
+                f"{file}: cannot tell which split this is, among {len(found)} files (task.path={path}). Put train, "
+                "validation or test into its name, or name one file."
+            )
+        files.setdefault(split, []).append(file)
+    if "train" not in files and "test" not in files:
+        raise DataError(f"task.path={path}: found only files for {', '.join(files)}; expected train, test or both.")
+    return files
