@@ -1,0 +1,26 @@
+"""``python -m dsbs.report runs=outputs/train/triage``: compare finished runs, with intervals, a plot and a page."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from dsbs.config import ReportConfig, collect_faults, command
+from dsbs.errors import ConfigError
+from dsbs.reporting import build_reports, show_report, track_report, write_report
+
+
+@command("report")
+def main(config: ReportConfig) -> None:
+    """Write a report for each task among the runs, and show it."""
+    if faults := collect_faults(config):
+        raise ConfigError.from_faults(faults)
+    output_dir = Path(config.output_dir)
+    for report in build_reports(Path(config.runs)):
+        folder = output_dir / "report" / report.task
+        paths = write_report(report, folder)
+        url = track_report(report, folder, config.tracking, output_dir)
+        show_report(report, [*map(str, paths), *([url] if url else [])], Console())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The report as one HTML file that needs nothing else: no script, no font, no picture from elsewhere."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from dsbs import __version__
+from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
+from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell
+from dsbs.reporting.style import STYLE
+from dsbs.stats import BETTER, WORSE
+
+if TYPE_CHECKING:
+    from dsbs.reporting.report import Report
+
+READING = (
+    "Accuracy is the mean over seeds of the share of test examples that are answered right. The test split is read "
+    "once per run, with the checkpoint that was best on validation.",
+    "The interval of a cell is Student's t interval of the mean over its seeds, at 95%. With a single seed, or seeds "
+    "that agree exactly, it is Wilson's interval over test examples and says nothing about other seeds (marked †).",
+    "A comparison pairs the answers to the same test examples and counts the spread between seeds and between examples "
+    "(t test with crossed seeds and examples). Its p-value is two-sided.",
+    "Where several comparisons of one kind are made, p-values are adjusted by Holm's method, and the verdict follows "
+    "the adjusted one at the 5% level. Intervals are not adjusted.",
+    "“At least as good” says whether the candidate's mean is at least the baseline's. “Verdict” says how sure that is.",
+)
+
+
+def build_page(report: "Report", picture: bytes) -> str:
+    """Return the page; ``picture`` is the plot as PNG, which the page carries within."""
+    task = escape(report.task)
+    sections = [
+        f"<header><p class='kicker'>dsbs report · task {task}</p><h1>Step by step against standard fine-tuning</h1></header>",
+        _tell_headlines(report),
+        _tell_stand_in(report),
+        _show_picture(picture, report.cells),
+        _section("Results", _tabulate_cells(report)),
+        _section("Comparisons", _tabulate_comparisons(report)),
+        _section("Left out", _list_left_out(report)),
+        _section("How to read this", _list(READING)),
+        _section("How it was made", _tell_origin(report)),
+    ]
+    body = "\n".join(section for section in sections if section)
+    return (
+        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+        f"<meta name='color-scheme' content='light dark'>\n<title>{task}: step by step against fine-tuning</title>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _tell_headlines(report: "Report") -> str:
+    made = [item for item in report.comparisons if item.kind == HEADLINE]
+    blocks = []
+    for index, text in enumerate(report.headlines):
+        comparison = made[index] if index < len(made) else None
+        notes = comparison.notes if comparison else []
+        badge = _badge(comparison) if comparison and comparison.result else ""
+        caution = f"<p class='note'>Mind: {escape('; '.join(notes))}.</p>" if notes else ""
+        blocks.append(f"<div class='headline'>{badge}<p>{escape(text)}</p>{caution}</div>")
+    return "\n".join(blocks)
+
+
+def _tell_stand_in(report: "Report") -> str:
+    if not any(cell.teacher == STAND_IN for cell in report.cells):
+        return ""
+    return (
+        f"<p class='warning'><strong>The teacher is a stand-in.</strong> <code>{STAND_IN}</code> is no language model: "
+        "it writes its rationales by script, from the rules that made the task. The numbers show what rationales of "
+        "that quality do for a student, not what an LLM would have written.</p>"
+    )
+
+
+def _show_picture(picture: bytes, cells: Sequence[Cell]) -> str:
+    data = base64.b64encode(picture).decode("ascii")
+    told = "; ".join(
+        f"{describe_cell(cell, cells)} at {show_fraction(cell.data_fraction)}: {100 * cell.estimate.mean:.1f}%"
+        for cell in cells
+    )
+    return (
+        f"<figure><img src='data:image/png;base64,{data}' alt='{escape(f'Test accuracy. {told}', quote=True)}'>"
+        "<figcaption>Lines join the means over seeds; bars are 95% intervals; small rings are single seeds. The points "
+        "at one share of the data stand side by side to keep them apart.</figcaption></figure>"
+    )
+
+
+def _tabulate_cells(report: "Report") -> str:
+    head = ("Method", "Data", "Examples", "Accuracy", "95% interval", "Per seed", "Steps", "Target tokens", "Time")
+    rows = []
+    for cell in report.cells:
+        estimate = cell.estimate
+        seeds = ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in zip(cell.seeds, cell.per_seed, strict=True))
+        mark = "" if estimate.method == "seeds" else " †"
+        flag = " – perhaps not converged" if cell.unconverged else ""
+        rows.append(
+            (
+                _name(cell, report.cells),
+                show_fraction(cell.data_fraction),
+                _count(cell.mean("train_examples")),
+                f"{100 * estimate.mean:.1f}%",
+                f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}{mark}",
+                seeds,
+                _count(cell.mean("steps")) + flag,
+                _count(cell.mean("target_tokens")),
+                _time(cell.mean("seconds")),
+            )
+        )
+    for teacher in report.teachers:
+        name = f"teacher {teacher.name}" + (" (scripted stand-in)" if teacher.name == STAND_IN else "")
+        rows.append((name, "", "", f"{100 * teacher.accuracy:.1f}%", f"on {teacher.split}", "", "", "", ""))
+    return _table(head, rows, numeric=range(1, len(head))) + (
+        "<p class='small'>Examples, steps, target tokens and time are means over seeds. A run is “perhaps not "
+        "converged” where its best checkpoint is its last.</p>"
+    )
+
+
+def _tabulate_comparisons(report: "Report") -> str:
+    if not report.comparisons:
+        return "<p>None: there is no fine-tuning to compare with at the same share of the data, or no other method.</p>"
+    head = (
+        "Candidate",
+        "Baseline",
+        "Difference, points",
+        "95% interval",
+        "p",
+        "p (Holm)",
+        "At least as good",
+        "Verdict",
+    )
+    rows = []
+    for item in report.comparisons:
+        sides = tuple(
+            f"{_name(cell, report.cells)}, {show_fraction(cell.data_fraction)}"
+            for cell in (item.candidate, item.baseline)
+        )
+        if item.result is None or item.p_adjusted is None:
+            rows.append((*sides, "", "", "", "", "", f"not compared: {item.refusal}"))
+            continue
+        result = item.result
+        notes = f". Mind: {'; '.join(item.notes)}" if item.notes else ""
+        rows.append(
+            (
+                *sides,
+                f"{100 * result.difference:+.1f}",
+                f"{100 * result.low:+.1f} – {100 * result.high:+.1f}",
+                f"{result.p_value:.2g}",
+                f"{item.p_adjusted:.2g}",
+                "yes" if item.holds else "no",
+                item.verdict + notes,
+            )
+        )
+    return _table(head, rows, numeric=range(2, 6))
+
+
+def _list_left_out(report: "Report") -> str:
+    if not report.left_out:
+        return "<p>Nothing: every run under the folder is finished and counts.</p>"
+    rows = [(str(run.folder), run.reason, run.command or "") for run in report.left_out]
+    return _table(("Run", "Why it does not count", "Its command"), rows, numeric=())
+
+
+def _tell_origin(report: "Report") -> str:
+    runs = [run for cell in report.cells for run in cell.runs]
+    manifests = [run.manifest for run in runs]
+    facts = {
+        "dsbs": sorted({str(manifest["dsbs"]) for manifest in manifests if "dsbs" in manifest}),
+        "Python": sorted({str(manifest["python"]) for manifest in manifests if "python" in manifest}),
+        "Platform": sorted({str(manifest["platform"]) for manifest in manifests if "platform" in manifest}),
+        "Packages": sorted(
+            {
+                f"{name} {version}"
+                for manifest in manifests
+                for name, version in (manifest.get("packages") or {}).items()
+            }
+        ),
+    }
+    rows = [(name, ", ".join(values)) for name, values in facts.items() if values]
+    rows += [("Report", f"python -m dsbs.report runs={report.runs} (dsbs {__version__})")]
+    if any(len(values) > 1 for name, values in facts.items() if name != "Packages"):
+        rows += [("Mind", "the runs were not all made with the same versions or on the same kind of machine")]
+    commands = sorted({str(manifest["command"]) for manifest in manifests if "command" in manifest})
+    listing = f"<details><summary>Commands of the runs ({len(commands)})</summary><pre>" if commands else ""
+    listing += escape("\n".join(commands)) + "</pre></details>" if commands else ""
+    return _table((), rows, numeric=()) + listing
+
+
+def _badge(comparison: Comparison) -> str:
+    holds = "the claim holds" if comparison.holds else "the claim does not hold"
+    tone = {BETTER: "good", WORSE: "bad"}.get(comparison.verdict, "open")
+    return f"<span class='badge {tone}'>{escape(f'{holds}: {comparison.verdict}')}</span>"
+
+
+def _name(cell: Cell, cells: Sequence[Cell]) -> str:
+    return describe_cell(cell, cells)
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>\n{body}\n</section>"
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable[int]) -> str:
+    """Return a table that scrolls sideways where it does not fit; every text is escaped here."""
+    right = set(numeric)
+    classes = [" class='number'" if index in right else "" for index in range(max(len(head), 9))]
+    top = "".join(f"<th scope='col'{classes[index]}>{escape(text)}</th>" for index, text in enumerate(head))
+    lines = "".join(
+        "<tr>" + "".join(f"<td{classes[index]}>{escape(text)}</td>" for index, text in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='scroll'><table>{f'<thead><tr>{top}</tr></thead>' if head else ''}<tbody>{lines}</tbody></table></div>"
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -1,0 +1,69 @@
+"""The report in a terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dsbs.reporting.cells import STAND_IN, show_fraction
+from dsbs.reporting.comparisons import HEADLINE, describe_cell
+from dsbs.reporting.report import Report
+
+
+def show_report(report: Report, places: Sequence[str], console: Console) -> None:
+    """Print the table, the main result in words, what to mind, and where the rest is."""
+    console.print(build_table(report))
+    for text in report.headlines:
+        console.print(Text(f"\n{text}"))
+    notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in item.notes)
+    for note in notes:
+        console.print(Text(f"  - mind: {note}"))
+    if any(cell.teacher == STAND_IN for cell in report.cells):
+        console.print(Text(f"  - mind: the teacher {STAND_IN} is a scripted stand-in, no language model"))
+    console.print(Text("\nWritten:"))
+    for place in places:
+        console.print(Text(f"  {place}"), soft_wrap=True)
+
+
+def build_table(report: Report) -> Table:
+    """Return the cells as a table that fits 80 columns."""
+    table = Table(title=f"{report.task}: test accuracy", title_justify="left", caption=_caption(report))
+    table.caption_justify = "left"
+    table.add_column("method", overflow="fold")
+    for heading in ("data", "examples", "seeds", "accuracy", "95% interval", "steps"):
+        table.add_column(heading, justify="right")
+    for cell in report.cells:
+        estimate, examples, steps = cell.estimate, cell.mean("train_examples"), cell.mean("steps")
+        table.add_row(
+            describe_cell(cell, report.cells),
+            show_fraction(cell.data_fraction),
+            "" if examples is None else f"{examples:,.0f}",
+            str(len(cell.runs)),
+            f"{100 * estimate.mean:.1f}%",
+            f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}",
+            ("" if steps is None else f"{steps:,.0f}") + ("*" if cell.unconverged else ""),
+        )
+    for teacher in report.teachers:
+        stand_in = " (scripted stand-in)" if teacher.name == STAND_IN else ""
+        row = (
+            f"teacher {teacher.name}{stand_in}",
+            "",
+            "",
+            "",
+            f"{100 * teacher.accuracy:.1f}%",
+            f"on {teacher.split}",
+            "",
+        )
+        table.add_row(*row, style="dim")
+    return table
+
+
+def _caption(report: Report) -> str | None:
+    lines = []
+    if any(cell.unconverged for cell in report.cells):
+        lines.append("* perhaps not converged: the best checkpoint is the last")
+    if report.left_out:
+        count = len(report.left_out)
+        lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")
+    return "\n".join(lines) or None

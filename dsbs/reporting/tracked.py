@@ -1,0 +1,42 @@
+"""The report at W&B: the curve of accuracy over the share of the data, and the plot."""
+
+from pathlib import Path
+
+from dsbs.fingerprint import fingerprint
+from dsbs.reporting.comparisons import describe_cell, to_json
+from dsbs.reporting.report import PLOT, Report
+from dsbs.tracking import Tracking, open_tracker
+
+
+def track_report(report: Report, folder: Path, settings: Tracking, output_dir: Path) -> str | None:
+    """Log a report; the one of the same folder and task is continued.
+
+    Returns:
+        Where it can be seen, or None where it is not online.
+    """
+    rows = [
+        {
+            "method": describe_cell(cell, report.cells),
+            "data_fraction": cell.data_fraction,
+            "accuracy": cell.estimate.mean,
+            "ci_low": cell.estimate.low,
+            "ci_high": cell.estimate.high,
+            "seeds": len(cell.runs),
+        }
+        for cell in report.cells
+    ]
+    made = [to_json(comparison) for comparison in report.comparisons if comparison.result]
+    with open_tracker(
+        settings,
+        run_id=fingerprint(["report", report.task, str(report.runs)], length=16),
+        name=f"report {report.task}",
+        config={"task": report.task, "runs": str(report.runs)},
+        directory=output_dir,
+        job_type="report",
+    ) as tracker:
+        tracker.lines("accuracy over data fraction", rows, x="data_fraction", y="accuracy", stroke="method")
+        tracker.table("cells", rows)
+        tracker.table("comparisons", [{**row, "notes": "; ".join(row["notes"])} for row in made])
+        tracker.image("plot", folder / PLOT)
+        tracker.summary({"headline": " ".join(report.headlines)})
+        return tracker.url
