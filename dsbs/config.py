@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsbs.errors import ConfigError, DsbsError
+from dsbs.extraction import ExtractionSettings
 from dsbs.gates import Gate
 from dsbs.objectives import OBJECTIVES
 from dsbs.prompts import Prompt
@@ -36,8 +37,8 @@ Root = TypeVar("Root")
 
 
 @dataclass
-class ExtractConfig:
-    """Keys of ``dsbs.extract``.
+class ExtractConfig(ExtractionSettings):
+    """Keys of ``dsbs.extract``; pace, patience and bounds are in ``ExtractionSettings``.
 
     Attributes:
         splits: the source's splits to ask about.
@@ -46,7 +47,6 @@ class ExtractConfig:
         seed: seed of that draw.
         split_seed: seed of the validation cut, as in ``dsbs.train``.
         labels: where ``dsbs.train`` will take its labels from; ``teacher`` asks about the validation part, too.
-        concurrency: requests under way at once.
         output_dir: first folder of everything that is written.
     """
 
@@ -60,7 +60,6 @@ class ExtractConfig:
     seed: int = 0
     split_seed: int = 0
     labels: str = "gold"
-    concurrency: int = 8
     output_dir: str = "outputs"
 
 

@@ -57,7 +57,8 @@ class Origin:
     def key(self, request: Request) -> bytes:
         """Return the key of a request: 16 bytes."""
         where = f"{request.split}\0{request.id}\0" if self.by_id else ""
-        text = f"{request.sample}\0{where}{request.question}"
+        # The instruction may name the example's own choices, so it counts with the question.
+        text = f"{request.sample}\0{where}{request.instruction}\0{request.question}"
         return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.prefix, digest_size=16).digest()
 
 
@@ -128,11 +129,11 @@ class CompletionStore:
 
         Args:
             identity: JSON-like; ``teacher`` and ``prompt`` decide the key, the rest is written down for the reader.
-            request: any request of the extraction: its instruction and shots are the rendered prompt.
+            request: any request of the extraction: its shots count, its instruction is written down for the reader.
             by_id: see ``Origin``.
         """
-        rendered = json.dumps([request.instruction, request.shots], ensure_ascii=False)
-        decides = json.dumps([identity["teacher"], identity["prompt"], rendered], sort_keys=True, default=list)
+        rendered = json.dumps({"instruction": request.instruction, "shots": request.shots}, ensure_ascii=False)
+        decides = json.dumps([identity["teacher"], identity["prompt"], request.shots], sort_keys=True, default=list)
         prefix = hashlib.blake2b(decides.encode(), digest_size=16).digest()
         with self._transaction():
             self._db.execute(

@@ -1,0 +1,73 @@
+"""``python -m dsbs.extract``: ask a teacher for rationales and labels."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.config import ExtractConfig, collect_faults, command
+from dsbs.errors import ConfigError
+from dsbs.extraction import Job, run_extraction
+from dsbs.rationales import rationales_dir
+from dsbs.subsets import parse_fraction, select
+
+
+@command("extract")
+def main(config: ExtractConfig) -> None:
+    """Extract what the config asks for and show what came."""
+    job = build_job(config)
+    summary = run_extraction(job)
+    show(summary, job, Console())
+
+
+def build_job(config: ExtractConfig) -> Job:
+    """Return the extraction that a config describes.
+
+    Raises:
+        ConfigError: with everything that is wrong at once.
+        DataError: where the task's data or the teacher's files cannot be found.
+    """
+    faults = collect_faults(config) + config.faults()
+    if config.limit is not None and config.limit < 1:
+        faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
+    if faults:
+        raise ConfigError.from_faults(faults)
+    fraction = parse_fraction(config.data_fraction)
+    ids = None
+    if fraction < 1:
+        ids = select(config.task, fraction, config.seed, config.split_seed).by_split(config.labels == "teacher")
+    return Job(
+        task=config.task,
+        teacher=config.teacher,
+        prompt=config.prompt,
+        gate=config.gate,
+        folder=rationales_dir(config.output_dir, config.task, config.teacher, config.prompt),
+        splits=list(dict.fromkeys(config.splits)),
+        select=ids,
+        limit=config.limit,
+        settings=config,
+    )
+
+
+def show(summary: dict[str, Any], job: Job, console: Console) -> None:
+    """Print the summary as a table, and where everything lies."""
+    table = Table(title=f"{summary['task']}, teacher {summary['model'] or summary['teacher']}", title_justify="left")
+    for name in ("split", "examples", "parsed", "failed", "accuracy", "asked now", "cost"):
+        table.add_column(name, justify="left" if name == "split" else "right")
+    for split, count in summary["splits"].items():
+        accuracy, cost = count["teacher_accuracy"], count["cost_usd"]
+        table.add_row(
+            split,
+            f"{count['examples']:,}",
+            f"{count['parsed']:,}",
+            f"{count['failed']:,}",
+            "no gold labels" if accuracy is None else f"{100 * accuracy:.2f}%",
+            f"{count['requests']:,}",
+            "unknown" if cost is None else f"${cost:.2f}",
+        )
+    console.print(table)
+    console.print(f"Annotations: {job.folder}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

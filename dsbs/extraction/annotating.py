@@ -1,0 +1,105 @@
+"""From the store to annotations: pure reading, repeatable, asks nobody."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dsbs.extraction.job import Job, batches
+from dsbs.gates import GateKeeper
+from dsbs.parsing import annotate, vote
+from dsbs.rationales import AnnotationWriter
+from dsbs.records import Annotation, Completion, Example
+from dsbs.store import CompletionStore, Failure, Origin
+
+Said = Completion | Failure
+
+
+@dataclass
+class SplitCount:
+    """What the annotations of a split add up to.
+
+    Attributes:
+        examples: examples that were asked about, now or before.
+        parsed: examples with an answer of the teacher, before any gate.
+        gold: examples with a gold label.
+        correct: examples whose answer agrees with gold.
+        statuses: examples by status.
+        prompt_tokens, completion_tokens: of all completions behind them.
+        untold: completions for which the server told no token counts.
+    """
+
+    examples: int = 0
+    parsed: int = 0
+    gold: int = 0
+    correct: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    untold: int = 0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
+        return self.correct / self.gold if self.gold else None
+
+    def add_completion(self, completion: Completion) -> None:
+        """Count the tokens of a completion."""
+        self.prompt_tokens += completion.prompt_tokens or 0
+        self.completion_tokens += completion.completion_tokens or 0
+        self.untold += completion.prompt_tokens is None
+
+
+def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str) -> SplitCount:
+    """Write ``<split>.parquet`` anew from everything in the store that was ever asked with this prompt.
+
+    Examples of earlier, larger selections stay in it, so that asking about fewer never takes away.
+    """
+    count, keeper = SplitCount(), GateKeeper(job.gate, job.task.answers)
+    with AnnotationWriter(job.folder, split) as writer:
+        for batch in batches(job.task.examples(split)):
+            annotations = []
+            for example, said in _look_up(job, store, origin, split, batch):
+                annotation = read_example(job, example, said)
+                _count(job, count, example, annotation, said)
+                annotation = keeper.check(example, annotation)
+                count.statuses[annotation.status] += 1
+                annotations.append(annotation)
+            if annotations:
+                writer.write(annotations)
+    return count
+
+
+def _look_up(
+    job: Job, store: CompletionStore, origin: Origin, split: str, batch: list[Example]
+) -> Iterator[tuple[Example, list[Said]]]:
+    """Yield the examples that were asked about with what came back."""
+    keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
+    flat = [key for own in keys.values() for key in own]
+    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat)
+    for example in batch:
+        said = [found[key] for key in keys[example.id] if key in found]
+        if said:
+            yield example, said
+
+
+def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
+    """Return the annotation of an example: read from its completion, or voted for by several."""
+    completions = [one for one in said if isinstance(one, Completion)]
+    if not completions:
+        reason = next(one.reason for one in said if isinstance(one, Failure))
+        return Annotation(example.id, status=f"request_failed: {reason}")
+    answers = job.task.answers
+    annotations = [annotate(example, completion, job.prompt.cue, answers) for completion in completions]
+    return annotations[0] if len(annotations) == 1 else vote(annotations, answers.same)
+
+
+def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> None:
+    count.examples += 1
+    count.parsed += annotation.label is not None
+    if example.label is not None:
+        count.gold += 1
+        count.correct += annotation.label is not None and job.task.answers.same(annotation.label, example.label)
+    for one in said:
+        if isinstance(one, Completion):
+            count.add_completion(one)

@@ -1,0 +1,100 @@
+"""What an extraction is about: which examples, put how, to whom, and where it all goes."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dsbs.errors import ConfigError, DataError
+from dsbs.extraction.settings import ExtractionSettings
+from dsbs.gates import Gate
+from dsbs.prompts import Prompt
+from dsbs.rationales import STORE
+from dsbs.records import Example, Request
+from dsbs.store import CompletionStore, Origin
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Teacher
+
+BATCH = 500
+
+
+@dataclass
+class Job:
+    """One extraction.
+
+    Attributes:
+        task, teacher, prompt, gate: the parts.
+        folder: where the store, the annotations and the summary lie (``dsbs.rationales.rationales_dir``).
+        splits: the source's splits to ask about.
+        select: the ids to ask about by split; a split that is missing here is asked about whole.
+        limit: at most this many examples of each split.
+        settings: pace, patience and bounds.
+    """
+
+    task: Task
+    teacher: Teacher
+    prompt: Prompt
+    folder: Path
+    splits: Collection[str]
+    gate: Gate = field(default_factory=Gate)
+    select: Mapping[str, Collection[str]] | None = None
+    limit: int | None = None
+    settings: ExtractionSettings = field(default_factory=ExtractionSettings)
+
+    @property
+    def store_path(self) -> Path:
+        """Where the raw completions lie."""
+        return self.folder / STORE
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Who is asked what and how; hashing a large model file takes a while, so it is done once."""
+        return {
+            "task": self.task.identity() | {"name": self.task.name},
+            "teacher": self.teacher.identity(),
+            "prompt": self.prompt.identity(),
+        }
+
+    def check(self) -> None:
+        """Refuse splits that the source lacks.
+
+        Raises:
+            ConfigError: naming those that it has.
+        """
+        known = self.task.splits()
+        unknown = [split for split in self.splits if split not in known]
+        if unknown or not self.splits:
+            raise ConfigError(
+                f"splits=[{','.join(self.splits)}]: task {self.task.name} has the splits {', '.join(known) or 'none'}. "
+                f"Type splits=[{','.join(known)}]."
+            )
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Yield the examples of a split that are asked about."""
+        wanted = self.select.get(split) if self.select is not None else None
+        examples = self.task.examples(split)
+        return islice((example for example in examples if wanted is None or example.id in wanted), self.limit)
+
+    def requests(self, example: Example, split: str) -> list[Request]:
+        """Return the requests of an example, one for every sample."""
+        return [self.prompt.request(example, split, sample) for sample in range(self.settings.samples)]
+
+    def register(self, store: CompletionStore) -> Origin:
+        """Write down in the store who is asked and how.
+
+        Raises:
+            DataError: where there is no example to ask about.
+        """
+        for split in self.splits:
+            for example in self.examples(split):
+                request = self.prompt.request(example, split)
+                return store.origin(self.identity, request, by_id=self.teacher.by_id)
+        raise DataError(f"task {self.task.name}: no examples in {', '.join(self.splits)}; there is nothing to ask.")
+
+
+def batches(examples: Iterator[Example], size: int = BATCH) -> Iterator[list[Example]]:
+    """Yield lists of examples, so that memory does not grow with their number."""
+    while batch := list(islice(examples, size)):
+        yield batch

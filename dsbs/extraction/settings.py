@@ -1,0 +1,63 @@
+"""How an extraction goes about its work. Nothing here decides what a teacher answers."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Budget:
+    """What an extraction may spend in all, what it found in the store included. None: no bound.
+
+    Attributes:
+        usd: dollars.
+        tokens: tokens read and written.
+        requests: requests that got an answer.
+    """
+
+    usd: float | None = None
+    tokens: int | None = None
+    requests: int | None = None
+
+
+@dataclass
+class ExtractionSettings:
+    """Pace, patience and bounds.
+
+    Attributes:
+        concurrency: most requests under way at once; the engine stays below it while the server is overloaded.
+        attempts: how often a request is tried before it is listed as failed.
+        backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
+        max_backoff: see ``backoff``; a server's own ``Retry-After`` may be longer and is kept to.
+        requests_per_minute: bound to keep below, or None: what the server's headers say, if they do.
+        tokens_per_minute: the same for tokens read and written.
+        samples: completions per example; the label is what most of them say (self-consistency).
+        dry_run: count requests and estimate tokens, dollars and time; ask nothing.
+        budget: what may be spent.
+    """
+
+    concurrency: int = 32
+    attempts: int = 6
+    backoff: float = 1.0
+    max_backoff: float = 60.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    samples: int = 1
+    dry_run: bool = False
+    budget: Budget = field(default_factory=Budget)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each."""
+        faults = [
+            f"{key}={getattr(self, key)}: expected a number of at least 1."
+            for key in ("concurrency", "attempts", "samples")
+            if getattr(self, key) < 1
+        ]
+        for key in ("backoff", "max_backoff"):
+            if getattr(self, key) < 0:
+                faults.append(f"{key}={getattr(self, key)}: expected seconds, 0 or more.")
+        for key in ("requests_per_minute", "tokens_per_minute"):
+            if getattr(self, key) is not None and getattr(self, key) <= 0:
+                faults.append(f"{key}={getattr(self, key)}: expected above 0, or null for no bound.")
+        for key, value in vars(self.budget).items():
+            if value is not None and value < 0:
+                faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
+        return faults
