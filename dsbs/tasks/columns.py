@@ -108,7 +108,7 @@ class Columns:
             [
                 f"{counts.total()} rows of {split} have a label that is no answer of the task (expected {expected}):",
                 *lines,
-                "Mend the data, name them with task.label_names, or add them to task.labels.",
+                "Mend the data, say with task.synonyms what they stand for, or add them to task.labels.",
             ]
         )
 
@@ -135,6 +135,7 @@ def fill(template: str, row: Row, place: str) -> str:
 
     if not _COLUMN.search(template):
         return value(template)
+    template = template.replace("\\n", "\n")  # a command line hands the two characters on
     return _COLUMN.sub(lambda match: value(match[1]), template)
 
 

@@ -32,9 +32,9 @@ class TableTask(RowsTask):
         id: the column of the id; null: numbered by split and position.
         choices: the column with the closed answers of each row (a list, or text such as ``yes|no``); null: none.
         labels: the closed answers of the whole task; empty: none, or with ``answer_kind=closed`` those found in train.
-        label_names: what a raw label stands for, such as ``{"0": no, "1": yes}``.
-        synonyms: other words that the teacher or the student may write for a label.
-        answer_kind: ``free`` text, ``closed`` or ``number``; ``labels`` or ``choices`` make it closed.
+        label_names: the names of the labels 0, 1, 2, ... where the data has numbers.
+        synonyms: other words for an answer, in the data and in what teacher and student write: ``{pos: positive}``.
+        answer_kind: ``free`` text, ``closed`` or ``number``; labels, their names or choices make it closed.
         reading: how answers are read (see ``dsbs.tasks.answers``).
         list_choices: whether the input ends with the row's choices, listed by letter.
         test_share: share of one file without splits that becomes test, drawn by id; 0: no test split.
@@ -48,7 +48,7 @@ class TableTask(RowsTask):
     id: str | None = None
     choices: str | None = None
     labels: list[str] = field(default_factory=list)
-    label_names: dict[str, str] = field(default_factory=dict)
+    label_names: list[str] = field(default_factory=list)
     synonyms: dict[str, str] = field(default_factory=dict)
     answer_kind: str = "free"
     reading: str = "tolerant"
@@ -59,7 +59,7 @@ class TableTask(RowsTask):
     @property
     def answers(self) -> Answers:
         """How answers are read and compared."""
-        if self.choices is not None or self.labels or self.answer_kind == "closed":
+        if self._closed:
             return ClosedAnswers(self._labels, tuple(self.synonyms.items()), self.reading)
         return NumberAnswers(self.reading) if self.answer_kind == "number" else FreeAnswers()
 
@@ -68,7 +68,7 @@ class TableTask(RowsTask):
         """The column map."""
         labels = None if self.choices is not None else self._labels
         return Columns(
-            self.input, self.label, self.id, self.choices, labels, self.label_names, list_choices=self.list_choices
+            self.input, self.label, self.id, self.choices, labels, self._names, list_choices=self.list_choices
         )
 
     def faults(self) -> list[str]:
@@ -86,15 +86,14 @@ class TableTask(RowsTask):
             faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
             faults.append(f"task.labels={self.labels}: expected at least two different answers.")
-        if self.answer_kind == "number" and (self.labels or self.choices):
-            faults.append("task.answer_kind=number: goes without task.labels and task.choices.")
+        if self.answer_kind == "number" and self._closed:
+            faults.append("task.answer_kind=number: goes without task.labels, task.label_names and task.choices.")
         if self.labels and self.choices:
             faults.append("task.labels, task.choices: expected one of the two.")
-        if self.labels:
-            for key in ("label_names", "synonyms"):
-                strange = sorted(set(getattr(self, key).values()) - set(self.labels))
-                if strange:
-                    faults.append(f"task.{key}: {', '.join(strange)} is not in task.labels.")
+        for key, names in (("label_names", self.label_names), ("synonyms", self.synonyms.values())):
+            strange = sorted(set(names) - set(self.labels)) if self.labels else []
+            if strange:
+                faults.append(f"task.{key}: {', '.join(strange)} is not in task.labels.")
         if not 0 <= self.test_share < 1:
             faults.append(f"task.test_share={self.test_share}: expected from 0 to below 1.")
         for split in self.split_names:
@@ -134,6 +133,14 @@ class TableTask(RowsTask):
         return settings | self.content
 
     @property
+    def _closed(self) -> bool:
+        return bool(self.labels or self.label_names or self.choices is not None or self.answer_kind == "closed")
+
+    @property
+    def _names(self) -> dict[str, str]:
+        return {str(number): name for number, name in enumerate(self.label_names)} | self.synonyms
+
+    @property
     def _cuts_test(self) -> bool:
         return self.test_share > 0 and "test" not in self.source.splits()
 
@@ -144,9 +151,12 @@ class TableTask(RowsTask):
     @cached_property
     def _labels(self) -> tuple[str, ...] | None:
         """The closed answers of the whole task: those given, or those found in train, sorted."""
-        if self.labels or self.choices is not None or self.answer_kind != "closed":
-            return tuple(self.labels) or None
-        reader = Columns(self.input, self.label, label_names=self.label_names)
+        given = self.labels or self.label_names
+        if given or self.choices is not None or self.answer_kind != "closed":
+            return tuple(dict.fromkeys(given)) or None
+        if self.label is None:
+            raise DataError("task.answer_kind=closed with task.label=null: list the answers in task.labels.")
+        reader = Columns(self.input, self.label, label_names=self._names)
         found: set[str] = set()
         for place, row in self.source.rows("train"):
             label = reader.raw_label(row, place)
