@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 # Before anything imports torch, transformers or wandb, which read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
@@ -12,8 +14,6 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for _variable in ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "HYDRA_FULL_ERROR"):
     os.environ.pop(_variable, None)
-
-import pytest
 
 
 @pytest.fixture(scope="session")
