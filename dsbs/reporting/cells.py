@@ -145,8 +145,7 @@ def group_runs(runs: Iterable[FinishedRun]) -> tuple[list[Cell], list[LeftOut]]:
             by_cell[(run.data_fraction, *(_freeze(run.config.get(key)) for key in keys))].append(run)
         for (fraction, *_), group in by_cell.items():
             kept, repeated = _newest_per_seed(group)
-            names = shorten(keys)
-            variant = {name: kept[0].config.get(key) for name, key in zip(names, keys, strict=True)}
+            variant = {name: kept[0].config.get(key) for name, key in zip(shorten(keys), keys, strict=True)}
             cells.append(Cell(student, objective, labels, teacher, variant, fraction, kept))
             repeats += repeated
     return sorted(cells, key=lambda cell: (*cell.line, cell.data_fraction)), repeats

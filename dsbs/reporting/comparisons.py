@@ -41,7 +41,8 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """How sure that is: ``better``, ``no difference shown`` or ``worse``, at the 5% level after Holm."""
-        assert self.result is not None and self.p_adjusted is not None
+        assert self.result is not None
+        assert self.p_adjusted is not None
         return choose_verdict(self.result.difference, self.p_adjusted)
 
     @property
@@ -50,10 +51,10 @@ class Comparison:
         notes = []
         for role, cell in (("candidate", self.candidate), ("baseline", self.baseline)):
             if len(cell.runs) == 1:
-                notes.append(f"the {role} has one seed: this is about that trained student, not about the method")
+                notes.append(f"the {role} has one seed, so this is about that student and not about the method")
             if cell.unconverged:
                 seeds = ", ".join(map(str, cell.unconverged))
-                notes.append(f"the {role} is perhaps not converged: its best checkpoint is its last (seed {seeds})")
+                notes.append(f"the {role} is perhaps not converged (seed {seeds})")
         if self.candidate.labels != self.baseline.labels:
             notes.append(f"labels differ: {self.candidate.labels} against {self.baseline.labels}")
         unequal = find_unequal_training(self.candidate, self.baseline)
@@ -148,7 +149,7 @@ def tell_headline(comparison: Comparison, among: Sequence[Cell]) -> str:
     if comparison.result is None or comparison.p_adjusted is None:
         return f"{text} They cannot be compared: {comparison.refusal}."
     result = comparison.result
-    interval = f"95% interval {100 * result.low:+.1f} to {100 * result.high:+.1f}, p = {comparison.p_adjusted:.2g}"
+    interval = f"95% interval {100 * result.low:+.1f} to {100 * result.high:+.1f}, p {show_p(comparison.p_adjusted)}"
     claim = "holds" if comparison.holds else "does not hold"
     sure = {
         BETTER: "the gain is beyond what chance explains",
@@ -158,6 +159,15 @@ def tell_headline(comparison: Comparison, among: Sequence[Cell]) -> str:
         f"{text} Difference {100 * result.difference:+.1f} points ({interval}). "
         f"The claim that the first is at least as accurate on the mean over seeds {claim} here; {sure}."
     )
+
+
+def show_p(p_value: float) -> str:
+    """Return a p-value with its sign.
+
+    >>> show_p(0.0304), show_p(1e-9)
+    ('= 0.03', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
 def explain_no_headline(cells: Sequence[Cell]) -> str:

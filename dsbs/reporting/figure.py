@@ -87,7 +87,7 @@ def _draw_line(axes: Any, line: Sequence[Cell], index: int, count: int, label: s
         zorder=3,
     )
     for place, cell in zip(places, line, strict=True):
-        beside = [place * 1.03] * len(cell.per_seed)
+        beside = [place * 1.05] * len(cell.per_seed)
         axes.scatter(beside, cell.per_seed, s=16, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=4)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dsbs import __version__
 from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
-from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell
+from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell, show_p
 from dsbs.reporting.style import STYLE
 from dsbs.stats import BETTER, WORSE
 
@@ -18,7 +18,7 @@ READING = (
     "Accuracy is the mean over seeds of the share of test examples that are answered right. The test split is read "
     "once per run, with the checkpoint that was best on validation.",
     "The interval of a cell is Student's t interval of the mean over its seeds, at 95%. With a single seed, or seeds "
-    "that agree exactly, it is Wilson's interval over test examples and says nothing about other seeds (marked †).",
+    "that agree exactly, it is Wilson's interval over test examples and says nothing about other seeds.",
     "A comparison pairs the answers to the same test examples and counts the spread between seeds and between examples "
     "(t test with crossed seeds and examples). Its p-value is two-sided.",
     "Where several comparisons of one kind are made, p-values are adjusted by Holm's method, and the verdict follows "
@@ -31,7 +31,7 @@ def build_page(report: "Report", picture: bytes) -> str:
     """Return the page; ``picture`` is the plot as PNG, which the page carries within."""
     task = escape(report.task)
     sections = [
-        f"<header><p class='kicker'>dsbs report · task {task}</p><h1>Step by step against standard fine-tuning</h1></header>",
+        f"<p class='kicker'>dsbs report · task {task}</p>\n<h1>Step by step against standard fine-tuning</h1>",
         _tell_headlines(report),
         _tell_stand_in(report),
         _show_picture(picture, report.cells),
@@ -92,14 +92,14 @@ def _tabulate_cells(report: "Report") -> str:
         estimate = cell.estimate
         seeds = ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in zip(cell.seeds, cell.per_seed, strict=True))
         mark = "" if estimate.method == "seeds" else " †"
-        flag = " – perhaps not converged" if cell.unconverged else ""
+        flag = " *" if cell.unconverged else ""
         rows.append(
             (
                 _name(cell, report.cells),
                 show_fraction(cell.data_fraction),
                 _count(cell.mean("train_examples")),
                 f"{100 * estimate.mean:.1f}%",
-                f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}{mark}",
+                f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}{mark}",
                 seeds,
                 _count(cell.mean("steps")) + flag,
                 _count(cell.mean("target_tokens")),
@@ -110,8 +110,8 @@ def _tabulate_cells(report: "Report") -> str:
         name = f"teacher {teacher.name}" + (" (scripted stand-in)" if teacher.name == STAND_IN else "")
         rows.append((name, "", "", f"{100 * teacher.accuracy:.1f}%", f"on {teacher.split}", "", "", "", ""))
     return _table(head, rows, numeric=range(1, len(head))) + (
-        "<p class='small'>Examples, steps, target tokens and time are means over seeds. A run is “perhaps not "
-        "converged” where its best checkpoint is its last.</p>"
+        "<p class='small'>Examples, steps, target tokens and time are means over seeds. * Perhaps not converged: the "
+        "best checkpoint of a seed is its last. † Over test examples alone: no spread between seeds is known.</p>"
     )
 
 
@@ -143,9 +143,9 @@ def _tabulate_comparisons(report: "Report") -> str:
             (
                 *sides,
                 f"{100 * result.difference:+.1f}",
-                f"{100 * result.low:+.1f} – {100 * result.high:+.1f}",
-                f"{result.p_value:.2g}",
-                f"{item.p_adjusted:.2g}",
+                f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
+                show_p(result.p_value).removeprefix("= "),
+                show_p(item.p_adjusted).removeprefix("= "),
                 "yes" if item.holds else "no",
                 item.verdict + notes,
             )
@@ -212,7 +212,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numeric: Iterable
         "<tr>" + "".join(f"<td{classes[index]}>{escape(text)}</td>" for index, text in enumerate(row)) + "</tr>"
         for row in rows
     )
-    return f"<div class='scroll'><table>{f'<thead><tr>{top}</tr></thead>' if head else ''}<tbody>{lines}</tbody></table></div>"
+    top = f"<thead><tr>{top}</tr></thead>" if head else ""
+    return f"<div class='scroll'><table>{top}<tbody>{lines}</tbody></table></div>"
 
 
 def _count(value: float | None) -> str:

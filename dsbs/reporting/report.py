@@ -105,7 +105,7 @@ def build_reports(root: Path) -> list[Report]:
 
 def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherAccuracy]:
     """Return the accuracy of each teacher that the runs learnt from, where its summary can be found."""
-    found = {}
+    found: dict[TeacherAccuracy, None] = {}
     for run in runs:
         if run.metrics.get("teacher") and (summary := _load_teacher_summary(run)):
             for split in ("test", "train"):

@@ -11,7 +11,7 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
+main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .kicker { margin: 0; color: var(--soft); font-size: .9rem; }
@@ -32,7 +32,8 @@ table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { padding: .4rem .6rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th { color: var(--soft); font-weight: 600; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-td:first-child { overflow-wrap: anywhere; min-width: 8rem; }
+td:first-child { overflow-wrap: anywhere; min-width: 10rem; }
+td:last-child { min-width: 6rem; }
 pre { overflow-x: auto; background: var(--tint); border-radius: 8px; padding: .8rem; font-size: .82rem; }
 code { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 li { margin-bottom: .3rem; }

@@ -41,7 +41,7 @@ def build_table(report: Report) -> Table:
             "" if examples is None else f"{examples:,.0f}",
             str(len(cell.runs)),
             f"{100 * estimate.mean:.1f}%",
-            f"{100 * estimate.low:.1f} – {100 * estimate.high:.1f}",
+            f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}",
             ("" if steps is None else f"{steps:,.0f}") + ("*" if cell.unconverged else ""),
         )
     for teacher in report.teachers:
