@@ -26,6 +26,7 @@ _LETTER = re.compile(r"^(?:(?:option|choice)\s+)?(?:\(\s*([A-Za-z])\s*\)|([A-Za-
 _LETTERS = re.compile(r"\(\s*([A-Za-z])\s*\)")
 _CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?\s+(?:because|since|as)\s")
 _NEGATION = re.compile(r"(?:\bnot|\bno|\bnever|\bneither|\bnor|n't)\s+(?:an?\s+|the\s+)?$")
+_WORD = re.compile(r"[^\W\d_]")
 _BRACKETED = re.compile(r"\(.*\)", re.S)
 _EXPRESSION = re.compile(r"[$€£(]*\s*-?\s*[$€£]?[0-9][0-9.,+\-*/()^×÷−$ ]*")
 
@@ -100,10 +101,13 @@ class ClosedAnswers:
         """
         listed = choices or self.labels or ()
         names = {choice: choice for choice in listed} | dict(self.synonyms)
-        text = tidy(text)
+        whole, text = text.strip(), tidy(text)  # a choice may end with a full stop of its own
         if self.reading == "paper":
-            return _read_as_written(text, listed, names)
-        found = _match(text, names)
+            found = _match_as_written(whole, names)
+            return _read_as_written(text, listed, names) if found is None else found
+        found = _match(whole, names)
+        if found is None:
+            found = _match(text, names)
         return found if found is not None or not text else _read(text, listed, names)
 
     def same(self, answer: str | None, gold: str | None) -> bool:
@@ -215,10 +219,10 @@ class NumberAnswers:
         if self.reading == "paper" and "(" in text:
             bracketed = _BRACKETED.search(text)
             return join_numbers(bracketed[0]) if bracketed else None
-        for whole in (text, without_units(text)):
-            if evaluate(whole) is not None:
-                return join_numbers(whole)
-        return self._search(_CLAUSE.split(text, maxsplit=1)[0])
+        if not _WORD.search(text) and evaluate(text) is not None:
+            return join_numbers(text)
+        clause = without_units(_CLAUSE.split(text, maxsplit=1)[0])
+        return clause if evaluate(clause) is not None else self._search(clause)
 
     def same(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two answers have the same value; texts without a value are the same where they are equal."""
@@ -231,7 +235,7 @@ class NumberAnswers:
 
     def _search(self, clause: str) -> str | None:
         """Return the one expression of a clause; where several differ in value, none is the answer."""
-        found = [run.strip().rstrip(".,(+-*/$ ") for run in _EXPRESSION.findall(without_units(clause))]
+        found = [run.strip().rstrip(".,(+-*/$ ") for run in _EXPRESSION.findall(clause)]
         values = [(run, evaluate(run)) for run in found]
         known = [(run, value) for run, value in values if value is not None]
         if not known or len(known) < len(values) or any(not self.same(run, known[0][0]) for run, _ in known):
