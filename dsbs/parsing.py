@@ -22,29 +22,32 @@ STATUSES = {
     "refused": "the server withheld the answer (content filter)",
 }
 
+# Repetitions in these patterns are bounded: a teacher may write ten thousand newlines, and no text may hang the run.
 # A teacher that does not stop invents the next question, worded as in a prompt ...
-_NEXT_QUESTION = re.compile(r"\n\s*(?:\*\*)?Q(?:uestion)?\s*\d*\s*:", re.I)
+_NEXT_QUESTION = re.compile(r"\n\s{0,8}(?:\*\*)?Q(?:uestion)?\s?\d{0,4}\s?:", re.I)
 # ... or as the exemplars of a task are; these words may also open a line of a rationale.
-_NEXT_INPUT = re.compile(r"\n\s*(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s*\d*\s*:", re.I)
-_THINKING = re.compile(r"^.*?</think(?:ing)?>", re.S | re.I)
-_OPENING = re.compile(
-    r"^\s*(?:[*_#>\s]*(?:A|Assistant|Rationale|Reasoning|Explanation|Step[- ]by[- ]step reasoning)\s*[*_]*:[*_]*)?\s*",
-    re.I,
-)
+_NEXT_INPUT = re.compile(r"\n\s{0,8}(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s?\d{0,4}\s?:", re.I)
+_OPENING = re.compile(r"^[*_#>\s]{0,8}(?:A|Assistant|Rationale|Reasoning|Explanation)\s?[*_]{0,4}:[*_]{0,4}", re.I)
 # Words that mark an answer where those of the prompt do not occur, the most telling ones first.
 _COMMON_CUES = (
     re.compile(
-        r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s+)?\b(?:the|my)\s+"
-        r"(?:final\s+|correct\s+|right\s+|most\s+likely\s+)?answer\s+is\b[\s*_]*:?",
+        r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s{1,4})?\b(?:the|my)\s{1,4}"
+        r"(?:(?:final|correct|right|most likely)\s{1,4})?answer\s{1,4}is\b[\s*_]{0,8}:?",
         re.I,
     ),
-    re.compile(r"(?:^|(?<=[\n.!?]))[ \t]*[#>*_\s]*(?:final\s+)?(?:answer|label|conclusion)\s*[*_]*\s*[:=][*_]*", re.I),
-    re.compile(r"(?:^|\n)\s*####"),
+    re.compile(
+        r"(?:^|(?<=[\n.!?]))[ \t#>*_]{0,12}(?:final\s)?(?:answer|label|conclusion)[ *_]{0,6}[:=][*_]{0,4}", re.I
+    ),
+    re.compile(r"(?:^|\n)[ \t]{0,8}(?:#{1,6}\s?|\*\*)(?:final\s)?answer(?:\*\*)?[ \t]{0,8}(?=\n)", re.I),
+    re.compile(r"(?:^|\n)[ \t]{0,8}####"),
     re.compile(r"(?=\\boxed\{)"),
 )
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
-_MARKUP = re.compile(r"\*\*|__|^#{1,6}\s+|^\s*[-*]\s+", re.M)
-_TERMINATED = re.compile(r"[.!?)\]}\"'”*`]\s*$")
+_MARKUP = re.compile(r"\*\*|__|^#{1,6}\s|^[-*]\s", re.M)
+_DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because)$", re.I)
+_TERMINATED = re.compile(r"[.!?)\]}\"'”*`]\s{0,8}$")
+_AROUND = " *_`:#\t\r\n"
+_LONGEST_ANSWER = 500
 
 
 def parse(
@@ -73,22 +76,24 @@ def parse(
     """
     if finish_reason == "content_filter":
         return None, None, "refused"
-    written = _THINKING.sub("", text)
+    written, in_thought = _without_thinking(text)
+    if in_thought:
+        return None, None, "cut_off"
     if not written.strip():
         return None, None, "cut_off" if finish_reason == "length" else "empty"
     block = _own_block(written)
-    whole = len(block) == len(written)
+    whole = len(block) == len(written.lstrip())
     found = _find_cue(block, cue)
     if found is None:
         stopped = whole and (finish_reason == "length" or (finish_reason is None and not _TERMINATED.search(block)))
         return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
     pattern, match = found
     rationale = clean_rationale(block[: match.start()], pattern) or None
-    rest = block[match.end() :]
-    line = next((line for line in rest.splitlines() if line.strip(" *_`:#")), "").strip(" *_`:#\t")
-    last = whole and rest.strip(" *_`:#\t\n").endswith(line) and not _TERMINATED.search(rest)
+    rest = block[match.end() :].strip(_AROUND)
+    line = rest.split("\n", 1)[0].strip(_AROUND)[:_LONGEST_ANSWER]
     label = answers.read(line, choices) if line else None
-    if last and (finish_reason == "length" or label is None):
+    last = whole and rest == line and not _TERMINATED.search(block)
+    if last and (finish_reason == "length" or (finish_reason is None and label is None)):
         return rationale, None, "cut_off"
     if label is None:
         return rationale, None, "unknown_label" if line else "no_answer"
@@ -139,17 +144,24 @@ def clean_rationale(text: str, cue: re.Pattern[str] | None = None) -> str:
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
     """
-    text = _OPENING.sub("", text, count=1)
+    text = _OPENING.sub("", text.lstrip(), count=1)
     if cue is not None and cue.search(text):
         text = "".join(sentence for sentence in _SENTENCE.findall(text) if not cue.search(sentence))
-    text = " ".join(_MARKUP.sub("", text).split())
-    text = re.sub(r"(?:(?:^|(?<=[\s,;]))(?:so|thus|hence|therefore|and|because))?[\s,;:*\-]*$", "", text, flags=re.I)
-    return text.strip(" *_#`")
+    text = " ".join(_MARKUP.sub("", text).split()).rstrip(" ,;:*-_#`")
+    return _DANGLING.sub("", text).strip(" ,;:*-_#`")
+
+
+def _without_thinking(text: str) -> tuple[str, bool]:
+    """Return what follows a reasoning model's thoughts, and whether it never came out of them."""
+    _, end, rest = text.rpartition("</think>")
+    if end:
+        return rest, False
+    return text, text.lstrip().startswith("<think>")
 
 
 def _own_block(text: str) -> str:
     """Return what the teacher wrote about its own question, without the questions that it made up."""
-    text = _OPENING.sub("", text, count=1)
+    text = text.lstrip()
     end = _NEXT_QUESTION.search(text)
     return text[: end.start()] if end else text
 

@@ -48,7 +48,11 @@ class Task:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each with the key and what to type."""
-        return [] if 0 < self.validation_share < 1 else [f"task.validation_share={self.validation_share}: expected between 0 and 1."]
+        return (
+            []
+            if 0 < self.validation_share < 1
+            else [f"task.validation_share={self.validation_share}: expected between 0 and 1."]
+        )
 
     def splits(self) -> tuple[str, ...]:
         """Return the names of the splits that the source has, among train, validation and test.
