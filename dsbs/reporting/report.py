@@ -97,9 +97,9 @@ def build_reports(root: Path) -> list[Report]:
     reports = []
     for task, runs in sorted(by_task.items()):
         cells, repeats = group_runs(runs)
-        mine = [run for run in left_out if len(by_task) == 1 or task in run.folder.parts]
-        strays = [run for run in left_out if run not in mine and not set(by_task) & set(run.folder.parts)]
-        reports.append(Report(task, root, cells, compare_cells(cells), find_teachers(runs), [*mine, *strays, *repeats]))
+        # By the layout of the folders; a run that no task claims is listed with each.
+        others = [run for run in left_out if task in run.folder.parts or not set(by_task) & set(run.folder.parts)]
+        reports.append(Report(task, root, cells, compare_cells(cells), find_teachers(runs), [*others, *repeats]))
     return reports
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -28,7 +29,9 @@ def show_report(report: Report, places: Sequence[str], console: Console) -> None
 
 def build_table(report: Report) -> Table:
     """Return the cells as a table that fits 80 columns."""
-    table = Table(title=f"{report.task}: test accuracy", title_justify="left", caption=_caption(report))
+    table = Table(
+        title=f"{report.task}: test accuracy", title_justify="left", box=SIMPLE_HEAD, caption=_caption(report)
+    )
     table.caption_justify = "left"
     table.add_column("method", overflow="fold")
     for heading in ("data", "examples", "seeds", "accuracy", "95% interval", "steps"):
@@ -44,23 +47,14 @@ def build_table(report: Report) -> Table:
             f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}",
             ("" if steps is None else f"{steps:,.0f}") + ("*" if cell.unconverged else ""),
         )
-    for teacher in report.teachers:
-        stand_in = " (scripted stand-in)" if teacher.name == STAND_IN else ""
-        row = (
-            f"teacher {teacher.name}{stand_in}",
-            "",
-            "",
-            "",
-            f"{100 * teacher.accuracy:.1f}%",
-            f"on {teacher.split}",
-            "",
-        )
-        table.add_row(*row, style="dim")
     return table
 
 
 def _caption(report: Report) -> str | None:
     lines = []
+    for teacher in report.teachers:
+        stand_in = " (scripted stand-in)" if teacher.name == STAND_IN else ""
+        lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
     if any(cell.unconverged for cell in report.cells):
         lines.append("* perhaps not converged: the best checkpoint is the last")
     if report.left_out:
