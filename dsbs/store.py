@@ -155,9 +155,9 @@ class CompletionStore:
     def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
         """Commit completions in one transaction. One that is there already stays as it is."""
         rows = [
-            (origin.key(request), origin.number, request.split, request.id, request.sample, request.question,
-             completion.text, completion.finish_reason, completion.model, completion.prompt_tokens,
-             completion.completion_tokens, completion.created or time.time())
+            (origin.key(request), origin.number, request.split, request.id, request.sample,
+             _storable(request.question), _storable(completion.text), completion.finish_reason, completion.model,
+             completion.prompt_tokens, completion.completion_tokens, completion.created or time.time())
             for request, completion in arrived
         ]  # fmt: skip
         with self._transaction():
@@ -168,9 +168,10 @@ class CompletionStore:
         """Commit why requests ended without a completion, in one transaction."""
         now = time.time()
         rows = [
-            (origin.key(request), origin.number, request.split, request.id, request.sample, *failure, now)
+            (origin.key(request), origin.number, request.split, request.id, request.sample, failure.reason,
+             _storable(failure.message), now)
             for request, failure in failed
-        ]
+        ]  # fmt: skip
         with self._transaction():
             self._db.executemany(f"INSERT OR REPLACE INTO failures VALUES ({', '.join('?' * 8)})", rows)
 
@@ -252,6 +253,11 @@ class _Transaction:
             f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process hold it? "
             "What was committed is safe; the same command goes on from there."
         )
+
+
+def _storable(text: str) -> str:
+    """Return the text with half surrogates, which no file can hold, replaced by the sign for 'unreadable'."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:

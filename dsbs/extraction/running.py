@@ -199,7 +199,7 @@ def summarise(job: Job, survey: Survey, tally: Tally, counts: dict[str, SplitCou
     return {
         "task": job.task.name,
         "teacher": job.teacher.name,
-        "model": job.teacher.model,
+        "model": job.identity["teacher"].get("model"),
         "splits": splits,
         "seconds": round(seconds, 3),
     }

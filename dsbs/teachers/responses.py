@@ -67,19 +67,26 @@ def explain_error(error: Exception, where: Where, key: str) -> TeacherError:
     """Turn what a request raised into a TeacherError that names the setting to change, and never the key."""
     import openai
 
-    if isinstance(error, TimeoutError | openai.APITimeoutError):
+    if isinstance(error, openai.APIStatusError):
+        return _explain_status(error, where, key)
+    # The client calls a refused connection a timeout, too: what lies beneath tells them apart.
+    root = _root_cause(error)
+    if isinstance(error, TimeoutError) or isinstance(root, TimeoutError | openai.APITimeoutError):
         return TeacherError(
             f"No whole answer within teacher.timeout={where.timeout:g} seconds.", retryable=True, reason="timeout"
         )
-    if isinstance(error, openai.APIStatusError):
-        return _explain_status(error, where, key)
-    cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
     return TeacherError(
-        f"No connection to {where.base_url}: {_scrub(str(cause) or type(cause).__name__, key)}. Does a server answer "
+        f"No connection to {where.base_url}: {_scrub(str(root) or type(root).__name__, key)}. Does a server answer "
         "there, and is teacher.base_url right?",
         retryable=True,
         reason="no connection",
     )
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _explain_status(error: Any, where: Where, key: str) -> TeacherError:

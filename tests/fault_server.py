@@ -1,0 +1,180 @@
+"""An OpenAI-compatible server on loopback that answers by script, faults included. Real HTTP, no model."""
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+Script = Callable[[int, str], str | None]
+Answer = Callable[[str], str]
+
+FAULTS = (
+    "429", "429_retry_after", "500", "503", "hang", "drop", "empty", "malformed", "not_json", "truncated",
+    "wrong_type", "no_choices", "error_in_200", "slow", "drip",
+)  # fmt: skip
+
+
+def echo(question: str) -> str:
+    """Answer every question with a rationale and the length of the question."""
+    return f"The question has {len(question)} letters. So the answer is {len(question)}."
+
+
+@dataclass
+class FaultServer:
+    """What the server does and what it saw.
+
+    Attributes:
+        script: gets the running number of a request and its question; returns one of ``FAULTS``, an HTTP status, or
+            None for a sound answer.
+        answer: gives the completion of a question.
+        latency: seconds before every answer.
+        key: the key it wants; None: any.
+        model: the one model it knows; None: any.
+        headers: sent with every sound answer.
+        asked: how often each question came.
+        answered: how often each question got a sound answer.
+        most_at_once: most requests that were under way at one time.
+    """
+
+    script: Script = lambda number, question: None
+    answer: Answer = echo
+    latency: float = 0.0
+    key: str | None = None
+    model: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    keep_bodies: bool = False
+    most_at_once: int = 0
+    url: str = ""
+    _number: int = 0
+    _at_once: int = 0
+
+    @property
+    def requests(self) -> int:
+        """How many requests came."""
+        return self._number
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request as the script says."""
+        body = await request.json()
+        if self.keep_bodies:
+            self.bodies.append(body)
+        question = body["messages"][-1]["content"] if "messages" in body else body["prompt"].split("Q: ")[-1][:-3]
+        number, self._number = self._number, self._number + 1
+        self.asked[question] += 1
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+                sent = request.headers.get("Authorization", "")
+                return _error(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
+            if self.model is not None and body["model"] != self.model:
+                return _error(404, f"The model `{body['model']}` does not exist", "model_not_found")
+            fault = self.script(number, question)
+            if fault is not None:
+                return await self._misbehave(request, fault, body, question)
+            self.answered[question] += 1
+            return web.json_response(self._completion(body, question), headers=self.headers)
+        finally:
+            self._at_once -= 1
+
+    def _completion(self, body: dict[str, Any], question: str) -> dict[str, Any]:
+        texts = [self.answer(question) for _ in range(body.get("n") or 1)]
+        chat = "messages" in body
+        choices = [
+            {"index": index, "finish_reason": "stop"}
+            | ({"message": {"role": "assistant", "content": text}} if chat else {"text": text})
+            for index, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": 20, "completion_tokens": 10 * len(texts), "total_tokens": 20 + 10 * len(texts)}
+        return {"id": "x", "object": "chat.completion", "model": body["model"], "choices": choices, "usage": usage}
+
+    async def _misbehave(
+        self, request: web.Request, fault: str, body: dict[str, Any], question: str
+    ) -> web.StreamResponse:
+        sound = json.dumps(self._completion(body, question)).encode()
+        if fault == "429_retry_after":
+            return _error(429, "Slow down", "rate_limit_exceeded", {"Retry-After": "0.05"})
+        if fault.isdigit():
+            return _error(int(fault), f"Fault {fault}", "server_error")
+        if fault == "hang":
+            await asyncio.sleep(3600)
+        if fault == "drop":
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if fault in ("truncated", "drip"):
+            return await self._send_badly(request, fault, sound)
+        if fault == "slow":
+            await asyncio.sleep(0.2)
+            self.answered[question] += 1
+            return web.Response(body=sound, content_type="application/json")
+        return {
+            "empty": web.Response(body=b"", content_type="application/json"),
+            "malformed": web.Response(body=b'{"choices": [{"mess', content_type="application/json"),
+            "not_json": web.Response(body=b"<html>Bad gateway</html>", content_type="application/json"),
+            "wrong_type": web.Response(body=b"<html>Please log in</html>", content_type="text/html"),
+            "no_choices": web.json_response({"choices": [], "model": body["model"]}),
+            "error_in_200": web.json_response({"error": {"message": "upstream failed", "code": 502}}),
+        }[fault]
+
+    async def _send_badly(self, request: web.Request, fault: str, sound: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(sound))})
+        await response.prepare(request)
+        if fault == "drip":
+            for byte in sound:
+                await response.write(bytes([byte]))
+                await asyncio.sleep(0.05)
+        else:
+            await response.write(sound[: len(sound) // 2])
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+
+def _error(status: int, message: str, code: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response(
+        {"error": {"message": message, "code": code, "type": code}}, status=status, headers=headers
+    )
+
+
+@contextmanager
+def serve(server: FaultServer | None = None, port: int = 0) -> Iterator[FaultServer]:
+    """Run a server in a thread of its own; ``url`` is its ``base_url``."""
+    server = server or FaultServer()
+    ready, loop = threading.Event(), asyncio.new_event_loop()
+
+    async def start() -> None:
+        app = web.Application(client_max_size=2**26)
+        app.router.add_post("/v1/chat/completions", server.handle)
+        app.router.add_post("/v1/completions", server.handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        ready.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(start())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(10), "the server did not start"
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)

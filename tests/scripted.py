@@ -1,0 +1,93 @@
+"""Small parts to test the engine with: a task of any size, a prompt for it, a teacher that says what it is told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.extraction import ExtractionSettings, Job
+from dsbs.prompts import Exemplar, Prompt
+from dsbs.records import Completion, Example, Request
+from dsbs.tasks.answers import FreeAnswers
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Ask, Teacher
+
+
+@dataclass
+class CountTask(Task):
+    """Asks how long its own questions are; as many as wanted."""
+
+    kind: str = "count"
+    name: str = "count"
+    size: int = 10
+    prefix: str = "train"
+
+    @property
+    def answers(self) -> FreeAnswers:
+        return FreeAnswers()
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "test")
+
+    def examples(self, split: str) -> Iterator[Example]:
+        for number in range(self.size):
+            text = f"{split} question {'a' * (number % 7)} {number}"
+            yield Example(f"{split}-{number}", text, str(len(text)))
+
+    def identity(self) -> dict[str, object]:
+        return {"kind": self.kind, "size": self.size}
+
+
+@dataclass
+class ScriptedTeacher(Teacher):
+    """Says what ``says`` returns, or raises it."""
+
+    kind: str = "scripted"
+    name: str = "scripted"
+    model: str | None = "scripted"
+    says: Callable[[Request], Any] = lambda request: correct(request)
+    asked: int = 0
+    connected: int = 0
+    delay: float = 0.0
+
+    @property
+    def free(self) -> bool:
+        return True
+
+    def identity(self) -> dict[str, object]:
+        return {"kind": self.kind, "model": self.model}
+
+    @asynccontextmanager
+    async def connect(self, task: Task) -> AsyncIterator[Ask]:
+        self.connected += 1
+
+        async def ask(request: Request) -> Completion:
+            self.asked += 1
+            await asyncio.sleep(self.delay)
+            said = self.says(request)
+            if isinstance(said, Exception):
+                raise said
+            return said if isinstance(said, Completion) else Completion(said, "stop", "scripted", 20, 10)
+
+        yield ask
+
+
+def correct(request: Request) -> str:
+    """Return a completion with the right answer."""
+    size = len(request.question)
+    return f"The question has {size} letters. So the answer is {size}."
+
+
+def count_prompt(**changes: Any) -> Prompt:
+    """Return a prompt with one exemplar."""
+    exemplars = [Exemplar("How long is this?", "It has 17 letters.", "17")]
+    return Prompt(**({"name": "count", "exemplars": exemplars} | changes))
+
+
+def job_for(folder: Path, teacher: Teacher, size: int = 10, **changes: Any) -> Job:
+    """Return an extraction of ``size`` examples of train, with short waits."""
+    settings = ExtractionSettings(**({"backoff": 0.01, "max_backoff": 0.1} | changes.pop("settings", {})))
+    parts: dict[str, Any] = {"task": CountTask(size=size), "prompt": count_prompt(), "splits": ["train"]}
+    return Job(teacher=teacher, folder=folder, settings=settings, **(parts | changes))

@@ -1,0 +1,145 @@
+"""Endpoints that speak OpenAI's protocol, over real HTTP on loopback."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from fault_server import FaultServer, serve
+from scripted import CountTask
+
+from dsbs.errors import TeacherError
+from dsbs.records import Completion, Request
+from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.responses import read_retry_after
+
+KEY = "sk-planted-0123456789abcdef"
+REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
+
+
+def ask(server: FaultServer, **settings: Any) -> Completion:
+    teacher = OpenAITeacher(**({"name": "openai", "model": "m", "base_url": server.url, "timeout": 5.0} | settings))
+    assert teacher.faults() == []
+
+    async def run() -> Completion:
+        async with teacher.connect(CountTask()) as answer:
+            return await answer(REQUEST)
+
+    return asyncio.run(run())
+
+
+def fault(fault: str, **settings: Any) -> TeacherError:
+    with serve(FaultServer(script=lambda number, question: fault)) as server, pytest.raises(TeacherError) as caught:
+        ask(server, **settings)
+    return caught.value
+
+
+def test_a_chat_is_answered_with_its_token_counts() -> None:
+    with serve(FaultServer(keep_bodies=True)) as server:
+        said = ask(server, temperature=0.7, max_tokens=9, stop=["\n\n"], extra={"top_k": 5})
+    assert (said.finish_reason, said.model, said.prompt_tokens, said.completion_tokens) == ("stop", "m", 20, 10)
+    assert "So the answer is 4" in said.text
+    body = server.bodies[0]
+    assert body.pop("messages") == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "one?"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "two?"},
+    ]
+    assert body == {"model": "m", "temperature": 0.7, "max_tokens": 9, "stop": ["\n\n"], "top_k": 5}
+
+
+def test_plain_completions_send_one_text() -> None:
+    with serve(FaultServer(keep_bodies=True)) as server:
+        assert "So the answer is 4" in ask(server, api="completions").text
+    assert server.bodies[0]["prompt"] == "Be brief.\n\nQ: one?\nA: 1\n\nQ: two?\nA:"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("429", "HTTP 429"), ("500", "HTTP 500"), ("503", "HTTP 503"), ("drop", "no connection"),
+        ("empty", "malformed answer"), ("malformed", "malformed answer"), ("not_json", "malformed answer"),
+        ("wrong_type", "malformed answer"), ("no_choices", "malformed answer"), ("error_in_200", "malformed answer"),
+        ("truncated", "no connection"),
+    ],
+)  # fmt: skip
+def test_what_may_pass_is_retryable_and_named(kind: str, reason: str) -> None:
+    error = fault(kind)
+    assert (error.retryable, error.fatal, error.reason) == (True, False, reason)
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip"])
+def test_a_request_has_a_deadline_over_everything(kind: str) -> None:
+    error = fault(kind, timeout=0.3)
+    assert (error.retryable, error.reason) == (True, "timeout")
+    assert "teacher.timeout=0.3" in str(error)
+
+
+def test_retry_after_is_read() -> None:
+    assert fault("429_retry_after").retry_after == 0.05
+    assert read_retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0.0
+    assert read_retry_after({"retry-after": "soon"}) is None
+    assert read_retry_after({"retry-after": "nan"}) is None
+
+
+@pytest.mark.parametrize("status", ["400", "413", "422"])
+def test_a_bad_request_is_neither_retried_nor_fatal(status: str) -> None:
+    error = fault(status)
+    assert (error.retryable, error.fatal) == (False, False)
+
+
+def test_a_wrong_key_is_fatal_and_stays_out_of_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    with serve(FaultServer(key="another")) as server, pytest.raises(TeacherError) as caught:
+        ask(server, api_key_env="MY_KEY")
+    assert caught.value.fatal
+    assert "MY_KEY" in str(caught.value)
+    assert KEY[:8] not in str(caught.value)
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "Fault")
+    assert "Fault" not in str(fault("400"))
+
+
+def test_a_wrong_model_is_fatal_and_named() -> None:
+    with serve(FaultServer(model="other")) as server, pytest.raises(TeacherError, match="knows no model 'm'") as caught:
+        ask(server)
+    assert caught.value.fatal
+
+
+def test_a_server_that_is_not_there_is_named_with_the_setting() -> None:
+    with pytest.raises(TeacherError, match=r"teacher\.base_url") as caught:
+        ask(FaultServer(url="http://127.0.0.1:9/v1"))
+    assert caught.value.retryable
+
+
+def test_a_key_is_wanted_unless_the_address_is_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert OpenAITeacher(base_url="http://localhost:8000/v1").find_key() == "none"
+    assert OpenAITeacher(base_url="http://gpu-7:8000/v1", api_key_env=None).find_key() == "none"
+    with pytest.raises(TeacherError, match=r"export OPENAI_API_KEY") as caught:
+        OpenAITeacher(model="m").find_key()
+    assert caught.value.fatal
+
+
+def test_neither_address_nor_key_is_part_of_the_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    one = OpenAITeacher(model="m", base_url="http://a/v1", timeout=1.0)
+    assert one.identity() == OpenAITeacher(model="m", base_url="http://b/v1").identity()
+    assert one.identity() != OpenAITeacher(model="m", temperature=1.0).identity()
+
+
+def test_faults_are_told_all_at_once() -> None:
+    teacher = OpenAITeacher(base_url="http://user:secret@host/v1", api="chats", temperature=-1, max_tokens=0, top_p=2,
+                            timeout=0, extra={"n": 2})  # fmt: skip
+    assert len(teacher.faults()) == 8
+    assert "secret" not in " ".join(teacher.faults())
+    assert len(OpenAITeacher(model="m", base_url="localhost:8000").faults()) == 1
+
+
+def test_an_answer_without_text_is_kept_for_it_was_paid_for() -> None:
+    from dsbs.teachers.responses import read_completion
+
+    said = read_completion(b'{"choices": [{"message": {"content": null}, "finish_reason": "length"}], "usage": null}')
+    assert (said.text, said.finish_reason, said.prompt_tokens) == ("", "length", None)
