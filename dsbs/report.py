@@ -14,12 +14,12 @@ def main(config: ReportConfig) -> None:
     """Write a report for each task among the runs, and show it."""
     if faults := collect_faults(config):
         raise ConfigError.from_faults(faults)
-    output_dir = Path(config.output_dir)
+    console, output_dir = Console(), Path(config.output_dir)
     for report in build_reports(Path(config.runs)):
         folder = output_dir / "report" / report.task
-        paths = write_report(report, folder)
-        url = track_report(report, folder, config.tracking, output_dir)
-        show_report(report, [*map(str, paths), *([url] if url else [])], Console())
+        show_report(report, write_report(report, folder), console)
+        if url := track_report(report, folder, config.tracking, output_dir):
+            console.print(f"  {url}", soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

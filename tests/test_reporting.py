@@ -263,7 +263,7 @@ def test_the_terminal_shows_table_headline_and_places_in_80_columns(tmp_path: Pa
     write_headline(tmp_path)
     write_failure(tmp_path, "no")
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
-    show_report(build(tmp_path), ["outputs/report/triage/index.html"], console)
+    show_report(build(tmp_path), [Path("outputs/report/triage/index.html")], console)
     text = console.export_text()
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "92.0%" in text

@@ -1,6 +1,7 @@
 """The report in a terminal."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,7 +13,7 @@ from dsbs.reporting.comparisons import HEADLINE, describe_cell
 from dsbs.reporting.report import Report
 
 
-def show_report(report: Report, places: Sequence[str], console: Console) -> None:
+def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
     """Print the table, the main result in words, what to mind, and where the rest is."""
     console.print(build_table(report))
     for text in report.headlines:
