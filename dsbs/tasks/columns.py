@@ -10,7 +10,6 @@ from typing import Any
 from dsbs.errors import DataError
 from dsbs.records import Example
 from dsbs.tasks.answers import ClosedAnswers, with_choices
-from dsbs.tasks.base import Answers
 from dsbs.tasks.sources import Row
 
 _COLUMN = re.compile(r"\{([^{}]+)\}")
@@ -41,7 +40,7 @@ class Columns:
     first_word: bool = False
     list_choices: bool = True
 
-    def examples(self, rows: Iterable[tuple[str, Row]], split: str, answers: Answers) -> Iterator[Example]:
+    def examples(self, rows: Iterable[tuple[str, Row]], split: str) -> Iterator[Example]:
         """Yield an example for each row.
 
         Raises:
@@ -52,7 +51,7 @@ class Columns:
         unknown: Counter[str] = Counter()
         first_places: dict[str, str] = {}
         for position, (place, row) in enumerate(rows):
-            example, raw = self._example(row, place, f"{split}-{position}", answers)
+            example, raw = self._example(row, place, f"{split}-{position}")
             if self.id is not None:
                 if example.id in ids:
                     raise DataError(f"{place}: the id {example.id!r} occurs a second time in {split}.")
@@ -80,11 +79,12 @@ class Columns:
             text = text.split(" ")[0]
         return text or None
 
-    def _example(self, row: Row, place: str, default_id: str, answers: Answers) -> tuple[Example, str | None]:
+    def _example(self, row: Row, place: str, default_id: str) -> tuple[Example, str | None]:
         text = fill(self.input, row, place).strip()
         if not text:
             raise DataError(f"{place}: the input is empty (task.input={self.input!r}).")
-        id = default_id if self.id is None else str(_value(row, self.id, place, "id") or "").strip()
+        own_id = default_id if self.id is None else _value(row, self.id, place, "id")
+        id = "" if own_id is None else str(own_id).strip()
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
         choices = self.labels

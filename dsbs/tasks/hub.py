@@ -1,5 +1,7 @@
 """Rows from the Hugging Face hub, through ``datasets``."""
 
+import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -7,6 +9,8 @@ from typing import Any
 
 from dsbs.errors import DataError
 from dsbs.tasks.sources import SPLITS, Row, split_of
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,11 @@ class HubSource:
             yield f"{self.id}/{names[split]}:{number}", row
 
     def identity(self) -> dict[str, object]:
-        """Return id, configuration and revision."""
-        return {"hub": self.id, "config": self.config, "revision": self.revision, "split_names": self.split_names}
+        """Return id, configuration and commit; where the revision is no commit and may move on, a hash of the rows."""
+        identity: dict[str, object] = {"config": self.config, "split_names": self.split_names}
+        if self.revision and _COMMIT.fullmatch(self.revision):
+            return identity | {"hub": self.id, "revision": self.revision}
+        return identity | {"rows": {name: _hash_rows(data) for name, data in self._data.items()}}
 
     @cached_property
     def _names_by_split(self) -> dict[str, str]:
@@ -72,3 +79,16 @@ class HubSource:
                 f"The data set {self.id} (revision {self.revision or 'default'}) could not be loaded from the hub: "
                 f"{reason:.300}\nOffline, or another copy? Give files with task.path=FOLDER."
             ) from error
+
+
+def _hash_rows(data: Any) -> str:
+    import pyarrow
+
+    digest = hashlib.sha256()
+    for table in data.with_format("arrow").iter(batch_size=10_000):
+        sink = pyarrow.BufferOutputStream()
+        table = table.replace_schema_metadata(None).combine_chunks()
+        with pyarrow.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table)
+        digest.update(sink.getvalue())
+    return digest.hexdigest()[:16]

@@ -52,7 +52,7 @@ class RowsTask(Task):
         if split not in self.splits():
             raise DataError(f"task={self.name} has no {split} split here; it has {', '.join(self.splits())}.")
         empty = True
-        for example in self.columns.examples(self.source.rows(split), split, self.answers):
+        for example in self.columns.examples(self.source.rows(split), split):
             empty = False
             yield example
         if empty:

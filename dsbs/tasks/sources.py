@@ -87,7 +87,7 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
                 yield from _read_json_array(path)
                 return
             if line.strip():
-                yield f"{path}:{number}", _object(line, f"{path}:{number}")
+                yield f"{path}:{number}", _object(line.rstrip(), f"{path}:{number}")
 
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:

@@ -1,0 +1,273 @@
+import csv
+import json
+import tracemalloc
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dsbs.errors import DataError
+from dsbs.tasks import TableTask
+from dsbs.tasks.columns import fill
+
+ROWS = [
+    {"title": "Lamp", "body": "Bright.", "label": "good"},
+    {"title": "Chair", "body": "Broke, on day one.", "label": "bad"},
+    {"title": "Rug", "body": "Soft.", "label": "good"},
+]
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0].keys(), delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def write_parquet(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(path)
+
+
+def write_array(path, rows):
+    path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return str(path)
+
+
+def build(path, **settings):
+    settings.setdefault("input", "{title}: {body}")
+    return TableTask(path=str(path), **settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("rows.jsonl", write_jsonl),
+        ("rows.json", write_array),
+        ("rows.csv", write_csv),
+        ("rows.tsv", write_csv),
+        ("rows.parquet", write_parquet),
+    ],
+)
+def test_every_kind_of_file_gives_the_same_examples(tmp_path, name, write):
+    task = build(write(tmp_path / name, ROWS), labels=["good", "bad"])
+    assert task.faults() == []
+    assert task.splits() == ("train",)
+    examples = list(task.examples("train"))
+    assert [example.input for example in examples] == ["Lamp: Bright.", "Chair: Broke, on day one.", "Rug: Soft."]
+    assert [example.label for example in examples] == ["good", "bad", "good"]
+    assert [example.id for example in examples] == ["train-0", "train-1", "train-2"]
+    assert examples[0].choices == ("good", "bad")
+
+
+def test_a_folder_or_pattern_is_cut_by_the_names_of_its_files(tmp_path):
+    write_jsonl(tmp_path / "reviews_train-00000.jsonl", ROWS[:1])
+    write_jsonl(tmp_path / "reviews_train-00001.jsonl", ROWS[1:2])
+    write_jsonl(tmp_path / "reviews_dev.jsonl", ROWS[2:])
+    (tmp_path / "README.md").touch()
+    for path in (tmp_path, tmp_path / "*.jsonl"):
+        task = build(path)
+        assert task.splits() == ("train", "validation")
+        assert [example.id for example in task.examples("train")] == ["train-0", "train-1"]
+        assert [example.label for example in task.examples("validation")] == ["good"]
+
+
+def test_files_that_do_not_say_their_split_are_refused(tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", ROWS)
+    assert build(tmp_path).splits() == ("train",)
+    write_jsonl(tmp_path / "b.jsonl", ROWS)
+    with pytest.raises(DataError, match=r"a\.jsonl: cannot tell which split"):
+        build(tmp_path).splits()
+    with pytest.raises(DataError, match="no such file"):
+        build(tmp_path / "c.jsonl").splits()
+    with pytest.raises(DataError, match="no such file"):
+        build(tmp_path / "none" / "*.csv").splits()
+
+
+def test_a_column_or_a_template_makes_the_input(tmp_path):
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    assert next(build(path, input="body").examples("train")).input == "Bright."
+    assert next(build(path, input=r"{title}\n{body}").examples("train")).input == "Lamp\nBright."
+
+
+def test_a_template_reaches_nothing_but_columns():
+    row = {"a": "x", "b c": 1, "n": {"m": ["y"]}}
+    assert fill("{a} {b c} {n.m}", row, "f:1") == "x 1 ['y']"
+    for template in ("{a.__class__}", "{a!r}", "{a:>100}", "{0}", "{a[0]}"):
+        with pytest.raises(DataError, match="there is no column"):
+            fill(template, row, "f:1")
+    assert fill("{{a}} %(a)s ${a}", row, "f:1") == "{x} %(a)s $x"
+
+
+def test_closed_answers_can_be_found_in_train(tmp_path):
+    task = build(write_jsonl(tmp_path / "rows.jsonl", ROWS), answer_kind="closed")
+    assert next(task.examples("train")).choices == ("bad", "good")
+    assert task.answers.read("It is Good.", ("bad", "good")) == "good"
+    with pytest.raises(DataError, match="found 1 different labels"):
+        list(build(write_jsonl(tmp_path / "one.jsonl", ROWS[:1]), answer_kind="closed").examples("train"))
+
+
+def test_numbered_labels_and_synonyms_get_their_names(tmp_path):
+    rows = [{"x": "a", "label": 1}, {"x": "b", "label": 0.0}, {"x": "c", "label": "Nope"}, {"x": "d", "label": "YES"}]
+    task = build(write_jsonl(tmp_path / "r.jsonl", rows), input="x", label_names=["no", "yes"], synonyms={"Nope": "no"})
+    assert task.faults() == []
+    assert [example.label for example in task.examples("train")] == ["yes", "no", "no", "yes"]
+    assert next(task.examples("train")).choices == ("no", "yes")
+    assert task.answers.read("nope", ("no", "yes")) == "no"
+
+
+def test_each_row_can_have_its_own_choices(tmp_path):
+    rows = [
+        {"q": "Where?", "options": ["bank", "park"], "key": "B"},
+        {"q": "Who?", "options": "Ann|Bob|Cem", "key": "Cem"},
+        {"q": "When?", "options": '["now", "later"]', "key": 0},
+    ]
+    task = build(write_jsonl(tmp_path / "rows.jsonl", rows), input="q", label="key", choices="options")
+    first, second, third = task.examples("train")
+    assert first.input == "Where?\nAnswer Choices:\n(a) bank\n(b) park"
+    assert [example.label for example in (first, second, third)] == ["park", "Cem", "now"]
+    assert task.answers.read("(b)", first.choices) == "park"
+    plain = build(tmp_path / "rows.jsonl", input="q", label="key", choices="options", list_choices=False)
+    assert next(plain.examples("train")).input == "Where?"
+
+
+def test_columns_of_objects_are_reached_with_a_dot(tmp_path):
+    rows = [{"question": {"stem": "Where?"}, "choices": {"text": ["bank", "park"], "label": ["A", "B"]}, "key": "A"}]
+    path = write_parquet(tmp_path / "rows.parquet", rows)
+    task = build(path, input="{question.stem}", label="key", choices="choices.text", list_choices=False)
+    (example,) = task.examples("train")
+    assert (example.input, example.label) == ("Where?", "bank")
+
+
+def test_data_without_labels_can_be_read(tmp_path):
+    rows = [{"x": "a", "label": None}, {"x": "b", "label": ""}, {"x": "c", "label": "z"}]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    assert [example.label for example in build(path, input="x").examples("train")] == [None, None, "z"]
+    bare = write_jsonl(tmp_path / "bare.jsonl", [{"x": "a"}])
+    example = next(build(bare, input="x", label=None, labels=["a", "b"]).examples("train"))
+    assert (example.label, example.choices) == (None, ("a", "b"))
+    with pytest.raises(DataError, match=r"no column 'label'.*columns are: x\..*task\.label=null"):
+        list(build(bare, input="x").examples("train"))
+
+
+def test_numbers_are_compared_by_value(tmp_path):
+    task = build(write_jsonl(tmp_path / "r.jsonl", [{"x": "6 * 7?", "label": 42}]), input="x", answer_kind="number")
+    (example,) = task.examples("train")
+    assert task.answers.same(task.answers.read("6 * 7 = 42 apples", None), example.label)
+
+
+def test_a_share_of_one_file_can_become_test(tmp_path):
+    rows = [{"n": str(i), "x": f"row {i}", "label": "y"} for i in range(1000)]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    task = build(path, input="x", id="n", test_share=0.2)
+    assert task.splits() == ("train", "test")
+    train, test = ({example.id for example in task.examples(split)} for split in ("train", "test"))
+    assert len(train) + len(test) == 1000
+    assert not train & test
+    assert 150 < len(test) < 250
+    write_jsonl(tmp_path / "rows.jsonl", rows[::-1][:500])
+    again = {example.id for example in build(path, input="x", id="n", test_share=0.2).examples("test")}
+    assert again < test
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"x": "a", "label": "y"}\nnonsense\n', r"rows\.jsonl:2: not JSON: Expecting value at column 1"),
+        ('{"x": "a", "label": "y"}\n[1]\n', r"rows\.jsonl:2: expected an object"),
+        ('{"x": "a", "label": "y"}\n\n{"x": "  ", "label": "y"}\n', r"rows\.jsonl:3: the input is empty"),
+        ('{"y": "a"}\n', r"rows\.jsonl:1: there is no column 'x' \(task\.input\)\. The columns are: y\."),
+        ("", r"train split of task=table .*rows\.jsonl\) is empty"),
+        ('[{"x": "a", "label": "y"}, 3]', r"rows\.jsonl, item 2: expected an object"),
+        ('[{"x": "a"\n', r"rows\.jsonl:2: not JSON"),
+        ("[" * 100_000, r"rows\.jsonl"),
+    ],
+)
+def test_broken_rows_are_told_with_file_and_line(tmp_path, text, message):
+    (tmp_path / "rows.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        list(build(tmp_path / "rows.jsonl", input="x").examples("train"))
+
+
+def test_other_broken_files_are_told(tmp_path):
+    (tmp_path / "latin.jsonl").write_bytes(b'{"x": "a", "label": "y"}\n{"x": "\xe9", "label": "y"}\n')
+    with pytest.raises(DataError, match=r"latin\.jsonl:2: not UTF-8"):
+        list(build(tmp_path / "latin.jsonl", input="x").examples("train"))
+    (tmp_path / "rows.csv").write_text('x,label\n"a, b",y\na, b,y\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"rows\.csv:3: 3 cells, but the first line names 2 columns \(x, label\)"):
+        list(build(tmp_path / "rows.csv", input="x").examples("train"))
+    (tmp_path / "open.csv").write_text('x,label\n"a,y\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"open\.csv:\d: broken CSV"):
+        list(build(tmp_path / "open.csv", input="x").examples("train"))
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 nonsense")
+    with pytest.raises(DataError, match=r"rows\.parquet: broken Parquet"):
+        list(build(tmp_path / "rows.parquet", input="x").examples("train"))
+    (tmp_path / "rows.xlsx").touch()
+    with pytest.raises(DataError, match=r"rows\.xlsx: expected a file that ends in \.jsonl"):
+        list(build(tmp_path / "rows.xlsx", input="x").examples("train"))
+
+
+def test_ids_that_occur_twice_are_told(tmp_path):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"n": 1, **ROWS[0]}, {"n": 2, **ROWS[1]}, {"n": 1, **ROWS[2]}])
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: the id '1' occurs a second time"):
+        list(build(path, id="n").examples("train"))
+    zero = write_jsonl(tmp_path / "zero.jsonl", [{"n": 0, **ROWS[0]}])
+    assert next(build(zero, id="n").examples("train")).id == "0"
+
+
+def test_unknown_labels_are_listed_with_counts_and_places(tmp_path):
+    rows = [{"x": "a", "label": label} for label in ("good", "meh", "bad", "meh", "odd")]
+    with pytest.raises(DataError) as error:
+        list(build(write_csv(tmp_path / "rows.csv", rows), input="x", labels=["good", "bad"]).examples("train"))
+    text = str(error.value)
+    assert "3 rows of train have a label that is no answer of the task (expected one of good, bad)" in text
+    assert f"'meh': 2 times, first at {tmp_path / 'rows.csv'}:3" in text
+    assert "task.synonyms" in text
+
+
+def test_wrong_settings_are_all_told():
+    task = TableTask(
+        input=" ",
+        labels=["a", "a"],
+        choices="c",
+        synonyms={"x": "z"},
+        answer_kind="number",
+        reading="x",
+        test_share=1.5,
+        split_names={"dev": "d"},
+    )
+    faults = "\n".join(task.faults())
+    for key in ("path", "input", "labels", "synonyms", "answer_kind", "reading", "test_share", "split_names"):
+        assert f"task.{key}" in faults
+    assert "task.answer_kind=regression" in "\n".join(TableTask(path="x", answer_kind="regression").faults())
+
+
+def test_the_identity_follows_content_and_column_map_but_no_place(tmp_path):
+    (tmp_path / "moved").mkdir()
+    task = build(write_jsonl(tmp_path / "rows.jsonl", ROWS))
+    moved = build(write_jsonl(tmp_path / "moved" / "rows.jsonl", ROWS), name="other")
+    changed = build(write_jsonl(tmp_path / "rows2.jsonl", ROWS[:2]))
+    assert task.identity() == moved.identity() != changed.identity()
+    assert task.identity() != build(tmp_path / "rows.jsonl", input="{body}").identity()
+    assert str(tmp_path) not in json.dumps(task.identity())
+
+
+def test_many_rows_are_read_as_a_stream(tmp_path):
+    count = 50_000
+    table = pa.table({"x": [f"{i} " + "text " * 40 for i in range(count)], "label": ["y"] * count})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=5_000)
+    size = table.nbytes
+    del table
+    task = build(tmp_path / "rows.parquet", input="x")
+    tracemalloc.start()
+    total = sum(1 for _ in task.examples("train"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == count
+    assert peak < size / 4
