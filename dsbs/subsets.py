@@ -3,9 +3,11 @@
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 
-from dsbs.errors import ConfigError
+from dsbs.errors import ConfigError, DataError
+from dsbs.tasks.base import Task
 
 
 def parse_fraction(value: float | str) -> float:
@@ -49,3 +51,52 @@ def cut_validation(ids: Iterable[str], share: float, split_seed: int) -> set[str
     """Draw the ids that become the validation split where the source has none; the same at every fraction."""
     ids = list(ids)
     return sample_ids(ids, round(share * len(ids)), split_seed, purpose="validation")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which examples a training run uses.
+
+    Attributes:
+        train: ids of the train split to learn from.
+        validation: ids to validate on.
+        validation_split: the source's split that holds them: ``validation``, or ``train`` where they were cut off.
+    """
+
+    train: frozenset[str]
+    validation: frozenset[str]
+    validation_split: str
+
+    def by_split(self, with_validation: bool) -> dict[str, frozenset[str]]:
+        """Return the ids to annotate by the source's splits."""
+        ids = {"train": self.train}
+        if with_validation:
+            ids[self.validation_split] = ids.get(self.validation_split, frozenset()) | self.validation
+        return ids
+
+
+def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection:
+    """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, the rest by ``seed``.
+
+    Raises:
+        DataError: where the source has no train split or too few examples.
+    """
+    splits = task.splits()
+    if "train" not in splits:
+        raise DataError(f"task={task.name}: the data has no train split; it has {', '.join(splits) or 'none'}.")
+    train = [example.id for example in task.examples("train")]
+    if "validation" in splits:
+        validation_split = "validation"
+        validation = {example.id for example in task.examples("validation")}
+    else:
+        validation_split = "train"
+        validation = cut_validation(train, task.validation_share, split_seed)
+        train = [id for id in train if id not in validation]
+    if not train or not validation:
+        raise DataError(
+            f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; "
+            "at least one of each is needed. Is the file empty? task.validation_share sets the share that is cut off."
+        )
+    if task.validation_fraction:
+        validation = sample_fraction(validation, fraction, split_seed)
+    return Selection(frozenset(sample_fraction(train, fraction, seed)), frozenset(validation), validation_split)

@@ -45,6 +45,11 @@ class StudentModel(nn.Module):
         return self.model.config
 
     @property
+    def pad_id(self) -> int:
+        """The padding token of inputs and targets."""
+        raise NotImplementedError
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device

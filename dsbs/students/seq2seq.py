@@ -64,7 +64,6 @@ class Seq2SeqModel(StudentModel):
 
     @property
     def pad_id(self) -> int:
-        """The padding token of inputs and targets."""
         return self._pad_id
 
     def encode(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:

@@ -1,0 +1,149 @@
+"""One training run from data to metrics: build, tokenise, fit, choose on validation, read test once, write."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.collator import Row, tokenize
+from dsbs.dataset import RunData
+from dsbs.errors import StudentError
+from dsbs.files import write_json
+from dsbs.inference import Reading
+from dsbs.objectives.base import Objective
+from dsbs.records import Example, Prediction
+from dsbs.runs import Run, write_predictions
+from dsbs.students.base import Student
+from dsbs.students.model import StudentModel
+from dsbs.tasks.base import Task
+from dsbs.tracking import Tracker
+from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, last_checkpoint
+from dsbs.training import Training
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, and how."""
+
+    task: Task
+    objective: Objective
+    student: Student
+    training: Training
+    seed: int
+    decoding: str = "auto"
+
+    def reading(self) -> Reading:
+        """Return how answers are read during and after the training."""
+        return Reading(
+            self.decoding,
+            self.training.per_device_eval_batch_size,
+            self.student.max_input_tokens,
+            self.student.max_new_tokens,
+            bf16=self.training.bf16,
+        )
+
+
+def train_run(
+    recipe: Recipe, data: RunData, texts: Iterable[str], run: Run, described: dict[str, Any], tracker: Tracker
+) -> dict[str, Any]:
+    """Train, measure and write everything that a run leaves behind; ``metrics.json`` comes last.
+
+    Args:
+        recipe: what is trained, and how.
+        data: what it learns from and is measured on.
+        texts: the task's texts, for students that make their own tokenizer.
+        run: the folder.
+        described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
+        tracker: where metrics are logged.
+
+    Returns:
+        What ``metrics.json`` holds.
+
+    Raises:
+        StudentError: where the student cannot be built, or its tokenizer cannot write the labels.
+        RunError: where the training diverges.
+    """
+    import torch
+    from transformers import set_seed
+
+    if recipe.training.threads:
+        torch.set_num_threads(recipe.training.threads)
+    set_seed(recipe.seed)
+    student = recipe.student.build(texts, recipe.objective.prefix_on, recipe.seed)
+    student.settings = {"objective": recipe.objective.identity(), "task": described["task"]}
+    check_labels(student, recipe.task, [*(example for example, _ in data.train), *data.validation, *data.test])
+    rows, cut = tokenize_train(student, recipe, data)
+
+    def validate(model: StudentModel) -> dict[str, float]:
+        predictions = read(model, recipe, data.validation)
+        return {"accuracy": sum(mark(predictions, recipe.task)) / len(predictions)}
+
+    trainer = DistillationTrainer(
+        student,
+        recipe.objective,
+        rows,
+        validate,
+        build_arguments(recipe.training, recipe.seed, run.checkpoints),
+        build_callbacks(recipe.training, tracker),
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
+    student.save(run.checkpoint)
+    predictions = read(student, recipe, data.test)
+    correct = mark(predictions, recipe.task)
+    write_predictions(run.folder / "predictions.parquet", predictions, correct)
+    metrics = {
+        **described,
+        "train_examples": len(data.train),
+        "validation_examples": len(data.validation),
+        **trainer.account(),
+        "validation": {"accuracy": trainer.state.best_metric, "examples": len(data.validation)},
+        "test": {"accuracy": sum(correct) / len(correct), "examples": len(correct)},
+        "counts": {**data.counts, **cut},
+    }
+    write_json(run.metrics_path, metrics)
+    return metrics
+
+
+def read(student: StudentModel, recipe: Recipe, examples: Sequence[Example]) -> list[Prediction]:
+    """Return the student's answers to examples."""
+    return recipe.objective.read(student, examples, recipe.task.answers, recipe.reading())
+
+
+def mark(predictions: Iterable[Prediction], task: Task) -> list[bool]:
+    """Return which predictions are right; no answer is wrong."""
+    return [task.answers.same(prediction.label, prediction.gold) for prediction in predictions]
+
+
+def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData) -> tuple[list[Row], dict[str, int]]:
+    """Return the rows to train on, and how many inputs and targets had to be cut."""
+    return tokenize(
+        student,
+        [example.input for example, _ in data.train],
+        [recipe.objective.targets(example, annotation) for example, annotation in data.train],
+        recipe.student.max_input_tokens,
+        recipe.student.max_target_tokens,
+    )
+
+
+def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:
+    """Check that every label survives the tokenizer: written, read back, it is still the same answer.
+
+    Raises:
+        StudentError: naming those that do not.
+    """
+    choices_of: dict[str, tuple[str, ...] | None] = {}
+    for example in examples:
+        for label in (example.label, *(example.choices or ())):
+            if label is not None:
+                choices_of.setdefault(label, example.choices)
+    labels = list(choices_of)
+    written = student.decode(student.encode_targets(labels))
+    lost = [
+        f"{label!r} comes back as {text!r}"
+        for label, text in zip(labels, written, strict=True)
+        if not task.answers.same(task.answers.read(text, choices_of[label]), label)
+    ]
+    if lost:
+        raise StudentError(
+            f"The student's tokenizer cannot write {len(lost)} of {len(labels)} labels: {'; '.join(lost[:5])}. "
+            "Choose another student, or labels without these characters."
+        )

@@ -1,0 +1,136 @@
+"""How answers are read out of a student: closed answers are ranked, free answers are written."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+
+from dsbs.collator import pad
+from dsbs.losses import IGNORED
+from dsbs.records import Example, Prediction
+from dsbs.students.model import StudentModel
+from dsbs.tasks.base import Answers
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read answers.
+
+    Attributes:
+        decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
+        batch_size: examples of one forward pass.
+        max_input_tokens: longer inputs are cut.
+        max_new_tokens: the most tokens that are generated.
+        suffix: what a target has behind the label, for objectives that write on.
+        bf16: bfloat16 autocast.
+    """
+
+    decoding: str = "auto"
+    batch_size: int = 64
+    max_input_tokens: int = 512
+    max_new_tokens: int = 128
+    suffix: str = ""
+    bf16: bool = False
+
+    def ranks(self, examples: Sequence[Example]) -> bool:
+        """Tell whether closed answers are to be ranked."""
+        return self.decoding != "generate" and all(example.choices for example in examples)
+
+
+def read_labels(
+    student: StudentModel, examples: Sequence[Example], answers: Answers, reading: Reading
+) -> list[Prediction]:
+    """Return a prediction of the label for each example, in their order."""
+    if reading.ranks(examples):
+        return rank(student, examples, reading)
+    texts = generate(student, examples, reading)
+    return [
+        Prediction(example.id, example.label, answers.read(text, example.choices))
+        for example, text in zip(examples, texts, strict=True)
+    ]
+
+
+def rank(student: StudentModel, examples: Sequence[Example], reading: Reading) -> list[Prediction]:
+    """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
+
+    A choice that an example lists twice is scored once. Each batch is one encoder pass and one decoder pass.
+    """
+    texts = sorted({choice for example in examples for choice in example.choices or ()})
+    encoded = student.encode_targets([choice + reading.suffix for choice in texts])
+    if reading.suffix:  # the target goes on behind the suffix, so its end says nothing
+        encoded = [row[:-1] for row in encoded]
+    rows_of = dict(zip(texts, encoded, strict=True))
+    predictions: dict[int, Prediction] = {}
+    for positions, inputs in _batches(student, examples, "label", reading):
+        choices = [list(dict.fromkeys(examples[position].choices or ())) for position in positions]
+        scores = _score(student, inputs, [[rows_of[choice] for choice in row] for row in choices], reading.bf16)
+        for position, row, row_scores in zip(positions, choices, scores, strict=True):
+            best = max(range(len(row)), key=row_scores.__getitem__)
+            example = examples[position]
+            predictions[position] = Prediction(example.id, example.label, row[best], score=row_scores[best])
+    return [predictions[position] for position in range(len(examples))]
+
+
+def generate(
+    student: StudentModel, examples: Sequence[Example], reading: Reading, kind: str = "label"
+) -> list[str]:
+    """Return what the student writes for each example, in their order."""
+    texts: dict[int, str] = {}
+    for positions, inputs in _batches(student, examples, kind, reading):
+        with _inference(student, reading.bf16):
+            written = student.generate(inputs, kind, reading.max_new_tokens)
+        texts.update(zip(positions, written, strict=True))
+    return [texts[position] for position in range(len(examples))]
+
+
+def add_rationales(
+    student: StudentModel, examples: Sequence[Example], predictions: list[Prediction], reading: Reading
+) -> list[Prediction]:
+    """Return the predictions with the rationale that the student writes, for those who want to read it."""
+    texts = generate(student, examples, reading, kind="rationale")
+    return [replace(prediction, rationale=text) for prediction, text in zip(predictions, texts, strict=True)]
+
+
+def _batches(
+    student: StudentModel, examples: Sequence[Example], kind: str, reading: Reading
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    """Yield positions and encoder inputs of batches of about equal length, the longest first."""
+    rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+    order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+    for start in range(0, len(order), reading.batch_size):
+        positions = order[start : start + reading.batch_size]
+        ids = pad([rows[position] for position in positions], student.pad_id)
+        mask = pad([[1] * len(rows[position]) for position in positions], 0)
+        yield positions, {"input_ids": ids.to(student.device), "attention_mask": mask.to(student.device)}
+
+
+@contextmanager
+def _inference(student: StudentModel, bf16: bool) -> Iterator[None]:
+    """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
+    training = student.training
+    student.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(student.device.type, dtype=torch.bfloat16, enabled=bf16):
+            yield
+    finally:
+        student.train(training)
+
+
+def _score(
+    student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
+) -> list[list[float]]:
+    """Return the log-probability of each choice (token ids) of each example."""
+    flat = [row for rows in choices for row in rows]
+    owners = torch.tensor([owner for owner, rows in enumerate(choices) for _ in rows], device=student.device)
+    start = student.start_id("label")
+    labels = pad(flat, IGNORED).to(student.device)
+    decoder_input_ids = pad([[start, *row[:-1]] for row in flat], student.pad_id).to(student.device)
+    with _inference(student, bf16):
+        states = student.encode(inputs).index_select(0, owners)
+        mask = inputs["attention_mask"].index_select(0, owners)
+        logits = student.decode_logits(states, mask, decoder_input_ids).float()
+        tokens = logits.log_softmax(-1).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
+        scores = tokens.masked_fill(labels.eq(IGNORED), 0.0).sum(1).tolist()
+    numbers = iter(scores)
+    return [[next(numbers) for _ in rows] for rows in choices]

@@ -1,0 +1,243 @@
+"""A thin subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    TrainerState,
+)
+
+from dsbs.collator import Collator, Row
+from dsbs.errors import RunError
+from dsbs.losses import count_tokens
+from dsbs.objectives.base import Objective
+from dsbs.progress import ProgressCallback
+from dsbs.students.model import Batch, StudentModel, load_student
+from dsbs.tracking import Tracker
+from dsbs.training import Training
+
+Validate = Callable[[StudentModel], dict[str, float]]
+
+
+def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
+    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``."""
+    return Seq2SeqTrainingArguments(
+        output_dir=str(folder),
+        max_steps=settings.max_steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler_type,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        per_device_train_batch_size=settings.per_device_train_batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        per_device_eval_batch_size=settings.per_device_eval_batch_size,
+        eval_strategy="steps",
+        eval_steps=settings.eval_steps,
+        save_strategy="steps",
+        save_steps=settings.eval_steps,
+        save_total_limit=settings.save_total_limit,
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        greater_is_better=True,
+        logging_steps=settings.logging_steps,
+        logging_nan_inf_filter=False,
+        optim=settings.optim,
+        bf16=settings.bf16,
+        seed=seed,
+        data_seed=seed,
+        disable_tqdm=True,
+        report_to=[],
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        label_names=["targets"],
+    )
+
+
+class DistillationTrainer(Seq2SeqTrainer):
+    """Train a student on rows of one or more targets.
+
+    Label tokens and rationale tokens are counted apart over all micro-batches and processes of an optimiser step, so
+    that each kind's loss is a mean over its own tokens however the step is cut into batches.
+    """
+
+    def __init__(
+        self,
+        student: StudentModel,
+        objective: Objective,
+        rows: list[Row],
+        validate: Validate,
+        args: Seq2SeqTrainingArguments,
+        callbacks: list[Any],
+    ) -> None:
+        super().__init__(
+            model=student,
+            args=args,
+            train_dataset=rows,
+            eval_dataset=rows[:0],  # `validate` knows the real one; the Trainer only wants to see that there is one
+            data_collator=Collator(student),
+            callbacks=callbacks,
+        )
+        # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
+        self.loss_is_scaled_for_ga = True
+        self.student = student
+        self.objective = objective
+        self.validate = validate
+        self._sums: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, torch.Tensor] = {}
+        self.target_tokens: int | torch.Tensor = 0
+        self.seconds_before = 0.0
+        self._started = time.monotonic()
+        self.train_seconds = 0.0
+
+    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> dict[str, torch.Tensor]:
+        """Count the target tokens of an optimiser step by kind, over all micro-batches and processes."""
+        kinds = ("label", "rationale")
+        counts = torch.zeros(len(kinds), dtype=torch.long, device=device)
+        for batch in batch_samples:
+            for kind, target in batch["targets"].items():
+                counts[kinds.index(kind)] += count_tokens(target["labels"]).to(device)
+        if self.args.world_size > 1:
+            counts = self.accelerator.gather(counts.unsqueeze(0)).sum(0)
+        self.target_tokens = self.target_tokens + counts.sum()  # a tensor: no waiting for the device here
+        return dict(zip(kinds, counts, strict=True))
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the objective's loss of a micro-batch; summed over a step's micro-batches it is the step's loss."""
+        assert isinstance(num_items_in_batch, Mapping)
+        counts = dict(num_items_in_batch)
+        logits = model(inputs["inputs"], inputs["targets"])
+        loss, sums = self.objective.loss(logits, inputs, counts)
+        for kind, total in sums.items():
+            tokens = count_tokens(inputs["targets"][kind]["labels"])
+            self._sums[kind] = self._sums.get(kind, 0) + total
+            self._counts[kind] = self._counts.get(kind, 0) + tokens
+        # Gradients are averaged over processes, but the counts are those of all of them.
+        loss = loss * self.accelerator.num_processes
+        return (loss, logits) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean loss of each kind in nats per token, and what a resumed run has to know."""
+        if "loss" in logs:
+            for kind, total in self._sums.items():
+                logs[f"loss_{kind}"] = round(float(total) / max(1, int(self._counts[kind])), 5)
+            self._sums, self._counts = {}, {}
+            self._check_finite(logs["loss"])
+        logs["target_tokens"] = int(self.target_tokens)
+        logs["seconds"] = round(self.seconds, 2)
+        super().log(logs, start_time)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise RunError(
+                f"The loss is {loss} at step {self.state.global_step}. Likely causes: a learning rate that is too high "
+                f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
+                "broken input. The best checkpoint so far is kept."
+            )
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+        """Train, or go on from a checkpoint."""
+        if resume_from_checkpoint:
+            self._recall(Path(resume_from_checkpoint))
+        self._started = time.monotonic()
+        try:
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        finally:
+            self.train_seconds = self.seconds
+
+    def account(self) -> dict[str, Any]:
+        """Return what the training took, over all its resumes: seconds include evaluation."""
+        steps = self.state.global_step
+        best = self.state.best_model_checkpoint
+        examples = steps * self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        return {
+            "steps": steps,
+            "target_tokens": int(self.target_tokens),
+            "seconds": round(self.train_seconds, 1),
+            "examples_per_second": round(examples / self.train_seconds, 2),
+            "best_step": int(best.rsplit("-", 1)[1]) if best else steps,
+        }
+
+    def _recall(self, checkpoint: Path) -> None:
+        """Go on counting seconds and target tokens from where the checkpoint stopped."""
+        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        for entry in state["log_history"]:
+            self.target_tokens = entry.get("target_tokens", self.target_tokens)
+            self.seconds_before = entry.get("seconds", self.seconds_before)
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        **gen_kwargs: Any,
+    ) -> dict[str, float]:
+        """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by."""
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(self.student).items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        self.student.save(Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(self.student, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        assert self.state.best_model_checkpoint is not None
+        load_weights(self.student, Path(self.state.best_model_checkpoint))
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the last whole checkpoint of a folder; the state file is written last, so it marks a whole one."""
+    steps = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return str(max(steps, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if steps else None
+
+
+def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
+    """Return the trainer's callbacks: early stopping, tracking, the progress bar."""
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker), ProgressCallback()]
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    return callbacks
+
+
+class TrackingCallback(TrainerCallback):
+    """Log what the trainer logs, under W&B's sections ``train`` and ``validation``."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Pass on a log entry."""
+        named = {
+            (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
+            for key, value in (logs or {}).items()
+        }
+        self.tracker.log(named, step=state.global_step)
+
+
+def load_weights(student: StudentModel, folder: Path) -> None:
+    """Put the weights of a checkpoint into a student."""
+    student.model.load_state_dict(load_student(folder).model.state_dict())
