@@ -21,10 +21,13 @@ from dsbs.records import Completion, Request
 FORMAT = 1
 BUSY_SECONDS = 60
 BATCH = 500
+# A trigger keeps the totals of an origin, so that a budget need not read a million rows.
 SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE origins (
-    number INTEGER PRIMARY KEY, prefix BLOB NOT NULL UNIQUE, identity TEXT NOT NULL, prompt TEXT NOT NULL
+    number INTEGER PRIMARY KEY, prefix BLOB NOT NULL UNIQUE, identity TEXT NOT NULL, prompt TEXT NOT NULL,
+    completions INTEGER NOT NULL DEFAULT 0, prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE completions (
     key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
@@ -32,6 +35,9 @@ CREATE TABLE completions (
     prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL
 );
 CREATE INDEX completions_by_id ON completions (split, id, sample);
+CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET
+    completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
+    completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.origin; END;
 CREATE TABLE failures (
     key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
     sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL
@@ -60,6 +66,14 @@ class Origin:
         # The instruction may name the example's own choices, so it counts with the question.
         text = f"{request.sample}\0{where}{request.instruction}\0{request.question}"
         return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.prefix, digest_size=16).digest()
+
+
+class Totals(NamedTuple):
+    """What came back so far."""
+
+    completions: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class Failure(NamedTuple):
@@ -216,7 +230,12 @@ class CompletionStore:
 
     def count(self) -> int:
         """Return the number of completions."""
-        return int(self._db.execute("SELECT count(*) FROM completions").fetchone()[0])
+        return int(self._db.execute("SELECT coalesce(sum(completions), 0) FROM origins").fetchone()[0])
+
+    def totals(self, origin: Origin) -> Totals:
+        """Return how many completions of an origin there are, and their tokens."""
+        query = "SELECT completions, prompt_tokens, completion_tokens FROM origins WHERE number = ?"
+        return Totals(*self._db.execute(query, (origin.number,)).fetchone())
 
     def digest(self) -> str:
         """Return a hash over what the completions say, whatever the order they arrived in."""

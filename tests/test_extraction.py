@@ -101,12 +101,22 @@ def test_a_passing_fault_is_retried(tmp_path: Path) -> None:
     assert split_of(summary)["parsed"] == split_of(summary)["requests"] == 5
 
 
-def test_a_wrong_key_stops_after_the_first_few_and_keeps_what_came(tmp_path: Path) -> None:
+def test_a_wrong_key_stops_after_the_first_few_and_leaves_no_trace(tmp_path: Path) -> None:
     teacher = ScriptedTeacher(says=lambda request: TeacherError("no such key", fatal=True), delay=0.01)
     with pytest.raises(TeacherError, match="no such key"):
-        run_extraction(job_for(tmp_path, teacher, size=5000))
+        run_extraction(job_for(tmp_path / "folder", teacher, size=5000))
     assert teacher.asked <= 64
-    assert (tmp_path / "train.parquet").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_key_that_is_withdrawn_keeps_what_came(tmp_path: Path) -> None:
+    def says(request: Request) -> Any:
+        return correct(request) if int(request.id.split("-")[1]) < 50 else TeacherError("no such key", fatal=True)
+
+    with pytest.raises(TeacherError, match="no such key"):
+        run_extraction(job_for(tmp_path, ScriptedTeacher(says=says), size=5000))
+    assert {one.status for one in load_annotations(tmp_path, "train").values()} == {"ok"}
+    assert split_of(json.loads((tmp_path / "summary.json").read_text()))["examples"] == 50
 
 
 @pytest.mark.parametrize("retryable", [True, False])

@@ -43,6 +43,12 @@ class SplitCount:
         """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
         return self.correct / self.gold if self.gold else None
 
+    def cost(self, rates: tuple[float, float] | None) -> float | None:
+        """Return the dollars that the completions cost, or None where no price is known."""
+        if rates is None:
+            return None
+        return round(rates[0] * self.prompt_tokens + rates[1] * self.completion_tokens, 6)
+
     def add_completion(self, completion: Completion) -> None:
         """Count the tokens of a completion."""
         self.prompt_tokens += completion.prompt_tokens or 0

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,16 +13,17 @@ from dsbs.errors import TeacherError
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
+from dsbs.extraction.spending import Reservation, Spending
 from dsbs.records import Completion, Request
 from dsbs.store import Failure
-from dsbs.teachers.base import Ask
+from dsbs.teachers.base import Ask, AskSeveral, ServerLimits
 
 # Attempts that may fail before the first answer came; a wrong URL or a server that is down shows by then.
 HOPELESS_ATTEMPTS = 10
 # Requests in a row that may end without an answer after their last attempt.
 HOPELESS_REQUESTS = 20
-CHARACTERS_PER_TOKEN = 4
-OVERLOAD = {"HTTP 429", "HTTP 503", "HTTP 529", "timeout"}
+BUSY = {"HTTP 429", "HTTP 503", "HTTP 529"}
+OVERLOAD = BUSY | {"timeout"}
 
 
 @dataclass
@@ -33,11 +34,8 @@ class Tally:
     answered: int = 0
     failed: int = 0
     retried: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
     failed_attempts_before_answer: int = 0
     failed_in_a_row: int = 0
-    started: float = field(default_factory=time.monotonic)
 
 
 class Asker:
@@ -48,10 +46,14 @@ class Asker:
         committer: where completions and failures go.
         settings: pace and patience.
         tally: counted up as things happen.
+        spending: what was and may be spent.
     """
 
-    def __init__(self, ask: Ask, committer: Committer, settings: ExtractionSettings, tally: Tally) -> None:
-        self.ask, self.committer, self.settings, self.tally = ask, committer, settings, tally
+    def __init__(
+        self, ask: Ask, committer: Committer, settings: ExtractionSettings, tally: Tally, spending: Spending
+    ) -> None:
+        self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
+        self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
         self.pause = Pause()
         self.requests_allowed = Allowance(settings.requests_per_minute)
@@ -59,6 +61,10 @@ class Asker:
         self.stopped: str | None = None
         self.error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_event = asyncio.Event()
+        # Half of each wait is sure, half is random, so that requests that failed together do not come back together.
+        half = {"multiplier": settings.backoff / 2, "max": settings.max_backoff / 2}
+        self._backoff = tenacity.wait_exponential(**half) + tenacity.wait_random_exponential(**half)
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception(self._worth_retrying),
             stop=tenacity.stop_after_attempt(settings.attempts),
@@ -67,10 +73,12 @@ class Asker:
             reraise=True,
         )
         self._persist = retrying.wraps(self._attempt)
-        self._stop_event = asyncio.Event()
 
-    async def run(self, requests: Iterator[Request]) -> None:
+    async def run(self, questions: Iterable[list[Request]]) -> None:
         """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
+
+        Args:
+            questions: the missing samples of one question at a time.
 
         Raises:
             TeacherError: where nothing can succeed; what was committed before stays.
@@ -78,23 +86,46 @@ class Asker:
         """
         room = asyncio.Semaphore(self.settings.concurrency)
         try:
-            for request in requests:
-                await room.acquire()
+            for samples in questions:
+                for together in [samples] if self.several else [[sample] for sample in samples]:
+                    await room.acquire()
+                    cost = self._cost(together)
+                    if self.stopped or not await self._affordable(cost):
+                        break
+                    self._start(together, cost, room)
                 if self.stopped:
                     break
-                task = asyncio.create_task(self._answer(request))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-                task.add_done_callback(lambda _: room.release())
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
         if self.error:
             raise self.error
+
+    def _start(self, together: list[Request], cost: Reservation, room: asyncio.Semaphore) -> None:
+        self.spending.reserve(cost)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self.spending.reserve(cost, sign=-1)
+            room.release()
+
+        task = asyncio.create_task(self._answer(together))
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    async def _affordable(self, cost: Reservation) -> bool:
+        """Wait for what is under way while that may free enough of the budget; else stop."""
+        while bound := self.spending.exceeded(cost):
+            if not self._tasks:
+                self.stop(f"{bound} is used up")
+                return False
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self.stopped:
+                return False
+        return True
 
     def stop(self, why: str, error: Exception | None = None) -> None:
         """Send no new requests, nor those again that failed; what is under way may end."""
@@ -107,60 +138,81 @@ class Asker:
         for task in self._tasks:
             task.cancel()
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, together: list[Request]) -> None:
         try:
-            try:
-                completion = await self._persist(request)
-            except TeacherError as error:
-                await self._note_failure(request, error)
-            else:
-                await self.committer.commit((request, completion))
+            while together:
+                try:
+                    completions = await self._persist(together)
+                except TeacherError as error:
+                    await self._note_failure(together, error)
+                    return
+                pairs = list(zip(together, completions, strict=False))
+                await asyncio.gather(*map(self.committer.commit, pairs))
                 self.tally.failed_in_a_row = 0
+                together = together[len(pairs) :]
         except Exception as error:  # a full disk, or a fault of ours: it must end the run, not hide in a task
             self.stop("error", error)
 
-    async def _note_failure(self, request: Request, error: TeacherError) -> None:
+    async def _note_failure(self, together: list[Request], error: TeacherError) -> None:
+        if error.fatal:  # not the example's fault
+            self.stop("fatal", error)
+            return
         if self.stopped and error.retryable:
             return  # it was not tried to the end: the next run asks it as if it were new
-        await self.committer.commit((request, Failure(error.reason, str(error))))
+        failure = Failure(error.reason, str(error))
+        await asyncio.gather(*(self.committer.commit((request, failure)) for request in together))
         self.tally.failed_in_a_row += 1
         hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if self.tally.answered else HOPELESS_ATTEMPTS)
-        if error.fatal or (hopeless and (error.retryable or not self.tally.answered)):
+        if hopeless and (error.retryable or not self.tally.answered):
             self.stop("hopeless", error)
 
-    async def _attempt(self, request: Request) -> Completion:
+    async def _attempt(self, together: list[Request]) -> Sequence[Completion]:
         """Send a request once, when its turn has come."""
-        estimate = self._estimate_tokens(request)
+        tokens = self._expected_tokens(together)
         await self.requests_allowed.take(1)
-        await self.tokens_allowed.take(estimate)
+        await self.tokens_allowed.take(tokens)
         async with self.concurrency:
             await self.pause.wait()
             started = time.monotonic()
             try:
-                completion = await self.ask(request)
+                if self.several and len(together) > 1:
+                    completions = await self.several(together)
+                else:
+                    completions = [await self.ask(together[0])]
             except TeacherError as error:
                 self._note_trouble(error, started)
                 raise
         self.concurrency.answered()
-        self.tokens_allowed.correct(estimate, used_tokens(completion) or estimate)
-        return completion
+        self._heed(getattr(self.ask, "limits", None))
+        self.tokens_allowed.correct(tokens, sum(map(used_tokens, completions)) or tokens)
+        return completions
+
+    def _heed(self, limits: ServerLimits | None) -> None:
+        if limits:
+            self.requests_allowed.adopt(limits.requests_per_minute)
+            self.tokens_allowed.adopt(limits.tokens_per_minute)
+            if limits.wait:
+                self.pause.ask(limits.wait)
 
     def _note_trouble(self, error: TeacherError, started: float) -> None:
         if error.reason in OVERLOAD:
             self.concurrency.overloaded(started)
+        if error.reason in BUSY:
             if error.retry_after:
                 self.pause.ask(error.retry_after)
-        elif not self.tally.answered:
+        elif not self.tally.answered and not self.stopped:
             self.tally.failed_attempts_before_answer += 1
             if self.tally.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
                 self.stop("hopeless", error)
 
-    def _estimate_tokens(self, request: Request) -> float:
+    def _cost(self, together: list[Request]) -> Reservation:
+        return self.spending.estimate(self.spending.characters(together[0]), len(together))
+
+    def _expected_tokens(self, together: list[Request]) -> float:
         if self.tokens_allowed.per_minute is None:
             return 0.0
-        if self.tally.answered and self.tally.prompt_tokens:
-            return (self.tally.prompt_tokens + self.tally.completion_tokens) / self.tally.answered
-        return len(request.text()) / CHARACTERS_PER_TOKEN
+        cost = self._cost(together)
+        return cost.prompt_tokens + (self.spending.mean_written * len(together) or cost.completion_tokens)
 
     def _worth_retrying(self, error: BaseException) -> bool:
         worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
@@ -168,10 +220,9 @@ class Asker:
         return worth
 
     def _wait_before_retry(self, state: tenacity.RetryCallState) -> float:
-        jittered = tenacity.wait_random_exponential(self.settings.backoff, self.settings.max_backoff)(state)
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
-        return max(jittered, asked)
+        return max(self._backoff(state), asked)
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

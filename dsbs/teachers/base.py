@@ -1,6 +1,10 @@
-"""What a teacher is: something that answers requests. A dataclass whose fields are its configuration."""
+"""What a teacher is: something that answers requests. A dataclass whose fields are its configuration.
 
-from collections.abc import Awaitable, Callable
+``connect`` yields an ``Ask``. It may carry two attributes: ``several``, which answers several samples of one question
+with a single request, and ``limits``, a ``ServerLimits`` that it keeps up to date.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
@@ -8,6 +12,22 @@ from dsbs.records import Completion, Request
 from dsbs.tasks.base import Task
 
 Ask = Callable[[Request], Awaitable[Completion]]
+AskSeveral = Callable[[Sequence[Request]], Awaitable[list[Completion]]]
+
+
+@dataclass
+class ServerLimits:
+    """What a server told about its limits with its last answer.
+
+    Attributes:
+        requests_per_minute: how many it takes, or None where it does not say.
+        tokens_per_minute: how many it takes, or None where it does not say.
+        wait: seconds until it takes more, where the allowance is used up.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    wait: float = 0.0
 
 
 @dataclass
@@ -35,6 +55,10 @@ class Teacher:
     def by_id(self) -> bool:
         """Whether completions belong to examples rather than to questions, as in a replay."""
         return False
+
+    def rates(self) -> tuple[float, float] | None:
+        """Return dollars per token read and per token written, or None where no price is known."""
+        return (0.0, 0.0) if self.free else None
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""

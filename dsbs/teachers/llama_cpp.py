@@ -40,6 +40,10 @@ class LlamaCppTeacher(OpenAITeacher):
     threads: int = 0
     gpu_layers: int = -1
 
+    def rates(self) -> tuple[float, float] | None:
+        """Return no price: this machine's hours are not on a list."""
+        return None if self.prompt_price is None else super().rates()
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = [fault for fault in super().faults() if not fault.startswith("teacher.model:")]

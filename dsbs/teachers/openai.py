@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from dsbs.errors import TeacherError
 from dsbs.records import Completion, Request
 from dsbs.tasks.base import Task
-from dsbs.teachers.base import Ask, Teacher
-from dsbs.teachers.responses import Where, explain_error, read_completion
+from dsbs.teachers.base import Ask, ServerLimits, Teacher
+from dsbs.teachers.prices import find_rates
+from dsbs.teachers.responses import Where, explain_error, read_completion, read_limits
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -39,6 +40,8 @@ class OpenAITeacher(Teacher):
         top_p: None leaves it to the endpoint.
         stop: texts at which the teacher stops, at most four at most endpoints.
         extra: more fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort: low}``.
+        prompt_price: dollars for a million tokens read; None: as ``genai-prices`` knows it for this endpoint and model.
+        completion_price: dollars for a million tokens written; None: the same.
         timeout: seconds after which a request that has no whole answer is given up and tried again.
     """
 
@@ -51,7 +54,15 @@ class OpenAITeacher(Teacher):
     top_p: float | None = None
     stop: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    prompt_price: float | None = None
+    completion_price: float | None = None
     timeout: float = 120.0
+
+    def rates(self) -> tuple[float, float] | None:
+        """Return dollars per token read and per token written, or None where no price is known."""
+        if self.prompt_price is not None and self.completion_price is not None:
+            return self.prompt_price / 1e6, self.completion_price / 1e6
+        return find_rates(self.model or "", self.base_url or OPENAI)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -67,6 +78,10 @@ class OpenAITeacher(Teacher):
             faults.append(f"teacher.max_tokens={self.max_tokens}: expected 1 or more.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             faults.append(f"teacher.top_p={self.top_p}: expected above 0 and up to 1.")
+        if (self.prompt_price is None) != (self.completion_price is None):
+            faults.append("teacher.prompt_price and teacher.completion_price: set both or neither.")
+        if min(self.prompt_price or 0.0, self.completion_price or 0.0) < 0:
+            faults.append("teacher.prompt_price and teacher.completion_price: expected dollars, 0 or more.")
         if self.timeout <= 0:
             faults.append(f"teacher.timeout={self.timeout}: expected seconds above 0.")
         reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()
@@ -132,16 +147,19 @@ class OpenAITeacher(Teacher):
             http_client=openai.DefaultAioHttpClient(timeout=self.timeout),
         )
         async with client:
-            yield _Endpoint(self, client).ask
+            yield _Endpoint(self, client)
 
 
 class _Endpoint:
+    """Asks one endpoint; ``limits`` is what it told with its last answer."""
+
     def __init__(self, teacher: OpenAITeacher, client: "AsyncOpenAI") -> None:
         self.teacher, self.client = teacher, client
         self.path = "/chat/completions" if teacher.api == "chat" else "/completions"
+        self.limits = ServerLimits()
         self.where = Where(teacher.base_url or OPENAI, teacher.model or "", teacher.api_key_env, teacher.timeout)
 
-    async def ask(self, request: Request) -> Completion:
+    async def __call__(self, request: Request) -> Completion:
         """Return the endpoint's answer to one request.
 
         Raises:
@@ -158,6 +176,7 @@ class _Endpoint:
                 )
         except Exception as error:
             raise explain_error(error, self.where, self.client.api_key) from None
+        self.limits = read_limits(response.headers)
         return read_completion(response.content)
 
 

@@ -1,16 +1,19 @@
 """What an endpoint sends back: a completion, or a fault in words that say what to do."""
 
 import json
+import re
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from dsbs.errors import TeacherError
 from dsbs.records import Completion
+from dsbs.teachers.base import ServerLimits
 
 EXCERPT = 200
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 425, 429}
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 
@@ -156,3 +159,40 @@ def read_retry_after(headers: Any) -> float | None:
         if seconds == seconds:  # not NaN
             return max(0.0, seconds)
     return None
+
+
+def read_limits(headers: Any) -> ServerLimits:
+    """Read ``x-ratelimit-*`` headers; what is missing or strange is left out.
+
+    >>> read_limits({"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0",
+    ...              "x-ratelimit-reset-requests": "1m2.5s"})
+    ServerLimits(requests_per_minute=60.0, tokens_per_minute=None, wait=62.5)
+    """
+    bounds, waits = [], [0.0]
+    for kind in ("requests", "tokens"):
+        bounds.append(_number(headers.get(f"x-ratelimit-limit-{kind}")))
+        left = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
+        if left is not None and left < 1:
+            waits.append(read_duration(headers.get(f"x-ratelimit-reset-{kind}")))
+    return ServerLimits(bounds[0], bounds[1], max(waits))
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def read_duration(value: str | None) -> float:
+    """Return seconds; 0.0 where it cannot be read.
+
+    >>> read_duration("6m0s"), read_duration("120ms"), read_duration("1.5"), read_duration("soon")
+    (360.0, 0.12, 1.5, 0.0)
+    """
+    if (number := _number(value)) is not None:
+        return number
+    match = DURATION.fullmatch(value or "")
+    units = (3600, 60, 1, 0.001)
+    return sum(float(part) * unit for part, unit in zip(match.groups(), units, strict=True) if part) if match else 0.0

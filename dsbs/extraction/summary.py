@@ -1,0 +1,45 @@
+"""What an extraction says about itself: ``summary.json``."""
+
+from typing import Any
+
+from dsbs.extraction.annotating import SplitCount
+from dsbs.extraction.asking import Tally
+from dsbs.extraction.job import Job
+from dsbs.extraction.survey import Survey
+from dsbs.rationales import load_summary
+
+
+def summarise(
+    job: Job, survey: Survey, tally: Tally, counts: dict[str, SplitCount], stopped: str | None, seconds: float
+) -> dict[str, Any]:
+    """Return the content of ``summary.json``; splits that were extracted before and not now keep their numbers.
+
+    ``examples`` to ``completion_tokens`` and ``cost_usd`` are about all that was ever asked in this folder, as the
+    annotations are; ``requests`` (made) and ``cached`` (found in the store) are about this run.
+    """
+    earlier = load_summary(job.folder) or {}
+    splits: dict[str, Any] = dict(earlier.get("splits", {}))
+    rates = job.teacher.rates()
+    for split, count in counts.items():
+        splits[split] = {
+            "examples": count.examples,
+            "parsed": count.parsed,
+            "failed": count.examples - count.parsed,
+            "teacher_accuracy": count.accuracy,
+            "requests": tally.by_split[split],
+            "cached": survey.needed[split] - survey.missing[split],
+            "prompt_tokens": count.prompt_tokens,
+            "completion_tokens": count.completion_tokens,
+            "cost_usd": count.cost(rates),
+            "statuses": dict(count.statuses.most_common()),
+        }
+    return {
+        "task": job.task.name,
+        "teacher": job.teacher.name,
+        "model": job.identity["teacher"].get("model"),
+        "prompt": job.prompt.name,
+        "gate": job.gate.name,
+        "splits": splits,
+        "stopped": stopped,
+        "seconds": round(seconds, 3),
+    }

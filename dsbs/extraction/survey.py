@@ -1,0 +1,124 @@
+"""Before anything is asked: what is needed, what is missing, and what that will cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from dsbs.errors import ConfigError
+from dsbs.extraction.job import Job, batches
+from dsbs.extraction.spending import Spending
+from dsbs.records import Request
+from dsbs.store import CompletionStore, Origin
+
+MOST_LEAKS_NAMED = 5
+# For an estimate of time where no rate limit decides it: what one stream of a common endpoint writes.
+GUESSED_TOKENS_PER_SECOND = 50
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass
+class Survey:
+    """What an extraction needs before anything is asked.
+
+    Attributes:
+        needed: requests by split.
+        missing: those of them that have no completion yet.
+        characters: length of all that the missing ones send.
+    """
+
+    needed: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, int] = field(default_factory=dict)
+    characters: int = 0
+
+    @property
+    def to_ask(self) -> int:
+        """Requests to make."""
+        return sum(self.missing.values())
+
+    @property
+    def cached(self) -> int:
+        """Requests that need not be made."""
+        return sum(self.needed.values()) - self.to_ask
+
+
+@dataclass
+class Estimate:
+    """What is to come, from the settings and from what was answered before.
+
+    Attributes:
+        requests: completions to ask for.
+        prompt_tokens, completion_tokens: to be read and written.
+        usd: dollars, or None where no price is known.
+        seconds: time, from the rate limits that are set, else from a guess of the endpoint's speed.
+    """
+
+    requests: int
+    prompt_tokens: float
+    completion_tokens: float
+    usd: float | None
+    seconds: float
+
+
+def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spending) -> Survey:
+    """Count what is needed and what is missing, and refuse exemplars that are among the examples.
+
+    Raises:
+        ConfigError: naming such examples.
+    """
+    survey = Survey()
+    for split in job.splits:
+        needed = missing = 0
+        for batch in batches(job.examples(split)):
+            if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
+                raise ConfigError(
+                    f"prompt={job.prompt.name}: exemplars occur in split {split!r} of the data (examples "
+                    f"{', '.join(leaks[:MOST_LEAKS_NAMED])}): the teacher would be shown its own questions. Replace "
+                    "these exemplars."
+                )
+            requests = {origin.key(request): request for example in batch for request in job.requests(example, split)}
+            absent = requests.keys() - store.present(requests)
+            needed += len(batch) * job.settings.samples
+            missing += len(absent)
+            survey.characters += sum(spending.characters(requests[key]) for key in absent)
+        survey.needed[split], survey.missing[split] = needed, missing
+    return survey
+
+
+def missing_samples(job: Job, store: CompletionStore, origin: Origin, under_way: set[bytes]) -> Iterator[list[Request]]:
+    """Yield the requests that have no completion yet, the samples of one question together, each question once.
+
+    Args:
+        under_way: keys of requests that were yielded and are not answered yet; the caller takes them out again.
+    """
+    for split in job.splits:
+        for batch in batches(job.examples(split)):
+            questions = [
+                {origin.key(request): request for request in job.requests(example, split)} for example in batch
+            ]
+            done = store.present(key for keys in questions for key in keys)
+            for keys in questions:
+                missing = {key: request for key, request in keys.items() if key not in done and key not in under_way}
+                if missing:
+                    under_way.update(missing)
+                    done.update(missing)
+                    yield list(missing.values())
+
+
+def estimate_job(job: Job, survey: Survey, spending: Spending) -> Estimate:
+    """Return what asking for all that is missing will take."""
+    count, settings = survey.to_ask, job.settings
+    prompt_tokens = survey.characters / CHARACTERS_PER_TOKEN
+    written = count * (spending.mean_written or _written_by_exemplars(job))
+    streams = count * (1 + written / max(count, 1) / GUESSED_TOKENS_PER_SECOND) / settings.concurrency
+    seconds = [streams]
+    if settings.requests_per_minute:
+        seconds.append(60 * count / settings.requests_per_minute)
+    if settings.tokens_per_minute:
+        seconds.append(60 * (prompt_tokens + written) / settings.tokens_per_minute)
+    return Estimate(count, prompt_tokens, written, spending.price(prompt_tokens, written), max(seconds))
+
+
+def _written_by_exemplars(job: Job) -> float:
+    answers = [f"{shot.rationale} {job.prompt.cue} {shot.answer}." for shot in job.prompt.exemplars]
+    if not answers:
+        return float(getattr(job.teacher, "max_tokens", None) or 200)
+    return sum(map(len, answers)) / len(answers) / CHARACTERS_PER_TOKEN
