@@ -31,7 +31,7 @@ from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
 from dsbs.tracking import Tracking
-from dsbs.training import Training
+from dsbs.training import Training, TrainSettings
 
 Root = TypeVar("Root")
 
@@ -60,40 +60,6 @@ class ExtractConfig(ExtractionSettings):
     seed: int = 0
     split_seed: int = 0
     labels: str = "gold"
-    output_dir: str = "outputs"
-
-
-@dataclass
-class TrainConfig:
-    """Keys of ``dsbs.train``.
-
-    Attributes:
-        data_fraction: share of the train split, ``0 < f <= 1``, also written ``1/8``.
-        seed: draws the subset, the initial weights and the order.
-        split_seed: cuts validation off train where the source has none.
-        labels: ``gold`` or ``teacher``.
-        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
-        without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
-            leaves them out.
-        decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
-        resume: whether to go on from the last checkpoint of an unfinished run.
-        sweep: a name that groups runs in W&B.
-    """
-
-    task: Any = None
-    teacher: Any = None
-    prompt: Any = None
-    objective: Any = None
-    student: Any = None
-    training: Training = field(default_factory=Training)
-    tracking: Tracking = field(default_factory=Tracking)
-    data_fraction: float | int | str = 1.0
-    seed: int = 0
-    split_seed: int = 0
-    labels: str = "gold"
-    rationales: str | None = None
-    without_annotation: str = "label_only"
-    decoding: str = "auto"
     output_dir: str = "outputs"
 
 
@@ -131,7 +97,7 @@ class PredictConfig:
 
 ROOTS = {
     "extract": ExtractConfig,
-    "train": TrainConfig,
+    "train": TrainSettings,
     "report": ReportConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,

@@ -72,9 +72,7 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: Reading) -
     return [predictions[position] for position in range(len(examples))]
 
 
-def generate(
-    student: StudentModel, examples: Sequence[Example], reading: Reading, kind: str = "label"
-) -> list[str]:
+def generate(student: StudentModel, examples: Sequence[Example], reading: Reading, kind: str = "label") -> list[str]:
     """Return what the student writes for each example, in their order."""
     texts: dict[int, str] = {}
     for positions, inputs in _batches(student, examples, kind, reading):

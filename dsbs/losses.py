@@ -31,9 +31,7 @@ def summed_cross_entropy(
     return (weights * per_row).sum(), per_row.sum().detach()
 
 
-def multi_task_loss(
-    sums: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]
-) -> torch.Tensor:
+def multi_task_loss(sums: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return L = sum over kinds of (weighted sum of nll) / (target tokens of that kind in the whole optimiser step).
 
     With weights alpha on labels and 1 - alpha on rationales this is alpha * L_label + (1 - alpha) * L_rationale, each a

@@ -69,7 +69,9 @@ class Run:
         except Timeout:
             raise RunError(f"{self.folder}: another process trains this very run; wait for it or stop it.") from None
         except OSError as error:
-            raise RunError(f"{self.folder}: cannot be written ({error}). Set output_dir=FOLDER to another place.") from None
+            raise RunError(
+                f"{self.folder}: cannot be written ({error}). Set output_dir=FOLDER to another place."
+            ) from None
         try:
             yield
         finally:

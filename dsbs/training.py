@@ -1,6 +1,11 @@
-"""The settings of training; names as Hugging Face's arguments have them."""
+"""The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dsbs.errors import ConfigError
+from dsbs.subsets import parse_fraction
+from dsbs.tracking import Tracking
 
 
 @dataclass
@@ -43,6 +48,11 @@ class Training:
     optim: str = "adamw_torch"
     threads: int | None = None
 
+    def identity(self) -> dict[str, object]:
+        """Return what decides the result of a training: not how often it tells about itself."""
+        told = ("logging_steps", "per_device_eval_batch_size", "save_total_limit", "threads")
+        return {key: value for key, value in asdict(self).items() if key not in told}
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = []
@@ -64,7 +74,64 @@ class Training:
             if getattr(self, key) < 0:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
-            faults.append(f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null.")
+            faults.append(
+                f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
+            )
         if self.threads is not None and self.threads < 1:
             faults.append(f"training.threads={self.threads}: expected 1 or more, or null.")
         return faults
+
+
+@dataclass
+class TrainSettings:
+    """Keys of ``dsbs.train``.
+
+    Attributes:
+        data_fraction: share of the train split, ``0 < f <= 1``, also written ``1/8``.
+        seed: draws the subset, the initial weights and the order.
+        split_seed: cuts validation off train where the source has none.
+        labels: ``gold`` or ``teacher``.
+        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
+        without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
+            leaves them out; counted either way.
+        decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
+        output_dir: first folder of everything that is written.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    objective: Any = None
+    student: Any = None
+    training: Training = field(default_factory=Training)
+    tracking: Tracking = field(default_factory=Tracking)
+    data_fraction: float | int | str = 1.0
+    seed: int = 0
+    split_seed: int = 0
+    labels: str = "gold"
+    rationales: str | None = None
+    without_annotation: str = "label_only"
+    decoding: str = "auto"
+    output_dir: str = "outputs"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings and their combination."""
+        faults = []
+        if self.labels not in ("gold", "teacher"):
+            faults.append(f"labels={self.labels}: expected gold or teacher.")
+        if self.without_annotation not in ("label_only", "drop"):
+            faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
+        if self.decoding not in ("auto", "rank", "generate"):
+            faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        if getattr(self.objective, "teacher_labels_only", False) and self.labels != "teacher":
+            faults.append("objective=distill learns the teacher's labels: add labels=teacher, or choose finetune.")
+        try:
+            parse_fraction(self.data_fraction)
+        except ConfigError as error:
+            faults.append(str(error))
+        return faults
+
+    @property
+    def needs_annotations(self) -> bool:
+        """Whether the run reads anything of a teacher's."""
+        return bool(self.objective.needs_rationales) or self.labels == "teacher"

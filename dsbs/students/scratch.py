@@ -1,5 +1,6 @@
 """A small T5 from scratch, with a SentencePiece tokenizer of its own: one per task, the same for all objectives."""
 
+import re
 import string
 import tempfile
 from collections.abc import Iterable
@@ -83,6 +84,10 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     from transformers import T5Tokenizer
 
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    # The trainer takes its candidates from the distinct words, each as often as it has forms: a word of one form alone
+    # would be cut into letters however often it occurs. So every word appears with punctuation behind it, too.
+    words = dict.fromkeys(word for line in lines for word in re.findall(r"[^\W_][\w'-]*", line))
+    lines += [f"{word} {word}, {word}. {word}:" for word in words]
     # Every printable character on its own, so that no answer is unknown to the tokenizer.
     lines += [" ".join(string.digits + string.ascii_letters + string.punctuation)] * 2
     with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:

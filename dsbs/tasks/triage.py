@@ -223,4 +223,6 @@ def _message(product: str, complaint: str, wording: random.Random) -> str:
     if product[0] in "aeiou":
         ordered = ordered.replace(f" a {product}", f" an {product}")
     happened = wording.choice(_sentences(HAPPENED)).format(complaint=complaint)
-    return " ".join([wording.choice(_sentences(OPENERS)), ordered, happened, wording.choice(_sentences(CLOSERS))])
+    if wording.random() < 0.5:
+        return " ".join([wording.choice(_sentences(OPENERS)), ordered, happened])
+    return " ".join([ordered, happened, wording.choice(_sentences(CLOSERS))])

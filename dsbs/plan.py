@@ -1,0 +1,202 @@
+"""From settings to a run that can start: which examples, whose annotations, which folder. Checked before any model."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.dataset import Annotations, RunData, load_run_data, missing_ids
+from dsbs.distillation import Recipe, train_run
+from dsbs.errors import DataError, DsbsError
+from dsbs.extraction import Job, run_extraction
+from dsbs.fingerprint import fingerprint
+from dsbs.rationales import load_annotations, load_summary, rationales_dir
+from dsbs.runs import Run, name_run
+from dsbs.subsets import Selection, parse_fraction, select
+from dsbs.tracking import derive_run_id, open_tracker
+from dsbs.training import TrainSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can start."""
+
+    settings: TrainSettings
+    recipe: Recipe
+    data: RunData
+    run: Run
+    described: dict[str, Any]
+    rationales: Path | None
+
+
+def plan_run(settings: TrainSettings) -> Plan:
+    """Read the data, find the annotations, name the run.
+
+    Raises:
+        DsbsError: where data or annotations are missing or broken.
+    """
+    fraction = parse_fraction(settings.data_fraction)
+    task = settings.task
+    selection = select(task, fraction, settings.seed, settings.split_seed)
+    rationales, annotations = None, {}
+    if settings.needs_annotations:
+        rationales, annotations = find_annotations(settings, selection)
+    data = load_run_data(
+        task,
+        selection,
+        annotations,
+        settings.labels,
+        settings.without_annotation,
+        settings.objective.needs_rationales,
+    )
+    described = {
+        "task": task.name,
+        "student": settings.student.name,
+        "objective": settings.objective.name,
+        "labels": settings.labels,
+        "teacher": settings.teacher.name if settings.needs_annotations else None,
+        "data_fraction": fraction,
+        "seed": settings.seed,
+    }
+    recipe = Recipe(task, settings.objective, settings.student, settings.training, settings.seed, settings.decoding)
+    run = name_run(settings.output_dir, run_identity(settings, data, fraction))
+    return Plan(settings, recipe, data, run, described, rationales)
+
+
+def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dict[str, Any]:
+    """Return every setting that matters to the result, and hashes over the data that is learnt from and measured on."""
+    identity: dict[str, Any] = {
+        "task": {"name": settings.task.name, **settings.task.identity()},
+        "objective": settings.objective.identity(),
+        "student": settings.student.identity(),
+        "training": settings.training.identity(),
+        "data_fraction": fraction,
+        "seed": settings.seed,
+        "labels": settings.labels,
+        "decoding": settings.decoding,
+        "train": fingerprint(
+            [(asdict(example), annotation and asdict(annotation)) for example, annotation in data.train]
+        ),
+        "validation": fingerprint([asdict(example) for example in data.validation]),
+        "test": fingerprint([asdict(example) for example in data.test]),
+    }
+    if settings.student.reads_texts:
+        identity["prompt"] = settings.prompt.identity()
+    return identity
+
+
+def find_annotations(settings: TrainSettings, selection: Selection) -> tuple[Path, dict[str, Annotations]]:
+    """Return the folder of the annotations and what it holds by split.
+
+    Where they are missing and the teacher is free, it is asked at once.
+
+    Raises:
+        DataError: with the command that extracts what is missing.
+    """
+    with_validation = settings.labels == "teacher"
+    splits = list(selection.by_split(with_validation))
+    named = settings.rationales
+    folder = (
+        Path(named) if named else rationales_dir(settings.output_dir, settings.task, settings.teacher, settings.prompt)
+    )
+    annotations = _load(folder, splits)
+    missing = missing_ids(selection, annotations, with_validation)
+    if not missing:
+        return folder, annotations
+    if named:
+        raise DataError(
+            f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder is "
+            f"of another task, subset or split. Extract them with: {extract_command(settings, splits)}"
+        )
+    if settings.teacher.free:
+        run_extraction(
+            Job(
+                settings.task,
+                settings.teacher,
+                settings.prompt,
+                folder,
+                sorted({*splits, "train", "test"} & {*settings.task.splits()}),
+            )
+        )
+        return folder, _load(folder, splits)
+    others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
+    hint = "".join(f"\n    rationales={path}" for path in others)
+    raise DataError(
+        f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
+        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
+        f"    {extract_command(settings, splits)}"
+        + (f"\n  or name one of the folders that exist:{hint}" if others else "")
+    )
+
+
+def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
+    return {split: load_annotations(folder, split) for split in splits if (folder / f"{split}.parquet").exists()}
+
+
+def extract_command(settings: TrainSettings, splits: list[str]) -> str:
+    """Return the command that asks the teacher for what a run needs."""
+    words = [f"python -m dsbs.extract task={settings.task.name}"]
+    if settings.task.path:
+        words.append(f"task.path={settings.task.path}")
+    words.append(f"teacher={settings.teacher.name}")
+    for key in ("path", "base_url", "model"):
+        value = getattr(settings.teacher, key, None)
+        if value and key in vars(settings.teacher):
+            words.append(f"teacher.{key}={value}")
+    if splits != ["train"]:
+        words.append(f"splits=[{','.join(splits)}]")
+    if parse_fraction(settings.data_fraction) < 1:
+        words.append(f"data_fraction={settings.data_fraction} seed={settings.seed}")
+    if settings.labels != "gold":
+        words.append(f"labels={settings.labels}")
+    if settings.output_dir != "outputs":
+        words.append(f"output_dir={settings.output_dir}")
+    return " ".join(words)
+
+
+def task_texts(settings: TrainSettings) -> Iterator[str]:
+    """Yield the texts that a student's own tokenizer is made from: the same for every objective, fraction and seed.
+
+    The unlabelled inputs of the whole train split, the closed answers, the exemplars. Answers and exemplars are short
+    beside the inputs, but all that the student writes looks like them, so they count many times.
+    """
+    choices: dict[str, None] = {}
+    for example in settings.task.examples("train"):
+        yield example.input
+        choices.update(dict.fromkeys(example.choices or ()))
+    exemplars = [f"{exemplar.rationale} {exemplar.answer}" for exemplar in settings.prompt.exemplars]
+    for _ in range(50):
+        yield from choices
+        yield from exemplars
+
+
+def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
+    """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics."""
+    run, settings = plan.run, plan.settings
+    with run.lock():
+        if metrics := run.finished_metrics():  # another process was faster
+            return metrics
+        run.clear_failure()
+        run.write_manifest(config_yaml, _provenance(plan))
+        try:
+            with open_tracker(
+                settings.tracking,
+                run_id=derive_run_id(run.folder),
+                name="-".join([*run.folder.parts[-4:-1], run.folder.name]),
+                config=run.settings,
+                directory=Path(settings.output_dir),
+            ) as tracker:
+                metrics = train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
+                return metrics
+        except DsbsError as error:
+            run.fail(str(error))
+            raise
+
+
+def _provenance(plan: Plan) -> dict[str, Any]:
+    """Return what the manifest says of the teacher."""
+    if plan.rationales is None:
+        return {"rationales": None}
+    summary = load_summary(plan.rationales) or {}
+    accuracy = {name: part.get("teacher_accuracy") for name, part in summary.get("splits", {}).items()}
+    return {"rationales": str(plan.rationales), "model": summary.get("model"), "teacher_accuracy": accuracy}

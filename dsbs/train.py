@@ -1,0 +1,50 @@
+"""``python -m dsbs.train``: a student out of a task and a teacher's rationales."""
+
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from dsbs.config import collect_faults, command
+from dsbs.errors import ConfigError
+from dsbs.plan import Plan, execute, plan_run
+from dsbs.training import TrainSettings
+
+
+@command("train")
+def main(settings: TrainSettings) -> None:
+    """Train the run that the settings describe, unless it is finished, and show what came."""
+    if faults := collect_faults(settings) + settings.faults():
+        raise ConfigError.from_faults(faults)
+    plan = plan_run(settings)
+    finished = plan.run.finished_metrics()
+    metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    show(metrics, plan, finished is not None, Console())
+
+
+def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:
+    """Print the outcome of a run."""
+    if skipped:
+        console.print("This very run is finished already; delete its folder to train it again.")
+    counts, best = metrics["counts"], f"step {metrics['best_step']} of {metrics['steps']}"
+    console.print(
+        f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
+        f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
+    )
+    console.print(
+        f"  validation {100 * metrics['validation']['accuracy']:.2f}% ({best}), "
+        f"[bold]test {100 * metrics['test']['accuracy']:.2f}%[/bold] of {metrics['test']['examples']:,}; "
+        f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
+    )
+    if metrics["best_step"] == metrics["steps"]:
+        console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
+    left_out = {
+        name: counts[name] for name in ("asked_and_failed", "no_label", "label_only", "dropped") if counts[name]
+    }
+    if left_out:
+        console.print("  " + ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in left_out.items()))
+    console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()
