@@ -7,8 +7,10 @@ from rich.table import Table
 
 from dsbs.config import ExtractConfig, collect_faults, command
 from dsbs.errors import ConfigError
-from dsbs.extraction import Job, run_extraction
+from dsbs.extraction import Job, estimate_extraction, run_extraction
+from dsbs.extraction.progress import ProgressLine, format_seconds
 from dsbs.rationales import rationales_dir
+from dsbs.records import OK
 from dsbs.subsets import parse_fraction, select
 
 
@@ -16,8 +18,10 @@ from dsbs.subsets import parse_fraction, select
 def main(config: ExtractConfig) -> None:
     """Extract what the config asks for and show what came."""
     job = build_job(config)
-    summary = run_extraction(job)
-    show(summary, job, Console())
+    if config.dry_run:
+        show_estimate(job, Console())
+    else:
+        show(run_extraction(job, ProgressLine()), job, Console())
 
 
 def build_job(config: ExtractConfig) -> Job:
@@ -66,7 +70,26 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
             "unknown" if cost is None else f"${cost:.2f}",
         )
     console.print(table)
+    for split, count in summary["splits"].items():
+        taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
+        if taken:
+            console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
+    if summary["stopped"]:
+        console.print(f"Stopped: {summary['stopped']}. The same command with a higher bound goes on.", soft_wrap=True)
     console.print(f"Annotations: {job.folder}", soft_wrap=True, highlight=False)
+
+
+def show_estimate(job: Job, console: Console) -> None:
+    """Print what an extraction would ask and cost."""
+    survey, estimate = estimate_extraction(job)
+    dollars = "unknown" if estimate.usd is None else f"${estimate.usd:.2f}"
+    console.print(
+        f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, {survey.cached:,} are answered "
+        f"already, {estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read and "
+        f"{estimate.completion_tokens:,.0f} to write, {dollars}, {format_seconds(estimate.seconds)}.",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":

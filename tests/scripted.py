@@ -1,18 +1,21 @@
 """Small parts to test the engine with: a task of any size, a prompt for it, a teacher that says what it is told."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsbs.extraction import ExtractionSettings, Job
+from dsbs.errors import DsbsError
+from dsbs.extraction import ExtractionSettings, Job, run_extraction
 from dsbs.prompts import Exemplar, Prompt
 from dsbs.records import Completion, Example, Request
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
+from dsbs.teachers.openai import OpenAITeacher
 
 
 @dataclass
@@ -91,3 +94,13 @@ def job_for(folder: Path, teacher: Teacher, size: int = 10, **changes: Any) -> J
     settings = ExtractionSettings(**({"backoff": 0.01, "max_backoff": 0.1} | changes.pop("settings", {})))
     parts: dict[str, Any] = {"task": CountTask(size=size), "prompt": count_prompt(), "splits": ["train"]}
     return Job(teacher=teacher, folder=folder, settings=settings, **(parts | changes))
+
+
+def extract_from(url: str, folder: str, size: int, concurrency: int) -> None:
+    """Run an extraction in a process of its own."""
+    teacher = OpenAITeacher(name="openai", model="m", base_url=url)
+    try:
+        run_extraction(job_for(Path(folder), teacher, size=size, settings={"concurrency": concurrency}))
+    except DsbsError as error:
+        Path(folder, "error").write_text(str(error))
+        sys.exit(1)

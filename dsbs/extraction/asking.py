@@ -4,14 +4,13 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import tenacity
 
 from dsbs.errors import TeacherError
 from dsbs.extraction.committing import Committer
-from dsbs.extraction.pacing import Allowance, Concurrency, Pause
+from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.extraction.spending import Reservation, Spending
 from dsbs.records import Completion, Request
@@ -169,10 +168,12 @@ class Asker:
     async def _attempt(self, together: list[Request]) -> Sequence[Completion]:
         """Send a request once, when its turn has come."""
         tokens = self._expected_tokens(together)
-        await self.requests_allowed.take(1)
-        await self.tokens_allowed.take(tokens)
+        await self.requests_allowed.take(1, self._stop_event)
+        await self.tokens_allowed.take(tokens, self._stop_event)
         async with self.concurrency:
-            await self.pause.wait()
+            await self.pause.wait(self._stop_event)
+            if self.stopped:
+                raise TeacherError("not asked: the extraction stops", retryable=True)
             started = time.monotonic()
             try:
                 if self.several and len(together) > 1:
@@ -225,8 +226,7 @@ class Asker:
         return max(self._backoff(state), asked)
 
     async def _sleep(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stop_event.wait(), seconds)
+        await sleep_unless(self._stop_event, seconds)
 
 
 def used_tokens(completion: Completion) -> int:

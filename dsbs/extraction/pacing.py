@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 
 FIRST_LIMIT = 16
@@ -91,8 +92,8 @@ class Allowance:
         if not self.fixed and per_minute and per_minute > 0:
             self.per_minute = per_minute
 
-    async def take(self, amount: float) -> None:
-        """Wait until ``amount`` may be used."""
+    async def take(self, amount: float, stop: asyncio.Event) -> None:
+        """Wait until ``amount`` may be used, or ``stop`` is set."""
         if self.per_minute is None:
             return
         now = time.monotonic()
@@ -100,7 +101,7 @@ class Allowance:
         self._next = max(self._next, now - 0.1)
         start, self._next = self._next, self._next + amount * 60 / self.per_minute
         if start > now:
-            await asyncio.sleep(start - now)
+            await sleep_unless(stop, start - now)
 
     def correct(self, estimated: float, used: float) -> None:
         """Replace an estimate by what was really used."""
@@ -123,7 +124,13 @@ class Pause:
         """Wait at least so many seconds from now."""
         self.until = max(self.until, time.monotonic() + seconds)
 
-    async def wait(self) -> None:
-        """Return when the pause is over."""
-        while self.left > 0:
-            await asyncio.sleep(self.left)
+    async def wait(self, stop: asyncio.Event) -> None:
+        """Return when the pause is over, or ``stop`` is set."""
+        while self.left > 0 and not stop.is_set():
+            await sleep_unless(stop, self.left)
+
+
+async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, but wake when ``stop`` is set."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -39,6 +39,7 @@ class Spending:
         self.reserved = Reservation(requests=0)
         self._characters = 0
         self._told_tokens = 0
+        self.guessed = False
         self._shots: tuple[tuple[str, str], ...] = ()
         self._shots_length = 0
 
@@ -102,6 +103,7 @@ class Spending:
             characters: length of what an average request sends.
         """
         if self.requests and not self.prompt_tokens:
+            self.guessed = True
             told = self.estimate(characters * self.requests, self.requests)
             self.prompt_tokens, self.completion_tokens = round(told.prompt_tokens), round(told.completion_tokens)
 
@@ -110,6 +112,7 @@ class Spending:
         self.requests += 1
         characters = self.characters(request)
         if completion.prompt_tokens is None:
+            self.guessed = True
             self.prompt_tokens += round(characters / CHARACTERS_PER_TOKEN)
             self.completion_tokens += round(len(completion.text) / CHARACTERS_PER_TOKEN)
             return

@@ -1,0 +1,124 @@
+"""What an extraction is doing, for people: a live line on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections import deque
+from typing import TextIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from dsbs.extraction.running import Progress, Watch
+from dsbs.parsing import annotate
+from dsbs.records import Completion, Example, Request
+from dsbs.store import Failure
+
+PLAIN_SECONDS = 10.0
+# Speed is measured over this many seconds, so that it follows the server's mood.
+WINDOW = 30.0
+MAXIMUM_MARKS = 200
+
+
+class ProgressLine(Watch):
+    """Shows done, speed, tokens, dollars, unparsed share and time left.
+
+    Args:
+        stream: where to write; standard error by default.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.console = Console(file=stream, stderr=stream is None)
+        self.progress: Progress | None = None
+        self.done = self.unparsed = 0
+        self._live: Live | None = None
+        self._marks: deque[tuple[float, int]] = deque()
+        self._last_line = 0.0
+
+    def begin(self, progress: Progress) -> None:
+        """Start the line."""
+        self.progress = progress
+        self._last_line = time.monotonic()
+        self._marks.append((self._last_line, 0))
+        if self.console.is_terminal:
+            self._live = Live(get_renderable=lambda: Text(self.describe()), console=self.console, transient=True)
+            self._live.start()
+        else:
+            self._write(f"asking for {progress.survey.to_ask:,}, {progress.survey.cached:,} are there already")
+
+    def arrived(self, request: Request, said: Completion | Failure) -> None:
+        """Count an answer or a failure."""
+        assert self.progress is not None
+        self.done += 1
+        if isinstance(said, Completion):
+            example = Example(request.id, request.question, choices=request.choices)
+            job = self.progress.job
+            self.unparsed += annotate(example, said, job.prompt.cue, job.task.answers).label is None
+        now = time.monotonic()
+        if now - self._marks[-1][0] > WINDOW / MAXIMUM_MARKS:
+            self._marks.append((now, self.done))
+            while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
+                self._marks.popleft()
+        if self._live is None and now - self._last_line >= PLAIN_SECONDS:
+            self._last_line = now
+            self._write(self.describe())
+
+    def end(self) -> None:
+        """Leave the last state behind."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        self._write(self.describe())
+
+    def _write(self, line: str) -> None:
+        self.console.print(f"extract: {line}", markup=False, highlight=False, soft_wrap=True)
+
+    def describe(self) -> str:
+        """Return the line."""
+        assert self.progress is not None
+        progress, now = self.progress, time.monotonic()
+        to_ask, spending, asker = progress.survey.to_ask, progress.spending, progress.asker
+        before, count = self._marks[0]
+        speed = (self.done - count) / max(now - before, 1e-3)
+        parts = [
+            f"{self.done:,}/{to_ask:,}",
+            f"{speed:.1f}/s",
+            f"{'about ' * spending.guessed}{spending.tokens:,} tokens",
+        ]
+        if spending.usd is not None:
+            parts.append(self._dollars(spending.usd, to_ask))
+        answered = progress.tally.answered
+        parts.append(f"{100 * self.unparsed / answered if answered else 0:.1f}% unparsed")
+        if progress.tally.failed:
+            parts.append(f"{progress.tally.failed:,} failed")
+        if progress.tally.retried:
+            parts.append(f"{progress.tally.retried:,} retried")
+        if asker.concurrency.overloads:
+            parts.append(f"{int(asker.concurrency.limit)} at once")
+        if asker.pause.left > 1:
+            parts.append(f"the server asks to wait {format_seconds(asker.pause.left)}")
+        if asker.stopped:
+            parts.append(f"stopping ({asker.stopped}): waiting for what is under way")
+        elif self.done < to_ask:
+            parts.append(f"{format_seconds((to_ask - self.done) / speed)} left" if speed else "")
+        return ", ".join(filter(None, parts))
+
+    def _dollars(self, usd: float, to_ask: int) -> str:
+        assert self.progress is not None
+        answered = self.progress.tally.answered
+        if not answered or self.done >= to_ask:
+            return f"${usd:.2f}"
+        rates, spending = self.progress.spending.rates, self.progress.spending
+        per_request = spending.usd / spending.requests if spending.usd and rates and spending.requests else 0.0
+        return f"${usd:.2f} of about ${usd + per_request * (to_ask - self.done):.2f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> format_seconds(9.4), format_seconds(125), format_seconds(7500)
+    ('9 s', '2 min', '2 h 5 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,97 @@
+"""A server that misbehaves: everything ends answered or listed, nothing twice, nothing asked in vain."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from fault_server import FAULTS, FaultServer, serve
+from scripted import job_for
+
+from dsbs.errors import TeacherError
+from dsbs.extraction import run_extraction
+from dsbs.rationales import iterate_annotations
+from dsbs.teachers.openai import OpenAITeacher
+
+TIMEOUT = 0.5
+
+
+def teacher_at(server: FaultServer, **settings: object) -> OpenAITeacher:
+    return OpenAITeacher(**({"name": "openai", "model": "m", "base_url": server.url} | settings))  # type: ignore[arg-type]
+
+
+def test_with_a_fifth_of_faults_of_all_kinds_every_example_ends_answered_or_listed(tmp_path: Path) -> None:
+    dice = random.Random(0)
+    kinds = [fault for fault in FAULTS if fault not in ("hang", "drip")]
+
+    def script(number: int, question: str) -> str | None:
+        if question.endswith(" 7"):  # one example never gets an answer
+            return "400"
+        if number % 150 == 20:  # these cost a whole timeout each
+            return dice.choice(["hang", "drip"])
+        return dice.choice(kinds) if dice.random() < 0.2 else None
+
+    with serve(FaultServer(script=script)) as server:
+        job = job_for(
+            tmp_path, teacher_at(server, timeout=TIMEOUT), size=2000, settings={"concurrency": 64, "attempts": 9}
+        )
+        split = run_extraction(job)["splits"]["train"]
+    annotations = list(iterate_annotations(tmp_path, "train"))
+    ids = [annotation.id for annotation in annotations]
+    assert sorted(ids) == sorted({f"train-{number}" for number in range(2000)})
+    bad = {annotation.id: annotation.status for annotation in annotations if annotation.status != "ok"}
+    assert bad == {"train-7": "request_failed: HTTP 400"}
+    assert split["teacher_accuracy"] == 1999 / 2000
+    assert split["requests"] == 2000
+    # Nothing is asked again once a sound answer was on its way; ``slow`` ones may have been given up.
+    assert server.requests < 2000 * 1.6
+
+
+def test_retry_after_holds_everything_back(tmp_path: Path) -> None:
+    times: list[float] = []
+
+    def script(number: int, question: str) -> str | None:
+        times.append(time.monotonic())
+        return "429_retry_after" if number == 0 else None
+
+    with serve(FaultServer(script=script)) as server:
+        run_extraction(job_for(tmp_path, teacher_at(server), size=3, settings={"concurrency": 1}))
+    assert times[1] - times[0] >= 0.05
+
+
+def test_an_overloaded_server_is_asked_less_at_once(tmp_path: Path) -> None:
+    server = FaultServer(latency=0.02)
+    server.script = lambda number, question: "429" if server._at_once > 4 else None
+    with serve(server):
+        run_extraction(job_for(tmp_path, teacher_at(server), size=400, settings={"concurrency": 64, "attempts": 20}))
+    assert server.requests < 1000
+
+
+def test_a_bound_told_by_the_server_is_kept_to(tmp_path: Path) -> None:
+    with serve(FaultServer(headers={"x-ratelimit-limit-requests": "1200"})) as server:
+        started = time.monotonic()
+        run_extraction(job_for(tmp_path, teacher_at(server), size=40, settings={"concurrency": 1}))
+    assert time.monotonic() - started > 1.7  # 20 a second
+
+
+def test_an_empty_allowance_is_waited_for(tmp_path: Path) -> None:
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "100ms"}
+    with serve(FaultServer(headers=headers)) as server:
+        started = time.monotonic()
+        run_extraction(job_for(tmp_path, teacher_at(server), size=6, settings={"concurrency": 1}))
+    assert time.monotonic() - started > 0.5
+
+
+@pytest.mark.parametrize(
+    ("server", "message"),
+    [
+        (FaultServer(key="the right one"), "does not accept the key"),
+        (FaultServer(model="another"), "knows no model 'm'"),
+        (FaultServer(script=lambda number, question: "wrong_type"), r"Does teacher\.base_url end in"),
+    ],
+    ids=["key", "model", "address"],
+)
+def test_what_cannot_work_ends_after_the_first_few(tmp_path: Path, server: FaultServer, message: str) -> None:
+    with serve(server), pytest.raises(TeacherError, match=message):
+        run_extraction(job_for(tmp_path, teacher_at(server), size=10_000, settings={"backoff": 0.2}))
+    assert server.requests <= 40
