@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import (
     EarlyStoppingCallback,
+    PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
@@ -21,7 +22,8 @@ from dsbs.errors import RunError
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
 from dsbs.progress import ProgressCallback
-from dsbs.students.model import Batch, StudentModel, load_student
+from dsbs.students.loading import load_student
+from dsbs.students.model import Batch, StudentModel
 from dsbs.tracking import Tracker
 from dsbs.training import Training
 
@@ -87,6 +89,7 @@ class DistillationTrainer(Seq2SeqTrainer):
             data_collator=Collator(student),
             callbacks=callbacks,
         )
+        self.remove_callback(PrinterCallback)  # `ProgressCallback` tells what there is to tell
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
         self.student = student

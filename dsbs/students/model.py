@@ -1,19 +1,16 @@
 """What a built student can do, whatever its architecture. Everything that trains, ranks or writes goes through this."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dsbs.errors import StudentError
-
 KINDS = ("label", "rationale")
 SETTINGS = "dsbs"  # the key of our settings in the checkpoint's config.json
 
-# A batch as the collator makes it. ``inputs`` holds the encoder's inputs under one or more names, ``targets`` what is to
-# be written, by kind; ``rows`` says which row of which input a target belongs to.
+# A batch as the collator makes it. ``inputs`` holds the encoder's inputs under one or more names, ``targets`` what is
+# to be written, by kind; ``rows`` says which row of which input a target belongs to.
 Batch = dict[str, Any]
 
 
@@ -107,31 +104,3 @@ class StudentModel(nn.Module):
         setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
-
-
-def load_student(folder: Path) -> StudentModel:
-    """Read what ``save`` wrote.
-
-    Raises:
-        StudentError: where the folder holds no student of ours.
-    """
-    from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
-
-    from dsbs.students.seq2seq import Seq2SeqModel
-
-    try:
-        settings = dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))[SETTINGS])
-    except FileNotFoundError:
-        raise StudentError(f"{folder}: no checkpoint there (config.json is missing).") from None
-    except (KeyError, TypeError, ValueError):
-        raise StudentError(f"{folder}/config.json: not a student that dsbs.train has saved.") from None
-    try:
-        # Never code from a checkpoint: what a stranger wrote is data.
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise StudentError(f"{folder}: the checkpoint cannot be read ({str(error).splitlines()[0]}).") from error
-    student = Seq2SeqModel(model, tokenizer, settings.pop("prefix_on"))
-    student.settings = settings
-    return student
