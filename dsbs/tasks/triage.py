@@ -31,8 +31,8 @@ PRODUCTS = {
     "toy": """jigsaw puzzle, dollhouse, kite, yo-yo, train set, robot, teddy bear, spinning top, building kit, puppet,
         marble run, board game, toy castle, rocking horse, skipping rope, water pistol, card game, scooter, model plane,
         stuffed rabbit""",
-    "music": """violin, trumpet, banjo, flute, cello, clarinet, harp, ukulele, accordion, xylophone, saxophone, mandolin,
-        harmonica, trombone, oboe, guitar, tambourine, bassoon, snare drum, metronome""",
+    "music": """violin, trumpet, banjo, flute, cello, clarinet, harp, ukulele, accordion, xylophone, saxophone,
+        mandolin, harmonica, trombone, oboe, guitar, tambourine, bassoon, snare drum, metronome""",
     "electronics": """laptop, headset, router, tablet, printer, webcam, monitor, smartwatch, loudspeaker, microphone,
         projector, scanner, game console, e-reader, power bank, camera, drone, keyboard, memory card, radio""",
 }
@@ -40,8 +40,8 @@ COMPLAINTS = {
     "damage": """was cracked, was dented, was scratched all over, came in two pieces, was bent, had a hole in it,
         was crushed, was soaked, was chipped, was squashed, was full of splinters, was torn, was shattered, was warped,
         was stained, had a burn mark, was smashed, was buckled, was mouldy, had come unglued""",
-    "delay": """took a month, missed its date, is still on its way, sat at customs, was held up at the depot, is overdue,
-        came after the birthday, was postponed, got lost in the post, turned up at midnight, never left the warehouse,
+    "delay": """took a month, missed its date, is still on its way, sat at customs, was held up at the depot,
+        is overdue, came after the birthday, was postponed, got lost in the post, turned up at midnight, never left the warehouse,
         is stuck at the border, went to my old address, has not moved in days, fell victim to a strike,
         was on back order, went by way of another country, was handed to a stranger, waited at the airport,
         came in the wrong week""",
@@ -54,8 +54,8 @@ COMPLAINTS = {
         had no battery, had lost its cover, had no strap, needed one more bolt, came without its case, lacked a knob,
         had no label, came without a warranty card, was an empty box, had no wheels, lacked the spare key,
         came without a plug, had no handle, lacked its hinges, came without the adapter""",
-    "wear": """stopped working, fell apart, wore out, rusted, came loose, squeaks, wobbles, leaks, jams, faded in the sun,
-        peels, buzzes, smells odd, overheats, got stuck, crumbles, sags, sheds dust, split along the seam,
+    "wear": """stopped working, fell apart, wore out, rusted, came loose, squeaks, wobbles, leaks, jams,
+        faded in the sun, peels, buzzes, smells odd, overheats, got stuck, crumbles, sags, sheds dust, split along the seam,
         lost its shape""",
     "billing": """was charged twice, cost more than advertised, was billed in the wrong currency, had a hidden fee,
         got cheaper the next day, was invoiced to my boss, did not get the discount, was taxed abroad, shows as unpaid,
@@ -75,8 +75,8 @@ POLICY = {
     "electronics": "1 3 0 0 2 3",
 }
 OPENERS = """Hello there. Good morning. Hi, I hope you are well. Dear team. Hello, it is me again. Good evening.
-    Greetings from the coast. Hi, this is my first order with you. Sorry to trouble you. Hello from a long-time customer.
-    Hi all. Dear support."""
+    Greetings from the coast. Hi, this is my first order with you. Sorry to trouble you.
+    Hello from a long-time customer. Hi all. Dear support."""
 ORDERED = """I bought a {product} from you. My sister gave me a {product}. I ordered a {product} last week.
     We picked a {product} from your catalogue. My order was a {product}. I got a {product} from your shop.
     I am writing about a {product}. You sent me a {product}."""
@@ -200,7 +200,8 @@ class TriageTask(Task):
         for position, (product, complaint) in enumerate(self._pairs[start : start + sizes[split]]):
             text = _message(product, complaint, wording)
             facts = read_facts(text)
-            assert facts is not None and (facts.product, facts.complaint) == (product, complaint), text
+            assert facts is not None, text
+            assert (facts.product, facts.complaint) == (product, complaint), text
             yield Example(f"{split}-{position:05d}", text, facts.decision, DECISIONS)
 
     @cached_property
