@@ -6,6 +6,8 @@ The dataclasses of tasks, teachers, students and objectives *are* their schemas:
 
 import dataclasses
 import difflib
+import json
+import logging
 import os
 import sys
 import tempfile
@@ -13,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -21,10 +23,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from dsbs.errors import ConfigError, DsbsError
+from dsbs.errors import ConfigError, DataError, DsbsError
 from dsbs.extraction import ExtractionSettings
 from dsbs.gates import Gate
+from dsbs.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
 from dsbs.prompts import Prompt
 from dsbs.students import STUDENTS
@@ -33,7 +37,7 @@ from dsbs.teachers import TEACHERS
 from dsbs.tracking import Tracking
 from dsbs.training import Training, TrainSettings
 
-Root = TypeVar("Root")
+Part = TypeVar("Part")
 
 
 @dataclass
@@ -74,7 +78,16 @@ class ReportConfig:
 
 @dataclass
 class EvaluateConfig:
-    """Keys of ``dsbs.evaluate``: a run's checkpoint and the data to score it on; None: what the run was trained for."""
+    """Keys of ``dsbs.evaluate``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, or its checkpoint.
+        split: the split to measure on.
+        path: other data for the same task, a file or folder; None: the data of the run.
+        decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
+        batch_size: examples of one forward pass.
+        output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
+    """
 
     checkpoint: str = "???"
     split: str = "test"
@@ -83,16 +96,48 @@ class EvaluateConfig:
     batch_size: int = 64
     output: str | None = None
 
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        if self.decoding not in (None, "auto", "rank", "generate"):
+            faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        if self.output is not None and Path(self.output).suffix not in (".parquet", ".json"):
+            faults.append(
+                f"output={self.output}: expected a name that ends in .parquet (predictions) or .json (figures)."
+            )
+        return faults
+
 
 @dataclass
 class PredictConfig:
-    """Keys of ``dsbs.predict``: a checkpoint, a file of inputs (``-``: standard input) and where to write."""
+    """Keys of ``dsbs.predict``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, its checkpoint, or a copy of that.
+        input: a file of inputs; ``-``: standard input.
+        output: a file, written whole or not at all; ``-``: standard output.
+        format: ``text``, ``jsonl``, or ``auto``: what the input's name or its first line says.
+        rationale: whether to write the student's rationales, too.
+        with_input: whether to repeat each input in the output.
+        batch_size: inputs of one forward pass; 1 answers every line at once.
+    """
 
     checkpoint: str = "???"
     input: str = "???"
     output: str = "-"
+    format: str = "auto"
     rationale: bool = False
+    with_input: bool = False
     batch_size: int = 64
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        if self.format not in FORMATS:
+            faults.append(f"format={self.format}: expected one of {', '.join(FORMATS)}.")
+        if self.input == self.output != "-":
+            faults.append(f"output={self.output}: the same file as input; choose another.")
+        return faults
 
 
 ROOTS = {
@@ -177,6 +222,50 @@ def collect_faults(root: Any) -> list[str]:
     return faults
 
 
+def recall(schema: type[Part], values: Any, place: str) -> Part:
+    """Return what a file of ours says, as the dataclass that is its schema. A file is data: nothing in it is run.
+
+    Raises:
+        DataError: for keys that the schema does not know, and values of the wrong type.
+    """
+    if not isinstance(values, dict) or "${" in json.dumps(values, default=str):  # OmegaConf would look it up
+        raise DataError(f"{place}: expected plain keys and values.")
+    try:
+        return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
+    except OmegaConfBaseException as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{place}: {reason}. Another version of dsbs may have written it.") from None
+
+
+def recall_part(group: str, values: Any, place: str) -> Any:
+    """Return a task, objective, ... from what a file of ours says; only kinds of our registries are built.
+
+    Raises:
+        DataError: as ``recall``, and for an unknown kind.
+    """
+    kinds = GROUPS[group]
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise DataError(f"{place}: {group}.kind={kind}: expected one of {', '.join(kinds)}.")
+    return recall(kinds[kind], values, f"{place}: {group}")
+
+
+def recall_run(run: Path) -> dict[str, Any]:
+    """Return a run's ``config.yaml`` as plain values.
+
+    Raises:
+        DataError: where it is no config of ours.
+    """
+    path = run / "config.yaml"
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected keys and values.")
+    return {str(key): value for key, value in values.items()}
+
+
 SWEEP_LOG = "DSBS_SWEEP_LOG"
 
 
@@ -199,6 +288,7 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
 
         def main() -> None:
+            _quieten()
             register_schemas()
             # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
             wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
@@ -215,6 +305,15 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
         return main
 
     return decorate
+
+
+def _quieten() -> None:
+    """Let our own log speak, and others where they warn."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    logging.getLogger("dsbs").setLevel(logging.INFO)
 
 
 def _fail(name: str, message: str, overrides: str) -> None:

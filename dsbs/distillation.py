@@ -1,9 +1,10 @@
 """One training run from data to metrics: build, tokenise, fit, choose on validation, read test once, write."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from dsbs.checkpoints import remember
 from dsbs.collator import Row, tokenize
 from dsbs.dataset import RunData
 from dsbs.errors import StudentError
@@ -64,13 +65,16 @@ def train_run(
     """
     import torch
     from transformers import set_seed
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # those of loading and saving weights; ours shows the training
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
     set_seed(recipe.seed)
     student = recipe.student.build(texts, recipe.objective.prefix_on, recipe.seed)
-    student.settings = {"objective": recipe.objective.identity(), "task": described["task"]}
-    check_labels(student, recipe.task, [*(example for example, _ in data.train), *data.validation, *data.test])
+    examples = [*(example for example, _ in data.train), *data.validation, *data.test]
+    student.settings = asdict(remember(recipe.task, recipe.objective, recipe.reading(), examples))
+    check_labels(student, recipe.task, examples)
     rows, cut = tokenize_train(student, recipe, data)
 
     def validate(model: StudentModel) -> dict[str, float]:

@@ -51,6 +51,11 @@ def read_labels(
     ]
 
 
+def best_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def rank(student: StudentModel, examples: Sequence[Example], reading: Reading) -> list[Prediction]:
     """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
 

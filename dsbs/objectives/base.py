@@ -77,3 +77,19 @@ class Objective:
         from dsbs.inference import read_labels
 
         return read_labels(student, examples, answers, reading)
+
+    def explain(
+        self,
+        student: "StudentModel",
+        examples: Sequence[Example],
+        predictions: list[Prediction],
+        answers: Answers,
+        reading: "Reading",
+    ) -> list[Prediction]:
+        """Return the predictions with the student's rationales, for those who want to read them.
+
+        By default they are written as a task of their own, beside the label, as in the paper.
+        """
+        from dsbs.inference import add_rationales
+
+        return add_rationales(student, examples, predictions, reading)

@@ -49,6 +49,17 @@ class RationaleThenLabel(Objective):
             )
         return predictions
 
+    def explain(
+        self,
+        student: "StudentModel",
+        examples: Sequence[Example],
+        predictions: list[Prediction],
+        answers: Answers,
+        reading: "Reading",
+    ) -> list[Prediction]:
+        """Return the predictions as they are: the rationale led to the label."""
+        return predictions
+
 
 @dataclass
 class LabelThenRationale(Objective):
@@ -83,6 +94,23 @@ class LabelThenRationale(Objective):
                 Prediction(example.id, example.label, answers.read(label, example.choices), rationale.strip() or None)
             )
         return predictions
+
+    def explain(
+        self,
+        student: "StudentModel",
+        examples: Sequence[Example],
+        predictions: list[Prediction],
+        answers: Answers,
+        reading: "Reading",
+    ) -> list[Prediction]:
+        """Let the student write label and rationale; a rationale of another label than the ranked one is left out."""
+        if not reading.ranks(examples):
+            return predictions
+        written = self.read(student, examples, answers, replace(reading, decoding="generate"))
+        return [
+            replace(ranked, rationale=other.rationale if answers.same(other.label, ranked.label) else None)
+            for ranked, other in zip(predictions, written, strict=True)
+        ]
 
 
 def _find(text: str, cue: str) -> list[re.Match[str]]:

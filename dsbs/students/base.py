@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PREFIXES = ("target", "input")
+SETTINGS = "dsbs"  # the key of our settings in a checkpoint's config.json
 
 
 @dataclass

@@ -7,7 +7,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.errors import StudentError
-from dsbs.students.model import SETTINGS, StudentModel
+from dsbs.students.base import SETTINGS
+from dsbs.students.model import StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
 
 

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from dsbs.students.base import SETTINGS
+
 KINDS = ("label", "rationale")
-SETTINGS = "dsbs"  # the key of our settings in the checkpoint's config.json
 
 # A batch as the collator makes it. ``inputs`` holds the encoder's inputs under one or more names, ``targets`` what is
 # to be written, by kind; ``rows`` says which row of which input a target belongs to.

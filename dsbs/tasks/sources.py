@@ -87,7 +87,7 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
                 yield from _read_json_array(path)
                 return
             if line.strip():
-                yield f"{path}:{number}", _object(line.rstrip(), f"{path}:{number}")
+                yield f"{path}:{number}", parse_row(line.rstrip(), f"{path}:{number}")
 
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
@@ -102,7 +102,12 @@ def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
         yield f"{path}, item {number}", item
 
 
-def _object(line: bytes, place: str) -> Row:
+def parse_row(line: bytes, place: str) -> Row:
+    """Return the object in a line of JSON.
+
+    Raises:
+        DataError: where it is no object; with the place.
+    """
     try:
         row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
