@@ -22,7 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from dsbs.errors import ConfigError, DataError, DsbsError
@@ -186,6 +186,9 @@ def to_object(config: DictConfig) -> Any:
     """
     try:
         root = OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        key = error.full_key or error.key
+        raise ConfigError(f"{key} is not given: add {key}=... to the command; --help lists the keys.") from None
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).split("\n")[0]) from None
     faults = list(_unknown_keys(root, ""))

@@ -33,10 +33,10 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     rows: Iterable[tuple[str, Row]]
     if named == STDIN:
         rows = _rows_of(stdin, "standard input", format)
-    elif not Path(named).expanduser().is_file():
+    elif not (path := Path(named).expanduser()).exists() or path.is_dir():  # a pipe is as good as a file
         raise DataError(f"input={named}: there is no such file. Expected a file of inputs, or - for standard input.")
     else:
-        rows = _rows_of_file(Path(named).expanduser(), format)
+        rows = _rows_of_file(path, format)
     empty = True
     for number, (place, row) in enumerate(rows, 1):
         empty = False

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import chain
 from typing import BinaryIO, TextIO
 
 from dsbs.checkpoints import Remembered, check_output, find_checkpoint, load_remembered
@@ -42,7 +43,8 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     if config.rationale and not objective.needs_rationales:
         raise ConfigError(f"rationale=true: this student learnt by {objective.name}, so it writes no rationales.")
     task = recall_part("task", remembered.task, place)
-    examples = read_inputs(config.input, config.format, remembered, stdin)
+    inputs = read_inputs(config.input, config.format, remembered, stdin)
+    examples = chain([next(inputs)], inputs)  # a wrong input is told before the student is loaded
     served = load_served(checkpoint, remembered, task, objective, config.batch_size)
     count = 0
     with _open(config.output, stdout) as file:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.errors import StudentError
@@ -29,7 +30,7 @@ def load_student(folder: Path) -> StudentModel:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForSeq2SeqLM.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"{folder}: the checkpoint cannot be read ({str(error).splitlines()[0]}).") from error
     student = Seq2SeqModel(model, tokenizer, settings.pop("prefix_on"))
     student.settings = settings
