@@ -100,5 +100,7 @@ def load_test(task: Task, split: str = "test") -> list[Example]:
         raise DataError(f"task={task.name} has no {split} split; it has {', '.join(task.splits())}.")
     examples = [example for example in task.examples(split) if example.label is not None]
     if not examples:
-        raise DataError(f"task={task.name}: no example of the {split} split has a gold label, so nothing can be measured.")
+        raise DataError(
+            f"task={task.name}: no example of the {split} split has a gold label, so nothing can be measured."
+        )
     return examples

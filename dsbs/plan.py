@@ -38,7 +38,8 @@ def plan_run(settings: TrainSettings) -> Plan:
     fraction = parse_fraction(settings.data_fraction)
     task = settings.task
     selection = select(task, fraction, settings.seed, settings.split_seed)
-    rationales, annotations = None, {}
+    rationales: Path | None = None
+    annotations: dict[str, Annotations] = {}
     if settings.needs_annotations:
         rationales, annotations = find_annotations(settings, selection)
     data = load_run_data(
@@ -186,8 +187,7 @@ def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
                 config=run.settings,
                 directory=Path(settings.output_dir),
             ) as tracker:
-                metrics = train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
-                return metrics
+                return train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
         except DsbsError as error:
             run.fail(str(error))
             raise

@@ -1,13 +1,16 @@
 """A thin subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
 
 import json
+import logging
 import math
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -27,6 +30,7 @@ from dsbs.students.model import Batch, StudentModel
 from dsbs.tracking import Tracker
 from dsbs.training import Training
 
+logger = logging.getLogger(__name__)
 Validate = Callable[[StudentModel], dict[str, float]]
 
 
@@ -49,6 +53,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
         save_steps=settings.eval_steps,
         save_total_limit=settings.save_total_limit,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
         metric_for_best_model="accuracy",
         greater_is_better=True,
         logging_steps=settings.logging_steps,
@@ -85,7 +90,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             model=student,
             args=args,
             train_dataset=rows,
-            eval_dataset=rows[:0],  # `validate` knows the real one; the Trainer only wants to see that there is one
+            # `validate` knows the real one; the Trainer only wants to see that there is one.
+            eval_dataset=rows[:0],  # type: ignore[arg-type]
             data_collator=Collator(student),
             callbacks=callbacks,
         )
@@ -93,7 +99,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
         self.student = student
-        self.objective = objective
+        self.method = objective  # `objective` is the Trainer's own, for its searches
         self.validate = validate
         self._sums: dict[str, torch.Tensor] = {}
         self._counts: dict[str, torch.Tensor] = {}
@@ -102,7 +108,9 @@ class DistillationTrainer(Seq2SeqTrainer):
         self._started = time.monotonic()
         self.train_seconds = 0.0
 
-    def _get_num_items_in_batch(self, batch_samples: list[Batch], device: torch.device) -> dict[str, torch.Tensor]:
+    def _get_num_items_in_batch(  # type: ignore[override]
+        self, batch_samples: list[Batch], device: torch.device
+    ) -> dict[str, torch.Tensor]:
         """Count the target tokens of an optimiser step by kind, over all micro-batches and processes."""
         kinds = ("label", "rationale")
         counts = torch.zeros(len(kinds), dtype=torch.long, device=device)
@@ -125,7 +133,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         assert isinstance(num_items_in_batch, Mapping)
         counts = dict(num_items_in_batch)
         logits = model(inputs["inputs"], inputs["targets"])
-        loss, sums = self.objective.loss(logits, inputs, counts)
+        loss, sums = self.method.loss(logits, inputs, counts)
         for kind, total in sums.items():
             tokens = count_tokens(inputs["targets"][kind]["labels"])
             self._sums[kind] = self._sums.get(kind, 0) + total
@@ -158,13 +166,13 @@ class DistillationTrainer(Seq2SeqTrainer):
                 "broken input. The best checkpoint so far is kept."
             )
 
-    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, or go on from a checkpoint."""
         if resume_from_checkpoint:
-            self._recall(Path(resume_from_checkpoint))
+            self._recall(Path(str(resume_from_checkpoint)))
         self._started = time.monotonic()
         try:
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+            return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self.train_seconds = self.seconds
 
@@ -202,7 +210,8 @@ class DistillationTrainer(Seq2SeqTrainer):
         return metrics
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        self.student.save(Path(output_dir or self.args.output_dir))
+        assert output_dir is not None
+        self.student.save(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self.student, Path(resume_from_checkpoint))
@@ -213,9 +222,26 @@ class DistillationTrainer(Seq2SeqTrainer):
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the last whole checkpoint of a folder; the state file is written last, so it marks a whole one."""
-    steps = [path for path in folder.glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return str(max(steps, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if steps else None
+    """Return the last whole checkpoint of a folder, or None; broken ones are told about."""
+    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
+    for path in steps:
+        if is_whole(path):
+            return str(path)
+        logger.warning("%s is not whole; the training goes on from the checkpoint before it.", path)
+    return None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Tell whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
+        weights = list(checkpoint.glob("model*.safetensors"))
+        for path in weights:
+            with safe_open(path, framework="pt"):  # its header tells how long the file has to be
+                pass
+    except (OSError, ValueError, SafetensorError):
+        return False
+    return bool(weights) and all(zipfile.is_zipfile(checkpoint / name) for name in ("optimizer.pt", "scheduler.pt"))
 
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:

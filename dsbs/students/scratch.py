@@ -69,8 +69,8 @@ class T5Scratch(Student):
             dropout_rate=self.dropout_rate,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
-            decoder_start_token_id=tokenizer.pad_token_id,
         )
+        config.decoder_start_token_id = tokenizer.pad_token_id
         torch.manual_seed(seed)
         return Seq2SeqModel(T5ForConditionalGeneration(config), tokenizer, prefix_on)
 
