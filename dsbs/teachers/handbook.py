@@ -12,9 +12,11 @@ from dsbs.tasks.triage import COMPLAINTS, DECISIONS, policy, read_facts
 from dsbs.teachers.base import Ask, Teacher
 
 MODEL = "handbook (scripted stand-in)"
-# Wordings of what a family and a kind are called, so that the completions have to be parsed like any teacher's.
-FAMILY_WORDING = "The {product} belongs to {family}.|A product such as this {product} counts as {family}."
-KIND_WORDING = "That it {complaint} is a case of {kind}.|The customer says that it {complaint}, which means {kind}."
+# Wordings of what a family and a kind are called. They do not repeat the message: a student that copies the product
+# before it names the family learns to map one word to the next, not to read the message. They vary, so that the
+# completions have to be parsed like any teacher's.
+FAMILY_WORDING = "The product belongs to {family}.|This is a {family} product."
+KIND_WORDING = "The complaint is a case of {kind}.|What happened counts as {kind}."
 BROKEN = """I would need to see the order before I can say more.|This is hard to tell; there may be several ways to go
     |Let me think about the {product} step by step. First of all,"""
 
