@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Where the data lay when the student was trained: no business of whoever gets the checkpoint.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")
 _LISTED = 5
+_DEPTH = 6  # from the output folder down to a run
 
 
 @dataclass
@@ -111,7 +112,7 @@ def find_checkpoint(named: str) -> Path:
         RunError: where there is none, or the run is not finished.
     """
     folder = Path(named).expanduser()
-    if not folder.is_dir():
+    if not named or not folder.is_dir():
         raise RunError(
             f"checkpoint={named}: there is no such folder. Expected the folder of a run, such as "
             "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint that was copied from one."
@@ -179,7 +180,8 @@ def _how_to_finish(run: Path) -> str:
 
 
 def _runs_below(folder: Path) -> str:
-    runs = sorted(path.parent for path in folder.glob("**/metrics.json"))
+    patterns = ["*/" * depth + "metrics.json" for depth in range(1, _DEPTH + 1)]
+    runs = sorted(path.parent for pattern in patterns for path in folder.glob(pattern))
     if not runs:
         return " Expected the folder of a finished run, or its checkpoint/."
     more = f"\n  and {len(runs) - _LISTED} more" if len(runs) > _LISTED else ""

@@ -112,6 +112,8 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
 
 
 def _examples(task: Task, split: str, path: str | None) -> Iterable[Example]:
+    if path is None and isinstance(task, RowsTask) and task.path is None and task.hub is None:
+        raise ConfigError("A checkpoint without its run does not know where the data lies: add path=FILE_OR_FOLDER.")
     if path is None:
         return _split(task, split)
     if not isinstance(task, RowsTask):

@@ -94,6 +94,14 @@ def test_a_checkpoint_that_was_copied_away_is_measured_without_its_run(run: Path
     assert alone["accuracy"] == evaluate(EvaluateConfig(checkpoint=str(run)))["accuracy"]
 
 
+def test_a_copied_checkpoint_asks_where_the_data_lies(table_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(table_run / "checkpoint", tmp_path / "mine")
+    with pytest.raises(ConfigError, match="add path="):
+        evaluate(EvaluateConfig(checkpoint=str(tmp_path / "mine")))
+    data = write_rows(tmp_path / "notes.jsonl", [{"text": "a note", "mood": "glad"}])
+    assert evaluate(EvaluateConfig(checkpoint=str(tmp_path / "mine"), path=str(data)))["examples"] == 1
+
+
 def test_one_file_is_measured_whole_whatever_its_name(table_run: Path, tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"text": f"a note {n}", "mood": "glad"} for n in range(5)]
     rows.append({"text": "no answer known", "mood": None})
