@@ -52,7 +52,7 @@ say "2/5 Asking the teacher 'handbook' for rationales: a scripted stand-in for a
 .venv/bin/python -m dsbs.extract task=triage teacher=handbook
 
 say "3/5 Asking a real LLM about a few messages: SmolLM2-135M on this machine. It is tiny; its accuracy is what it is"
-.venv/bin/python -m dsbs.extract task=triage teacher=llama_cpp splits='[test]' limit=16
+.venv/bin/python -m dsbs.extract task=triage teacher=llama_cpp splits='[test]' limit=8 teacher.slots=1
 
 say "4/5 Training students, $jobs side by side: on all labels, on 1/8 of them, and on 1/8 with rationales"
 watch_logs &
