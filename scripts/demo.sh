@@ -10,6 +10,8 @@ unset PYTHONPATH PYTHONHOME
 export WANDB_MODE=${WANDB_MODE:-offline} HF_HUB_OFFLINE=1
 seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}
+# Enough to see the curves part in the time of a demo, not enough for any of them to converge: set STEPS higher for that.
+export STEPS=${STEPS:-1500}
 export logs=outputs/demo
 
 say() { printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -20,7 +22,8 @@ train() {
     export OMP_NUM_THREADS=1
     echo "        started   $name  ($log)"
     ln -sf "$(basename "$log")" "$logs/running-$1-$2-$3"
-    if .venv/bin/python -m dsbs.train objective="$1" data_fraction="$2" seed="$3" >"$log" 2>&1; then
+    if .venv/bin/python -m dsbs.train objective="$1" data_fraction="$2" seed="$3" \
+        training.max_steps="$STEPS" >"$log" 2>&1; then
         echo "        finished  $name  ($((SECONDS - start)) s)"
     else
         printf '        FAILED    %s; the end of %s:\n' "$name" "$log" >&2
