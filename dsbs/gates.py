@@ -107,8 +107,8 @@ class GateKeeper:
 def repetition(words: list[str]) -> float:
     """Return the share of four-word runs that occurred before, 0.0 to 1.0.
 
-    >>> repetition("so it is so it is so it is so it is".split())
-    0.6666666666666666
+    >>> repetition("it is so it is so it is".split())
+    0.4
     """
     runs = [tuple(words[start : start + NGRAM]) for start in range(len(words) - NGRAM + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
