@@ -50,7 +50,8 @@ def tokenize(
     cut = {"inputs_cut": 0, "targets_cut": 0}
     rows = []
     for position, row in enumerate(targets):
-        names = {sources[target.kind] for target in row}
+        # In the order of the targets: a set's order differs from process to process, and with it the draws of dropout.
+        names = dict.fromkeys(sources[target.kind] for target in row)
         row_inputs = {}
         for name in names:
             row_inputs[name], was_cut = _cut(encoded[name][position], max_input_tokens)
