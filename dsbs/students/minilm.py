@@ -74,7 +74,7 @@ class MiniLM(Student):
         from dsbs.students.seq2seq import Seq2SeqModel
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        encoder = BertModel.from_pretrained(folder, add_pooling_layer=False)
+        encoder = BertModel.from_pretrained(folder)
         decoder = BertLMHeadModel.from_pretrained(
             folder, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
         )

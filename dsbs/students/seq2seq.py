@@ -35,8 +35,11 @@ class Seq2SeqModel(StudentModel):
         self._start_ids = dict(zip(KINDS, ids, strict=True))
         if not new:  # a checkpoint of ours: they are there and trained
             return
-        if max(ids) >= self.model.get_input_embeddings().num_embeddings or max(ids) >= self._output_size():
-            self.model.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        decoder = self.model.get_decoder()
+        if max(ids) >= min(decoder.get_input_embeddings().num_embeddings, self._output_size()):
+            # BERT-to-BERT has a vocabulary on either side, and only the decoder reads the prefixes.
+            resized = decoder if self.model.config.model_type == "encoder-decoder" else self.model
+            resized.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         decoder_embeddings = self.model.get_decoder().get_input_embeddings()
         with torch.no_grad():
             for table in {id(t): t for t in (decoder_embeddings.weight, self._output_weight())}.values():
