@@ -83,7 +83,12 @@ def load_run_data(
                 if without_annotation == "drop":
                     continue
             train.append((example, usable if needs_rationales else None))
-    source = "the teacher gave no usable label" if labels == "teacher" else "they have no gold label (labels=teacher?)"
+    if labels == "teacher":
+        source = "the teacher gave no usable label"
+    elif counts["dropped"]:
+        source = "no annotation of theirs is usable, and without_annotation=drop leaves such examples out"
+    else:
+        source = "they have no gold label (labels=teacher?)"
     for name, part in (("train", train), ("validation", validation)):
         if not part:
             raise DataError(f"task={task.name}: no example of {name} is left: {source}. Counts: {counts}.")

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from tiny import tiny_t5
 
 from dsbs.collator import Collator, tokenize
 from dsbs.losses import IGNORED
 from dsbs.records import Target
-from tiny import tiny_t5
 
 INPUTS = ["the kettle leaks", "a sofa is a piece of furniture", "the shop"]
 TARGETS = [
