@@ -36,6 +36,7 @@ class FaultServer:
         latency: seconds before every answer.
         key: the key it wants; None: any.
         model: the one model it knows; None: any.
+        knows_n: whether it gives ``n`` answers to one request; False: it refuses, None: it gives one.
         headers: sent with every sound answer.
         asked: how often each question came.
         answered: how often each question got a sound answer.
@@ -47,6 +48,7 @@ class FaultServer:
     latency: float = 0.0
     key: str | None = None
     model: str | None = None
+    knows_n: bool | None = True
     headers: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
@@ -80,6 +82,8 @@ class FaultServer:
                 return _error(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
             if self.model is not None and body["model"] != self.model:
                 return _error(404, f"The model `{body['model']}` does not exist", "model_not_found")
+            if self.knows_n is False and body.get("n", 1) > 1:
+                return _error(400, "Only one completion choice is allowed", "invalid_value")
             fault = self.script(number, question)
             if fault is not None:
                 return await self._misbehave(request, fault, body, question)
@@ -89,7 +93,7 @@ class FaultServer:
             self._at_once -= 1
 
     def _completion(self, body: dict[str, Any], question: str) -> dict[str, Any]:
-        texts = [self.answer(question) for _ in range(body.get("n") or 1)]
+        texts = [self.answer(question) for _ in range(body.get("n") or 1 if self.knows_n else 1)]
         chat = "messages" in body
         choices = [
             {"index": index, "finish_reason": "stop"}

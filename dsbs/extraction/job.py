@@ -58,11 +58,16 @@ class Job:
         }
 
     def check(self) -> None:
-        """Refuse splits that the source lacks.
+        """Refuse splits that the source lacks, and samples that cannot differ.
 
         Raises:
-            ConfigError: naming those that it has.
+            ConfigError: with what to type.
         """
+        if self.settings.samples > 1 and getattr(self.teacher, "temperature", None) == 0:
+            raise ConfigError(
+                f"samples={self.settings.samples} with teacher.temperature=0: all samples would be the same. Type "
+                "teacher.temperature=0.7, or samples=1."
+            )
         known = self.task.splits()
         unknown = [split for split in self.splits if split not in known]
         if unknown or not self.splits:

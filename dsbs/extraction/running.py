@@ -174,12 +174,15 @@ def _interrupts(stop: Callable[[str], None], cancel: Callable[[], None]) -> Iter
         else:
             cancel()
 
+    signals = (signal.SIGINT, signal.SIGTERM)  # batch systems send the latter before they kill
     try:
-        loop.add_signal_handler(signal.SIGINT, interrupted)
+        for number in signals:
+            loop.add_signal_handler(number, interrupted)
     except (NotImplementedError, RuntimeError, ValueError):
         yield
         return
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in signals:
+            loop.remove_signal_handler(number)

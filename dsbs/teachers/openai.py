@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from dsbs.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
 from dsbs.teachers.prices import find_rates
-from dsbs.teachers.responses import Where, explain_error, read_completion, read_limits
+from dsbs.teachers.responses import Where, explain_error, read_completions, read_limits
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
 # Asks the client for the response as it came: its own reading into models costs more time than all of ours.
+REFUSED = {"HTTP 400", "HTTP 422"}
 RAW = {"X-Stainless-Raw-Response": "true"}
 
 
@@ -157,6 +158,7 @@ class _Endpoint:
         self.teacher, self.client = teacher, client
         self.path = "/chat/completions" if teacher.api == "chat" else "/completions"
         self.limits = ServerLimits()
+        self.one_at_a_time = False
         self.where = Where(teacher.base_url or OPENAI, teacher.model or "", teacher.api_key_env, teacher.timeout)
 
     async def __call__(self, request: Request) -> Completion:
@@ -165,19 +167,41 @@ class _Endpoint:
         Raises:
             TeacherError: for everything that can go wrong, with what to do.
         """
+        return read_completions(await self._post(self.teacher.body(request)))[0]
+
+    async def several(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return several samples of one question with one request, where the endpoint knows ``n``.
+
+        Returns:
+            As many completions as came, at least one: an endpoint that does not know ``n`` returns one, and is asked
+            for one at a time from then on.
+
+        Raises:
+            TeacherError: as for a single request.
+        """
+        if self.one_at_a_time:
+            return [await self(requests[0])]
+        try:
+            content = await self._post(self.teacher.body(requests[0]) | {"n": len(requests)})
+        except TeacherError as error:
+            if error.reason not in REFUSED:
+                raise
+            self.one_at_a_time = True
+            return [await self(requests[0])]
+        completions = read_completions(content)[: len(requests)]
+        self.one_at_a_time = len(completions) == 1
+        return completions
+
+    async def _post(self, body: dict[str, Any]) -> bytes:
         try:
             # One deadline over everything: a server that drips a byte a second never trips a read timeout.
             async with asyncio.timeout(self.teacher.timeout):
-                response: Any = await self.client.post(
-                    self.path,
-                    cast_to=object,
-                    body=self.teacher.body(request),
-                    options={"headers": RAW},
-                )
+                response: Any = await self.client.post(self.path, cast_to=object, body=body, options={"headers": RAW})
         except Exception as error:
             raise explain_error(error, self.where, self.client.api_key) from None
         self.limits = read_limits(response.headers)
-        return read_completion(response.content)
+        content: bytes = response.content
+        return content
 
 
 def is_loopback(address: str) -> bool:

@@ -26,40 +26,54 @@ class Where(NamedTuple):
     timeout: float
 
 
-def read_completion(content: bytes) -> Completion:
-    """Read the body of a response of the chat or the completions API.
+def read_completions(content: bytes) -> list[Completion]:
+    """Read the body of a response of the chat or the completions API: one completion or, with ``n``, several.
+
+    The tokens of the prompt are counted with the first, those written are shared out evenly.
 
     Raises:
         TeacherError: where it is no such thing; retryable, for servers under load send strange things.
     """
     try:
         answer = json.loads(content)
-        choice = answer["choices"][0]
-        # ``content`` is null where the model refused or only thought: a completion all the same, and paid for.
-        text = choice["message"].get("content") if "message" in choice else choice["text"]
+        choices = answer["choices"]
         usage = answer.get("usage") or {}
-        return Completion(
-            text="" if text is None else _expect_text(text),
-            finish_reason=choice.get("finish_reason"),
-            model=answer.get("model"),
-            prompt_tokens=_count(usage.get("prompt_tokens")),
-            completion_tokens=_count(usage.get("completion_tokens")),
-            created=time.time(),
-        )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        said = " ".join(content[:EXCERPT].decode(errors="replace").split())
-        raise TeacherError(
-            f"The endpoint answered with something that is no completion: {said!r}. Does teacher.base_url end in the "
-            "API's version, such as /v1?",
-            retryable=True,
-            reason="malformed answer",
-        ) from None
+        read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        completions = [
+            Completion(
+                text=_text(choice),
+                finish_reason=choice.get("finish_reason"),
+                model=answer.get("model"),
+                prompt_tokens=read if read is None or place == 0 else 0,
+                completion_tokens=None if written is None else _share(written, place, len(choices)),
+                created=time.time(),
+            )
+            for place, choice in enumerate(choices)
+        ]
+        if completions:
+            return completions
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    said = " ".join(content[:EXCERPT].decode(errors="replace").split())
+    raise TeacherError(
+        f"The endpoint answered with something that is no completion: {said!r}. Does teacher.base_url end in the "
+        "API's version, such as /v1?",
+        retryable=True,
+        reason="malformed answer",
+    )
 
 
-def _expect_text(text: Any) -> str:
+def _text(choice: dict[str, Any]) -> str:
+    text = choice["message"].get("content") if "message" in choice else choice["text"]
+    if text is None:
+        return ""  # the model refused or only thought: a completion all the same, and paid for
     if not isinstance(text, str):
         raise TypeError
     return text
+
+
+def _share(total: int, place: int, parts: int) -> int:
+    return total * (place + 1) // parts - total * place // parts
 
 
 def _count(value: Any) -> int | None:

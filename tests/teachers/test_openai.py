@@ -1,6 +1,7 @@
 """Endpoints that speak OpenAI's protocol, over real HTTP on loopback."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from scripted import CountTask
 from dsbs.errors import TeacherError
 from dsbs.records import Completion, Request
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_retry_after
+from dsbs.teachers.responses import read_completions, read_retry_after
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
@@ -139,7 +140,30 @@ def test_faults_are_told_all_at_once() -> None:
 
 
 def test_an_answer_without_text_is_kept_for_it_was_paid_for() -> None:
-    from dsbs.teachers.responses import read_completion
-
-    said = read_completion(b'{"choices": [{"message": {"content": null}, "finish_reason": "length"}], "usage": null}')
+    (said,) = read_completions(
+        b'{"choices": [{"message": {"content": null}, "finish_reason": "length"}], "usage": null}'
+    )
     assert (said.text, said.finish_reason, said.prompt_tokens) == ("", "length", None)
+
+
+def several(server: FaultServer, count: int) -> list[Completion]:
+    teacher = OpenAITeacher(name="openai", model="m", base_url=server.url, temperature=1.0)
+
+    async def run() -> list[Completion]:
+        async with teacher.connect(CountTask()) as answer:
+            return await answer.several([replace(REQUEST, sample=sample) for sample in range(count)])  # type: ignore
+
+    return asyncio.run(run())
+
+
+def test_several_samples_come_with_one_request_and_their_tokens_are_counted_once() -> None:
+    with serve() as server:
+        said = several(server, 3)
+    assert server.requests == 1
+    assert [(one.prompt_tokens, one.completion_tokens) for one in said] == [(20, 10), (0, 10), (0, 10)]
+
+
+@pytest.mark.parametrize("knows", [False, None], ids=["refuses n", "ignores n"])
+def test_an_endpoint_that_does_not_know_n_is_asked_for_one_at_a_time(knows: bool | None) -> None:
+    with serve(FaultServer(knows_n=knows)) as server:
+        assert len(several(server, 3)) == 1

@@ -1,0 +1,51 @@
+"""Self-consistency: several completions of one question, and a vote."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from fault_server import FaultServer, serve
+from scripted import ScriptedTeacher, job_for
+
+from dsbs.extraction import run_extraction
+from dsbs.gates import Gate
+from dsbs.rationales import load_annotations
+from dsbs.records import Request
+from dsbs.teachers.openai import OpenAITeacher
+
+
+def two_of_three(request: Request) -> str:
+    """Answer 7 twice and 8 once."""
+    answer = 8 if request.sample == 0 else 7
+    return f"Sample {request.sample} says so. So the answer is {answer}."
+
+
+def test_the_majority_is_the_label_and_its_rationale_argues_for_it(tmp_path: Path) -> None:
+    run_extraction(job_for(tmp_path, ScriptedTeacher(says=two_of_three), size=3, settings={"samples": 3}))
+    annotation = load_annotations(tmp_path, "train")["train-1"]
+    assert (annotation.label, annotation.rationale) == ("7", "Sample 1 says so.")
+    assert annotation.agreement == pytest.approx(2 / 3)
+
+
+def test_more_samples_ask_for_the_rest_alone(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(says=two_of_three)
+    run_extraction(job_for(tmp_path, teacher, size=3))
+    summary = run_extraction(job_for(tmp_path, teacher, size=3, settings={"samples": 3}))["splits"]["train"]
+    assert (summary["requests"], summary["cached"], teacher.asked) == (6, 3, 9)
+
+
+def test_a_gate_can_ask_for_agreement(tmp_path: Path) -> None:
+    job = job_for(tmp_path, ScriptedTeacher(says=two_of_three), settings={"samples": 3}, gate=Gate(min_agreement=0.7))
+    assert run_extraction(job)["splits"]["train"]["statuses"] == {"gate: min_agreement": 10}
+
+
+@pytest.mark.parametrize(("knows", "requests"), [(True, 20), (None, 61), (False, 61)])
+def test_samples_come_together_where_the_endpoint_can(tmp_path: Path, knows: bool | None, requests: int) -> None:
+    teacher = OpenAITeacher(name="openai", model="m", temperature=1.0)
+    with serve(FaultServer(knows_n=knows)) as server:
+        teacher.base_url = server.url
+        job = job_for(tmp_path, teacher, size=20, settings={"samples": 3, "concurrency": 1})
+        summary = run_extraction(job)["splits"]["train"]
+    assert server.requests in (requests, requests - 1)
+    assert (summary["requests"], summary["parsed"], summary["completion_tokens"]) == (60, 20, 600)
+    assert Counter(one.agreement for one in load_annotations(tmp_path, "train").values()) == {1.0: 20}
