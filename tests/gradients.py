@@ -1,0 +1,59 @@
+"""The gradient of one optimiser step, however the step is cut into batches; can run in a process of its own."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny import annotated, tiny_t5
+from transformers import TrainerCallback
+
+from dsbs.collator import tokenize
+from dsbs.objectives import StepByStep
+from dsbs.trainer import DistillationTrainer, build_arguments
+from dsbs.training import Training
+
+# Missing unevenly: the first micro-batches in the order of the data are full, the last ones empty.
+WITH_RATIONALE = {*range(11), 13, 20}
+
+
+class Keep(TrainerCallback):
+    """Keeps the gradients of the step."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, torch.Tensor] = {}
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        named = getattr(model, "module", model).named_parameters()
+        self.gradients = {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
+
+
+def step(folder: Path, batch: int, accumulation: int, prefix_on: str = "target") -> dict[str, Any]:
+    """Take one step over 32 examples and return gradients, target tokens and the loss that was logged."""
+    student = tiny_t5(prefix_on)
+    objective = StepByStep(name="step_by_step", alpha=0.3, prefix_on=prefix_on)
+    data = annotated(32, WITH_RATIONALE)
+    targets = [objective.targets(example, annotation) for example, annotation in data]
+    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
+    settings = Training(
+        max_steps=1, eval_steps=1, logging_steps=1, warmup_steps=0, max_grad_norm=0.0,
+        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+    )  # fmt: skip
+    keep = Keep()
+    arguments = build_arguments(settings, 0, folder)
+    trainer = DistillationTrainer(student, objective, rows, lambda model: {"accuracy": 0.0}, arguments, [keep])
+    trainer.train()
+    losses = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    return {"gradients": keep.gradients, "tokens": int(trainer.target_tokens), "losses": losses, "rows": rows}
+
+
+def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
+    """Take the step as one of two processes; the first writes what came."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    result = step(Path(folder), 16, 1)
+    if rank == 0:
+        torch.save({key: result[key] for key in ("gradients", "tokens", "losses")}, Path(folder) / "result.pt")
+    torch.distributed.destroy_process_group()

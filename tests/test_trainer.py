@@ -1,0 +1,187 @@
+"""The trainer: one optimiser step is the same however it is cut."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import gradients
+import pytest
+import torch
+from tiny import annotated, tiny_t5
+
+from dsbs.collator import Collator, tokenize
+from dsbs.errors import RunError
+from dsbs.objectives import Finetune, StepByStep
+from dsbs.tracking import Tracker
+from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, is_whole, last_checkpoint
+from dsbs.training import Training
+
+
+def assert_same_step(one: dict[str, Any], two: dict[str, Any]) -> None:
+    assert one["tokens"] == two["tokens"]
+    assert one["gradients"].keys() == two["gradients"].keys()
+    for name, gradient in one["gradients"].items():
+        torch.testing.assert_close(two["gradients"][name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+    assert two["losses"]["loss"] == pytest.approx(one["losses"]["loss"], abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A step of one batch of 32."""
+    return gradients.step(tmp_path_factory.mktemp("whole"), 32, 1)
+
+
+def test_a_batch_of_32_is_four_micro_batches_of_8(whole: dict[str, Any], tmp_path: Path) -> None:
+    assert_same_step(whole, gradients.step(tmp_path, 8, 4))
+
+
+def test_so_it_is_with_the_prefix_on_the_input(tmp_path: Path) -> None:
+    one = gradients.step(tmp_path / "one", 32, 1, "input")
+    assert_same_step(one, gradients.step(tmp_path / "four", 8, 4, "input"))
+
+
+def test_a_batch_of_32_is_two_processes_of_16(whole: dict[str, Any], tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(tmp_path), port), nprocs=2)
+    assert_same_step(whole, torch.load(tmp_path / "result.pt"))
+
+
+def test_the_gradient_is_that_of_the_loss_worked_out_over_the_whole_step(whole: dict[str, Any]) -> None:
+    student = tiny_t5()
+    batch = Collator(student)(whole["rows"])
+    logits = student(batch["inputs"], batch["targets"])
+    means = {}
+    for kind, target in batch["targets"].items():
+        flat, labels = logits[kind].flatten(0, 1), target["labels"].flatten()
+        means[kind] = torch.nn.functional.cross_entropy(flat, labels, ignore_index=-100)
+    (0.3 * means["label"] + 0.7 * means["rationale"]).backward()
+    for name, weight in student.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(whole["gradients"][name], weight.grad, atol=1e-5, rtol=1e-5, msg=name)
+    assert whole["losses"]["loss_label"] == pytest.approx(means["label"].item(), abs=1e-4)
+    assert whole["losses"]["loss_rationale"] == pytest.approx(means["rationale"].item(), abs=1e-4)
+
+
+def test_label_and_rationale_tokens_are_counted_and_reported(whole: dict[str, Any]) -> None:
+    tokens = sum(len(ids) for row in whole["rows"] for _, _, ids, _ in row.targets)
+    assert whole["tokens"] == tokens
+
+
+def trainer_on(folder: Path, accuracies: list[float] | None = None, **changes: Any) -> DistillationTrainer:
+    """Return a trainer of a tiny student whose validation measures what it is told."""
+    student = tiny_t5()
+    told = iter(accuracies or [])
+    rows, _ = tokenize(
+        student,
+        [example.input for example, _ in annotated(8, set())],
+        [Finetune().targets(example, None) for example, _ in annotated(8, set())],
+        64,
+        64,
+    )
+    settings = Training(
+        **({"max_steps": 6, "eval_steps": 1, "per_device_train_batch_size": 4, "warmup_steps": 0} | changes)
+    )
+    return DistillationTrainer(
+        student,
+        Finetune(name="finetune"),
+        rows,
+        lambda model: {"accuracy": next(told, 0.0)},
+        build_arguments(settings, 0, folder),
+        build_callbacks(settings, Tracker()),
+    )
+
+
+def test_training_stops_when_patience_is_used_up_and_the_best_weights_come_back(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, [0.2, 0.5, 0.4, 0.3, 0.9], early_stopping_patience=2)
+    trainer.train()
+    account = trainer.account()
+    assert (account["steps"], account["best_step"], trainer.state.best_metric) == (4, 2, 0.5)
+    best = trainer_on(tmp_path / "other")
+    best._load_from_checkpoint(str(tmp_path / "checkpoint-2"))
+    for ours, theirs in zip(trainer.student.parameters(), best.student.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_resumed_run_has_used_up_the_same_patience(tmp_path: Path) -> None:
+    first = trainer_on(tmp_path, [0.5, 0.4], max_steps=2, early_stopping_patience=2)
+    first.train()
+    again = trainer_on(tmp_path, [0.3, 0.9], early_stopping_patience=2)
+    again.train(last_checkpoint(tmp_path))
+    assert again.account()["steps"] == 3
+    assert again.account()["best_step"] == 1
+
+
+def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
+    whole = trainer_on(tmp_path / "whole")
+    whole.train()
+    trainer_on(tmp_path / "cut", max_steps=3).train()
+    again = trainer_on(tmp_path / "cut")
+    again.train(last_checkpoint(tmp_path / "cut"))
+    assert again.account()["target_tokens"] == whole.account()["target_tokens"]
+    assert again.account()["seconds"] >= 0
+    assert again.seconds_before > 0
+
+
+def test_fewer_steps_than_an_interval_are_validated_at_the_end(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, [0.7], max_steps=2, eval_steps=100)
+    trainer.train()
+    assert (trainer.state.best_metric, trainer.account()["best_step"]) == (0.7, 2)
+
+
+def test_a_loss_that_is_no_number_names_likely_causes(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, logging_steps=1)
+    with torch.no_grad():
+        next(trainer.student.parameters()).fill_(float("nan"))
+    with pytest.raises(RunError, match=r"The loss is nan at step 1.*training\.learning_rate"):
+        trainer.train()
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"])
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
+    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer_on(tmp_path, [0.5], max_steps=2).train()
+    broken = tmp_path / "checkpoint-2" / file
+    if damage == "cut":
+        broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    else:
+        broken.unlink()
+    assert not is_whole(broken.parent)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+    assert "checkpoint-2 is not whole" in caplog.text
+
+
+def test_without_any_whole_checkpoint_the_training_starts_again(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    assert last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_ten_comes_after_nine(tmp_path: Path) -> None:
+    trainer_on(tmp_path, max_steps=10, save_total_limit=10).train()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+    state = json.loads((tmp_path / "checkpoint-10" / "trainer_state.json").read_text(encoding="utf-8"))
+    assert state["global_step"] == 10
+
+
+def test_alpha_1_learns_labels_alone_and_alpha_0_rationales_alone() -> None:
+    data = annotated(4, {0, 2})
+    for alpha, kind in ((1.0, "label"), (0.0, "rationale")):
+        found = []
+        for name in ("label", "rationale"):
+            student, objective = tiny_t5(), StepByStep(alpha=alpha)
+            targets = [objective.targets(example, annotation) for example, annotation in data]
+            batch = Collator(student)(tokenize(student, [e.input for e, _ in data], targets, 64, 64)[0])
+            counts = {key: torch.tensor(10) for key in batch["targets"]}
+            logits = student(batch["inputs"], batch["targets"])
+            for other in logits:
+                if other != name:
+                    logits[other] = logits[other].detach()
+            loss, _ = objective.loss(logits, batch, counts)
+            loss.backward()
+            found.append(sum(float(w.grad.abs().sum()) for w in student.parameters() if w.grad is not None) > 0)
+        assert found == [kind == "label", kind == "rationale"]
