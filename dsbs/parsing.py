@@ -3,6 +3,7 @@
 Parsing is pure and repeatable: the raw completions stay in the store, so a better parser re-asks nothing.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -45,6 +46,9 @@ _COMMON_CUES = (
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
 _MARKUP = re.compile(r"\*\*|__|^#{1,6}\s|^[-*]\s", re.M)
 _DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because)$", re.I)
+_JSON = re.compile(r"\s*(?:```(?:json)?\s*)?(\{)", re.I)
+_JSON_ANSWERS = ("answer", "final_answer", "label")
+_JSON_RATIONALES = ("rationale", "reasoning", "explanation")
 _TERMINATED = re.compile(r"[.!?)\]}\"'”*`]\s{0,8}$")
 _AROUND = " *_`:#\t\r\n"
 _LONGEST_ANSWER = 500
@@ -81,6 +85,8 @@ def parse(
         return None, None, "cut_off"
     if not written.strip():
         return None, None, "cut_off" if finish_reason == "length" else "empty"
+    if (read := _read_json(written, answers, choices)) is not None:
+        return read
     block = _own_block(written)
     whole = len(block) == len(written.lstrip())
     found = _find_cue(block, cue)
@@ -97,6 +103,30 @@ def parse(
         return rationale, None, "cut_off"
     if label is None:
         return rationale, None, "unknown_label" if line else "no_answer"
+    return rationale, label, OK if rationale else "no_rationale"
+
+
+def _read_json(
+    text: str, answers: Answers, choices: tuple[str, ...] | None
+) -> tuple[str | None, str | None, str] | None:
+    """Read an object with the keys rationale and answer; None where the text is no such object."""
+    match = _JSON.match(text)
+    if match is None:
+        return None
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text, match.start(1))
+    except (ValueError, RecursionError):
+        return None
+    keys = {str(key).lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+    written = next((keys[key] for key in _JSON_ANSWERS if key in keys), None)
+    reason = next((keys[key] for key in _JSON_RATIONALES if isinstance(keys.get(key), str)), "")
+    if written is None or isinstance(written, dict | list):
+        return None
+    rationale = clean_rationale(reason) or None
+    said = str(written).strip(_AROUND)[:_LONGEST_ANSWER]
+    label = answers.read(said, choices) if said else None
+    if label is None:
+        return rationale, None, "unknown_label" if said else "no_answer"
     return rationale, label, OK if rationale else "no_rationale"
 
 

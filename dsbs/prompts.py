@@ -1,5 +1,6 @@
 """Prompts: an instruction, exemplars with rationales, and the cue that marks the answer (paper, section 3.1)."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dsbs.records import Example, Request
 from dsbs.tasks.answers import letter_of, with_choices
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
+_JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
 _NOT_WORDS = re.compile(r"[\W_]+")
 
 
@@ -40,6 +42,8 @@ class Prompt:
             question lists them.
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
+        answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
+            and completions are then objects with the keys ``rationale`` and ``answer``.
         exemplars: the worked examples, in the order shown.
     """
 
@@ -47,11 +51,14 @@ class Prompt:
     instruction: str = ""
     cue: str = "So the answer is"
     show_choices: bool = False
+    answer_format: str = "text"
     exemplars: list[Exemplar] = field(default_factory=list)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
         faults = []
+        if self.answer_format not in ("text", "json"):
+            faults.append(f"prompt.answer_format={self.answer_format}: expected text or json.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
         if not self.exemplars and "{cue}" not in self.instruction:
@@ -73,7 +80,9 @@ class Prompt:
         """Return the question about an example."""
         question = self._question(example.input, example.choices)
         instruction = self._instruction(example, listed=bool(_LISTED.search(question)))
-        return Request(example.id, split, instruction, self.shots, question, sample, example.choices)
+        return Request(
+            example.id, split, instruction, self.shots, question, sample, example.choices, self.answer_format
+        )
 
     @cached_property
     def shots(self) -> tuple[tuple[str, str], ...]:
@@ -96,6 +105,7 @@ class Prompt:
             "instruction": self.instruction,
             "cue": self.cue,
             "show_choices": self.show_choices,
+            "answer_format": self.answer_format,
             "shots": [list(shot) for shot in self.shots],
         }
 
@@ -105,6 +115,8 @@ class Prompt:
 
     def _answer(self, exemplar: Exemplar) -> str:
         answer = exemplar.answer
+        if self.answer_format == "json":
+            return json.dumps({"rationale": exemplar.rationale.strip(), "answer": answer}, ensure_ascii=False)
         if self.show_choices and answer in exemplar.choices:
             answer = f"({letter_of(exemplar.choices.index(answer))}) {answer}"
         return f"{exemplar.rationale.strip()} {self.cue} {answer}."
@@ -113,6 +125,8 @@ class Prompt:
         lines = self.instruction.strip().splitlines()
         if not example.choices or listed:
             lines = [line for line in lines if "{choices}" not in line]
+        if self.answer_format == "json":
+            lines.append(_JSON_INSTRUCTION)
         text = "\n".join(lines).replace("{cue}", self.cue)
         return text.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
 

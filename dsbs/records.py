@@ -32,6 +32,7 @@ class Request:
         question: the question, worded as those of the exemplars.
         sample: 0 for the first completion of this question, 1 for the second, ...
         choices: the closed answers of the example, for endpoints that can be held to them.
+        answer_format: ``text``, or ``json`` where the endpoint is to be held to an object of rationale and answer.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Request:
     question: str
     sample: int = 0
     choices: tuple[str, ...] | None = None
+    answer_format: str = "text"
 
     def messages(self) -> list[dict[str, str]]:
         """Return the request as chat messages."""

@@ -214,3 +214,38 @@ def test_a_hostile_text_does_not_hang_the_run(piece):
         read(piece * (50_000 // len(piece)), None, answers)
         read("Well. So the answer is " + piece * (50_000 // len(piece)) + "x", None, answers)
     assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"rationale": "It rains.", "answer": "neutral"}', ("It rains.", "neutral", "ok")),
+        ('```json\n{"reasoning": "It rains.", "Answer": "Neutral."}\n```', ("It rains.", "neutral", "ok")),
+        ('{"answer": "neutral"}', (None, "neutral", "no_rationale")),
+        ('{"rationale": "It rains.", "answer": "maybe"}', ("It rains.", None, "unknown_label")),
+        ('{"rationale": "It rains.", "answer": ""}', ("It rains.", None, "no_answer")),
+    ],
+)
+def test_an_object_of_rationale_and_answer_is_read(text, expected):
+    assert read(text) == expected
+
+
+def test_an_object_that_was_cut_off_says_so():
+    assert read('{"rationale": "It rains, so', "length")[2] == "cut_off"
+
+
+def test_a_number_may_stand_without_quotes():
+    assert read('{"rationale": "6 of 7.", "answer": 42}', answers=FreeAnswers())[:2] == ("6 of 7.", "42")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(),
+        lambda inner: st.dictionaries(st.sampled_from(["answer", "rationale", "label", "x"]), inner) | st.lists(inner),
+        max_leaves=6,
+    )
+)
+def test_any_json_gives_an_annotation_or_a_reason(value):
+    _, label, status = read(json.dumps(value), answers=FreeAnswers())
+    assert status in STATUSES
+    assert (label is not None) == (status in ("ok", "no_rationale"))

@@ -131,6 +131,8 @@ class OpenAITeacher(Teacher):
         for name in ("temperature", "max_tokens", "top_p"):
             if getattr(self, name) is not None:
                 body[name] = getattr(self, name)
+        if request.answer_format == "json":
+            body["response_format"] = {"type": "json_schema", "json_schema": answer_schema(request.choices)}
         if self.stop:
             body["stop"] = list(self.stop)
         return body | self.extra
@@ -202,6 +204,16 @@ class _Endpoint:
         self.limits = read_limits(response.headers)
         content: bytes = response.content
         return content
+
+
+def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return the JSON schema of an answer; the rationale comes first, so that it is thought before it is answered."""
+    answer: dict[str, Any] = {"type": "string"}
+    if choices:
+        answer["enum"] = list(dict.fromkeys(choices))
+    properties = {"rationale": {"type": "string"}, "answer": answer}
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    return {"name": "annotation", "strict": True, "schema": schema}
 
 
 def is_loopback(address: str) -> bool:

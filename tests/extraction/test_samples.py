@@ -1,11 +1,12 @@
 """Self-consistency: several completions of one question, and a vote."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, job_for
+from scripted import ScriptedTeacher, count_prompt, job_for
 
 from dsbs.extraction import run_extraction
 from dsbs.gates import Gate
@@ -49,3 +50,13 @@ def test_samples_come_together_where_the_endpoint_can(tmp_path: Path, knows: boo
     assert server.requests in (requests, requests - 1)
     assert (summary["requests"], summary["parsed"], summary["completion_tokens"]) == (60, 20, 600)
     assert Counter(one.agreement for one in load_annotations(tmp_path, "train").values()) == {1.0: 20}
+
+
+def test_json_answers_are_read(tmp_path: Path) -> None:
+    says = lambda question: json.dumps({"rationale": "Counted.", "answer": str(len(question))})  # noqa: E731
+    teacher = OpenAITeacher(name="openai", model="m")
+    with serve(FaultServer(answer=says)) as server:
+        teacher.base_url = server.url
+        job = job_for(tmp_path, teacher, prompt=count_prompt(answer_format="json"))
+        assert run_extraction(job)["splits"]["train"]["teacher_accuracy"] == 1.0
+    assert load_annotations(tmp_path, "train")["train-1"].rationale == "Counted."

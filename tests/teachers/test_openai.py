@@ -1,15 +1,16 @@
 """Endpoints that speak OpenAI's protocol, over real HTTP on loopback."""
 
 import asyncio
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import CountTask
+from scripted import CountTask, count_prompt
 
 from dsbs.errors import TeacherError
-from dsbs.records import Completion, Request
+from dsbs.records import Completion, Example, Request
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.responses import read_completions, read_retry_after
 
@@ -167,3 +168,15 @@ def test_several_samples_come_with_one_request_and_their_tokens_are_counted_once
 def test_an_endpoint_that_does_not_know_n_is_asked_for_one_at_a_time(knows: bool | None) -> None:
     with serve(FaultServer(knows_n=knows)) as server:
         assert len(several(server, 3)) == 1
+
+
+def test_json_answers_are_asked_for_with_a_schema_of_the_closed_answers() -> None:
+    prompt = count_prompt(answer_format="json")
+    request = prompt.request(Example("1", "two?", "4", ("4", "5", "4")), "train")
+    body = OpenAITeacher(model="m").body(request)
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert list(schema["properties"]) == ["rationale", "answer"]
+    assert schema["properties"]["answer"]["enum"] == ["4", "5"]
+    assert json.loads(body["messages"][-2]["content"]) == {"rationale": "It has 17 letters.", "answer": "17"}
+    assert "JSON" in body["messages"][0]["content"]
+    assert "response_format" not in OpenAITeacher(model="m").body(count_prompt().request(Example("1", "two?"), "train"))
