@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from dsbs import __version__
 from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
 from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell, show_p
-from dsbs.reporting.style import STYLE
 from dsbs.stats import BETTER, WORSE
+from dsbs.style import STYLE
 
 if TYPE_CHECKING:
     from dsbs.reporting.report import Report

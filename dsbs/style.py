@@ -1,4 +1,4 @@
-"""The look of the page: one column, the reader's own fonts, light or dark as the reader's system is."""
+"""The look of our pages: one column, the reader's own fonts, light or dark as the reader's system is."""
 
 STYLE = """
 :root { --ink: #1c1e21; --soft: #5a6068; --paper: #ffffff; --tint: #f3f4f6; --rule: #d9dce1;
