@@ -31,17 +31,21 @@ train() {
         false
     fi
     local code=$?
-    rm -f "$logs/running-$1-$2-$3"
+    rm -f "$logs/running-$1-$2-$3" "$logs/said-$1-$2-$3"
     return $code
 }
 export -f train
 
-# Tell every half minute how far the trainings are.
+# Tell every half minute how far the trainings are, where there is news.
 watch_logs() {
-    local log
+    local log line name
     while sleep 30 >/dev/null 2>&1; do
         for log in "$logs"/running-*; do
-            [ ! -s "$log" ] || printf '        %-32s  %s\n' "${log#*running-}" "$(tail -n 1 "$log" | cut -c 1-90)"
+            name=${log##*/running-}
+            line=$(grep -s 'step ' "$log" | tail -n 1 | cut -d ' ' -f 2- | cut -c 1-90 || true)
+            [ "$line" != "$(cat "$logs/said-$name" 2>/dev/null)" ] || continue
+            printf '        %-20s  %s\n' "$name" "$line"
+            echo "$line" >"$logs/said-$name"
         done
     done
 }
@@ -49,7 +53,7 @@ watch_logs() {
 say "1/5 Setting up .venv (about three minutes the first time)"
 bash scripts/setup.sh
 mkdir -p "$logs"
-rm -f "$logs"/running-*
+rm -f "$logs"/running-* "$logs"/said-*
 
 say "2/5 Asking the teacher 'handbook' for rationales: a scripted stand-in for an LLM"
 .venv/bin/python -m dsbs.extract task=triage teacher=handbook
