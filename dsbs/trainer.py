@@ -168,8 +168,10 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, or go on from a checkpoint."""
-        if resume_from_checkpoint:
-            self._recall(Path(str(resume_from_checkpoint)))
+        if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
+            self._load_best_model()
+            self.train_seconds = self.seconds_before
+            return None
         self._started = time.monotonic()
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
@@ -189,12 +191,19 @@ class DistillationTrainer(Seq2SeqTrainer):
             "best_step": int(best.rsplit("-", 1)[1]) if best else steps,
         }
 
-    def _recall(self, checkpoint: Path) -> None:
-        """Go on counting seconds and target tokens from where the checkpoint stopped."""
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        for entry in state["log_history"]:
+    def _recall(self, checkpoint: Path) -> bool:
+        """Go on counting seconds and target tokens from where the checkpoint stopped; tell whether it was the last.
+
+        The Trainer itself would take one more step behind the last one, or behind the one where patience ended.
+        """
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        for entry in state.log_history:
             self.target_tokens = entry.get("target_tokens", self.target_tokens)
             self.seconds_before = entry.get("seconds", self.seconds_before)
+        over = bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
+        if over:
+            self.state = state
+        return over
 
     def evaluate(
         self,

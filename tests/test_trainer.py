@@ -9,6 +9,7 @@ import gradients
 import pytest
 import torch
 from tiny import annotated, tiny_t5
+from transformers import TrainerCallback
 
 from dsbs.collator import Collator, tokenize
 from dsbs.errors import RunError
@@ -70,6 +71,24 @@ def test_label_and_rationale_tokens_are_counted_and_reported(whole: dict[str, An
     assert whole["tokens"] == tokens
 
 
+class Stop(TrainerCallback):
+    """Stops a training behind a checkpoint, as Ctrl-C would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def stopped(trainer: DistillationTrainer, step: int) -> None:
+    """Train up to a checkpoint."""
+    trainer.add_callback(Stop(step))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+
+
 def trainer_on(folder: Path, accuracies: list[float] | None = None, **changes: Any) -> DistillationTrainer:
     """Return a trainer of a tiny student whose validation measures what it is told."""
     student = tiny_t5()
@@ -106,18 +125,28 @@ def test_training_stops_when_patience_is_used_up_and_the_best_weights_come_back(
 
 
 def test_a_resumed_run_has_used_up_the_same_patience(tmp_path: Path) -> None:
-    first = trainer_on(tmp_path, [0.5, 0.4], max_steps=2, early_stopping_patience=2)
-    first.train()
+    stopped(trainer_on(tmp_path, [0.5, 0.4], early_stopping_patience=2), 2)
     again = trainer_on(tmp_path, [0.3, 0.9], early_stopping_patience=2)
     again.train(last_checkpoint(tmp_path))
     assert again.account()["steps"] == 3
     assert again.account()["best_step"] == 1
 
 
+def test_a_run_whose_patience_had_ended_does_not_go_on(tmp_path: Path) -> None:
+    first = trainer_on(tmp_path, [0.5, 0.4, 0.3], early_stopping_patience=2)
+    first.train()
+    again = trainer_on(tmp_path, [0.9, 0.9], early_stopping_patience=2)
+    again.train(last_checkpoint(tmp_path))
+    for key in ("steps", "best_step", "target_tokens"):
+        assert again.account()[key] == first.account()[key]
+    for ours, theirs in zip(again.student.parameters(), first.student.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_a_resumed_run_goes_on_counting(tmp_path: Path) -> None:
     whole = trainer_on(tmp_path / "whole")
     whole.train()
-    trainer_on(tmp_path / "cut", max_steps=3).train()
+    stopped(trainer_on(tmp_path / "cut"), 3)
     again = trainer_on(tmp_path / "cut")
     again.train(last_checkpoint(tmp_path / "cut"))
     assert again.account()["target_tokens"] == whole.account()["target_tokens"]
