@@ -269,6 +269,11 @@ def recall_run(run: Path) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def typed_overrides() -> list[str]:
+    """Return what was typed behind the command; in a sweep, what this job got of it."""
+    return list(HydraConfig.get().overrides.task)
+
+
 SWEEP_LOG = "DSBS_SWEEP_LOG"
 
 
@@ -281,7 +286,7 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
 
     def decorate(run: Callable[[Any], None]) -> Callable[[], None]:
         def guarded(config: DictConfig) -> None:
-            overrides = " ".join(HydraConfig.get().overrides.task)
+            overrides = " ".join(typed_overrides())
             try:
                 run(to_object(config))
             except DsbsError as error:
@@ -298,7 +303,11 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
                 failures = Path(folder) / "failures"
                 os.environ[SWEEP_LOG] = str(failures)  # jobs in other processes inherit it
-                wrapped()
+                try:
+                    wrapped()
+                except KeyboardInterrupt:
+                    sys.stderr.write(f"\ndsbs.{name}: stopped. The same command goes on where it was.\n")
+                    sys.exit(130)
                 if failures.exists():
                     text = failures.read_text(encoding="utf-8")
                     count = text.count("\n\0")

@@ -8,7 +8,6 @@ from dsbs.checkpoints import remember
 from dsbs.collator import Row, tokenize
 from dsbs.dataset import RunData
 from dsbs.errors import StudentError
-from dsbs.files import write_json
 from dsbs.inference import Reading
 from dsbs.objectives.base import Objective
 from dsbs.records import Example, Prediction
@@ -103,7 +102,7 @@ def train_run(
         "test": {"accuracy": sum(correct) / len(correct), "examples": len(correct)},
         "counts": {**data.counts, **cut},
     }
-    write_json(run.metrics_path, metrics)
+    run.finish(metrics)
     return metrics
 
 

@@ -1,13 +1,14 @@
 """From settings to a run that can start: which examples, whose annotations, which folder. Checked before any model."""
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dsbs.dataset import Annotations, RunData, load_run_data, missing_ids
 from dsbs.distillation import Recipe, train_run
-from dsbs.errors import DataError, DsbsError
+from dsbs.errors import ConfigError, DataError, DsbsError
 from dsbs.extraction import Job, run_extraction
 from dsbs.fingerprint import fingerprint
 from dsbs.rationales import load_annotations, load_summary, rationales_dir
@@ -29,8 +30,12 @@ class Plan:
     rationales: Path | None
 
 
-def plan_run(settings: TrainSettings) -> Plan:
+def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     """Read the data, find the annotations, name the run.
+
+    Args:
+        settings: without faults.
+        typed: the overrides that led to them, for messages that say what to type.
 
     Raises:
         DsbsError: where data or annotations are missing or broken.
@@ -41,7 +46,7 @@ def plan_run(settings: TrainSettings) -> Plan:
     rationales: Path | None = None
     annotations: dict[str, Annotations] = {}
     if settings.needs_annotations:
-        rationales, annotations = find_annotations(settings, selection)
+        rationales, annotations = find_annotations(settings, selection, typed)
     data = load_run_data(
         task,
         selection,
@@ -50,6 +55,13 @@ def plan_run(settings: TrainSettings) -> Plan:
         settings.without_annotation,
         settings.objective.needs_rationales,
     )
+    if settings.decoding == "rank":
+        for example in [*(example for example, _ in data.train), *data.validation, *data.test]:
+            if not example.choices:
+                raise ConfigError(
+                    f"decoding=rank: example {example.id} of task {task.name} has no closed answers to rank. Choose "
+                    "decoding=generate, or decoding=auto, which ranks where it can."
+                )
     described = {
         "task": task.name,
         "student": settings.student.name,
@@ -86,7 +98,9 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
     return identity
 
 
-def find_annotations(settings: TrainSettings, selection: Selection) -> tuple[Path, dict[str, Annotations]]:
+def find_annotations(
+    settings: TrainSettings, selection: Selection, typed: Sequence[str] = ()
+) -> tuple[Path, dict[str, Annotations]]:
     """Return the folder of the annotations and what it holds by split.
 
     Where they are missing and the teacher is free, it is asked at once.
@@ -102,30 +116,24 @@ def find_annotations(settings: TrainSettings, selection: Selection) -> tuple[Pat
     )
     annotations = _load(folder, splits)
     missing = missing_ids(selection, annotations, with_validation)
+    if missing and not named and settings.teacher.free:
+        asked = sorted({*splits, "train", "test"} & {*settings.task.splits()})
+        run_extraction(Job(settings.task, settings.teacher, settings.prompt, folder, asked))
+        annotations = _load(folder, splits)
+        missing = missing_ids(selection, annotations, with_validation)  # whoever stopped it is not to train on less
     if not missing:
         return folder, annotations
     if named:
         raise DataError(
             f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder is "
-            f"of another task, subset or split. Extract them with: {extract_command(settings, splits)}"
+            f"of another task, subset or split. Extract them with:\n    {extract_command(settings, splits, typed)}"
         )
-    if settings.teacher.free:
-        run_extraction(
-            Job(
-                settings.task,
-                settings.teacher,
-                settings.prompt,
-                folder,
-                sorted({*splits, "train", "test"} & {*settings.task.splits()}),
-            )
-        )
-        return folder, _load(folder, splits)
     others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
     hint = "".join(f"\n    rationales={path}" for path in others)
     raise DataError(
         f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
         f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
-        f"    {extract_command(settings, splits)}"
+        f"    {extract_command(settings, splits, typed)}"
         + (f"\n  or name one of the folders that exist:{hint}" if others else "")
     )
 
@@ -134,25 +142,37 @@ def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
     return {split: load_annotations(folder, split) for split in splits if (folder / f"{split}.parquet").exists()}
 
 
-def extract_command(settings: TrainSettings, splits: list[str]) -> str:
-    """Return the command that asks the teacher for what a run needs."""
-    words = [f"python -m dsbs.extract task={settings.task.name}"]
+def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[str] = ()) -> str:
+    """Return the command that asks the teacher for what a run needs.
+
+    Args:
+        settings: of the run.
+        splits: the source's splits to ask about.
+        typed: the overrides that the user typed; those of task, teacher and prompt are repeated.
+    """
+    words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
     if settings.task.path:
-        words.append(f"task.path={settings.task.path}")
-    words.append(f"teacher={settings.teacher.name}")
+        words["task.path"] = f"task.path={settings.task.path}"
     for key in ("path", "base_url", "model"):
         value = getattr(settings.teacher, key, None)
         if value and key in vars(settings.teacher):
-            words.append(f"teacher.{key}={value}")
+            words[f"teacher.{key}"] = f"teacher.{key}={value}"
+    for word in typed:
+        key = word.split("=")[0].lstrip("+")
+        if key.split(".")[0] in ("task", "teacher", "prompt"):
+            words[key] = word
     if splits != ["train"]:
-        words.append(f"splits=[{','.join(splits)}]")
+        words["splits"] = f"splits=[{','.join(splits)}]"
     if parse_fraction(settings.data_fraction) < 1:
-        words.append(f"data_fraction={settings.data_fraction} seed={settings.seed}")
+        words["data_fraction"] = f"data_fraction={settings.data_fraction}"
+        words["seed"] = f"seed={settings.seed}"
+        if settings.split_seed:
+            words["split_seed"] = f"split_seed={settings.split_seed}"
     if settings.labels != "gold":
-        words.append(f"labels={settings.labels}")
+        words["labels"] = f"labels={settings.labels}"
     if settings.output_dir != "outputs":
-        words.append(f"output_dir={settings.output_dir}")
-    return " ".join(words)
+        words["output_dir"] = f"output_dir={settings.output_dir}"
+    return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
 
 
 def task_texts(settings: TrainSettings) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints of the training lie."""
+        """Where the checkpoints of the training lie until it is finished."""
         return self.folder / "checkpoints"
 
     @property
@@ -91,6 +92,11 @@ class Run:
             **extra,
         }
         write_json(self.folder / "manifest.json", manifest)
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics, which makes the run a finished one, and delete what only a resume would have needed."""
+        write_json(self.metrics_path, metrics)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def fail(self, reason: str) -> None:
         """Write down why the run did not finish; the next start of the same command removes it."""

@@ -5,7 +5,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from dsbs.config import collect_faults, command
+from dsbs.config import collect_faults, command, typed_overrides
 from dsbs.errors import ConfigError
 from dsbs.plan import Plan, execute, plan_run
 from dsbs.training import TrainSettings
@@ -16,7 +16,7 @@ def main(settings: TrainSettings) -> None:
     """Train the run that the settings describe, unless it is finished, and show what came."""
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
-    plan = plan_run(settings)
+    plan = plan_run(settings, typed_overrides())
     finished = plan.run.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
     show(metrics, plan, finished is not None, Console())

@@ -117,8 +117,6 @@ class TrainSettings:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings and their combination."""
         faults = []
-        if self.labels not in ("gold", "teacher"):
-            faults.append(f"labels={self.labels}: expected gold or teacher.")
         if self.without_annotation not in ("label_only", "drop"):
             faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
         if self.decoding not in ("auto", "rank", "generate"):
