@@ -9,7 +9,7 @@ from dsbs.config import ExtractConfig, collect_faults, command
 from dsbs.errors import ConfigError
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.progress import ProgressLine, format_seconds
-from dsbs.rationales import rationales_dir
+from dsbs.rationales import PAGE, rationales_dir
 from dsbs.records import OK
 from dsbs.subsets import parse_fraction, select
 
@@ -56,7 +56,7 @@ def build_job(config: ExtractConfig) -> Job:
 def show(summary: dict[str, Any], job: Job, console: Console) -> None:
     """Print the summary as a table, and where everything lies."""
     table = Table(title=f"{summary['task']}, teacher {summary['model'] or summary['teacher']}", title_justify="left")
-    for name in ("split", "examples", "parsed", "failed", "accuracy", "asked now", "cost"):
+    for name in ("split", "examples", "parsed", "failed", "used", "accuracy", "asked now", "cost"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for split, count in summary["splits"].items():
         accuracy, cost = count["teacher_accuracy"], count["cost_usd"]
@@ -65,6 +65,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
             f"{count['examples']:,}",
             f"{count['parsed']:,}",
             f"{count['failed']:,}",
+            f"{count['statuses'].get(OK, 0):,}",
             "no gold labels" if accuracy is None else f"{100 * accuracy:.2f}%",
             f"{count['requests']:,}",
             "unknown" if cost is None else f"${cost:.2f}",
@@ -76,7 +77,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
         console.print(f"Stopped: {summary['stopped']}. The same command with a higher bound goes on.", soft_wrap=True)
-    console.print(f"Annotations: {job.folder}", soft_wrap=True, highlight=False)
+    console.print(f"Annotations: {job.folder} (a look at them: {PAGE})", soft_wrap=True, highlight=False)
 
 
 def show_estimate(job: Job, console: Console) -> None:

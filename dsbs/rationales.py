@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.errors import DataError
+from dsbs.files import write_json
 from dsbs.fingerprint import fingerprint
 from dsbs.prompts import Prompt
 from dsbs.records import Annotation
@@ -19,6 +20,7 @@ from dsbs.teachers.base import Teacher
 
 STORE = "completions.sqlite"
 SUMMARY = "summary.json"
+PAGE = "rationales.html"
 TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
          "agreement": pa.float64()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
@@ -87,9 +89,7 @@ def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
     """Write ``summary.json`` by rename."""
-    unfinished = folder / f".{SUMMARY}.part"
-    unfinished.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(folder / SUMMARY)
+    write_json(folder / SUMMARY, summary)
 
 
 def load_summary(folder: Path) -> dict[str, Any] | None:

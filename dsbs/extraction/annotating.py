@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dsbs.extraction.job import Job, batches
+from dsbs.extraction.look import Look, Said
 from dsbs.gates import GateKeeper
 from dsbs.parsing import annotate, vote
 from dsbs.rationales import AnnotationWriter
 from dsbs.records import Annotation, Completion, Example
 from dsbs.store import CompletionStore, Failure, Origin
-
-Said = Completion | Failure
 
 
 @dataclass
@@ -56,10 +55,14 @@ class SplitCount:
         self.untold += completion.prompt_tokens is None
 
 
-def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str) -> SplitCount:
+def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, look: Look) -> SplitCount:
     """Write ``<split>.parquet`` anew from everything in the store that was ever asked with this prompt.
 
     Examples of earlier, larger selections stay in it, so that asking about fewer never takes away.
+
+    Args:
+        job, store, origin, split: what is annotated.
+        look: gets to see every annotation.
     """
     count, keeper = SplitCount(), GateKeeper(job.gate, job.task.answers)
     with AnnotationWriter(job.folder, split) as writer:
@@ -67,9 +70,10 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str)
             annotations = []
             for example, said in _look_up(job, store, origin, split, batch):
                 annotation = read_example(job, example, said)
-                _count(job, count, example, annotation, said)
+                right = _count(job, count, example, annotation, said)
                 annotation = keeper.check(example, annotation)
                 count.statuses[annotation.status] += 1
+                look.add(split, example, annotation, said, right)
                 annotations.append(annotation)
             if annotations:
                 writer.write(annotations)
@@ -100,12 +104,14 @@ def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
     return annotations[0] if len(annotations) == 1 else vote(annotations, answers.same)
 
 
-def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> None:
+def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
+    """Count an example; return whether the teacher answered it right."""
+    right = annotation.label is not None and job.task.answers.same(annotation.label, example.label)
     count.examples += 1
     count.parsed += annotation.label is not None
-    if example.label is not None:
-        count.gold += 1
-        count.correct += annotation.label is not None and job.task.answers.same(annotation.label, example.label)
+    count.gold += example.label is not None
+    count.correct += right
     for one in said:
         if isinstance(one, Completion):
             count.add_completion(one)
+    return right

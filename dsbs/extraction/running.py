@@ -13,10 +13,13 @@ from dsbs.extraction.annotating import annotate_split
 from dsbs.extraction.asking import Asker, Tally
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.job import Job
+from dsbs.extraction.look import Look
+from dsbs.extraction.page import build_page
 from dsbs.extraction.spending import Spending
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
-from dsbs.rationales import write_summary
+from dsbs.files import write_text
+from dsbs.rationales import PAGE, write_summary
 from dsbs.records import Completion, Request
 from dsbs.store import CompletionStore, Failure, Origin
 
@@ -84,9 +87,11 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
                 error = raised
                 if not store.count():
                     raise
-        counts = {split: annotate_split(job, store, origin, split) for split in job.splits}
+        look = Look()
+        counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
     summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
     write_summary(job.folder, summary)
+    write_text(job.folder / PAGE, build_page(summary, look, job.task.answers))
     if error is not None:
         raise error
     if stopped == INTERRUPTED:
