@@ -1,4 +1,4 @@
-"""The store: every raw completion, committed before it counts. One SQLite file, readable by itself.
+"""One SQLite file of raw completions, readable by itself.
 
 A completion is found by its key: a hash over the teacher's and the prompt's identity, the question and the number of
 the sample. So a new parser, gate or score re-asks nothing; a new prompt, model or sampling setting does.
@@ -236,6 +236,30 @@ class CompletionStore:
         """Return how many completions of an origin there are, and their tokens."""
         query = "SELECT completions, prompt_tokens, completion_tokens FROM origins WHERE number = ?"
         return Totals(*self._db.execute(query, (origin.number,)).fetchone())
+
+    def overview(self) -> list[tuple[str, str, str, int, int, int, int]]:
+        """Return task, teacher, split, completions, failures, tokens read and written for every origin and split."""
+        query = """SELECT origin, split, sum(1 - failed), sum(failed), sum(read), sum(written) FROM (
+            SELECT origin, split, 0 failed, coalesce(prompt_tokens, 0) read, coalesce(completion_tokens, 0) written
+            FROM completions UNION ALL SELECT origin, split, 1, 0, 0 FROM failures)
+            GROUP BY origin, split ORDER BY origin, split"""
+        identities = dict(zip((origin.number for origin in self.origins()), self.identities(), strict=True))
+        overview = []
+        for number, split, *counts in self._db.execute(query):
+            identity = identities[number]
+            teacher = identity["teacher"].get("model") or identity["teacher"].get("kind") or "?"
+            overview.append((identity.get("task", {}).get("name") or "?", str(teacher), split, *counts))
+        return overview
+
+    def adopt(self, path: Path, statements: Sequence[str]) -> None:
+        """Run statements that read from another store, named ``other`` in them, in one transaction."""
+        self._db.execute("ATTACH DATABASE ? AS other", (f"{path.resolve().as_uri()}?mode=ro",))
+        try:
+            with self._transaction():
+                for statement in statements:
+                    self._db.execute(statement)
+        finally:
+            self._db.execute("DETACH DATABASE other")
 
     def digest(self) -> str:
         """Return a hash over what the completions say, whatever the order they arrived in."""

@@ -1,0 +1,78 @@
+"""``python -m dsbs.store show|merge|export``: what stores of completions hold, and how to carry it elsewhere."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.errors import DsbsError
+from dsbs.store.completions import CompletionStore
+from dsbs.store.exporting import export
+from dsbs.store.merging import merge
+
+FILE_NAME = "completions.sqlite"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    arguments = _parser().parse_args(words)
+    console = Console()
+    try:
+        if arguments.command == "merge":
+            with CompletionStore(_locate(arguments.store)) as store:
+                new = merge(store, [_locate(other) for other in arguments.others])
+                console.print(f"{new:,} new completions; {arguments.store} holds {store.count():,}.", soft_wrap=True)
+            return 0
+        with CompletionStore(_locate(arguments.store), read_only=True) as store:
+            if arguments.command == "export":
+                count = export(store, arguments.to, public=arguments.public)
+                console.print(f"{count:,} completions written to {arguments.to}.", soft_wrap=True)
+            else:
+                show(store, arguments.examples, console)
+    except DsbsError as error:
+        sys.stderr.write(f"dsbs.store: {error}\n")
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dsbs.store", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    show = commands.add_parser("show", help="what a store holds")
+    show.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
+    show.add_argument("--examples", type=int, default=0, metavar="N", help="show the first N completions")
+    merge = commands.add_parser("merge", help="copy what other stores hold into one; safe to repeat")
+    merge.add_argument("store", help="the store that gets everything; made where it is missing")
+    merge.add_argument("others", nargs="+", help="stores, or folders that hold one")
+    export = commands.add_parser("export", help="write every completion elsewhere")
+    export.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
+    export.add_argument("--to", required=True, help="NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME")
+    export.add_argument("--public", action="store_true", help="let everybody see the dataset on the hub")
+    return parser
+
+
+def _locate(place: str) -> Path:
+    path = Path(place)
+    return path / FILE_NAME if path.is_dir() or not path.suffix else path
+
+
+def show(store: CompletionStore, examples: int, console: Console) -> None:
+    """Print what a store holds."""
+    table = Table(title=str(store.path), title_justify="left")
+    for name in ("task", "teacher", "split", "completions", "failed", "tokens read", "tokens written"):
+        table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")
+    for counted in store.overview():
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in counted))
+    console.print(table)
+    for row in islice(store.rows(), examples):
+        console.rule(f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}")
+        console.print(row["question"], style="dim", markup=False, highlight=False)
+        console.print(row["text"], markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

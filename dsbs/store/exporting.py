@@ -1,0 +1,106 @@
+"""Out of the store: JSON lines, Parquet, a folder of ``datasets``, the hub."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dsbs.errors import ConfigError, RunError
+from dsbs.store.completions import CompletionStore
+
+BATCH = 5000
+HUB = "hub:"
+SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("teacher", pa.string()),
+        ("split", pa.string()),
+        ("id", pa.string()),
+        ("sample", pa.int32()),
+        ("question", pa.string()),
+        ("text", pa.string()),
+        ("finish_reason", pa.string()),
+        ("model", pa.string()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("created", pa.float64()),
+    ]
+)
+
+
+def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
+    """Write every completion to a file, a folder or the hub.
+
+    Args:
+        store: where they are.
+        to: ``NAME.jsonl``, ``NAME.parquet``, a folder (as ``datasets`` saves them) or ``hub:OWNER/NAME``.
+        public: whether a dataset on the hub may be seen by everybody.
+
+    Returns:
+        how many completions were written.
+
+    Raises:
+        ConfigError: where the target exists, or the form is not known.
+        RunError: where the hub refuses.
+    """
+    if to.startswith(HUB):
+        return _push(store, to.removeprefix(HUB), public)
+    path = Path(to)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise ConfigError(f"--to {to}: this exists already; name another one.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        with path.open("w", encoding="utf-8") as file:
+            for row in _rows(store):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    elif path.suffix == ".parquet":
+        _write_parquet(store, path)
+    elif path.suffix:
+        raise ConfigError(f"--to {to}: expected NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME.")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            _load_dataset(store, Path(folder)).save_to_disk(path)
+    return store.count()
+
+
+def _rows(store: CompletionStore) -> Iterator[dict[str, Any]]:
+    identities = {origin.number: identity for origin, identity in zip(store.origins(), store.identities(), strict=True)}
+    for row in store.rows():
+        identity = identities[row.pop("origin")]
+        teacher = identity.get("teacher", {})
+        yield {
+            "task": identity.get("task", {}).get("name"),
+            "teacher": teacher.get("model") or teacher.get("kind"),
+        } | row
+
+
+def _write_parquet(store: CompletionStore, path: Path) -> None:
+    rows = _rows(store)
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        while batch := list(islice(rows, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
+
+
+def _load_dataset(store: CompletionStore, folder: Path) -> Any:
+    from datasets import Dataset
+
+    _write_parquet(store, folder / "completions.parquet")
+    return Dataset.from_parquet(str(folder / "completions.parquet"), cache_dir=str(folder / "cache"))
+
+
+def _push(store: CompletionStore, repository: str, public: bool) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = _load_dataset(store, Path(folder))
+        try:
+            dataset.push_to_hub(repository, private=not public)
+        except Exception as error:  # the hub's client raises many kinds
+            raise RunError(
+                f"--to hub:{repository}: the hub did not take it ({type(error).__name__}: {error}). Log in with "
+                "`hf auth login`, and check OWNER/NAME."
+            ) from error
+    return store.count()
