@@ -69,6 +69,7 @@ def train_run(
     disable_progress_bar()  # those of loading and saving weights; ours shows the training
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
+    arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints)
     set_seed(recipe.seed)
     student = recipe.student.build(texts, recipe.objective.prefix_on, recipe.seed)
     examples = [*(example for example, _ in data.train), *data.validation, *data.test]
@@ -85,7 +86,7 @@ def train_run(
         recipe.objective,
         rows,
         validate,
-        build_arguments(recipe.training, recipe.seed, run.checkpoints),
+        arguments,
         build_callbacks(recipe.training, tracker),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from dsbs.collator import Collator, Row
-from dsbs.errors import RunError
+from dsbs.errors import ConfigError, RunError
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
 from dsbs.progress import ProgressCallback
@@ -35,39 +35,49 @@ Validate = Callable[[StudentModel], dict[str, float]]
 
 
 def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
-    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``."""
-    return Seq2SeqTrainingArguments(
-        output_dir=str(folder),
-        max_steps=settings.max_steps,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type=settings.lr_scheduler_type,
-        warmup_steps=settings.warmup_steps,
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        per_device_train_batch_size=settings.per_device_train_batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        per_device_eval_batch_size=settings.per_device_eval_batch_size,
-        eval_strategy="steps",
-        eval_steps=settings.eval_steps,
-        save_strategy="steps",
-        save_steps=settings.eval_steps,
-        save_total_limit=settings.save_total_limit,
-        load_best_model_at_end=True,
-        restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
-        metric_for_best_model="accuracy",
-        greater_is_better=True,
-        logging_steps=settings.logging_steps,
-        logging_nan_inf_filter=False,
-        optim=settings.optim,
-        bf16=settings.bf16,
-        seed=seed,
-        data_seed=seed,
-        disable_tqdm=True,
-        report_to=[],
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        label_names=["targets"],
-    )
+    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``.
+
+    Raises:
+        ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
+    """
+    try:
+        return Seq2SeqTrainingArguments(
+            output_dir=str(folder),
+            max_steps=settings.max_steps,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.lr_scheduler_type,
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            max_grad_norm=settings.max_grad_norm,
+            per_device_train_batch_size=settings.per_device_train_batch_size,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            per_device_eval_batch_size=settings.per_device_eval_batch_size,
+            eval_strategy="steps",
+            eval_steps=settings.eval_steps,
+            save_strategy="steps",
+            save_steps=settings.eval_steps,
+            save_total_limit=settings.save_total_limit,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
+            metric_for_best_model="accuracy",
+            greater_is_better=True,
+            logging_steps=settings.logging_steps,
+            logging_nan_inf_filter=False,
+            optim=settings.optim,
+            bf16=settings.bf16,
+            seed=seed,
+            data_seed=seed,
+            disable_tqdm=True,
+            report_to=[],
+            remove_unused_columns=False,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            label_names=["targets"],
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
+            f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
+        ) from None
 
 
 class DistillationTrainer(Seq2SeqTrainer):

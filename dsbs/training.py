@@ -71,7 +71,7 @@ class Training:
         if not self.learning_rate > 0:
             faults.append(f"training.learning_rate={self.learning_rate}: expected above 0.")
         for key in ("warmup_steps", "weight_decay", "max_grad_norm"):
-            if getattr(self, key) < 0:
+            if not getattr(self, key) >= 0:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             faults.append(

@@ -12,7 +12,7 @@ from tiny import annotated, tiny_t5
 from transformers import TrainerCallback
 
 from dsbs.collator import Collator, tokenize
-from dsbs.errors import RunError
+from dsbs.errors import ConfigError, RunError
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.tracking import Tracker
 from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, is_whole, last_checkpoint
@@ -182,6 +182,13 @@ def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
     assert not is_whole(broken.parent)
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
     assert "checkpoint-2 is not whole" in caplog.text
+
+
+@pytest.mark.parametrize("changes", [{"optim": "adm"}, {"lr_scheduler_type": "linar"}])
+def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_path: Path) -> None:
+    [(key, value)] = changes.items()
+    with pytest.raises(ConfigError, match=rf"training\.{key}={value}.*cannot stand: .*'?{value}'? is not a valid"):
+        build_arguments(Training(**changes), 0, tmp_path)
 
 
 def test_without_any_whole_checkpoint_the_training_starts_again(tmp_path: Path) -> None:
