@@ -34,7 +34,8 @@ find_python() {
 
 # Run pip: one moving line on a terminal, the large downloads elsewhere; the end of its log where it fails.
 pip_install() {
-    local show='/MB\)|^Installing collected/ { print "             " substr($0, 1, 100); fflush() }'
+    local show='/MB\)/ { sub(/-[0-9].*whl/, "", $2); print "             " $2, $3, $4; fflush() }
+        /^Installing collected/ { print "             unpacking"; fflush() }'
     if [ -t 1 ]; then
         show='{ printf "\r\033[K%s", substr($0, 1, 78); fflush() } END { printf "\r\033[K" }'
     fi
