@@ -2,7 +2,6 @@
 
 import json
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints of the training lie until it is finished."""
+        """Where the checkpoints of the training lie; the best and the last stay."""
         return self.folder / "checkpoints"
 
     @property
@@ -94,9 +93,8 @@ class Run:
         write_json(self.folder / "manifest.json", manifest)
 
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics, which makes the run a finished one, and delete what only a resume would have needed."""
+        """Write the metrics, which makes the run a finished one."""
         write_json(self.metrics_path, metrics)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def fail(self, reason: str) -> None:
         """Write down why the run did not finish; the next start of the same command removes it."""
