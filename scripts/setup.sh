@@ -28,7 +28,7 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 or newer is needed; ${PYTHON:-python3} is $("${PYTHON:-python3}" --version 2>&1 || true)." \
+    fail "Python 3.11 or newer is needed; ${PYTHON:-python3} is $("${PYTHON:-python3}" --version 2>&1 | head -n 1)." \
         "Install one, or name it: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
 }
 
