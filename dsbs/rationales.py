@@ -21,6 +21,7 @@ from dsbs.teachers.base import Teacher
 STORE = "completions.sqlite"
 SUMMARY = "summary.json"
 PAGE = "rationales.html"
+ROW_GROUP = 10_000
 TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
          "agreement": pa.float64()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
@@ -43,11 +44,18 @@ class AnnotationWriter:
         self._unfinished = folder / f".{split}.parquet.part"
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
+        self._waiting: list[Annotation] = []
 
     def write(self, annotations: list[Annotation]) -> None:
         """Add a batch."""
-        rows = [{name: getattr(annotation, name) for name in SCHEMA.names} for annotation in annotations]
-        self._writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+        self._waiting += annotations
+        if len(self._waiting) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = [[getattr(annotation, name) for annotation in self._waiting] for name in SCHEMA.names]
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        self._waiting = []
 
     def __enter__(self) -> "AnnotationWriter":
         return self
@@ -55,6 +63,8 @@ class AnnotationWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if error is None:
+            self._flush()
         self._writer.close()
         if error is None:
             self._unfinished.replace(self.path)

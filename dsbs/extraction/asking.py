@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import tenacity
 
 from dsbs.errors import TeacherError
-from dsbs.extraction.committing import Committer
+from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.extraction.spending import Reservation, Spending
@@ -146,11 +146,17 @@ class Asker:
                     await self._note_failure(together, error)
                     return
                 pairs = list(zip(together, completions, strict=False))
-                await asyncio.gather(*map(self.committer.commit, pairs))
+                await self._commit(pairs)
                 self.tally.failed_in_a_row = 0
                 together = together[len(pairs) :]
         except Exception as error:  # a full disk, or a fault of ours: it must end the run, not hide in a task
             self.stop("error", error)
+
+    async def _commit(self, arrivals: Sequence[Arrival]) -> None:
+        if len(arrivals) == 1:
+            await self.committer.commit(arrivals[0])
+        else:
+            await asyncio.gather(*map(self.committer.commit, arrivals))
 
     async def _note_failure(self, together: list[Request], error: TeacherError) -> None:
         if error.fatal:  # not the example's fault
@@ -159,7 +165,7 @@ class Asker:
         if self.stopped and error.retryable:
             return  # it was not tried to the end: the next run asks it as if it were new
         failure = Failure(error.reason, str(error))
-        await asyncio.gather(*(self.committer.commit((request, failure)) for request in together))
+        await self._commit([(request, failure) for request in together])
         self.tally.failed_in_a_row += 1
         hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if self.tally.answered else HOPELESS_ATTEMPTS)
         if hopeless and (error.retryable or not self.tally.answered):
