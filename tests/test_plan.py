@@ -95,9 +95,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan
 
 
-def test_a_finished_run_leaves_what_the_contract_names_and_nothing_else(finished: Plan) -> None:
+def test_a_finished_run_leaves_what_the_contract_names_and_its_checkpoints(finished: Plan) -> None:
     names = {path.name for path in finished.run.folder.iterdir()} - {".lock"}
-    assert names == {"config.yaml", "manifest.json", "metrics.json", "predictions.parquet", "checkpoint"}
+    assert names == {"config.yaml", "manifest.json", "metrics.json", "predictions.parquet", "checkpoint", "checkpoints"}
     assert (finished.run.checkpoint / "model.safetensors").exists()
     parts = finished.run.folder.parts
     assert parts[-6:-1] == ("train", "triage", "tiny", "step_by_step", "1.0")
