@@ -157,8 +157,8 @@ class TriageTask(Task):
 
     kind: str = "triage"
     seed: int = 0
-    products: int = 120
-    complaints: int = 120
+    products: int = 84
+    complaints: int = 84
     train: int = 4800
     validation: int = 1000
     test: int = 1000
