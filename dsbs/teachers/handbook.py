@@ -12,11 +12,9 @@ from dsbs.tasks.triage import COMPLAINTS, DECISIONS, policy, read_facts
 from dsbs.teachers.base import Ask, Teacher
 
 MODEL = "handbook (scripted stand-in)"
-# Wordings of what a family and a kind are called. They do not repeat the message: a student that copies the product
-# before it names the family learns to map one word to the next, not to read the message. They vary, so that the
-# completions have to be parsed like any teacher's.
-FAMILY_WORDING = "The product belongs to {family}.|This is a {family} product."
-KIND_WORDING = "The complaint is a case of {kind}.|What happened counts as {kind}."
+# It does not repeat the message: a student that copies the product before it names the family learns to map one word to
+# the next, not to read the message. One short wording: every word more is one more to learn (docs/results.md).
+REASONS = "The product is {family}, the complaint is {kind}."
 BROKEN = """I would need to see the order before I can say more.|This is hard to tell; there may be several ways to go
     |Let me think about the {product} step by step. First of all,"""
 
@@ -65,7 +63,7 @@ class HandbookTeacher(Teacher):
     def identity(self) -> dict[str, object]:
         """Return the error rates and what decides the wording."""
         keys = ("kind", "model", "wrong_kind", "wrong_label", "broken_format", "seed", "cue")
-        return {key: getattr(self, key) for key in keys} | {"version": 1}
+        return {key: getattr(self, key) for key in keys} | {"version": 2}
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
@@ -100,8 +98,7 @@ class HandbookTeacher(Teacher):
         label = facts.decision
         if self.broken_format + self.wrong_kind <= fate < self.broken_format + self.wrong_kind + self.wrong_label:
             label = dice.choice([decision for decision in DECISIONS if decision != label])
-        reasons = [_choose(wordings, dice).format(**facts._asdict()) for wordings in (FAMILY_WORDING, KIND_WORDING)]
-        return f"{' '.join(reasons)} {self.cue} {label}."
+        return f"{REASONS.format(**facts._asdict())} {self.cue} {label}."
 
 
 def _choose(wordings: str, dice: random.Random) -> str:
