@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fake_runs import share, write_failure, write_run
 from rich.console import Console
@@ -271,3 +273,15 @@ def test_the_terminal_shows_table_headline_and_places_in_80_columns(tmp_path: Pa
     assert "1 run does not count" in text
     assert "scripted stand-in" in text
     assert text.rstrip().endswith("outputs/report/triage/index.html")
+
+
+def test_a_method_that_only_guesses_is_called_so(tmp_path: Path) -> None:
+    always_yes = [index % 2 == 0 for index in range(40)]
+    for objective, fraction in (("finetune", 1.0), ("step_by_step", 0.125)):
+        folder = write_run(tmp_path, always_yes, objective=objective, fraction=fraction)
+        table = pq.read_table(folder / "predictions.parquet").to_pydict()
+        table["gold"] = ["yes" if right else "no" for right in always_yes]
+        pq.write_table(pa.table(table), folder / "predictions.parquet")
+    notes = build(tmp_path).comparisons[0].notes
+    for role in ("candidate", "baseline"):
+        assert any(note.startswith(f"the {role} is hardly better than always giving the most") for note in notes), notes

@@ -116,6 +116,11 @@ class Cell:
         """The hash of the test set, or None where there is no single one."""
         return self.runs[0].answers.test_set if self.runs[0].answers and not self.fault else None
 
+    @property
+    def majority(self) -> float | None:
+        """The accuracy of who always gives the most frequent answer, or None where the answers are not known."""
+        return self.runs[0].answers.majority if self.runs[0].answers else None
+
     def correct(self) -> NDArray[np.bool_]:
         """Return whether each answer is right, (seeds, examples)."""
         return np.stack([run.answers.correct for run in self.runs if run.answers])

@@ -9,6 +9,7 @@ from dsbs.stats import BETTER, WORSE, Difference, adjust_holm, choose_verdict, c
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
 CANDIDATE, BASELINE = "step_by_step", "finetune"
+GUESSING = 0.02  # so close to the share of the most frequent answer, an accuracy says nothing
 # Settings of training in which methods may differ without one of them being favoured.
 HARMLESS = ("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads")
 
@@ -55,6 +56,11 @@ class Comparison:
             if cell.unconverged:
                 seeds = ", ".join(map(str, cell.unconverged))
                 notes.append(f"the {role} is perhaps not converged (seed {seeds})")
+            if cell.majority is not None and cell.estimate.mean <= cell.majority + GUESSING:
+                notes.append(
+                    f"the {role} is hardly better than always giving the most frequent answer "
+                    f"({100 * cell.majority:.1f}%)"
+                )
         if self.candidate.labels != self.baseline.labels:
             notes.append(f"labels differ: {self.candidate.labels} against {self.baseline.labels}")
         unequal = find_unequal_training(self.candidate, self.baseline)

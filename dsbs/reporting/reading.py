@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,12 @@ class Graded:
     Attributes:
         test_set: a hash over ids and gold answers; equal where two runs were tested on the same.
         correct: whether each answer is right, (examples,).
+        majority: the share of the most frequent gold answer: the accuracy of who always gives that one.
     """
 
     test_set: str
     correct: NDArray[np.bool_]
+    majority: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -190,4 +193,6 @@ def _read_answers(path: Path, test: dict[str, Any]) -> Graded:
         raise DataError("predictions.parquet names an id twice")
     if len(ids) != test.get("examples", len(ids)) or not ids or abs(correct.mean() - test["accuracy"]) > 1e-6:
         raise DataError("predictions.parquet and metrics.json do not agree on the test accuracy")
-    return Graded(fingerprint([[id, gold] for id, gold, _ in rows], length=16), correct)
+    golds = Counter(gold for _, gold, _ in rows)
+    majority = golds.most_common(1)[0][1] / len(rows)
+    return Graded(fingerprint([[id, gold] for id, gold, _ in rows], length=16), correct, majority)
