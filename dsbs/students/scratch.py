@@ -32,7 +32,6 @@ class T5Scratch(Student):
     num_layers: int = 2
     num_heads: int = 4
     dropout_rate: float = 0.1
-    initializer_factor: float = 1.0
 
     @property
     def reads_texts(self) -> bool:
@@ -68,7 +67,6 @@ class T5Scratch(Student):
             num_decoder_layers=self.num_layers,
             num_heads=self.num_heads,
             dropout_rate=self.dropout_rate,
-            initializer_factor=self.initializer_factor,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
