@@ -1,5 +1,6 @@
 """Files that are whole or not there at all."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterator
@@ -32,3 +33,14 @@ def open_whole(path: Path) -> Iterator[TextIO]:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON value by rename, indented for people."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def find_packaged(package: str, pattern: str) -> Path | None:
+    """Return a file that an installed package ships, or None. The package is found, never imported: of those that bring
+    weights, only the weights matter here.
+    """
+    spec = importlib.util.find_spec(package)
+    for folder in (spec.submodule_search_locations if spec else None) or []:
+        for file in sorted(Path(folder).glob(pattern)):
+            return file
+    return None

@@ -25,7 +25,7 @@ from dsbs.errors import ConfigError, RunError
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
 from dsbs.progress import ProgressCallback
-from dsbs.students.loading import load_student
+from dsbs.students.loading import load_weights
 from dsbs.students.model import Batch, StudentModel
 from dsbs.tracking import Tracker
 from dsbs.training import Training
@@ -230,7 +230,7 @@ class DistillationTrainer(Seq2SeqTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         assert output_dir is not None
-        self.student.save(Path(output_dir))
+        self.student.save_training(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self.student, Path(resume_from_checkpoint))
@@ -284,8 +284,3 @@ class TrackingCallback(TrainerCallback):
             for key, value in (logs or {}).items()
         }
         self.tracker.log(named, step=state.global_step)
-
-
-def load_weights(student: StudentModel, folder: Path) -> None:
-    """Put the weights of a checkpoint into a student."""
-    student.model.load_state_dict(load_student(folder).model.state_dict())

@@ -1,10 +1,17 @@
 """Students: what is trained. A new one is a dataclass with a ``build`` and a line in this registry."""
 
 from dsbs.students.base import Student
+from dsbs.students.causal import Causal
+from dsbs.students.lora import Lora
 from dsbs.students.minilm import MiniLM
 from dsbs.students.pretrained import Pretrained
 from dsbs.students.scratch import T5Scratch
 
-STUDENTS: dict[str, type[Student]] = {"t5_scratch": T5Scratch, "pretrained": Pretrained, "minilm": MiniLM}
+STUDENTS: dict[str, type[Student]] = {
+    "t5_scratch": T5Scratch,
+    "pretrained": Pretrained,
+    "causal": Causal,
+    "minilm": MiniLM,
+}
 
-__all__ = ["STUDENTS", "MiniLM", "Pretrained", "Student", "T5Scratch"]
+__all__ = ["STUDENTS", "Causal", "Lora", "MiniLM", "Pretrained", "Student", "T5Scratch"]

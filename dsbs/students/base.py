@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from dsbs.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PREFIXES = ("target", "input")
 SETTINGS = "dsbs"  # the key of our settings in a checkpoint's config.json
+_WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt")  # with config and tokenizer
 
 
 @dataclass
@@ -46,6 +50,10 @@ class Student:
         """Return what decides the student before training."""
         return asdict(self)
 
+    def resolve(self) -> "Student":
+        """Return the student that is meant: this one, unless it leaves the choice to the machine."""
+        return self
+
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Return the student ready for training.
 
@@ -58,3 +66,16 @@ class Student:
             StudentError: where weights or tokenizer cannot be had.
         """
         raise NotImplementedError
+
+
+def fingerprint_weights(path: Path) -> str | None:
+    """Return a hash over weights, config and tokenizer in a file or folder; None where there is nothing.
+
+    A model card, a log or an optimiser's state beside them makes no other student.
+    """
+    if path.is_file():
+        return fingerprint_files([path])
+    if not path.is_dir():
+        return None
+    files = [file for file in path.iterdir() if file.suffix in _WEIGHTS and file.name != "trainer_state.json"]
+    return fingerprint_files(files)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.errors import StudentError
 from dsbs.students.base import SETTINGS
-from dsbs.students.model import StudentModel
+from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.model import LORA_WEIGHTS, StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
 
 
@@ -28,10 +30,26 @@ def load_student(folder: Path) -> StudentModel:
     try:
         # Never code from a checkpoint: what a stranger wrote is data.
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSeq2SeqLM.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
+        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = loader.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise StudentError(f"{folder}: the checkpoint cannot be read ({str(error).splitlines()[0]}).") from error
-    student = Seq2SeqModel(model, tokenizer, settings.pop("prefix_on"))
+    built = Seq2SeqModel if config.is_encoder_decoder else DecoderOnlyModel
+    student = built(model, tokenizer, settings.pop("prefix_on"))
     student.settings = settings
     return student
+
+
+def load_weights(student: StudentModel, folder: Path) -> None:
+    """Put the weights of a checkpoint that ``save_training`` wrote into the student that is trained.
+
+    Raises:
+        StudentError: where they are another student's.
+    """
+    if not (folder / LORA_WEIGHTS).exists():
+        student.model.load_state_dict(load_student(folder).model.state_dict())
+        return
+    # The rest of the weights is as it was: built from the same place, which decides the run.
+    if student.model.load_state_dict(load_file(folder / LORA_WEIGHTS), strict=False).unexpected_keys:
+        raise StudentError(f"{folder / LORA_WEIGHTS}: of a student with other matrices; start the run anew.")

@@ -4,12 +4,12 @@ import importlib.util
 import tempfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsbs.errors import StudentError
-from dsbs.students.base import Student
+from dsbs.students.base import Student, fingerprint_weights
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
@@ -36,6 +36,10 @@ class MiniLM(Student):
         if not 1 <= self.decoder_layers <= 6:
             faults.append(f"student.decoder_layers={self.decoder_layers}: expected from 1 to 6.")
         return faults
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the student before training: of weights given by path, their content."""
+        return asdict(self) | ({} if self.path is None else {"path": fingerprint_weights(Path(self.path))})
 
     def weights(self) -> Path:
         """Return the place of the weights.

@@ -1,14 +1,18 @@
 """What a built student can do, whatever its architecture. Everything that trains, ranks or writes goes through this."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from dsbs.students.base import SETTINGS
 
 KINDS = ("label", "rationale")
+# What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
+LORA_WEIGHTS = "model.lora.safetensors"
 
 # A batch as the collator makes it. ``inputs`` holds the encoder's inputs under one or more names, ``targets`` what is
 # to be written, by kind; ``rows`` says which row of which input a target belongs to.
@@ -28,6 +32,8 @@ class StudentModel(nn.Module):
         tokenizer: its tokenizer.
         prefix_on: ``target`` or ``input``: where the task prefixes stand.
         settings: what a checkpoint has to remember besides weights: the objective and its settings.
+        prefix_ids: the tokens that were added as task prefixes; empty where there are none.
+        merge_lora: puts what LoRA has learnt into the weights and removes it; None without LoRA.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
@@ -36,6 +42,8 @@ class StudentModel(nn.Module):
         self.tokenizer = tokenizer
         self.prefix_on = prefix_on
         self.settings: dict[str, Any] = {}
+        self.prefix_ids: list[int] = []
+        self.merge_lora: Callable[[], Any] | None = None
 
     @property
     def config(self) -> Any:
@@ -68,14 +76,18 @@ class StudentModel(nn.Module):
         """Return the token with which the decoder starts to write a kind of target."""
         raise NotImplementedError
 
-    def encode(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return encoder states [B, S, d] of ``input_ids`` and ``attention_mask`` [B, S]."""
+    def encode(self, inputs: dict[str, torch.Tensor]) -> Any:
+        """Return the states of ``input_ids`` and ``attention_mask`` [B, S], padded at the end: all that is needed of
+        the inputs to write targets for them.
+        """
         raise NotImplementedError
 
-    def decode_logits(
-        self, states: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """Return logits [R, T, V] for states [R, S, d], mask [R, S] and decoder inputs [R, T]."""
+    def select(self, states: Any, rows: torch.Tensor) -> Any:
+        """Return the states of some rows [R] of a batch; a row may be wanted several times."""
+        raise NotImplementedError
+
+    def decode_logits(self, states: Any, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
+        """Return logits [R, T, V] for the states of R inputs, their mask [R, S] and decoder inputs [R, T]."""
         raise NotImplementedError
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
@@ -94,14 +106,54 @@ class StudentModel(nn.Module):
         for kind, target in targets.items():
             source, rows = target["source"], target["rows"]
             logits[kind] = self.decode_logits(
-                states[source].index_select(0, rows),
+                self.select(states[source], rows),
                 inputs[source]["attention_mask"].index_select(0, rows),
                 target["decoder_input_ids"],
             )
         return logits
 
+    def add_tokens(self, tokens: list[str]) -> tuple[list[int], bool]:
+        """Add special tokens and room for them; return their ids, and whether they are new to the tokenizer."""
+        new = self.tokenizer.add_tokens(tokens, special_tokens=True)
+        ids = self.tokenizer.convert_tokens_to_ids(tokens)
+        inputs, outputs = self.embedding_tables()
+        if max(ids) >= min(len(inputs), len(outputs)):
+            resized = self._resized()
+            if inputs is not outputs:
+                # T5 v1.1 and FLAN-T5 say that their two tables are one: growing them would throw the second one away.
+                resized.config.tie_word_embeddings = False
+            resized.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+        return ids, bool(new)
+
+    def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weights [V, d] that tokens of a target are read with, and those that they are written with; one
+        and the same where they are tied.
+        """
+        return self.model.get_decoder().get_input_embeddings().weight, self.model.get_output_embeddings().weight
+
+    def _resized(self) -> Any:
+        """Return the network whose vocabulary grows."""
+        return self.model
+
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
+        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs.
+
+        What LoRA has learnt is merged into the weights first, so there is no training on afterwards.
+        """
+        if self.merge_lora is not None:
+            self.merge_lora()
+            self.merge_lora = None
         setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
+        # Plain `generate` would stop after 20 tokens.
+        self.model.generation_config.max_new_tokens = self.settings.get("max_new_tokens", 128)
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+
+    def save_training(self, folder: Path) -> None:
+        """Write a checkpoint of a training that goes on: with LoRA, the weights that are trained and no others."""
+        if self.merge_lora is None:
+            self.save(folder)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        trained = {name: weight for name, weight in self.model.named_parameters() if weight.requires_grad}
+        save_file({name: weight.detach().contiguous() for name, weight in trained.items()}, folder / LORA_WEIGHTS)

@@ -31,27 +31,17 @@ class Seq2SeqModel(StudentModel):
         )
 
     def _add_prefix_tokens(self, start: int) -> None:
-        prefixes = [task_prefix(kind) for kind in KINDS]
-        new = self.tokenizer.add_tokens(prefixes, special_tokens=True)
-        ids = self.tokenizer.convert_tokens_to_ids(prefixes)
+        ids, new = self.add_tokens([task_prefix(kind) for kind in KINDS])
+        self.prefix_ids = ids
         self._start_ids = dict(zip(KINDS, ids, strict=True))
-        if not new:  # a checkpoint of ours: they are there and trained
-            return
-        decoder = self.model.get_decoder()
-        if max(ids) >= min(decoder.get_input_embeddings().num_embeddings, self._output_size()):
-            # BERT-to-BERT has a vocabulary on either side, and only the decoder reads the prefixes.
-            resized = decoder if self.model.config.model_type == "encoder-decoder" else self.model
-            resized.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
-        decoder_embeddings = self.model.get_decoder().get_input_embeddings()
-        with torch.no_grad():
-            for table in {id(t): t for t in (decoder_embeddings.weight, self._output_weight())}.values():
-                table[ids] = table[start].clone()
+        if new:  # else a checkpoint of ours: they are trained
+            with torch.no_grad():
+                for table in self.embedding_tables():
+                    table[ids] = table[start].clone()
 
-    def _output_weight(self) -> torch.Tensor:
-        return self.model.get_output_embeddings().weight
-
-    def _output_size(self) -> int:
-        return int(self._output_weight().shape[0])
+    def _resized(self) -> Any:
+        # BERT-to-BERT has a vocabulary on either side, and only the decoder reads the prefixes.
+        return self.model.get_decoder() if self.model.config.model_type == "encoder-decoder" else self.model
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         if self.prefix_on == "input":
@@ -73,6 +63,9 @@ class Seq2SeqModel(StudentModel):
 
     def encode(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.model.get_encoder()(**inputs).last_hidden_state
+
+    def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return states.index_select(0, rows)
 
     def decode_logits(
         self, states: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor

@@ -42,7 +42,7 @@ def bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = tiny_t5("input").tokenizer
     config = BartConfig(
         vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=64,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=512,
         pad_token_id=0, eos_token_id=1, bos_token_id=2, dropout=0.0,
     )  # fmt: skip
     config.decoder_start_token_id = 1

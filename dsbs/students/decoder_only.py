@@ -1,0 +1,192 @@
+"""Decoder-only students: Llama, SmolLM2, GPT-2, Qwen and other causal language models."""
+
+import copy
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import GenerationConfig
+from transformers.cache_utils import Cache
+
+from dsbs.errors import StudentError
+from dsbs.students.model import KINDS, StudentModel, task_prefix
+
+ANSWER = "answer"  # what comes behind an input that has its task prefix in front
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Inputs that a target is to be written for.
+
+    Attributes:
+        ids: [B, S], padded at the start.
+        cache: keys and values of every layer, or None: the network reads the inputs with every target.
+    """
+
+    ids: torch.Tensor
+    cache: Cache | None
+
+
+class DecoderOnlyModel(StudentModel):
+    """A causal language model: the input is its prompt, a target the continuation.
+
+    With ``prefix_on=target`` a prompt is followed by ``[label]`` or ``[rationale]``, one added token each; with
+    ``prefix_on=input`` by ``[answer]``, so that the student sees where its input ends. These tokens are given, so they
+    are never in the loss, nor is the prompt. Both tasks share one pass over the prompt: its keys and values are kept,
+    with their gradients, and each target attends to them.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
+        super().__init__(model, tokenizer, prefix_on)
+        if tokenizer.eos_token_id is None:
+            raise StudentError("The student's tokenizer has no end token (eos_token); choose another student.")
+        self._end_id = tokenizer.eos_token_id
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads
+        tokenizer.padding_side = "left"  # for plain `generate` on the checkpoint
+        self._takes = set(inspect.signature(model.forward).parameters)
+        self._shares = check_causal(model)
+        words = list(KINDS) if prefix_on == "target" else [ANSWER]
+        ids, new = self.add_tokens([task_prefix(word) for word in words])
+        self.prefix_ids = ids
+        self._start_ids = dict(zip(KINDS, ids if prefix_on == "target" else ids * len(KINDS), strict=True))
+        if new:  # else a checkpoint of ours: they are trained
+            self._name_prefixes(dict(zip(words, ids, strict=True)))
+        # What a pretrained student brings (sampling, penalties) fits its own use, not ours.
+        model.generation_config = GenerationConfig(
+            bos_token_id=tokenizer.bos_token_id, pad_token_id=self.pad_id, eos_token_id=self._end_id
+        )
+
+    def _name_prefixes(self, ids: dict[str, int]) -> None:
+        """Let a prefix begin as the mean of its word's pieces: a causal model has no start token to copy."""
+        with torch.no_grad():
+            for table in self.embedding_tables():
+                for word, id in ids.items():
+                    table[id] = table[self.tokenizer(word, add_special_tokens=False)["input_ids"]].mean(0)
+
+    def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight
+
+    def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        if not texts:
+            return []
+        if self.prefix_on == "input":
+            texts = [f"{task_prefix(kind)} {text}" for text in texts]
+        rows = self.tokenizer(texts)["input_ids"]
+        # The target goes on where the input ends, so there is no end token between them; nothing can follow nothing.
+        rows = [(row[:-1] if row[-1:] == [self._end_id] else row) or [self._end_id] for row in rows]
+        return [[*row[: max_tokens - 1], row[-1]] if len(row) > max_tokens else row for row in rows]
+
+    def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        return [[*row, self._end_id] for row in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+
+    def start_id(self, kind: str) -> int:
+        return self._start_ids[kind]
+
+    @property
+    def pad_id(self) -> int:
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def shares_prompt(self) -> bool:
+        """Whether targets share one pass over their prompt: not where layers keep no keys and values, or where
+        gradient checkpointing has them computed again.
+        """
+        return self._shares and not (self.training and self.model.is_gradient_checkpointing)
+
+    def encode(self, inputs: dict[str, torch.Tensor]) -> Prompt:
+        ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
+        if not self.shares_prompt:
+            return Prompt(ids, None)
+        # Nobody asks for the logits of the prompt; one position is the least that can be computed.
+        output = self.model(**self._arguments(ids, mask, keep=1), use_cache=True)
+        return Prompt(ids, output.past_key_values)
+
+    def select(self, states: Prompt, rows: torch.Tensor) -> Prompt:
+        cache = states.cache and _copy(states.cache)
+        if cache is not None:
+            cache.batch_select_indices(rows)
+        return Prompt(states.ids.index_select(0, rows), cache)
+
+    def decode_logits(
+        self, states: Prompt, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
+    ) -> torch.Tensor:
+        # Behind a target's end there is padding that nothing looks at: attention goes back only.
+        mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)
+        length = decoder_input_ids.shape[1]
+        if states.cache is not None:
+            arguments = self._arguments(decoder_input_ids, mask)
+            return self.model(**arguments, past_key_values=_copy(states.cache), use_cache=True).logits
+        ids = torch.cat([states.ids, decoder_input_ids], dim=1)
+        return self.model(**self._arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
+
+    def _arguments(self, ids: torch.Tensor, mask: torch.Tensor, keep: int = 0) -> dict[str, Any]:
+        """Return what the network takes of ids [R, T], the mask [R, T or more] of all that was read, and how many
+        positions need logits; 0: all.
+        """
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        arguments = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "logits_to_keep": keep}
+        return {name: value for name, value in arguments.items() if name in self._takes}
+
+    def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
+        ids = torch.cat([ids, ids.new_full((len(ids), 1), self.start_id(kind))], dim=1)
+        mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
+        written = self.model.generate(
+            input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
+        )
+        return self.decode(written[:, ids.shape[1] :].tolist())
+
+
+def align_right(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Move the padding of ids and mask [B, S] from the end to the start, where a prompt has it.
+
+    >>> ids, mask = align_right(torch.tensor([[7, 8, 9], [5, 6, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]]))
+    >>> ids.tolist(), mask.tolist()
+    ([[7, 8, 9], [0, 5, 6]], [[1, 1, 1], [0, 1, 1]])
+    """
+    width = ids.shape[1]
+    places = (torch.arange(width, device=ids.device) + mask.sum(1, keepdim=True)) % width
+    return ids.gather(1, places), mask.flip(1)
+
+
+def check_causal(model: Any) -> bool:
+    """Check that no position sees a later one, and tell whether a prompt's keys and values can be kept.
+
+    Encoders such as BERT load as causal models, too, and would learn to copy.
+
+    Raises:
+        StudentError: where a position sees a later one.
+    """
+    training = model.training
+    model.eval()
+    ids = torch.arange(3, 7, device=model.device).unsqueeze(0)
+    with torch.no_grad():
+        whole = model(input_ids=ids, use_cache=False).logits
+        changed = model(input_ids=torch.cat([ids[:, :-1], ids[:, :1]], 1), use_cache=False).logits
+        if not _close(whole[:, :-1], changed[:, :-1]):
+            raise StudentError(
+                f"{type(model).__name__} is no causal language model: its positions see what comes after them. "
+                "Choose a decoder-only model such as HuggingFaceTB/SmolLM2-135M."
+            )
+        cache = getattr(model(input_ids=ids[:, :2], use_cache=True), "past_key_values", None)
+        shares = isinstance(cache, Cache)
+        if shares:
+            parts = [model(input_ids=ids[:, 2:], past_key_values=_copy(cache), use_cache=True) for _ in range(2)]
+            shares = all(_close(part.logits, whole[:, 2:]) for part in parts)
+    model.train(training)
+    return shares
+
+
+def _close(one: torch.Tensor, two: torch.Tensor) -> bool:
+    return torch.allclose(one.float(), two.float(), atol=1e-3, rtol=1e-3)
+
+
+def _copy(cache: Cache) -> Cache:
+    """Return a cache that can grow on its own; the tensors are shared until then."""
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    return other
