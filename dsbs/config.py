@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import json
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -277,23 +278,26 @@ def typed_overrides() -> list[str]:
 SWEEP_LOG = "DSBS_SWEEP_LOG"
 
 
-def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
     """Make a Hydra command out of a function that takes the typed root config.
 
     A mistake of the user ends in one message on standard error and exit code 1. In a sweep a failed job is listed at
-    the end and the others go on; the exit code tells that one failed.
+    the end and the others go on; the exit code tells that one failed. What the function returns is what a search over
+    settings goes by; NaN from a failed job.
     """
 
-    def decorate(run: Callable[[Any], None]) -> Callable[[], None]:
-        def guarded(config: DictConfig) -> None:
+    def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
+        def guarded(config: DictConfig) -> float | None:
             overrides = " ".join(typed_overrides())
+            _quieten()  # a job may run in another process
             try:
-                run(to_object(config))
+                return run(to_object(config))
             except DsbsError as error:
                 _fail(name, str(error), overrides)
             except Exception as error:
                 traceback.print_exc()
                 _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
+            return math.nan
 
         def main() -> None:
             _quieten()
@@ -324,7 +328,9 @@ def _quieten() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
+    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    job = f"job {HydraConfig.get().job.num}: " if several else ""
+    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
     logging.getLogger("dsbs").setLevel(logging.INFO)
 
 

@@ -12,14 +12,19 @@ from dsbs.training import TrainSettings
 
 
 @command("train")
-def main(settings: TrainSettings) -> None:
-    """Train the run that the settings describe, unless it is finished, and show what came."""
+def main(settings: TrainSettings) -> float:
+    """Train the run that the settings describe, unless it is finished, and show what came.
+
+    Returns:
+        the accuracy on validation, which a search over settings goes by; the test split has no say.
+    """
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
     plan = plan_run(settings, typed_overrides())
     finished = plan.run.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
     show(metrics, plan, finished is not None, Console())
+    return float(metrics["validation"]["accuracy"])
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:
