@@ -29,7 +29,7 @@ class T5Scratch(Student):
     d_model: int = 128
     d_kv: int = 32
     d_ff: int = 256
-    num_layers: int = 2
+    num_layers: int = 1
     num_heads: int = 4
     dropout_rate: float = 0.1
 
