@@ -130,7 +130,7 @@ def _score(
     labels = pad(flat, IGNORED).to(student.device)
     decoder_input_ids = pad([[start, *row[:-1]] for row in flat], student.pad_id).to(student.device)
     with _inference(student, bf16):
-        states = student.select(student.encode(inputs), owners)
+        states = student.select(student.encode(inputs, readers=max(map(len, choices))), owners)
         mask = inputs["attention_mask"].index_select(0, owners)
         logits = student.decode_logits(states, mask, decoder_input_ids).float()
         tokens = logits.log_softmax(-1).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)

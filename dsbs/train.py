@@ -20,6 +20,7 @@ def main(settings: TrainSettings) -> float:
     """
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
+    settings.student = settings.student.resolve()
     plan = plan_run(settings, typed_overrides())
     finished = plan.run.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))

@@ -18,6 +18,7 @@ NAMES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path 
 OPTIONS = [name.split("/", 1) for name in NAMES if "/" in name]
 # What an option cannot know and the user has to say.
 NEEDS = {
+    "student/causal": ["student.model=a-folder"],
     "student/pretrained": ["student.model=a-folder"],
     "task/table": ["task.path=rows.csv", "prompt=table"],
     "teacher/recorded": ["teacher.path=a-folder"],

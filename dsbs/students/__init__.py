@@ -1,5 +1,6 @@
 """Students: what is trained. A new one is a dataclass with a ``build`` and a line in this registry."""
 
+from dsbs.students.auto import Auto
 from dsbs.students.base import Student
 from dsbs.students.causal import Causal
 from dsbs.students.lora import Lora
@@ -12,6 +13,7 @@ STUDENTS: dict[str, type[Student]] = {
     "pretrained": Pretrained,
     "causal": Causal,
     "minilm": MiniLM,
+    "auto": Auto,
 }
 
-__all__ = ["STUDENTS", "Causal", "Lora", "MiniLM", "Pretrained", "Student", "T5Scratch"]
+__all__ = ["STUDENTS", "Auto", "Causal", "Lora", "MiniLM", "Pretrained", "Student", "T5Scratch"]

@@ -65,18 +65,25 @@ class Causal(Pretrained):
                 "with config.json, model.safetensors and the tokenizer, or a GGUF file (which needs pip install "
                 "'dsbs[gguf]'): student.model=... An encoder-decoder such as T5 is student=pretrained."
             ) from error
+        student = DecoderOnlyModel(model, tokenizer, prefix_on)
         self.check_room(model)
-        return self.lora.apply(DecoderOnlyModel(model, tokenizer, prefix_on))
+        return self.lora.apply(student)
 
     def _load(self) -> tuple[Any, Any]:
         import torch
+        import transformers
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        place, named = self.place(), {"revision": self.revision}
-        if place.endswith(".gguf"):
-            place, named = str(Path(place).parent), {"gguf_file": Path(place).name}
-        tokenizer = AutoTokenizer.from_pretrained(place, **named)
-        model = AutoModelForCausalLM.from_pretrained(place, **named, dtype=torch.float32)
-        if hasattr(model.config, "quantization_config"):  # what was read from a GGUF file is not quantised any more
-            del model.config.quantization_config
+        place = self.place()
+        if not place.endswith(".gguf"):
+            tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
+            return AutoModelForCausalLM.from_pretrained(place, revision=self.revision, dtype=torch.float32), tokenizer
+        folder, named = str(Path(place).parent), {"gguf_file": Path(place).name}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **named)
+        # Unpacked, so that it can be trained; versions of transformers before this class know no other way.
+        packing = getattr(transformers, "GgufConfig", None)
+        options = {} if packing is None else {"quantization_config": packing(dequantize=True)}
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, **named, **options, dtype=torch.float32)
+        if getattr(model, "hf_quantizer", None) is not None:
+            model.hf_quantizer.remove_quantization_config(model)
         return model, tokenizer

@@ -1,5 +1,6 @@
 """What a built student can do, whatever its architecture. Everything that trains, ranks or writes goes through this."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,12 @@ class StudentModel(nn.Module):
         """Return the token with which the decoder starts to write a kind of target."""
         raise NotImplementedError
 
-    def encode(self, inputs: dict[str, torch.Tensor]) -> Any:
-        """Return the states of ``input_ids`` and ``attention_mask`` [B, S], padded at the end: all that is needed of
-        the inputs to write targets for them.
+    def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> Any:
+        """Return the states of inputs: all that is needed of them to write targets.
+
+        Args:
+            inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
+            readers: how many targets of an input will be read off its states.
         """
         raise NotImplementedError
 
@@ -101,7 +105,8 @@ class StudentModel(nn.Module):
             inputs: name -> ``input_ids`` and ``attention_mask`` [B, S].
             targets: kind -> ``source`` (a name in inputs), ``rows`` [R], ``decoder_input_ids`` [R, T], ...
         """
-        states = {name: self.encode(part) for name, part in inputs.items()}
+        readers = Counter(target["source"] for target in targets.values())
+        states = {name: self.encode(part, readers[name]) for name, part in inputs.items()}
         logits = {}
         for kind, target in targets.items():
             source, rows = target["source"], target["rows"]

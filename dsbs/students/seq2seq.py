@@ -61,7 +61,7 @@ class Seq2SeqModel(StudentModel):
     def pad_id(self) -> int:
         return self._pad_id
 
-    def encode(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
         return self.model.get_encoder()(**inputs).last_hidden_state
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
