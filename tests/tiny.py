@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from dsbs.records import Annotation, Example
 from dsbs.students import T5Scratch
@@ -78,5 +78,49 @@ def causal_folder(folder: Path, kind: str = "llama") -> Path:
     """Write a causal language model as the hub has them: weights, tokenizer, nothing of ours."""
     tokenizer = byte_tokenizer()
     causal_model(kind, len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def seq2seq_model(kind: str, vocab_size: int) -> Any:
+    """Return an encoder-decoder of one layer each without dropout."""
+    t5 = {"d_model": 32, "d_kv": 16, "d_ff": 32, "num_layers": 1, "num_heads": 2, "dropout_rate": 0.0}
+    bart = {
+        "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "dropout": 0.0,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "max_position_embeddings": 512,
+    }  # fmt: skip
+    # The special tokens are those of `tiny_t5`: pad 0, eos 1, unk 2.
+    mine: dict[str, dict[str, Any]] = {
+        "t5": t5 | {"decoder_start_token_id": 0},
+        "t5_v1_1": t5 | {"decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+        "mt5": t5 | {"decoder_start_token_id": 0},
+        "bart": bart | {"decoder_start_token_id": 1, "bos_token_id": 2},
+        "pegasus": bart | {"decoder_start_token_id": 0},
+    }
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind.split("_")[0], vocab_size=vocab_size, **mine[kind], pad_token_id=0, eos_token_id=1
+    )
+    model = AutoModelForSeq2SeqLM.from_config(config)
+    with torch.no_grad():
+        if "d_kv" not in mine[kind]:  # drawn so small that nothing would depend on anything
+            for weight in model.parameters():
+                weight.normal_(std=0.3)
+        if kind in ("t5_v1_1", "mt5"):  # one table to read, another to write
+            model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight))
+    return model
+
+
+def seq2seq_folder(folder: Path, kind: str) -> Path:
+    """Write an encoder-decoder as the hub has them, with the way of writing that a BART or Pegasus brings."""
+    tokenizer = tiny_t5("input").tokenizer
+    model = seq2seq_model(kind, len(tokenizer))
+    if kind in ("bart", "pegasus"):
+        model.generation_config.forced_bos_token_id = 2
+        model.generation_config.forced_eos_token_id = 1
+        model.generation_config.num_beams = 4
+        model.generation_config.length_penalty = 0.6
+        model.generation_config.no_repeat_ngram_size = 3
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

