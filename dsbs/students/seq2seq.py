@@ -6,6 +6,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
+from dsbs.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 
 
@@ -16,11 +17,10 @@ class Seq2SeqModel(StudentModel):
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
         super().__init__(model, tokenizer, prefix_on)
-        config = model.config
-        start = config.decoder_start_token_id
+        start = self._find_token("decoder_start_token_id", "bos_token_id", "pad_token_id")
         self._start_ids = dict.fromkeys(KINDS, start)
-        self._pad_id = config.pad_token_id
-        self._end_id = config.eos_token_id
+        self._pad_id = self._find_token("pad_token_id", "eos_token_id")
+        self._end_id = self._find_token("eos_token_id")
         if prefix_on == "target":
             self._add_prefix_tokens(start)
             model.config.decoder_start_token_id = start
@@ -29,6 +29,14 @@ class Seq2SeqModel(StudentModel):
         model.generation_config = GenerationConfig(
             decoder_start_token_id=self._start_ids["label"], pad_token_id=self._pad_id, eos_token_id=self._end_id
         )
+
+    def _find_token(self, *names: str) -> int:
+        """Return the first of some special tokens that the network's config or the tokenizer names."""
+        for name in names:
+            for place in (self.model.config, self.tokenizer):
+                if isinstance(token := getattr(place, name, None), int):  # some configs list several
+                    return token
+        raise StudentError(f"The student's config.json names no {names[0]}; choose another student.")
 
     def _add_prefix_tokens(self, start: int) -> None:
         ids, new = self.add_tokens([task_prefix(kind) for kind in KINDS])
