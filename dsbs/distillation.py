@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dsbs.cards import write_card
 from dsbs.checkpoints import remember
 from dsbs.collator import Row, tokenize
 from dsbs.dataset import RunData
@@ -103,6 +104,7 @@ def train_run(
         "test": {"accuracy": sum(correct) / len(correct), "examples": len(correct)},
         "counts": {**data.counts, **cut},
     }
+    write_card(run.checkpoint, run.manifest_path, metrics)
     run.finish(metrics)
     return metrics
 

@@ -219,4 +219,9 @@ def _provenance(plan: Plan) -> dict[str, Any]:
         return {"rationales": None}
     summary = load_summary(plan.rationales) or {}
     accuracy = {name: part.get("teacher_accuracy") for name, part in summary.get("splits", {}).items()}
-    return {"rationales": str(plan.rationales), "model": summary.get("model"), "teacher_accuracy": accuracy}
+    return {
+        "rationales": str(plan.rationales),
+        "model": summary.get("model"),
+        "teacher_accuracy": accuracy,
+        "licence": plan.settings.teacher.licence,
+    }

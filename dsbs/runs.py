@@ -40,6 +40,11 @@ class Run:
         return self.folder / "metrics.json"
 
     @property
+    def manifest_path(self) -> Path:
+        """Where it is written down what the run is."""
+        return self.folder / "manifest.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Where the checkpoints of the training lie; the best and the last stay."""
         return self.folder / "checkpoints"
@@ -90,7 +95,7 @@ class Run:
             "settings": self.settings,
             **extra,
         }
-        write_json(self.folder / "manifest.json", manifest)
+        write_json(self.manifest_path, manifest)
 
     def finish(self, metrics: dict[str, Any]) -> None:
         """Write the metrics, which makes the run a finished one."""

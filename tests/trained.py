@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from dsbs.objectives import Finetune, LabelThenRationale, Objective, RationaleThenLabel, StepByStep
 from dsbs.plan import execute, plan_run
 from dsbs.prompts import Exemplar, Prompt
-from dsbs.students import T5Scratch
+from dsbs.students import Student, T5Scratch
 from dsbs.tasks import TASKS, Task
 from dsbs.teachers import TEACHERS
 from dsbs.tracking import Tracking
@@ -27,17 +27,24 @@ def small_triage() -> Task:
     return TASKS["triage"](name="triage", products=12, complaints=12, train=64, validation=8, test=16)  # type: ignore[call-arg]
 
 
-def train_tiny(folder: Path, task: Task | None = None, objective: str = "step_by_step", **changes: Any) -> Path:
+TINY = T5Scratch(name="tiny", vocab_size=400, d_model=32, d_kv=16, d_ff=32, num_layers=1, num_heads=2, max_new_tokens=8)
+
+
+def train_tiny(
+    folder: Path,
+    task: Task | None = None,
+    objective: str | Objective = "step_by_step",
+    student: Student = TINY,
+    **changes: Any,
+) -> Path:
     """Train a student of one layer for four steps and return the folder of its run."""
     exemplar = Exemplar("I bought a kettle. It leaks.", "A kettle is a kitchen product, to leak is wear.", "refund")
     settings = TrainSettings(
         task=task or small_triage(),
         teacher=TEACHERS["handbook"](name="handbook"),
         prompt=Prompt(name="triage", exemplars=[exemplar]),
-        objective=OBJECTIVES[objective],
-        student=T5Scratch(
-            name="tiny", vocab_size=400, d_model=32, d_kv=16, d_ff=32, num_layers=1, num_heads=2, max_new_tokens=8
-        ),
+        objective=OBJECTIVES[objective] if isinstance(objective, str) else objective,
+        student=student,
         training=Training(max_steps=4, eval_steps=2, per_device_train_batch_size=8, warmup_steps=0),
         tracking=Tracking(mode="disabled"),
         output_dir=str(folder / "outputs"),

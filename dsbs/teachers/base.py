@@ -39,12 +39,14 @@ class Teacher:
         name: the name in folders and reports; the option's name in ``conf/teacher/``.
         model: the model that answers, or None where there is just one.
         path: files that the teacher reads, or None.
+        licence: under which terms its outputs stand, for the model cards of its students; None: not known.
     """
 
     kind: str = "???"
     name: str = "???"
     model: str | None = None
     path: str | None = None
+    licence: str | None = None
 
     @property
     def free(self) -> bool:

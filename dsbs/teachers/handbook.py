@@ -36,6 +36,7 @@ class HandbookTeacher(Teacher):
 
     kind: str = "handbook"
     model: str | None = MODEL
+    licence: str | None = "Apache-2.0, as dsbs"
     wrong_kind: float = 0.0
     wrong_label: float = 0.0
     broken_format: float = 0.0
