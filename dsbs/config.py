@@ -8,7 +8,6 @@ import dataclasses
 import difflib
 import json
 import logging
-import math
 import os
 import sys
 import tempfile
@@ -283,7 +282,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
 
     A mistake of the user ends in one message on standard error and exit code 1. In a sweep a failed job is listed at
     the end and the others go on; the exit code tells that one failed. What the function returns is what a search over
-    settings goes by; NaN from a failed job.
+    settings goes by; None from a failed job.
     """
 
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
@@ -297,7 +296,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
             except Exception as error:
                 traceback.print_exc()
                 _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
-            return math.nan
+            return None
 
         def main() -> None:
             _quieten()
