@@ -79,7 +79,7 @@ class Collator:
 
     def __call__(self, rows: list[Row]) -> Batch:
         """Return ``inputs``: name -> input_ids, attention_mask [B, S], and ``targets``: kind -> source, rows [R],
-        decoder_input_ids, labels [R, T], weights [R].
+        whether each occurs once, decoder_input_ids, labels [R, T], weights [R].
         """
         inputs: dict[str, list[list[int]]] = {}
         targets: dict[str, list[tuple[int, list[int], float]]] = {}
@@ -101,6 +101,7 @@ class Collator:
                 kind: {
                     "source": sources[kind],
                     "rows": torch.tensor([place for place, _, _ in part]),
+                    "once": len({place for place, _, _ in part}) == len(part),
                     "decoder_input_ids": pad([[self.start_ids[kind], *ids[:-1]] for _, ids, _ in part], self.pad_id),
                     "labels": pad([ids for _, ids, _ in part], IGNORED),
                     "weights": torch.tensor([weight for _, _, weight in part]),

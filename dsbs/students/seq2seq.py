@@ -10,6 +10,10 @@ from dsbs.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 
 
+# Networks that know how far apart two positions are and not where they stand: two targets can lie one behind the other.
+RELATIVE = ("t5", "mt5")
+
+
 class Seq2SeqModel(StudentModel):
     """An encoder-decoder. With ``prefix_on=target`` the decoder starts with ``[label]`` or ``[rationale]``, one added
     token each, and both tasks share one encoder pass; the two tokens are given, so they are never in the loss.
@@ -84,6 +88,34 @@ class Seq2SeqModel(StudentModel):
             decoder_input_ids=decoder_input_ids,
             use_cache=False,
         ).logits
+
+    def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """Return logits as the base does. Where label and rationale read the same input, a T5 reads both in one decoder
+        pass, one behind the other and neither seeing the other, so that it projects the encoder's states once.
+        """
+        sources = {target["source"] for target in targets.values()}
+        once = all(target["once"] for target in targets.values())
+        if len(targets) < 2 or len(sources) > 1 or not once or self.model.config.model_type not in RELATIVE:
+            return super().forward(inputs, targets)
+        part = inputs[sources.pop()]
+        states = self.encode(part, len(targets))
+        widths = [target["decoder_input_ids"].shape[1] for target in targets.values()]
+        ids = part["input_ids"].new_full((len(states), sum(widths)), self._pad_id)
+        for target, block in zip(targets.values(), ids.split(widths, dim=1), strict=True):
+            block.index_copy_(0, target["rows"], target["decoder_input_ids"])
+        seen = torch.block_diag(*(torch.ones(width, width, device=ids.device).tril() for width in widths))
+        mask = torch.zeros_like(seen).masked_fill(seen == 0, torch.finfo(seen.dtype).min)
+        logits = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            attention_mask=part["attention_mask"],
+            decoder_input_ids=ids,
+            decoder_attention_mask=mask[None, None],
+            use_cache=False,
+        ).logits
+        return {
+            kind: block.index_select(0, targets[kind]["rows"])
+            for kind, block in zip(targets, logits.split(widths, dim=1), strict=True)
+        }
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
         ids = self.model.generate(
