@@ -96,7 +96,8 @@ class DecoderOnlyModel(StudentModel):
         """Whether targets share one pass over their prompt: not where layers keep no keys and values, or where
         gradient checkpointing has them computed again.
         """
-        return self._shares and not (self.training and self.model.is_gradient_checkpointing)
+        again = any(getattr(module, "gradient_checkpointing", False) for module in self.model.modules())
+        return self._shares and not (self.training and again)
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> Prompt:
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
