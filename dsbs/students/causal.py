@@ -1,5 +1,6 @@
 """Decoder-only students by hub name, local folder or GGUF file: Llama, SmolLM2, GPT-2, Qwen and other causal models."""
 
+import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,13 @@ class Causal(Pretrained):
     """
 
     kind: str = "causal"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if (self.model == PACKAGED or self.model.endswith(".gguf")) and importlib.util.find_spec("gguf") is None:
+            faults.append(f"student.model={self.model}: a GGUF file needs the package gguf: pip install 'dsbs[gguf]'")
+        return faults
 
     def tokens_needed(self) -> int:
         """Return the longest sequence that the network reads: prompt, prefix and target are one."""
@@ -58,12 +66,12 @@ class Causal(Pretrained):
         torch.manual_seed(seed)
         try:
             model, tokenizer = self._load()
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError) as error:
             raise StudentError(
                 f"student.model={self.model}: no decoder-only model could be loaded from there "
                 f"({str(error).strip().splitlines()[0]}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
-                "with config.json, model.safetensors and the tokenizer, or a GGUF file (which needs pip install "
-                "'dsbs[gguf]'): student.model=... An encoder-decoder such as T5 is student=pretrained."
+                "with config.json, model.safetensors and the tokenizer, or a GGUF file: student.model=... An "
+                "encoder-decoder such as T5 is student=pretrained."
             ) from error
         student = DecoderOnlyModel(model, tokenizer, prefix_on)
         self.check_room(model)

