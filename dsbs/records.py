@@ -69,6 +69,7 @@ class Completion:
         prompt_tokens: tokens read, or None where unknown.
         completion_tokens: tokens written, or None where unknown.
         created: Unix time in seconds.
+        batch: number of the batch through which it came, at the price of a batch; None where it was asked for alone.
     """
 
     text: str
@@ -77,6 +78,7 @@ class Completion:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     created: float = 0.0
+    batch: int | None = None
 
 
 OK = "ok"

@@ -7,11 +7,13 @@ from typing import Any
 
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
+from dsbs.extraction.spending import reckon
 from dsbs.gates import GateKeeper
 from dsbs.parsing import annotate, vote
 from dsbs.rationales import AnnotationWriter
 from dsbs.records import Annotation, Completion, Example
 from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.teachers.prices import Rates
 
 
 @dataclass
@@ -25,6 +27,7 @@ class SplitCount:
         correct: examples whose answer agrees with gold.
         statuses: examples by status.
         prompt_tokens, completion_tokens: of all completions behind them.
+        batched: the two of those completions that came through batches.
         untold: completions for which the server told no token counts.
     """
 
@@ -35,6 +38,7 @@ class SplitCount:
     statuses: Counter[str] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    batched: tuple[int, int] = (0, 0)
     untold: int = 0
 
     @property
@@ -42,16 +46,20 @@ class SplitCount:
         """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
         return self.correct / self.gold if self.gold else None
 
-    def cost(self, rates: tuple[float, float] | None) -> float | None:
+    def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
         """Return the dollars that the completions cost, or None where no price is known."""
-        if rates is None:
+        if rates is None or batch_rates is None:
             return None
-        return round(rates[0] * self.prompt_tokens + rates[1] * self.completion_tokens, 6)
+        tokens = (self.prompt_tokens, self.completion_tokens)
+        return round(reckon(tokens, self.batched, rates, batch_rates), 6)
 
     def add_completion(self, completion: Completion) -> None:
         """Count the tokens of a completion."""
         self.prompt_tokens += completion.prompt_tokens or 0
         self.completion_tokens += completion.completion_tokens or 0
+        if completion.batch is not None:
+            read, written = self.batched
+            self.batched = (read + (completion.prompt_tokens or 0), written + (completion.completion_tokens or 0))
         self.untold += completion.prompt_tokens is None
 
 

@@ -58,7 +58,7 @@ class Job:
         }
 
     def check(self) -> None:
-        """Refuse splits that the source lacks, and samples that cannot differ.
+        """Refuse splits that the source lacks, samples that cannot differ, and teachers that an executor cannot ask.
 
         Raises:
             ConfigError: with what to type.
@@ -68,6 +68,13 @@ class Job:
                 f"samples={self.settings.samples} with teacher.temperature=0: all samples would be the same. Type "
                 "teacher.temperature=0.7, or samples=1."
             )
+        if self.settings.executor == "batch" and not self.teacher.has_batches:
+            raise ConfigError(
+                f"executor=batch: teacher={self.teacher.name} has no batch API. Type teacher=openai, or leave "
+                "executor=batch out."
+            )
+        if self.settings.ray.base_urls and not hasattr(self.teacher, "base_url"):
+            raise ConfigError(f"ray.base_urls: teacher={self.teacher.name} asks no endpoint. Leave it out.")
         known = self.task.splits()
         unknown = [split for split in self.splits if split not in known]
         if unknown or not self.splits:

@@ -19,10 +19,79 @@ class Budget:
 
 
 @dataclass
+class BatchSettings:
+    """How requests are sent to a batch API (``executor=batch``). The defaults are the most that OpenAI takes.
+
+    Attributes:
+        requests: most lines of a batch.
+        megabytes: most of a batch's file, in millions of bytes.
+        at_once: most batches that are under way at once.
+        poll: seconds between two looks at them.
+        wait: stay until all batches have ended; False: send, collect what is ready, and end.
+    """
+
+    requests: int = 50_000
+    megabytes: float = 200.0
+    at_once: int = 20
+    poll: float = 30.0
+    wait: bool = True
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [
+            f"batch.{key}={getattr(self, key)}: expected a number of at least 1."
+            for key in ("requests", "at_once")
+            if getattr(self, key) < 1
+        ]
+        for key in ("megabytes", "poll"):
+            if getattr(self, key) <= 0:
+                faults.append(f"batch.{key}={getattr(self, key)}: expected above 0.")
+        return faults
+
+
+@dataclass
+class RaySettings:
+    """How requests are spread over the machines of a Ray cluster (``executor=ray``).
+
+    Attributes:
+        address: of the cluster, ``auto`` on one of its machines; None: what ``RAY_ADDRESS`` says, else a cluster on
+            this machine alone, for the time of the extraction.
+        actors: processes that ask.
+        shard: questions that one of them gets at a time.
+        cpus: cores that each of them counts for; those of a teacher that computes itself need whole ones.
+        base_urls: endpoints to share out among them, in the place of ``teacher.base_url``.
+    """
+
+    address: str | None = None
+    actors: int = 2
+    shard: int = 1000
+    cpus: float = 1.0
+    base_urls: list[str] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [
+            f"ray.{key}={getattr(self, key)}: expected a number of at least 1."
+            for key in ("actors", "shard")
+            if getattr(self, key) < 1
+        ]
+        if self.cpus < 0:
+            faults.append(f"ray.cpus={self.cpus}: expected 0 or more.")
+        if len(self.base_urls) > self.actors:
+            faults.append(f"ray.base_urls: {len(self.base_urls)} addresses for ray.actors={self.actors}; each of them "
+                          f"needs one. Type ray.actors={len(self.base_urls)}.")  # fmt: skip
+        return faults
+
+
+EXECUTORS = ("local", "batch", "ray")
+
+
+@dataclass
 class ExtractionSettings:
     """Pace, patience and bounds.
 
     Attributes:
+        executor: ``local`` (this process asks), ``batch`` (the endpoint's batch API) or ``ray`` (a Ray cluster).
         concurrency: most requests under way at once; the engine stays below it while the server is overloaded.
         attempts: how often a request is tried before it is listed as failed.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
@@ -32,8 +101,10 @@ class ExtractionSettings:
         samples: completions per example; the label is what most of them say (self-consistency).
         dry_run: count requests and estimate tokens, dollars and time; ask nothing.
         budget: what may be spent.
+        batch, ray: more about these executors.
     """
 
+    executor: str = "local"
     concurrency: int = 32
     attempts: int = 6
     backoff: float = 1.0
@@ -43,6 +114,8 @@ class ExtractionSettings:
     samples: int = 1
     dry_run: bool = False
     budget: Budget = field(default_factory=Budget)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
@@ -60,4 +133,6 @@ class ExtractionSettings:
         for key, value in vars(self.budget).items():
             if value is not None and value < 0:
                 faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
-        return faults
+        if self.executor not in EXECUTORS:
+            faults.append(f"executor={self.executor}: expected one of {', '.join(EXECUTORS)}.")
+        return faults + self.batch.faults() + self.ray.faults()

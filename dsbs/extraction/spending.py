@@ -6,6 +6,7 @@ from dsbs.errors import ConfigError
 from dsbs.extraction.settings import Budget
 from dsbs.records import Completion, Request
 from dsbs.store import Totals
+from dsbs.teachers.prices import Rates
 
 CHARACTERS_PER_TOKEN = 4
 # Where neither the settings nor earlier completions tell how long an answer may become.
@@ -14,11 +15,18 @@ GUESSED_COMPLETION_TOKENS = 512
 
 @dataclass
 class Reservation:
-    """Tokens set aside for a request under way."""
+    """Tokens set aside for requests under way."""
 
     requests: int = 1
     prompt_tokens: float = 0.0
     completion_tokens: float = 0.0
+
+    def __add__(self, other: "Reservation") -> "Reservation":
+        return Reservation(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
 
 
 class Spending:
@@ -26,16 +34,24 @@ class Spending:
 
     Args:
         budget: the bounds.
-        rates: dollars per token read and written, or None where no price is known.
+        rates: dollars per token read and written from now on, or None where no price is known.
         before: what the store holds already; it was spent, too.
         most_written: most tokens of a completion, where the teacher has such a bound.
+        usd_before: dollars that it cost, where some of it came at other rates; None: reckoned at these.
     """
 
     def __init__(
-        self, budget: Budget, rates: tuple[float, float] | None, before: Totals, most_written: int | None
+        self,
+        budget: Budget,
+        rates: Rates | None,
+        before: Totals,
+        most_written: int | None = None,
+        usd_before: float | None = None,
     ) -> None:
         self.budget, self.rates, self.most_written = budget, rates, most_written
         self.requests, self.prompt_tokens, self.completion_tokens = before
+        reckoned = self.price(self.prompt_tokens, self.completion_tokens)
+        self._at_other_rates = 0.0 if usd_before is None or reckoned is None else usd_before - reckoned
         self.reserved = Reservation(requests=0)
         self._characters = 0
         self._told_tokens = 0
@@ -46,15 +62,19 @@ class Spending:
     @property
     def usd(self) -> float | None:
         """Dollars so far, or None where no price is known."""
-        return self.price(self.prompt_tokens, self.completion_tokens)
+        return self._total(self.prompt_tokens, self.completion_tokens)
 
     @property
     def tokens(self) -> int:
         """Tokens so far, read and written."""
         return self.prompt_tokens + self.completion_tokens
 
+    def _total(self, prompt_tokens: float, completion_tokens: float) -> float | None:
+        price = self.price(prompt_tokens, completion_tokens)
+        return None if price is None else price + self._at_other_rates
+
     def price(self, prompt_tokens: float, completion_tokens: float) -> float | None:
-        """Return what tokens cost in dollars, or None where no price is known."""
+        """Return what tokens cost in dollars from now on, or None where no price is known."""
         return None if self.rates is None else self.rates[0] * prompt_tokens + self.rates[1] * completion_tokens
 
     def characters(self, request: Request) -> int:
@@ -82,7 +102,7 @@ class Spending:
         would_be = {
             "requests": self.requests + self.reserved.requests + more.requests,
             "tokens": prompt + written,
-            "usd": self.price(prompt, written),
+            "usd": self._total(prompt, written),
         }
         for name, value in would_be.items():
             bound = getattr(self.budget, name)
@@ -133,3 +153,15 @@ class Spending:
                 f"budget.usd={self.budget.usd:g}, but no price is known for this model. Set teacher.prompt_price and "
                 "teacher.completion_price (dollars for a million tokens), install dsbs[cost], or bound budget.tokens."
             )
+
+
+def reckon(tokens: tuple[int, int], batched: tuple[int, int], rates: Rates, batch_rates: Rates) -> float:
+    """Return dollars for tokens (read, written), some of them at the price of a batch.
+
+    >>> reckon((100, 10), (60, 10), (1.0, 2.0), (0.5, 1.0))
+    80.0
+    """
+    return sum(
+        (count - cheap) * rate + cheap * batch_rate
+        for count, cheap, rate, batch_rate in zip(tokens, batched, rates, batch_rates, strict=True)
+    )

@@ -19,7 +19,7 @@ def summarise(
     """
     earlier = load_summary(job.folder) or {}
     splits: dict[str, Any] = dict(earlier.get("splits", {}))
-    rates = job.teacher.rates()
+    rates, batch_rates = job.teacher.rates(), job.teacher.batch_rates()[0]
     for split, count in counts.items():
         splits[split] = {
             "examples": count.examples,
@@ -30,7 +30,7 @@ def summarise(
             "cached": survey.needed[split] - survey.missing[split],
             "prompt_tokens": count.prompt_tokens,
             "completion_tokens": count.completion_tokens,
-            "cost_usd": count.cost(rates),
+            "cost_usd": count.cost(rates, batch_rates),
             "statuses": dict(count.statuses.most_common()),
         }
     return {

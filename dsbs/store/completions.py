@@ -17,32 +17,10 @@ from typing import Any, NamedTuple
 
 from dsbs.errors import DataError, RunError
 from dsbs.records import Completion, Request
+from dsbs.store.schema import BEFORE_BATCHES, CREATE, FORMAT, UPGRADE, read_format
 
-FORMAT = 1
 BUSY_SECONDS = 60
 BATCH = 500
-# A trigger keeps the totals of an origin, so that a budget need not read a million rows.
-SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
-CREATE TABLE origins (
-    number INTEGER PRIMARY KEY, prefix BLOB NOT NULL UNIQUE, identity TEXT NOT NULL, prompt TEXT NOT NULL,
-    completions INTEGER NOT NULL DEFAULT 0, prompt_tokens INTEGER NOT NULL DEFAULT 0,
-    completion_tokens INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE completions (
-    key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
-    sample INTEGER NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL
-);
-CREATE INDEX completions_by_id ON completions (split, id, sample);
-CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET
-    completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
-    completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.origin; END;
-CREATE TABLE failures (
-    key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
-    sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL
-) WITHOUT ROWID;
-"""
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
 
@@ -114,14 +92,14 @@ class CompletionStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.
             self._db.execute("PRAGMA synchronous=FULL")
-            with self._transaction():
-                if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                    for statement in filter(str.strip, SCHEMA.split(";\n")):
-                        self._db.execute(statement)
-                    self._db.execute("INSERT INTO meta VALUES ('format', ?)", (str(FORMAT),))
-        found = self._db.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
-        if found != (str(FORMAT),):
-            raise sqlite3.DatabaseError(f"format {found and found[0]}, expected {FORMAT}")
+            with self.transaction():
+                for statement in {None: CREATE, BEFORE_BATCHES: UPGRADE}.get(read_format(self._db), ()):
+                    self._db.execute(statement)
+        elif read_format(self._db) == BEFORE_BATCHES:
+            CompletionStore(self.path).close()  # brings it up to date
+        found = read_format(self._db)
+        if found != FORMAT:
+            raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
 
     def __enter__(self) -> "CompletionStore":
         return self
@@ -135,8 +113,13 @@ class CompletionStore:
         """Close the file; what is committed stays."""
         self._db.close()
 
-    def _transaction(self) -> "_Transaction":
+    def transaction(self) -> "_Transaction":
+        """Return a context manager: all that is written in it is committed together, or not at all."""
         return _Transaction(self._db, self.path)
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        """Run one statement; for the neighbours of this module, which keep tables of their own in the file."""
+        return self._db.execute(statement, values)
 
     def origin(self, identity: dict[str, Any], request: Request, *, by_id: bool = False) -> Origin:
         """Register who is asked and how; the same identity and prompt give the same origin again.
@@ -149,7 +132,7 @@ class CompletionStore:
         rendered = json.dumps({"instruction": request.instruction, "shots": request.shots}, ensure_ascii=False)
         decides = json.dumps([identity["teacher"], identity["prompt"], request.shots], sort_keys=True, default=list)
         prefix = hashlib.blake2b(decides.encode(), digest_size=16).digest()
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO origins (prefix, identity, prompt) VALUES (?, ?, ?)",
                 (prefix, json.dumps(identity, sort_keys=True, ensure_ascii=False, default=list), rendered),
@@ -171,12 +154,14 @@ class CompletionStore:
         rows = [
             (origin.key(request), origin.number, request.split, request.id, request.sample,
              _storable(request.question), _storable(completion.text), completion.finish_reason, completion.model,
-             completion.prompt_tokens, completion.completion_tokens, completion.created or time.time())
+             completion.prompt_tokens, completion.completion_tokens, completion.created or time.time(),
+             completion.batch)
             for request, completion in arrived
         ]  # fmt: skip
-        with self._transaction():
-            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 12)})", rows)
-            self._db.executemany("DELETE FROM failures WHERE key = ?", [(row[0],) for row in rows])
+        with self.transaction():
+            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 13)})", rows)
+            for table in ("failures", "batch_requests"):
+                self._db.executemany(f"DELETE FROM {table} WHERE key = ?", [row[:1] for row in rows])
 
     def fail(self, origin: Origin, failed: Sequence[tuple[Request, Failure]]) -> None:
         """Commit why requests ended without a completion, in one transaction."""
@@ -186,14 +171,22 @@ class CompletionStore:
              _storable(failure.message), now)
             for request, failure in failed
         ]  # fmt: skip
-        with self._transaction():
+        with self.transaction():
             self._db.executemany(f"INSERT OR REPLACE INTO failures VALUES ({', '.join('?' * 8)})", rows)
+            self._db.executemany("DELETE FROM batch_requests WHERE key = ?", [row[:1] for row in rows])
 
     def present(self, keys: Iterable[bytes]) -> set[bytes]:
         """Return those of the keys that have a completion."""
+        return self._among("completions", list(keys))
+
+    def in_batches(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Return those of the keys that were sent off in a batch whose results are still to come."""
+        return self._among("batch_requests", list(keys))
+
+    def _among(self, table: str, keys: list[bytes]) -> set[bytes]:
         found: set[bytes] = set()
-        for part in _parts(list(keys)):
-            query = f"SELECT key FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+        for part in _parts(keys):
+            query = f"SELECT key FROM {table} WHERE key IN ({', '.join('?' * len(part))})"
             found.update(row[0] for row in self._db.execute(query, part))
         return found
 
@@ -201,7 +194,7 @@ class CompletionStore:
         """Return the completions of those keys that have one."""
         found: dict[bytes, Completion] = {}
         for part in _parts(list(keys)):
-            query = f"SELECT key, {COLUMNS} FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            query = f"SELECT key, {COLUMNS}, batch FROM completions WHERE key IN ({', '.join('?' * len(part))})"
             found.update((row[0], Completion(*row[1:])) for row in self._db.execute(query, part))
         return found
 
@@ -237,6 +230,11 @@ class CompletionStore:
         query = "SELECT completions, prompt_tokens, completion_tokens FROM origins WHERE number = ?"
         return Totals(*self._db.execute(query, (origin.number,)).fetchone())
 
+    def batch_totals(self, origin: Origin) -> Totals:
+        """Return the same for those completions that came through batches."""
+        sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Totals._fields)
+        return Totals(*self._db.execute(f"SELECT {sums} FROM batches WHERE origin = ?", (origin.number,)).fetchone())
+
     def overview(self) -> list[tuple[str, str, str, int, int, int, int]]:
         """Return task, teacher, split, completions, failures, tokens read and written for every origin and split."""
         query = """SELECT origin, split, sum(1 - failed), sum(failed), sum(read), sum(written) FROM (
@@ -255,7 +253,7 @@ class CompletionStore:
         """Run statements that read from another store, named ``other`` in them, in one transaction."""
         self._db.execute("ATTACH DATABASE ? AS other", (f"{path.resolve().as_uri()}?mode=ro",))
         try:
-            with self._transaction():
+            with self.transaction():
                 for statement in statements:
                     self._db.execute(statement)
         finally:

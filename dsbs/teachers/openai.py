@@ -13,7 +13,8 @@ from dsbs.errors import TeacherError
 from dsbs.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
-from dsbs.teachers.prices import find_rates
+from dsbs.teachers.batches import BatchApi
+from dsbs.teachers.prices import Rates, find_rates
 from dsbs.teachers.responses import Where, explain_error, read_completions, read_limits
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class OpenAITeacher(Teacher):
         extra: more fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort: low}``.
         prompt_price: dollars for a million tokens read; None: as ``genai-prices`` knows it for this endpoint and model.
         completion_price: dollars for a million tokens written; None: the same.
+        batch_discount: share that a batch (``executor=batch``) costs less, where ``genai-prices`` does not know it.
         timeout: seconds after which a request that has no whole answer is given up and tried again.
     """
 
@@ -57,13 +59,26 @@ class OpenAITeacher(Teacher):
     extra: dict[str, Any] = field(default_factory=dict)
     prompt_price: float | None = None
     completion_price: float | None = None
+    batch_discount: float = 0.5
     timeout: float = 120.0
 
-    def rates(self) -> tuple[float, float] | None:
+    @property
+    def has_batches(self) -> bool:
+        """Endpoints that have no batch API say so when they are asked."""
+        return True
+
+    def rates(self) -> Rates | None:
         """Return dollars per token read and per token written, or None where no price is known."""
         if self.prompt_price is not None and self.completion_price is not None:
             return self.prompt_price / 1e6, self.completion_price / 1e6
         return find_rates(self.model or "", self.base_url or OPENAI)
+
+    def batch_rates(self) -> tuple[Rates | None, bool]:
+        """Return the prices of a batch: as ``genai-prices`` knows them, else the others less ``batch_discount``."""
+        rates = self.rates()
+        if self.prompt_price is None and (found := find_rates(self.model or "", self.base_url or OPENAI, batch=True)):
+            return found, True
+        return rates and (rates[0] * (1 - self.batch_discount), rates[1] * (1 - self.batch_discount)), False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -83,6 +98,8 @@ class OpenAITeacher(Teacher):
             faults.append("teacher.prompt_price and teacher.completion_price: set both or neither.")
         if min(self.prompt_price or 0.0, self.completion_price or 0.0) < 0:
             faults.append("teacher.prompt_price and teacher.completion_price: expected dollars, 0 or more.")
+        if not 0 <= self.batch_discount <= 1:
+            faults.append(f"teacher.batch_discount={self.batch_discount}: expected a share, 0 to 1.")
         if self.timeout <= 0:
             faults.append(f"teacher.timeout={self.timeout}: expected seconds above 0.")
         reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()
@@ -140,17 +157,35 @@ class OpenAITeacher(Teacher):
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
         """Open a connection pool to the endpoint; nothing is sent yet."""
+        async with self._open_client() as client:
+            yield _Endpoint(self, client)
+
+    @asynccontextmanager
+    async def connect_batches(self) -> AsyncIterator[BatchApi]:
+        """Open a connection pool to the endpoint's files and batches; nothing is sent yet."""
+        async with self._open_client() as client:
+            yield BatchApi(client, self.where, self.route, self.body)
+
+    @property
+    def where(self) -> Where:
+        """What messages about the endpoint have to name."""
+        return Where(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout)
+
+    @property
+    def route(self) -> str:
+        """Where the endpoint takes requests, below ``base_url``."""
+        return "/chat/completions" if self.api == "chat" else "/completions"
+
+    def _open_client(self) -> "AsyncOpenAI":
         import openai
 
-        client = openai.AsyncOpenAI(
+        return openai.AsyncOpenAI(
             api_key=self.find_key(),
             base_url=self.base_url or OPENAI,
             max_retries=0,  # the engine retries, at one layer only
             timeout=self.timeout,
             http_client=openai.DefaultAioHttpClient(timeout=self.timeout),
         )
-        async with client:
-            yield _Endpoint(self, client)
 
 
 class _Endpoint:
@@ -158,10 +193,8 @@ class _Endpoint:
 
     def __init__(self, teacher: OpenAITeacher, client: "AsyncOpenAI") -> None:
         self.teacher, self.client = teacher, client
-        self.path = "/chat/completions" if teacher.api == "chat" else "/completions"
         self.limits = ServerLimits()
         self.one_at_a_time = False
-        self.where = Where(teacher.base_url or OPENAI, teacher.model or "", teacher.api_key_env, teacher.timeout)
 
     async def __call__(self, request: Request) -> Completion:
         """Return the endpoint's answer to one request.
@@ -198,9 +231,11 @@ class _Endpoint:
         try:
             # One deadline over everything: a server that drips a byte a second never trips a read timeout.
             async with asyncio.timeout(self.teacher.timeout):
-                response: Any = await self.client.post(self.path, cast_to=object, body=body, options={"headers": RAW})
+                response: Any = await self.client.post(
+                    self.teacher.route, cast_to=object, body=body, options={"headers": RAW}
+                )
         except Exception as error:
-            raise explain_error(error, self.where, self.client.api_key) from None
+            raise explain_error(error, self.teacher.where, self.client.api_key) from None
         self.limits = read_limits(response.headers)
         content: bytes = response.content
         return content

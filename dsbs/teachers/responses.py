@@ -35,7 +35,18 @@ def read_completions(content: bytes) -> list[Completion]:
         TeacherError: where it is no such thing; retryable, for servers under load send strange things.
     """
     try:
-        answer = json.loads(content)
+        return read_answer(json.loads(content))
+    except (ValueError, RecursionError):
+        raise malformed(content) from None
+
+
+def read_answer(answer: Any) -> list[Completion]:
+    """Read what ``read_completions`` reads, out of its JSON already.
+
+    Raises:
+        TeacherError: as there.
+    """
+    try:
         choices = answer["choices"]
         usage = answer.get("usage") or {}
         read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -52,10 +63,15 @@ def read_completions(content: bytes) -> list[Completion]:
         ]
         if completions:
             return completions
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (KeyError, TypeError, AttributeError):
         pass
+    raise malformed(json.dumps(answer).encode())
+
+
+def malformed(content: bytes) -> TeacherError:
+    """Return the error of an answer that is none."""
     said = " ".join(content[:EXCERPT].decode(errors="replace").split())
-    raise TeacherError(
+    return TeacherError(
         f"The endpoint answered with something that is no completion: {said!r}. Does teacher.base_url end in the "
         "API's version, such as /v1?",
         retryable=True,
@@ -93,7 +109,7 @@ def explain_error(error: Exception, where: Where, key: str) -> TeacherError:
             f"No whole answer within teacher.timeout={where.timeout:g} seconds.", retryable=True, reason="timeout"
         )
     return TeacherError(
-        f"No connection to {where.base_url}: {_scrub(str(root) or type(root).__name__, key)}. Does a server answer "
+        f"No connection to {where.base_url}: {scrub(str(root) or type(root).__name__, key)}. Does a server answer "
         "there, and is teacher.base_url right?",
         retryable=True,
         reason="no connection",
@@ -145,10 +161,10 @@ def _said(error: Any, key: str) -> str:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     said = body.get("message", body) if isinstance(body, dict) else body
-    return _scrub(" ".join(str(said or "no explanation").split()), key)
+    return scrub(" ".join(str(said or "no explanation").split()), key)
 
 
-def _scrub(text: str, key: str) -> str:
+def scrub(text: str, key: str) -> str:
     """Take the key out of a text before it is shortened, so that not even its head is left."""
     return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
 

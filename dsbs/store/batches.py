@@ -1,0 +1,186 @@
+"""What was sent off to a batch endpoint, and what of it is still to come back.
+
+A batch is written down before its file is uploaded, with everything it holds; a request leaves it when its completion
+or its failure is committed. So whatever is killed when, nothing is lost from sight and nothing is sent twice.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.errors import DataError
+from dsbs.records import Request
+from dsbs.store.completions import CompletionStore, Origin
+
+COLUMNS = "number, token, address, file, remote, requests, characters, created"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch that has not ended.
+
+    Attributes:
+        number: its row in the store's table ``batches``.
+        token: our name for it, sent along as metadata, so that it is found again where the answer was lost.
+        address: the endpoint that it was sent to.
+        file: the endpoint's id of the uploaded requests, or None before that.
+        remote: the endpoint's id of the batch, or None where it is not known (yet).
+        requests: completions asked for.
+        characters: length of all that was sent.
+        created: Unix time in seconds.
+    """
+
+    number: int
+    token: str
+    address: str
+    file: str | None
+    remote: str | None
+    requests: int
+    characters: int
+    created: float
+
+
+class Batches:
+    """The batches of one origin.
+
+    Args:
+        store: where they are written down.
+        origin: whom they ask.
+    """
+
+    def __init__(self, store: CompletionStore, origin: Origin) -> None:
+        self.store, self.origin = store, origin
+        (prompt,) = store.execute("SELECT prompt FROM origins WHERE number = ?", (origin.number,)).fetchone()
+        self._shots = tuple((question, answer) for question, answer in json.loads(prompt)["shots"])
+
+    def plan(self, address: str, lines: Sequence[Sequence[Request]], characters: int) -> Batch:
+        """Write down a batch that is about to be sent.
+
+        Args:
+            address: the endpoint.
+            lines: the samples of one question that are asked for together, for every line of the batch.
+            characters: length of all that is sent.
+        """
+        token, now = secrets.token_hex(16), time.time()
+        with self.store.transaction():
+            cursor = self.store.execute(
+                "INSERT INTO batches (token, origin, address, requests, characters, created) VALUES (?, ?, ?, ?, ?, ?)",
+                (token, self.origin.number, address, sum(map(len, lines)), characters, now),
+            )
+            number = cursor.lastrowid
+            for line in lines:
+                first = self.origin.key(line[0])
+                for request in line:
+                    row = (self.origin.key(request), number, first, _pack(request))
+                    self.store.execute("INSERT INTO batch_requests VALUES (?, ?, ?, ?)", row)
+        return self._read(f"number = {number}")[0]
+
+    def note_file(self, batch: Batch, file: str) -> Batch:
+        """Write down under which id the requests were uploaded."""
+        return self._note(batch, "file", file)
+
+    def note_remote(self, batch: Batch, remote: str) -> Batch:
+        """Write down under which id the endpoint works on the batch."""
+        return self._note(batch, "remote", remote)
+
+    def _note(self, batch: Batch, column: str, value: str) -> Batch:
+        with self.store.transaction():
+            self.store.execute(f"UPDATE batches SET {column} = ? WHERE number = ?", (value, batch.number))
+        return self._read(f"number = {batch.number}")[0]
+
+    def open(self) -> list[Batch]:
+        """Return the batches that have not ended, the oldest first."""
+        return self._read(f"origin = {self.origin.number} AND ended IS NULL")
+
+    def _read(self, condition: str) -> list[Batch]:
+        rows = self.store.execute(f"SELECT {COLUMNS} FROM batches WHERE {condition} ORDER BY number")
+        return [Batch(*row) for row in rows]
+
+    def find(self, batch: Batch, lines: Collection[str]) -> dict[str, list[Request]]:
+        """Return what is still to come of some lines of a batch; those of which nothing is are left out.
+
+        Args:
+            batch: the batch.
+            lines: names of lines, as ``line_name`` gives them; others are left out, too.
+        """
+        found: dict[str, list[Request]] = {}
+        for name in lines:
+            try:
+                line = bytes.fromhex(name)
+            except ValueError:
+                continue
+            query = "SELECT request FROM batch_requests WHERE batch = ? AND line = ? ORDER BY rowid"
+            rows = self.store.execute(query, (batch.number, line)).fetchall()
+            if rows:
+                found[name] = [self._unpack(row[0]) for row in rows]
+        return found
+
+    def rest(self, batch: Batch, most: int) -> list[Request]:
+        """Return what is still to come of a batch, at most so many requests."""
+        query = "SELECT request FROM batch_requests WHERE batch = ? LIMIT ?"
+        return [self._unpack(row[0]) for row in self.store.execute(query, (batch.number, most))]
+
+    def waiting(self) -> int:
+        """Return how many requests are still to come from all open batches."""
+        query = "SELECT count(*) FROM batch_requests JOIN batches ON number = batch WHERE origin = ? AND ended IS NULL"
+        return int(self.store.execute(query, (self.origin.number,)).fetchone()[0])
+
+    def end(self, batch: Batch) -> None:
+        """Write down that nothing more will come of a batch; what it still holds may be asked for again."""
+        end_batch(self.store, batch.token)
+
+    def _unpack(self, text: str) -> Request:
+        parts: dict[str, Any] = json.loads(text)
+        choices = parts.pop("choices")
+        return Request(shots=self._shots, choices=choices and tuple(choices), **parts)
+
+
+def line_name(origin: Origin, line: Sequence[Request]) -> str:
+    """Return the name of a line of a batch: the key of its first request, in hexadecimal."""
+    return origin.key(line[0]).hex()
+
+
+def end_batch(store: CompletionStore, token: str) -> None:
+    """Write down that nothing more will come of a batch. One that nobody ever answered leaves no trace."""
+    with store.transaction():
+        row = store.execute("SELECT number FROM batches WHERE token = ?", (token,)).fetchone()
+        store.execute("DELETE FROM batch_requests WHERE batch = ?", row)
+        store.execute("UPDATE batches SET ended = ? WHERE number = ?", (time.time(), *row))
+        store.execute("DELETE FROM batches WHERE number = ? AND remote IS NULL", row)
+
+
+def abandon(store: CompletionStore, name: str) -> int:
+    """Give up a batch: what it holds is asked for again by the next extraction, and paid for again.
+
+    Args:
+        store: where it is written down.
+        name: the endpoint's id of the batch, or our own name for it.
+
+    Returns:
+        how many requests it held.
+
+    Raises:
+        DataError: where there is no such open batch.
+    """
+    batches = {row[1] or row[0]: row for row in open_batches(store)}
+    found = batches.get(name)
+    if found is None:
+        known = ", ".join(batches) or "none"
+        raise DataError(f"{store.path}: batch {name} is none of those that have not ended ({known}).")
+    end_batch(store, found[0])
+    return found[4]
+
+
+def open_batches(store: CompletionStore) -> list[tuple[str, str | None, str, float, int]]:
+    """Return the batches that have not ended: token, the endpoint's id, address, time, requests still to come."""
+    query = """SELECT token, remote, address, created, (SELECT count(*) FROM batch_requests WHERE batch = number)
+        FROM batches WHERE ended IS NULL ORDER BY number"""
+    return list(store.execute(query))
+
+
+def _pack(request: Request) -> str:
+    names = ("id", "split", "instruction", "question", "sample", "choices", "answer_format")
+    return json.dumps({name: getattr(request, name) for name in names})

@@ -1,0 +1,63 @@
+"""The tables of a store, and how an older store gets those that came later."""
+
+import sqlite3
+
+FORMAT = "2"
+BEFORE_BATCHES = "1"
+
+META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
+TABLES = (
+    """CREATE TABLE origins (
+    number INTEGER PRIMARY KEY, prefix BLOB NOT NULL UNIQUE, identity TEXT NOT NULL, prompt TEXT NOT NULL,
+    completions INTEGER NOT NULL DEFAULT 0, prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE completions (
+    key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
+    sample INTEGER NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL, batch INTEGER REFERENCES batches)""",
+    "CREATE INDEX completions_by_id ON completions (split, id, sample)",
+    """CREATE TABLE failures (
+    key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
+    sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID""",
+)
+# `token` is ours, written down before the endpoint knows of the batch; `remote` is the endpoint's name for it.
+# What a batch still holds is in `batch_requests`; `line` is the key of the first of the samples that share a line.
+BATCH_TABLES = (
+    """CREATE TABLE batches (
+    number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins,
+    address TEXT NOT NULL, file TEXT, remote TEXT, requests INTEGER NOT NULL, characters INTEGER NOT NULL,
+    created REAL NOT NULL, ended REAL, completions INTEGER NOT NULL DEFAULT 0,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0, completion_tokens INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE batch_requests (
+    key BLOB PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batches, line BLOB NOT NULL, request TEXT NOT NULL)""",
+    "CREATE INDEX batch_requests_by_line ON batch_requests (batch, line)",
+)
+# Keeps the totals of an origin and of a batch, so that a budget need not read a million rows.
+TRIGGER = """CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN
+    UPDATE origins SET completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
+        completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.origin;
+    UPDATE batches SET completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
+        completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.batch; END"""
+CREATE = (META, *TABLES, *BATCH_TABLES, TRIGGER, f"INSERT INTO meta VALUES ('format', '{FORMAT}')")
+UPGRADE = (
+    "ALTER TABLE completions ADD COLUMN batch INTEGER",
+    *BATCH_TABLES,
+    "DROP TRIGGER count_completion",
+    TRIGGER,
+    f"UPDATE meta SET value = '{FORMAT}' WHERE name = 'format'",
+)
+
+
+def read_format(db: sqlite3.Connection) -> str | None:
+    """Return the format of a store, or None where the file is empty.
+
+    Raises:
+        sqlite3.DatabaseError: where the file is no store.
+    """
+    names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+    if not names:
+        return None
+    if "meta" not in names:
+        raise sqlite3.DatabaseError("it has no table meta")
+    found = db.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+    return str(found[0]) if found else ""
