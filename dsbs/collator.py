@@ -24,6 +24,11 @@ class Row:
     inputs: dict[str, list[int]]
     targets: list[tuple[str, str, list[int], float]]
 
+    @property
+    def tokens(self) -> int:
+        """How many tokens are read and written."""
+        return sum(map(len, self.inputs.values())) + sum(len(ids) for _, _, ids, _ in self.targets)
+
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     """Return a tensor [R, T], each row filled up at its end.
@@ -68,6 +73,25 @@ def tokenize(
 def _cut(ids: list[int], limit: int) -> tuple[list[int], bool]:
     """Cut in the middle, so that the end token stays."""
     return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
+
+
+def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:
+    """Cut a batch into passes of rows of about equal length, the longest first, so that little of a pass is padding.
+
+    The loss is a mean over the tokens of the whole optimiser step, so it does not matter how a batch is cut.
+
+    Args:
+        rows: the batch.
+        tokens: a pass holds at most so many tokens, padding included, but at least one row; None: one pass.
+    """
+    if tokens is None:
+        return [list(rows)]
+    passes: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: -row.tokens):
+        if not passes or (len(passes[-1]) + 1) * passes[-1][0].tokens > tokens:
+            passes.append([])
+        passes[-1].append(row)
+    return passes
 
 
 class Collator:

@@ -25,11 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from dsbs.errors import ConfigError, DataError, DsbsError
+from dsbs.errors import ConfigError, DataError, DsbsError, Terminated
 from dsbs.extraction import ExtractionSettings
 from dsbs.gates import Gate
 from dsbs.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
+from dsbs.processes import MainProcessError, is_main
 from dsbs.prompts import Prompt
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
@@ -291,6 +292,9 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
             _quieten()  # a job may run in another process
             try:
                 return run(to_object(config))
+            except MainProcessError:
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    sys.exit(1)
             except DsbsError as error:
                 _fail(name, str(error), overrides)
             except Exception as error:
@@ -308,9 +312,11 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
                 os.environ[SWEEP_LOG] = str(failures)  # jobs in other processes inherit it
                 try:
                     wrapped()
-                except KeyboardInterrupt:
-                    sys.stderr.write(f"\ndsbs.{name}: stopped. The same command goes on where it was.\n")
-                    sys.exit(130)
+                except KeyboardInterrupt as stop:
+                    how = f" {stop}" if str(stop) else ""
+                    if is_main():
+                        sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
+                    sys.exit(143 if isinstance(stop, Terminated) else 130)
                 if failures.exists():
                     text = failures.read_text(encoding="utf-8")
                     count = text.count("\n\0")
@@ -330,7 +336,7 @@ def _quieten() -> None:
     several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     job = f"job {HydraConfig.get().job.num}: " if several else ""
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
-    logging.getLogger("dsbs").setLevel(logging.INFO)
+    logging.getLogger("dsbs").setLevel(logging.INFO if is_main() else logging.ERROR)
 
 
 def _fail(name: str, message: str, overrides: str) -> None:

@@ -1,14 +1,96 @@
-"""The data of a run: examples joined to annotations by id, nothing dropped in silence."""
+"""The data of a run: examples joined to annotations by id, nothing dropped in silence, train never in memory."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 from dsbs.errors import ConfigError, DataError
+from dsbs.fingerprint import fingerprint_stream
 from dsbs.records import OK, Annotation, Example
 from dsbs.subsets import Selection
 from dsbs.tasks.base import Task
 
-Annotations = Mapping[str, Annotation]
+Annotations = Iterable[Annotation]  # of a split; read more than once
+
+
+@dataclass(frozen=True)
+class Join:
+    """What of a task's examples and a teacher's annotations a run learns from and validates on.
+
+    Attributes:
+        task: where the examples come from.
+        selection: which of them.
+        annotations: split -> annotations; empty where none are needed.
+        labels: ``gold`` or ``teacher``.
+        drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
+        needs_rationales: whether the objective reads rationales.
+    """
+
+    task: Task
+    selection: Selection
+    annotations: Mapping[str, Annotations]
+    labels: str
+    drop: bool
+    needs_rationales: bool
+
+    def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
+        """Yield the part (train or validation), the example, and its annotation where that is of use; count the rest.
+
+        One example is in memory at a time, as long as annotations come in the order of the examples.
+        """
+        train = self.selection.train if split == "train" else frozenset()
+        validation = self.selection.validation if split == self.selection.validation_split else frozenset()
+        asked = (one for one in self.annotations.get(split, ()) if one.id in train or one.id in validation)
+        ahead: dict[str, Annotation] = {}
+        for example in self.task.examples(split):
+            if example.id not in train and example.id not in validation:
+                continue
+            while example.id not in ahead and (annotation := next(asked, None)) is not None:
+                ahead[annotation.id] = annotation
+            part = "train" if example.id in train else "validation"
+            if kept := self._use(part, example, ahead.pop(example.id, None), counts):
+                counts[part] += 1
+                yield part, *kept
+
+    def _use(
+        self, part: str, example: Example, annotation: Annotation | None, counts: Counter[str]
+    ) -> tuple[Example, Annotation | None] | None:
+        usable = annotation if annotation is not None and annotation.status == OK else None
+        if self.labels == "teacher":
+            example = replace(example, label=usable.label if usable else None)
+        if example.label is None:
+            counts["no_label"] += 1
+            counts["asked_and_failed"] += annotation is not None and usable is None
+            return None
+        if part == "train" and self.needs_rationales and usable is None:
+            counts["asked_and_failed"] += 1
+            counts["dropped" if self.drop else "label_only"] += 1
+            if self.drop:
+                return None
+        return example, usable if part == "train" and self.needs_rationales else None
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """The examples to learn from, each with its annotation where that is usable; read anew by every iteration.
+
+    Attributes:
+        join: where they come from.
+        examples: how many there are.
+        digest: a hash over examples and annotations.
+    """
+
+    join: Join
+    examples: int
+    digest: str
+
+    def __len__(self) -> int:
+        return self.examples
+
+    def __iter__(self) -> Iterator[tuple[Example, Annotation | None]]:
+        for part, example, annotation in self.join.read("train", Counter()):
+            if part == "train":
+                yield example, annotation
 
 
 @dataclass
@@ -22,16 +104,24 @@ class RunData:
         counts: how many examples were asked for, used, and left out, and why.
     """
 
-    train: list[tuple[Example, Annotation | None]]
+    train: TrainData
     validation: list[Example]
     test: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
 
+    def examples(self) -> Iterator[Example]:
+        """Yield all examples."""
+        yield from (example for example, _ in self.train)
+        yield from self.validation
+        yield from self.test
+
 
 def missing_ids(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
     """Return how many examples of a selection the teacher was never asked about."""
-    wanted = selection.by_split(with_validation)
-    return sum(len(ids - annotations.get(split, {}).keys()) for split, ids in wanted.items())
+    missing = 0
+    for split, ids in selection.by_split(with_validation).items():
+        missing += len(ids) - len({one.id for one in annotations.get(split, ()) if one.id in ids})
+    return missing
 
 
 def load_run_data(
@@ -47,7 +137,7 @@ def load_run_data(
     Args:
         task: where the examples come from.
         selection: which of them.
-        annotations: split -> id -> annotation; empty where none are needed.
+        annotations: split -> annotations; empty where none are needed.
         labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
@@ -57,42 +147,30 @@ def load_run_data(
     """
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
-    counts = {"asked_and_failed": 0, "no_label": 0, "label_only": 0, "dropped": 0}
-    train: list[tuple[Example, Annotation | None]] = []
+    join = Join(task, selection, annotations, labels, without_annotation == "drop", needs_rationales)
+    counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
-    for split in dict.fromkeys(["train", selection.validation_split]):
-        known = annotations.get(split, {})
-        for example in task.examples(split):
-            in_train = split == "train" and example.id in selection.train
-            if not in_train and not (split == selection.validation_split and example.id in selection.validation):
-                continue
-            annotation = known.get(example.id)
-            usable = annotation if annotation is not None and annotation.status == OK else None
-            if labels == "teacher":
-                example = replace(example, label=usable.label if usable else None)
-            if example.label is None:
-                counts["no_label"] += 1
-                counts["asked_and_failed"] += annotation is not None and usable is None
-                continue
-            if not in_train:
+
+    def described(split: str) -> Iterator[object]:
+        for part, example, annotation in join.read(split, counts):
+            if part == "validation":
                 validation.append(example)
-                continue
-            if needs_rationales and usable is None:
-                counts["asked_and_failed"] += 1
-                counts["dropped" if without_annotation == "drop" else "label_only"] += 1
-                if without_annotation == "drop":
-                    continue
-            train.append((example, usable if needs_rationales else None))
+            else:
+                yield asdict(example), annotation and asdict(annotation)
+
+    digest = fingerprint_stream(described("train"), length=16)
+    if selection.validation_split != "train":
+        list(described(selection.validation_split))
     if labels == "teacher":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:
         source = "no annotation of theirs is usable, and without_annotation=drop leaves such examples out"
     else:
         source = "they have no gold label (labels=teacher?)"
-    for name, part in (("train", train), ("validation", validation)):
-        if not part:
-            raise DataError(f"task={task.name}: no example of {name} is left: {source}. Counts: {counts}.")
-    return RunData(train, validation, load_test(task), counts | {"train": len(train), "validation": len(validation)})
+    for part in ("train", "validation"):
+        if not counts[part]:
+            raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
+    return RunData(TrainData(join, counts["train"], digest), validation, load_test(task), dict(counts))
 
 
 def load_test(task: Task, split: str = "test") -> list[Example]:

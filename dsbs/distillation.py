@@ -1,24 +1,31 @@
 """One training run from data to metrics: build, tokenise, fit, choose on validation, read test once, write."""
 
+import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dsbs.cards import write_card
 from dsbs.checkpoints import remember
-from dsbs.collator import Row, tokenize
 from dsbs.dataset import RunData
-from dsbs.errors import StudentError
+from dsbs.errors import RunError, StudentError
+from dsbs.fingerprint import fingerprint
 from dsbs.inference import Reading
 from dsbs.objectives.base import Objective
+from dsbs.passes import is_out_of_memory
+from dsbs.processes import count_processes, gather, is_main, main_first, rank
 from dsbs.records import Example, Prediction
+from dsbs.resuming import last_checkpoint, writing
+from dsbs.rows import RowFile, prepare_rows
 from dsbs.runs import Run, write_predictions
 from dsbs.students.base import Student
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Task
 from dsbs.tracking import Tracker
-from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, last_checkpoint
+from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks
 from dsbs.training import Training
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,13 +80,15 @@ def train_run(
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints)
     set_seed(recipe.seed)
     student = recipe.student.build(texts, recipe.objective.prefix_on, recipe.seed)
-    examples = [*(example for example, _ in data.train), *data.validation, *data.test]
-    student.settings = asdict(remember(recipe.task, recipe.objective, recipe.reading(), examples))
-    check_labels(student, recipe.task, examples)
-    rows, cut = tokenize_train(student, recipe, data)
+    student.settings = asdict(remember(recipe.task, recipe.objective, recipe.reading(), data.examples()))
+    check_labels(student, recipe.task, data.examples())
+    if recipe.training.gradient_checkpointing:
+        student.model.gradient_checkpointing_enable({"use_reentrant": False})
+    rows = main_first(lambda: tokenize_train(student, recipe, data, run))
+    reader = Reader(recipe)
 
     def validate(model: StudentModel) -> dict[str, float]:
-        predictions = read(model, recipe, data.validation)
+        predictions = reader.read(model, data.validation)
         return {"accuracy": sum(mark(predictions, recipe.task)) / len(predictions)}
 
     trainer = DistillationTrainer(
@@ -89,12 +98,11 @@ def train_run(
         validate,
         arguments,
         build_callbacks(recipe.training, tracker),
+        recipe.training.tokens_per_pass,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
-    student.save(run.checkpoint)
-    predictions = read(student, recipe, data.test)
+    predictions = reader.read(student, data.test)
     correct = mark(predictions, recipe.task)
-    write_predictions(run.folder / "predictions.parquet", predictions, correct)
     metrics = {
         **described,
         "train_examples": len(data.train),
@@ -102,16 +110,47 @@ def train_run(
         **trainer.account(),
         "validation": {"accuracy": trainer.state.best_metric, "examples": len(data.validation)},
         "test": {"accuracy": sum(correct) / len(correct), "examples": len(correct)},
-        "counts": {**data.counts, **cut},
+        "counts": {**data.counts, **rows.cut()},
     }
-    write_card(run.checkpoint, run.manifest_path, metrics)
-    run.finish(metrics)
+    if is_main():
+        with writing("the student and its predictions", run.folder):
+            student.save(run.checkpoint)
+            write_predictions(run.folder / "predictions.parquet", predictions, correct)
+            write_card(run.checkpoint, run.manifest_path, metrics)
+            run.finish(metrics)
     return metrics
 
 
-def read(student: StudentModel, recipe: Recipe, examples: Sequence[Example]) -> list[Prediction]:
-    """Return the student's answers to examples."""
-    return recipe.objective.read(student, examples, recipe.task.answers, recipe.reading())
+class Reader:
+    """Reads a student's answers; processes share the examples. Where memory runs out, smaller batches are read."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.reading = recipe.reading()
+
+    def read(self, student: StudentModel, examples: Sequence[Example]) -> list[Prediction]:
+        """Return the student's answers to examples, in their order."""
+        found = gather(self._read(student, examples[rank() :: count_processes()]))
+        by_id = {prediction.id: prediction for prediction in found}
+        return [by_id[example.id] for example in examples]
+
+    def _read(self, student: StudentModel, examples: Sequence[Example]) -> list[Prediction]:
+        while True:
+            try:
+                return self.recipe.objective.read(student, examples, self.recipe.task.answers, self.reading)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.reading.batch_size == 1:
+                    raise RunError(
+                        "Memory ran out over the answer to a single example. Set student.max_input_tokens or "
+                        "student.max_new_tokens smaller, or choose another student."
+                    ) from error
+            self.reading = replace(self.reading, batch_size=self.reading.batch_size // 2)
+            logger.warning(
+                "Memory ran out while answers were read; training.per_device_eval_batch_size is %d from here on.",
+                self.reading.batch_size,
+            )
 
 
 def mark(predictions: Iterable[Prediction], task: Task) -> list[bool]:
@@ -119,14 +158,16 @@ def mark(predictions: Iterable[Prediction], task: Task) -> list[bool]:
     return [task.answers.same(prediction.label, prediction.gold) for prediction in predictions]
 
 
-def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData) -> tuple[list[Row], dict[str, int]]:
-    """Return the rows to train on, and how many inputs and targets had to be cut."""
-    return tokenize(
+def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
+    """Return the rows to train on."""
+    identity = recipe.objective.identity()
+    return prepare_rows(
         student,
-        [example.input for example, _ in data.train],
-        [recipe.objective.targets(example, annotation) for example, annotation in data.train],
+        ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
+        fingerprint([data.train.digest, identity], length=16),
         recipe.student.max_input_tokens,
         recipe.student.max_target_tokens,
+        run.cache,
     )
 
 

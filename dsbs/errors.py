@@ -55,3 +55,7 @@ class StudentError(DsbsError):
 
 class RunError(DsbsError):
     """A run that cannot go on: its folder is locked, its checkpoint broken, its disk full."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end and has saved what it had; like Ctrl-C, it ends a sweep, too."""

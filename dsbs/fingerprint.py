@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,24 @@ def fingerprint(value: Any, length: int = 8) -> str:
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
     """
-    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=list)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:length]
+    return hashlib.sha256(_canonical(value)).hexdigest()[:length]
+
+
+def fingerprint_stream(values: Iterable[Any], length: int = 8) -> str:
+    """Return the fingerprint of a list of values that need not be in memory together.
+
+    >>> fingerprint_stream(iter([1, {"a": 2}])) == fingerprint([1, {"a": 2}])
+    True
+    """
+    digest = hashlib.sha256(b"[")
+    for number, value in enumerate(values):
+        digest.update(b"," * (number > 0) + _canonical(value))
+    digest.update(b"]")
+    return digest.hexdigest()[:length]
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=list).encode()
 
 
 def fingerprint_files(paths: list[Path]) -> str:

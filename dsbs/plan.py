@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from dsbs.distillation import Recipe, train_run
 from dsbs.errors import ConfigError, DataError, DsbsError
 from dsbs.extraction import Job, run_extraction
 from dsbs.fingerprint import fingerprint
-from dsbs.rationales import load_annotations, load_summary, rationales_dir
+from dsbs.processes import count_processes, is_main, main_first
+from dsbs.rationales import AnnotationFile, load_summary, rationales_dir
 from dsbs.runs import Run, name_run
 from dsbs.subsets import Selection, parse_fraction, select
-from dsbs.tracking import derive_run_id, open_tracker
+from dsbs.tracking import Tracker, derive_run_id, open_tracker
 from dsbs.training import TrainSettings
 
 
@@ -56,7 +58,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.objective.needs_rationales,
     )
     if settings.decoding == "rank":
-        for example in [*(example for example, _ in data.train), *data.validation, *data.test]:
+        for example in data.examples():
             if not example.choices:
                 raise ConfigError(
                     f"decoding=rank: example {example.id} of task {task.name} has no closed answers to rank. Choose "
@@ -87,14 +89,14 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         "seed": settings.seed,
         "labels": settings.labels,
         "decoding": settings.decoding,
-        "train": fingerprint(
-            [(asdict(example), annotation and asdict(annotation)) for example, annotation in data.train]
-        ),
+        "train": data.train.digest[:8],
         "validation": fingerprint([asdict(example) for example in data.validation]),
         "test": fingerprint([asdict(example) for example in data.test]),
     }
     if settings.student.reads_texts:
         identity["prompt"] = settings.prompt.identity()
+    if count_processes() > 1:
+        identity["processes"] = count_processes()  # so many times the batch
     return identity
 
 
@@ -139,7 +141,7 @@ def find_annotations(
 
 
 def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
-    return {split: load_annotations(folder, split) for split in splits if (folder / f"{split}.parquet").exists()}
+    return {split: AnnotationFile(folder, split) for split in splits if (folder / f"{split}.parquet").exists()}
 
 
 def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[str] = ()) -> str:
@@ -192,24 +194,39 @@ def task_texts(settings: TrainSettings) -> Iterator[str]:
 
 
 def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
-    """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics."""
+    """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics.
+
+    Where several processes share the run, only the main one locks, tracks and writes.
+    """
     run, settings = plan.run, plan.settings
-    with run.lock():
-        if metrics := run.finished_metrics():  # another process was faster
+    with ExitStack() as stack:
+
+        def begin() -> dict[str, Any] | None:
+            if is_main():
+                stack.enter_context(run.lock())
+            metrics = run.finished_metrics()  # another command was faster
+            if is_main() and not metrics:
+                run.clear_failure()
+                run.write_manifest(config_yaml, _provenance(plan))
             return metrics
-        run.clear_failure()
-        run.write_manifest(config_yaml, _provenance(plan))
+
+        if metrics := main_first(begin):
+            return metrics
         try:
-            with open_tracker(
-                settings.tracking,
-                run_id=derive_run_id(run.folder),
-                name="-".join([*run.folder.parts[-4:-1], run.folder.name]),
-                config=run.settings,
-                directory=Path(settings.output_dir),
-            ) as tracker:
+            tracker = Tracker()
+            if is_main():
+                tracker = open_tracker(
+                    settings.tracking,
+                    run_id=derive_run_id(run.folder),
+                    name="-".join([*run.folder.parts[-4:-1], run.folder.name]),
+                    config=run.settings,
+                    directory=Path(settings.output_dir),
+                )
+            with tracker:
                 return train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
         except DsbsError as error:
-            run.fail(str(error))
+            if is_main():
+                run.fail(str(error))
             raise
 
 

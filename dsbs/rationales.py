@@ -92,6 +92,17 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
         raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error
 
 
+@dataclasses.dataclass(frozen=True)
+class AnnotationFile:
+    """The annotations of a split, read from the file every time they are iterated over."""
+
+    folder: Path
+    split: str
+
+    def __iter__(self) -> Iterator[Annotation]:
+        return iterate_annotations(self.folder, self.split)
+
+
 def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
     """Return the annotations of a split by example id; those that failed are among them, with their status."""
     return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}

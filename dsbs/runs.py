@@ -54,6 +54,11 @@ class Run:
         """Where the finished student lies."""
         return self.folder / "checkpoint"
 
+    @property
+    def cache(self) -> Path:
+        """Where what can be made again lies, for all runs of an output folder."""
+        return self.folder.parents[5] / "cache"
+
     def finished_metrics(self) -> dict[str, Any] | None:
         """Return the metrics of a finished run, else None."""
         if not self.metrics_path.exists():

@@ -8,6 +8,7 @@ from rich.console import Console
 from dsbs.config import collect_faults, command, typed_overrides
 from dsbs.errors import ConfigError
 from dsbs.plan import Plan, execute, plan_run
+from dsbs.processes import is_main, main_first
 from dsbs.training import TrainSettings
 
 
@@ -18,14 +19,24 @@ def main(settings: TrainSettings) -> float:
     Returns:
         the accuracy on validation, which a search over settings goes by; the test split has no say.
     """
+    plan = main_first(lambda: make_plan(settings))
+    finished = plan.run.finished_metrics()
+    metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
+    if is_main():
+        show(metrics, plan, finished is not None, Console())
+    return float(metrics["validation"]["accuracy"])
+
+
+def make_plan(settings: TrainSettings) -> Plan:
+    """Check the settings, then look at the data.
+
+    Raises:
+        DsbsError: for all that is wrong with either.
+    """
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
     settings.student = settings.student.resolve()
-    plan = plan_run(settings, typed_overrides())
-    finished = plan.run.finished_metrics()
-    metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
-    show(metrics, plan, finished is not None, Console())
-    return float(metrics["validation"]["accuracy"])
+    return plan_run(settings, typed_overrides())
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:

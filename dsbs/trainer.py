@@ -1,20 +1,16 @@
-"""A thin subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
+"""A subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
 
-import json
 import logging
 import math
 import time
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
-    Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
     TrainerState,
@@ -24,9 +20,13 @@ from dsbs.collator import Collator, Row
 from dsbs.errors import ConfigError, RunError
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
+from dsbs.passes import PassTrainer
+from dsbs.processes import is_main
 from dsbs.progress import ProgressCallback
+from dsbs.resuming import StopCallback, writing
+from dsbs.rows import RowFile
 from dsbs.students.loading import load_weights
-from dsbs.students.model import Batch, StudentModel
+from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.tracking import Tracker
 from dsbs.training import Training
 
@@ -41,7 +41,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
         ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
     """
     try:
-        return Seq2SeqTrainingArguments(
+        arguments = Seq2SeqTrainingArguments(
             output_dir=str(folder),
             max_steps=settings.max_steps,
             learning_rate=settings.learning_rate,
@@ -78,31 +78,41 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
             f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
         ) from None
+    if arguments.n_gpu > 1:
+        logger.warning(
+            "This run uses one of %d GPUs. All of them: torchrun --nproc_per_node %d -m dsbs.train ...",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
+    return arguments
 
 
-class DistillationTrainer(Seq2SeqTrainer):
+class DistillationTrainer(PassTrainer):
     """Train a student on rows of one or more targets.
 
-    Label tokens and rationale tokens are counted apart over all micro-batches and processes of an optimiser step, so
-    that each kind's loss is a mean over its own tokens however the step is cut into batches.
+    Label tokens and rationale tokens are counted apart over all passes, micro-batches and processes of an optimiser
+    step, so that each kind's loss is a mean over its own tokens however the step is cut.
     """
 
     def __init__(
         self,
         student: StudentModel,
         objective: Objective,
-        rows: list[Row],
+        rows: RowFile | list[Row],
         validate: Validate,
         args: Seq2SeqTrainingArguments,
         callbacks: list[Any],
+        tokens_per_pass: int | None = None,
     ) -> None:
         super().__init__(
             model=student,
             args=args,
             train_dataset=rows,
             # `validate` knows the real one; the Trainer only wants to see that there is one.
-            eval_dataset=rows[:0],  # type: ignore[arg-type]
-            data_collator=Collator(student),
+            eval_dataset=rows,
+            collate=Collator(student),
+            tokens_per_pass=tokens_per_pass,
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)  # `ProgressCallback` tells what there is to tell
@@ -111,26 +121,30 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.student = student
         self.method = objective  # `objective` is the Trainer's own, for its searches
         self.validate = validate
-        self._sums: dict[str, torch.Tensor] = {}
-        self._counts: dict[str, torch.Tensor] = {}
-        self.target_tokens: int | torch.Tensor = 0
+        self.stopper = StopCallback()
+        self.add_callback(self.stopper)
+        self.told = torch.zeros(2, len(KINDS), device=args.device)  # sums of nll and tokens by kind since the last log
+        self.target_tokens = 0
         self.seconds_before = 0.0
         self._started = time.monotonic()
         self.train_seconds = 0.0
 
     def _get_num_items_in_batch(  # type: ignore[override]
-        self, batch_samples: list[Batch], device: torch.device
+        self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Count the target tokens of an optimiser step by kind, over all micro-batches and processes."""
-        kinds = ("label", "rationale")
-        counts = torch.zeros(len(kinds), dtype=torch.long, device=device)
+        self.taken = []
+        numbers = [0] * len(KINDS)
         for batch in batch_samples:
-            for kind, target in batch["targets"].items():
-                counts[kinds.index(kind)] += count_tokens(target["labels"]).to(device)
+            for row in batch["rows"]:
+                for kind, _, ids, _ in row.targets:
+                    numbers[KINDS.index(kind)] += len(ids)
+        counts = torch.tensor(numbers, device=device)
         if self.args.world_size > 1:
             counts = self.accelerator.gather(counts.unsqueeze(0)).sum(0)
-        self.target_tokens = self.target_tokens + counts.sum()  # a tensor: no waiting for the device here
-        return dict(zip(kinds, counts, strict=True))
+            numbers = counts.tolist()
+        self.target_tokens += sum(numbers)
+        return dict(zip(KINDS, counts, strict=True))
 
     def compute_loss(
         self,
@@ -139,15 +153,14 @@ class DistillationTrainer(Seq2SeqTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the objective's loss of a micro-batch; summed over a step's micro-batches it is the step's loss."""
-        assert isinstance(num_items_in_batch, Mapping)
-        counts = dict(num_items_in_batch)
+        """Return the objective's loss of a pass; summed over a step's passes it is the step's loss."""
         logits = model(inputs["inputs"], inputs["targets"])
-        loss, sums = self.method.loss(logits, inputs, counts)
+        loss, sums = self.method.loss(logits, inputs, dict(num_items_in_batch))
+        told = torch.zeros_like(self.told)
         for kind, total in sums.items():
-            tokens = count_tokens(inputs["targets"][kind]["labels"])
-            self._sums[kind] = self._sums.get(kind, 0) + total
-            self._counts[kind] = self._counts.get(kind, 0) + tokens
+            told[0, KINDS.index(kind)] = total
+            told[1, KINDS.index(kind)] = count_tokens(inputs["targets"][kind]["labels"])
+        self.told = self.told + told
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
         return (loss, logits) if return_outputs else loss
@@ -155,11 +168,13 @@ class DistillationTrainer(Seq2SeqTrainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean loss of each kind in nats per token, and what a resumed run has to know."""
         if "loss" in logs:
-            for kind, total in self._sums.items():
-                logs[f"loss_{kind}"] = round(float(total) / max(1, int(self._counts[kind])), 5)
-            self._sums, self._counts = {}, {}
+            sums, tokens = self.accelerator.reduce(self.told).tolist()
+            self.told = torch.zeros_like(self.told)
+            for kind, total, count in zip(KINDS, sums, tokens, strict=True):
+                if count:
+                    logs[f"loss_{kind}"] = round(total / count, 5)
             self._check_finite(logs["loss"])
-        logs["target_tokens"] = int(self.target_tokens)
+        logs["target_tokens"] = self.target_tokens
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
 
@@ -184,7 +199,8 @@ class DistillationTrainer(Seq2SeqTrainer):
             return None
         self._started = time.monotonic()
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            with self.stopper.listening():
+                return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self.train_seconds = self.seconds
 
@@ -195,7 +211,7 @@ class DistillationTrainer(Seq2SeqTrainer):
         examples = steps * self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         return {
             "steps": steps,
-            "target_tokens": int(self.target_tokens),
+            "target_tokens": self.target_tokens,
             "seconds": round(self.train_seconds, 1),
             "examples_per_second": round(examples / self.train_seconds, 2),
             "best_step": int(best.rsplit("-", 1)[1]) if best else steps,
@@ -228,9 +244,27 @@ class DistillationTrainer(Seq2SeqTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Create the optimiser.
+
+        Raises:
+            ConfigError: where a package is missing that it needs, or does not work on this machine.
+        """
+        try:
+            return super().create_optimizer(*args, **kwargs)
+        except (ImportError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"training.optim={self.args.optim}: cannot be had here: {reason}") from error
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
+            super()._save_checkpoint(model, trial)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         assert output_dir is not None
-        self.student.save_training(Path(output_dir))
+        if is_main():
+            self.student.save_training(Path(output_dir))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(self.student, Path(resume_from_checkpoint))
@@ -238,29 +272,6 @@ class DistillationTrainer(Seq2SeqTrainer):
     def _load_best_model(self) -> None:
         assert self.state.best_model_checkpoint is not None
         load_weights(self.student, Path(self.state.best_model_checkpoint))
-
-
-def last_checkpoint(folder: Path) -> str | None:
-    """Return the last whole checkpoint of a folder, or None; broken ones are told about."""
-    steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
-    for path in steps:
-        if is_whole(path):
-            return str(path)
-        logger.warning("%s is not whole; the training goes on from the checkpoint before it.", path)
-    return None
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Tell whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-        weights = list(checkpoint.glob("model*.safetensors"))
-        for path in weights:
-            with safe_open(path, framework="pt"):  # its header tells how long the file has to be
-                pass
-    except (OSError, ValueError, SafetensorError):
-        return False
-    return bool(weights) and all(zipfile.is_zipfile(checkpoint / name) for name in ("optimizer.pt", "scheduler.pt"))
 
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:

@@ -1,5 +1,6 @@
 """The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
 
+import importlib.util
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,8 +27,13 @@ class Training:
         logging_steps: steps between log lines.
         early_stopping_patience: evaluations without a better accuracy before stopping, or None.
         save_total_limit: checkpoints to keep; the best and the last always stay.
-        bf16: bfloat16 autocast; there is no fp16, in which T5 gives NaN.
-        optim: optimiser, as in Hugging Face.
+        tokens_per_pass: a batch is sorted by length and cut into forward passes of at most so many tokens, padding
+            included, which are accumulated: less padding, less memory, the same optimiser step. None: one pass. Where
+            memory runs out it is halved.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, about a third more time.
+        bf16: bfloat16 autocast.
+        fp16: refused: numbers above 65,504, which T5's activations reach, become infinite in it.
+        optim: optimiser, as in Hugging Face; ``adamw_bnb_8bit`` needs the extra ``8bit``.
         threads: CPU threads of torch, or None for its own choice.
     """
 
@@ -44,13 +50,19 @@ class Training:
     logging_steps: int = 50
     early_stopping_patience: int | None = None
     save_total_limit: int = 2
+    tokens_per_pass: int | None = None
+    gradient_checkpointing: bool = False
     bf16: bool = False
+    fp16: bool = False
     optim: str = "adamw_torch"
     threads: int | None = None
 
     def identity(self) -> dict[str, object]:
         """Return what decides the result of a training: not how often it tells about itself."""
-        told = ("logging_steps", "per_device_eval_batch_size", "save_total_limit", "threads")
+        told = (
+            *("logging_steps", "per_device_eval_batch_size", "save_total_limit", "threads"),
+            *("tokens_per_pass", "gradient_checkpointing", "fp16"),
+        )
         return {key: value for key, value in asdict(self).items() if key not in told}
 
     def faults(self) -> list[str]:
@@ -77,8 +89,16 @@ class Training:
             faults.append(
                 f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
             )
-        if self.threads is not None and self.threads < 1:
-            faults.append(f"training.threads={self.threads}: expected 1 or more, or null.")
+        for key in ("tokens_per_pass", "threads"):
+            if getattr(self, key) is not None and getattr(self, key) < 1:
+                faults.append(f"training.{key}={getattr(self, key)}: expected 1 or more, or null.")
+        if self.fp16:
+            faults.append(
+                "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
+                "loss becomes NaN. Use training.bf16=true, or neither."
+            )
+        if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
+            faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults
 
 

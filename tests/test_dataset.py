@@ -40,16 +40,16 @@ SELECTION = Selection(
     frozenset({"train 0", "train 1", "train 2"}), frozenset({"validation 0", "validation 1"}), "validation"
 )
 ANNOTATIONS = {
-    "train": {
-        "train 0": Annotation("train 0", "teacher's", "because"),
-        "train 1": Annotation("train 1", None, "because", status="cut_off"),
-        "train 2": Annotation("train 2", "other", "since", status="gate: min_words"),
-        "train 3": Annotation("train 3", "not drawn", "since"),
-    },
-    "validation": {
-        "validation 0": Annotation("validation 0", "teacher's", "because"),
-        "validation 1": Annotation("validation 1", None, None, status="no_answer"),
-    },
+    "train": [
+        Annotation("train 0", "teacher's", "because"),
+        Annotation("train 1", None, "because", status="cut_off"),
+        Annotation("train 2", "other", "since", status="gate: min_words"),
+        Annotation("train 3", "not drawn", "since"),
+    ],
+    "validation": [
+        Annotation("validation 0", "teacher's", "because"),
+        Annotation("validation 1", None, None, status="no_answer"),
+    ],
 }
 
 
@@ -105,9 +105,32 @@ def test_validation_cut_off_train_follows_the_selection() -> None:
     assert (labels(data), [example.label for example in data.validation]) == ({"train 0": "teacher's"}, ["not drawn"])
 
 
+def test_annotations_in_another_order_find_their_examples() -> None:
+    turned = {split: annotations[::-1] for split, annotations in ANNOTATIONS.items()}
+    assert list(load(annotations=turned).train) == list(load().train)
+    assert load(annotations=turned).train.digest == load().train.digest
+
+
+def test_train_is_read_anew_and_no_more_of_it_is_in_memory_than_one_example() -> None:
+    alive: list[int] = []
+
+    class Counted:
+        def __iter__(self) -> Iterator[Annotation]:
+            for number in range(4):
+                alive.append(number)
+                yield Annotation(f"train {number}", "gold", "because")
+
+    data = load(annotations={"train": Counted(), "validation": []})
+    alive.clear()
+    for number, (example, annotation) in enumerate(data.train):
+        assert annotation is not None
+        assert annotation.id == example.id
+        assert alive == list(range(number + 1))
+
+
 def test_ids_that_were_never_asked_are_told_from_those_that_failed() -> None:
     assert missing_ids(SELECTION, ANNOTATIONS, with_validation=True) == 0
-    assert missing_ids(SELECTION, {"train": {}}, with_validation=False) == 3
+    assert missing_ids(SELECTION, {"train": []}, with_validation=False) == 3
     assert missing_ids(SELECTION, {"train": ANNOTATIONS["train"]}, with_validation=True) == 2
 
 
@@ -131,7 +154,7 @@ def test_a_task_without_a_test_split_says_which_it_has() -> None:
 
 
 def test_a_teacher_that_always_failed_leaves_nothing_to_learn_and_says_so() -> None:
-    failed = {"train": {f"train {n}": Annotation(f"train {n}", status="cut_off") for n in range(4)}}
+    failed = {"train": [Annotation(f"train {n}", status="cut_off") for n in range(4)]}
     with pytest.raises(DataError, match="no example of train is left: the teacher gave no usable label"):
         load(annotations=failed | {"validation": ANNOTATIONS["validation"]}, labels="teacher")
     with pytest.raises(DataError, match=r"no example of train is left: .*without_annotation=drop"):

@@ -14,8 +14,9 @@ from transformers import TrainerCallback
 from dsbs.collator import Collator, tokenize
 from dsbs.errors import ConfigError, RunError
 from dsbs.objectives import Finetune, StepByStep
+from dsbs.resuming import is_whole, last_checkpoint
 from dsbs.tracking import Tracker
-from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, is_whole, last_checkpoint
+from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks
 from dsbs.training import Training
 
 
