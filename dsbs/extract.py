@@ -8,7 +8,8 @@ from rich.table import Table
 from dsbs.config import ExtractConfig, collect_faults, command
 from dsbs.errors import ConfigError
 from dsbs.extraction import Job, estimate_extraction, run_extraction
-from dsbs.extraction.progress import ProgressLine, format_seconds
+from dsbs.extraction.pacing import format_seconds
+from dsbs.extraction.progress import ProgressLine
 from dsbs.rationales import PAGE, rationales_dir
 from dsbs.records import OK
 from dsbs.subsets import parse_fraction, select
@@ -76,7 +77,8 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
-        console.print(f"Stopped: {summary['stopped']}. The same command with a higher bound goes on.", soft_wrap=True)
+        advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")
+        console.print(f"Not complete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
     console.print(f"Annotations: {job.folder} (a look at them: {PAGE})", soft_wrap=True, highlight=False)
 
 
@@ -84,10 +86,14 @@ def show_estimate(job: Job, console: Console) -> None:
     """Print what an extraction would ask and cost."""
     survey, estimate = estimate_extraction(job)
     dollars = "unknown" if estimate.usd is None else f"${estimate.usd:.2f}"
+    time = format_seconds(estimate.seconds)
+    if job.settings.executor == "batch":
+        dollars, time = f"{dollars} at the price of a batch", f"up to {time}"
+    waiting = f"{survey.in_batches:,} are in batches at the endpoint, " if survey.in_batches else ""
     console.print(
         f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, {survey.cached:,} are answered "
-        f"already, {estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read and "
-        f"{estimate.completion_tokens:,.0f} to write, {dollars}, {format_seconds(estimate.seconds)}.",
+        f"already, {waiting}{estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read "
+        f"and {estimate.completion_tokens:,.0f} to write, {dollars}, {time}.",
         soft_wrap=True,
         highlight=False,
     )

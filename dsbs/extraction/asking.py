@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import tenacity
-
 from dsbs.errors import TeacherError
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
+from dsbs.extraction.pacing import Allowance, Concurrency, Pause, format_seconds, sleep_unless
+from dsbs.extraction.retrying import build_retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.extraction.spending import Reservation, Spending
 from dsbs.records import Completion, Request
@@ -46,11 +45,21 @@ class Asker:
         settings: pace and patience.
         tally: counted up as things happen.
         spending: what was and may be spent.
+        share: of the limits that the server tells, where others ask it, too.
     """
 
+    steady = True
+
     def __init__(
-        self, ask: Ask, committer: Committer, settings: ExtractionSettings, tally: Tally, spending: Spending
+        self,
+        ask: Ask,
+        committer: Committer,
+        settings: ExtractionSettings,
+        tally: Tally,
+        spending: Spending,
+        share: float = 1.0,
     ) -> None:
+        self.share = share
         self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
@@ -61,16 +70,7 @@ class Asker:
         self.error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_event = asyncio.Event()
-        # Half of each wait is sure, half is random, so that requests that failed together do not come back together.
-        half = {"multiplier": settings.backoff / 2, "max": settings.max_backoff / 2}
-        self._backoff = tenacity.wait_exponential(**half) + tenacity.wait_random_exponential(**half)
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception(self._worth_retrying),
-            stop=tenacity.stop_after_attempt(settings.attempts),
-            wait=self._wait_before_retry,
-            sleep=self._sleep,
-            reraise=True,
-        )
+        retrying = build_retrying(settings, self._worth_retrying, self._sleep)
         self._persist = retrying.wraps(self._attempt)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
@@ -137,6 +137,15 @@ class Asker:
         for task in self._tasks:
             task.cancel()
 
+    def tell(self) -> list[str]:
+        """Return what people may want to know of how it goes."""
+        told = []
+        if self.concurrency.overloads:
+            told.append(f"{int(self.concurrency.limit)} at once")
+        if self.pause.left > 1:
+            told.append(f"the server asks to wait {format_seconds(self.pause.left)}")
+        return told
+
     async def _answer(self, together: list[Request]) -> None:
         try:
             while together:
@@ -196,8 +205,8 @@ class Asker:
 
     def _heed(self, limits: ServerLimits | None) -> None:
         if limits:
-            self.requests_allowed.adopt(limits.requests_per_minute)
-            self.tokens_allowed.adopt(limits.tokens_per_minute)
+            self.requests_allowed.adopt((limits.requests_per_minute or 0.0) * self.share)
+            self.tokens_allowed.adopt((limits.tokens_per_minute or 0.0) * self.share)
             if limits.wait:
                 self.pause.ask(limits.wait)
 
@@ -225,11 +234,6 @@ class Asker:
         worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
         self.tally.retried += worth
         return worth
-
-    def _wait_before_retry(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
-        return max(self._backoff(state), asked)
 
     async def _sleep(self, seconds: float) -> None:
         await sleep_unless(self._stop_event, seconds)

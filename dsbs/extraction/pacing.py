@@ -134,3 +134,15 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but wake when ``stop`` is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> format_seconds(9.4), format_seconds(125), format_seconds(7500)
+    ('9 s', '2 min', '2 h 5 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

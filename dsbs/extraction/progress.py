@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.running import Progress, Watch
 from dsbs.parsing import annotate
 from dsbs.records import Completion, Example, Request
@@ -33,6 +34,7 @@ class ProgressLine(Watch):
         self._live: Live | None = None
         self._marks: deque[tuple[float, int]] = deque()
         self._last_line = 0.0
+        self._said = ""
 
     def begin(self, progress: Progress) -> None:
         """Start the line."""
@@ -43,7 +45,7 @@ class ProgressLine(Watch):
             self._live = Live(get_renderable=lambda: Text(self.describe()), console=self.console, transient=True)
             self._live.start()
         else:
-            self._write(f"asking for {progress.survey.to_ask:,}, {progress.survey.cached:,} are there already")
+            self._write(f"asking for {progress.survey.to_come:,}, {progress.survey.cached:,} are there already")
 
     def arrived(self, request: Request, said: Completion | Failure) -> None:
         """Count an answer or a failure."""
@@ -58,9 +60,20 @@ class ProgressLine(Watch):
             self._marks.append((now, self.done))
             while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
                 self._marks.popleft()
-        if self._live is None and now - self._last_line >= PLAIN_SECONDS:
-            self._last_line = now
-            self._write(self.describe())
+        self._write_now_and_then()
+
+    def waiting(self) -> None:
+        """Tell how it goes while nothing arrives, where that is news."""
+        self._write_now_and_then()
+
+    def _write_now_and_then(self) -> None:
+        now = time.monotonic()
+        if self._live is not None or now - self._last_line < PLAIN_SECONDS:
+            return
+        line = self.describe()
+        if line != self._said:
+            self._last_line, self._said = now, line
+            self._write(line)
 
     def end(self) -> None:
         """Leave the last state behind."""
@@ -76,14 +89,13 @@ class ProgressLine(Watch):
         """Return the line."""
         assert self.progress is not None
         progress, now = self.progress, time.monotonic()
-        to_ask, spending, asker = progress.survey.to_ask, progress.spending, progress.asker
+        to_ask, spending, executor = progress.survey.to_come, progress.spending, progress.executor
         before, count = self._marks[0]
         speed = (self.done - count) / max(now - before, 1e-3)
-        parts = [
-            f"{self.done:,}/{to_ask:,}",
-            f"{speed:.1f}/s",
-            f"{'about ' * spending.guessed}{spending.tokens:,} tokens",
-        ]
+        parts = [f"{self.done:,}/{to_ask:,}"]
+        if executor.steady:
+            parts.append(f"{speed:.1f}/s")
+        parts.append(f"{'about ' * spending.guessed}{spending.tokens:,} tokens")
         if spending.usd is not None:
             parts.append(self._dollars(spending.usd, to_ask))
         answered = progress.tally.answered
@@ -92,13 +104,10 @@ class ProgressLine(Watch):
             parts.append(f"{progress.tally.failed:,} failed")
         if progress.tally.retried:
             parts.append(f"{progress.tally.retried:,} retried")
-        if asker.concurrency.overloads:
-            parts.append(f"{int(asker.concurrency.limit)} at once")
-        if asker.pause.left > 1:
-            parts.append(f"the server asks to wait {format_seconds(asker.pause.left)}")
-        if asker.stopped:
-            parts.append(f"stopping ({asker.stopped}): waiting for what is under way")
-        elif self.done < to_ask:
+        parts += executor.tell()
+        if executor.stopped:
+            parts.append(f"stopping ({executor.stopped}): waiting for what is under way")
+        elif executor.steady and self.done < to_ask:
             parts.append(f"{format_seconds((to_ask - self.done) / speed)} left" if speed else "")
         return ", ".join(filter(None, parts))
 
@@ -110,15 +119,3 @@ class ProgressLine(Watch):
         rates, spending = self.progress.spending.rates, self.progress.spending
         per_request = spending.usd / spending.requests if spending.usd and rates and spending.requests else 0.0
         return f"${usd:.2f} of about ${usd + per_request * (to_ask - self.done):.2f}"
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration as people say it.
-
-    >>> format_seconds(9.4), format_seconds(125), format_seconds(7500)
-    ('9 s', '2 min', '2 h 5 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -2,26 +2,33 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from dsbs.errors import RunError
 from dsbs.extraction.annotating import annotate_split
-from dsbs.extraction.asking import Asker, Tally
+from dsbs.extraction.asking import Tally
 from dsbs.extraction.committing import Arrival, Committer
+from dsbs.extraction.executors import Executor, Parts, open_executor
 from dsbs.extraction.job import Job
 from dsbs.extraction.look import Look
 from dsbs.extraction.page import build_page
-from dsbs.extraction.spending import Spending
+from dsbs.extraction.spending import Spending, reckon
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
 from dsbs.files import write_text
 from dsbs.rationales import PAGE, write_summary
 from dsbs.records import Completion, Request
-from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.store import Batches, CompletionStore, Failure, Origin
+from dsbs.store.batches import open_batches
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted"
 
@@ -34,6 +41,9 @@ class Watch:
 
     def arrived(self, request: Request, said: Completion | Failure) -> None:
         """Called for every answer and every failure, once it is committed."""
+
+    def waiting(self) -> None:
+        """Called now and then while nothing arrives."""
 
     def end(self) -> None:
         """Called after the last request."""
@@ -48,7 +58,7 @@ class Progress:
     estimate: Estimate
     spending: Spending
     tally: Tally
-    asker: Asker
+    executor: Executor
 
 
 def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
@@ -57,7 +67,8 @@ def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     Raises:
         DsbsError: with what is wrong; what was committed before stays, and the same call goes on from there.
     """
-    return asyncio.run(extract(job, watch or Watch()))
+    with _lock(job):
+        return asyncio.run(extract(job, watch or Watch()))
 
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
@@ -80,13 +91,15 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         spending = _spending(job, store, origin)
         spending.check()
         survey = survey_job(job, store, origin, spending)
-        if survey.to_ask:
+        if survey.to_come:
             try:
                 stopped = await _collect(job, store, origin, survey, spending, tally, watch)
             except Exception as raised:  # what came before it is annotated first
                 error = raised
                 if not store.count():
                     raise
+        waiting = Batches(store, origin).waiting()
+        stopped = stopped or (_tell_waiting(job, waiting) if waiting else None)
         look = Look()
         counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
     summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
@@ -96,8 +109,8 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         raise error
     if stopped == INTERRUPTED:
         raise RunError(
-            f"Interrupted: {tally.answered:,} of {survey.to_ask:,} answers came and are kept in {job.folder}; the same "
-            "command asks for the rest."
+            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers came and are kept in {job.folder}; the same "
+            "command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
         )
     return summary
 
@@ -111,19 +124,53 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
             try:
                 yield store
             finally:
-                empty = not store.count()
+                empty = not store.count() and not open_batches(store)
     finally:
         if new and empty and not any(job.folder.glob("*.parquet")):
-            for path in job.folder.glob(f"{job.store_path.name}*"):
-                path.unlink()
-            with contextlib.suppress(OSError):
-                job.folder.rmdir()
+            _sweep(job)
+
+
+def _sweep(job: Job) -> None:
+    for path in job.folder.glob(f"{job.store_path.name}*"):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        job.folder.rmdir()
+
+
+@contextlib.contextmanager
+def _lock(job: Job) -> Iterator[None]:
+    """Let no second process send the same requests off; one that asks by itself sends them one by one, and may."""
+    if job.settings.executor == "local":
+        yield
+        return
+    path = job.store_path.with_name(f"{job.store_path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                if not job.store_path.exists():
+                    _sweep(job)
+    except Timeout:
+        raise RunError(f"{job.folder}: another process extracts into this folder; wait for it or stop it.") from None
+
+
+def _tell_waiting(job: Job, waiting: int) -> str:
+    how = "the same command collects them" if job.settings.executor == "batch" else "executor=batch collects them"
+    return f"{waiting:,} requests are in batches at the endpoint and go on there; {how}"
 
 
 def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
-    return Spending(
-        job.settings.budget, job.teacher.rates(), store.totals(origin), getattr(job.teacher, "max_tokens", None)
-    )
+    teacher, before, batched = job.teacher, store.totals(origin), store.batch_totals(origin)
+    rates, (batch_rates, known) = teacher.rates(), teacher.batch_rates()
+    usd = reckon(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
+    if job.settings.executor == "batch":
+        if batch_rates and not known:
+            logger.info("No price of a batch is known for this model: it is counted as the other one less %.0f%% "
+                        "(teacher.batch_discount).", 100 * getattr(teacher, "batch_discount", 0.0))  # fmt: skip
+        rates = batch_rates
+    return Spending(job.settings.budget, rates, before, getattr(teacher, "max_tokens", None), usd)
 
 
 async def _collect(
@@ -137,11 +184,10 @@ async def _collect(
     Raises:
         TeacherError: where nothing can succeed.
     """
-    under_way: set[bytes] = set()
 
     def notice(arrival: Arrival) -> None:
         request, said = arrival
-        under_way.discard(origin.key(request))
+        parts.under_way.discard(origin.key(request))
         tally.by_split[request.split] += 1
         if isinstance(said, Completion):
             tally.answered += 1
@@ -151,18 +197,19 @@ async def _collect(
         watch.arrived(request, said)
 
     estimate = estimate_job(job, survey, spending)
-    spending.assume(survey.characters / survey.to_ask)
+    spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:
-        async with job.teacher.connect(job.task) as ask, Committer(store, origin, notice) as committer:
-            asker = Asker(ask, committer, job.settings, tally, spending)
-            watch.begin(Progress(job, survey, estimate, spending, tally, asker))
-            try:
-                with _interrupts(asker.stop, asker.cancel):
-                    await asker.run(missing_samples(job, reader, origin, under_way))
-            finally:
-                watch.end()
-            return asker.stopped
+        async with Committer(store, origin, notice) as committer:
+            parts = Parts(job, origin, committer, tally, spending, watch.waiting)
+            async with open_executor(parts) as executor:
+                watch.begin(Progress(job, survey, estimate, spending, tally, executor))
+                try:
+                    with _interrupts(executor.stop, executor.cancel):
+                        await executor.run(missing_samples(job, reader, origin, parts.under_way))
+                finally:
+                    watch.end()
+                return executor.stopped
 
 
 @contextlib.contextmanager

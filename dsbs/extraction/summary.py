@@ -27,7 +27,7 @@ def summarise(
             "failed": count.examples - count.parsed,
             "teacher_accuracy": count.accuracy,
             "requests": tally.by_split[split],
-            "cached": survey.needed[split] - survey.missing[split],
+            "cached": survey.cached_of(split),
             "prompt_tokens": count.prompt_tokens,
             "completion_tokens": count.completion_tokens,
             "cost_usd": count.cost(rates, batch_rates),

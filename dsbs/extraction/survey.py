@@ -13,6 +13,8 @@ MOST_LEAKS_NAMED = 5
 # For an estimate of time where no rate limit decides it: what one stream of a common endpoint writes.
 GUESSED_TOKENS_PER_SECOND = 50
 CHARACTERS_PER_TOKEN = 4
+# A batch that has not ended by then has expired.
+BATCH_SECONDS = 24 * 3600.0
 
 
 @dataclass
@@ -21,12 +23,16 @@ class Survey:
 
     Attributes:
         needed: requests by split.
-        missing: those of them that have no completion yet.
+        missing: those of them that have no completion yet, and are in no batch either.
+        waiting: those that were sent off in a batch and have not come back.
+        collects: whether what waits is collected in this run.
         characters: length of all that the missing ones send.
     """
 
     needed: dict[str, int] = field(default_factory=dict)
     missing: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    collects: bool = False
     characters: int = 0
 
     @property
@@ -35,9 +41,23 @@ class Survey:
         return sum(self.missing.values())
 
     @property
+    def in_batches(self) -> int:
+        """Requests that were made in a batch and have not come back."""
+        return sum(self.waiting.values())
+
+    @property
+    def to_come(self) -> int:
+        """Requests that end in this run, if all goes well."""
+        return self.to_ask + (self.in_batches if self.collects else 0)
+
+    @property
     def cached(self) -> int:
         """Requests that need not be made."""
-        return sum(self.needed.values()) - self.to_ask
+        return sum(map(self.cached_of, self.needed))
+
+    def cached_of(self, split: str) -> int:
+        """Return the same for one split."""
+        return self.needed[split] - self.missing[split] - self.waiting[split]
 
 
 @dataclass
@@ -48,7 +68,7 @@ class Estimate:
         requests: completions to ask for.
         prompt_tokens, completion_tokens: to be read and written.
         usd: dollars, or None where no price is known.
-        seconds: time, from the rate limits that are set, else from a guess of the endpoint's speed.
+        seconds: time, from the rate limits that are set, else from a guess of the endpoint's speed; of a batch the most.
     """
 
     requests: int
@@ -64,9 +84,9 @@ def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spend
     Raises:
         ConfigError: naming such examples.
     """
-    survey = Survey()
+    survey = Survey(collects=job.settings.executor == "batch")
     for split in job.splits:
-        needed = missing = 0
+        needed = missing = waiting = 0
         for batch in batches(job.examples(split)):
             if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
                 raise ConfigError(
@@ -75,11 +95,13 @@ def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spend
                     "these exemplars."
                 )
             requests = {origin.key(request): request for example in batch for request in job.requests(example, split)}
-            absent = requests.keys() - store.present(requests)
+            sent = store.in_batches(requests)
+            absent = requests.keys() - store.present(requests) - sent
+            waiting += len(sent)
             needed += len(batch) * job.settings.samples
             missing += len(absent)
             survey.characters += sum(spending.characters(requests[key]) for key in absent)
-        survey.needed[split], survey.missing[split] = needed, missing
+        survey.needed[split], survey.missing[split], survey.waiting[split] = needed, missing, waiting
     return survey
 
 
@@ -94,7 +116,8 @@ def missing_samples(job: Job, store: CompletionStore, origin: Origin, under_way:
             questions = [
                 {origin.key(request): request for request in job.requests(example, split)} for example in batch
             ]
-            done = store.present(key for keys in questions for key in keys)
+            flat = [key for keys in questions for key in keys]
+            done = store.present(flat) | store.in_batches(flat)
             for keys in questions:
                 missing = {key: request for key, request in keys.items() if key not in done and key not in under_way}
                 if missing:
@@ -109,6 +132,8 @@ def estimate_job(job: Job, survey: Survey, spending: Spending) -> Estimate:
     prompt_tokens = survey.characters / CHARACTERS_PER_TOKEN
     written = count * (spending.mean_written or _written_by_exemplars(job))
     streams = count * (1 + written / max(count, 1) / GUESSED_TOKENS_PER_SECOND) / settings.concurrency
+    if settings.executor == "batch":
+        return Estimate(count, prompt_tokens, written, spending.price(prompt_tokens, written), BATCH_SECONDS)
     seconds = [streams]
     if settings.requests_per_minute:
         seconds.append(60 * count / settings.requests_per_minute)

@@ -1,7 +1,8 @@
-"""``python -m dsbs.store show|merge|export``: what stores of completions hold, and how to carry it elsewhere."""
+"""``python -m dsbs.store show|merge|export|abandon``: what stores hold, and how to carry it elsewhere."""
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsbs.errors import DsbsError
+from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore
 from dsbs.store.exporting import export
 from dsbs.store.merging import merge
@@ -26,6 +28,12 @@ def main(words: Sequence[str] | None = None) -> int:
             with CompletionStore(_locate(arguments.store)) as store:
                 new = merge(store, [_locate(other) for other in arguments.others])
                 console.print(f"{new:,} new completions; {arguments.store} holds {store.count():,}.", soft_wrap=True)
+            return 0
+        if arguments.command == "abandon":
+            CompletionStore(_locate(arguments.store), read_only=True).close()  # says where there is none
+            with CompletionStore(_locate(arguments.store)) as store:
+                held = abandon(store, arguments.batch)
+                console.print(f"{held:,} requests are asked for again by the next extraction.", soft_wrap=True)
             return 0
         with CompletionStore(_locate(arguments.store), read_only=True) as store:
             if arguments.command == "export":
@@ -51,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write every completion elsewhere")
     export.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
     export.add_argument("--to", required=True, help="NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME")
+    abandon = commands.add_parser("abandon", help="give up a batch; what it holds is asked and paid for again")
+    abandon.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
+    abandon.add_argument("batch", help="its id at the endpoint, as `show` tells it")
     export.add_argument("--public", action="store_true", help="let everybody see the dataset on the hub")
     return parser
 
@@ -68,6 +79,10 @@ def show(store: CompletionStore, examples: int, console: Console) -> None:
     for counted in store.overview():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in counted))
     console.print(table)
+    for token, remote, address, created, held in open_batches(store):
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
+        said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests are still to come"
+        console.print(said, soft_wrap=True, markup=False, highlight=False)
     for row in islice(store.rows(), examples):
         console.rule(f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}")
         console.print(row["question"], style="dim", markup=False, highlight=False)

@@ -73,9 +73,9 @@ class Batches:
             number = cursor.lastrowid
             for line in lines:
                 first = self.origin.key(line[0])
-                for request in line:
-                    row = (self.origin.key(request), number, first, _pack(request))
-                    self.store.execute("INSERT INTO batch_requests VALUES (?, ?, ?, ?)", row)
+                for place, request in enumerate(line):
+                    row = (self.origin.key(request), number, first, place, _pack(request))
+                    self.store.execute("INSERT INTO batch_requests VALUES (?, ?, ?, ?, ?)", row)
         return self._read(f"number = {number}")[0]
 
     def note_file(self, batch: Batch, file: str) -> Batch:
@@ -99,23 +99,23 @@ class Batches:
         rows = self.store.execute(f"SELECT {COLUMNS} FROM batches WHERE {condition} ORDER BY number")
         return [Batch(*row) for row in rows]
 
-    def find(self, batch: Batch, lines: Collection[str]) -> dict[str, list[Request]]:
-        """Return what is still to come of some lines of a batch; those of which nothing is are left out.
+    def find(self, batch: Batch, lines: Collection[str]) -> dict[str, dict[int, Request]]:
+        """Return what is still to come of some lines of a batch, by its place in the line.
 
         Args:
             batch: the batch.
-            lines: names of lines, as ``line_name`` gives them; others are left out, too.
+            lines: names of lines, as ``line_name`` gives them; others, and lines that came before, are left out.
         """
-        found: dict[str, list[Request]] = {}
+        found: dict[str, dict[int, Request]] = {}
         for name in lines:
             try:
                 line = bytes.fromhex(name)
             except ValueError:
                 continue
-            query = "SELECT request FROM batch_requests WHERE batch = ? AND line = ? ORDER BY rowid"
+            query = "SELECT place, request FROM batch_requests WHERE batch = ? AND line = ?"
             rows = self.store.execute(query, (batch.number, line)).fetchall()
             if rows:
-                found[name] = [self._unpack(row[0]) for row in rows]
+                found[name] = {place: self._unpack(request) for place, request in rows}
         return found
 
     def rest(self, batch: Batch, most: int) -> list[Request]:

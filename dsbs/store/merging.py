@@ -19,7 +19,9 @@ COMPLETIONS = f"""INSERT OR IGNORE INTO completions SELECT key, {NUMBER}, split,
     finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH} FROM other.completions row
     ORDER BY row.rowid"""
 # What is under way in one of the two is under way in both; what ended in one ended in both.
-HELD = f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, request FROM other.batch_requests row"""
+HELD = (
+    f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, place, request FROM other.batch_requests row"""
+)
 REMOTE = """UPDATE batches SET (file, remote) = (SELECT coalesce(theirs.file, batches.file),
     coalesce(theirs.remote, batches.remote) FROM other.batches theirs WHERE theirs.token = batches.token)
     WHERE token IN (SELECT token FROM other.batches)"""

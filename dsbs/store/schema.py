@@ -21,7 +21,7 @@ TABLES = (
     sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID""",
 )
 # `token` is ours, written down before the endpoint knows of the batch; `remote` is the endpoint's name for it.
-# What a batch still holds is in `batch_requests`; `line` is the key of the first of the samples that share a line.
+# What a batch still holds is in `batch_requests`; `line` is the key of the first of the samples that share a line, `place` their order.
 BATCH_TABLES = (
     """CREATE TABLE batches (
     number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins,
@@ -29,7 +29,8 @@ BATCH_TABLES = (
     created REAL NOT NULL, ended REAL, completions INTEGER NOT NULL DEFAULT 0,
     prompt_tokens INTEGER NOT NULL DEFAULT 0, completion_tokens INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE batch_requests (
-    key BLOB PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batches, line BLOB NOT NULL, request TEXT NOT NULL)""",
+    key BLOB PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batches, line BLOB NOT NULL,
+    place INTEGER NOT NULL, request TEXT NOT NULL)""",
     "CREATE INDEX batch_requests_by_line ON batch_requests (batch, line)",
 )
 # Keeps the totals of an origin and of a batch, so that a budget need not read a million rows.
