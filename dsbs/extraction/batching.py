@@ -273,8 +273,8 @@ class Batcher:
                 await self._commit(self._match(batch, said))
         if broken:
             raise TeacherError(
-                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be read; the others are kept. The "
-                f"same command tries again. {self._tell_how_to_abandon(batch)}",
+                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be read; the others are kept. "
+                f"The same command tries again. {self._tell_how_to_abandon(batch)}",
                 retryable=True,
                 reason="malformed answer",
             )

@@ -109,8 +109,8 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         raise error
     if stopped == INTERRUPTED:
         raise RunError(
-            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers came and are kept in {job.folder}; the same "
-            "command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
+            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers came and are kept in {job.folder}; the "
+            "same command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
         )
     return summary
 

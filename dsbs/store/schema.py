@@ -21,7 +21,8 @@ TABLES = (
     sample INTEGER NOT NULL, reason TEXT NOT NULL, message TEXT NOT NULL, created REAL NOT NULL) WITHOUT ROWID""",
 )
 # `token` is ours, written down before the endpoint knows of the batch; `remote` is the endpoint's name for it.
-# What a batch still holds is in `batch_requests`; `line` is the key of the first of the samples that share a line, `place` their order.
+# What a batch still holds is in `batch_requests`; `line` is the key of the first of the samples that share a line of
+# its file, `place` the place of each among them.
 BATCH_TABLES = (
     """CREATE TABLE batches (
     number INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins,
