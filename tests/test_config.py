@@ -17,6 +17,12 @@ from dsbs.tasks.triage import TriageTask
 NAMES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [name.split("/", 1) for name in NAMES if "/" in name]
 # What an option cannot know and the user has to say.
+# Options that come with a plugin of Hydra, each an extra.
+PLUGINS = {
+    "launcher/joblib": "hydra_joblib_launcher",
+    "launcher/slurm": "hydra_submitit_launcher",
+    "search/optuna": "hydra_optuna_sweeper",
+}
 NEEDS = {
     "student/causal": ["student.model=a-folder"],
     "student/pretrained": ["student.model=a-folder"],
@@ -51,6 +57,8 @@ def test_every_command_has_a_root_file() -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes_and_has_no_fault(group: str, option: str) -> None:
+    if plugin := PLUGINS.get(f"{group}/{option}"):
+        pytest.importorskip(f"hydra_plugins.{plugin}", reason=f"{group}={option} needs an extra")
     command = "extract" if group == "gate" else "train"
     overrides = [f"{group}={option}", *NEEDS.get(f"{group}/{option}", [])]
     settings = build(command, *overrides)
@@ -78,8 +86,14 @@ def test_the_papers_experiments_are_the_papers_settings(benchmark: str) -> None:
     assert settings.training.max_steps == 10000
 
 
+def test_what_a_search_chose_is_taken_and_what_is_typed_wins() -> None:
+    assert build("train").student.dropout_rate == 0.2
+    assert build("train", "objective=finetune").student.dropout_rate == 0.0
+    assert build("train", "student.dropout_rate=0.1", "objective.alpha=0.4").objective.alpha == 0.4
+
+
 def test_one_half_is_the_papers_lambda_of_one() -> None:
-    objective = build("train").objective
+    objective = build("train", "student=t5_small").objective
     assert (objective.name, objective.alpha, objective.prefix_on) == ("step_by_step", 0.5, "target")
 
 

@@ -60,7 +60,7 @@ def test_a_run_is_trained_shown_and_the_second_time_skipped(run: Command, tmp_pa
     assert "finished already" in out
     assert metrics.stat().st_mtime_ns == written
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
-    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["rationales", "train"]
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["cache", "rationales", "train"]
 
 
 def test_output_dir_is_the_only_place_that_is_written(run: Command, tmp_path: Path) -> None:
