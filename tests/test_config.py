@@ -16,13 +16,13 @@ from dsbs.tasks.triage import TriageTask
 
 NAMES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
 OPTIONS = [name.split("/", 1) for name in NAMES if "/" in name]
-# What an option cannot know and the user has to say.
 # Options that come with a plugin of Hydra, each an extra.
 PLUGINS = {
     "launcher/joblib": "hydra_joblib_launcher",
     "launcher/slurm": "hydra_submitit_launcher",
     "search/optuna": "hydra_optuna_sweeper",
 }
+# What an option cannot know and the user has to say.
 NEEDS = {
     "student/causal": ["student.model=a-folder"],
     "student/pretrained": ["student.model=a-folder"],
