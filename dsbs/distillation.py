@@ -22,7 +22,7 @@ from dsbs.students.base import Student
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Task
 from dsbs.tracking import Tracker
-from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks
+from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks, checkpoint_activations
 from dsbs.training import Training
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def train_run(
     student.settings = asdict(remember(recipe.task, recipe.objective, recipe.reading(), data.examples()))
     check_labels(student, recipe.task, data.examples())
     if recipe.training.gradient_checkpointing:
-        student.model.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_activations(student)
     rows = main_first(lambda: tokenize_train(student, recipe, data, run))
     reader = Reader(recipe)
 

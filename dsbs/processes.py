@@ -37,6 +37,7 @@ def main_first(act: Callable[[], Result]) -> Result:
     """
     if count_processes() == 1:
         return act()
+    _join()
     if not is_main():
         if not _tell(False):
             raise MainProcessError("The main process stopped.")
@@ -52,12 +53,29 @@ def main_first(act: Callable[[], Result]) -> Result:
 
 def _tell(done: bool) -> bool:
     """Send what the main process says to all; return what it said."""
-    from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
 
-    if not PartialState._shared_state:
-        atexit.register(PartialState().destroy_process_group)  # else torch complains at the end
     return bool(broadcast_object_list([done])[0])
+
+
+def _join() -> None:
+    """Join the group of processes, once."""
+    import torch
+    from accelerate import PartialState
+
+    if torch.distributed.is_initialized():
+        return
+    if not torch.cuda.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # `torchrun` does not say so; the Trainer reads it, too
+    PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"))
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else torch complains
 
 
 def gather(parts: list[Result]) -> list[Result]:

@@ -16,7 +16,8 @@ class ProgressCallback(TrainerCallback):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
         self.bar: Progress | None = None
-        self.loss = self.accuracy = float("nan")
+        self.loss: float | None = None
+        self.accuracy: float | None = None
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Show the bar."""
@@ -50,9 +51,12 @@ class ProgressCallback(TrainerCallback):
             return
         self.loss = (logs or {}).get("loss", self.loss)
         self.accuracy = (logs or {}).get("eval_accuracy", self.accuracy)
-        said = f"loss {self.loss:.4f}, validation accuracy {100 * self.accuracy:.1f}%"
+        said = (
+            "" if self.loss is None else f"loss {self.loss:.4f}, "
+        )  # the first evaluation may come before the first log
+        said += "" if self.accuracy is None else f"validation accuracy {100 * self.accuracy:.1f}%"
         if self.bar:
-            self.bar.update(self.task, said=said)
+            self.bar.update(self.task, said=said.rstrip(", "))
         elif "eval_accuracy" in (logs or {}):
             seconds = (logs or {}).get("seconds", 0.0)
             left = seconds / max(1, state.global_step) * (state.max_steps - state.global_step)

@@ -274,6 +274,12 @@ class DistillationTrainer(PassTrainer):
         load_weights(self.student, Path(self.state.best_model_checkpoint))
 
 
+def checkpoint_activations(student: StudentModel) -> None:
+    """Let the backward pass compute activations again instead of keeping them."""
+    enable = getattr(student.model, "activation_checkpointing_enable", student.model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})  # the other way fails where the inputs of a layer need no gradients, as in LoRA
+
+
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
     """Return the trainer's callbacks: early stopping, tracking, the progress bar."""
     callbacks: list[TrainerCallback] = [TrackingCallback(tracker), ProgressCallback()]

@@ -1,6 +1,7 @@
 """The gradient of one optimiser step, however the step is cut into batches; can run in a process of its own."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from transformers import TrainerCallback
 
 from dsbs.collator import tokenize
 from dsbs.objectives import StepByStep
-from dsbs.trainer import DistillationTrainer, build_arguments
+from dsbs.trainer import DistillationTrainer, build_arguments, checkpoint_activations
 from dsbs.training import Training
 
 # Missing unevenly: the first micro-batches in the order of the data are full, the last ones empty.
@@ -28,9 +29,14 @@ class Keep(TrainerCallback):
         self.gradients = {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
 
 
-def step(folder: Path, batch: int, accumulation: int, prefix_on: str = "target") -> dict[str, Any]:
+def step(
+    folder: Path, batch: int, accumulation: int, prefix_on: str = "target", tokens_per_pass: int | None = None,
+    patch: Callable[[DistillationTrainer], None] = lambda trainer: None, checkpointing: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Take one step over 32 examples and return gradients, target tokens and the loss that was logged."""
     student = tiny_t5(prefix_on)
+    if checkpointing:
+        checkpoint_activations(student)
     objective = StepByStep(name="step_by_step", alpha=0.3, prefix_on=prefix_on)
     data = annotated(32, WITH_RATIONALE)
     targets = [objective.targets(example, annotation) for example, annotation in data]
@@ -41,10 +47,14 @@ def step(folder: Path, batch: int, accumulation: int, prefix_on: str = "target")
     )  # fmt: skip
     keep = Keep()
     arguments = build_arguments(settings, 0, folder)
-    trainer = DistillationTrainer(student, objective, rows, lambda model: {"accuracy": 0.0}, arguments, [keep])
+    trainer = DistillationTrainer(
+        student, objective, rows, lambda model: {"accuracy": 0.0}, arguments, [keep], tokens_per_pass
+    )
+    patch(trainer)
     trainer.train()
     losses = next(entry for entry in trainer.state.log_history if "loss" in entry)
-    return {"gradients": keep.gradients, "tokens": int(trainer.target_tokens), "losses": losses, "rows": rows}
+    return {"gradients": keep.gradients, "tokens": int(trainer.target_tokens), "losses": losses, "rows": rows,
+            "tokens_per_pass": trainer.tokens_per_pass}  # fmt: skip
 
 
 def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
@@ -53,7 +63,8 @@ def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
     }  # fmt: skip
-    result = step(Path(folder), 16, 1)
-    if rank == 0:
-        torch.save({key: result[key] for key in ("gradients", "tokens", "losses")}, Path(folder) / "result.pt")
+    for name, arguments in (("plain", (16, 1)), ("accumulated", (8, 2, "target", 100))):
+        result = step(Path(folder) / name, *arguments)
+        if rank == 0:
+            torch.save({key: result[key] for key in ("gradients", "tokens", "losses")}, Path(folder) / f"{name}.pt")
     torch.distributed.destroy_process_group()

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import train
+from dsbs.resuming import StopCallback
 
 SMALL = [
     "task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16",
@@ -142,6 +144,32 @@ def test_ctrl_c_is_no_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -
     assert code == 130
     assert "The same command goes on where it was" in err
     assert "Traceback" not in err + out
+
+
+def test_sigterm_saves_ends_the_command_and_the_next_one_goes_on(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = run(*SMALL, "output_dir=whole")
+    assert code == 0, err
+    on_step_end = StopCallback.on_step_end
+
+    def ask_to_end(self: StopCallback, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        on_step_end(self, args, state, control, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopCallback, "on_step_end", ask_to_end)
+        code, _, err = run("-m", *SMALL, "output_dir=cut", "seed=0,1")
+    assert code == 143
+    assert "stopped by SIGTERM, with a checkpoint of step 3 of 4. The same command goes on where it was." in err
+    assert "Traceback" not in err
+    code, _, err = run(*SMALL, "output_dir=cut")
+    assert code == 0, err
+    cut, whole = (json.loads(metrics_below(tmp_path / name)[0].read_text()) for name in ("cut", "whole"))
+    for metrics in (cut, whole):
+        del metrics["seconds"], metrics["examples_per_second"]
+    assert cut == whole
 
 
 def test_a_fault_of_ours_keeps_its_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from transformers import TrainerCallback
 from dsbs.collator import Collator, tokenize
 from dsbs.errors import ConfigError, RunError
 from dsbs.objectives import Finetune, StepByStep
-from dsbs.resuming import is_whole, last_checkpoint
+from dsbs.resuming import last_checkpoint
 from dsbs.tracking import Tracker
 from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks
 from dsbs.training import Training
@@ -38,6 +39,70 @@ def test_a_batch_of_32_is_four_micro_batches_of_8(whole: dict[str, Any], tmp_pat
     assert_same_step(whole, gradients.step(tmp_path, 8, 4))
 
 
+@pytest.mark.parametrize("tokens", [1, 100, 300])
+def test_a_batch_of_32_is_a_number_of_passes(tokens: int, whole: dict[str, Any], tmp_path: Path) -> None:
+    assert_same_step(whole, gradients.step(tmp_path, 32, 1, tokens_per_pass=tokens))
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(whole: dict[str, Any], tmp_path: Path) -> None:
+    assert_same_step(whole, gradients.step(tmp_path, 32, 1, checkpointing=True))
+
+
+def without_memory(larger_than: int) -> Callable[[DistillationTrainer], None]:
+    """Let memory run out over every pass of more rows, in the backward pass, when some gradients are there already."""
+
+    def patch(trainer: DistillationTrainer) -> None:
+        backward = trainer.accelerator.backward
+
+        def fail(loss: torch.Tensor, **kwargs: Any) -> None:
+            backward(loss, **kwargs)
+            if trainer.rows_of_pass > larger_than:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+        collate = trainer.collate
+
+        def count(rows: list[Any]) -> Any:
+            trainer.rows_of_pass = len(rows)
+            return collate(rows)
+
+        trainer.collate, trainer.accelerator.backward = count, fail  # type: ignore[method-assign, assignment]
+
+    return patch
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(32, 1), (8, 4)])
+def test_where_memory_runs_out_the_step_is_the_same_in_smaller_passes(
+    batch: int, accumulation: int, whole: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = gradients.step(tmp_path, batch, accumulation, patch=without_memory(larger_than=5))
+    assert_same_step(whole, found)
+    for kind in ("label", "rationale"):
+        assert found["losses"][f"loss_{kind}"] == pytest.approx(whole["losses"][f"loss_{kind}"], abs=1e-4)
+    assert f"training.tokens_per_pass={found['tokens_per_pass']} starts with that" in caplog.text
+
+
+def test_where_memory_runs_out_later_in_a_step_what_was_lost_is_done_again(
+    whole: dict[str, Any], tmp_path: Path
+) -> None:
+    def patch(trainer: DistillationTrainer) -> None:
+        backward = trainer.accelerator.backward
+        calls = iter(range(1000))
+
+        def fail(loss: torch.Tensor, **kwargs: Any) -> None:
+            backward(loss, **kwargs)
+            if next(calls) == 2:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried ...")
+
+        trainer.accelerator.backward = fail  # type: ignore[method-assign]
+
+    assert_same_step(whole, gradients.step(tmp_path, 8, 4, patch=patch))
+
+
+def test_memory_that_runs_out_over_one_example_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"one example of \d+ tokens, at step 1.*gradient_checkpointing=true"):
+        gradients.step(tmp_path, 32, 1, patch=without_memory(larger_than=0))
+
+
 def test_so_it_is_with_the_prefix_on_the_input(tmp_path: Path) -> None:
     one = gradients.step(tmp_path / "one", 32, 1, "input")
     assert_same_step(one, gradients.step(tmp_path / "four", 8, 4, "input"))
@@ -48,7 +113,8 @@ def test_a_batch_of_32_is_two_processes_of_16(whole: dict[str, Any], tmp_path: P
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(tmp_path), port), nprocs=2)
-    assert_same_step(whole, torch.load(tmp_path / "result.pt"))
+    assert_same_step(whole, torch.load(tmp_path / "plain.pt"))
+    assert_same_step(whole, torch.load(tmp_path / "accumulated.pt"))  # in micro-batches, and those in passes
 
 
 def test_the_gradient_is_that_of_the_loss_worked_out_over_the_whole_step(whole: dict[str, Any]) -> None:
@@ -169,33 +235,11 @@ def test_a_loss_that_is_no_number_names_likely_causes(tmp_path: Path) -> None:
         trainer.train()
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"])
-@pytest.mark.parametrize("damage", ["cut", "missing"])
-def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
-    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    trainer_on(tmp_path, [0.5], max_steps=2).train()
-    broken = tmp_path / "checkpoint-2" / file
-    if damage == "cut":
-        broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
-    else:
-        broken.unlink()
-    assert not is_whole(broken.parent)
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
-    assert "checkpoint-2 is not whole" in caplog.text
-
-
 @pytest.mark.parametrize("changes", [{"optim": "adm"}, {"lr_scheduler_type": "linar"}])
 def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_path: Path) -> None:
     [(key, value)] = changes.items()
     with pytest.raises(ConfigError, match=rf"training\.{key}={value}.*cannot stand: .*'?{value}'? is not a valid"):
         build_arguments(Training(**changes), 0, tmp_path)
-
-
-def test_without_any_whole_checkpoint_the_training_starts_again(tmp_path: Path) -> None:
-    (tmp_path / "checkpoint-3").mkdir()
-    assert last_checkpoint(tmp_path) is None
-    assert last_checkpoint(tmp_path / "nowhere") is None
 
 
 def test_ten_comes_after_nine(tmp_path: Path) -> None:

@@ -1,0 +1,117 @@
+"""What happens to a training, and what is left of it: SIGTERM, a full disk, broken checkpoints."""
+
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_trainer import trainer_on
+from transformers import TrainerCallback
+
+from dsbs.errors import RunError, Terminated
+from dsbs.resuming import is_whole, last_checkpoint
+
+
+class At(TrainerCallback):
+    """Does something when a step begins."""
+
+    def __init__(self, step: int, act: Any) -> None:
+        self.step, self.act = step, act
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step - 1:
+            self.act()
+
+
+def weights(trainer: Any) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in trainer.student.parameters()]
+
+
+def test_sigterm_saves_the_step_under_way_and_the_resumed_run_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    whole = trainer_on(tmp_path / "whole", eval_steps=4)
+    whole.train()
+    stopped = trainer_on(tmp_path / "cut", eval_steps=4)
+    stopped.add_callback(At(3, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(Terminated, match="by SIGTERM, with a checkpoint of step 3 of 6"):
+        stopped.train()
+    assert signal.getsignal(signal.SIGTERM) == before
+    checkpoint = last_checkpoint(tmp_path / "cut")
+    assert checkpoint == str(tmp_path / "cut" / "checkpoint-3")
+    again = trainer_on(tmp_path / "cut", eval_steps=4)
+    again.train(checkpoint)
+    assert again.account()["target_tokens"] == whole.account()["target_tokens"]
+    assert again.state.global_step == 6
+    for ours, theirs in zip(weights(again), weights(whole), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.fixture
+def small_files() -> Iterator[Any]:
+    """Let no file grow beyond some bytes, as a disk that is full does, from when it is called."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 2_000, 60_000], ids=["nothing", "no weights", "no optimiser"])
+def test_a_full_disk_is_told_and_the_checkpoint_before_stays(size: int, tmp_path: Path, small_files: Any) -> None:
+    trainer = trainer_on(tmp_path)
+    trainer.add_callback(At(3, lambda: small_files(size)))
+    with pytest.raises(RunError, match=r"checkpoint-3: the checkpoint of step 3 cannot be written .*Earlier") as told:
+        trainer.train()
+    small_files(resource.RLIM_INFINITY)
+    assert "\n" not in str(told.value)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+    assert not (tmp_path / "checkpoint-3").exists()
+    again = trainer_on(tmp_path)
+    again.train(last_checkpoint(tmp_path))
+    assert again.state.global_step == 6
+
+
+def test_a_place_that_was_closed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = trainer_on(tmp_path)
+
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(trainer.student, "save_training", refuse)
+    with pytest.raises(RunError, match=r"cannot be written .*Permission denied.*see to the permissions"):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state.pth"]
+)
+@pytest.mark.parametrize("damage", ["cut", "missing"])
+def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
+    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer_on(tmp_path, [0.5], max_steps=2).train()
+    broken = tmp_path / "checkpoint-2" / file
+    if damage == "cut":
+        broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    else:
+        broken.unlink()
+    assert not is_whole(broken.parent)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+    assert "checkpoint-2 is not whole" in caplog.text
+
+
+def test_a_byte_that_turned_over_is_noticed(tmp_path: Path) -> None:
+    trainer_on(tmp_path, [0.5], max_steps=2).train()
+    path = tmp_path / "checkpoint-2" / "optimizer.pt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+
+
+def test_without_any_whole_checkpoint_the_training_starts_again(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint-3").mkdir()
+    assert last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path / "nowhere") is None
