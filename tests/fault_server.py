@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -63,6 +63,10 @@ class FaultServer:
     def requests(self) -> int:
         """How many requests came."""
         return self._number
+
+    def routes(self) -> list[web.RouteDef]:
+        """What it answers to."""
+        return [web.post("/v1/chat/completions", self.handle), web.post("/v1/completions", self.handle)]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request as the script says."""
@@ -152,16 +156,18 @@ def _error(status: int, message: str, code: str, headers: dict[str, str] | None 
     )
 
 
+AnyServer = TypeVar("AnyServer", bound=FaultServer)
+
+
 @contextmanager
-def serve(server: FaultServer | None = None, port: int = 0) -> Iterator[FaultServer]:
+def serve(server: AnyServer | None = None, port: int = 0) -> Iterator[AnyServer]:
     """Run a server in a thread of its own; ``url`` is its ``base_url``."""
-    server = server or FaultServer()
+    server = server or FaultServer()  # type: ignore[assignment]
     ready, loop = threading.Event(), asyncio.new_event_loop()
 
     async def start() -> None:
         app = web.Application(client_max_size=2**26)
-        app.router.add_post("/v1/chat/completions", server.handle)
-        app.router.add_post("/v1/completions", server.handle)
+        app.add_routes(server.routes())
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port)

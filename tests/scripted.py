@@ -96,11 +96,11 @@ def job_for(folder: Path, teacher: Teacher, size: int = 10, **changes: Any) -> J
     return Job(teacher=teacher, folder=folder, settings=settings, **(parts | changes))
 
 
-def extract_from(url: str, folder: str, size: int, concurrency: int) -> None:
+def extract_from(url: str, folder: str, size: int, settings: dict[str, Any]) -> None:
     """Run an extraction in a process of its own."""
     teacher = OpenAITeacher(name="openai", model="m", base_url=url)
     try:
-        run_extraction(job_for(Path(folder), teacher, size=size, settings={"concurrency": concurrency}))
+        run_extraction(job_for(Path(folder), teacher, size=size, settings=settings))
     except DsbsError as error:
         Path(folder, "error").write_text(str(error))
         sys.exit(1)

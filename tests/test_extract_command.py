@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer, serve
+from batch_server import BatchServer
+from fault_server import serve
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import extract
@@ -113,15 +114,23 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
     assert list(tmp_path.glob("**/*.sqlite")) == []
 
 
+@pytest.mark.parametrize("executor", [(), ("executor=batch", "batch.poll=0.01")], ids=["single", "batch"])
 @pytest.mark.parametrize("sound", [True, False], ids=["sound", "refused"])
-def test_a_key_is_nowhere_to_be_found(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bool) -> None:
+def test_a_key_is_nowhere_to_be_found(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: bool, executor: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     table, out = write_table(tmp_path), tmp_path / "out"
-    server = FaultServer(key=KEY if sound else "another", script=lambda number, q: "500" if number == 3 else None)
+    # Its faults repeat the key, as some servers do.
+    server = BatchServer(
+        key=KEY if sound else "another",
+        script=lambda number, q: "500" if number == 3 else None,
+        trouble=lambda name, number: "500" if number == 0 else None,
+    )
     with serve(server):
         code, said = run(
             "task=table", f"task.path={table}", "teacher=openai", "teacher.model=m", "splits=[train]", "backoff=0.01",
-            f"teacher.base_url={server.url}", "teacher.api_key_env=MY_KEY", f"output_dir={out}",
+            f"teacher.base_url={server.url}", "teacher.api_key_env=MY_KEY", f"output_dir={out}", *executor,
         )  # fmt: skip
     assert code == (0 if sound else 1)
     assert "MY_KEY" in said or sound

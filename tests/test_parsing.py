@@ -238,14 +238,30 @@ def test_a_number_may_stand_without_quotes():
     assert read('{"rationale": "6 of 7.", "answer": 42}', answers=FreeAnswers())[:2] == ("6 of 7.", "42")
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.floats() | st.text(),
-        lambda inner: st.dictionaries(st.sampled_from(["answer", "rationale", "label", "x"]), inner) | st.lists(inner),
-        max_leaves=6,
-    )
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.sampled_from(PIECES),
+    lambda inner: (
+        st.dictionaries(
+            st.sampled_from(["answer", "Answer", "final_answer", "rationale", "reasoning", "label", "x"]), inner
+        )
+        | st.lists(inner)
+    ),
+    max_leaves=6,
 )
-def test_any_json_gives_an_annotation_or_a_reason(value):
-    _, label, status = read(json.dumps(value), answers=FreeAnswers())
-    assert status in STATUSES
-    assert (label is not None) == (status in ("ok", "no_rationale"))
+
+
+@given(
+    JSON,
+    st.sampled_from(["", "```json\n", "```\n", " \n", "Here it is: "]),
+    st.sampled_from(["", "\n```", "\n\nQ: more?", '{"answer": "neutral"}', "}"]),
+    st.none() | st.integers(0, 80),
+    st.sampled_from([None, "stop", "length", "content_filter"]),
+)
+def test_any_json_gives_an_annotation_or_a_reason(value, before, after, cut, finish_reason):
+    text = (before + json.dumps(value, ensure_ascii=False) + after)[:cut]
+    for answers, choices in ((NLI, None), (ClosedAnswers(), PLACES), (NumberAnswers(), None), (FreeAnswers(), None)):
+        rationale, label, status = parse(text, finish_reason, CUE, answers, choices)
+        assert status in STATUSES
+        assert (label is not None) == (status in ("ok", "no_rationale"))
+        assert status != "ok" or rationale
+        assert choices is None or label is None or label in choices

@@ -8,26 +8,23 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from dsbs.errors import ConfigError, TeacherError
 from dsbs.extraction.asking import HOPELESS_ATTEMPTS, Tally
-from dsbs.extraction.committing import Arrival, Committer
+from dsbs.extraction.collecting import NO_LINE, Collector
+from dsbs.extraction.committing import Committer
 from dsbs.extraction.feeding import Feed, Portion
 from dsbs.extraction.pacing import sleep_unless
 from dsbs.extraction.retrying import build_retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.extraction.spending import Reservation, Spending
-from dsbs.records import Completion, Request
-from dsbs.store import Batch, Batches, Failure, line_name
+from dsbs.records import Request
+from dsbs.store import Batch, Batches, line_name
 from dsbs.teachers.batches import BatchApi, BatchState
 
 MEGABYTE = 1_000_000
-GROUP = 500
-NO_LINE = "no answer in the batch"
-REASONS = {"expired": "batch expired", "cancelled": "batch cancelled"}
 # Endpoints that do not know `n` refuse the line or give one answer: then the samples are asked for one by one.
 ONE_BY_ONE = {"HTTP 400", "HTTP 422", NO_LINE}
 
@@ -68,7 +65,7 @@ class Batcher:
         under_way: set[bytes],
         looked: Callable[[], None],
     ) -> None:
-        self.api, self.books, self.committer, self.settings = api, books, committer, settings
+        self.api, self.books, self.settings = api, books, settings
         self.tally, self.spending, self.under_way, self.looked = tally, spending, under_way, looked
         self.stopped: str | None = None
         self.error: Exception | None = None
@@ -79,6 +76,7 @@ class Batcher:
         self._persist: Any = build_retrying(
             settings, self._worth_retrying, lambda seconds: sleep_unless(self._stop_event, seconds)
         )
+        self.collector = Collector(api, books, committer, self._persist)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send everything and collect what comes; return when all batches have ended, or ``stop`` was called.
@@ -140,8 +138,8 @@ class Batcher:
         for batch in self.books.open():
             if batch.address != self.api.address:
                 raise ConfigError(
-                    f"{self.books.store.path}: batch {batch.remote or batch.token} was sent to {batch.address}, not to "
-                    f"{self.api.address}. Type teacher.base_url={batch.address}. {self._tell_how_to_abandon(batch)}"
+                    f"Batch {batch.remote or batch.token} was sent to {batch.address}, not to {self.api.address}. Type "
+                    f"teacher.base_url={batch.address}. {self.books.tell_how_to_abandon(batch)}"
                 )
             if batch.remote is None:
                 found = batch.file and await self._persist(self.api.find, batch.file, batch.token, batch.created)
@@ -217,85 +215,37 @@ class Batcher:
                     raise
                 raise TeacherError(
                     f"{error} The store waits for batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
-                    f"sent with another key? {self._tell_how_to_abandon(sent.batch)}",
+                    f"sent with another key? {self.books.tell_how_to_abandon(sent.batch)}",
                     fatal=True,
                 ) from None
         self.looked()
 
     async def _collect(self, sent: Sent) -> None:
-        """Commit everything that a batch brought, and what it did not bring as failed."""
-        batch, state, before = sent.batch, sent.state, (self.tally.answered, self.tally.failed)
-        failures = [f"batch {state.remote} was refused as a whole: {state.said or 'no explanation'}"]
+        """Take in what a batch brought, and be done with it."""
+        state, answered, failed = sent.state, self.tally.answered, self.tally.failed
         if state.status == "failed":
             self._close(sent)
             raise TeacherError(
-                f"{failures[0]}. Nothing of it was asked or paid for, and the next run sends it again. Where it is too "
-                "much at once, lower batch.requests or batch.at_once.",
+                f"Batch {state.remote} was refused as a whole: {state.said or 'no explanation'}. Nothing of it was "
+                "asked or paid for; the next run sends it again. Where it is too much at once, lower batch.requests or "
+                "batch.at_once.",
                 fatal=True,
             )
-        for file in state.files:
-            await self._persist(self._read, batch, file)
-        reason = REASONS.get(state.status, NO_LINE)
-        while rest := self.books.rest(batch, GROUP):
-            failure = Failure(
-                reason, f"Batch {state.remote} ended as {state.status} without an answer to this request."
-            )
-            await self._commit((request, failure) for request in rest)
+        await self.collector.collect(sent.batch, state)
         self._close(sent)
-        answered, failed = self.tally.answered - before[0], self.tally.failed - before[1]
-        if state.status == "completed" and not answered and failed >= HOPELESS_ATTEMPTS:
-            self.stop(
-                "hopeless",
-                TeacherError(
-                    f"Not one of the {failed:,} requests of batch {state.remote} was answered. They are listed with "
-                    "their reasons, in rationales.html too."
-                ),
-            )
+        answered, failed = self.tally.answered - answered, self.tally.failed - failed
+        # With several samples the endpoint may only not know `n`: the next run asks one by one.
+        sure = self.settings.samples == 1 and state.status == "completed"
+        if sure and not answered and failed >= HOPELESS_ATTEMPTS:
+            error = f"Not one of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
+            self.stop("hopeless", TeacherError(error + self.collector.last_fault))
 
     def _close(self, sent: Sent) -> None:
         self.books.end(sent.batch)
         self.spending.reserve(sent.cost, sign=-1)
         del self.sent[sent.batch.number]
 
-    async def _read(self, batch: Batch, file: str) -> None:
-        """Load a file of results and commit it; lines that were committed before are passed over."""
-        with tempfile.TemporaryFile() as target:
-            await self.api.download(file, target)
-            broken = 0
-            while lines := list(islice(target, GROUP)):
-                said: dict[str, list[Completion] | TeacherError] = {}
-                for line in filter(bytes.strip, lines):
-                    try:
-                        name, answer = self.api.read_line(line)
-                        said.setdefault(name, answer)
-                    except (ValueError, RecursionError):
-                        broken += 1
-                await self._commit(self._match(batch, said))
-        if broken:
-            raise TeacherError(
-                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be read; the others are kept. "
-                f"The same command tries again. {self._tell_how_to_abandon(batch)}",
-                retryable=True,
-                reason="malformed answer",
-            )
-
-    def _match(self, batch: Batch, said: dict[str, list[Completion] | TeacherError]) -> Iterator[Arrival]:
-        for name, requests in self.books.find(batch, said.keys()).items():
-            answer = said[name]
-            for place, request in sorted(requests.items()):
-                if isinstance(answer, TeacherError):
-                    yield request, Failure(answer.reason, str(answer))
-                elif place < len(answer):
-                    yield request, replace(answer[place], batch=batch.number)
-
-    async def _commit(self, arrivals: Iterable[Arrival]) -> None:
-        await asyncio.gather(*map(self.committer.commit, arrivals))
-
     def _worth_retrying(self, error: BaseException) -> bool:
         worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
         self.tally.retried += worth
         return worth
-
-    def _tell_how_to_abandon(self, batch: Batch) -> str:
-        name, path = batch.remote or batch.token, self.books.store.path
-        return f"To give it up and ask again: python -m dsbs.store abandon {path} {name}"

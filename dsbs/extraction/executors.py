@@ -1,4 +1,4 @@
-"""Who does the asking: this process, an endpoint's batch API, or the machines of a Ray cluster."""
+"""Who does the asking: this process, or an endpoint's batch API."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -68,11 +68,7 @@ class Parts:
 async def open_executor(parts: Parts) -> AsyncIterator[Executor]:
     """Open the executor that the settings name."""
     job, settings = parts.job, parts.job.settings
-    if settings.executor == "ray":
-        from dsbs.extraction.spreading import Spreader
-
-        yield Spreader(job, parts.origin, parts.committer, parts.tally, parts.spending)
-    elif settings.executor == "batch":
+    if settings.executor == "batch":
         # A connection of its own for the books: the committer writes in another thread meanwhile.
         async with job.teacher.connect_batches() as api:
             with CompletionStore(job.store_path) as store:

@@ -73,8 +73,6 @@ class Job:
                 f"executor=batch: teacher={self.teacher.name} has no batch API. Type teacher=openai, or leave "
                 "executor=batch out."
             )
-        if self.settings.ray.base_urls and not hasattr(self.teacher, "base_url"):
-            raise ConfigError(f"ray.base_urls: teacher={self.teacher.name} asks no endpoint. Leave it out.")
         known = self.task.splits()
         unknown = [split for split in self.splits if split not in known]
         if unknown or not self.splits:

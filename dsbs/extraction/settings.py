@@ -49,41 +49,7 @@ class BatchSettings:
         return faults
 
 
-@dataclass
-class RaySettings:
-    """How requests are spread over the machines of a Ray cluster (``executor=ray``).
-
-    Attributes:
-        address: of the cluster, ``auto`` on one of its machines; None: what ``RAY_ADDRESS`` says, else a cluster on
-            this machine alone, for the time of the extraction.
-        actors: processes that ask.
-        shard: questions that one of them gets at a time.
-        cpus: cores that each of them counts for; those of a teacher that computes itself need whole ones.
-        base_urls: endpoints to share out among them, in the place of ``teacher.base_url``.
-    """
-
-    address: str | None = None
-    actors: int = 2
-    shard: int = 1000
-    cpus: float = 1.0
-    base_urls: list[str] = field(default_factory=list)
-
-    def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
-        faults = [
-            f"ray.{key}={getattr(self, key)}: expected a number of at least 1."
-            for key in ("actors", "shard")
-            if getattr(self, key) < 1
-        ]
-        if self.cpus < 0:
-            faults.append(f"ray.cpus={self.cpus}: expected 0 or more.")
-        if len(self.base_urls) > self.actors:
-            faults.append(f"ray.base_urls: {len(self.base_urls)} addresses for ray.actors={self.actors}; each of them "
-                          f"needs one. Type ray.actors={len(self.base_urls)}.")  # fmt: skip
-        return faults
-
-
-EXECUTORS = ("local", "batch", "ray")
+EXECUTORS = ("local", "batch")
 
 
 @dataclass
@@ -91,7 +57,7 @@ class ExtractionSettings:
     """Pace, patience and bounds.
 
     Attributes:
-        executor: ``local`` (this process asks), ``batch`` (the endpoint's batch API) or ``ray`` (a Ray cluster).
+        executor: ``local`` (this process asks) or ``batch`` (the endpoint's batch API).
         concurrency: most requests under way at once; the engine stays below it while the server is overloaded.
         attempts: how often a request is tried before it is listed as failed.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
@@ -101,7 +67,7 @@ class ExtractionSettings:
         samples: completions per example; the label is what most of them say (self-consistency).
         dry_run: count requests and estimate tokens, dollars and time; ask nothing.
         budget: what may be spent.
-        batch, ray: more about these executors.
+        batch: more about batches.
     """
 
     executor: str = "local"
@@ -115,7 +81,6 @@ class ExtractionSettings:
     dry_run: bool = False
     budget: Budget = field(default_factory=Budget)
     batch: BatchSettings = field(default_factory=BatchSettings)
-    ray: RaySettings = field(default_factory=RaySettings)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
@@ -135,4 +100,4 @@ class ExtractionSettings:
                 faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
         if self.executor not in EXECUTORS:
             faults.append(f"executor={self.executor}: expected one of {', '.join(EXECUTORS)}.")
-        return faults + self.batch.faults() + self.ray.faults()
+        return faults + self.batch.faults()

@@ -68,7 +68,7 @@ class Estimate:
         requests: completions to ask for.
         prompt_tokens, completion_tokens: to be read and written.
         usd: dollars, or None where no price is known.
-        seconds: from the rate limits that are set, else a guess of the endpoint's speed; a batch may take a day.
+        seconds: time, from the rate limits that are set, else from a guess of the endpoint's speed; a day for batches.
     """
 
     requests: int

@@ -132,6 +132,11 @@ class Batches:
         """Write down that nothing more will come of a batch; what it still holds may be asked for again."""
         end_batch(self.store, batch.token)
 
+    def tell_how_to_abandon(self, batch: Batch) -> str:
+        """Return what to type where nothing will ever come of a batch."""
+        name = batch.remote or batch.token
+        return f"To give it up and ask again: python -m dsbs.store abandon {self.store.path} {name}"
+
     def _unpack(self, text: str) -> Request:
         parts: dict[str, Any] = json.loads(text)
         choices = parts.pop("choices")

@@ -21,7 +21,7 @@ PROCESSES.set_forkserver_preload(["scripted", "openai", "aiohttp", "pyarrow.parq
 
 
 def start(folder: Path, server: FaultServer, size: int = SIZE) -> BaseProcess:
-    process = PROCESSES.Process(target=extract_from, args=(server.url, str(folder), size, CONCURRENCY))
+    process = PROCESSES.Process(target=extract_from, args=(server.url, str(folder), size, {"concurrency": CONCURRENCY}))
     process.start()
     return process
 

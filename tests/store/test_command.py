@@ -72,6 +72,33 @@ def test_completions_can_be_carried_elsewhere(tmp_path: Path, shards: list[str],
     assert (rows[0]["task"], rows[0]["teacher"], rows[0]["split"]) == ("count", "scripted", "train")
 
 
+def test_the_hub_gets_every_completion_and_shows_it_to_nobody_unless_told_to(
+    shards: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pushed: list[tuple[str, bool, int, set[str]]] = []
+    monkeypatch.setattr(
+        "datasets.Dataset.push_to_hub",
+        lambda self, name, private: pushed.append((name, private, len(self), set(self.column_names))),
+    )
+    assert main(["export", shards[0], "--to", "hub:me/mine"]) == 0
+    assert main(["export", shards[0], "--to", "hub:me/mine", "--public"]) == 0
+    assert pushed == [("me/mine", True, 6, COLUMNS), ("me/mine", False, 6, COLUMNS)]
+    assert "6 completions written to hub:me/mine" in capsys.readouterr().out
+
+
+def test_a_hub_that_refuses_is_told_in_a_sentence(
+    shards: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: object, name: str, private: bool) -> None:
+        raise OSError("401 Client Error")
+
+    monkeypatch.setattr("datasets.Dataset.push_to_hub", refuse)
+    assert main(["export", shards[0], "--to", "hub:me/mine"]) == 1
+    said = capsys.readouterr().err
+    assert "401 Client Error" in said
+    assert "hf auth login" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
