@@ -332,7 +332,6 @@ def _quieten() -> None:
     """Let our own log speak, and others where they warn."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # reading a GGUF file asks nobody
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     job = f"job {HydraConfig.get().job.num}: " if several else ""

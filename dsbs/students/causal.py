@@ -2,7 +2,9 @@
 
 import importlib.util
 from collections.abc import Iterable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +93,8 @@ class Causal(Pretrained):
         # Unpacked, so that it can be trained; versions of transformers before this class know no other way.
         packing = getattr(transformers, "GgufConfig", None)
         options = {} if packing is None else {"quantization_config": packing(dequantize=True)}
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, **named, **options, dtype=torch.float32)
+        with redirect_stderr(StringIO()):  # a bar that cannot be switched off; errors are raised all the same
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, **named, **options, dtype=torch.float32)
         if getattr(model, "hf_quantizer", None) is not None:
             model.hf_quantizer.remove_quantization_config(model)
         return model, tokenizer

@@ -280,10 +280,13 @@ def write_gguf(path: Path) -> None:
     writer.close()
 
 
-def test_a_gguf_file_becomes_a_student_whose_checkpoint_is_an_ordinary_one(tmp_path: Path) -> None:
+def test_a_gguf_file_becomes_a_student_whose_checkpoint_is_an_ordinary_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "tiny.gguf"
     write_gguf(file)
     student = Causal(name="mine", model=str(file)).build([], "target", 0).eval()
+    assert "de-quantizing" not in capsys.readouterr().err  # ours is the only bar
     assert isinstance(student, DecoderOnlyModel)
     assert student.shares_prompt
     assert student.decode(student.encode_targets(["the kettle leaks"])) == ["the kettle leaks"]
