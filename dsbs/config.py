@@ -1,4 +1,4 @@
-"""From a Hydra config to plain objects: the typed roots, the schemas of the groups, and the frame of every command.
+"""From a Hydra config to plain objects: the typed roots, and the schemas of the groups.
 
 The dataclasses of tasks, teachers, students and objectives *are* their schemas: each class is registered under
 ``schema/<group>/<kind>``, and the YAML files in ``conf/<group>/`` start from it.
@@ -7,30 +7,22 @@ The dataclasses of tasks, teachers, students and objectives *are* their schemas:
 import dataclasses
 import difflib
 import json
-import logging
-import os
-import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from dsbs.errors import ConfigError, DataError, DsbsError, Terminated
+from dsbs.errors import ConfigError, DataError
 from dsbs.extraction import ExtractionSettings
 from dsbs.gates import Gate
 from dsbs.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
-from dsbs.processes import MainProcessError, is_main
 from dsbs.prompts import Prompt
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
@@ -268,80 +260,3 @@ def recall_run(run: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected keys and values.")
     return {str(key): value for key, value in values.items()}
-
-
-def typed_overrides() -> list[str]:
-    """Return what was typed behind the command; in a sweep, what this job got of it."""
-    return list(HydraConfig.get().overrides.task)
-
-
-SWEEP_LOG = "DSBS_SWEEP_LOG"
-
-
-def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
-    """Make a Hydra command out of a function that takes the typed root config.
-
-    A mistake of the user ends in one message on standard error and exit code 1. In a sweep a failed job is listed at
-    the end and the others go on; the exit code tells that one failed. What the function returns is what a search over
-    settings goes by; None from a failed job.
-    """
-
-    def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
-        def guarded(config: DictConfig) -> float | None:
-            overrides = " ".join(typed_overrides())
-            _quieten()  # a job may run in another process
-            try:
-                return run(to_object(config))
-            except MainProcessError:
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    sys.exit(1)
-            except DsbsError as error:
-                _fail(name, str(error), overrides)
-            except Exception as error:
-                traceback.print_exc()
-                _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
-            return None
-
-        def main() -> None:
-            _quieten()
-            register_schemas()
-            # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
-            wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
-            with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
-                failures = Path(folder) / "failures"
-                os.environ[SWEEP_LOG] = str(failures)  # jobs in other processes inherit it
-                try:
-                    wrapped()
-                except KeyboardInterrupt as stop:
-                    how = f" {stop}" if str(stop) else ""
-                    if is_main():
-                        sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
-                    sys.exit(143 if isinstance(stop, Terminated) else 130)
-                if failures.exists():
-                    text = failures.read_text(encoding="utf-8")
-                    count = text.count("\n\0")
-                    sys.stderr.write(f"\n{count} of this sweep's jobs failed:\n" + text.replace("\0", ""))
-                    sys.exit(1)
-
-        return main
-
-    return decorate
-
-
-def _quieten() -> None:
-    """Let our own log speak, and others where they warn."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    job = f"job {HydraConfig.get().job.num}: " if several else ""
-    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
-    logging.getLogger("dsbs").setLevel(logging.INFO if is_main() else logging.ERROR)
-
-
-def _fail(name: str, message: str, overrides: str) -> None:
-    sys.stderr.write(f"dsbs.{name}: {message}\n")
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        sys.exit(1)
-    with Path(os.environ[SWEEP_LOG]).open("a", encoding="utf-8") as file:
-        file.write(f"  {overrides}\n      {message}\n\0")

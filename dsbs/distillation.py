@@ -101,7 +101,19 @@ def train_run(
         recipe.training.tokens_per_pass,
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
-    predictions = reader.read(student, data.test)
+    return finish_run(recipe, data, run, described, trainer, reader.read(student, data.test), rows.cut())
+
+
+def finish_run(
+    recipe: Recipe,
+    data: RunData,
+    run: Run,
+    described: dict[str, Any],
+    trainer: DistillationTrainer,
+    predictions: list[Prediction],
+    cut: dict[str, int],
+) -> dict[str, Any]:
+    """Write the student, its answers to the test split and its card; return the metrics, which are written last."""
     correct = mark(predictions, recipe.task)
     metrics = {
         **described,
@@ -110,11 +122,11 @@ def train_run(
         **trainer.account(),
         "validation": {"accuracy": trainer.state.best_metric, "examples": len(data.validation)},
         "test": {"accuracy": sum(correct) / len(correct), "examples": len(correct)},
-        "counts": {**data.counts, **rows.cut()},
+        "counts": {**data.counts, **cut},
     }
     if is_main():
         with writing("the student and its predictions", run.folder):
-            student.save(run.checkpoint)
+            trainer.student.save(run.checkpoint)
             write_predictions(run.folder / "predictions.parquet", predictions, correct)
             write_card(run.checkpoint, run.manifest_path, metrics)
             run.finish(metrics)

@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dsbs.checkpoints import Remembered, check_output, find_checkpoint, load_remembered, run_of
-from dsbs.config import EvaluateConfig, command, recall, recall_part, recall_run
+from dsbs.command import command
+from dsbs.config import EvaluateConfig, recall, recall_part, recall_run
 from dsbs.errors import ConfigError, DataError, RunError
 from dsbs.files import write_json
 from dsbs.metrics import Score, is_correct, score

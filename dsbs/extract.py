@@ -5,7 +5,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.config import ExtractConfig, collect_faults, command
+from dsbs.command import command
+from dsbs.config import ExtractConfig, collect_faults
 from dsbs.errors import ConfigError
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.pacing import format_seconds

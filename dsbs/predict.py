@@ -10,7 +10,8 @@ from itertools import chain
 from typing import BinaryIO, TextIO
 
 from dsbs.checkpoints import Remembered, check_output, find_checkpoint, load_remembered
-from dsbs.config import PredictConfig, command, recall, recall_part
+from dsbs.command import command
+from dsbs.config import PredictConfig, recall, recall_part
 from dsbs.errors import ConfigError, RunError
 from dsbs.files import open_whole
 from dsbs.inputs import read_inputs

@@ -51,12 +51,12 @@ class ProgressCallback(TrainerCallback):
             return
         self.loss = (logs or {}).get("loss", self.loss)
         self.accuracy = (logs or {}).get("eval_accuracy", self.accuracy)
-        said = (
-            "" if self.loss is None else f"loss {self.loss:.4f}, "
-        )  # the first evaluation may come before the first log
-        said += "" if self.accuracy is None else f"validation accuracy {100 * self.accuracy:.1f}%"
+        # The first evaluation may come before the first log, and the other way round.
+        parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
+        parts += [] if self.accuracy is None else [f"validation accuracy {100 * self.accuracy:.1f}%"]
+        said = ", ".join(parts)
         if self.bar:
-            self.bar.update(self.task, said=said.rstrip(", "))
+            self.bar.update(self.task, said=said)
         elif "eval_accuracy" in (logs or {}):
             seconds = (logs or {}).get("seconds", 0.0)
             left = seconds / max(1, state.global_step) * (state.max_steps - state.global_step)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dsbs.config import ReportConfig, collect_faults, command
+from dsbs.command import command
+from dsbs.config import ReportConfig, collect_faults
 from dsbs.errors import ConfigError
 from dsbs.reporting import build_reports, show_report, track_report, write_report
 

@@ -5,7 +5,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from dsbs.config import collect_faults, command, typed_overrides
+from dsbs.command import command, typed_overrides
+from dsbs.config import collect_faults
 from dsbs.errors import ConfigError
 from dsbs.plan import Plan, execute, plan_run
 from dsbs.processes import is_main, main_first

@@ -8,6 +8,12 @@ from dsbs.errors import ConfigError
 from dsbs.subsets import parse_fraction
 from dsbs.tracking import Tracking
 
+# Settings of training that do not decide its result: what is told and kept, and how the work is cut.
+NO_MATTER = (
+    *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
+    *("tokens_per_pass", "gradient_checkpointing", "fp16"),
+)
+
 
 @dataclass
 class Training:
@@ -59,11 +65,7 @@ class Training:
 
     def identity(self) -> dict[str, object]:
         """Return what decides the result of a training: not how often it tells about itself."""
-        told = (
-            *("logging_steps", "per_device_eval_batch_size", "save_total_limit", "threads"),
-            *("tokens_per_pass", "gradient_checkpointing", "fp16"),
-        )
-        return {key: value for key, value in asdict(self).items() if key not in told}
+        return {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

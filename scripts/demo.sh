@@ -10,7 +10,8 @@ unset PYTHONPATH PYTHONHOME
 export WANDB_MODE=${WANDB_MODE:-offline} HF_HUB_OFFLINE=1
 seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}
-# Fine-tuning on everything gets as many steps as it needs to converge; step-by-step converges in half of them.
+# Fine-tuning on everything gets twice the steps of step-by-step, and may need more still (docs/results.md); the report
+# flags every run whose best checkpoint is its last.
 export STEPS=${STEPS:-8000}
 export logs=outputs/demo
 

@@ -13,7 +13,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-GRID = {"facts": ["120"], "train": ["4800"], "alpha": ["0.2"], "steps": ["3000"], "dropout": ["0.1"], "seed": ["0"]}
+GRID = {
+    "facts": ["120"],
+    "train": ["4800"],
+    "alpha": ["0.2"],
+    "steps": ["3000"],
+    "dropout": ["0.1"],
+    "layers": ["1"],
+    "seed": ["0"],
+}
 METHODS = (("finetune", "1.0"), ("step_by_step", "0.125"))
 
 
@@ -24,6 +32,7 @@ def measure(setting: dict[str, str], objective: str, fraction: str) -> str:
         *(sys.executable, "-m", "dsbs.train", f"objective={objective}", f"data_fraction={fraction}"),
         *(f"task.products={setting['facts']}", f"task.complaints={setting['facts']}", f"task.train={setting['train']}"),
         *(f"training.max_steps={setting['steps']}", f"student.dropout_rate={setting['dropout']}"),
+        f"student.num_layers={setting['layers']}",
         *(f"seed={setting['seed']}", "training.threads=1", "tracking.mode=disabled", f"output_dir={folder}"),
         *([f"objective.alpha={setting['alpha']}"] if objective == "step_by_step" else []),
     ]

@@ -45,21 +45,13 @@ class Asker:
         settings: pace and patience.
         tally: counted up as things happen.
         spending: what was and may be spent.
-        share: of the limits that the server tells, where others ask it, too.
     """
 
     steady = True
 
     def __init__(
-        self,
-        ask: Ask,
-        committer: Committer,
-        settings: ExtractionSettings,
-        tally: Tally,
-        spending: Spending,
-        share: float = 1.0,
+        self, ask: Ask, committer: Committer, settings: ExtractionSettings, tally: Tally, spending: Spending
     ) -> None:
-        self.share = share
         self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
@@ -205,8 +197,8 @@ class Asker:
 
     def _heed(self, limits: ServerLimits | None) -> None:
         if limits:
-            self.requests_allowed.adopt((limits.requests_per_minute or 0.0) * self.share)
-            self.tokens_allowed.adopt((limits.tokens_per_minute or 0.0) * self.share)
+            self.requests_allowed.adopt(limits.requests_per_minute)
+            self.tokens_allowed.adopt(limits.tokens_per_minute)
             if limits.wait:
                 self.pause.ask(limits.wait)
 

@@ -43,7 +43,7 @@ class Feed:
             self._next = next(self._rest, None)
         return self._next is None
 
-    def take(self, most: int, fits: Callable[[list[Request]], bool] = lambda question: True) -> Portion:
+    def take(self, most: int, fits: Callable[[list[Request]], bool]) -> Portion:
         """Return the next portion; it is empty where nothing is left, or ``bound`` would be passed.
 
         Args:

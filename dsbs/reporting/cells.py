@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dsbs.reporting.reading import FinishedRun, LeftOut
 from dsbs.stats import Estimate, estimate_accuracy
+from dsbs.training import NO_MATTER
 
 # The teacher that answers from the built-in task's own rules; whoever reads a number of its must know.
 STAND_IN = "handbook"
@@ -34,10 +35,7 @@ NO_VARIANT = (
     "teacher.name",
     "teacher.api_key_env",
     "teacher.base_url",
-    "training.logging_steps",
-    "training.save_total_limit",
-    "training.per_device_eval_batch_size",
-    "training.threads",
+    *(f"training.{key}" for key in NO_MATTER),
 )
 # What the teacher and its prompt were is nothing to a run that used neither.
 TEACHERS_OWN = ("teacher", "prompt", "gate")

@@ -6,12 +6,11 @@ from typing import Any
 
 from dsbs.reporting.cells import Cell, show_fraction
 from dsbs.stats import BETTER, WORSE, Difference, adjust_holm, choose_verdict, compare_accuracies
+from dsbs.training import NO_MATTER
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
 CANDIDATE, BASELINE = "step_by_step", "finetune"
 GUESSING = 0.02  # so close to the share of the most frequent answer, an accuracy says nothing
-# Settings of training in which methods may differ without one of them being favoured.
-HARMLESS = ("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads")
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def find_unequal_training(one: Cell, other: Cell) -> list[str]:
     for key in keys:
         name = key.removeprefix("training.")
         values = [sorted({str(run.config.get(key)) for run in cell.runs}) for cell in (one, other)]
-        if name not in HARMLESS and values[0] != values[1]:
+        if name not in NO_MATTER and values[0] != values[1]:
             unequal.append(f"{name} {', '.join(values[0])} against {', '.join(values[1])}")
     return unequal
 
