@@ -253,6 +253,15 @@ def extract_in_process(size: int) -> float:
         settings = ExtractionSettings(concurrency=256)
         run_extraction(Job(BenchTask(size=size), InProcessTeacher(), build_prompt(), Path(folder), ["train"],
                            settings=settings))  # fmt: skip
+    return peak_memory()
+
+
+def peak_memory() -> float:
+    """Return the peak memory of this process in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # there ru_maxrss has the peak of the process that started this one in it
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
