@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dsbs.errors import TeacherError
@@ -45,13 +45,21 @@ class Asker:
         settings: pace and patience.
         tally: counted up as things happen.
         spending: what was and may be spent.
+        share: the part of the server's limits that is ours, where others ask beside us.
     """
 
     steady = True
 
     def __init__(
-        self, ask: Ask, committer: Committer, settings: ExtractionSettings, tally: Tally, spending: Spending
+        self,
+        ask: Ask,
+        committer: Committer,
+        settings: ExtractionSettings,
+        tally: Tally,
+        spending: Spending,
+        share: float = 1.0,
     ) -> None:
+        self.share = share
         self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
@@ -65,11 +73,12 @@ class Asker:
         retrying = build_retrying(settings, self._worth_retrying, self._sleep)
         self._persist = retrying.wraps(self._attempt)
 
-    async def run(self, questions: Iterable[list[Request]]) -> None:
+    async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
         """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
 
         Args:
-            questions: the missing samples of one question at a time.
+            questions: the missing samples of one question at a time. A source that lets wait for the next one has to
+                end when the asker has ``stopped``.
 
         Raises:
             TeacherError: where nothing can succeed; what was committed before stays.
@@ -77,7 +86,7 @@ class Asker:
         """
         room = asyncio.Semaphore(self.settings.concurrency)
         try:
-            for samples in questions:
+            async for samples in _in_turn(questions):
                 for together in [samples] if self.several else [[sample] for sample in samples]:
                     await room.acquire()
                     cost = self._cost(together)
@@ -131,12 +140,12 @@ class Asker:
 
     def tell(self) -> list[str]:
         """Return what people may want to know of how it goes."""
-        told = []
-        if self.concurrency.overloads:
-            told.append(f"{int(self.concurrency.limit)} at once")
-        if self.pause.left > 1:
-            told.append(f"the server asks to wait {format_seconds(self.pause.left)}")
-        return told
+        return tell_pace(self.at_once, self.pause.left)
+
+    @property
+    def at_once(self) -> int | None:
+        """Most requests under way at once, where the server could not bear as many as were allowed; else None."""
+        return int(self.concurrency.limit) if self.concurrency.overloads else None
 
     async def _answer(self, together: list[Request]) -> None:
         try:
@@ -197,8 +206,8 @@ class Asker:
 
     def _heed(self, limits: ServerLimits | None) -> None:
         if limits:
-            self.requests_allowed.adopt(limits.requests_per_minute)
-            self.tokens_allowed.adopt(limits.tokens_per_minute)
+            self.requests_allowed.adopt((limits.requests_per_minute or 0.0) * self.share)
+            self.tokens_allowed.adopt((limits.tokens_per_minute or 0.0) * self.share)
             if limits.wait:
                 self.pause.ask(limits.wait)
 
@@ -229,6 +238,25 @@ class Asker:
 
     async def _sleep(self, seconds: float) -> None:
         await sleep_unless(self._stop_event, seconds)
+
+
+async def _in_turn(questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> AsyncIterator[list[Request]]:
+    if isinstance(questions, AsyncIterable):
+        async for samples in questions:
+            yield samples
+    else:
+        for samples in questions:
+            yield samples
+
+
+def tell_pace(at_once: int | None, pause: float) -> list[str]:
+    """Return how a server holds us back, in words: the number of requests that it bears, seconds that it asks to wait.
+
+    >>> tell_pace(8, 0.0), tell_pace(None, 30.0)
+    (['8 at once'], ['the server asks to wait 30 s'])
+    """
+    told = [] if at_once is None else [f"{at_once} at once"]
+    return told + [f"the server asks to wait {format_seconds(pause)}"] * (pause > 1)
 
 
 def used_tokens(completion: Completion) -> int:

@@ -1,4 +1,4 @@
-"""Who does the asking: this process, or an endpoint's batch API."""
+"""Who does the asking: this process, an endpoint's batch API, or actors on many machines."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -10,6 +10,7 @@ from dsbs.extraction.batching import Batcher
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.job import Job
 from dsbs.extraction.spending import Spending
+from dsbs.extraction.spreading import open_spreader
 from dsbs.records import Request
 from dsbs.store import Batches, CompletionStore, Origin
 
@@ -76,6 +77,9 @@ async def open_executor(parts: Parts) -> AsyncIterator[Executor]:
                 yield Batcher(
                     api, books, parts.committer, settings, parts.tally, parts.spending, parts.under_way, parts.waiting
                 )
+    elif settings.executor == "ray":
+        async with open_spreader(job, parts.origin, parts.committer, parts.tally, parts.spending, parts.waiting) as one:
+            yield one
     else:
         async with job.teacher.connect(job.task) as ask:
             yield Asker(ask, parts.committer, settings, parts.tally, parts.spending)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from dsbs.extraction.spending import Reservation, Spending
 from dsbs.records import Request
@@ -63,3 +64,7 @@ class Feed:
             portion.cost = cost
             self._next = None
         return portion
+
+    def give_back(self, questions: Iterable[list[Request]]) -> None:
+        """Take questions in again that were handed out and not asked."""
+        self._rest = chain(questions, self._rest)

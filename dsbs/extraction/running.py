@@ -19,6 +19,7 @@ from dsbs.extraction.executors import Executor, Parts, open_executor
 from dsbs.extraction.job import Job
 from dsbs.extraction.look import Look
 from dsbs.extraction.page import build_page
+from dsbs.extraction.shards import take_up_shards
 from dsbs.extraction.spending import Spending, reckon
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
@@ -117,11 +118,13 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _open_store(job: Job) -> Iterator[CompletionStore]:
-    """Open the store; where a new one stays empty, leave no trace of it."""
+    """Open the store, with what actors left behind; where a new one stays empty, leave no trace of it."""
     new, empty = not job.store_path.exists(), False
     try:
         with CompletionStore(job.store_path) as store:
             try:
+                if found := take_up_shards(store, job.folder):
+                    logger.info("%s answers were taken up from actors that an earlier run left behind.", f"{found:,}")
                 yield store
             finally:
                 empty = not store.count() and not open_batches(store)

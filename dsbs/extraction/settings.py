@@ -49,7 +49,32 @@ class BatchSettings:
         return faults
 
 
-EXECUTORS = ("local", "batch")
+@dataclass
+class RaySettings:
+    """How requests are spread over Ray actors (``executor=ray``).
+
+    Attributes:
+        address: of a cluster that this machine belongs to, ``auto`` or HOST:PORT; None: a Ray on this machine alone,
+            which ends with the run.
+        actors: how many ask side by side, each with its share of ``concurrency``, ``requests_per_minute`` and
+            ``tokens_per_minute``; None: one on every node that has CPUs to give, or two where there is only one node.
+    """
+
+    address: str | None = None
+    actors: int | None = None
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        if self.actors is not None and self.actors < 1:
+            faults.append(f"ray.actors={self.actors}: expected at least 1, or null for one on every node.")
+        if self.address is not None and "://" in self.address:
+            faults.append(f"ray.address={self.address}: Ray Client is not supported. Run the command on a node of the "
+                          "cluster, with ray.address=auto.")  # fmt: skip
+        return faults
+
+
+EXECUTORS = ("local", "batch", "ray")
 
 
 @dataclass
@@ -57,7 +82,7 @@ class ExtractionSettings:
     """Pace, patience and bounds.
 
     Attributes:
-        executor: ``local`` (this process asks) or ``batch`` (the endpoint's batch API).
+        executor: ``local`` (this process asks), ``batch`` (the endpoint's batch API) or ``ray`` (actors on a cluster).
         concurrency: most requests under way at once; the engine stays below it while the server is overloaded.
         attempts: how often a request is tried before it is listed as failed.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
@@ -68,6 +93,7 @@ class ExtractionSettings:
         dry_run: count requests and estimate tokens, dollars and time; ask nothing.
         budget: what may be spent.
         batch: more about batches.
+        ray: more about actors.
     """
 
     executor: str = "local"
@@ -81,6 +107,7 @@ class ExtractionSettings:
     dry_run: bool = False
     budget: Budget = field(default_factory=Budget)
     batch: BatchSettings = field(default_factory=BatchSettings)
+    ray: RaySettings = field(default_factory=RaySettings)
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
@@ -100,4 +127,4 @@ class ExtractionSettings:
                 faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
         if self.executor not in EXECUTORS:
             faults.append(f"executor={self.executor}: expected one of {', '.join(EXECUTORS)}.")
-        return faults + self.batch.faults()
+        return faults + self.batch.faults() + self.ray.faults()
