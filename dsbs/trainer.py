@@ -65,6 +65,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             logging_nan_inf_filter=False,
             optim=settings.optim,
             bf16=settings.bf16,
+            use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
             seed=seed,
             data_seed=seed,
             disable_tqdm=True,
