@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -55,6 +56,16 @@ class RowFile:
 
     def __getitems__(self, positions: Sequence[int]) -> list[Row]:
         return [_from_record(record) for record in self._dataset[list(positions)].to_pylist()]
+
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of inputs and of targets of each row [2, N]."""
+        return np.stack([self._count_tokens("inputs"), self._count_tokens("targets")])
+
+    def _count_tokens(self, column: str) -> np.ndarray:
+        parts = self._dataset.data.column(column)
+        owners = pc.list_parent_indices(parts).to_numpy()
+        counts = pc.list_value_length(pc.struct_field(pc.list_flatten(parts), "ids")).to_numpy()
+        return np.bincount(owners, weights=counts, minlength=len(self)).astype(np.int64)
 
     def cut(self) -> dict[str, int]:
         """Return how many inputs and targets had to be cut."""

@@ -25,6 +25,7 @@ from dsbs.processes import is_main
 from dsbs.progress import ProgressCallback
 from dsbs.resuming import StopCallback, writing
 from dsbs.rows import RowFile
+from dsbs.sampling import LengthGroups
 from dsbs.students.loading import load_weights
 from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.tracking import Tracker
@@ -64,6 +65,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             logging_steps=settings.logging_steps,
             logging_nan_inf_filter=False,
             optim=settings.optim,
+            train_sampling_strategy=settings.train_sampling_strategy,
             bf16=settings.bf16,
             use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
             seed=seed,
@@ -119,7 +121,7 @@ class DistillationTrainer(PassTrainer):
         self.remove_callback(PrinterCallback)  # `ProgressCallback` tells what there is to tell
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
-        self.student = student
+        self.student, self.rows = student, rows
         self.method = objective  # `objective` is the Trainer's own, for its searches
         self.validate = validate
         self.stopper = StopCallback()
@@ -129,6 +131,12 @@ class DistillationTrainer(PassTrainer):
         self.seconds_before = 0.0
         self._started = time.monotonic()
         self.train_seconds = 0.0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy == "random":
+            return super()._get_train_sampler(train_dataset)
+        assert isinstance(self.rows, RowFile)
+        return LengthGroups(self.rows.lengths(), self.args.train_batch_size, self.args.seed)
 
     def _get_num_items_in_batch(  # type: ignore[override]
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device

@@ -8,6 +8,7 @@ from dsbs.errors import ConfigError
 from dsbs.subsets import parse_fraction
 from dsbs.tracking import Tracking
 
+STRATEGIES = ("random", "group_by_length")
 # Settings of training that do not decide its result: what is told and kept, and how the work is cut.
 NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
@@ -33,6 +34,8 @@ class Training:
         logging_steps: steps between log lines.
         early_stopping_patience: evaluations without a better accuracy before stopping, or None.
         save_total_limit: checkpoints to keep; the best and the last always stay.
+        train_sampling_strategy: ``random``, or ``group_by_length``: random batches whose examples are of about equal
+            length, so that little of them is padding.
         tokens_per_pass: a batch is sorted by length and cut into forward passes of at most so many tokens, padding
             included, which are accumulated: less padding, less memory, the same optimiser step. None: one pass. Where
             memory runs out it is halved.
@@ -56,6 +59,7 @@ class Training:
     logging_steps: int = 50
     early_stopping_patience: int | None = None
     save_total_limit: int = 2
+    train_sampling_strategy: str = "random"
     tokens_per_pass: int | None = None
     gradient_checkpointing: bool = False
     bf16: bool = False
@@ -90,6 +94,11 @@ class Training:
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             faults.append(
                 f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
+            )
+        if self.train_sampling_strategy not in STRATEGIES:
+            faults.append(
+                f"training.train_sampling_strategy={self.train_sampling_strategy}: expected one of "
+                f"{', '.join(STRATEGIES)}."
             )
         for key in ("tokens_per_pass", "threads"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
