@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,8 @@ logger = logging.getLogger(__name__)
 ACTORS_ON_ONE_MACHINE = 2
 # Ray would take a third of the memory; what is exchanged here is small and goes at once.
 OBJECT_STORE_BYTES = 100 * 2**20
+# Seconds.
+ANSWERS_WITHIN = 10.0
 CAUSE = "The actor is dead because"
 CAUSE_LENGTH = 300
 
@@ -36,6 +39,14 @@ def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
+    try:
+        _connect(ray, settings)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: ModuleType, settings: RaySettings) -> None:
     where: dict[str, Any] = {"address": settings.address}
     if settings.address is None:
         logger.info("Starting Ray on this machine.")
@@ -46,18 +57,17 @@ def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
             "include_dashboard": False,
         }
     try:
+        if settings.address is not None and ":" in settings.address:  # Ray would look for it for many minutes
+            host, _, port = settings.address.rpartition(":")
+            socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
         ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
             f"ray.address={settings.address or 'null'}: Ray could not be reached or started ({reason}). Type ray start "
             "--head on one machine of the cluster, ray start --address=HOST:6379 on the others, and run the command on "
             "one of them with ray.address=auto; without ray.address it starts a Ray of its own."
         ) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
 
 
 def list_nodes(ray: ModuleType) -> list[dict[str, Any]]:

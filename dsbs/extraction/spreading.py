@@ -137,7 +137,8 @@ class Spreader:
         reports = [hand.report for hand in self.hands.values()]
         limits = [report.at_once for report in reports if report.at_once is not None]
         pause = max((report.pause for report in reports), default=0.0)
-        return [f"{len(reports)} actors", *tell_pace(sum(limits) if limits else None, pause)]
+        actors = [f"{len(reports)} actors"] if reports else []
+        return [*actors, *tell_pace(sum(limits) if limits else None, pause)]
 
     async def _attend(self, place: int) -> None:
         """Keep one place filled with an actor, and the actor with questions, to the end."""

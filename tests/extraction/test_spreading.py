@@ -143,6 +143,13 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         pass
 
 
+def test_an_address_where_no_ray_answers_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)  # that of the other tests goes on
+    with pytest.raises(ConfigError, match=r"ray.address=127.0.0.1:1: .*refused"), open_ray(RaySettings("127.0.0.1:1")):
+        pass
+
+
 def test_a_shares_sum_is_the_whole() -> None:
     settings = ExtractionSettings(concurrency=10, requests_per_minute=90, tokens_per_minute=None)
     shares = [spreading.divide(settings, place, 3) for place in range(3)]
