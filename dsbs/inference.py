@@ -1,5 +1,6 @@
 """How answers are read out of a student: closed answers are ranked, free answers are written."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -54,6 +55,25 @@ def read_labels(
 def best_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def slow_bf16() -> bool:
+    """Tell whether there is no GPU and the CPU takes longer over a product in bfloat16 than over one in float32.
+
+    Such a CPU (one without AVX512-BF16 or AMX, say) only imitates the format, at a tenth of the speed or less.
+    """
+    if torch.accelerator.is_available():
+        return False
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        one, two = torch.ones(64, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            torch.mm(one, two)
+            times.append(time.perf_counter() - started)
+        seconds.append(min(times))
+    return seconds[1] > 2 * seconds[0]
 
 
 def rank(student: StudentModel, examples: Sequence[Example], reading: Reading) -> list[Prediction]:

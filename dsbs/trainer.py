@@ -18,6 +18,7 @@ from transformers import (
 
 from dsbs.collator import Collator, Row
 from dsbs.errors import ConfigError, RunError
+from dsbs.inference import slow_bf16
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
 from dsbs.passes import PassTrainer
@@ -81,6 +82,11 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
             f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
         ) from None
+    if settings.bf16 and slow_bf16():
+        logger.warning(
+            "training.bf16=true: this CPU has no bfloat16 arithmetic and imitates it, many times more slowly. Faster: "
+            "training.bf16=false"
+        )
     if arguments.n_gpu > 1:
         logger.warning(
             "This run uses one of %d GPUs. All of them: torchrun --nproc_per_node %d -m dsbs.train ...",

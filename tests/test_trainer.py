@@ -266,3 +266,14 @@ def test_alpha_1_learns_labels_alone_and_alpha_0_rationales_alone() -> None:
             loss.backward()
             found.append(sum(float(w.grad.abs().sum()) for w in student.parameters() if w.grad is not None) > 0)
         assert found == [kind == "label", kind == "rationale"]
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="bfloat16 on a CPU")
+def test_bfloat16_trains_on_a_cpu_and_one_that_only_imitates_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dsbs.trainer.slow_bf16", lambda: True)
+    trainer = trainer_on(tmp_path, max_steps=1, bf16=True)
+    trainer.train()
+    assert trainer.account()["steps"] == 1
+    assert "training.bf16=true: this CPU has no bfloat16 arithmetic" in caplog.text

@@ -1,17 +1,18 @@
 #!/usr/bin/env python
 """How fast training and evaluation are, against the plain recipe of the paper's code.
 
-    python scripts/bench/train.py --data FOLDER          FOLDER/cqa holds the paper's release of CQA
-    python scripts/bench/train.py                        the built-in task, where the release is not at hand
+    python scripts/bench/train.py --data FOLDER       FOLDER/cqa holds CQA in the layout of the paper's release
+    python scripts/bench/train.py                     the same where DSBS_DATA=FOLDER is set; else the built-in task
+    python scripts/bench/train.py --curve 600         besides, what both recipes have learnt after so many steps
 
-The plain recipe: every example twice, behind the prefix of label and of rationale, as two full passes of the network;
-fp32; random batches of 32 padded to their longest; Hugging Face's `Seq2SeqTrainer`. Ours: the same network from the same
-weights, data, examples per step and optimiser through `DistillationTrainer`, with the settings that are said. Both
-train in this process, one after the other, in several rounds; a figure is the median over the rounds. The first steps
-of each are not counted.
+The plain recipe: every example goes through the network twice, behind the prefix of label and of rationale; fp32;
+random batches of 32 padded to their longest; Hugging Face's `Seq2SeqTrainer`. Ours: a network of the same shape and
+seed, the same data, 32 examples a step and the same optimiser through `DistillationTrainer`, with the settings that are
+printed. Both train in this process, one after the other, in several rounds; a speed is the median over the rounds, and
+the first steps of each are not counted.
 
-Evaluation: the label of the test split by `generate` with up to 64 new tokens, as the paper's code does, against
-ranking the closed answers; the same trained student both times.
+Evaluation: the labels of the test split, written by `generate` with up to 64 new tokens as the paper's code does,
+against ranking the closed answers; one and the same student, trained before.
 
 Memory is the peak of a process that trains with the one or the other.
 
@@ -19,16 +20,15 @@ The last line is one JSON object: {"ratio_52m", "ratio_3_8m", "ratio_evaluation"
 """
 
 import argparse
-import itertools
 import json
+import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,16 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from dsbs.collator import Row, tokenize
+from dsbs.collator import Collator, Row
 from dsbs.extraction import Job, run_extraction
-from dsbs.inference import Reading, generate, rank
-from dsbs.objectives.step_by_step import StepByStep
+from dsbs.losses import count_tokens, summed_cross_entropy
+from dsbs.objectives import StepByStep
+from dsbs.inference import Reading, generate, rank, slow_bf16
 from dsbs.prompts import Prompt
 from dsbs.rationales import AnnotationFile
 from dsbs.records import OK, Annotation, Example
+from dsbs.rows import RowFile, prepare_rows
+from dsbs.students.model import KINDS
 from dsbs.students.scratch import train_tokenizer
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks import TASKS
@@ -59,59 +62,65 @@ from dsbs.teachers import TEACHERS
 from dsbs.trainer import DistillationTrainer, build_arguments
 from dsbs.training import Training
 
+BATCH = 32
 VOCABULARY = 8100
 WARM = 3  # steps that are not counted
-# Two shapes of T5; the larger one is that of T5 v1.1 small.
-SHAPES: dict[str, dict[str, Any]] = {
+SHAPES: dict[str, dict[str, int]] = {
     "3_8m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 6, "num_heads": 4},
     "52m": {"d_model": 512, "d_kv": 64, "d_ff": 1408, "num_layers": 8, "num_heads": 8},
 }
-# What is compared with the plain recipe: settings of `training`.
+# What is compared with the plain recipe: settings of `training`. bfloat16 where the hardware multiplies in it.
 OURS: dict[str, dict[str, Any]] = {
-    "3_8m": {"optim": "adamw_torch_fused"},
-    "52m": {"optim": "adamw_torch_fused", "bf16": True},
+    "3_8m": {"train_sampling_strategy": "group_by_length"},
+    "52m": {"train_sampling_strategy": "group_by_length", "bf16": not slow_bf16()},
 }
 
 
 @dataclass
 class Data:
-    """What is trained and measured on."""
+    """What is trained and measured on, and the tokenizer that was made from it."""
 
     name: str
     train: list[tuple[Example, Annotation]]
-    test: list[Example]
+    test: list[tuple[Example, Annotation]]
+    tokenizer: Any
+    folder: Path
+
+    def rows(self, student: Seq2SeqModel, split: str) -> RowFile:
+        """Return a split as rows; tokenised once."""
+        objective = StepByStep(name="step_by_step", prefix_on=student.prefix_on)
+        texts = ((example.input, objective.targets(example, one)) for example, one in getattr(self, split))
+        return prepare_rows(student, texts, split, 512, 256, self.folder)
 
 
-def load(folder: Path | None) -> Data:
+def load(release: Path | None, folder: Path) -> Data:
     """Read examples and the teacher's rationales."""
-    if folder is not None:
-        task = TASKS["release"](name="cqa", benchmark="cqa", path=str(folder / "cqa"), reading="paper")
-        teacher = TEACHERS["recorded"](name="recorded", path=str(folder / "cqa" / "palm"))
+    if release is not None:
+        task = TASKS["release"](name="cqa", benchmark="cqa", path=str(release / "cqa"), reading="paper")
+        teacher = TEACHERS["recorded"](name="recorded", path=str(release / "cqa" / "palm"))
     else:
         task, teacher = TASKS["triage"](name="triage"), TEACHERS["handbook"](name="handbook")
-    with tempfile.TemporaryDirectory() as place:
-        run_extraction(Job(task, teacher, Prompt(name="bench"), Path(place), ["train"]))
-        annotations = {one.id: one for one in AnnotationFile(Path(place), "train") if one.status == OK}
-    train = [(example, annotations[example.id]) for example in task.examples("train") if example.id in annotations]
-    return Data(task.name, train, list(task.examples("test")))
+    run_extraction(Job(task, teacher, Prompt(name="bench"), folder, ["train", "test"]))
+    splits = {}
+    for split in ("train", "test"):
+        usable = {one.id: one for one in AnnotationFile(folder, split) if one.status == OK}
+        splits[split] = [(one, usable[one.id]) for one in task.examples(split) if one.id in usable]
+    texts = (text for one, said in splits["train"] for text in (one.input, said.rationale or "", one.label or ""))
+    return Data(task.name, splits["train"], splits["test"], train_tokenizer(texts, VOCABULARY), folder)
 
 
-def build_student(data: Data, shape: str, prefix_on: str, cache: dict[str, Any]) -> Seq2SeqModel:
-    """Return a student with the weights of seed 0."""
-    if "tokenizer" not in cache:
-        texts = [text for example, one in data.train for text in (example.input, one.rationale or "", one.label or "")]
-        cache["tokenizer"] = train_tokenizer(texts, VOCABULARY)
-    tokenizer = cache["tokenizer"]
-    set_seed(0)
+def build_student(data: Data, shape: str, prefix_on: str, seed: int = 0) -> Seq2SeqModel:
+    """Return a student with random weights."""
+    set_seed(seed)
     config = T5Config(
-        vocab_size=len(tokenizer),
+        vocab_size=len(data.tokenizer),
         num_decoder_layers=SHAPES[shape]["num_layers"],
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
+        pad_token_id=data.tokenizer.pad_token_id,
+        eos_token_id=data.tokenizer.eos_token_id,
+        decoder_start_token_id=data.tokenizer.pad_token_id,
         **SHAPES[shape],
     )
-    return Seq2SeqModel(T5ForConditionalGeneration(config), tokenizer, prefix_on)
+    return Seq2SeqModel(T5ForConditionalGeneration(config), data.tokenizer, prefix_on)
 
 
 class Clock(TrainerCallback):
@@ -124,13 +133,10 @@ class Clock(TrainerCallback):
         """Note the time."""
         self.ends.append(time.perf_counter())
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Keep the losses."""
-
     @property
-    def seconds_per_step(self) -> float:
+    def examples_per_second(self) -> float:
         """Mean over the steps that count."""
-        return (self.ends[-1] - self.ends[WARM - 1]) / (len(self.ends) - WARM)
+        return BATCH * (len(self.ends) - WARM) / (self.ends[-1] - self.ends[WARM - 1])
 
 
 class PlainTrainer(Seq2SeqTrainer):
@@ -138,95 +144,180 @@ class PlainTrainer(Seq2SeqTrainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         """Return the mean of the two losses."""
-        losses = [model(**part).loss for part in inputs]
-        return (losses[0] + losses[1]) / 2
+        return sum(model(**part).loss for part in inputs) / len(inputs)
 
 
-def train_plain(data: Data, shape: str, steps: int, cache: dict[str, Any]) -> float:
-    """Return seconds per step of the plain recipe."""
-    student = build_student(data, shape, "input", cache)
-    rows = cache.setdefault("plain", None) or _tokenize(student, data)
-    cache["plain"] = rows
+def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[float, Seq2SeqModel]:
+    """Return examples per second of the plain recipe, and the student."""
+    student = build_student(data, shape, "input", seed)
     pad = DataCollatorForSeq2Seq(student.tokenizer, model=student.model)
 
-    def collate(batch: list[Row]) -> list[Any]:
-        parts = []
-        for number, kind in enumerate(("label", "rationale")):
-            features = [
-                {"input_ids": row.inputs[kind], "attention_mask": [1] * len(row.inputs[kind]), "labels": row.targets[number][2]}
-                for row in batch
-            ]
-            parts.append(pad(features))
-        return parts
+    def collate(rows: list[Row]) -> list[Any]:
+        parts: dict[str, list[dict[str, list[int]]]] = {kind: [] for kind in KINDS}
+        for row in rows:
+            for kind, source, ids, _ in row.targets:
+                read = row.inputs[source]
+                parts[kind].append({"input_ids": read, "attention_mask": [1] * len(read), "labels": ids})
+        return [pad(part) for part in parts.values()]
 
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = Seq2SeqTrainingArguments(
             output_dir=folder,
-            max_steps=WARM + steps,
+            max_steps=steps,
             learning_rate=1e-3,
             lr_scheduler_type="constant_with_warmup",
-            warmup_steps=10,
-            per_device_train_batch_size=32,
+            warmup_steps=100,
+            per_device_train_batch_size=BATCH,
             optim="adamw_torch",
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
             remove_unused_columns=False,
             dataloader_pin_memory=False,
-            seed=0,
+            seed=seed,
         )
         trainer = PlainTrainer(
-            model=student.model, args=arguments, train_dataset=rows, data_collator=collate, callbacks=[clock]
+            model=student.model,
+            args=arguments,
+            train_dataset=data.rows(student, "train"),
+            data_collator=collate,
+            callbacks=[clock],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return clock.seconds_per_step
-
-
-def _tokenize(student: Seq2SeqModel, data: Data) -> list[Row]:
-    objective = StepByStep(name="step_by_step", kind="step_by_step", prefix_on=student.prefix_on)
-    texts = [example.input for example, _ in data.train]
-    return tokenize(student, texts, [objective.targets(*pair) for pair in data.train], 512, 256)[0]
+    return clock.examples_per_second, student
 
 
 def train_ours(
-    data: Data, shape: str, steps: int, settings: dict[str, Any], cache: dict[str, Any]
+    data: Data, shape: str, steps: int, seed: int = 0, settings: dict[str, Any] | None = None
 ) -> tuple[float, Seq2SeqModel]:
-    """Return seconds per step of ours, and the student."""
-    student = build_student(data, shape, "target", cache)
-    rows = cache.setdefault("ours", None) or _tokenize(student, data)
-    cache["ours"] = rows
-    training = Training(max_steps=WARM + steps, warmup_steps=10, eval_steps=10**6, **settings)
+    """Return examples per second of ours, and the student."""
+    student = build_student(data, shape, "target", seed)
+    training = Training(max_steps=steps, eval_steps=steps + 1, **(OURS[shape] if settings is None else settings))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = build_arguments(training, 0, Path(folder))
+        arguments = build_arguments(training, seed, Path(folder))
         arguments.load_best_model_at_end = False
         arguments.eval_strategy = arguments.save_strategy = "no"
         trainer = DistillationTrainer(
-            student, StepByStep(name="step_by_step", kind="step_by_step"), rows, lambda _: {"accuracy": 0.0}, arguments, [clock], training.tokens_per_pass
+            student,
+            StepByStep(name="step_by_step"),
+            data.rows(student, "train"),
+            lambda _: {},
+            arguments,
+            [clock],
+            training.tokens_per_pass,
         )
         trainer.train()
-    return clock.seconds_per_step, student
+    return clock.examples_per_second, student
+
+
+RECIPES = {"plain": train_plain, "ours": train_ours}
+
+
+def measure_speeds(data: Data, shape: str, steps: int, rounds: int) -> dict[str, float]:
+    """Return examples per second of both recipes."""
+    speeds: dict[str, list[float]] = {name: [] for name in RECIPES}
+    for number in range(rounds):
+        for name, train in RECIPES.items():
+            speeds[name].append(train(data, shape, steps)[0])
+            print(f"{shape}, round {number + 1}: {name:6} {speeds[name][-1]:7.2f} examples/s", flush=True)
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def measure_evaluation(data: Data, steps: int, rounds: int) -> dict[str, float]:
+    """Return seconds and accuracies of writing and of ranking the test split's labels."""
+    examples = [example for example, _ in data.test]
+    _, student = train_ours(data, "3_8m", steps)
+    reading = Reading(batch_size=64, max_new_tokens=64)
+    seconds: dict[str, list[float]] = {"generate": [], "rank": []}
+    for _ in range(rounds):
+        started = time.perf_counter()
+        written = generate(student, examples, reading)
+        seconds["generate"].append(time.perf_counter() - started)
+        started = time.perf_counter()
+        ranked = rank(student, examples, reading)
+        seconds["rank"].append(time.perf_counter() - started)
+    figures = {f"seconds_{name}": round(statistics.median(values), 2) for name, values in seconds.items()}
+    right = sum(text == example.label for text, example in zip(written, examples, strict=True))
+    figures["accuracy_generate"] = round(right / len(examples), 4)
+    figures["accuracy_rank"] = round(sum(one.label == one.gold for one in ranked) / len(examples), 4)
+    figures["tokens_written"] = round(statistics.mean(len(ids) for ids in student.encode_targets(written)), 1)
+    print(f"evaluation of {len(examples):,} examples after {steps} steps: {figures}", flush=True)
+    return figures
+
+
+def held_out_losses(data: Data, student: Seq2SeqModel) -> dict[str, float]:
+    """Return nats per token of labels and rationales on the test split."""
+    rows, collate = data.rows(student, "test"), Collator(student)
+    student.eval()
+    sums = dict.fromkeys(KINDS, 0.0)
+    counts = dict.fromkeys(KINDS, 0)
+    with torch.inference_mode():
+        for start in range(0, len(rows), 64):
+            batch = collate(rows.__getitems__(range(start, min(start + 64, len(rows)))))
+            logits = student(batch["inputs"], batch["targets"])
+            for kind, target in batch["targets"].items():
+                sums[kind] += summed_cross_entropy(logits[kind], target["labels"], target["weights"])[1].item()
+                counts[kind] += int(count_tokens(target["labels"]))
+    return {kind: round(sums[kind] / counts[kind], 4) for kind in KINDS}
+
+
+def compare_curves(data: Data, steps: int) -> None:
+    """Print what both recipes, and ours in plain settings, have learnt after so many steps, for three seeds."""
+    for count in (steps // 3, steps):
+        for seed in range(3):
+            for name, settings in (("plain", None), ("ours, random batches", {}), ("ours", OURS["3_8m"])):
+                if settings is None:
+                    _, student = train_plain(data, "3_8m", count, seed)
+                else:
+                    _, student = train_ours(data, "3_8m", count, seed, settings)
+                print(f"{count} steps, seed {seed}, {name}: {held_out_losses(data, student)}", flush=True)
+
+
+def measure_memory(name: str, release: Path | None) -> float:
+    """Return the peak memory in MB of a process that trains the 52M network for a few steps."""
+    command = [sys.executable, __file__, "--memory-of", name, *(["--data", str(release)] if release else [])]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--shape", default="3_8m")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--variant", action="append", default=[])
-    a = parser.parse_args()
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("DSBS_DATA"), help="a folder that holds cqa/")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=60, help="of the 3.8M network; a third as many of the 52M one")
+    parser.add_argument("--evaluate-after", type=int, default=300, metavar="STEPS")
+    parser.add_argument("--curve", type=int, metavar="STEPS", help="compare losses too, which takes long")
+    parser.add_argument("--memory-of", choices=list(RECIPES), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
     hf_logging.set_verbosity_error()
-    data = load(a.data)
-    cache = {}
-    print(len(data.train), len(data.test), "params", sum(p.numel() for p in build_student(data, a.shape, "input", cache).parameters()))
-    for v in a.variant:
-        if v == "plain":
-            s = train_plain(data, a.shape, a.steps, cache)
-        else:
-            s, st = train_ours(data, a.shape, a.steps, json.loads(v), cache)
-        print(v, round(s, 3), "s/step", round(32 / s, 2), "ex/s", flush=True)
+    hf_logging.disable_progress_bar()
+    release = Path(arguments.data) if arguments.data else None
+    with tempfile.TemporaryDirectory() as folder:
+        data = load(release, Path(folder))
+        if arguments.memory_of:
+            RECIPES[arguments.memory_of](data, "52m", WARM + 5)
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
+            return
+        print(f"task {data.name}, {len(data.train):,} examples, {torch.get_num_threads()} threads, ours: {OURS}")
+        if arguments.curve:
+            compare_curves(data, arguments.curve)
+        small = measure_speeds(data, "3_8m", WARM + arguments.steps, arguments.rounds)
+        large = measure_speeds(data, "52m", WARM + arguments.steps // 3, arguments.rounds)
+        evaluation = measure_evaluation(data, arguments.evaluate_after, arguments.rounds)
+        figures: dict[str, Any] = {
+            "ratio_52m": round(large["ours"] / large["plain"], 2),
+            "ratio_3_8m": round(small["ours"] / small["plain"], 2),
+            "ratio_evaluation": round(evaluation["seconds_generate"] / evaluation["seconds_rank"], 2),
+            **{f"examples_per_second_52m_{name}": round(speed, 2) for name, speed in large.items()},
+            **{f"examples_per_second_3_8m_{name}": round(speed, 2) for name, speed in small.items()},
+            **evaluation,
+            **{f"rss_mb_52m_{name}": round(measure_memory(name, release)) for name in RECIPES},
+            "bf16": OURS["52m"]["bf16"],
+        }
+        print(json.dumps(figures))
 
 
 if __name__ == "__main__":
