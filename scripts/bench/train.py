@@ -47,9 +47,9 @@ from transformers.utils import logging as hf_logging
 
 from dsbs.collator import Collator, Row
 from dsbs.extraction import Job, run_extraction
+from dsbs.inference import Reading, generate, rank, slow_bf16
 from dsbs.losses import count_tokens, summed_cross_entropy
 from dsbs.objectives import StepByStep
-from dsbs.inference import Reading, generate, rank, slow_bf16
 from dsbs.prompts import Prompt
 from dsbs.rationales import AnnotationFile
 from dsbs.records import OK, Annotation, Example
