@@ -5,7 +5,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,13 @@ from dsbs.config import conf_dir, register_schemas, to_object
 from dsbs.errors import DsbsError, Terminated
 from dsbs.processes import MainProcessError, is_main
 
+# Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
+PLUGINS = {
+    "launcher/joblib": ("hydra_joblib_launcher", "joblib"),
+    "launcher/ray": ("hydra_ray_launcher", "ray-launcher"),
+    "launcher/slurm": ("hydra_submitit_launcher", "slurm"),
+    "search/optuna": ("hydra_optuna_sweeper", "optuna"),
+}
 SWEEP_LOG = "DSBS_SWEEP_LOG"  # where the jobs of a sweep, in whatever process, list that they failed
 
 
@@ -52,6 +60,9 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
 
         def main() -> None:
             _quieten()
+            if missing := _missing_plugin(sys.argv[1:]):  # Hydra would say that it could not find a file
+                sys.stderr.write(f"dsbs.{name}: {missing}\n")
+                sys.exit(1)
             register_schemas()
             # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
             wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
@@ -76,11 +87,24 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
     return decorate
 
 
+def _missing_plugin(words: Iterable[str]) -> str | None:
+    """Return which extra what was typed needs, where it is not installed."""
+    for word in words:
+        package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))
+        try:
+            if package and find_spec(f"hydra_plugins.{package}") is None:
+                raise ModuleNotFoundError
+        except ModuleNotFoundError:  # also where there is no plugin at all
+            return f"{word} needs a plugin of Hydra: pip install 'dsbs[{extra}]'"
+    return None
+
+
 def _quieten() -> None:
     """Let our own log speak, and others where they warn."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     job = f"job {HydraConfig.get().job.num}: " if several else ""
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)

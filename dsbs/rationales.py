@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +42,7 @@ class AnnotationWriter:
 
     def __init__(self, folder: Path, split: str) -> None:
         self.path = folder / f"{split}.parquet"
-        self._unfinished = folder / f".{split}.parquet.part"
+        self._unfinished = folder / f".{split}.parquet.{os.getpid()}.partial"
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
         self._waiting: list[Annotation] = []

@@ -27,6 +27,18 @@ def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert load_annotations(tmp_path, "train")["2"].status == "no_cue"
 
 
+def test_two_processes_that_write_at_once_do_not_take_each_others_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write(ROWS)
+        monkeypatch.setattr("os.getpid", lambda: 0)
+        with AnnotationWriter(tmp_path, "train") as other:
+            other.write(ROWS)
+    assert list(iterate_annotations(tmp_path, "train")) == ROWS
+    assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
+
+
 def test_half_a_file_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
     with AnnotationWriter(tmp_path, "train") as writer:
         writer.write(ROWS)

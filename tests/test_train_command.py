@@ -45,6 +45,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     return run
 
 
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [(("-m", "launcher=joblib", "seed=0,1"), "joblib"), (("-m", "search=optuna"), "optuna")],
+    ids=["launcher", "search"],
+)
+def test_an_option_whose_plugin_is_missing_names_the_extra(
+    run: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], extra: str
+) -> None:
+    monkeypatch.setattr("dsbs.command.find_spec", lambda name: None)
+    assert run(*words) == (1, "", f"dsbs.train: {words[1]} needs a plugin of Hydra: pip install 'dsbs[{extra}]'\n")
+
+
 def metrics_below(folder: Path) -> list[Path]:
     return sorted(folder.rglob("metrics.json"))
 
