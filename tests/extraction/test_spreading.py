@@ -1,153 +1,179 @@
-"""``executor=ray``: many actors, each with a shard; what one loses another takes up."""
+"""The driver of ``executor=ray``, with actors in this process in the place of Ray's."""
 
-import logging
-import sys
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, job_for
+from scripted import ScriptedTeacher, correct, job_for
 
-from dsbs.errors import ConfigError, TeacherError
-from dsbs.extraction import Budget, ExtractionSettings, Job, run_extraction, spreading
-from dsbs.extraction.cluster import open_ray
-from dsbs.extraction.settings import RaySettings
-from dsbs.rationales import load_annotations
-from dsbs.teachers.openai import OpenAITeacher
+from dsbs.errors import TeacherError
+from dsbs.extraction import ExtractionSettings, Job, Watch, run_extraction, spreading, working
+from dsbs.extraction.cluster import explain_loss, list_nodes
+from dsbs.extraction.running import Progress
+from dsbs.extraction.working import Order, Worker
+from dsbs.records import Request
 
-ray = pytest.importorskip("ray", reason="executor=ray is an extra")
-KEY = "sk-planted-0123456789abcdef"
+Says = Callable[[Request], Any]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ray() -> Iterator[None]:
-    """One Ray for all: starting it takes most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # the actors find the task of these tests there
-        patch.setenv("MY_KEY", KEY)
-        with open_ray(RaySettings(actors=2)):
-            yield
+class Lost(Exception):
+    """What Ray says of an actor that is no more."""
 
 
-def job_on(executor: str, folder: Path, url: str, size: int = 60, **settings: Any) -> Job:
-    teacher = OpenAITeacher(name="openai", model="m", base_url=url, api_key_env="MY_KEY")
-    return job_for(folder, teacher, size, settings={"executor": executor, "concurrency": 8, **settings})
+class Actor:
+    """A worker, called as Ray calls an actor; ``dies`` loses it."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.dead = worker, False
+        self.exchange = SimpleNamespace(remote=lambda *given: self._call(worker.exchange(*given)))
+        self.close = SimpleNamespace(remote=lambda: self._call(worker.close()))
+
+    async def _call(self, answer: Any) -> Any:
+        said = await answer
+        if self.dead:  # what it said is lost on the way
+            raise Lost("The actor died.\n\tpid: 1\nThe actor is dead because its node has died.")
+        return said
+
+    async def die(self) -> None:
+        self.dead = True
+        if (running := self.worker._running) is not None:
+            running.cancel()
+            await asyncio.wait({running})
+
+
+class Cluster:
+    """Two nodes. ``says`` tells what the teacher says in the first actor, the second, ..."""
+
+    def __init__(self, says: list[Says]) -> None:
+        self.says, self.actors = says, list[Actor]()
+        self.ray = SimpleNamespace(
+            nodes=lambda: [
+                {"NodeID": name, "Alive": True, "Resources": {"CPU": 1.0}, "NodeManagerHostname": name} for name in "ab"
+            ],
+            exceptions=SimpleNamespace(RayError=Lost, RayTaskError=ZeroDivisionError),
+            kill=lambda actor: None,
+        )
+
+    def start(self, ray: Any, node: Any, kind: type, order: Order) -> Actor:
+        order.teacher.says = self.says[min(len(self.actors), len(self.says) - 1)]  # type: ignore[attr-defined]
+        order.teacher.delay = 0.005  # type: ignore[attr-defined]
+        self.actors.append(Actor(Worker(order)))
+        return self.actors[-1]
 
 
 @pytest.fixture
-def actors(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Ray's handles of the actors that are started."""
-    started: list[Any] = []
-    start: Callable[..., Any] = spreading.start_actor
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
+    def build(*says: Says) -> Cluster:
+        cluster = Cluster(list(says) or [correct])
 
-    def note(*arguments: Any) -> Any:
-        started.append(start(*arguments))
-        return started[-1]
+        @contextlib.contextmanager
+        def opened(settings: Any) -> Iterator[Any]:
+            yield cluster.ray
 
-    monkeypatch.setattr(spreading, "start_actor", note)
-    return started
+        monkeypatch.setattr(spreading, "open_ray", opened)
+        monkeypatch.setattr(spreading, "start_actor", cluster.start)
+        monkeypatch.setattr(working, "PATIENCE", 0.05)
+        return cluster
 
-
-def test_the_result_is_that_of_one_process_and_no_shard_is_left(tmp_path: Path) -> None:
-    run_extraction(job_for(tmp_path / "alone", ScriptedTeacher(), 60))
-    with serve(FaultServer(latency=0.01, script=lambda number, question: "500" if number % 7 == 0 else None)) as server:
-        summary = run_extraction(job_on("ray", tmp_path / "spread", server.url))
-        asked = server.requests
-        again = run_extraction(job_on("local", tmp_path / "spread", server.url))
-    assert load_annotations(tmp_path / "spread", "train") == load_annotations(tmp_path / "alone", "train")
-    assert set(server.answered.values()) == {1}
-    assert server.most_at_once <= 8
-    assert summary["splits"]["train"]["requests"] == again["splits"]["train"]["cached"] == 60
-    assert server.requests == asked
-    assert not (tmp_path / "spread" / "shards").exists()
+    return build
 
 
-def test_actors_killed_in_the_middle_lose_nothing_and_only_what_was_in_flight_is_asked_again(
-    tmp_path: Path, actors: list[Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    def kills(number: int, question: str) -> None:
-        if number in (60, 140):
-            ray.kill(actors[number // 100])
+def spread_job(folder: Path, size: int = 60, **settings: Any) -> Job:
+    return job_for(folder, ScriptedTeacher(), size, settings={"executor": "ray", "concurrency": 8, **settings})
 
-    with serve(FaultServer(latency=0.05, script=kills)) as server:
-        summary = run_extraction(job_on("ray", tmp_path, server.url, 300))
-    assert [record.levelno for record in caplog.records if "was lost" in record.message] == [logging.WARNING] * 2
-    assert len(actors) == 4
-    assert summary["splits"]["train"]["requests"] == summary["splits"]["train"]["parsed"] == 300
-    assert 300 <= server.requests <= 300 + 8
-    assert max(server.asked.values()) <= 2
+
+def test_every_node_gets_an_actor_and_all_is_answered(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
+    nodes = cluster()
+    summary = run_extraction(spread_job(tmp_path))
+    assert summary["splits"]["train"]["parsed"] == 60
+    assert [actor.worker.order.settings.concurrency for actor in nodes.actors] == [4, 4]
     assert not (tmp_path / "shards").exists()
 
 
-@pytest.mark.parametrize(
-    ("server", "says"),
-    [(FaultServer(key="another"), "does not accept the key"), (FaultServer(script=lambda *_: "500"), "HTTP 500")],
-    ids=["key", "broken"],
-)
-def test_where_nothing_can_succeed_it_ends_with_the_one_message_and_leaves_no_trace(
-    tmp_path: Path, server: FaultServer, says: str
+def test_where_one_node_has_no_server_the_others_go_on_without_it(
+    tmp_path: Path, cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serve(server):
-        with pytest.raises(TeacherError, match=says) as spread:
-            run_extraction(job_on("ray", tmp_path / "spread", server.url, 500))
-        assert server.requests <= 64
-        assert list(tmp_path.iterdir()) == []
-        with pytest.raises(TeacherError) as alone:
-            run_extraction(job_on("local", tmp_path / "alone", server.url, 500))
-    assert str(spread.value) == str(alone.value)
-    assert KEY[3:15] not in str(spread.value)
+    down = lambda request: TeacherError("no connection", retryable=True, reason="no connection")  # noqa: E731
+    cluster(down, correct)
+    summary = run_extraction(spread_job(tmp_path))
+    assert summary["splits"]["train"]["parsed"] == 60
+    assert "On a nothing is answered; the others go on without it. On a: no connection" in caplog.text
 
 
-def test_a_budget_is_kept_to_over_all_actors(tmp_path: Path) -> None:
-    with serve() as server:
-        summary = run_extraction(job_on("ray", tmp_path, server.url, 100, budget=Budget(requests=33)))
-    assert server.requests == 33
-    assert summary["stopped"] == "budget.requests=33 is used up"
-
-
-def test_actors_that_are_lost_one_after_the_other_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> Any:
-        return ray.remote(Unstartable).options(num_cpus=0).remote()
-
-    monkeypatch.setattr(spreading, "start_actor", fails)
-    monkeypatch.setattr(spreading, "MOST_LOSSES", 0)
-    with serve() as server, pytest.raises(spreading.RunError, match=r"no module of that name.*same versions"):
-        run_extraction(job_on("ray", tmp_path / "folder", server.url))
+def test_where_no_node_has_a_server_the_run_ends(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
+    cluster(lambda request: TeacherError("no connection", retryable=True, reason="no connection"))
+    with pytest.raises(TeacherError, match="no connection"):
+        run_extraction(spread_job(tmp_path / "folder", 500))
     assert list(tmp_path.iterdir()) == []
 
 
-class Unstartable:
-    """An actor on a node that lacks a package."""
-
-    def __init__(self) -> None:
-        raise ModuleNotFoundError("no module of that name")
-
-    async def exchange(self, questions: Any, stop: bool) -> None: ...
+def test_an_error_names_the_node_it_comes_from(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
+    cluster(lambda request: TeacherError("no key here", fatal=True))
+    with pytest.raises(TeacherError, match=r"^On [ab]: no key here$"):
+        run_extraction(spread_job(tmp_path))
 
 
-def test_a_key_is_in_no_file_of_ray_nor_in_ours(tmp_path: Path) -> None:
-    """The last of these tests: Ray's logs are about all of them."""
-    with serve(FaultServer(key=KEY, script=lambda number, question: "401" if number == 30 else None)) as server:
-        run_extraction(job_on("ray", tmp_path, server.url, 30))
-    session = Path(ray._private.worker._global_node.get_session_dir_path())
-    files = [path for path in [*session.rglob("*"), *tmp_path.rglob("*")] if path.is_file()]
-    assert any(path.parent.name == "logs" for path in files)
-    assert [path for path in files if KEY[3:].encode() in path.read_bytes()] == []
+def test_a_lost_actors_questions_go_to_another_and_its_answers_count(
+    tmp_path: Path, cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes = cluster()
+    asked: list[str] = []
+    killing: list[Any] = []
+
+    def says(request: Request) -> str:
+        asked.append(request.id)
+        if len(asked) == 60:
+            killing.append(asyncio.get_running_loop().create_task(nodes.actors[0].die()))
+        return correct(request)
+
+    nodes.says = [says]
+    summary = run_extraction(spread_job(tmp_path, 200))
+    assert len(nodes.actors) == 3
+    assert summary["splits"]["train"]["requests"] == summary["splits"]["train"]["parsed"] == 200
+    assert 200 <= len(asked) <= 204
+    assert "An actor on a was lost" in caplog.text
+    assert "The actor is dead because its node has died." in caplog.text
+    assert not (tmp_path / "shards").exists()
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"pip install 'dsbs\[ray\]'"), open_ray(RaySettings()):
-        pass
+def test_stopped_it_lets_what_is_under_way_end(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
+    cluster()
+
+    class Stopping(Watch):
+        progress: Progress
+
+        def begin(self, progress: Progress) -> None:
+            self.progress = progress
+
+        def arrived(self, request: Request, said: Any) -> None:
+            if self.progress.tally.answered == 20:
+                assert self.progress.executor.tell() == ["2 actors"]
+                self.progress.executor.stop("enough")
+
+    summary = run_extraction(spread_job(tmp_path, 500), Stopping())
+    assert summary["stopped"] == "enough"
+    assert 20 <= summary["splits"]["train"]["parsed"] < 100
+    assert not (tmp_path / "shards").exists()
 
 
-def test_an_address_where_no_ray_answers_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "shutdown", lambda: None)  # that of the other tests goes on
-    with pytest.raises(ConfigError, match=r"ray.address=127.0.0.1:1: .*refused"), open_ray(RaySettings("127.0.0.1:1")):
-        pass
+def test_samples_of_one_question_stay_together(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
+    cluster()
+    summary = run_extraction(spread_job(tmp_path, 30, samples=3))
+    assert summary["splits"]["train"]["requests"] == 90
+    assert summary["splits"]["train"]["parsed"] == 30
+
+
+def test_nodes_that_are_dead_or_give_no_cpus_get_no_actor() -> None:
+    def node(name: str, alive: bool, **resources: float) -> dict[str, Any]:
+        return {"NodeID": name, "Alive": alive, "Resources": resources}
+
+    head, dead, live = node("h", True), node("d", False, CPU=4.0), node("l", True, CPU=4.0)
+    assert list_nodes(SimpleNamespace(nodes=lambda: [head, dead, live])) == [live]  # type: ignore[arg-type]
+    assert list_nodes(SimpleNamespace(nodes=lambda: [head, dead])) == [head]  # type: ignore[arg-type]
 
 
 def test_a_shares_sum_is_the_whole() -> None:
@@ -156,3 +182,10 @@ def test_a_shares_sum_is_the_whole() -> None:
     assert [share.concurrency for share in shares] == [4, 3, 3]
     assert [share.requests_per_minute for share in shares] == [30, 30, 30]
     assert shares[0].tokens_per_minute is None
+
+
+def test_why_an_actor_was_lost_is_one_line() -> None:
+    assert explain_loss(Lost("The actor died.\n\tpid: 1\nModuleNotFoundError: No module named 'dsbs'")) == (
+        "ModuleNotFoundError: No module named 'dsbs'."
+    )
+    assert explain_loss(Lost("")) == "Lost."
