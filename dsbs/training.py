@@ -1,6 +1,7 @@
 """The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
 
 import importlib.util
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -108,6 +109,14 @@ class Training:
                 "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
                 "loss becomes NaN. Use training.bf16=true, or neither."
             )
+        for name in ("FSDP", "DEEPSPEED"):
+            if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes"):
+                faults.append(
+                    f"ACCELERATE_USE_{name} is set, by `accelerate launch` or its config file: a student is not cut up "
+                    "over processes, each holds all of it. Start them with torchrun or accelerate launch --multi_gpu; "
+                    "what saves memory is training.gradient_checkpointing=true, training.tokens_per_pass and "
+                    "student.lora.r=8."
+                )
         if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
             faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults

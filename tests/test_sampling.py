@@ -13,7 +13,6 @@ from dsbs import rows
 from dsbs.collator import Row
 from dsbs.rows import prepare_rows
 from dsbs.sampling import LengthGroups
-from dsbs.training import Training
 
 
 def lengths(count: int) -> np.ndarray:
@@ -77,8 +76,3 @@ def test_a_training_takes_its_batches_so(tmp_path: Path) -> None:
         return sum(max(batch) - min(batch) for batch in batches)
 
     assert spread(order("group_by_length")) < spread(order("random"))
-
-
-def test_another_strategy_is_refused() -> None:
-    (fault,) = Training(train_sampling_strategy="by_size").faults()
-    assert fault == "training.train_sampling_strategy=by_size: expected one of random, group_by_length."

@@ -72,7 +72,7 @@ SHAPES: dict[str, dict[str, int]] = {
 # What is compared with the plain recipe: settings of `training`. bfloat16 where the hardware multiplies in it.
 OURS: dict[str, dict[str, Any]] = {
     "3_8m": {"train_sampling_strategy": "group_by_length"},
-    "52m": {"train_sampling_strategy": "group_by_length", "bf16": not slow_bf16()},
+    "52m": {"train_sampling_strategy": "group_by_length", "tokens_per_pass": 1536, "bf16": not slow_bf16()},
 }
 
 
