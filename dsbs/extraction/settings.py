@@ -128,3 +128,21 @@ class ExtractionSettings:
         if self.executor not in EXECUTORS:
             faults.append(f"executor={self.executor}: expected one of {', '.join(EXECUTORS)}.")
         return faults + self.batch.faults() + self.ray.faults()
+
+    def share(self, place: int, count: int) -> "ExtractionSettings":
+        """Return the pace of one of several that ask side by side, without a budget: that stays with who hands out.
+
+        >>> [ExtractionSettings(concurrency=5).share(place, 2).concurrency for place in (0, 1)]
+        [3, 2]
+        """
+        each, more = divmod(self.concurrency, count)
+        requests, tokens = self.requests_per_minute, self.tokens_per_minute
+        return ExtractionSettings(
+            concurrency=each + (place < more),
+            attempts=self.attempts,
+            backoff=self.backoff,
+            max_backoff=self.max_backoff,
+            requests_per_minute=requests and requests / count,
+            tokens_per_minute=tokens and tokens / count,
+            samples=self.samples,
+        )

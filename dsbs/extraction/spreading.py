@@ -21,7 +21,6 @@ from dsbs.extraction.cluster import count_actors, explain_loss, list_nodes, open
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.feeding import Feed
 from dsbs.extraction.job import Job
-from dsbs.extraction.settings import ExtractionSettings
 from dsbs.extraction.shards import name_shard, read_shard, take_up_shards
 from dsbs.extraction.spending import Reservation, Spending
 from dsbs.extraction.working import Order, Report, Worker
@@ -175,7 +174,7 @@ class Spreader:
         """Start an actor on the node whose turn it is; on another one where that is gone."""
         nodes = list_nodes(self.ray)
         node = nodes[place % len(nodes)]
-        settings, shard = divide(self.job.settings, place, self.count), name_shard(self.job.folder)
+        settings, shard = self.job.settings.share(place, self.count), name_shard(self.job.folder)
         order = Order(
             # Without what they have loaded; an actor needs their settings alone.
             task=dataclasses.replace(self.job.task),
@@ -291,22 +290,3 @@ async def open_spreader(
             # A connection of its own: the committer writes in another thread meanwhile.
             with CompletionStore(job.store_path) as store:
                 tally.answered += await asyncio.to_thread(take_up_shards, store, job.folder)
-
-
-def divide(settings: ExtractionSettings, place: int, count: int) -> ExtractionSettings:
-    """Return one actor's share of the pace: its part of what may be under way, and of what goes out in a minute.
-
-    >>> [divide(ExtractionSettings(concurrency=5), place, 2).concurrency for place in (0, 1)]
-    [3, 2]
-    """
-    each, more = divmod(settings.concurrency, count)
-    requests, tokens = settings.requests_per_minute, settings.tokens_per_minute
-    return ExtractionSettings(
-        concurrency=each + (place < more),
-        attempts=settings.attempts,
-        backoff=settings.backoff,
-        max_backoff=settings.max_backoff,
-        requests_per_minute=requests and requests / count,
-        tokens_per_minute=tokens and tokens / count,
-        samples=settings.samples,
-    )

@@ -178,7 +178,7 @@ def test_nodes_that_are_dead_or_give_no_cpus_get_no_actor() -> None:
 
 def test_a_shares_sum_is_the_whole() -> None:
     settings = ExtractionSettings(concurrency=10, requests_per_minute=90, tokens_per_minute=None)
-    shares = [spreading.divide(settings, place, 3) for place in range(3)]
+    shares = [settings.share(place, 3) for place in range(3)]
     assert [share.concurrency for share in shares] == [4, 3, 3]
     assert [share.requests_per_minute for share in shares] == [30, 30, 30]
     assert shares[0].tokens_per_minute is None
