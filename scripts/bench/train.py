@@ -3,6 +3,7 @@
 
     python scripts/bench/train.py --data FOLDER       FOLDER/cqa holds CQA in the layout of the paper's release
     python scripts/bench/train.py                     the same where DSBS_DATA=FOLDER is set; else the built-in task
+    python scripts/bench/train.py --parts             besides, what each setting brings
     python scripts/bench/train.py --curve 600         besides, what both recipes have learnt after so many steps
 
 The plain recipe: every example goes through the network twice, behind the prefix of label and of rationale; fp32;
@@ -226,6 +227,19 @@ def measure_speeds(data: Data, shape: str, steps: int, rounds: int) -> dict[str,
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
+def measure_parts(data: Data, steps: int) -> None:
+    """Print what each setting brings alone and with others, as a ratio to the plain recipe; one round."""
+    grouped, cut = {"train_sampling_strategy": "group_by_length"}, {"tokens_per_pass": 1536}
+    fused = {"optim": "adamw_torch_fused"}
+    for shape, count in (("3_8m", steps), ("52m", steps // 3)):
+        plain = train_plain(data, shape, count)[0]
+        for settings in ({}, fused, cut, grouped, grouped | cut, grouped | cut | fused):
+            speed = train_ours(data, shape, count, settings=settings)[0]
+            print(
+                f"{shape}, {settings}: {speed:.2f} examples/s, {speed / plain:.2f} times the plain recipe", flush=True
+            )
+
+
 def measure_evaluation(data: Data, steps: int, rounds: int) -> dict[str, float]:
     """Return seconds and accuracies of writing and of ranking the test split's labels."""
     examples = [example for example, _ in data.test]
@@ -290,6 +304,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60, help="of the 3.8M network; a third as many of the 52M one")
     parser.add_argument("--evaluate-after", type=int, default=300, metavar="STEPS")
     parser.add_argument("--curve", type=int, metavar="STEPS", help="compare losses too, which takes long")
+    parser.add_argument("--parts", action="store_true", help="measure each setting by itself, too")
     parser.add_argument("--memory-of", choices=list(RECIPES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     hf_logging.set_verbosity_error()
@@ -304,6 +319,8 @@ def main() -> None:
         print(f"task {data.name}, {len(data.train):,} examples, {torch.get_num_threads()} threads, ours: {OURS}")
         if arguments.curve:
             compare_curves(data, arguments.curve)
+        if arguments.parts:
+            measure_parts(data, WARM + arguments.steps)
         small = measure_speeds(data, "3_8m", WARM + arguments.steps, arguments.rounds)
         large = measure_speeds(data, "52m", WARM + arguments.steps // 3, arguments.rounds)
         evaluation = measure_evaluation(data, arguments.evaluate_after, arguments.rounds)
