@@ -4,14 +4,18 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
+import torch.nn.functional as F
 
 from dsbs.collator import pad
 from dsbs.losses import IGNORED
 from dsbs.records import Example, Prediction
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Answers
+
+MOST_PACKED = 512  # tokens of all choices of an example that are read in one row; what they do not see costs, too
 
 
 @dataclass(frozen=True)
@@ -144,16 +148,22 @@ def _score(
     student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
 ) -> list[list[float]]:
     """Return the log-probability of each choice (token ids) of each example."""
-    flat = [row for rows in choices for row in rows]
-    owners = torch.tensor([owner for owner, rows in enumerate(choices) for _ in rows], device=student.device)
+    pack = student.packs and max(sum(map(len, rows)) for rows in choices) <= MOST_PACKED
+    # Each row of the decoder: an example with all of its choices one behind the other, or one choice.
+    packed = choices if pack else [[row] for rows in choices for row in rows]
+    owners = range(len(choices)) if pack else [owner for owner, rows in enumerate(choices) for _ in rows]
     start = student.start_id("label")
-    labels = pad(flat, IGNORED).to(student.device)
-    decoder_input_ids = pad([[start, *row[:-1]] for row in flat], student.pad_id).to(student.device)
+    labels = pad([list(chain.from_iterable(rows)) for rows in packed], IGNORED).to(student.device)
+    ids = pad([[id for row in rows for id in (start, *row[:-1])] for rows in packed], student.pad_id)
+    most = max(map(len, packed))
+    blocks = pad([[number for number, row in enumerate(rows) for _ in row] for rows in packed], most)
     with _inference(student, bf16):
-        states = student.select(student.encode(inputs, readers=max(map(len, choices))), owners)
-        mask = inputs["attention_mask"].index_select(0, owners)
-        logits = student.decode_logits(states, mask, decoder_input_ids).float()
-        tokens = logits.log_softmax(-1).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
-        scores = tokens.masked_fill(labels.eq(IGNORED), 0.0).sum(1).tolist()
-    numbers = iter(scores)
+        places = torch.tensor(owners, device=student.device)
+        states = student.select(student.encode(inputs, readers=max(map(len, choices))), places)
+        mask = inputs["attention_mask"].index_select(0, places)
+        packing = blocks.to(student.device) if pack else None
+        logits = student.decode_logits(states, mask, ids.to(student.device), packing).float()
+        tokens = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    sums = torch.zeros(len(packed), most + 1).scatter_add_(1, blocks, -tokens.view_as(labels).cpu())
+    numbers = iter(sums[row, place].item() for row, rows in enumerate(packed) for place in range(len(rows)))
     return [[next(numbers) for _ in rows] for rows in choices]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny import CHOICES, examples, tiny_t5
 
+from dsbs import inference
 from dsbs.inference import Reading, add_rationales, generate, rank, read_labels
 from dsbs.records import Example
 from dsbs.students.model import StudentModel
@@ -13,6 +14,13 @@ from dsbs.tasks.answers import ClosedAnswers, FreeAnswers
 @pytest.fixture(scope="module")
 def student() -> StudentModel:
     return tiny_t5()
+
+
+@pytest.fixture(params=["packed", "apart"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All choices of an example in one row of the decoder, or a row for each."""
+    if request.param == "apart":
+        monkeypatch.setattr(inference, "MOST_PACKED", 0)
 
 
 def score_by_hand(student: StudentModel, text: str, choice: str) -> float:
@@ -25,6 +33,7 @@ def score_by_hand(student: StudentModel, text: str, choice: str) -> float:
     return sum(logits[place].log_softmax(-1)[id].item() for place, id in enumerate(target))
 
 
+@pytest.mark.usefixtures("way")
 def test_a_score_is_the_sum_of_log_probabilities_with_the_end(student: StudentModel) -> None:
     for example, prediction in zip(examples(5), rank(student, examples(5), Reading(batch_size=2)), strict=True):
         by_hand = {choice: score_by_hand(student, example.input, choice) for choice in CHOICES}
@@ -34,6 +43,7 @@ def test_a_score_is_the_sum_of_log_probabilities_with_the_end(student: StudentMo
         assert (prediction.id, prediction.gold) == (example.id, example.label)
 
 
+@pytest.mark.usefixtures("way")
 def test_each_example_chooses_among_its_own_choices(student: StudentModel) -> None:
     own = [
         Example("a", "the kettle", None, ("refund", "it")),
@@ -49,7 +59,9 @@ def test_a_choice_that_is_listed_twice_is_scored_once(student: StudentModel, mon
     scored: list[int] = []
     decode = student.decode_logits
     monkeypatch.setattr(
-        student, "decode_logits", lambda states, mask, ids: scored.append(len(ids)) or decode(states, mask, ids)
+        student,
+        "decode_logits",
+        lambda states, mask, ids, blocks: scored.append(int(blocks.max()) + 1) or decode(states, mask, ids, blocks),
     )
     twice = [Example("1", "the kettle", "refund", ("refund", "it", "refund", "shop", "it"))]
     once = [Example("1", "the kettle", "refund", ("refund", "it", "shop"))]

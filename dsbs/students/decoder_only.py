@@ -114,7 +114,11 @@ class DecoderOnlyModel(StudentModel):
         return Prompt(states.ids.index_select(0, rows), cache)
 
     def decode_logits(
-        self, states: Prompt, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
+        self,
+        states: Prompt,
+        attention_mask: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
         # Behind a target's end there is padding that nothing looks at: attention goes back only.
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)

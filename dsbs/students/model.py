@@ -56,6 +56,13 @@ class StudentModel(nn.Module):
         return self.model.config
 
     @property
+    def _no_split_modules(self) -> list[str]:
+        """The classes of the network's layers; accelerate gathers a student that is cut up by them."""
+        found = {type(module).__name__ for module in self.model.modules()}
+        # Embeddings may share their weights with the output, and are gathered with it.
+        return sorted(name for name in self.model._no_split_modules if name in found and "Embeddings" not in name)
+
+    @property
     def pad_id(self) -> int:
         """The padding token of inputs and targets."""
         raise NotImplementedError
@@ -94,8 +101,27 @@ class StudentModel(nn.Module):
         """Return the states of some rows [R] of a batch; a row may be wanted several times."""
         raise NotImplementedError
 
-    def decode_logits(self, states: Any, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
-        """Return logits [R, T, V] for the states of R inputs, their mask [R, S] and decoder inputs [R, T]."""
+    @property
+    def packs(self) -> bool:
+        """Whether several targets of an input can lie one behind the other in one row of decoder inputs."""
+        return False
+
+    def decode_logits(
+        self,
+        states: Any,
+        attention_mask: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        blocks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return logits [R, T, V].
+
+        Args:
+            states: of R inputs.
+            attention_mask: of the inputs [R, S].
+            decoder_input_ids: [R, T].
+            blocks: where the student packs, the number of the target at each position [R, T] or [1, T]; targets do not
+                see each other. None: each row is one target.
+        """
         raise NotImplementedError
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:

@@ -78,13 +78,27 @@ class Seq2SeqModel(StudentModel):
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         return states.index_select(0, rows)
 
+    @property
+    def packs(self) -> bool:
+        return self.model.config.model_type in RELATIVE
+
     def decode_logits(
-        self, states: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
+        self,
+        states: torch.Tensor,
+        attention_mask: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        seen = None
+        if blocks is not None:
+            same = blocks.unsqueeze(2).eq(blocks.unsqueeze(1)).tril()
+            lowest = torch.finfo(states.dtype).min
+            seen = torch.zeros_like(same, dtype=states.dtype).masked_fill(~same, lowest).unsqueeze(1)
         return self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=seen,
             use_cache=False,
         ).logits
 
@@ -94,7 +108,7 @@ class Seq2SeqModel(StudentModel):
         """
         sources = {target["source"] for target in targets.values()}
         once = all(target["once"] for target in targets.values())
-        if len(targets) < 2 or len(sources) > 1 or not once or self.model.config.model_type not in RELATIVE:
+        if len(targets) < 2 or len(sources) > 1 or not once or not self.packs:
             return super().forward(inputs, targets)
         part = inputs[sources.pop()]
         states = self.encode(part, len(targets))
@@ -102,15 +116,8 @@ class Seq2SeqModel(StudentModel):
         ids = part["input_ids"].new_full((len(states), sum(widths)), self._pad_id)
         for target, block in zip(targets.values(), ids.split(widths, dim=1), strict=True):
             block.index_copy_(0, target["rows"], target["decoder_input_ids"])
-        seen = torch.block_diag(*(torch.ones(width, width, device=ids.device).tril() for width in widths))
-        mask = torch.zeros_like(seen).masked_fill(seen == 0, torch.finfo(seen.dtype).min)
-        logits = self.model(
-            encoder_outputs=BaseModelOutput(last_hidden_state=states),
-            attention_mask=part["attention_mask"],
-            decoder_input_ids=ids,
-            decoder_attention_mask=mask[None, None],
-            use_cache=False,
-        ).logits
+        blocks = torch.cat([ids.new_full((1, width), number) for number, width in enumerate(widths)], dim=1)
+        logits = self.decode_logits(states, part["attention_mask"], ids, blocks)
         return {
             kind: block.index_select(0, targets[kind]["rows"])
             for kind, block in zip(targets, logits.split(widths, dim=1), strict=True)
