@@ -61,14 +61,18 @@ class PassTrainer(Seq2SeqTrainer):
 
     def _take(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
         """Add the gradients of a micro-batch, pass by pass, and return its loss."""
-        passes = cut_passes(rows, self.tokens_per_pass)
+        passes = self._cut(rows, counts)
         losses = []
         for number, part in enumerate(passes, start=1):
-            # Processes add up their gradients once a step, in the last pass.
-            wait = nullcontext() if number == len(passes) else self.accelerator.no_sync(model)
+            # Processes add up their gradients once a step, in the last pass; not where each keeps a part of them alone.
+            at_once = number == len(passes) or self.is_fsdp_enabled
+            wait = nullcontext() if at_once else self.accelerator.no_sync(model)
             with wait:
                 losses.append(super().training_step(model, self.collate(part), counts))
         return torch.stack(losses).sum()
+
+    def _cut(self, rows: list[Row], counts: Any) -> list[list[Row]]:
+        return cut_passes(rows, self.tokens_per_pass)
 
     def _halve(self, rows: list[Row]) -> None:
         """Halve the tokens of a pass.

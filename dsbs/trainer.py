@@ -21,13 +21,11 @@ from dsbs.errors import ConfigError, RunError
 from dsbs.inference import slow_bf16
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
-from dsbs.passes import PassTrainer
-from dsbs.processes import is_main
 from dsbs.progress import ProgressCallback
 from dsbs.resuming import StopCallback, writing
 from dsbs.rows import RowFile
 from dsbs.sampling import LengthGroups
-from dsbs.students.loading import load_weights
+from dsbs.sharding import ShardingTrainer, prepare_sharding
 from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.tracking import Tracker
 from dsbs.training import Training
@@ -42,6 +40,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
     Raises:
         ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
     """
+    prepare_sharding()
     try:
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(folder),
@@ -97,7 +96,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
     return arguments
 
 
-class DistillationTrainer(PassTrainer):
+class DistillationTrainer(ShardingTrainer):
     """Train a student on rows of one or more targets.
 
     Label tokens and rationale tokens are counted apart over all passes, micro-batches and processes of an optimiser
@@ -115,7 +114,7 @@ class DistillationTrainer(PassTrainer):
         tokens_per_pass: int | None = None,
     ) -> None:
         super().__init__(
-            model=student,
+            student,
             args=args,
             train_dataset=rows,
             # `validate` knows the real one; the Trainer only wants to see that there is one.
@@ -127,7 +126,7 @@ class DistillationTrainer(PassTrainer):
         self.remove_callback(PrinterCallback)  # `ProgressCallback` tells what there is to tell
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
-        self.student, self.rows = student, rows
+        self.rows = rows
         self.method = objective  # `objective` is the Trainer's own, for its searches
         self.validate = validate
         self.stopper = StopCallback()
@@ -254,7 +253,8 @@ class DistillationTrainer(PassTrainer):
         **gen_kwargs: Any,
     ) -> dict[str, float]:
         """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(self.student).items()}
+        with self.whole_student() as student:
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -275,18 +275,6 @@ class DistillationTrainer(PassTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
             super()._save_checkpoint(model, trial)
-
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        assert output_dir is not None
-        if is_main():
-            self.student.save_training(Path(output_dir))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        load_weights(self.student, Path(resume_from_checkpoint))
-
-    def _load_best_model(self) -> None:
-        assert self.state.best_model_checkpoint is not None
-        load_weights(self.student, Path(self.state.best_model_checkpoint))
 
 
 def checkpoint_activations(student: StudentModel) -> None:

@@ -109,17 +109,42 @@ class Training:
                 "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
                 "loss becomes NaN. Use training.bf16=true, or neither."
             )
-        for name in ("FSDP", "DEEPSPEED"):
-            if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() in ("1", "true", "yes"):
-                faults.append(
-                    f"ACCELERATE_USE_{name} is set, by `accelerate launch` or its config file: a student is not cut up "
-                    "over processes, each holds all of it. Start them with torchrun or accelerate launch --multi_gpu; "
-                    "what saves memory is training.gradient_checkpointing=true, training.tokens_per_pass and "
-                    "student.lora.r=8."
-                )
+        faults += self._sharding_faults()
         if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
             faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults
+
+    def _sharding_faults(self) -> list[str]:
+        """Return what is wrong with what `accelerate launch`, or its config file, says of cutting up a student."""
+        faults = []
+        if _is_set("ACCELERATE_USE_DEEPSPEED"):
+            faults.append(
+                "ACCELERATE_USE_DEEPSPEED is set, by `accelerate launch` or its config file: a student is cut up over "
+                "processes by FSDP alone: accelerate launch --use_fsdp --fsdp_version 2"
+            )
+        if not wants_fsdp():
+            return faults
+        if os.environ.get("FSDP_VERSION", "1") != "2":
+            faults.append("FSDP 1 is not offered: accelerate launch --use_fsdp --fsdp_version 2")
+        if _is_set("FSDP_OFFLOAD_PARAMS"):
+            faults.append("FSDP_OFFLOAD_PARAMS=true is not offered: accelerate launch --fsdp_offload_params false")
+        if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
+            faults.append(
+                "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's way draws dropout anew. Use "
+                "training.gradient_checkpointing=true and accelerate launch --fsdp_activation_checkpointing false"
+            )
+        if not self.optim.startswith("adamw_torch"):
+            faults.append(f"training.optim={self.optim}: with FSDP only adamw_torch and adamw_torch_fused are offered.")
+        return faults
+
+
+def wants_fsdp() -> bool:
+    """Tell whether `accelerate launch` was told to cut a student up over processes."""
+    return _is_set("ACCELERATE_USE_FSDP")
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 @dataclass

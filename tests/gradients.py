@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from tiny import annotated, tiny_t5
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from dsbs.collator import tokenize
@@ -26,7 +27,10 @@ class Keep(TrainerCallback):
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         named = getattr(model, "module", model).named_parameters()
-        self.gradients = {name: weight.grad.clone() for name, weight in named if weight.grad is not None}
+        found = {name: weight.grad for name, weight in named if weight.grad is not None}
+        self.gradients = {
+            name: grad.full_tensor() if isinstance(grad, DTensor) else grad.clone() for name, grad in found.items()
+        }
 
 
 def step(

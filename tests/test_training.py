@@ -35,8 +35,29 @@ def test_an_8_bit_optimiser_names_its_extra() -> None:
     assert "pip install 'dsbs[8bit]'" in fault
 
 
-@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
-def test_a_student_that_would_be_cut_up_over_processes_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+def test_deepspeed_is_refused_with_what_there_is_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     (fault,) = Training().faults()
-    assert f"ACCELERATE_USE_{name} is set" in fault
+    assert "accelerate launch --use_fsdp --fsdp_version 2" in fault
+
+
+def test_fsdp_2_is_fine_as_accelerate_launch_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_OFFLOAD_PARAMS": "false",
+        "FSDP_ACTIVATION_CHECKPOINTING": "false", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert Training().faults() == []
+
+
+def test_what_does_not_go_with_fsdp_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_OFFLOAD_PARAMS", "true")
+    monkeypatch.setenv("FSDP_ACTIVATION_CHECKPOINTING", "true")
+    found = Training(optim="adafactor").faults()
+    for fault, word in zip(
+        found,
+        ("--fsdp_version 2", "FSDP_OFFLOAD_PARAMS", "training.gradient_checkpointing=true", "optim=adafactor"),
+        strict=True,
+    ):
+        assert word in fault

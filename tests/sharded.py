@@ -1,0 +1,63 @@
+"""What one of two processes does that share a student by FSDP, on a CPU; runs in a process of its own."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradients
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
+from torch.distributed.fsdp import FSDPModule
+from trained import train_tiny
+
+from dsbs.trainer import DistillationTrainer
+
+STEPS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "plain": ((16, 1), {}),
+    "accumulated": ((8, 2, "target", 100), {}),  # in micro-batches, and those in passes
+    "input": ((16, 1, "input"), {}),
+    "checkpointing": ((16, 1), {"checkpointing": True}),
+}
+
+
+def shard_on_cpu() -> None:
+    """Have accelerate use FSDP on a CPU. Torch does that, accelerate asks for accelerators."""
+    begin: Callable[..., None] = AcceleratorState.__init__
+
+    def pretend(self: AcceleratorState, *arguments: Any, **named: Any) -> None:
+        if not AcceleratorState._shared_state:
+            PartialState(cpu=True)
+            PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+        begin(self, *arguments, **named)
+
+    AcceleratorState.__init__ = pretend  # type: ignore[method-assign]
+
+
+def work(rank: int, folder: Path, port: int) -> None:
+    """Take optimiser steps and write what came; train a student, and once more from its first checkpoint."""
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
+        "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
+    }  # fmt: skip
+    shard_on_cpu()
+    for name, (arguments, named) in STEPS.items():
+        trainers: list[DistillationTrainer] = []
+        result = gradients.step(folder / name, *arguments, **named, patch=trainers.append)
+        held = [weight.to_local().numel() for weight in trainers[0].model.parameters()]
+        layers = [type(module).__name__ for module in trainers[0].model.modules() if isinstance(module, FSDPModule)]
+        if rank == 0:
+            kept = {key: result[key] for key in ("gradients", "tokens", "losses")}
+            torch.save({**kept, "held": sum(held), "layers": layers}, folder / f"{name}.pt")
+    run = train_tiny(folder)
+    if rank == 0:
+        shutil.copytree(run, folder / "uninterrupted")
+        shutil.rmtree(run / "checkpoints" / "checkpoint-4")
+        shutil.rmtree(run / "checkpoint")
+        (run / "metrics.json").unlink()
+    train_tiny(folder)
+    torch.distributed.destroy_process_group()
