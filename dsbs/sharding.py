@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,8 @@ class ShardingTrainer(PassTrainer):
         self.student = student
         if self.is_fsdp_enabled:
             self.model = self.model_wrapped = copy.deepcopy(student)
+            # Logits are views of what a network returns; the loss only reads them.
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         elif wants_fsdp() and is_main():
             logger.warning("FSDP works on accelerators alone; on this machine each process holds all of the student.")
 

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from dsbs.collator import tokenize
 from dsbs.objectives import StepByStep
+from dsbs.students.model import StudentModel
 from dsbs.trainer import DistillationTrainer, build_arguments, checkpoint_activations
 from dsbs.training import Training
 
@@ -36,13 +37,14 @@ class Keep(TrainerCallback):
 def step(
     folder: Path, batch: int, accumulation: int, prefix_on: str = "target", tokens_per_pass: int | None = None,
     patch: Callable[[DistillationTrainer], None] = lambda trainer: None, checkpointing: bool = False,
+    build: Callable[[str], StudentModel] = tiny_t5, with_rationale: set[int] = WITH_RATIONALE,
 ) -> dict[str, Any]:  # fmt: skip
     """Take one step over 32 examples and return gradients, target tokens and the loss that was logged."""
-    student = tiny_t5(prefix_on)
+    student = build(prefix_on)
     if checkpointing:
         checkpoint_activations(student)
     objective = StepByStep(name="step_by_step", alpha=0.3, prefix_on=prefix_on)
-    data = annotated(32, WITH_RATIONALE)
+    data = annotated(32, with_rationale)
     targets = [objective.targets(example, annotation) for example, annotation in data]
     rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
     settings = Training(

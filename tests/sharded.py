@@ -11,16 +11,33 @@ import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
+from tiny import byte_tokenizer, causal_model
 from torch.distributed.fsdp import FSDPModule
 from trained import train_tiny
 
+from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.lora import Lora
+from dsbs.students.model import StudentModel
 from dsbs.trainer import DistillationTrainer
 
-STEPS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-    "plain": ((16, 1), {}),
-    "accumulated": ((8, 2, "target", 100), {}),  # in micro-batches, and those in passes
-    "input": ((16, 1, "input"), {}),
-    "checkpointing": ((16, 1), {"checkpointing": True}),
+
+def llama(prefix_on: str) -> StudentModel:
+    """Return a decoder of two layers with LoRA."""
+    tokenizer = byte_tokenizer()
+    student = DecoderOnlyModel(causal_model("llama", len(tokenizer)), tokenizer, prefix_on)
+    return Lora(r=2).apply(student)
+
+
+# How each of the two cuts its step, and what the step is.
+STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({"batch": 16, "accumulation": 1}, {}),
+    "in_passes": ({"batch": 8, "accumulation": 2, "tokens_per_pass": 100}, {}),
+    "a_rationale_in_one_of_them": (
+        {"batch": 16, "accumulation": 1},
+        {"prefix_on": "input", "with_rationale": {0}},  # it has an encoder pass more
+    ),
+    "checkpointing": ({"batch": 16, "accumulation": 1, "checkpointing": True}, {}),
+    "decoder_only": ({"batch": 16, "accumulation": 1}, {"build": llama}),
 }
 
 
@@ -45,9 +62,9 @@ def work(rank: int, folder: Path, port: int) -> None:
         "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     }  # fmt: skip
     shard_on_cpu()
-    for name, (arguments, named) in STEPS.items():
+    for name, (cut, step) in STEPS.items():
         trainers: list[DistillationTrainer] = []
-        result = gradients.step(folder / name, *arguments, **named, patch=trainers.append)
+        result = gradients.step(folder / name, **cut, **step, patch=trainers.append)
         held = [weight.to_local().numel() for weight in trainers[0].model.parameters()]
         layers = [type(module).__name__ for module in trainers[0].model.modules() if isinstance(module, FSDPModule)]
         if rank == 0:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from transformers import GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
@@ -93,11 +94,11 @@ class DecoderOnlyModel(StudentModel):
 
     @property
     def shares_prompt(self) -> bool:
-        """Whether targets share one pass over their prompt: not where layers keep no keys and values, or where
-        gradient checkpointing has them computed again.
+        """Whether targets share one pass over their prompt: not where layers keep no keys and values, where gradient
+        checkpointing has them computed again, or where FSDP would not know that their gradients need the layers.
         """
         again = any(getattr(module, "gradient_checkpointing", False) for module in self.model.modules())
-        return self._shares and not (self.training and again)
+        return self._shares and not (self.training and (again or isinstance(self, FSDPModule)))
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> Prompt:
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
