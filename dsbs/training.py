@@ -133,7 +133,7 @@ class Training:
                 "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's way draws dropout anew. Use "
                 "training.gradient_checkpointing=true and accelerate launch --fsdp_activation_checkpointing false"
             )
-        if not self.optim.startswith("adamw_torch"):
+        if self.optim not in ("adamw_torch", "adamw_torch_fused"):
             faults.append(f"training.optim={self.optim}: with FSDP only adamw_torch and adamw_torch_fused are offered.")
         return faults
 
