@@ -15,7 +15,7 @@ from dsbs.records import Example, Prediction
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Answers
 
-MOST_PACKED = 512  # tokens of all choices of an example that are read in one row; what they do not see costs, too
+MOST_PACKED = 128  # tokens of all choices of an example that are read in one row; what they do not see costs, too
 
 
 @dataclass(frozen=True)

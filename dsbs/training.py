@@ -70,7 +70,10 @@ class Training:
 
     def identity(self) -> dict[str, object]:
         """Return what decides the result of a training: not how often it tells about itself."""
-        return {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
+        identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
+        if self.train_sampling_strategy == "random":
+            del identity["train_sampling_strategy"]  # runs from before there was a choice keep their names
+        return identity
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -11,6 +11,11 @@ def test_the_defaults_have_no_fault() -> None:
     assert Training().faults() == []
 
 
+def test_an_order_at_random_is_no_part_of_a_runs_name() -> None:
+    assert "train_sampling_strategy" not in Training().identity()
+    assert Training(train_sampling_strategy="group_by_length").identity()["train_sampling_strategy"]
+
+
 def test_all_faults_are_told_at_once() -> None:
     found = Training(max_steps=0, learning_rate=float("nan"), warmup_steps=-1, tokens_per_pass=0).faults()
     assert [fault.split("=")[0] for fault in found] == [

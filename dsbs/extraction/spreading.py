@@ -134,10 +134,14 @@ class Spreader:
     def tell(self) -> list[str]:
         """Return what people may want to know of how it goes."""
         reports = [hand.report for hand in self.hands.values()]
-        limits = [report.at_once for report in reports if report.at_once is not None]
+        limits = [hand.report.at_once for hand in self.hands.values()]
+        shares = [hand.most // AHEAD for hand in self.hands.values()]
+        at_once = None  # where no server holds any of them back
+        if any(limit is not None for limit in limits):
+            at_once = sum(share if limit is None else limit for limit, share in zip(limits, shares, strict=True))
         pause = max((report.pause for report in reports), default=0.0)
         actors = [f"{len(reports)} actors"] if reports else []
-        return [*actors, *tell_pace(sum(limits) if limits else None, pause)]
+        return [*actors, *tell_pace(at_once, pause)]
 
     async def _attend(self, place: int) -> None:
         """Keep one place filled with an actor, and the actor with questions, to the end."""
@@ -216,7 +220,12 @@ class Spreader:
             self.stop(report.stopped or "error", report.error)
 
     async def _commit(self, hand: Hand, arrivals: Iterable[tuple[bytes, Completion | Failure]]) -> None:
-        arrivals = [(key, said) for key, said in arrivals if key in hand.questions]
+        arrivals = list(arrivals)
+        if any(key not in hand.questions for key, _ in arrivals):
+            raise RunError(
+                f"An actor on {hand.node} answered what it was not asked: it has another version of dsbs. Install the "
+                f"same one on every node; its answers are kept in {hand.shard}."
+            )
         await asyncio.gather(
             *(self.committer.commit((hand.questions[key].requests[key], said)) for key, said in arrivals)
         )

@@ -100,7 +100,7 @@ def measure(stage: str, size: int, folder: Path) -> dict[str, float]:
     """Run a stage in a process of its own; return seconds and peak memory in MB."""
     command = [sys.executable, __file__, "--stage", stage, str(size), str(folder)]
     started = time.perf_counter()
-    peak = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    peak = float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
     return {"seconds": round(time.perf_counter() - started, 1), "rss_mb": round(peak, 1)}
 
 

@@ -309,7 +309,7 @@ def compare_curves(data: Data, steps: int) -> None:
 def measure_memory(name: str, release: Path | None) -> float:
     """Return the peak memory in MB of a process that trains the 52M network for a few steps."""
     command = [sys.executable, __file__, "--memory-of", name, *(["--data", str(release)] if release else [])]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
 def main() -> None:
