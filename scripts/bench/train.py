@@ -23,7 +23,6 @@ The last line is one JSON object: {"ratio_52m", "ratio_3_8m", "ratio_evaluation"
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from extract import peak_memory
 from transformers import (
     DataCollatorForSeq2Seq,
     PrinterCallback,
@@ -331,7 +331,7 @@ def main() -> None:
         data = load(release, Path(folder))
         if arguments.memory_of:
             RECIPES[arguments.memory_of](data, "52m", WARM + 5)
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
+            print(peak_memory())
             return
         print(f"task {data.name}, {len(data.train):,} examples, {torch.get_num_threads()} threads, ours: {OURS}")
         if arguments.curve:
