@@ -11,6 +11,7 @@ from dsbs.tasks.answers import letter_of, with_choices
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
 _JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
+SEEN_FIRST = 4
 _NOT_WORDS = re.compile(r"[\W_]+")
 
 
@@ -79,7 +80,9 @@ class Prompt:
     def request(self, example: Example, split: str, sample: int = 0) -> Request:
         """Return the question about an example."""
         question = self._question(example.input, example.choices)
-        instruction = self._instruction(example, listed=bool(_LISTED.search(question)))
+        instruction = self._with_choices if example.choices and not _LISTED.search(question) else self._without_choices
+        if "{choices}" in instruction:
+            instruction = instruction.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
         return Request(
             example.id, split, instruction, self.shots, question, sample, example.choices, self.answer_format
         )
@@ -97,7 +100,13 @@ class Prompt:
         own = {normalise(exemplar.input) for exemplar in self.exemplars}
         if not own:
             return []
-        return [example.id for example in examples if normalise(example.input) in own]
+        # Most begin differently, which is cheap to see.
+        starts = {question[:SEEN_FIRST] for question in own}
+        return [
+            example.id
+            for example in examples
+            if (len(start := _start(example.input)) < SEEN_FIRST or start in starts) and normalise(example.input) in own
+        ]
 
     def identity(self) -> dict[str, object]:
         """Return what decides a request besides the example."""
@@ -121,14 +130,18 @@ class Prompt:
             answer = f"({letter_of(exemplar.choices.index(answer))}) {answer}"
         return f"{exemplar.rationale.strip()} {self.cue} {answer}."
 
-    def _instruction(self, example: Example, listed: bool) -> str:
-        lines = self.instruction.strip().splitlines()
-        if not example.choices or listed:
-            lines = [line for line in lines if "{choices}" not in line]
+    @cached_property
+    def _with_choices(self) -> str:
+        return self._instruct(self.instruction.strip().splitlines())
+
+    @cached_property
+    def _without_choices(self) -> str:
+        return self._instruct([line for line in self.instruction.strip().splitlines() if "{choices}" not in line])
+
+    def _instruct(self, lines: list[str]) -> str:
         if self.answer_format == "json":
-            lines.append(_JSON_INSTRUCTION)
-        text = "\n".join(lines).replace("{cue}", self.cue)
-        return text.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
+            lines = [*lines, _JSON_INSTRUCTION]
+        return "\n".join(lines).replace("{cue}", self.cue)
 
     def _exemplar_faults(self, exemplar: Exemplar) -> list[str]:
         faults = [
@@ -154,3 +167,8 @@ def normalise(text: str) -> str:
     'whereisit'
     """
     return _NOT_WORDS.sub("", _LISTED.sub("", text)).casefold()
+
+
+def _start(text: str) -> str:
+    """Return how the normalised text begins; shorter than ``SEEN_FIRST`` where that takes a longer look."""
+    return normalise(text[:16].partition("\n")[0])[:SEEN_FIRST]

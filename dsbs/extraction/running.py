@@ -209,7 +209,7 @@ async def _collect(
                 watch.begin(Progress(job, survey, estimate, spending, tally, executor))
                 try:
                     with _interrupts(executor.stop, executor.cancel):
-                        await executor.run(missing_samples(job, reader, origin, parts.under_way))
+                        await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
                 finally:
                     watch.end()
                 return executor.stopped

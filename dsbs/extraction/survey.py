@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dsbs.errors import ConfigError
 from dsbs.extraction.job import Job, batches
@@ -27,6 +28,7 @@ class Survey:
         waiting: those that were sent off in a batch and have not come back.
         collects: whether what waits is collected in this run.
         characters: length of all that the missing ones send.
+        finished: examples at the beginning of each split of which nothing is missing.
     """
 
     needed: dict[str, int] = field(default_factory=dict)
@@ -34,6 +36,7 @@ class Survey:
     waiting: dict[str, int] = field(default_factory=dict)
     collects: bool = False
     characters: int = 0
+    finished: dict[str, int] = field(default_factory=dict)
 
     @property
     def to_ask(self) -> int:
@@ -86,7 +89,7 @@ def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spend
     """
     survey = Survey(collects=job.settings.executor == "batch")
     for split in job.splits:
-        needed = missing = waiting = 0
+        needed = missing = waiting = finished = 0
         for batch in batches(job.examples(split)):
             if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
                 raise ConfigError(
@@ -100,19 +103,25 @@ def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spend
             waiting += len(sent)
             needed += len(batch) * job.settings.samples
             missing += len(absent)
+            finished += 0 if missing or waiting else len(batch)
             survey.characters += sum(spending.characters(requests[key]) for key in absent)
         survey.needed[split], survey.missing[split], survey.waiting[split] = needed, missing, waiting
+        survey.finished[split] = finished
     return survey
 
 
-def missing_samples(job: Job, store: CompletionStore, origin: Origin, under_way: set[bytes]) -> Iterator[list[Request]]:
+def missing_samples(
+    job: Job, store: CompletionStore, origin: Origin, survey: Survey, under_way: set[bytes]
+) -> Iterator[list[Request]]:
     """Yield the requests that have no completion yet, the samples of one question together, each question once.
 
     Args:
+        job, store, origin: what is asked about.
+        survey: what was found before: where a million examples are finished, the million and first is at hand.
         under_way: keys of requests that were yielded and are not answered yet; the caller takes them out again.
     """
     for split in job.splits:
-        for batch in batches(job.examples(split)):
+        for batch in batches(islice(job.examples(split), survey.finished[split], None)):
             questions = [
                 {origin.key(request): request for request in job.requests(example, split)} for example in batch
             ]
