@@ -49,6 +49,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             lr_scheduler_type=settings.lr_scheduler_type,
             warmup_steps=settings.warmup_steps,
             weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_beta2,
             max_grad_norm=settings.max_grad_norm,
             per_device_train_batch_size=settings.per_device_train_batch_size,
             gradient_accumulation_steps=settings.gradient_accumulation_steps,

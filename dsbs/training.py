@@ -15,6 +15,8 @@ NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
     *("tokens_per_pass", "gradient_checkpointing", "fp16"),
 )
+# What was always so before it became a setting.
+LATER = {"train_sampling_strategy": "random", "adam_beta2": 0.999}
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Training:
         lr_scheduler_type: as in Hugging Face.
         warmup_steps: steps of linear warm-up.
         weight_decay: of AdamW.
+        adam_beta2: of AdamW, how long it remembers squared gradients: about ``1 / (1 - adam_beta2)`` steps.
         max_grad_norm: gradients are clipped to this norm.
         per_device_train_batch_size: examples (not rows) of one forward pass.
         gradient_accumulation_steps: forward passes of one optimiser step.
@@ -52,6 +55,7 @@ class Training:
     lr_scheduler_type: str = "constant_with_warmup"
     warmup_steps: int = 100
     weight_decay: float = 0.0
+    adam_beta2: float = 0.999
     max_grad_norm: float = 1.0
     per_device_train_batch_size: int = 32
     gradient_accumulation_steps: int = 1
@@ -71,9 +75,8 @@ class Training:
     def identity(self) -> dict[str, object]:
         """Return what decides the result of a training: not how often it tells about itself."""
         identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
-        if self.train_sampling_strategy == "random":
-            del identity["train_sampling_strategy"]  # runs from before there was a choice keep their names
-        return identity
+        # Runs from before there was a choice keep their names.
+        return {key: value for key, value in identity.items() if LATER.get(key) != value}
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -95,6 +98,8 @@ class Training:
         for key in ("warmup_steps", "weight_decay", "max_grad_norm"):
             if not getattr(self, key) >= 0:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
+        if not 0 <= self.adam_beta2 < 1:
+            faults.append(f"training.adam_beta2={self.adam_beta2}: expected from 0 up to, not including, 1.")
         if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
             faults.append(
                 f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."

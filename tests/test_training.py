@@ -11,15 +11,18 @@ def test_the_defaults_have_no_fault() -> None:
     assert Training().faults() == []
 
 
-def test_an_order_at_random_is_no_part_of_a_runs_name() -> None:
-    assert "train_sampling_strategy" not in Training().identity()
+def test_settings_that_came_later_are_no_part_of_a_runs_name_where_they_change_nothing() -> None:
+    assert not {"train_sampling_strategy", "adam_beta2"} & Training().identity().keys()
     assert Training(train_sampling_strategy="group_by_length").identity()["train_sampling_strategy"]
+    assert Training(adam_beta2=0.95).identity()["adam_beta2"] == 0.95
 
 
 def test_all_faults_are_told_at_once() -> None:
-    found = Training(max_steps=0, learning_rate=float("nan"), warmup_steps=-1, tokens_per_pass=0).faults()
-    assert [fault.split("=")[0] for fault in found] == [
-        *("training.max_steps", "training.learning_rate", "training.warmup_steps", "training.tokens_per_pass")
+    found = Training(
+        max_steps=0, learning_rate=float("nan"), warmup_steps=-1, adam_beta2=1.0, tokens_per_pass=0
+    ).faults()
+    assert [fault.split("=")[0].removeprefix("training.") for fault in found] == [
+        *("max_steps", "learning_rate", "warmup_steps", "adam_beta2", "tokens_per_pass")
     ]
 
 
