@@ -47,6 +47,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             max_steps=settings.max_steps,
             learning_rate=settings.learning_rate,
             lr_scheduler_type=settings.lr_scheduler_type,
+            lr_scheduler_kwargs=dict(settings.lr_scheduler_kwargs),
             warmup_steps=settings.warmup_steps,
             weight_decay=settings.weight_decay,
             adam_beta2=settings.adam_beta2,
@@ -271,6 +272,20 @@ class DistillationTrainer(ShardingTrainer):
         except (ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(f"training.optim={self.args.optim}: cannot be had here: {reason}") from error
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Create the schedule of the learning rate.
+
+        Raises:
+            ConfigError: where it wants other keywords.
+        """
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"training.lr_scheduler_type={self.args.lr_scheduler_type.value} does not go with "
+                f"training.lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {str(error).splitlines()[0]}"
+            ) from error
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"

@@ -16,7 +16,7 @@ NO_MATTER = (
     *("tokens_per_pass", "gradient_checkpointing", "fp16"),
 )
 # What was always so before it became a setting.
-LATER = {"train_sampling_strategy": "random", "adam_beta2": 0.999}
+LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
 
 
 @dataclass
@@ -26,7 +26,8 @@ class Training:
     Attributes:
         max_steps: optimiser steps.
         learning_rate: peak learning rate of AdamW.
-        lr_scheduler_type: as in Hugging Face.
+        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` wants ``{num_decay_steps:
+            1000}``, say.
         warmup_steps: steps of linear warm-up.
         weight_decay: of AdamW.
         adam_beta2: of AdamW, how long it remembers squared gradients: about ``1 / (1 - adam_beta2)`` steps.
@@ -53,6 +54,7 @@ class Training:
     max_steps: int = 1000
     learning_rate: float = 1e-3
     lr_scheduler_type: str = "constant_with_warmup"
+    lr_scheduler_kwargs: dict[str, Any] = field(default_factory=dict)
     warmup_steps: int = 100
     weight_decay: float = 0.0
     adam_beta2: float = 0.999

@@ -242,6 +242,28 @@ def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_pa
         build_arguments(Training(**changes), 0, tmp_path)
 
 
+def test_a_schedule_with_a_decay_ends_at_nothing(tmp_path: Path) -> None:
+    trainer = trainer_on(
+        tmp_path,
+        max_steps=4,
+        warmup_steps=0,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": 2, "decay_type": "linear"},
+        logging_steps=1,
+    )
+    trainer.train()
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
+    assert not any(trainer.lr_scheduler.get_last_lr())
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"num_decay_steps": 1, "decay": "linear"}])
+def test_what_a_schedule_does_not_know_or_misses_is_named(kwargs: dict[str, Any], tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, warmup_steps=0, lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs=kwargs)
+    with pytest.raises(ConfigError, match=r"training\.lr_scheduler_type=warmup_stable_decay does not go with"):
+        trainer.train()
+
+
 def test_ten_comes_after_nine(tmp_path: Path) -> None:
     trainer_on(tmp_path, max_steps=10, save_total_limit=10).train()
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
