@@ -11,6 +11,7 @@ import torch
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
+    SchedulerType,
     Seq2SeqTrainingArguments,
     TrainerCallback,
     TrainerState,
@@ -283,7 +284,7 @@ class DistillationTrainer(ShardingTrainer):
             return super().create_scheduler(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"training.lr_scheduler_type={self.args.lr_scheduler_type.value} does not go with "
+                f"training.lr_scheduler_type={SchedulerType(self.args.lr_scheduler_type).value} does not go with "
                 f"training.lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {str(error).splitlines()[0]}"
             ) from error
 

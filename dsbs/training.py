@@ -26,8 +26,8 @@ class Training:
     Attributes:
         max_steps: optimiser steps.
         learning_rate: peak learning rate of AdamW.
-        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` wants ``{num_decay_steps:
-            1000}``, say.
+        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` wants, say,
+            ``+training.lr_scheduler_kwargs.num_decay_steps=1000``.
         warmup_steps: steps of linear warm-up.
         weight_decay: of AdamW.
         adam_beta2: of AdamW, how long it remembers squared gradients: about ``1 / (1 - adam_beta2)`` steps.
