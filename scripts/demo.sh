@@ -12,7 +12,7 @@ seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}
 # Fine-tuning on everything gets twice the steps of step-by-step (docs/results.md); in the last tenth of a run the
 # learning rate falls to nothing, so that it settles. The report flags every run whose best checkpoint is its last.
-export STEPS=${STEPS:-11600}
+export STEPS=${STEPS:-10400}
 export logs=outputs/demo
 
 say() { printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -28,7 +28,7 @@ train() {
     echo "        started   $name  ($log)"
     ln -sf "$(basename "$log")" "$logs/running-$1-$2-$3"
     if .venv/bin/python -m dsbs.train objective="$1" data_fraction="$2" seed="$3" \
-        training.max_steps="$steps" training.eval_steps=$((STEPS / 29)) \
+        training.max_steps="$steps" training.eval_steps=$((STEPS / 26)) \
         training.lr_scheduler_type=warmup_stable_decay +training.lr_scheduler_kwargs.num_decay_steps=$((steps / 10)) \
         >"$log" 2>&1; then
         echo "        finished  $name  ($((SECONDS - start)) s)"
