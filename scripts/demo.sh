@@ -6,7 +6,7 @@
 #   SEEDS="0 1 2 3" JOBS=4 bash scripts/demo.sh     more seeds, four trainings side by side
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-unset PYTHONPATH PYTHONHOME
+unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 export WANDB_MODE=${WANDB_MODE:-offline} HF_HUB_OFFLINE=1
 seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}

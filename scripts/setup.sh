@@ -32,15 +32,18 @@ find_python() {
         "Install one, or name it: PYTHON=/path/to/python3.12 bash scripts/setup.sh"
 }
 
-# Run pip, which leaves compiling to Python: little is used of what is installed. One moving line on a terminal, the
-# large downloads elsewhere; the end of its log where it fails.
+# Little is used of all that is installed, so compiling is left to the first use, where Python may keep what it compiled.
+compile=--no-compile
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || compile=--compile
+
+# Run pip: one moving line on a terminal, the large downloads elsewhere; the end of its log where it fails.
 pip_install() {
     local show='/MB\)/ { sub(/-[0-9].*whl/, "", $2); print "             " $2, $3, $4; fflush() }
         /^Installing collected/ { print "             unpacking"; fflush() }'
     if [ -t 1 ]; then
         show='{ printf "\r\033[K%s", substr($0, 1, 78); fflush() } END { printf "\r\033[K" }'
     fi
-    "$venv/bin/python" -m pip install --no-compile --no-input --progress-bar off "$@" 2>>"$log" | tee -a "$log" | awk "$show" || {
+    "$venv/bin/python" -m pip install "$compile" --no-input --progress-bar off "$@" 2>>"$log" | tee -a "$log" | awk "$show" || {
         tail -n 15 "$log" >&2
         fail "pip could not install $*. Its log: $log. Run the same command again to go on."
     }

@@ -5,6 +5,7 @@
 #   bash scripts/test.sh -k triage -n 0      further arguments go to pytest (-n 0: in one process)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset PYTHONDONTWRITEBYTECODE  # with it, every process would compile all of its imports anew
 bash scripts/setup.sh || exit
 SECONDS=0
 
