@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job from a fresh clone: set up, ask a teacher for rationales, train students, compare them.
-# Offline but for PyPI; two cores; under 20 minutes. A second call repeats nothing that is finished.
+# Offline but for PyPI; two cores; about 20 minutes. A second call repeats nothing that is finished.
 #
 #   bash scripts/demo.sh                            results in outputs/
 #   SEEDS="0 1 2 3" JOBS=4 bash scripts/demo.sh     more seeds, four trainings side by side
@@ -20,7 +20,7 @@ say() { printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
 # Train one student. Runs side by side would garble each other's lines, so each writes to a log of its own.
 train() {
     local name="$1 on $2, seed $3" start=$SECONDS log="$logs/$1-$2-$3.log"
-    # On 1/8 the labels alone are known by heart after a tenth of the steps.
+    # On 1/8 the labels alone stay at chance, with twice these steps as well (docs/results.md).
     local steps=$STEPS
     [ "$1" != step_by_step ] || steps=$((STEPS / 2))
     [ "$1 $2" != "finetune 0.125" ] || steps=$((STEPS / 10))

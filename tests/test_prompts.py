@@ -102,6 +102,21 @@ def test_exemplars_that_occur_in_the_data_are_found():
     assert Prompt("p").leaks(examples) == []
 
 
+@pytest.mark.parametrize(
+    ("shown", "asked"),
+    [
+        ("Why?", "why"),
+        ("Where do bums live?", "W\nhere do bums live"),
+        ("Where do bums live?", f"{'-' * 30} Where do bums live?"),
+        ("Straße oder Weg?", "STRASSE ODER WEG"),
+        ("Is it\nso or not?", "\n\nis it so, or not"),
+    ],
+)
+def test_however_it_begins_an_exemplar_in_the_data_is_found(shown, asked):
+    prompt = Prompt("p", exemplars=[Exemplar(shown, "So it is.", "x")])
+    assert prompt.leaks([Example("1", asked), Example("2", f"{asked} indeed")]) == ["1"]
+
+
 def test_only_what_changes_a_request_changes_the_identity():
     prompt = Prompt("p", "Think.", exemplars=[WHERE])
     assert prompt.identity() == Prompt("q", "Think.", exemplars=[WHERE]).identity()

@@ -12,7 +12,7 @@ def test_the_defaults_have_no_fault() -> None:
 
 
 def test_settings_that_came_later_are_no_part_of_a_runs_name_where_they_change_nothing() -> None:
-    assert not {"train_sampling_strategy", "adam_beta2"} & Training().identity().keys()
+    assert not {"train_sampling_strategy", "adam_beta2", "lr_scheduler_kwargs"} & Training().identity().keys()
     assert Training(train_sampling_strategy="group_by_length").identity()["train_sampling_strategy"]
     assert Training(adam_beta2=0.95).identity()["adam_beta2"] == 0.95
 
