@@ -6,8 +6,9 @@ import shutil
 import signal
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +23,36 @@ logger = logging.getLogger(__name__)
 
 
 class StopCallback(TrainerCallback):
-    """On SIGTERM the step that is under way is finished and saved, then the training stops."""
+    """On SIGTERM the step that is under way is finished and saved, then the training stops.
+
+    So it is on SIGUSR2 where somebody listens to that: submitit, which then has Slurm queue the job again.
+    """
 
     def __init__(self) -> None:
         self.wanted = False
-        self._before: Any = None
-
-    def _want(self, *signal_and_frame: object) -> None:
-        self.wanted = True
+        self._by = signal.SIGTERM
+        self._requeue: Callable[[], object] | None = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take SIGTERM as a wish to stop; only the main thread can."""
+        """Take these signals as a wish to stop; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGTERM, self._want)
+        before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._want)}
+        listener = signal.getsignal(signal.SIGUSR2)
+        if callable(listener):
+            before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, partial(self._want, listener=listener))
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _want(self, number: int, frame: Any, listener: Callable[[int, Any], object] | None = None) -> None:
+        self.wanted = True
+        self._by = signal.Signals(number)
+        self._requeue = partial(listener, number, frame) if listener else None
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Have a checkpoint saved. All processes stop at the same step, whichever of them was told."""
@@ -55,8 +66,10 @@ class StopCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Stop."""
+        if self.wanted and self._requeue is not None:
+            self._requeue()  # which ends this process
         if self.wanted:
-            raise Terminated(f"by SIGTERM, with a checkpoint of step {state.global_step} of {state.max_steps}")
+            raise Terminated(f"by {self._by.name}, with a checkpoint of step {state.global_step} of {state.max_steps}")
 
 
 @contextmanager

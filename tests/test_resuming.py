@@ -50,6 +50,21 @@ def test_sigterm_saves_the_step_under_way_and_the_resumed_run_ends_as_if_nothing
         assert torch.equal(ours, theirs)
 
 
+def test_who_listens_to_sigusr2_hears_of_it_after_the_step_is_saved(tmp_path: Path) -> None:
+    heard = []
+    before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append((number, last_checkpoint(tmp_path))))
+    listener = signal.getsignal(signal.SIGUSR2)
+    try:
+        stopped = trainer_on(tmp_path, eval_steps=4)
+        stopped.add_callback(At(3, lambda: os.kill(os.getpid(), signal.SIGUSR2)))
+        with pytest.raises(Terminated, match="by SIGUSR2, with a checkpoint of step 3 of 6"):
+            stopped.train()
+        assert signal.getsignal(signal.SIGUSR2) is listener
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert heard == [(signal.SIGUSR2, str(tmp_path / "checkpoint-3"))]
+
+
 @pytest.fixture
 def small_files() -> Iterator[Any]:
     """Let no file grow beyond some bytes, as a disk that is full does, from when it is called."""
