@@ -28,15 +28,24 @@ def finished(folder: Path) -> list[dict[str, object]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("metrics.json"))]
 
 
-def test_joblib_runs_jobs_side_by_side_and_lists_the_failed_one(tmp_path: Path) -> None:
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra joblib")
-    found = sweep(tmp_path, "launcher=joblib", "objective=finetune,distill")
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        ("hydra_joblib_launcher", ["launcher=joblib"]),
+        ("hydra_ray_launcher", ["launcher=ray"]),
+        # As launcher=slurm, but that the jobs run on this machine.
+        ("hydra_submitit_launcher", ["hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=.submitit/%j"]),
+    ],
+)
+def test_launchers_run_jobs_side_by_side_and_list_the_failed_one(tmp_path: Path, plugin: str, words: list[str]) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extra joblib, ray-launcher or slurm")
+    found = sweep(tmp_path, *words, "objective=finetune,distill")
     assert found.returncode == 1
     assert {metrics["objective"] for metrics in finished(tmp_path)} == {"finetune"}
     assert "1 of this sweep's jobs failed:" in found.stderr
     assert "objective=distill" in found.stderr
     assert "Traceback" not in found.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"outputs", ".submitit"}
 
 
 def test_optuna_goes_on_past_a_failed_trial(tmp_path: Path) -> None:
