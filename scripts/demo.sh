@@ -12,7 +12,7 @@ seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}
 # Optimiser steps of fine-tuning on everything, 128 examples each (docs/results.md); in the last tenth of a run the
 # learning rate falls to nothing, so that it settles. The report flags every run whose best checkpoint is its last.
-export STEPS=${STEPS:-3500}
+export STEPS=${STEPS:-3300}
 export logs=outputs/demo
 
 say() { printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }
@@ -24,12 +24,12 @@ train() {
     # Of 32 examples each: half as many in all.
     [ "$1" != step_by_step ] || steps=$((STEPS * 2))
     # On 1/8 the labels alone are learnt by heart at once and stay at chance, with many more steps as well.
-    [ "$1 $2" != "finetune 0.125" ] || steps=$((STEPS / 7))
+    [ "$1 $2" != "finetune 0.125" ] || steps=$((STEPS / 10))
     export OMP_NUM_THREADS=1
     echo "        started   $name  ($log)"
     ln -sf "$(basename "$log")" "$logs/running-$1-$2-$3"
     if .venv/bin/python -m dsbs.train objective="$1" data_fraction="$2" seed="$3" \
-        training.max_steps="$steps" training.eval_steps=$((steps / 20)) \
+        training.max_steps="$steps" training.eval_steps=$((steps / 10)) \
         training.lr_scheduler_type=warmup_stable_decay +training.lr_scheduler_kwargs.num_decay_steps=$((steps / 10)) \
         >"$log" 2>&1; then
         echo "        finished  $name  ($((SECONDS - start)) s)"
