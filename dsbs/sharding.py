@@ -1,6 +1,7 @@
 """A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimiser state."""
 
 import copy
+import dataclasses
 import logging
 import os
 import warnings
@@ -14,6 +15,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from dsbs.collator import SHARED, Row
+from dsbs.errors import ConfigError
 from dsbs.losses import IGNORED
 from dsbs.passes import PassTrainer
 from dsbs.processes import is_main
@@ -48,6 +50,8 @@ class ShardingTrainer(PassTrainer):
         super().__init__(model=student, **arguments)
         self.student = student
         if self.is_fsdp_enabled:
+            check_layers(student, os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", ""))
+            sum_in_fp32(self.accelerator.state.fsdp_plugin)
             self.model = self.model_wrapped = copy.deepcopy(student)
             # Logits are views of what a network returns; the loss only reads them.
             warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
@@ -115,6 +119,33 @@ class ShardingTrainer(PassTrainer):
         assert self.state.best_model_checkpoint is not None
         load_weights(self.student, Path(self.state.best_model_checkpoint))
         self.student.to(self.args.device)
+
+
+def check_layers(student: StudentModel, names: str) -> None:
+    """Check that the student has the layers that the user wants gathered one at a time.
+
+    Args:
+        student: what is cut up.
+        names: their classes, with commas; empty: transformers' own choice.
+
+    Raises:
+        ConfigError: where it has none of such a class.
+    """
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    missing = wanted - {type(module).__name__ for module in student.modules()}
+    if missing:
+        raise ConfigError(
+            f"FSDP_TRANSFORMER_CLS_TO_WRAP={names}: this student has no layer of the class {', '.join(sorted(missing))}. "
+            "Leave it out (accelerate launch without --fsdp_transformer_layer_cls_to_wrap): what is cut up by itself are "
+            f"{', '.join(sorted(student.model._no_split_modules or ()))}."
+        )
+
+
+def sum_in_fp32(plugin: Any) -> None:
+    """Have gradients added up over processes in float32, as without FSDP, where layers are computed in bfloat16."""
+    policy = plugin.mixed_precision_policy
+    if policy is not None:
+        plugin.mixed_precision_policy = dataclasses.replace(policy, reduce_dtype=torch.float32)
 
 
 def silent_row(student: StudentModel, kinds: list[str]) -> Row:

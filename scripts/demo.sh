@@ -12,7 +12,7 @@ seeds=${SEEDS:-0 1}
 jobs=${JOBS:-2}
 # Optimiser steps of fine-tuning on everything, 128 examples each (docs/results.md); in the last tenth of a run the
 # learning rate falls to nothing, so that it settles. The report flags every run whose best checkpoint is its last.
-export STEPS=${STEPS:-3300}
+export STEPS=${STEPS:-3000}
 export logs=outputs/demo
 
 say() { printf '\n[%d:%02d] %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$*"; }

@@ -21,6 +21,8 @@ GRID = {
     "dropout": ["0.1"],
     "layers": ["1"],
     "beta2": ["0.95"],
+    "batch": ["32"],
+    "lr": ["1e-3"],
     "seed": ["0"],
 }
 METHODS = (("finetune", "1.0"), ("step_by_step", "0.125"))
@@ -34,6 +36,7 @@ def measure(setting: dict[str, str], objective: str, fraction: str) -> str:
         *(f"task.products={setting['facts']}", f"task.complaints={setting['facts']}", f"task.train={setting['train']}"),
         *(f"training.max_steps={setting['steps']}", f"student.dropout_rate={setting['dropout']}"),
         *(f"student.num_layers={setting['layers']}", f"training.adam_beta2={setting['beta2']}"),
+        *(f"training.per_device_train_batch_size={setting['batch']}", f"training.learning_rate={setting['lr']}"),
         *(f"seed={setting['seed']}", "training.threads=1", "tracking.mode=disabled", f"output_dir={folder}"),
         *([f"objective.alpha={setting['alpha']}"] if objective == "step_by_step" else []),
     ]

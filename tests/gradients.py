@@ -37,7 +37,7 @@ class Keep(TrainerCallback):
 def step(
     folder: Path, batch: int, accumulation: int, prefix_on: str = "target", tokens_per_pass: int | None = None,
     patch: Callable[[DistillationTrainer], None] = lambda trainer: None, checkpointing: bool = False,
-    build: Callable[[str], StudentModel] = tiny_t5, with_rationale: set[int] = WITH_RATIONALE,
+    build: Callable[[str], StudentModel] = tiny_t5, with_rationale: set[int] = WITH_RATIONALE, bf16: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """Take one step over 32 examples and return gradients, target tokens and the loss that was logged."""
     student = build(prefix_on)
@@ -49,7 +49,7 @@ def step(
     rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
     settings = Training(
         max_steps=1, eval_steps=1, logging_steps=1, warmup_steps=0, max_grad_norm=0.0,
-        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+        per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation, bf16=bf16,
     )  # fmt: skip
     keep = Keep()
     arguments = build_arguments(settings, 0, folder)

@@ -38,6 +38,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "checkpointing": ({"batch": 16, "accumulation": 1, "checkpointing": True}, {}),
     "decoder_only": ({"batch": 16, "accumulation": 1}, {"build": llama}),
+    "bf16": ({"batch": 16, "accumulation": 1}, {"bf16": True}),
 }
 
 
@@ -69,7 +70,9 @@ def work(rank: int, folder: Path, port: int) -> None:
         layers = [type(module).__name__ for module in trainers[0].model.modules() if isinstance(module, FSDPModule)]
         if rank == 0:
             kept = {key: result[key] for key in ("gradients", "tokens", "losses")}
-            torch.save({**kept, "held": sum(held), "layers": layers}, folder / f"{name}.pt")
+            policy = trainers[0].accelerator.state.fsdp_plugin.mixed_precision_policy
+            dtypes = [policy.param_dtype, policy.reduce_dtype] if policy else []
+            torch.save({**kept, "held": sum(held), "layers": layers, "dtypes": dtypes}, folder / f"{name}.pt")
     run = train_tiny(folder)
     if rank == 0:
         shutil.copytree(run, folder / "uninterrupted")
