@@ -135,9 +135,9 @@ def check_layers(student: StudentModel, names: str) -> None:
     missing = wanted - {type(module).__name__ for module in student.modules()}
     if missing:
         raise ConfigError(
-            f"FSDP_TRANSFORMER_CLS_TO_WRAP={names}: no layer of the student is a {' or a '.join(sorted(missing))}. Leave "
-            "it out (accelerate launch without --fsdp_transformer_layer_cls_to_wrap), and the layers that are cut up are: "
-            f"{', '.join(sorted(student.model._no_split_modules or ()))}."
+            f"FSDP_TRANSFORMER_CLS_TO_WRAP={names}: no layer of the student is a {' or a '.join(sorted(missing))}. "
+            "Leave it out (accelerate launch without --fsdp_transformer_layer_cls_to_wrap), and the layers that are "
+            f"cut up are: {', '.join(student._no_split_modules)}."
         )
 
 
