@@ -17,7 +17,11 @@ written, in batches as they come, and the loss is computed beside), against rank
 student, trained before. A trained student ends a label after a few tokens, one that rambles goes on to the bound, so
 both are measured; and our own writing, besides.
 
-Memory is the peak of a process that trains with the one or the other.
+Memory is the peak of a process that trains with the one or the other; on a GPU, of what was allocated there.
+
+On a GPU a network of T5-base's size is measured as well, and how many tokens a second ours reads and writes, without
+padding, and which share it takes of what the GPU can: of the operations a second of one large product in bfloat16,
+measured in the same run.
 
 The last line is one JSON object: {"ratio_52m", "ratio_3_8m", "ratio_evaluation", "ratio_evaluation_64", ...}.
 """
@@ -35,7 +39,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from extract import peak_memory
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     DataCollatorForSeq2Seq,
     PrinterCallback,
@@ -65,18 +71,21 @@ from dsbs.teachers import TEACHERS
 from dsbs.trainer import DistillationTrainer, build_arguments
 from dsbs.training import Training
 
-BATCH = 32
+GPU = torch.cuda.is_available()
 VOCABULARY = 8100
 WHAT = ("speed", "evaluation", "memory")
-WARM = 3  # steps that are not counted
+WARM = 20 if GPU else 3  # steps that are not counted
 SHAPES: dict[str, dict[str, int]] = {
     "3_8m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 6, "num_heads": 4},
     "52m": {"d_model": 512, "d_kv": 64, "d_ff": 1408, "num_layers": 8, "num_heads": 8},
+    "204m": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
 }
 # What is compared with the plain recipe: settings of `training`. bfloat16 where the hardware multiplies in it.
+GROUPED = {"train_sampling_strategy": "group_by_length"}
 OURS: dict[str, dict[str, Any]] = {
-    "3_8m": {"train_sampling_strategy": "group_by_length"},
-    "52m": {"train_sampling_strategy": "group_by_length", "tokens_per_pass": 1536, "bf16": not slow_bf16()},
+    "3_8m": GROUPED,
+    "52m": GROUPED | ({"bf16": True} if GPU else {"tokens_per_pass": 1536, "bf16": not slow_bf16()}),
+    "204m": GROUPED | {"bf16": True},
 }
 
 
@@ -89,6 +98,7 @@ class Data:
     test: list[tuple[Example, Annotation]]
     tokenizer: Any
     folder: Path
+    batch: int
 
     def rows(self, student: Seq2SeqModel, split: str) -> RowFile:
         """Return a split as rows; tokenised once."""
@@ -97,7 +107,7 @@ class Data:
         return prepare_rows(student, texts, split, 512, 256, self.folder)
 
 
-def load(release: Path | None, folder: Path) -> Data:
+def load(release: Path | None, folder: Path, batch: int) -> Data:
     """Read examples and the teacher's rationales."""
     if release is not None:
         task = TASKS["release"](name="cqa", benchmark="cqa", path=str(release / "cqa"), reading="paper")
@@ -110,7 +120,7 @@ def load(release: Path | None, folder: Path) -> Data:
         usable = {one.id: one for one in AnnotationFile(folder, split) if one.status == OK}
         splits[split] = [(one, usable[one.id]) for one in task.examples(split) if one.id in usable]
     texts = (text for one, said in splits["train"] for text in (one.input, said.rationale or "", one.label or ""))
-    return Data(task.name, splits["train"], splits["test"], train_tokenizer(texts, VOCABULARY), folder)
+    return Data(task.name, splits["train"], splits["test"], train_tokenizer(texts, VOCABULARY), folder, batch)
 
 
 def build_student(data: Data, shape: str, prefix_on: str, seed: int = 0) -> Seq2SeqModel:
@@ -128,19 +138,21 @@ def build_student(data: Data, shape: str, prefix_on: str, seed: int = 0) -> Seq2
 
 
 class Clock(TrainerCallback):
-    """Notes when each step ended."""
+    """Notes when the last step that does not count ended, and the last step of all."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
 
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the time."""
-        self.ends.append(time.perf_counter())
+        if state.global_step in (WARM, state.max_steps):
+            if GPU:
+                torch.cuda.synchronize()
+            self.ends.append(time.perf_counter())
 
-    @property
-    def examples_per_second(self) -> float:
-        """Mean over the steps that count."""
-        return BATCH * (len(self.ends) - WARM) / (self.ends[-1] - self.ends[WARM - 1])
+    def speed(self, examples: int) -> float:
+        """Return examples per second where so many were seen in the steps that count."""
+        return examples / (self.ends[-1] - self.ends[0])
 
 
 class PlainTrainer(Seq2SeqTrainer):
@@ -172,7 +184,7 @@ def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[floa
             learning_rate=1e-3,
             lr_scheduler_type="constant_with_warmup",
             warmup_steps=100,
-            per_device_train_batch_size=BATCH,
+            per_device_train_batch_size=data.batch,
             optim="adamw_torch",
             save_strategy="no",
             report_to=[],
@@ -190,7 +202,7 @@ def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[floa
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return clock.examples_per_second, student
+    return clock.speed(data.batch * (steps - WARM)), student
 
 
 def train_ours(
@@ -198,7 +210,8 @@ def train_ours(
 ) -> tuple[float, Seq2SeqModel]:
     """Return examples per second of ours, and the student."""
     student = build_student(data, shape, "target", seed)
-    training = Training(max_steps=steps, eval_steps=steps + 1, **(OURS[shape] if settings is None else settings))
+    settings = OURS[shape] if settings is None else settings
+    training = Training(max_steps=steps, eval_steps=steps + 1, per_device_train_batch_size=data.batch, **settings)
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = build_arguments(training, seed, Path(folder))
@@ -214,7 +227,7 @@ def train_ours(
             training.tokens_per_pass,
         )
         trainer.train()
-    return clock.examples_per_second, student
+    return clock.speed(data.batch * (steps - WARM)), student
 
 
 RECIPES = {"plain": train_plain, "ours": train_ours}
@@ -230,13 +243,47 @@ def measure_speeds(data: Data, shape: str, steps: int, rounds: int) -> dict[str,
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
+def count_steps(steps: int) -> dict[str, int]:
+    """Return how many steps each network takes where the smallest one takes so many that count."""
+    shares = {"204m": 1, "52m": 1, "3_8m": 1} if GPU else {"52m": 3, "3_8m": 1}
+    return {shape: WARM + steps // share for shape, share in shares.items()}
+
+
+def measure_peak() -> float:
+    """Return the operations a second of a product of two matrices of 8192 x 8192 in bfloat16 on the GPU."""
+    one, two = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    seconds = []
+    for _ in range(20):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        one @ two
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return 2 * 8192**3 / statistics.median(seconds)
+
+
+def measure_use(data: Data, shape: str, speed: float) -> dict[str, float]:
+    """Return what a speed of ours means on the GPU: tokens a second without padding, and the share of its peak."""
+    steps = WARM + 10
+    with FlopCounterMode(display=False) as counter:
+        _, student = train_ours(data, shape, steps)
+    operations = counter.get_total_flops() / (data.batch * steps)  # of an example
+    tokens = statistics.mean(data.rows(student, "train").lengths().sum(0).tolist())
+    return {
+        f"tokens_per_second_{shape}": round(tokens * speed),
+        f"share_of_peak_{shape}": round(operations * speed / measure_peak(), 4),
+    }
+
+
 def measure_parts(data: Data, steps: int) -> None:
     """Print what each setting brings alone and with others, as a ratio to the plain recipe; one round."""
-    grouped, cut = {"train_sampling_strategy": "group_by_length"}, {"tokens_per_pass": 1536}
-    fused = {"optim": "adamw_torch_fused"}
-    for shape, count in (("3_8m", steps), ("52m", steps // 3)):
+    cut, fused, bf16 = {"tokens_per_pass": 1536}, {"optim": "adamw_torch_fused"}, {"bf16": True}
+    variants: list[dict[str, Any]] = [{}, fused, cut, GROUPED, GROUPED | cut, GROUPED | cut | fused]
+    if GPU:
+        variants = [{}, GROUPED, GROUPED | bf16, GROUPED | bf16 | fused, GROUPED | bf16 | cut]
+    for shape, count in count_steps(steps).items():
         plain = train_plain(data, shape, count)[0]
-        for settings in ({}, fused, cut, grouped, grouped | cut, grouped | cut | fused):
+        for settings in variants:
             speed = train_ours(data, shape, count, settings=settings)[0]
             print(
                 f"{shape}, {settings}: {speed:.2f} examples/s, {speed / plain:.2f} times the plain recipe", flush=True
@@ -313,7 +360,7 @@ def held_out_losses(data: Data, student: Seq2SeqModel) -> dict[str, float]:
     counts = dict.fromkeys(KINDS, 0)
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
-            batch = collate(rows.__getitems__(range(start, min(start + 64, len(rows)))))
+            batch = send_to_device(collate(rows.__getitems__(range(start, min(start + 64, len(rows))))), student.device)
             logits = student(batch["inputs"], batch["targets"])
             for kind, target in batch["targets"].items():
                 sums[kind] += summed_cross_entropy(logits[kind], target["labels"], target["weights"])[1].item()
@@ -333,7 +380,7 @@ def compare_curves(data: Data, steps: int) -> None:
 
 
 def measure_memory(name: str, release: Path | None) -> float:
-    """Return the peak memory in MB of a process that trains the 52M network for a few steps."""
+    """Return the peak memory in MB of a process that trains the 52M network for a few steps; on a GPU, of that."""
     command = [sys.executable, __file__, "--memory-of", name, *(["--data", str(release)] if release else [])]
     return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
@@ -344,7 +391,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("DSBS_DATA"), help="a folder that holds cqa/")
     parser.add_argument("--what", nargs="*", choices=WHAT, default=WHAT, help="everything where nothing is said")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=60, help="of the 3.8M network; a third as many of the 52M one")
+    parser.add_argument(
+        "--steps", type=int, default=60, help="that count; on a CPU a third of them for the 52M network"
+    )
+    parser.add_argument("--batch", type=int, default=32, help="examples of a step")
     parser.add_argument("--evaluate-after", type=int, default=300, metavar="STEPS")
     parser.add_argument("--curve", type=int, metavar="STEPS", help="compare losses too, which takes long")
     parser.add_argument("--parts", action="store_true", help="measure each setting by itself, too")
@@ -354,22 +404,24 @@ def main() -> None:
     hf_logging.disable_progress_bar()
     release = Path(arguments.data) if arguments.data else None
     with tempfile.TemporaryDirectory() as folder:
-        data = load(release, Path(folder))
+        data = load(release, Path(folder), arguments.batch)
         if arguments.memory_of:
             RECIPES[arguments.memory_of](data, "52m", WARM + 5)
-            print(peak_memory())
+            print(torch.cuda.max_memory_allocated() / 1e6 if GPU else peak_memory())
             return
         print(f"task {data.name}, {len(data.train):,} examples, {torch.get_num_threads()} threads, ours: {OURS}")
         if arguments.curve:
             compare_curves(data, arguments.curve)
         if arguments.parts:
-            measure_parts(data, WARM + arguments.steps)
+            measure_parts(data, arguments.steps)
         figures: dict[str, Any] = {"bf16": OURS["52m"]["bf16"]}
         if "speed" in arguments.what:
-            for shape, steps in (("52m", arguments.steps // 3), ("3_8m", arguments.steps)):
-                speeds = measure_speeds(data, shape, WARM + steps, arguments.rounds)
+            for shape, steps in count_steps(arguments.steps).items():
+                speeds = measure_speeds(data, shape, steps, arguments.rounds)
                 figures[f"ratio_{shape}"] = round(speeds["ours"] / speeds["plain"], 2)
                 figures |= {f"examples_per_second_{shape}_{name}": round(speed, 2) for name, speed in speeds.items()}
+                if GPU:
+                    figures |= measure_use(data, shape, speeds["ours"])
         if "evaluation" in arguments.what:
             figures |= measure_evaluation(data, arguments.evaluate_after, arguments.rounds)
         if "memory" in arguments.what:
