@@ -16,6 +16,7 @@ from transformers import (
     TrainerCallback,
     TrainerState,
 )
+from transformers.training_args import OptimizerNames
 
 from dsbs.collator import Collator, Row
 from dsbs.errors import ConfigError, RunError
@@ -272,7 +273,9 @@ class DistillationTrainer(ShardingTrainer):
             return super().create_optimizer(*args, **kwargs)
         except (ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"training.optim={self.args.optim}: cannot be had here: {reason}") from error
+            raise ConfigError(
+                f"training.optim={OptimizerNames(self.args.optim).value}: cannot be had here: {reason}"
+            ) from error
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
         """Create the schedule of the learning rate.

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 from test_trainer import trainer_on
+from tiny import tiny_t5
 from transformers import TrainerCallback
 
 from dsbs.errors import RunError, Terminated
 from dsbs.resuming import is_whole, last_checkpoint
+from dsbs.trainer import DistillationTrainer
 
 
 class At(TrainerCallback):
@@ -46,6 +48,27 @@ def test_sigterm_saves_the_step_under_way_and_the_resumed_run_ends_as_if_nothing
     again.train(checkpoint)
     assert again.account()["target_tokens"] == whole.account()["target_tokens"]
     assert again.state.global_step == 6
+    for ours, theirs in zip(weights(again), weights(whole), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_an_optimiser_with_8_bits_goes_on_from_its_moments(tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+
+    def trainer(name: str) -> DistillationTrainer:
+        return trainer_on(tmp_path / name, student=tiny_t5(d_ff=128), optim="adamw_bnb_8bit")
+
+    whole = trainer("whole")
+    whole.train()
+    # Embeddings stay in 32 bits, as bitsandbytes has it, and so do matrices of fewer than 4,096 numbers.
+    kinds = {state["state1"].dtype for state in whole.optimizer.state.values()}
+    assert kinds == {torch.uint8, torch.float32}
+    stopped = trainer("cut")
+    stopped.add_callback(At(3, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(Terminated):
+        stopped.train()
+    again = trainer("cut")
+    again.train(last_checkpoint(tmp_path / "cut"))
     for ours, theirs in zip(weights(again), weights(whole), strict=True):
         assert torch.equal(ours, theirs)
 

@@ -16,6 +16,7 @@ from dsbs.collator import Collator, tokenize
 from dsbs.errors import ConfigError, RunError
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.resuming import last_checkpoint
+from dsbs.students.model import StudentModel
 from dsbs.tracking import Tracker
 from dsbs.trainer import DistillationTrainer, build_arguments, build_callbacks
 from dsbs.training import Training
@@ -156,9 +157,11 @@ def stopped(trainer: DistillationTrainer, step: int) -> None:
         trainer.train()
 
 
-def trainer_on(folder: Path, accuracies: list[float] | None = None, **changes: Any) -> DistillationTrainer:
+def trainer_on(
+    folder: Path, accuracies: list[float] | None = None, student: StudentModel | None = None, **changes: Any
+) -> DistillationTrainer:
     """Return a trainer of a tiny student whose validation measures what it is told."""
-    student = tiny_t5()
+    student = student or tiny_t5()
     told = iter(accuracies or [])
     rows, _ = tokenize(
         student,
@@ -240,6 +243,11 @@ def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_pa
     [(key, value)] = changes.items()
     with pytest.raises(ConfigError, match=rf"training\.{key}={value}.*cannot stand: .*'?{value}'? is not a valid"):
         build_arguments(Training(**changes), 0, tmp_path)
+
+
+def test_an_optimiser_whose_package_is_missing_names_our_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.optim=lomo: cannot be had here: .*`lomo_optim`"):
+        trainer_on(tmp_path, optim="lomo").train()
 
 
 def test_a_schedule_with_a_decay_ends_at_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Settings of a training that cannot stand."""
 
-import importlib.util
-
 import pytest
 
 from dsbs.training import Training
@@ -37,8 +35,8 @@ def test_an_unknown_order_of_batches_is_refused() -> None:
     assert fault == "training.train_sampling_strategy=by_size: expected one of random, group_by_length."
 
 
-@pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="the package is there")
-def test_an_8_bit_optimiser_names_its_extra() -> None:
+def test_an_8_bit_optimiser_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (fault,) = Training(optim="adamw_bnb_8bit").faults()
     assert "pip install 'dsbs[8bit]'" in fault
 

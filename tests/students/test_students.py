@@ -62,6 +62,12 @@ def logits_of(student: StudentModel, batch: dict[str, Any]) -> dict[str, torch.T
         return student(batch["inputs"], batch["targets"])
 
 
+def test_a_student_does_without_the_attention_of_cudnn(build: Build) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    build("target")
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+
+
 @pytest.mark.parametrize("prefix_on", ["target", "input"])
 def test_a_student_takes_a_step_writes_is_saved_and_is_the_same_when_read_again(
     build: Build, prefix_on: str, tmp_path: Path
