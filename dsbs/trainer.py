@@ -191,7 +191,8 @@ class DistillationTrainer(ShardingTrainer):
             for kind, total, count in zip(KINDS, sums, tokens, strict=True):
                 if count:
                     logs[f"loss_{kind}"] = round(total / count, 5)
-            self._check_finite(logs["loss"])
+            if not math.isfinite(logs["loss"]):
+                raise self._diverged(f"The loss is {logs['loss']}")
         logs["target_tokens"] = self.target_tokens
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
@@ -201,13 +202,12 @@ class DistillationTrainer(ShardingTrainer):
         """Seconds of training, those before a resume included."""
         return self.seconds_before + time.monotonic() - self._started
 
-    def _check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise RunError(
-                f"The loss is {loss} at step {self.state.global_step}. Likely causes: a learning rate that is too high "
-                f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
-                "broken input. The best checkpoint so far is kept."
-            )
+    def _diverged(self, sign: str) -> RunError:
+        return RunError(
+            f"{sign} at step {self.state.global_step}. Likely causes: a learning rate that is too high "
+            f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
+            "broken input. The best checkpoint so far is kept."
+        )
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, or go on from a checkpoint."""
@@ -256,8 +256,14 @@ class DistillationTrainer(ShardingTrainer):
         metric_key_prefix: str = "eval",
         **gen_kwargs: Any,
     ) -> dict[str, float]:
-        """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by."""
+        """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by.
+
+        Raises:
+            RunError: where weights are no numbers, before a checkpoint is made of them.
+        """
         with self.whole_student() as student:
+            if not all(weight.isfinite().all() for weight in student.parameters()):
+                raise self._diverged("Weights of the student are no numbers")
             metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)

@@ -73,6 +73,14 @@ def test_an_optimiser_with_8_bits_goes_on_from_its_moments(tmp_path: Path) -> No
         assert torch.equal(ours, theirs)
 
 
+def test_no_checkpoint_is_made_of_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, logging_steps=50)
+    trainer.add_callback(At(3, lambda: next(trainer.student.parameters()).data.fill_(float("nan"))))
+    with pytest.raises(RunError, match=r"Weights of the student are no numbers at step 3\. .*training\.learning_rate"):
+        trainer.train()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+
+
 def test_who_listens_to_sigusr2_hears_of_it_after_the_step_is_saved(tmp_path: Path) -> None:
     heard = []
     before = signal.signal(signal.SIGUSR2, lambda number, frame: heard.append((number, last_checkpoint(tmp_path))))

@@ -39,8 +39,9 @@ class StudentModel(nn.Module):
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
         super().__init__()
-        # cuDNN's attention plans anew for every shape, and our batches seldom have the same one twice; on Hopper its
-        # gradients are NaN for some lengths under a mask (PyTorch 2.11, https://github.com/pytorch/pytorch/issues/196678).
+        # For the whole process. cuDNN's attention plans anew for every shape, and our batches seldom have the same one
+        # twice; on Hopper its gradients are NaN for some lengths under a mask (since PyTorch 2.11,
+        # https://github.com/pytorch/pytorch/issues/196678).
         torch.backends.cuda.enable_cudnn_sdp(False)
         self.model = model
         self.tokenizer = tokenizer
