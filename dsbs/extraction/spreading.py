@@ -6,6 +6,7 @@ read where it can be seen from here, and what is still missing goes to another o
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import logging
 import socket
@@ -212,6 +213,7 @@ class Spreader:
         hand.report = report
         self.tally.retried += report.retried
         if report.error and hand.node != socket.gethostname():
+            report.error = copy.copy(report.error)  # the actor may report it again
             report.error.args = (f"On {hand.node}: {report.error}",)
         await self._commit(hand, report.arrivals)
         if not report.arrivals:
