@@ -1,10 +1,13 @@
-"""The frame of every command: Hydra around it, one message for what goes wrong, and a list of the jobs that failed."""
+"""The frame of every command: Hydra around it, one message for what goes wrong, and how the jobs of a sweep ended."""
 
+import json
 import logging
 import os
+import shutil
 import sys
 import tempfile
 import traceback
+import uuid
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dsbs.config import conf_dir, register_schemas, to_object
 from dsbs.errors import DsbsError, Terminated
@@ -26,7 +29,6 @@ PLUGINS = {
     "launcher/slurm": ("hydra_submitit_launcher", "slurm"),
     "search/optuna": ("hydra_optuna_sweeper", "optuna"),
 }
-SWEEP_LOG = "DSBS_SWEEP_LOG"  # where the jobs of a sweep, in whatever process, list that they failed
 
 
 def typed_overrides() -> list[str]:
@@ -37,54 +39,105 @@ def typed_overrides() -> list[str]:
 def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
     """Make a Hydra command out of a function that takes the typed root config.
 
-    A mistake of the user ends in one message on standard error and exit code 1. In a sweep a failed job is listed at
-    the end and the others go on; the exit code tells that one failed. What the function returns is what a search over
-    settings goes by; None from a failed job.
+    A mistake of the user ends in one message on standard error and exit code 1. In a sweep the other jobs go on, how each
+    ended is listed at the end, and the exit code tells that one failed. What the function returns, an accuracy on
+    validation, is what a search over settings goes by; None from a failed job.
     """
 
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
-        def guarded(config: DictConfig) -> float | None:
-            overrides = " ".join(typed_overrides())
-            _quieten()  # a job may run in another process
-            try:
-                return run(to_object(config))
-            except MainProcessError:
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    sys.exit(1)
-            except DsbsError as error:
-                _fail(name, str(error), overrides)
-            except Exception as error:
-                traceback.print_exc()
-                _fail(name, f"unexpected {type(error).__name__}: {error}", overrides)
-            return None
-
         def main() -> None:
             _quieten()
             if missing := _missing_plugin(sys.argv[1:]):  # Hydra would say that it could not find a file
                 sys.stderr.write(f"dsbs.{name}: {missing}\n")
                 sys.exit(1)
             register_schemas()
+            endings = _endings_folder()
+
+            def guarded(config: DictConfig) -> float | None:  # with a sweep's launcher in any process, on any machine
+                _quieten()
+                try:
+                    value = run(to_object(config))
+                except MainProcessError:
+                    if not _sweeps():
+                        sys.exit(1)
+                    return None
+                except DsbsError as error:
+                    _fail(name, str(error), endings)
+                    return None
+                except Exception as error:
+                    traceback.print_exc()
+                    _fail(name, f"unexpected {type(error).__name__}: {error}", endings)
+                    return None
+                if is_main():
+                    _note(endings, failure=None, value=value)
+                return value
+
+            # Hydra wants a folder for sweeps; ours are the runs' own, so what it writes goes where it is removed again.
+            OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
             # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
             wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
-            with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
-                failures = Path(folder) / "failures"
-                os.environ[SWEEP_LOG] = str(failures)  # jobs in other processes inherit it
-                try:
-                    wrapped()
-                except KeyboardInterrupt as stop:
-                    how = f" {stop}" if str(stop) else ""
-                    if is_main():
-                        sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
-                    sys.exit(143 if isinstance(stop, Terminated) else 130)
-                if failures.exists():
-                    text = failures.read_text(encoding="utf-8")
-                    count = text.count("\n\0")
-                    sys.stderr.write(f"\n{count} of this sweep's jobs failed:\n" + text.replace("\0", ""))
-                    sys.exit(1)
+            try:
+                wrapped()
+                failed = _list_endings(endings)
+            except KeyboardInterrupt as stop:
+                how = f" {stop}" if str(stop) else ""
+                if is_main():
+                    sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
+                sys.exit(143 if isinstance(stop, Terminated) else 130)
+            finally:
+                shutil.rmtree(endings, ignore_errors=True)
+            if failed:
+                sys.exit(1)
 
         return main
 
     return decorate
+
+
+def _endings_folder() -> Path:
+    """Return where the jobs of a sweep note how they ended; Hydra makes it where there is a sweep.
+
+    It lies where the command was started, because jobs on other machines see that folder, too.
+    """
+    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
+    return here / f".dsbs-sweep-{uuid.uuid4().hex[:8]}"
+
+
+def _sweeps() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _fail(name: str, message: str, endings: Path) -> None:
+    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    if not _sweeps():
+        sys.exit(1)
+    _note(endings, failure=message, value=None)
+
+
+def _note(endings: Path, failure: str | None, value: float | None) -> None:
+    """Note how a job of a sweep ended."""
+    if _sweeps():
+        endings.mkdir(exist_ok=True)
+        note = {"job": " ".join(typed_overrides()), "failure": failure, "value": value}
+        (endings / f"{HydraConfig.get().job.num}.json").write_text(json.dumps(note), encoding="utf-8")
+
+
+def _list_endings(endings: Path) -> int:
+    """Tell how the jobs of a sweep ended; return how many failed."""
+    files = sorted(endings.glob("*.json"), key=lambda file: int(file.stem))
+    notes = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    done = [note for note in notes if note["failure"] is None]
+    failed = [note for note in notes if note["failure"] is not None]
+    if done:
+        sys.stderr.write(f"\n{len(done)} of this sweep's jobs ended well:\n")
+        for note in done:
+            found = "" if note["value"] is None else f"      validation {100 * note['value']:.2f}%\n"
+            sys.stderr.write(f"  {note['job']}\n{found}")
+    if failed:
+        sys.stderr.write(f"\n{len(failed)} of this sweep's jobs failed:\n")
+        for note in failed:
+            sys.stderr.write(f"  {note['job']}\n      {note['failure']}\n")
+    return len(failed)
 
 
 def _missing_plugin(words: Iterable[str]) -> str | None:
@@ -109,11 +162,3 @@ def _quieten() -> None:
     job = f"job {HydraConfig.get().job.num}: " if several else ""
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
     logging.getLogger("dsbs").setLevel(logging.INFO if is_main() else logging.ERROR)
-
-
-def _fail(name: str, message: str, overrides: str) -> None:
-    sys.stderr.write(f"dsbs.{name}: {message}\n")
-    if HydraConfig.get().mode != RunMode.MULTIRUN:
-        sys.exit(1)
-    with Path(os.environ[SWEEP_LOG]).open("a", encoding="utf-8") as file:
-        file.write(f"  {overrides}\n      {message}\n\0")

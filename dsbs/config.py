@@ -7,7 +7,6 @@ The dataclasses of tasks, teachers, students and objectives *are* their schemas:
 import dataclasses
 import difflib
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,8 +166,6 @@ def register_schemas() -> None:
     for group, kinds in GROUPS.items():
         for kind, node in kinds.items():
             store.store(group=f"schema/{group}", name=kind, node=node)
-    # Hydra wants a folder for sweeps; ours are the runs' own, so its multirun.yaml goes where nobody trips over it.
-    OmegaConf.register_new_resolver("temporary_folder", lambda: tempfile.mkdtemp(prefix="dsbs-"), replace=True)
 
 
 def to_object(config: DictConfig) -> Any:

@@ -96,6 +96,10 @@ def test_in_a_sweep_a_failed_job_is_listed_and_the_others_go_on(run: Command, tm
     listed = err[err.index("1 of this sweep's jobs failed:") :]
     assert "objective=distill" in listed
     assert "labels=teacher" in listed
+    assert "objective=finetune" not in listed
+    well = err[err.index("2 of this sweep's jobs ended well:") : err.index("1 of this sweep's jobs failed:")]
+    assert well.index("objective=finetune") < well.index("objective=step_by_step")
+    assert well.count("validation ") == 2
     assert "Traceback" not in err
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     assert not list(tmp_path.rglob("multirun.yaml"))
