@@ -39,8 +39,8 @@ def typed_overrides() -> list[str]:
 def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
     """Make a Hydra command out of a function that takes the typed root config.
 
-    A mistake of the user ends in one message on standard error and exit code 1. In a sweep the other jobs go on, how each
-    ended is listed at the end, and the exit code tells that one failed. What the function returns, an accuracy on
+    A mistake of the user ends in one message on standard error and exit code 1. In a sweep the other jobs go on, the
+    end lists how each ended, and the exit code tells that one failed. What the function returns, an accuracy on
     validation, is what a search over settings goes by; None from a failed job.
     """
 
