@@ -176,6 +176,7 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
     return prepare_rows(
         student,
         ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
+        len(data.train),
         fingerprint([data.train.digest, identity], length=16),
         recipe.student.max_input_tokens,
         recipe.student.max_target_tokens,

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from dsbs.collator import pad
 from dsbs.losses import IGNORED
+from dsbs.meter import Meter
 from dsbs.records import Example, Prediction
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Answers
@@ -125,11 +126,13 @@ def _batches(
     """Yield positions and encoder inputs of batches of about equal length, the longest first."""
     rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
     order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
-    for start in range(0, len(order), reading.batch_size):
-        positions = order[start : start + reading.batch_size]
-        ids = pad([rows[position] for position in positions], student.pad_id)
-        mask = pad([[1] * len(rows[position]) for position in positions], 0)
-        yield positions, {"input_ids": ids.to(student.device), "attention_mask": mask.to(student.device)}
+    with Meter(f"reading {kind}s off the student", len(order)) as meter:
+        for start in range(0, len(order), reading.batch_size):
+            positions = order[start : start + reading.batch_size]
+            ids = pad([rows[position] for position in positions], student.pad_id)
+            mask = pad([[1] * len(rows[position]) for position in positions], 0)
+            yield positions, {"input_ids": ids.to(student.device), "attention_mask": mask.to(student.device)}
+            meter.update(start + len(positions))
 
 
 @contextmanager

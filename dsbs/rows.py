@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from dsbs.collator import Row, tokenize
 from dsbs.fingerprint import fingerprint
+from dsbs.meter import Meter
 from dsbs.records import Target
 from dsbs.students.model import StudentModel
 
@@ -75,6 +76,7 @@ class RowFile:
 def prepare_rows(
     student: StudentModel,
     texts: Iterable[tuple[str, list[Target]]],
+    count: int,
     digest: str,
     max_input_tokens: int,
     max_target_tokens: int,
@@ -85,6 +87,7 @@ def prepare_rows(
     Args:
         student: whose tokenizer it is.
         texts: input and targets of every example.
+        count: how many examples there are.
         digest: a hash over the texts.
         max_input_tokens: longer inputs are cut.
         max_target_tokens: longer targets are cut.
@@ -103,12 +106,17 @@ def prepare_rows(
             return RowFile(path)
         except ValueError:
             path.unlink()
-    _write(path, _tokenize(student, iter(texts), max_input_tokens, max_target_tokens))
+    with Meter("tokenising", count) as meter:
+        _write(path, _tokenize(student, iter(texts), max_input_tokens, max_target_tokens, meter))
     return RowFile(path)
 
 
 def _tokenize(
-    student: StudentModel, texts: Iterator[tuple[str, list[Target]]], max_input_tokens: int, max_target_tokens: int
+    student: StudentModel,
+    texts: Iterator[tuple[str, list[Target]]],
+    max_input_tokens: int,
+    max_target_tokens: int,
+    meter: Meter,
 ) -> Iterator[list[dict[str, Any]]]:
     while chunk := list(islice(texts, CHUNK)):
         inputs, targets = zip(*chunk, strict=True)
@@ -116,6 +124,7 @@ def _tokenize(
         records = [_to_record(row) for row in rows]
         records[0] |= cut  # the counts of a chunk stand in its first row
         yield records
+        meter.update(meter.done + len(records))
 
 
 def _write(path: Path, chunks: Iterable[list[dict[str, Any]]]) -> None:

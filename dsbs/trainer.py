@@ -127,7 +127,7 @@ class DistillationTrainer(ShardingTrainer):
             tokens_per_pass=tokens_per_pass,
             callbacks=callbacks,
         )
-        self.remove_callback(PrinterCallback)  # `ProgressCallback` tells what there is to tell
+        self.remove_callback(PrinterCallback)  # ours tells what there is to tell
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
         self.rows = rows
@@ -135,6 +135,8 @@ class DistillationTrainer(ShardingTrainer):
         self.validate = validate
         self.stopper = StopCallback()
         self.add_callback(self.stopper)
+        self.progress = ProgressCallback()
+        self.add_callback(self.progress)
         self.told = torch.zeros(2, len(KINDS), device=args.device)  # sums of nll and tokens by kind since the last log
         self.target_tokens = 0
         self.seconds_before = 0.0
@@ -217,7 +219,7 @@ class DistillationTrainer(ShardingTrainer):
             return None
         self._started = time.monotonic()
         try:
-            with self.stopper.listening():
+            with self.stopper.listening(), self.progress.showing():
                 return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self.train_seconds = self.seconds
@@ -310,8 +312,8 @@ def checkpoint_activations(student: StudentModel) -> None:
 
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
-    """Return the trainer's callbacks: early stopping, tracking, the progress bar."""
-    callbacks: list[TrainerCallback] = [TrackingCallback(tracker), ProgressCallback()]
+    """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker)]
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     return callbacks

@@ -103,8 +103,9 @@ class Data:
     def rows(self, student: Seq2SeqModel, split: str) -> RowFile:
         """Return a split as rows; tokenised once."""
         objective = StepByStep(name="step_by_step", prefix_on=student.prefix_on)
-        texts = ((example.input, objective.targets(example, one)) for example, one in getattr(self, split))
-        return prepare_rows(student, texts, split, 512, 256, self.folder)
+        pairs = getattr(self, split)
+        texts = ((example.input, objective.targets(example, one)) for example, one in pairs)
+        return prepare_rows(student, texts, len(pairs), split, 512, 256, self.folder)
 
 
 def load(release: Path | None, folder: Path, batch: int) -> Data:
