@@ -21,7 +21,8 @@ from dsbs.students.auto import Machine, choose_student, measure_machine
         (64, 16, False, "flan_t5_small", "without bfloat16"),
         (64, 8, True, "flan_t5_small", "It comes from the hub"),
         (64, 6, False, "minilm", "a GPU of 6 GiB, too small for FLAN-T5"),
-        (16, 0, False, "minilm", "no GPU and 16 GiB of memory"),
+        (16, 0, False, "smollm2", "no GPU and 16 GiB of memory"),
+        (7, 0, False, "minilm", "no GPU and 7 GiB of memory"),
         (4, 0, True, "minilm", "no GPU"),
         (3.9, 0, False, "t5_scratch", "no GPU and 3.9 GiB of memory: the smallest one"),
         (1, 2, True, "t5_scratch", "too small for FLAN-T5"),
@@ -55,7 +56,8 @@ def test_this_machine_has_memory() -> None:
 
 
 def test_what_auto_chooses_is_what_the_option_of_that_name_is(compose_student: dict[str, Student]) -> None:
-    for machine in (Machine(1), Machine(8), Machine(8, 8, True), Machine(8, 24, True), Machine(8, 80, True)):
+    machines = [Machine(memory) for memory in (1, 4, 8)] + [Machine(8, gpu, True) for gpu in (8, 24, 80)]
+    for machine in machines:
         student, _ = choose_student(machine)
         assert student == compose_student[student.name]
         assert type(student) is GROUPS["student"][student.kind]
@@ -69,6 +71,6 @@ def compose_student() -> dict[str, Student]:
     from dsbs.config import conf_dir, register_schemas, to_object
 
     register_schemas()
-    names = ("t5_scratch", "minilm", "flan_t5_small", "flan_t5_base", "flan_t5_large")
+    names = ("t5_scratch", "minilm", "smollm2", "flan_t5_small", "flan_t5_base", "flan_t5_large")
     with initialize_config_dir(str(conf_dir()), version_base=None):
         return {name: to_object(compose("train", ["task=svamp", f"student={name}"])).student for name in names}
