@@ -22,6 +22,9 @@ from dsbs.config import conf_dir, register_schemas, to_object
 from dsbs.errors import DsbsError, Terminated
 from dsbs.processes import MainProcessError, is_main
 
+# Where it is installed it is imported before `main` runs, and warns of a kernel that nothing here asks for.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 # Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
 PLUGINS = {
     "launcher/joblib": ("hydra_joblib_launcher", "joblib"),

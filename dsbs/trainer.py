@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from dsbs.training import Training
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[StudentModel], dict[str, float]]
+NEVER = 2**62  # no step is that late
 
 
 def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
@@ -138,6 +139,7 @@ class DistillationTrainer(ShardingTrainer):
         self.progress = ProgressCallback()
         self.add_callback(self.progress)
         self.told = torch.zeros(2, len(KINDS), device=args.device)  # sums of nll and tokens by kind since the last log
+        self.spoilt = torch.tensor(NEVER, device=args.device)  # the first step whose loss was no number
         self.target_tokens = 0
         self.seconds_before = 0.0
         self._started = time.monotonic()
@@ -181,6 +183,8 @@ class DistillationTrainer(ShardingTrainer):
             told[0, KINDS.index(kind)] = total
             told[1, KINDS.index(kind)] = count_tokens(inputs["targets"][kind]["labels"])
         self.told = self.told + told
+        step = torch.full_like(self.spoilt, self.state.global_step + 1)
+        self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, step))
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
         return (loss, logits) if return_outputs else loss
@@ -193,8 +197,13 @@ class DistillationTrainer(ShardingTrainer):
             for kind, total, count in zip(KINDS, sums, tokens, strict=True):
                 if count:
                     logs[f"loss_{kind}"] = round(total / count, 5)
-            if not math.isfinite(logs["loss"]):
-                raise self._diverged(f"The loss is {logs['loss']}")
+            spoilt = int(self.accelerator.gather(self.spoilt.unsqueeze(0)).min())
+            if spoilt != NEVER or not math.isfinite(logs["loss"]):
+                raise self._diverged("The loss is no number", min(spoilt, self.state.global_step))
+            losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
+            if is_diverging(losses):
+                course = f"it began with {losses[0]:.3g}, has been {min(losses):.3g}, and is {losses[-1]:.3g}"
+                raise self._diverged(f"The loss diverges: {course}")
         logs["target_tokens"] = self.target_tokens
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
@@ -204,9 +213,9 @@ class DistillationTrainer(ShardingTrainer):
         """Seconds of training, those before a resume included."""
         return self.seconds_before + time.monotonic() - self._started
 
-    def _diverged(self, sign: str) -> RunError:
+    def _diverged(self, sign: str, step: int | None = None) -> RunError:
         return RunError(
-            f"{sign} at step {self.state.global_step}. Likely causes: a learning rate that is too high "
+            f"{sign} at step {step or self.state.global_step}. Likely causes: a learning rate that is too high "
             f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
             "broken input. The best checkpoint so far is kept."
         )
@@ -303,6 +312,21 @@ class DistillationTrainer(ShardingTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
             super()._save_checkpoint(model, trial)
+
+
+def is_diverging(losses: Sequence[float]) -> bool:
+    """Tell whether the last two of the losses that were logged, in nats, say that a training is lost.
+
+    Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
+
+    >>> is_diverging([6.0, 2.5, 1.8, 6.9, 7.2])
+    True
+    >>> is_diverging([6.0, 2.5, 1.8, 6.9])  # a single one may be chance
+    False
+    >>> is_diverging([0.02, 0.01, 0.05, 0.06])  # little of little
+    False
+    """
+    return len(losses) > 2 and min(losses[-2:]) > max(losses[0], 2 * min(losses), 1.0)
 
 
 def checkpoint_activations(student: StudentModel) -> None:

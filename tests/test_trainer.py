@@ -234,8 +234,37 @@ def test_a_loss_that_is_no_number_names_likely_causes(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, logging_steps=1)
     with torch.no_grad():
         next(trainer.student.parameters()).fill_(float("nan"))
-    with pytest.raises(RunError, match=r"The loss is nan at step 1.*training\.learning_rate"):
+    with pytest.raises(RunError, match=r"The loss is no number at step 1\..*training\.learning_rate"):
         trainer.train()
+
+
+class Spoil(TrainerCallback):
+    """Multiplies the embeddings by something before a step."""
+
+    def __init__(self, student: StudentModel, step: int, factor: float) -> None:
+        self.student, self.step, self.factor = student, step, factor
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step + 1 == self.step:
+            with torch.no_grad():
+                self.student.model.get_input_embeddings().weight.mul_(self.factor)
+
+
+def test_the_step_is_named_whose_loss_was_the_first_that_is_no_number(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, logging_steps=5, eval_steps=2)
+    trainer.add_callback(Spoil(trainer.student, 3, float("inf")))
+    with pytest.raises(RunError, match=r"no number.* at step [34]\.") as told:
+        trainer.train()
+    assert "The best checkpoint so far is kept." in str(told.value)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
+
+
+def test_a_loss_that_grows_beyond_where_it_began_ends_the_training(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, logging_steps=1, learning_rate=1e-5)
+    trainer.add_callback(Spoil(trainer.student, 3, 100.0))
+    with pytest.raises(RunError, match=r"The loss diverges: it began with .* at step 4\..*training\.learning_rate"):
+        trainer.train()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-3")
 
 
 @pytest.mark.parametrize("changes", [{"optim": "adm"}, {"lr_scheduler_type": "linar"}])

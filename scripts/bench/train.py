@@ -4,7 +4,8 @@
     python scripts/bench/train.py --data FOLDER       FOLDER/cqa holds CQA in the layout of the paper's release
     python scripts/bench/train.py                     the same where DSBS_DATA=FOLDER is set; else the built-in task
     python scripts/bench/train.py --parts             besides, what each setting brings
-    python scripts/bench/train.py --curve 600         besides, what both recipes have learnt after so many steps
+    python scripts/bench/train.py --curve 600         besides, what the recipes learn in so many steps
+    python scripts/bench/train.py --what --curve 60 --curve-of 52m --seeds 1       nothing but that, of the larger one
 
 The plain recipe: every example goes through the network twice, behind the prefix of label and of rationale; fp32;
 random batches of 32 padded to their longest; Hugging Face's `Seq2SeqTrainer`. Ours: a network of the same shape and
@@ -36,7 +37,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate.utils import send_to_device
@@ -73,6 +74,7 @@ from dsbs.training import Training
 
 GPU = torch.cuda.is_available()
 VOCABULARY = 8100
+POINTS = 6  # of a loss curve
 WHAT = ("speed", "evaluation", "memory")
 WARM = 20 if GPU else 3  # steps that are not counted
 SHAPES: dict[str, dict[str, int]] = {
@@ -164,8 +166,16 @@ class PlainTrainer(Seq2SeqTrainer):
         return sum(model(**part).loss for part in inputs) / len(inputs)
 
 
-def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[float, Seq2SeqModel]:
-    """Return examples per second of the plain recipe, and the student."""
+class Trained(NamedTuple):
+    """What came of a training: examples per second, the student, and the losses on the way, in nats per token."""
+
+    speed: float
+    student: Seq2SeqModel
+    losses: list[float]
+
+
+def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> Trained:
+    """Train with the plain recipe."""
     student = build_student(data, shape, "input", seed)
     pad = DataCollatorForSeq2Seq(student.tokenizer, model=student.model)
 
@@ -193,6 +203,7 @@ def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[floa
             remove_unused_columns=False,
             dataloader_pin_memory=False,
             seed=seed,
+            logging_steps=max(steps // POINTS, 1),
         )
         trainer = PlainTrainer(
             model=student.model,
@@ -203,16 +214,20 @@ def train_plain(data: Data, shape: str, steps: int, seed: int = 0) -> tuple[floa
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-    return clock.speed(data.batch * (steps - WARM)), student
+    return Trained(clock.speed(data.batch * (steps - WARM)), student, losses_of(trainer))
 
 
-def train_ours(
-    data: Data, shape: str, steps: int, seed: int = 0, settings: dict[str, Any] | None = None
-) -> tuple[float, Seq2SeqModel]:
-    """Return examples per second of ours, and the student."""
+def train_ours(data: Data, shape: str, steps: int, seed: int = 0, settings: dict[str, Any] | None = None) -> Trained:
+    """Train with ours."""
     student = build_student(data, shape, "target", seed)
     settings = OURS[shape] if settings is None else settings
-    training = Training(max_steps=steps, eval_steps=steps + 1, per_device_train_batch_size=data.batch, **settings)
+    training = Training(
+        max_steps=steps,
+        eval_steps=steps + 1,
+        logging_steps=max(steps // POINTS, 1),
+        per_device_train_batch_size=data.batch,
+        **settings,
+    )
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = build_arguments(training, seed, Path(folder))
@@ -228,7 +243,12 @@ def train_ours(
             training.tokens_per_pass,
         )
         trainer.train()
-    return clock.speed(data.batch * (steps - WARM)), student
+    return Trained(clock.speed(data.batch * (steps - WARM)), student, losses_of(trainer))
+
+
+def losses_of(trainer: Seq2SeqTrainer) -> list[float]:
+    """Return the losses that were logged, each a mean since the one before."""
+    return [round(entry["loss"], 3) for entry in trainer.state.log_history if "loss" in entry]
 
 
 RECIPES = {"plain": train_plain, "ours": train_ours}
@@ -239,7 +259,7 @@ def measure_speeds(data: Data, shape: str, steps: int, rounds: int) -> dict[str,
     speeds: dict[str, list[float]] = {name: [] for name in RECIPES}
     for number in range(rounds):
         for name, train in RECIPES.items():
-            speeds[name].append(train(data, shape, steps)[0])
+            speeds[name].append(train(data, shape, steps).speed)
             print(f"{shape}, round {number + 1}: {name:6} {speeds[name][-1]:7.2f} examples/s", flush=True)
     return {name: statistics.median(values) for name, values in speeds.items()}
 
@@ -268,7 +288,7 @@ def measure_use(data: Data, shape: str, speed: float) -> dict[str, float]:
     """Return what a speed of ours means on the GPU: tokens a second without padding, and the share of its peak."""
     steps = WARM + 10
     with FlopCounterMode(display=False) as counter:
-        _, student = train_ours(data, shape, steps)
+        student = train_ours(data, shape, steps).student
     operations = counter.get_total_flops() / (data.batch * steps)  # of an example
     tokens = statistics.mean(data.rows(student, "train").lengths().sum(0).tolist())
     return {
@@ -284,9 +304,9 @@ def measure_parts(data: Data, steps: int) -> None:
     if GPU:
         variants = [{}, GROUPED, GROUPED | bf16, GROUPED | bf16 | fused, GROUPED | bf16 | cut]
     for shape, count in count_steps(steps).items():
-        plain = train_plain(data, shape, count)[0]
+        plain = train_plain(data, shape, count).speed
         for settings in variants:
-            speed = train_ours(data, shape, count, settings=settings)[0]
+            speed = train_ours(data, shape, count, settings=settings).speed
             print(
                 f"{shape}, {settings}: {speed:.2f} examples/s, {speed / plain:.2f} times the plain recipe", flush=True
             )
@@ -319,7 +339,7 @@ def evaluate_plainly(student: Seq2SeqModel, examples: list[Example]) -> list[str
 def measure_evaluation(data: Data, steps: int, rounds: int) -> dict[str, float]:
     """Return ratios, seconds and accuracies of reading the test split's labels in several ways."""
     examples = [example for example, _ in data.test]
-    _, student = train_ours(data, "3_8m", steps)
+    student = train_ours(data, "3_8m", steps).student
     reading = Reading(batch_size=64, max_new_tokens=64)
     bounds = student.model.generation_config
     answers: dict[str, list[str | None]] = {}
@@ -370,15 +390,23 @@ def held_out_losses(data: Data, student: Seq2SeqModel) -> dict[str, float]:
     return {kind: round(sums[kind] / counts[kind], 4) for kind in KINDS}
 
 
-def compare_curves(data: Data, steps: int) -> None:
-    """Print what both recipes, and ours with random batches, have learnt after so many steps, for two seeds."""
-    for seed in range(2):
-        for name in ("plain", "ours, random batches", "ours"):
+def compare_curves(data: Data, shape: str, steps: int, seeds: int) -> None:
+    """Print what the recipes have learnt: losses on the way, and in the end on held-out examples.
+
+    Ours is also trained in fp32, where it is not anyway, and with random batches.
+    """
+    ours = OURS[shape]
+    variants = {"ours": ours, "ours, random batches": {**ours, "train_sampling_strategy": "random"}}
+    if ours.get("bf16"):
+        variants["ours, fp32"] = ours | {"bf16": False}
+    for seed in range(seeds):
+        for name in ("plain", *variants):
             if name == "plain":
-                _, student = train_plain(data, "3_8m", steps, seed)
+                trained = train_plain(data, shape, steps, seed)
             else:
-                _, student = train_ours(data, "3_8m", steps, seed, {} if "random" in name else None)
-            print(f"{steps} steps, seed {seed}, {name}: {held_out_losses(data, student)}", flush=True)
+                trained = train_ours(data, shape, steps, seed, variants[name])
+            held_out = held_out_losses(data, trained.student)
+            print(f"{shape}, {steps} steps, seed {seed}, {name}: {trained.losses}, held out {held_out}", flush=True)
 
 
 def measure_memory(name: str, release: Path | None) -> float:
@@ -399,6 +427,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="examples of a step")
     parser.add_argument("--evaluate-after", type=int, default=300, metavar="STEPS")
     parser.add_argument("--curve", type=int, metavar="STEPS", help="compare losses too, which takes long")
+    parser.add_argument("--curve-of", choices=list(SHAPES), default="3_8m", help="the network whose losses they are")
+    parser.add_argument("--seeds", type=int, default=2, help="of --curve")
     parser.add_argument("--parts", action="store_true", help="measure each setting by itself, too")
     parser.add_argument("--memory-of", choices=list(RECIPES), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -413,7 +443,7 @@ def main() -> None:
             return
         print(f"task {data.name}, {len(data.train):,} examples, {torch.get_num_threads()} threads, ours: {OURS}")
         if arguments.curve:
-            compare_curves(data, arguments.curve)
+            compare_curves(data, arguments.curve_of, arguments.curve, arguments.seeds)
         if arguments.parts:
             measure_parts(data, arguments.steps)
         figures: dict[str, Any] = {"bf16": OURS["52m"]["bf16"]}
