@@ -118,10 +118,10 @@ class RunData:
 
 def missing_ids(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
     """Return how many examples of a selection the teacher was never asked about."""
-    missing = 0
-    for split, ids in selection.by_split(with_validation).items():
-        missing += len(ids) - len({one.id for one in annotations.get(split, ()) if one.id in ids})
-    return missing
+    return sum(
+        len(ids.difference(one.id for one in annotations.get(split, ())))
+        for split, ids in selection.by_split(with_validation).items()
+    )
 
 
 def load_run_data(
