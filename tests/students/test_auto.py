@@ -22,7 +22,7 @@ from dsbs.students.auto import Machine, choose_student, measure_machine
         (64, 8, True, "flan_t5_small", "It comes from the hub"),
         (64, 6, False, "minilm", "a GPU of 6 GiB, too small for FLAN-T5"),
         (16, 0, False, "smollm2", "no GPU and 16 GiB of memory"),
-        (7, 0, False, "minilm", "no GPU and 7 GiB of memory"),
+        (13, 0, False, "minilm", "no GPU and 13 GiB of memory"),
         (4, 0, True, "minilm", "no GPU"),
         (3.9, 0, False, "t5_scratch", "no GPU and 3.9 GiB of memory: the smallest one"),
         (1, 2, True, "t5_scratch", "too small for FLAN-T5"),
@@ -56,7 +56,7 @@ def test_this_machine_has_memory() -> None:
 
 
 def test_what_auto_chooses_is_what_the_option_of_that_name_is(compose_student: dict[str, Student]) -> None:
-    machines = [Machine(memory) for memory in (1, 4, 8)] + [Machine(8, gpu, True) for gpu in (8, 24, 80)]
+    machines = [Machine(memory) for memory in (1, 4, 15)] + [Machine(8, gpu, True) for gpu in (8, 24, 80)]
     for machine in machines:
         student, _ = choose_student(machine)
         assert student == compose_student[student.name]
