@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import traceback
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ PLUGINS = {
     "launcher/ray": ("hydra_ray_launcher", "ray-launcher"),
     "launcher/slurm": ("hydra_submitit_launcher", "slurm"),
     "search/optuna": ("hydra_optuna_sweeper", "optuna"),
+    "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
 }
 
 
@@ -50,8 +53,8 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
         def main() -> None:
             _quieten()
-            if missing := _missing_plugin(sys.argv[1:]):  # Hydra would say that it could not find a file
-                sys.stderr.write(f"dsbs.{name}: {missing}\n")
+            if fault := _sweep_fault(sys.argv[1:]):
+                sys.stderr.write(f"dsbs.{name}: {fault}\n")
                 sys.exit(1)
             register_schemas()
             endings = _endings_folder()
@@ -79,6 +82,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
             OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
             # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
             wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
+            before = signal.signal(signal.SIGTERM, _terminate)  # a sweep's launcher then ends its processes, too
             try:
                 wrapped()
                 failed = _list_endings(endings)
@@ -86,8 +90,9 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
                 how = f" {stop}" if str(stop) else ""
                 if is_main():
                     sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
-                sys.exit(143 if isinstance(stop, Terminated) else 130)
+                sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
             finally:
+                signal.signal(signal.SIGTERM, before)
                 shutil.rmtree(endings, ignore_errors=True)
             if failed:
                 sys.exit(1)
@@ -143,9 +148,19 @@ def _list_endings(endings: Path) -> int:
     return len(failed)
 
 
-def _missing_plugin(words: Iterable[str]) -> str | None:
-    """Return which extra what was typed needs, where it is not installed."""
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(f"by {signal.Signals(number).name}", number)
+
+
+def _sweep_fault(words: Sequence[str]) -> str | None:
+    """Return what is wrong with what was typed about sweeps; Hydra would find no file, or say nothing."""
     for word in words:
+        key, _, value = word.partition("=")
+        if key in ("launcher", "search") and value != "null" and not {"-m", "--multirun"} & set(words):
+            return f"{word} is for sweeps, which -m starts: python -m dsbs.train -m {shlex.join(words)}"
+        objectives = [typed for typed in words if typed.startswith("objective=") and typed != "objective=step_by_step"]
+        if word == "search=optuna" and objectives:
+            return f"search=optuna tries objective.alpha, of step_by_step alone: {objectives[0]} search=optuna_rate"
         package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))
         try:
             if package and find_spec(f"hydra_plugins.{package}") is None:

@@ -173,15 +173,16 @@ def mark(predictions: Iterable[Prediction], task: Task) -> list[bool]:
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
     """Return the rows to train on."""
     identity = recipe.objective.identity()
-    return prepare_rows(
-        student,
-        ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
-        len(data.train),
-        fingerprint([data.train.digest, identity], length=16),
-        recipe.student.max_input_tokens,
-        recipe.student.max_target_tokens,
-        run.cache,
-    )
+    with writing("the tokenised examples", run.cache):
+        return prepare_rows(
+            student,
+            ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
+            len(data.train),
+            fingerprint([data.train.digest, identity], length=16),
+            recipe.student.max_input_tokens,
+            recipe.student.max_target_tokens,
+            run.cache,
+        )
 
 
 def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:

@@ -1,5 +1,6 @@
 """The one exception family: what is wrong through no fault of ours is told in a sentence, never in a traceback."""
 
+import signal
 from collections.abc import Iterable
 
 
@@ -58,4 +59,13 @@ class RunError(DsbsError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end and has saved what it had; like Ctrl-C, it ends a sweep, too."""
+    """The process was asked to end by a signal; like Ctrl-C, it ends a sweep, too.
+
+    Args:
+        message: which signal, and what was saved.
+        number: of the signal.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.number = number

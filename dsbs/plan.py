@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -226,7 +226,8 @@ def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
                 return train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
         except DsbsError as error:
             if is_main():
-                run.fail(str(error))
+                with suppress(OSError):  # a full disk has no room for this, either; the message matters more
+                    run.fail(str(error))
             raise
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import shutil
 import signal
 import threading
@@ -20,11 +21,13 @@ from dsbs.errors import RunError, Terminated
 from dsbs.processes import count_processes
 
 logger = logging.getLogger(__name__)
+LITTLE = 2**20  # bytes; with less room than this the disk counts as full
 
 
 class StopCallback(TrainerCallback):
-    """On SIGTERM the step that is under way is finished and saved, then the training stops.
+    """On SIGTERM and Ctrl-C the step that is under way is finished and saved, then the training stops.
 
+    A second Ctrl-C stops at once, except where several processes share the run: there `torchrun` passes on the first.
     So it is on SIGUSR2 where somebody listens to that: submitit, which then has Slurm queue the job again.
     """
 
@@ -39,7 +42,7 @@ class StopCallback(TrainerCallback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._want)}
+        before = {number: signal.signal(number, self._want) for number in (signal.SIGTERM, signal.SIGINT)}
         listener = signal.getsignal(signal.SIGUSR2)
         if callable(listener):
             before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, partial(self._want, listener=listener))
@@ -50,6 +53,10 @@ class StopCallback(TrainerCallback):
                 signal.signal(number, handler)
 
     def _want(self, number: int, frame: Any, listener: Callable[[int, Any], object] | None = None) -> None:
+        if number == signal.SIGINT and count_processes() == 1:
+            if self.wanted:
+                raise KeyboardInterrupt
+            logger.info("Stopping when this step is done and saved; Ctrl-C again stops at once.")
         self.wanted = True
         self._by = signal.Signals(number)
         self._requeue = partial(listener, number, frame) if listener else None
@@ -69,7 +76,8 @@ class StopCallback(TrainerCallback):
         if self.wanted and self._requeue is not None:
             self._requeue()  # which ends this process
         if self.wanted:
-            raise Terminated(f"by {self._by.name}, with a checkpoint of step {state.global_step} of {state.max_steps}")
+            what = f"by {self._by.name}, with a checkpoint of step {state.global_step} of {state.max_steps}"
+            raise Terminated(what, self._by)
 
 
 @contextmanager
@@ -86,16 +94,35 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
     """
     try:
         yield
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        if isinstance(error, RuntimeError) and "inline_container" not in str(error):  # where torch.save writes
+    except Exception as error:
+        if not _is_refused(error):
             raise
+        reason = str(error).splitlines()[0]
+        if _free_bytes(place) < LITTLE and "space" not in reason:
+            reason = f"the disk is full: {reason}"
         if remainder is not None:
             shutil.rmtree(remainder, ignore_errors=True)
         raise RunError(
             f"{place}: {what} cannot be written ({reason}). Earlier checkpoints are kept: make room, or see to the "
             "permissions, and the same command goes on from the last one."
         ) from error
+
+
+def _is_refused(error: Exception) -> bool:
+    """Tell whether an error comes from a file that could not be written, whoever wrote it."""
+    if isinstance(error, (OSError, SafetensorError)):
+        return True
+    # torch.save, and tokenizers, which raises nothing more special than this.
+    return "inline_container" in str(error) or (type(error) is Exception and "os error" in str(error))
+
+
+def _free_bytes(place: Path) -> float:
+    """Return how much room there is where a file or folder lies, or is to lie."""
+    there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return math.inf
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -112,10 +139,6 @@ def is_whole(checkpoint: Path) -> bool:
     """Tell whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-        weights = list(checkpoint.glob("model*.safetensors"))
-        for path in weights:
-            with safe_open(path, framework="pt"):  # its header tells how long the file has to be
-                pass
         random = list(checkpoint.glob("rng_state*.pth"))  # one of every process
         for path in (checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random):
             with zipfile.ZipFile(path) as archive:
@@ -123,4 +146,35 @@ def is_whole(checkpoint: Path) -> bool:
                     return False
     except (OSError, ValueError, zipfile.BadZipFile, SafetensorError):
         return False
-    return bool(weights) and len(random) >= count_processes()
+    return has_weights(checkpoint) and len(random) >= count_processes()
+
+
+def has_weights(checkpoint: Path) -> bool:
+    """Tell whether the weights of a checkpoint are there and complete."""
+    weights = list(checkpoint.glob("model*.safetensors"))
+    try:
+        for path in weights:
+            with safe_open(path, framework="pt"):  # its header tells how long the file has to be
+                pass
+    except (OSError, SafetensorError):
+        return False
+    return bool(weights)
+
+
+def best_checkpoint(folder: Path, state: TrainerState) -> Path | None:
+    """Return the best checkpoint so far, None where there was no validation yet.
+
+    It lies among the others, wherever the run lay when it was made.
+
+    Raises:
+        RunError: where it is gone or broken.
+    """
+    if state.best_model_checkpoint is None:
+        return None
+    path = folder / Path(state.best_model_checkpoint).name
+    if not has_weights(path):
+        raise RunError(
+            f"{path}: the best checkpoint so far is gone or broken, and without it the run cannot be finished. Delete "
+            f"{folder.parent}, and the same command trains anew."
+        )
+    return path

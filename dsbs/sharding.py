@@ -19,6 +19,7 @@ from dsbs.errors import ConfigError
 from dsbs.losses import IGNORED
 from dsbs.passes import PassTrainer
 from dsbs.processes import is_main
+from dsbs.resuming import best_checkpoint
 from dsbs.students.loading import load_weights
 from dsbs.students.model import StudentModel
 from dsbs.training import wants_fsdp
@@ -116,8 +117,9 @@ class ShardingTrainer(PassTrainer):
         self.lr_scheduler.load_state_dict(torch.load(folder / SCHEDULER_NAME, weights_only=True))
 
     def _load_best_model(self) -> None:
-        assert self.state.best_model_checkpoint is not None
-        load_weights(self.student, Path(self.state.best_model_checkpoint))
+        best = best_checkpoint(Path(str(self.args.output_dir)), self.state)
+        assert best is not None
+        load_weights(self.student, best)
         self.student.to(self.args.device)
 
 

@@ -23,8 +23,9 @@ from dsbs.errors import ConfigError, RunError
 from dsbs.inference import slow_bf16
 from dsbs.losses import count_tokens
 from dsbs.objectives.base import Objective
+from dsbs.passes import is_out_of_memory
 from dsbs.progress import ProgressCallback
-from dsbs.resuming import StopCallback, writing
+from dsbs.resuming import StopCallback, best_checkpoint, writing
 from dsbs.rows import RowFile
 from dsbs.sampling import LengthGroups
 from dsbs.sharding import ShardingTrainer, prepare_sharding
@@ -35,6 +36,7 @@ from dsbs.training import Training
 logger = logging.getLogger(__name__)
 Validate = Callable[[StudentModel], dict[str, float]]
 NEVER = 2**62  # no step is that late
+WINDOW = 50  # steps whose mean loss tells whether a training diverges; single ones say little
 
 
 def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
@@ -50,7 +52,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             max_steps=settings.max_steps,
             learning_rate=settings.learning_rate,
             lr_scheduler_type=settings.lr_scheduler_type,
-            lr_scheduler_kwargs=dict(settings.lr_scheduler_kwargs),
+            lr_scheduler_kwargs=scheduler_kwargs(settings),
             warmup_steps=settings.warmup_steps,
             weight_decay=settings.weight_decay,
             adam_beta2=settings.adam_beta2,
@@ -99,6 +101,12 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
         )
         arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
     return arguments
+
+
+def scheduler_kwargs(settings: Training) -> dict[str, Any]:
+    """Return the keywords of the schedule; what a plateau is seen on is an accuracy, so more of it is better."""
+    plateau = settings.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+    return ({"mode": "max"} if plateau else {}) | dict(settings.lr_scheduler_kwargs)
 
 
 class DistillationTrainer(ShardingTrainer):
@@ -201,8 +209,9 @@ class DistillationTrainer(ShardingTrainer):
             if spoilt != NEVER or not math.isfinite(logs["loss"]):
                 raise self._diverged("The loss is no number", min(spoilt, self.state.global_step))
             losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
-            if is_diverging(losses):
-                course = f"it began with {losses[0]:.3g}, has been {min(losses):.3g}, and is {losses[-1]:.3g}"
+            means = mean_losses(losses, math.ceil(WINDOW / self.args.logging_steps))
+            if is_diverging(means):
+                course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
                 raise self._diverged(f"The loss diverges: {course}")
         logs["target_tokens"] = self.target_tokens
         logs["seconds"] = round(self.seconds, 2)
@@ -230,6 +239,14 @@ class DistillationTrainer(ShardingTrainer):
         try:
             with self.stopper.listening(), self.progress.showing():
                 return super().train(resume_from_checkpoint, *args, **kwargs)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"Memory ran out at step {self.state.global_step + 1}, in the optimiser and not over a batch: "
+                "student.lora.r=8 (a pretrained student), training.optim=adamw_bnb_8bit, several GPUs (FSDP: "
+                "docs/training.md) or a smaller student."
+            ) from error
         finally:
             self.train_seconds = self.seconds
 
@@ -237,7 +254,8 @@ class DistillationTrainer(ShardingTrainer):
         """Return what the training took, over all its resumes: seconds include evaluation."""
         steps = self.state.global_step
         best = self.state.best_model_checkpoint
-        examples = steps * self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        examples = steps * min(batch, len(self.rows))
         return {
             "steps": steps,
             "target_tokens": self.target_tokens,
@@ -255,6 +273,7 @@ class DistillationTrainer(ShardingTrainer):
         for entry in state.log_history:
             self.target_tokens = entry.get("target_tokens", self.target_tokens)
             self.seconds_before = entry.get("seconds", self.seconds_before)
+        best_checkpoint(checkpoint.parent, state)  # before hours are spent on what could not be ended
         over = bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
         if over:
             self.state = state
@@ -314,8 +333,17 @@ class DistillationTrainer(ShardingTrainer):
             super()._save_checkpoint(model, trial)
 
 
+def mean_losses(losses: Sequence[float], size: int) -> list[float]:
+    """Return the means of so many losses each; those behind the last whole group do not count yet.
+
+    >>> mean_losses([1.0, 3.0, 5.0, 7.0, 9.0], size=2)
+    [2.0, 6.0]
+    """
+    return [sum(losses[end - size : end]) / size for end in range(size, len(losses) + 1, size)]
+
+
 def is_diverging(losses: Sequence[float]) -> bool:
-    """Tell whether the last two of the losses that were logged, in nats, say that a training is lost.
+    """Tell whether the last two of some mean losses, in nats, say that a training is lost.
 
     Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
 

@@ -1,6 +1,7 @@
 """The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
 
 import importlib.util
+import math
 import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -95,10 +96,10 @@ class Training:
         for key in positive:
             if getattr(self, key) < 1:
                 faults.append(f"training.{key}={getattr(self, key)}: expected at least 1.")
-        if not self.learning_rate > 0:
-            faults.append(f"training.learning_rate={self.learning_rate}: expected above 0.")
+        if not 0 < self.learning_rate < math.inf:
+            faults.append(f"training.learning_rate={self.learning_rate}: expected above 0, and finite.")
         for key in ("warmup_steps", "weight_decay", "max_grad_norm"):
-            if not getattr(self, key) >= 0:
+            if not 0 <= getattr(self, key) < math.inf:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
         if not 0 <= self.adam_beta2 < 1:
             faults.append(f"training.adam_beta2={self.adam_beta2}: expected from 0 up to, not including, 1.")
@@ -119,10 +120,22 @@ class Training:
                 "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
                 "loss becomes NaN. Use training.bf16=true, or neither."
             )
+        faults += self._precision_faults()
         faults += self._sharding_faults()
         if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
             faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults
+
+    def _precision_faults(self) -> list[str]:
+        """Return what is wrong with the precision that `accelerate launch`, or its config file, asks for."""
+        asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
+        if asked == "no" or (asked == "bf16" and self.bf16):
+            return []
+        wanted = "add training.bf16=true, or use" if asked == "bf16" else "it is not offered; use"
+        return [
+            f"ACCELERATE_MIXED_PRECISION={asked} is set, by `accelerate launch` or its config file, against the "
+            f"settings: {wanted} accelerate launch --mixed_precision no"
+        ]
 
     def _sharding_faults(self) -> list[str]:
         """Return what is wrong with what `accelerate launch`, or its config file, says of cutting up a student."""
@@ -198,6 +211,9 @@ class TrainSettings:
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
         if getattr(self.objective, "teacher_labels_only", False) and self.labels != "teacher":
             faults.append("objective=distill learns the teacher's labels: add labels=teacher, or choose finetune.")
+        for key in ("seed", "split_seed"):
+            if not 0 <= getattr(self, key) < 2**32:
+                faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")
         try:
             parse_fraction(self.data_fraction)
         except ConfigError as error:

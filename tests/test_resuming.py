@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from test_trainer import trainer_on
 from tiny import tiny_t5
 from transformers import TrainerCallback
 
 from dsbs.errors import RunError, Terminated
-from dsbs.resuming import is_whole, last_checkpoint
+from dsbs.resuming import is_whole, last_checkpoint, writing
 from dsbs.trainer import DistillationTrainer
 
 
@@ -50,6 +52,61 @@ def test_sigterm_saves_the_step_under_way_and_the_resumed_run_ends_as_if_nothing
     assert again.state.global_step == 6
     for ours, theirs in zip(weights(again), weights(whole), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_ctrl_c_saves_the_step_under_way_too_and_a_second_one_stops_at_once(tmp_path: Path) -> None:
+    stopped = trainer_on(tmp_path / "once", eval_steps=4)
+    stopped.add_callback(At(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(Terminated, match="by SIGINT, with a checkpoint of step 3 of 6") as told:
+        stopped.train()
+    assert told.value.number == signal.SIGINT
+    assert last_checkpoint(tmp_path / "once") == str(tmp_path / "once" / "checkpoint-3")
+    impatient = trainer_on(tmp_path / "twice", eval_steps=4)
+    for _ in range(2):
+        impatient.add_callback(At(3, lambda: os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(KeyboardInterrupt) as bare:
+        impatient.train()
+    assert not isinstance(bare.value, Terminated)
+    assert last_checkpoint(tmp_path / "twice") is None
+
+
+def ended(folder: Path) -> None:
+    """Train to the end; the best checkpoint is that of step 3."""
+    trainer = trainer_on(folder, [0.1, 0.2, 0.9, 0.4, 0.5, 0.6])
+    trainer.train()
+    assert trainer.account()["best_step"] == 3
+
+
+def test_a_run_that_was_moved_finds_its_best_checkpoint(tmp_path: Path) -> None:
+    ended(tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = trainer_on(tmp_path / "there")
+    moved.train(last_checkpoint(tmp_path / "there"))
+    best = load_file(tmp_path / "there" / "checkpoint-3" / "model.safetensors")
+    assert torch.equal(moved.student.model.shared.weight, best["shared.weight"])
+
+
+@pytest.mark.parametrize("broken", [True, False], ids=["broken", "gone"])
+def test_a_run_without_its_best_checkpoint_says_so(broken: bool, tmp_path: Path) -> None:
+    ended(tmp_path / "checkpoints")
+    best = tmp_path / "checkpoints" / "checkpoint-3"
+    if broken:
+        weights = best / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:1000])
+    else:
+        shutil.rmtree(best)
+    with pytest.raises(RunError, match=r"checkpoint-3: the best checkpoint so far is gone or broken.*Delete") as told:
+        trainer_on(tmp_path / "checkpoints").train(last_checkpoint(tmp_path / "checkpoints"))
+    assert f"Delete {tmp_path}, and" in str(told.value)
+
+
+def test_what_tokenizers_raises_over_a_full_disk_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"the student cannot be written .No space left on device"):  # noqa: SIM117
+        with writing("the student", tmp_path):
+            raise Exception("No space left on device (os error 28)")
+    with pytest.raises(Exception, match="another"):  # noqa: SIM117
+        with writing("the student", tmp_path):
+            raise Exception("another matter")
 
 
 def test_an_optimiser_with_8_bits_goes_on_from_its_moments(tmp_path: Path) -> None:

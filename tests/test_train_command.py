@@ -57,6 +57,23 @@ def test_an_option_whose_plugin_is_missing_names_the_extra(
     assert run(*words) == (1, "", f"dsbs.train: {words[1]} needs a plugin of Hydra: pip install 'dsbs[{extra}]'\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ("search=optuna", "seed=1"),
+            "search=optuna is for sweeps, which -m starts: python -m dsbs.train -m search",
+        ),
+        (("launcher=joblib",), "launcher=joblib is for sweeps"),
+        (("-m", "search=optuna", "objective=finetune"), "objective=finetune search=optuna_rate"),
+    ],
+)
+def test_what_is_for_sweeps_is_not_ignored(run: Command, words: tuple[str, ...], says: str) -> None:
+    code, _, err = run(*words)
+    assert code == 1
+    assert says in err
+
+
 def metrics_below(folder: Path) -> list[Path]:
     return sorted(folder.rglob("metrics.json"))
 

@@ -259,7 +259,10 @@ def test_the_step_is_named_whose_loss_was_the_first_that_is_no_number(tmp_path: 
     assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
 
 
-def test_a_loss_that_grows_beyond_where_it_began_ends_the_training(tmp_path: Path) -> None:
+def test_a_loss_that_grows_beyond_where_it_began_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsbs.trainer.WINDOW", 1)
     trainer = trainer_on(tmp_path, logging_steps=1, learning_rate=1e-5)
     trainer.add_callback(Spoil(trainer.student, 3, 100.0))
     with pytest.raises(RunError, match=r"The loss diverges: it began with .* at step 4\..*training\.learning_rate"):
@@ -277,6 +280,37 @@ def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_pa
 def test_an_optimiser_whose_package_is_missing_names_our_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.optim=lomo: cannot be had here: .*`lomo_optim`"):
         trainer_on(tmp_path, optim="lomo").train()
+
+
+def test_memory_that_runs_out_in_the_optimiser_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fail)
+    with pytest.raises(RunError, match=r"Memory ran out at step 1, in the optimiser .*student\.lora\.r=8"):
+        trainer_on(tmp_path).train()
+
+
+def test_a_plateau_is_one_of_the_accuracy(tmp_path: Path) -> None:
+    def last_rate(name: str, accuracies: list[float]) -> float:
+        kwargs = {"patience": 0, "factor": 0.5}
+        trainer = trainer_on(
+            tmp_path / name, accuracies, lr_scheduler_type="reduce_lr_on_plateau", lr_scheduler_kwargs=kwargs
+        )
+        trainer.train()
+        return float(trainer.optimizer.param_groups[0]["lr"])
+
+    assert last_rate("rising", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == 1e-3
+    assert last_rate("falling", [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]) < 1e-4
+
+
+def test_examples_per_second_are_those_that_were_there(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, per_device_train_batch_size=100, max_steps=2)
+    trainer.train()
+    trainer.train_seconds = 1.0
+    assert trainer.account()["examples_per_second"] == 16  # 8 examples, twice
 
 
 def test_a_schedule_with_a_decay_ends_at_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dsbs.training import Training
+from dsbs.objectives import Finetune
+from dsbs.training import Training, TrainSettings
 
 
 def test_the_defaults_have_no_fault() -> None:
@@ -39,6 +40,29 @@ def test_an_8_bit_optimiser_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (fault,) = Training(optim="adamw_bnb_8bit").faults()
     assert "pip install 'dsbs[8bit]'" in fault
+
+
+@pytest.mark.parametrize(
+    ("asked", "bf16", "says"),
+    [
+        ("fp16", False, "it is not offered"),
+        ("fp8", True, "it is not offered"),
+        ("bf16", False, "add training.bf16=true"),
+        ("bf16", True, None),
+        ("no", True, None),
+    ],
+)
+def test_a_precision_that_accelerate_launch_sets_has_to_be_that_of_the_settings(
+    asked: str, bf16: bool, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", asked)
+    faults = Training(bf16=bf16).faults()
+    assert [says in fault for fault in faults if says] == ([True] if says else [])
+
+
+def test_a_seed_is_a_number_that_all_generators_take() -> None:
+    settings = TrainSettings(objective=Finetune(name="finetune"), seed=-1, split_seed=2**32)
+    assert [fault.split("=")[0] for fault in settings.faults()] == ["seed", "split_seed"]
 
 
 def test_deepspeed_is_refused_with_what_there_is_instead(monkeypatch: pytest.MonkeyPatch) -> None:

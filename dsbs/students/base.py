@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsbs.errors import StudentError
 from dsbs.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
@@ -66,6 +67,16 @@ class Student:
             StudentError: where weights or tokenizer cannot be had.
         """
         raise NotImplementedError
+
+
+def check_place(model: str) -> None:
+    """Check that a model that is named by a path is there; a hub would only say that this is no name.
+
+    Raises:
+        StudentError: where it is not.
+    """
+    if (model.startswith(("/", "./", "../", "~")) or model.count("/") > 1) and not Path(model).exists():
+        raise StudentError(f"student.model={model}: no such file or folder.")
 
 
 def fingerprint_weights(path: Path) -> str | None:

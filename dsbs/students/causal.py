@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsbs.errors import StudentError
 from dsbs.files import find_packaged
+from dsbs.students.base import check_place
 from dsbs.students.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Causal(Pretrained):
 
         from dsbs.students.decoder_only import DecoderOnlyModel
 
+        check_place(self.place())
         torch.manual_seed(seed)
         try:
             model, tokenizer = self._load()

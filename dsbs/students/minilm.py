@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PACKAGE = "all_minilm_l6_v2"
+POSITIONS = 512  # of BERT's position embeddings
 
 
 @dataclass
@@ -35,6 +36,9 @@ class MiniLM(Student):
         faults = super().faults()
         if not 1 <= self.decoder_layers <= 6:
             faults.append(f"student.decoder_layers={self.decoder_layers}: expected from 1 to 6.")
+        for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens"):
+            if getattr(self, key) > POSITIONS:
+                faults.append(f"student.{key}={getattr(self, key)}: MiniLM has {POSITIONS} positions, so at most that.")
         return faults
 
     def identity(self) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsbs.errors import StudentError
-from dsbs.students.base import Student, fingerprint_weights
+from dsbs.students.base import Student, check_place, fingerprint_weights
 from dsbs.students.lora import Lora
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Pretrained(Student):
 
         from dsbs.students.seq2seq import Seq2SeqModel
 
+        check_place(self.model)
         torch.manual_seed(seed)
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, revision=self.revision)

@@ -3,11 +3,13 @@
 import re
 import string
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsbs.errors import StudentError
 from dsbs.students.base import Student
 
 if TYPE_CHECKING:
@@ -75,6 +77,20 @@ class T5Scratch(Student):
         return Seq2SeqModel(T5ForConditionalGeneration(config), tokenizer, prefix_on)
 
 
+@contextmanager
+def _naming_vocab_size(vocab_size: int) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
+        if needed is None:
+            raise
+        raise StudentError(
+            f"student.vocab_size={vocab_size}: the task's texts have so many different characters that they alone need "
+            f"{needed[1]} places. Try student.vocab_size={4 * int(needed[1])}, or a pretrained multilingual student."
+        ) from error
+
+
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     """Return a T5 tokenizer with a unigram SentencePiece vocabulary over the texts and printable ASCII.
 
@@ -90,7 +106,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     lines += [f"{word} {word}, {word}. {word}:" for word in words]
     # Every printable character on its own, so that no answer is unknown to the tokenizer.
     lines += [" ".join(string.digits + string.ascii_letters + string.punctuation)] * 2
-    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder, _naming_vocab_size(vocab_size):
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_prefix=str(Path(folder) / "spiece"),

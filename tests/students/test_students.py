@@ -18,7 +18,7 @@ from dsbs.errors import StudentError
 from dsbs.inference import Reading, generate, rank
 from dsbs.objectives import StepByStep
 from dsbs.records import Example
-from dsbs.students import STUDENTS, MiniLM, Pretrained, T5Scratch
+from dsbs.students import STUDENTS, Causal, MiniLM, Pretrained, T5Scratch
 from dsbs.students.loading import load_student
 from dsbs.students.model import StudentModel
 from dsbs.students.scratch import train_tokenizer
@@ -170,7 +170,7 @@ def test_a_checkpoint_of_ours_can_be_trained_on(tmp_path: Path) -> None:
     torch.testing.assert_close(logits_of(first, batch_of(first)), logits_of(again, batch_of(again)))
 
 
-@pytest.mark.parametrize("name", ["google-t5/no-such-model", "no/such/folder", "empty"])
+@pytest.mark.parametrize("name", ["google-t5/no-such-model", "empty"])
 def test_a_student_that_cannot_be_loaded_is_one_clear_message(name: str, tmp_path: Path) -> None:
     model = str(tmp_path) if name == "empty" else name
     with pytest.raises(StudentError, match=r"student\.model=.*no encoder-decoder could be loaded.*model\.safetensors"):
@@ -320,3 +320,20 @@ def test_a_folder_without_a_student_of_ours_is_a_clear_message(content: str | No
         (tmp_path / "config.json").write_text(content, encoding="utf-8")
     with pytest.raises(StudentError, match=says):
         load_student(tmp_path)
+
+
+def test_texts_with_more_characters_than_the_vocabulary_has_places_name_the_key() -> None:
+    texts = ["".join(map(chr, range(0x4E00 + start, 0x4E00 + start + 40))) for start in range(0, 800, 40)]
+    with pytest.raises(StudentError, match=r"student\.vocab_size=400: .* Try student\.vocab_size=\d{4}"):
+        T5Scratch(name="t5_scratch", vocab_size=400).build(texts, "target", 0)
+
+
+def test_minilm_reads_as_many_tokens_as_it_has_positions() -> None:
+    (fault,) = MiniLM(name="minilm", max_input_tokens=513).faults()
+    assert fault == "student.max_input_tokens=513: MiniLM has 512 positions, so at most that."
+
+
+@pytest.mark.parametrize("student", [Pretrained, Causal])
+def test_a_folder_that_is_not_there_is_told_as_such(student: type[Pretrained], tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match=r"student\.model=.*/gone: no such file or folder\."):
+        student(name="mine", model=str(tmp_path / "gone")).build([], "target", 0)
