@@ -78,14 +78,20 @@ class MiniLM(Student):
 
     def _join(self, folder: Path, prefix_on: str) -> "StudentModel":
         from transformers import AutoTokenizer, BertLMHeadModel, BertModel, EncoderDecoderModel
+        from transformers.utils import logging
 
         from dsbs.students.seq2seq import Seq2SeqModel
 
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        encoder = BertModel.from_pretrained(folder)
-        decoder = BertLMHeadModel.from_pretrained(
-            folder, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
-        )
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # an encoder has no cross-attention, which is said at length
+        try:
+            encoder = BertModel.from_pretrained(folder)
+            decoder = BertLMHeadModel.from_pretrained(
+                folder, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
+            )
+        finally:
+            logging.set_verbosity(verbosity)
         model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
         model.config.decoder_start_token_id = tokenizer.cls_token_id
         model.config.eos_token_id = tokenizer.sep_token_id
