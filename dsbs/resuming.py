@@ -42,7 +42,9 @@ class StopCallback(TrainerCallback):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._want) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {signal.SIGTERM: signal.signal(signal.SIGTERM, self._want)}
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a job in the background
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, self._want)
         listener = signal.getsignal(signal.SIGUSR2)
         if callable(listener):
             before[signal.SIGUSR2] = signal.signal(signal.SIGUSR2, partial(self._want, listener=listener))
