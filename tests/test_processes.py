@@ -40,7 +40,7 @@ def test_two_processes_train_and_measure_as_one_with_twice_the_batch(tmp_path: P
     assert one.returncode == 0, one.stderr
     for said in (one.stdout, two.stdout):
         assert said.count("triage · t5_scratch · step_by_step on 64 examples") == 1
-    assert two.stderr.count("training: step 0 of 6") == 1
+    assert two.stderr.count("training: 0 of 6") == 1
     runs = sorted(tmp_path.rglob("metrics.json"))
     assert len(runs) == 2  # of other names: the number of processes decides the batch
     found = [json.loads(path.read_text(encoding="utf-8")) for path in runs]
