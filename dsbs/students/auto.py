@@ -24,7 +24,7 @@ ON_GPU = (
     ("flan_t5_small", "google/flan-t5-small", 77e6, 6, 8),
 )
 # GiB of memory from which they are chosen. On SVAMP and CQA SmolLM2 ended well above MiniLM (docs/results.md); training
-# all of its weights there in batches of 16 peaked at 9.6 GiB.
+# all of its weights there in batches of 16 peaked at 10 GiB.
 SMOLLM2_MEMORY = 14
 MINILM_MEMORY = 4
 
