@@ -6,16 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.checkpoints import Remembered, check_output, find_checkpoint, load_remembered, run_of
-from dsbs.command import command
-from dsbs.config import EvaluateConfig, recall, recall_part, recall_run
-from dsbs.errors import ConfigError, DataError, RunError
-from dsbs.files import write_json
-from dsbs.metrics import Score, is_correct, score
-from dsbs.records import Prediction
-from dsbs.runs import write_predictions
-from dsbs.serving import gold_examples, load_served
+from dsbs.cli.command import command
+from dsbs.cli.config import EvaluateConfig, recall, recall_part, recall_run
+from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.files import write_json
+from dsbs.core.records import Prediction
+from dsbs.inference.checkpoint import Remembered, check_output, find_checkpoint, load_remembered, run_of
+from dsbs.inference.metrics import Score, is_correct, score
+from dsbs.inference.predictor import gold_examples, load_served
 from dsbs.tasks.base import Task
+from dsbs.training.run_folder import write_predictions
 
 
 @command("evaluate")

@@ -5,15 +5,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.command import command
-from dsbs.config import ExtractConfig, collect_faults
-from dsbs.errors import ConfigError
+from dsbs.cli.command import command
+from dsbs.cli.config import ExtractConfig, collect_faults
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import OK
+from dsbs.data.subsets import parse_fraction, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
+from dsbs.extraction.annotations import PAGE, rationales_dir
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
-from dsbs.rationales import PAGE, rationales_dir
-from dsbs.records import OK
-from dsbs.subsets import parse_fraction, select
 
 
 @command("extract")

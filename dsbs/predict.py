@@ -9,13 +9,13 @@ from io import TextIOWrapper
 from itertools import chain
 from typing import BinaryIO, TextIO
 
-from dsbs.checkpoints import Remembered, check_output, find_checkpoint, load_remembered
-from dsbs.command import command
-from dsbs.config import PredictConfig, recall, recall_part
-from dsbs.errors import ConfigError, RunError
-from dsbs.files import open_whole
-from dsbs.inputs import read_inputs
-from dsbs.serving import load_served, to_line
+from dsbs.cli.command import command
+from dsbs.cli.config import PredictConfig, recall, recall_part
+from dsbs.core.errors import ConfigError, RunError
+from dsbs.core.files import open_whole
+from dsbs.inference.checkpoint import Remembered, check_output, find_checkpoint, load_remembered
+from dsbs.inference.inputs import read_inputs
+from dsbs.inference.predictor import load_served, to_line
 
 
 @command("predict")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from dsbs.command import command
-from dsbs.config import ReportConfig, collect_faults
-from dsbs.errors import ConfigError
+from dsbs.cli.command import command
+from dsbs.cli.config import ReportConfig, collect_faults
+from dsbs.core.errors import ConfigError
 from dsbs.reporting import build_reports, show_report, track_report, write_report
 
 

@@ -5,12 +5,12 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from dsbs.command import command, typed_overrides
-from dsbs.config import collect_faults
-from dsbs.errors import ConfigError
-from dsbs.plan import Plan, execute, plan_run
-from dsbs.processes import is_main, main_first
-from dsbs.training import TrainSettings
+from dsbs.cli.command import command, typed_overrides
+from dsbs.cli.config import collect_faults
+from dsbs.core.distributed import is_main, main_first
+from dsbs.core.errors import ConfigError
+from dsbs.training.plan import Plan, execute, plan_run
+from dsbs.training.settings import TrainSettings
 
 
 @command("train")

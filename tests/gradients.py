@@ -10,11 +10,11 @@ from tiny import annotated, tiny_t5
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from dsbs.collator import tokenize
 from dsbs.objectives import StepByStep
+from dsbs.students.collator import tokenize
 from dsbs.students.model import StudentModel
-from dsbs.trainer import DistillationTrainer, build_arguments, checkpoint_activations
-from dsbs.training import Training
+from dsbs.training.settings import Training
+from dsbs.training.trainer import DistillationTrainer, build_arguments, checkpoint_activations
 
 # Missing unevenly: the first micro-batches in the order of the data are full, the last ones empty.
 WITH_RATIONALE = {*range(11), 13, 20}

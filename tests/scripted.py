@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsbs.errors import DsbsError
+from dsbs.core.errors import DsbsError
+from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction import ExtractionSettings, Job, run_extraction
-from dsbs.prompts import Exemplar, Prompt
-from dsbs.records import Completion, Example, Request
+from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher

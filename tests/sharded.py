@@ -18,7 +18,7 @@ from trained import train_tiny
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.lora import Lora
 from dsbs.students.model import StudentModel
-from dsbs.trainer import DistillationTrainer
+from dsbs.training.trainer import DistillationTrainer
 
 
 def llama(prefix_on: str) -> StudentModel:

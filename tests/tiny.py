@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
-from dsbs.records import Annotation, Example
+from dsbs.core.records import Annotation, Example
 from dsbs.students import T5Scratch
 from dsbs.students.model import StudentModel
 

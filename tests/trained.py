@@ -5,14 +5,14 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dsbs.core.tracking import Tracking
+from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.objectives import Finetune, LabelThenRationale, Objective, RationaleThenLabel, StepByStep
-from dsbs.plan import execute, plan_run
-from dsbs.prompts import Exemplar, Prompt
 from dsbs.students import Student, T5Scratch
 from dsbs.tasks import TASKS, Task
 from dsbs.teachers import TEACHERS
-from dsbs.tracking import Tracking
-from dsbs.training import Training, TrainSettings
+from dsbs.training.plan import execute, plan_run
+from dsbs.training.settings import Training, TrainSettings
 
 OBJECTIVES: dict[str, Objective] = {
     "finetune": Finetune(name="finetune"),

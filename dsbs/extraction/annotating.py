@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsbs.core.records import Annotation, Completion, Example
+from dsbs.extraction.annotations import AnnotationWriter
+from dsbs.extraction.budget import reckon
+from dsbs.extraction.filters import GateKeeper
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
-from dsbs.extraction.spending import reckon
-from dsbs.gates import GateKeeper
-from dsbs.parsing import annotate, vote
-from dsbs.rationales import AnnotationWriter
-from dsbs.records import Annotation, Completion, Example
+from dsbs.extraction.parsing import annotate, vote
 from dsbs.store import CompletionStore, Failure, Origin
 from dsbs.teachers.prices import Rates
 
@@ -109,12 +109,12 @@ def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
         return Annotation(example.id, status=f"request_failed: {reason}")
     answers = job.task.answers
     annotations = [annotate(example, completion, job.prompt.cue, answers) for completion in completions]
-    return annotations[0] if len(annotations) == 1 else vote(annotations, answers.same)
+    return annotations[0] if len(annotations) == 1 else vote(annotations, answers.equivalent)
 
 
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
     """Count an example; return whether the teacher answered it right."""
-    right = annotation.label is not None and job.task.answers.same(annotation.label, example.label)
+    right = annotation.label is not None and job.task.answers.equivalent(annotation.label, example.label)
     count.examples += 1
     count.parsed += annotation.label is not None
     count.gold += example.label is not None

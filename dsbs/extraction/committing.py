@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from dsbs.records import Completion, Request
+from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore, Failure, Origin
 
 Arrival = tuple[Request, Completion | Failure]

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-from dsbs.extraction.spending import Reservation, Spending
-from dsbs.records import Request
+from dsbs.core.records import Request
+from dsbs.extraction.budget import Reservation, Spending
 
 
 @dataclass

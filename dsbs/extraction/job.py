@@ -7,12 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from dsbs.errors import ConfigError, DataError
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Example, Request
+from dsbs.extraction.annotations import STORE
+from dsbs.extraction.filters import Gate
+from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
-from dsbs.gates import Gate
-from dsbs.prompts import Prompt
-from dsbs.rationales import STORE
-from dsbs.records import Example, Request
 from dsbs.store import CompletionStore, Origin
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
@@ -26,7 +26,7 @@ class Job:
 
     Attributes:
         task, teacher, prompt, gate: the parts.
-        folder: where the store, the annotations and the summary lie (``dsbs.rationales.rationales_dir``).
+        folder: where the store, the annotations and the summary lie (``dsbs.extraction.annotations.rationales_dir``).
         splits: the source's splits to ask about.
         select: the ids to ask about by split; a split that is missing here is asked about whole.
         limit: at most this many examples of each split.

@@ -4,9 +4,9 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass, field
 
-from dsbs.records import OK, Annotation, Completion, Example
+from dsbs.core.records import OK, Annotation, Completion, Example
+from dsbs.data.subsets import rank_of
 from dsbs.store import Failure
-from dsbs.subsets import rank_of
 from dsbs.tasks.base import Answers
 
 Said = Completion | Failure
@@ -31,7 +31,7 @@ class Shown:
     def right(self, answers: Answers) -> bool | None:
         """Tell whether the teacher was right; None where there is no gold label."""
         gold = self.example.label
-        return None if gold is None else answers.same(self.annotation.label, gold)
+        return None if gold is None else answers.equivalent(self.annotation.label, gold)
 
 
 @dataclass

@@ -5,10 +5,10 @@ from html import escape
 from typing import Any
 
 from dsbs import __version__
+from dsbs.core.html import STYLE
+from dsbs.core.records import OK
 from dsbs.extraction.look import LENGTH_STEP, LONGEST, Look, Shown
-from dsbs.parsing import STATUSES
-from dsbs.records import OK
-from dsbs.style import STYLE
+from dsbs.extraction.parsing import STATUSES
 from dsbs.tasks.base import Answers
 
 MORE_STYLE = """

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from dsbs.core.records import Completion, Example, Request
+from dsbs.extraction.engine import Progress, Watch
 from dsbs.extraction.pacing import format_seconds
-from dsbs.extraction.running import Progress, Watch
-from dsbs.parsing import annotate
-from dsbs.records import Completion, Example, Request
+from dsbs.extraction.parsing import annotate
 from dsbs.store import Failure
 
 PLAIN_SECONDS = 10.0

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import tenacity
 
-from dsbs.errors import TeacherError
+from dsbs.core.errors import TeacherError
 from dsbs.extraction.settings import ExtractionSettings
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 from dsbs.extraction.annotating import SplitCount
-from dsbs.extraction.asking import Tally
+from dsbs.extraction.annotations import load_summary
+from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.job import Job
 from dsbs.extraction.survey import Survey
-from dsbs.rationales import load_summary
 
 
 def summarise(

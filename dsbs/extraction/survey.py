@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dsbs.errors import ConfigError
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import Request
+from dsbs.extraction.budget import Spending
 from dsbs.extraction.job import Job, batches
-from dsbs.extraction.spending import Spending
-from dsbs.records import Request
 from dsbs.store import CompletionStore, Origin
 
 MOST_LEAKS_NAMED = 5

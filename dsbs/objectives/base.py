@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from dsbs.records import Annotation, Example, Prediction, Target
+from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.tasks.base import Answers
 
 if TYPE_CHECKING:
     import torch
 
-    from dsbs.inference import Reading
+    from dsbs.students.decoding import DecodingConfig
     from dsbs.students.model import Batch, StudentModel
 
 
@@ -56,14 +56,14 @@ class Objective:
     def loss(
         self, logits: "dict[str, torch.Tensor]", batch: "Batch", counts: "dict[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, dict[str, torch.Tensor]]":
-        """Return the loss of a batch and, for the log, the plain sum of nll by kind. See ``dsbs.losses``.
+        """Return the loss of a batch and, for the log, the plain sum of nll by kind. See ``dsbs.objectives.losses``.
 
         Args:
             logits: kind -> [R, T, V].
             batch: as the collator made it.
             counts: kind -> target tokens of the whole optimiser step.
         """
-        from dsbs.losses import multi_task_loss, summed_cross_entropy
+        from dsbs.objectives.losses import multi_task_loss, summed_cross_entropy
 
         weighted, plain = {}, {}
         for kind, target in batch["targets"].items():
@@ -71,10 +71,10 @@ class Objective:
         return multi_task_loss(weighted, counts), plain
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "Reading"
+        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
     ) -> list[Prediction]:
         """Return what the trained student answers: by default the label alone, ranked or generated."""
-        from dsbs.inference import read_labels
+        from dsbs.students.decoding import read_labels
 
         return read_labels(student, examples, answers, reading)
 
@@ -84,12 +84,12 @@ class Objective:
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "Reading",
+        reading: "DecodingConfig",
     ) -> list[Prediction]:
         """Return the predictions with the student's rationales, for those who want to read them.
 
         By default they are written as a task of their own, beside the label, as in the paper.
         """
-        from dsbs.inference import add_rationales
+        from dsbs.students.decoding import add_rationales
 
         return add_rationales(student, examples, predictions, reading)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.objectives.base import Objective
-from dsbs.records import Annotation, Example, Prediction, Target
 from dsbs.tasks.base import Answers
 
 if TYPE_CHECKING:
-    from dsbs.inference import Reading
+    from dsbs.students.decoding import DecodingConfig
     from dsbs.students.model import StudentModel
 
 ANSWER_CUE = "So the answer is"
@@ -35,17 +35,17 @@ class RationaleThenLabel(Objective):
         return [Target("label", f"{annotation.rationale} {ANSWER_CUE} {example.label}")]
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "Reading"
+        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
     ) -> list[Prediction]:
         """Let the student write, then read the label behind the cue."""
-        from dsbs.inference import generate
+        from dsbs.students.decoding import generate
 
         predictions = []
         for example, text in zip(examples, generate(student, examples, reading), strict=True):
             cues = _find(text, ANSWER_CUE)
             rationale, label = (text[: cues[-1].start()], text[cues[-1].end() :]) if cues else ("", text)
             predictions.append(
-                Prediction(example.id, example.label, answers.read(label, example.choices), rationale.strip() or None)
+                Prediction(example.id, example.label, answers.parse(label, example.choices), rationale.strip() or None)
             )
         return predictions
 
@@ -55,7 +55,7 @@ class RationaleThenLabel(Objective):
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "Reading",
+        reading: "DecodingConfig",
     ) -> list[Prediction]:
         """Return the predictions as they are: the rationale led to the label."""
         return predictions
@@ -79,10 +79,10 @@ class LabelThenRationale(Objective):
         return [Target("label", f"{example.label} {RATIONALE_CUE} {annotation.rationale}")]
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "Reading"
+        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
     ) -> list[Prediction]:
         """Rank the answers with the cue behind them, or let the student write and read what stands before the cue."""
-        from dsbs.inference import generate, read_labels
+        from dsbs.students.decoding import generate, read_labels
 
         if reading.ranks(examples):
             return read_labels(student, examples, answers, replace(reading, suffix=f" {RATIONALE_CUE}"))
@@ -91,7 +91,7 @@ class LabelThenRationale(Objective):
             cues = _find(text, RATIONALE_CUE)
             label, rationale = (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
             predictions.append(
-                Prediction(example.id, example.label, answers.read(label, example.choices), rationale.strip() or None)
+                Prediction(example.id, example.label, answers.parse(label, example.choices), rationale.strip() or None)
             )
         return predictions
 
@@ -101,14 +101,14 @@ class LabelThenRationale(Objective):
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "Reading",
+        reading: "DecodingConfig",
     ) -> list[Prediction]:
         """Let the student write label and rationale; a rationale of another label than the ranked one is left out."""
         if not reading.ranks(examples):
             return predictions
         written = self.read(student, examples, answers, replace(reading, decoding="generate"))
         return [
-            replace(ranked, rationale=other.rationale if answers.same(other.label, ranked.label) else None)
+            replace(ranked, rationale=other.rationale if answers.equivalent(other.label, ranked.label) else None)
             for ranked, other in zip(predictions, written, strict=True)
         ]
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
-from dsbs.records import Annotation, Example, Target
 
 
 @dataclass

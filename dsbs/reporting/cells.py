@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsbs.reporting.reading import FinishedRun, LeftOut
-from dsbs.stats import Estimate, estimate_accuracy
-from dsbs.training import NO_MATTER
+from dsbs.reporting.stats import Estimate, estimate_accuracy
+from dsbs.training.settings import NO_MATTER
 
 # The teacher that answers from the built-in task's own rules; whoever reads a number of its must know.
 STAND_IN = "handbook"

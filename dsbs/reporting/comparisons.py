@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dsbs.reporting.cells import Cell, show_fraction
-from dsbs.stats import BETTER, WORSE, Difference, adjust_holm, choose_verdict, compare_accuracies
-from dsbs.training import NO_MATTER
+from dsbs.reporting.stats import BETTER, WORSE, Difference, adjust_holm, choose_verdict, compare_accuracies
+from dsbs.training.settings import NO_MATTER
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
 CANDIDATE, BASELINE = "step_by_step", "finetune"

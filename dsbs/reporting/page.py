@@ -6,10 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dsbs import __version__
+from dsbs.core.html import STYLE
 from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
 from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell, show_p
-from dsbs.stats import BETTER, WORSE
-from dsbs.style import STYLE
+from dsbs.reporting.stats import BETTER, WORSE
 
 if TYPE_CHECKING:
     from dsbs.reporting.report import Report

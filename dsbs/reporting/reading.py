@@ -12,8 +12,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from dsbs.errors import DataError
-from dsbs.fingerprint import fingerprint
+from dsbs.core.errors import DataError
+from dsbs.core.fingerprint import fingerprint
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dsbs import __version__
-from dsbs.errors import DataError
-from dsbs.files import write_json, write_text
-from dsbs.rationales import load_summary
+from dsbs.core.errors import DataError
+from dsbs.core.files import write_json, write_text
+from dsbs.extraction.annotations import load_summary
 from dsbs.reporting.cells import Cell, group_runs
 from dsbs.reporting.comparisons import HEADLINE, Comparison, compare_cells, explain_no_headline, tell_headline, to_json
 from dsbs.reporting.reading import FinishedRun, LeftOut, read_runs

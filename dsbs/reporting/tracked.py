@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from dsbs.fingerprint import fingerprint
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.tracking import Tracking, open_tracker
 from dsbs.reporting.comparisons import describe_cell, to_json
 from dsbs.reporting.report import PLOT, Report
-from dsbs.tracking import Tracking, open_tracker
 
 
 def track_report(report: Report, folder: Path, settings: Tracking, output_dir: Path) -> str | None:

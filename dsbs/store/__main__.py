@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.errors import DsbsError
+from dsbs.core.errors import DsbsError
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore
 from dsbs.store.exporting import export

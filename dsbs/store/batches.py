@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsbs.errors import DataError
-from dsbs.records import Request
+from dsbs.core.errors import DataError
+from dsbs.core.records import Request
 from dsbs.store.completions import CompletionStore, Origin
 
 COLUMNS = "number, token, address, file, remote, requests, characters, created"

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from dsbs.errors import DataError, RunError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import DataError, RunError
+from dsbs.core.records import Completion, Request
 from dsbs.store.schema import BEFORE_BATCHES, CREATE, FORMAT, UPGRADE, read_format
 
 BUSY_SECONDS = 60

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dsbs.errors import ConfigError, RunError
+from dsbs.core.errors import ConfigError, RunError
 from dsbs.store.completions import CompletionStore
 
 BATCH = 5000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.store.completions import CompletionStore
 
 ORIGINS = (

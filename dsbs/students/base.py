@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsbs.errors import StudentError
-from dsbs.fingerprint import fingerprint_files
+from dsbs.core.errors import StudentError
+from dsbs.core.fingerprint import fingerprint_files
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel

@@ -8,8 +8,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsbs.errors import StudentError
-from dsbs.files import find_packaged
+from dsbs.core.errors import StudentError
+from dsbs.core.files import find_packaged
 from dsbs.students.base import check_place
 from dsbs.students.pretrained import Pretrained
 

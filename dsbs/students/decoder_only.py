@@ -10,7 +10,7 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 
 ANSWER = "answer"  # what comes behind an input that has its task prefix in front

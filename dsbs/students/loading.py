@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.base import SETTINGS
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.model import LORA_WEIGHTS, StudentModel

@@ -5,7 +5,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.base import Student, fingerprint_weights
 
 if TYPE_CHECKING:

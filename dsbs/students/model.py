@@ -11,6 +11,7 @@ from torch import nn
 
 from dsbs.students.base import SETTINGS
 
+IGNORED = -100  # the label of a position that is not in the loss, as in Hugging Face
 KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
 LORA_WEIGHTS = "model.lora.safetensors"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.base import Student, check_place, fingerprint_weights
 from dsbs.students.lora import Lora
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.base import Student
 
 if TYPE_CHECKING:

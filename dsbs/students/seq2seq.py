@@ -6,7 +6,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.modeling_outputs import BaseModelOutput
 
-from dsbs.errors import StudentError
+from dsbs.core.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 
 # Networks that know how far apart two positions are and not where they stand: two targets can lie one behind the other.

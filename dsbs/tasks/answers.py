@@ -91,12 +91,12 @@ class ClosedAnswers:
     synonyms: tuple[tuple[str, str], ...] = ()
     reading: str = "tolerant"
 
-    def read(self, text: str, choices: Choices = None) -> str | None:
+    def parse(self, text: str, choices: Choices = None) -> str | None:
         """Return the choice that a text gives, or None.
 
-        >>> ClosedAnswers().read("(B) Train Station.", ("bus", "train station", "park"))
+        >>> ClosedAnswers().parse("(B) Train Station.", ("bus", "train station", "park"))
         'train station'
-        >>> ClosedAnswers(("yes", "no")).read("**No**, because it rained")
+        >>> ClosedAnswers(("yes", "no")).parse("**No**, because it rained")
         'no'
         """
         listed = choices or self.labels or ()
@@ -110,7 +110,7 @@ class ClosedAnswers:
             found = _match(text, names)
         return found if found is not None or not text else _read(text, listed, names)
 
-    def same(self, answer: str | None, gold: str | None) -> bool:
+    def equivalent(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two canonical answers are the same."""
         return answer is not None and answer == gold
 
@@ -206,13 +206,13 @@ class NumberAnswers:
     reading: str = "tolerant"
     tolerance: float = 1e-6
 
-    def read(self, text: str, choices: Choices = None) -> str | None:
+    def parse(self, text: str, choices: Choices = None) -> str | None:
         """Return the number or equation that a text gives, or None.
 
         >>> tolerant = NumberAnswers()
-        >>> tolerant.read("( 84. 0 / 2. 0 )"), tolerant.read("$42 per day."), tolerant.read("3 or 4")
+        >>> tolerant.parse("( 84. 0 / 2. 0 )"), tolerant.parse("$42 per day."), tolerant.parse("3 or 4")
         ('( 84.0 / 2.0 )', '$42', None)
-        >>> tolerant.read("(16 * 17) * 4"), NumberAnswers("paper").read("(16 * 17) * 4")
+        >>> tolerant.parse("(16 * 17) * 4"), NumberAnswers("paper").parse("(16 * 17) * 4")
         ('(16 * 17) * 4', '(16 * 17)')
         """
         text = tidy(text)
@@ -224,7 +224,7 @@ class NumberAnswers:
         clause = without_units(_CLAUSE.split(text, maxsplit=1)[0])
         return clause if evaluate(clause) is not None else self._search(clause)
 
-    def same(self, answer: str | None, gold: str | None) -> bool:
+    def equivalent(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two answers have the same value; texts without a value are the same where they are equal."""
         if answer is None or gold is None:
             return False
@@ -238,7 +238,7 @@ class NumberAnswers:
         found = [run.strip().rstrip(".,(+-*/$ ") for run in _EXPRESSION.findall(clause)]
         values = [(run, evaluate(run)) for run in found]
         known = [(run, value) for run, value in values if value is not None]
-        if not known or len(known) < len(values) or any(not self.same(run, known[0][0]) for run, _ in known):
+        if not known or len(known) < len(values) or any(not self.equivalent(run, known[0][0]) for run, _ in known):
             return None
         return known[0][0]
 
@@ -247,14 +247,14 @@ class NumberAnswers:
 class FreeAnswers:
     """Free text; two are the same where they are equal but for spacing, case, accents and the full stop at the end."""
 
-    def read(self, text: str, choices: Choices = None) -> str | None:
+    def parse(self, text: str, choices: Choices = None) -> str | None:
         """Return the text without the quotes and full stop around it, or None where nothing is left.
 
-        >>> FreeAnswers().read(' "Paris". ')
+        >>> FreeAnswers().parse(' "Paris". ')
         'Paris'
         """
         return tidy(text) or None
 
-    def same(self, answer: str | None, gold: str | None) -> bool:
+    def equivalent(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two texts are the same."""
         return answer is not None and gold is not None and _bare(answer) == _bare(gold)

@@ -1,25 +1,26 @@
 """What a task is: where its examples come from, what counts as an answer, and when an answer is right.
 
-A task is a dataclass whose fields are its configuration: ``conf/task/*.yaml`` sets them, ``dsbs.config`` types them.
+A task is a dataclass whose fields are its configuration: ``conf/task/*.yaml`` sets
+them, ``dsbs.cli.config`` types them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from dsbs.records import Example
+from dsbs.core.records import Example
 
 
 class Answers(Protocol):
     """How the answers of a task are read from free text and compared."""
 
-    def read(self, text: str, choices: tuple[str, ...] | None) -> str | None:
+    def parse(self, text: str, choices: tuple[str, ...] | None) -> str | None:
         """Return the answer that a text (what follows the cue, or what a student wrote) gives, in canonical form.
 
         Returns None where the text holds no answer of the task. Undoes what tokenizers do to spacing and case.
         """
 
-    def same(self, answer: str | None, gold: str | None) -> bool:
+    def equivalent(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two answers in canonical form mean the same."""
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dsbs.errors import DataError
-from dsbs.records import Example
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
 from dsbs.tasks.answers import ClosedAnswers, with_choices
 from dsbs.tasks.sources import Row
 
@@ -94,7 +94,7 @@ class Columns:
         raw = self.raw_label(row, place)
         if raw is None or choices is None:
             return Example(id, text, raw, choices), raw
-        label = raw if raw in choices else ClosedAnswers().read(raw, choices)
+        label = raw if raw in choices else ClosedAnswers().parse(raw, choices)
         if label is None and self.choices is not None and raw.isdecimal() and int(raw) < len(choices):
             label = choices[int(raw)]  # many sets give the position, from 0
         return Example(id, text, label, choices), raw

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.tasks.sources import SPLITS, Row, split_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")

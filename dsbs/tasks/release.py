@@ -6,7 +6,7 @@ What differs between them is a table of columns, so one class reads them all.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.columns import Columns

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from dsbs.errors import DataError
-from dsbs.records import Example
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.columns import Columns
 from dsbs.tasks.sources import Source

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from dsbs.errors import DataError
-from dsbs.fingerprint import fingerprint_files
+from dsbs.core.errors import DataError
+from dsbs.core.fingerprint import fingerprint_files
 
 Row = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")

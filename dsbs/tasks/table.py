@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
-from dsbs.errors import DataError
-from dsbs.records import Example
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
 from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.columns import Columns, template_columns

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple
 
-from dsbs.errors import DataError
-from dsbs.records import Example
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
 from dsbs.tasks.answers import ClosedAnswers
 from dsbs.tasks.base import Task
 

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dsbs.records import Completion, Request
+from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.prices import Rates
 

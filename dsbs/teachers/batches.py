@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
 from dsbs.teachers.responses import Where, explain_error, malformed, read_answer, scrub
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import COMPLAINTS, DECISIONS, policy, read_facts
 from dsbs.teachers.base import Ask, Teacher

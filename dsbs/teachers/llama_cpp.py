@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsbs.errors import TeacherError
-from dsbs.fingerprint import fingerprint_files
+from dsbs.core.errors import TeacherError
+from dsbs.core.fingerprint import fingerprint_files
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask
 from dsbs.teachers.openai import OpenAITeacher

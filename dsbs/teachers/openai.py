@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
 from dsbs.teachers.batches import BatchApi

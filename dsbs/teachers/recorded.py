@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsbs.errors import DataError, TeacherError
-from dsbs.fingerprint import fingerprint_files
-from dsbs.records import Completion, Request
+from dsbs.core.errors import DataError, TeacherError
+from dsbs.core.fingerprint import fingerprint_files
+from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher

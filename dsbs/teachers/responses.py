@@ -6,8 +6,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion
 from dsbs.teachers.base import ServerLimits
 
 EXCERPT = 200

@@ -34,9 +34,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction import ExtractionSettings, Job, run_extraction
-from dsbs.prompts import Exemplar, Prompt
-from dsbs.records import Completion, Example, Request
+from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers import Ask, Teacher

@@ -52,12 +52,12 @@ def extract(size: int, folder: Path) -> None:
 
 def train(size: int, folder: Path) -> None:
     """Prepare data and take one step."""
+    from dsbs.core.tracking import Tracking
     from dsbs.objectives import StepByStep
-    from dsbs.plan import execute, plan_run
     from dsbs.students import Pretrained, T5Scratch
     from dsbs.tasks import TASKS
-    from dsbs.tracking import Tracking
-    from dsbs.training import Training, TrainSettings
+    from dsbs.training.plan import execute, plan_run
+    from dsbs.training.settings import Training, TrainSettings
 
     model = folder / "model"
     if not model.exists():

@@ -55,22 +55,22 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from dsbs.collator import Collator, Row
+from dsbs.core.records import OK, Annotation, Example
 from dsbs.extraction import Job, run_extraction
-from dsbs.inference import Reading, generate, rank, slow_bf16
-from dsbs.losses import count_tokens, summed_cross_entropy
+from dsbs.extraction.annotations import AnnotationFile
+from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import StepByStep
-from dsbs.prompts import Prompt
-from dsbs.rationales import AnnotationFile
-from dsbs.records import OK, Annotation, Example
-from dsbs.rows import RowFile, prepare_rows
+from dsbs.objectives.losses import count_tokens, summed_cross_entropy
+from dsbs.students.collator import Collator, Row
+from dsbs.students.decoding import DecodingConfig, generate, rank, slow_bf16
 from dsbs.students.model import KINDS
 from dsbs.students.scratch import train_tokenizer
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
-from dsbs.trainer import DistillationTrainer, build_arguments
-from dsbs.training import Training
+from dsbs.training.settings import Training
+from dsbs.training.tokenized import RowFile, prepare_rows
+from dsbs.training.trainer import DistillationTrainer, build_arguments
 
 GPU = torch.cuda.is_available()
 VOCABULARY = 8100
@@ -340,7 +340,7 @@ def measure_evaluation(data: Data, steps: int, rounds: int) -> dict[str, float]:
     """Return ratios, seconds and accuracies of reading the test split's labels in several ways."""
     examples = [example for example, _ in data.test]
     student = train_ours(data, "3_8m", steps).student
-    reading = Reading(batch_size=64, max_new_tokens=64)
+    reading = DecodingConfig(batch_size=64, max_new_tokens=64)
     bounds = student.model.generation_config
     answers: dict[str, list[str | None]] = {}
     seconds: dict[str, list[float]] = {"plain": [], "plain_64": [], "generate": [], "rank": []}

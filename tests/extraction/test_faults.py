@@ -8,9 +8,9 @@ import pytest
 from fault_server import FAULTS, FaultServer, serve
 from scripted import job_for
 
-from dsbs.errors import TeacherError
+from dsbs.core.errors import TeacherError
 from dsbs.extraction import run_extraction
-from dsbs.rationales import iterate_annotations
+from dsbs.extraction.annotations import iterate_annotations
 from dsbs.teachers.openai import OpenAITeacher
 
 TIMEOUT = 0.5

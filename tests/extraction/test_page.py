@@ -6,11 +6,11 @@ from typing import Any
 
 from scripted import CountTask, ScriptedTeacher, correct, job_for
 
-from dsbs.errors import TeacherError
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Annotation, Example, Request
 from dsbs.extraction import run_extraction
+from dsbs.extraction.filters import Gate
 from dsbs.extraction.look import MOST_CLASSES, SHOWN, Look
-from dsbs.gates import Gate
-from dsbs.records import Annotation, Example, Request
 
 
 def page_of(folder: Path, **changes: Any) -> str:

@@ -8,10 +8,10 @@ import pytest
 from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, count_prompt, job_for
 
+from dsbs.core.records import Request
 from dsbs.extraction import run_extraction
-from dsbs.gates import Gate
-from dsbs.rationales import load_annotations
-from dsbs.records import Request
+from dsbs.extraction.annotations import load_annotations
+from dsbs.extraction.filters import Gate
 from dsbs.teachers.openai import OpenAITeacher
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from dsbs.inference import Reading
+from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives import OBJECTIVES, Finetune, LabelThenRationale, Objective, RationaleThenLabel, StepByStep
-from dsbs.records import Annotation, Example, Target
+from dsbs.students.decoding import DecodingConfig
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers
-from dsbs.training import TrainSettings
+from dsbs.training.settings import TrainSettings
 
 EXAMPLE = Example("1", "Is fire cold?", "no", ("yes", "no"))
 ANNOTATION = Annotation("1", "no", "Fire is hot.")
@@ -51,13 +51,17 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.inference.generate", lambda student, examples, reading, kind="label": student.texts)
+    monkeypatch.setattr(
+        "dsbs.students.decoding.generate", lambda student, examples, reading, kind="label": student.texts
+    )
 
 
 def read(objective: Objective, text: str, choices: tuple[str, ...] | None = ("yes", "no")) -> tuple[Any, Any]:
     answers = ClosedAnswers() if choices else FreeAnswers()
     student: Any = Scripted(text)
-    [prediction] = objective.read(student, [Example("1", "Is fire cold?", "no", choices)], answers, Reading("generate"))
+    [prediction] = objective.read(
+        student, [Example("1", "Is fire cold?", "no", choices)], answers, DecodingConfig("generate")
+    )
     return prediction.rationale, prediction.label
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from scripted import ScriptedTeacher, job_for
 
-from dsbs.errors import TeacherError
+from dsbs.core.errors import TeacherError
 from dsbs.extraction import run_extraction
-from dsbs.rationales import load_annotations
+from dsbs.extraction.annotations import load_annotations
 from dsbs.store import CompletionStore
 from dsbs.store.__main__ import main
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dsbs.errors import DataError, RunError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import DataError, RunError
+from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore, Failure, Origin
 
 IDENTITY = {"task": {}, "teacher": {"model": "m"}, "prompt": {"cue": "So"}}

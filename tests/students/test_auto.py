@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from dsbs.config import GROUPS
+from dsbs.cli.config import GROUPS
 from dsbs.students import Auto, MiniLM, Pretrained, Student, T5Scratch, auto
 from dsbs.students.auto import Machine, choose_student, measure_machine
 
@@ -68,7 +68,7 @@ def compose_student() -> dict[str, Student]:
     """The students of ``conf/student/`` that ``auto`` chooses among."""
     from hydra import compose, initialize_config_dir
 
-    from dsbs.config import conf_dir, register_schemas, to_object
+    from dsbs.cli.config import conf_dir, register_schemas, to_object
 
     register_schemas()
     names = ("t5_scratch", "minilm", "smollm2", "flan_t5_small", "flan_t5_base", "flan_t5_large")

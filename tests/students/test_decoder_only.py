@@ -10,15 +10,15 @@ import torch
 from tiny import CHOICES, annotated, byte_tokenizer, causal_folder, causal_model, examples
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from dsbs.collator import Collator, tokenize
-from dsbs.errors import StudentError
-from dsbs.inference import Reading, generate, rank
-from dsbs.losses import IGNORED
+from dsbs.core.errors import StudentError
+from dsbs.core.records import Example
 from dsbs.objectives import StepByStep
-from dsbs.records import Example
 from dsbs.students import Causal
+from dsbs.students.collator import Collator, tokenize
 from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.loading import load_student
+from dsbs.students.model import IGNORED
 
 COUNTS = {"label": torch.tensor(12), "rationale": torch.tensor(12)}
 
@@ -127,7 +127,7 @@ def score_by_hand(student: DecoderOnlyModel, text: str, choice: str) -> float:
 def test_closed_answers_are_ranked_by_their_log_probability(batch_size: int) -> None:
     student = tiny()
     for example, prediction in zip(
-        examples(5), rank(student, examples(5), Reading(batch_size=batch_size)), strict=True
+        examples(5), rank(student, examples(5), DecodingConfig(batch_size=batch_size)), strict=True
     ):
         by_hand = {choice: score_by_hand(student, example.input, choice) for choice in CHOICES}
         assert prediction.score == pytest.approx(max(by_hand.values()), abs=1e-3)
@@ -139,8 +139,8 @@ def test_closed_answers_are_ranked_by_their_log_probability(batch_size: int) -> 
 def test_it_writes_the_same_alone_as_among_others(kind: str, prefix_on: str) -> None:
     student = tiny(kind, prefix_on)
     for target in ("label", "rationale"):
-        among = generate(student, examples(5), Reading(batch_size=5, max_new_tokens=6), target)
-        alone = generate(student, examples(5), Reading(batch_size=1, max_new_tokens=6), target)
+        among = generate(student, examples(5), DecodingConfig(batch_size=5, max_new_tokens=6), target)
+        alone = generate(student, examples(5), DecodingConfig(batch_size=1, max_new_tokens=6), target)
         assert among == alone
 
 
@@ -176,7 +176,7 @@ def test_plain_generate_behind_the_label_prefix_writes_the_label(tmp_path: Path)
     plain = tokenizer.batch_decode(written[:, inputs.input_ids.shape[1] :], skip_special_tokens=True)
     assert written.shape[1] <= inputs.input_ids.shape[1] + 5
     assert [text.strip() for text in plain] == generate(
-        student, [Example(text, text) for text in texts], Reading(max_new_tokens=5)
+        student, [Example(text, text) for text in texts], DecodingConfig(max_new_tokens=5)
     )
 
 
@@ -205,9 +205,9 @@ def test_a_cut_input_is_cut_alike_in_training_and_in_use() -> None:
 
 def test_an_empty_input_has_a_prompt_all_the_same() -> None:
     student = tiny()
-    [prediction] = rank(student, [Example("1", "", None, CHOICES)], Reading())
+    [prediction] = rank(student, [Example("1", "", None, CHOICES)], DecodingConfig())
     assert prediction.label in CHOICES
-    assert len(generate(student, [Example("1", "")], Reading(max_new_tokens=3))) == 1
+    assert len(generate(student, [Example("1", "")], DecodingConfig(max_new_tokens=3))) == 1
 
 
 @pytest.mark.parametrize("special", ["It leaks.", "don't", "( 84.0 / 2.0 )", "überall", "日本"])
@@ -293,4 +293,4 @@ def test_a_gguf_file_becomes_a_student_whose_checkpoint_is_an_ordinary_one(
     student.save(tmp_path / "checkpoint")
     assert "gguf" not in (tmp_path / "checkpoint" / "config.json").read_text(encoding="utf-8")
     again = load_student(tmp_path / "checkpoint").eval()
-    assert rank(again, examples(3), Reading()) == rank(student, examples(3), Reading())
+    assert rank(again, examples(3), DecodingConfig()) == rank(student, examples(3), DecodingConfig())

@@ -10,7 +10,7 @@ from tiny import causal_folder, seq2seq_folder
 from trained import OBJECTIVES, train_tiny
 from transformers import TrainerCallback
 
-from dsbs.config import EvaluateConfig, PredictConfig
+from dsbs.cli.config import EvaluateConfig, PredictConfig
 from dsbs.evaluate import evaluate
 from dsbs.predict import predict
 from dsbs.students import Causal, Lora, Pretrained, Student
@@ -60,7 +60,7 @@ class Crash(TrainerCallback):
 def test_a_run_that_was_stopped_ends_as_if_nobody_had_disturbed_it(
     students: dict[str, Student], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dsbs import distillation
+    from dsbs.training import run as distillation
 
     undisturbed = train_tiny(tmp_path / "undisturbed", student=students[name])
     build = distillation.build_callbacks

@@ -8,11 +8,11 @@ import torch
 from tiny import annotated, causal_folder, examples, seq2seq_folder
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from dsbs.collator import Collator, tokenize
-from dsbs.errors import StudentError
-from dsbs.inference import Reading, rank
+from dsbs.core.errors import StudentError
 from dsbs.objectives import StepByStep
 from dsbs.students import Causal, Lora, Pretrained
+from dsbs.students.collator import Collator, tokenize
+from dsbs.students.decoding import DecodingConfig, rank
 from dsbs.students.loading import load_student, load_weights
 from dsbs.students.model import StudentModel
 
@@ -87,13 +87,13 @@ def test_a_checkpoint_is_merged_and_loads_without_peft(
     take_steps(student)
     wanted = logits_of(student)
     assert not torch.allclose(before["label"], wanted["label"], atol=1e-2)
-    predictions = rank(student, examples(3), Reading())
+    predictions = rank(student, examples(3), DecodingConfig())
     student.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
     assert_same(logits_of(load_student(tmp_path)), wanted)
     assert_same(logits_of(student), wanted)  # merged itself, it still reads the same
-    assert [one.label for one in rank(student, examples(3), Reading())] == [one.label for one in predictions]
+    assert [one.label for one in rank(student, examples(3), DecodingConfig())] == [one.label for one in predictions]
     loader = AutoModelForCausalLM if kind in ("llama", "gpt2") else AutoModelForSeq2SeqLM
     names = set(loader.from_pretrained(tmp_path).state_dict())
     assert not [name for name in names if "lora" in name or "base_layer" in name or "token_adapter" in name]

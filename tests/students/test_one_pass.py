@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import annotated, tiny_t5
 
-from dsbs.collator import Collator, tokenize
 from dsbs.objectives import StepByStep
+from dsbs.students.collator import Collator, tokenize
 from dsbs.students.model import Batch, StudentModel
 
 

@@ -13,12 +13,12 @@ import torch
 from tiny import CHOICES, TEXTS, annotated, examples, seq2seq_folder, tiny_t5
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from dsbs.collator import Collator, tokenize
-from dsbs.errors import StudentError
-from dsbs.inference import Reading, generate, rank
+from dsbs.core.errors import StudentError
+from dsbs.core.records import Example
 from dsbs.objectives import StepByStep
-from dsbs.records import Example
 from dsbs.students import STUDENTS, Causal, MiniLM, Pretrained, T5Scratch
+from dsbs.students.collator import Collator, tokenize
+from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.loading import load_student
 from dsbs.students.model import StudentModel
 from dsbs.students.scratch import train_tokenizer
@@ -92,7 +92,7 @@ def test_a_student_takes_a_step_writes_is_saved_and_is_the_same_when_read_again(
     ours, theirs = logits_of(student, batch), logits_of(again, batch_of(again))
     for kind in ("label", "rationale"):
         torch.testing.assert_close(ours[kind], theirs[kind], atol=1e-5, rtol=1e-5)
-    reading = Reading("generate", batch_size=2, max_new_tokens=4)
+    reading = DecodingConfig("generate", batch_size=2, max_new_tokens=4)
     assert generate(student, examples(3), reading) == generate(again, examples(3), reading)
     assert rank(student, examples(3), reading)[0].label in CHOICES
 
@@ -129,7 +129,7 @@ def test_plain_generate_on_a_checkpoint_starts_with_the_label_prefix(build: Buil
     inputs = tokenizer(["the kettle leaks"], return_tensors="pt")
     ids = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask, max_new_tokens=3)
     assert ids[0, 0] == student.start_id("label")
-    reading = Reading("generate", max_new_tokens=3)
+    reading = DecodingConfig("generate", max_new_tokens=3)
     [ours] = generate(student, [Example("1", "the kettle leaks")], reading)
     assert tokenizer.batch_decode(ids, skip_special_tokens=True)[0].strip() == ours
 

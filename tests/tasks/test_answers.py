@@ -38,7 +38,7 @@ PLACES = ("bus station", "living room", "livingroom", "vet's office", "u.s.")
     ],
 )
 def test_a_closed_answer_is_read_from_what_people_write(text, answer):
-    assert NLI.read(text) == answer
+    assert NLI.parse(text) == answer
 
 
 @pytest.mark.parametrize(
@@ -55,33 +55,33 @@ def test_a_closed_answer_is_read_from_what_people_write(text, answer):
     ],
 )
 def test_spacing_case_and_quotes_of_tokenizers_are_undone(text, answer):
-    assert ClosedAnswers().read(text, PLACES) == answer
+    assert ClosedAnswers().parse(text, PLACES) == answer
 
 
 def test_a_longer_choice_is_not_taken_for_the_one_inside_it():
-    assert ClosedAnswers(("entailment", "not_entailment", "not sure")).read("I am not sure") == "not sure"
+    assert ClosedAnswers(("entailment", "not_entailment", "not sure")).parse("I am not sure") == "not sure"
 
 
 def test_synonyms_stand_for_a_label():
     answers = ClosedAnswers(("positive", "negative"), synonyms=(("pos", "positive"), ("good", "positive")))
-    assert answers.read("Good.") == answers.read("pos") == "positive"
+    assert answers.parse("Good.") == answers.parse("pos") == "positive"
 
 
 def test_a_choice_listed_twice_is_one_answer():
-    assert ClosedAnswers().read("(e) bridge", ("hotel", "bridge", "bus", "beach", "bridge")) == "bridge"
+    assert ClosedAnswers().parse("(e) bridge", ("hotel", "bridge", "bus", "beach", "bridge")) == "bridge"
 
 
 def test_the_papers_reading_takes_the_text_beside_a_letter_as_it_stands():
     answers = ClosedAnswers(reading="paper")
     choices = ("minnesota", "tokio", "canada")
-    assert answers.read("(a) minnesota.", choices) == "minnesota"
-    assert answers.read("(a) Minnesota.", choices) == "Minnesota"
-    assert answers.read("(b) Tokyo.", choices) == "Tokyo"
-    assert answers.read("(a) canada", choices) == "canada"
-    assert answers.read("(c)", choices) == "canada"
-    assert answers.read("one of these three.", choices) is None
-    assert not answers.same("Minnesota", "minnesota")
-    assert ClosedAnswers().read("(a) Minnesota.", choices) == "minnesota"
+    assert answers.parse("(a) minnesota.", choices) == "minnesota"
+    assert answers.parse("(a) Minnesota.", choices) == "Minnesota"
+    assert answers.parse("(b) Tokyo.", choices) == "Tokyo"
+    assert answers.parse("(a) canada", choices) == "canada"
+    assert answers.parse("(c)", choices) == "canada"
+    assert answers.parse("one of these three.", choices) is None
+    assert not answers.equivalent("Minnesota", "minnesota")
+    assert ClosedAnswers().parse("(a) Minnesota.", choices) == "minnesota"
 
 
 @pytest.mark.parametrize(
@@ -105,23 +105,23 @@ def test_the_papers_reading_takes_the_text_beside_a_letter_as_it_stands():
     ],
 )
 def test_a_number_is_read_from_what_people_write(text, answer):
-    assert NumberAnswers().read(text) == answer
+    assert NumberAnswers().parse(text) == answer
 
 
 def test_numbers_are_compared_by_value():
     answers = NumberAnswers()
-    assert answers.same("( 84.0 / 2.0 )", "42")
-    assert answers.same("1/3", "0.33333333333")
-    assert not answers.same("(some - 8)", "14")
-    assert not answers.same(None, None)
-    assert answers.same("3:2", "3 : 2")  # a gold answer that is no number is compared as text
+    assert answers.equivalent("( 84.0 / 2.0 )", "42")
+    assert answers.equivalent("1/3", "0.33333333333")
+    assert not answers.equivalent("(some - 8)", "14")
+    assert not answers.equivalent(None, None)
+    assert answers.equivalent("3:2", "3 : 2")  # a gold answer that is no number is compared as text
 
 
 def test_free_text_is_compared_without_case_spacing_and_full_stop():
     answers = FreeAnswers()
-    assert answers.read(" ") is None
-    assert answers.same(answers.read("Don ' t know."), "don't know")
-    assert not answers.same("paris", "london")
+    assert answers.parse(" ") is None
+    assert answers.equivalent(answers.parse("Don ' t know."), "don't know")
+    assert not answers.equivalent("paris", "london")
 
 
 def test_listing_choices_twice_changes_nothing():
@@ -131,15 +131,15 @@ def test_listing_choices_twice_changes_nothing():
 
 @given(st.text(max_size=80), st.lists(st.text(min_size=1, max_size=10), min_size=1, max_size=5))
 def test_any_text_gives_one_of_the_choices_or_none(text, choices):
-    assert ClosedAnswers().read(text, tuple(choices)) in (*choices, None)
-    ClosedAnswers(reading="paper").read(text, tuple(choices))
+    assert ClosedAnswers().parse(text, tuple(choices)) in (*choices, None)
+    ClosedAnswers(reading="paper").parse(text, tuple(choices))
 
 
 @given(st.text(max_size=80))
 def test_any_text_gives_a_number_that_equals_itself_or_none(text):
     for answers in (NumberAnswers(), NumberAnswers("paper"), FreeAnswers()):
-        answer = answers.read(text)
-        assert answer is None or answers.same(answer, answer)
+        answer = answers.parse(text)
+        assert answer is None or answers.equivalent(answer, answer)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ def read_lines(path: Path) -> list[dict]:
 def test_every_svamp_label_survives_wordpiece(wordpiece, data_folder, split):
     for answers in (NumberAnswers("paper"), NumberAnswers()):
         for row in read_lines(data_folder / "svamp" / f"svamp_{split}.json"):
-            assert answers.same(answers.read(wordpiece(row["label"])), row["label"]), row
+            assert answers.equivalent(answers.parse(wordpiece(row["label"])), row["label"]), row
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -175,4 +175,4 @@ def test_every_cqa_choice_survives_wordpiece(wordpiece, data_folder, split):
         for row in read_lines(data_folder / "cqa" / f"cqa_{split}.json"):
             choices = tuple(row["choices"])
             for choice in choices:
-                assert answers.same(answers.read(wordpiece(choice), choices), choice), (row, wordpiece(choice))
+                assert answers.equivalent(answers.parse(wordpiece(choice), choices), choice), (row, wordpiece(choice))

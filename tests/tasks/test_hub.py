@@ -3,7 +3,7 @@ import json
 import datasets
 import pytest
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask, TableTask
 from dsbs.tasks.hub import HubSource
 

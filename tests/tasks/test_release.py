@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask
 from dsbs.tasks.release import BENCHMARKS
 
@@ -72,7 +72,7 @@ def test_asdiv_takes_the_number_of_the_answer(tmp_path):
     task = build("asdiv", tmp_path)
     (example,) = task.examples("train")
     assert (example.input, example.label) == ("7 and 2.\nSum?", "9")
-    assert task.answers.same(task.answers.read("(7 + 2)", None), example.label)
+    assert task.answers.equivalent(task.answers.parse("(7 + 2)", None), example.label)
 
 
 def test_the_identity_follows_the_content_and_not_the_place(tmp_path):
@@ -134,7 +134,7 @@ def test_wrong_settings_are_all_told():
 def test_every_benchmark_can_be_described_without_data(name):
     task = build(name, "anywhere")
     assert task.faults() == []
-    assert task.answers.read("nothing of the kind?", ("a1", "b1")) is None
+    assert task.answers.parse("nothing of the kind?", ("a1", "b1")) is None
 
 
 def test_the_release_itself_is_read_whole(data_folder):

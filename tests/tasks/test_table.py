@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsbs.errors import DataError
+from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.columns import fill
 
@@ -108,7 +108,7 @@ def test_a_template_reaches_nothing_but_columns():
 def test_closed_answers_can_be_found_in_train(tmp_path):
     task = build(write_jsonl(tmp_path / "rows.jsonl", ROWS), answer_kind="closed")
     assert next(task.examples("train")).choices == ("bad", "good")
-    assert task.answers.read("It is Good.", ("bad", "good")) == "good"
+    assert task.answers.parse("It is Good.", ("bad", "good")) == "good"
     with pytest.raises(DataError, match="found 1 different labels"):
         list(build(write_jsonl(tmp_path / "one.jsonl", ROWS[:1]), answer_kind="closed").examples("train"))
 
@@ -119,7 +119,7 @@ def test_numbered_labels_and_synonyms_get_their_names(tmp_path):
     assert task.faults() == []
     assert [example.label for example in task.examples("train")] == ["yes", "no", "no", "yes"]
     assert next(task.examples("train")).choices == ("no", "yes")
-    assert task.answers.read("nope", ("no", "yes")) == "no"
+    assert task.answers.parse("nope", ("no", "yes")) == "no"
 
 
 def test_each_row_can_have_its_own_choices(tmp_path):
@@ -132,7 +132,7 @@ def test_each_row_can_have_its_own_choices(tmp_path):
     first, second, third = task.examples("train")
     assert first.input == "Where?\nAnswer Choices:\n(a) bank\n(b) park"
     assert [example.label for example in (first, second, third)] == ["park", "Cem", "now"]
-    assert task.answers.read("(b)", first.choices) == "park"
+    assert task.answers.parse("(b)", first.choices) == "park"
     plain = build(tmp_path / "rows.jsonl", input="q", label="key", choices="options", list_choices=False)
     assert next(plain.examples("train")).input == "Where?"
 
@@ -159,7 +159,7 @@ def test_data_without_labels_can_be_read(tmp_path):
 def test_numbers_are_compared_by_value(tmp_path):
     task = build(write_jsonl(tmp_path / "r.jsonl", [{"x": "6 * 7?", "label": 42}]), input="x", answer_kind="number")
     (example,) = task.examples("train")
-    assert task.answers.same(task.answers.read("6 * 7 = 42 apples", None), example.label)
+    assert task.answers.equivalent(task.answers.parse("6 * 7 = 42 apples", None), example.label)
 
 
 def test_a_share_of_one_file_can_become_test(tmp_path):

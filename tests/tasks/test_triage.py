@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dsbs.errors import DataError
-from dsbs.records import Example
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
 from dsbs.tasks.triage import COMPLAINTS, DECISIONS, PRODUCTS, Facts, TriageTask, policy, read_facts
 
 SIZES: dict[str, Any] = {"products": 12, "complaints": 12, "train": 64, "validation": 16, "test": 16}
@@ -90,7 +90,7 @@ def test_an_article_fits_its_product() -> None:
 
 @pytest.mark.parametrize("answer", ["refund", "Refund.", "**replace**", "escalate"])
 def test_its_answers_are_the_four_decisions(answer: str) -> None:
-    assert triage().answers.read(answer, DECISIONS) in DECISIONS
+    assert triage().answers.parse(answer, DECISIONS) in DECISIONS
 
 
 @pytest.mark.parametrize(

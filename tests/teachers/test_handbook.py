@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 from scripted import CountTask
 
-from dsbs.errors import TeacherError
-from dsbs.gates import Gate, GateKeeper
-from dsbs.parsing import annotate
-from dsbs.records import Annotation, Completion, Example
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Annotation, Completion, Example
+from dsbs.extraction.filters import Gate, GateKeeper
+from dsbs.extraction.parsing import annotate
 from dsbs.tasks.triage import TriageTask, read_facts
 from dsbs.teachers.handbook import HandbookTeacher
 

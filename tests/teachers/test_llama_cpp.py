@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from scripted import CountTask
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion, Request
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
 from dsbs.teachers.llama_cpp import LlamaCppTeacher
 
 needs_model = pytest.mark.skipif(

@@ -9,8 +9,8 @@ import pytest
 from fault_server import FaultServer, serve
 from scripted import CountTask, count_prompt
 
-from dsbs.errors import TeacherError
-from dsbs.records import Completion, Example, Request
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Example, Request
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.responses import read_completions, read_retry_after
 

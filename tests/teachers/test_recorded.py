@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from scripted import CountTask, ScriptedTeacher, count_prompt, job_for
 
-from dsbs.errors import DataError, TeacherError
+from dsbs.core.errors import DataError, TeacherError
+from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
-from dsbs.records import Completion, Request
 from dsbs.teachers.recorded import RecordedTeacher
 
 

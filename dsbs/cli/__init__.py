@@ -1,0 +1,1 @@
+"""The frame of the commands: Hydra and OmegaConf live here alone."""

@@ -1,0 +1,259 @@
+"""From a Hydra config to plain objects: the typed roots, and the schemas of the groups.
+
+The dataclasses of tasks, teachers, students and objectives *are* their schemas: each class is registered under
+``schema/<group>/<kind>``, and the YAML files in ``conf/<group>/`` start from it.
+"""
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.tracking import Tracking
+from dsbs.extraction import ExtractionSettings
+from dsbs.extraction.filters import Gate
+from dsbs.extraction.prompts import Prompt
+from dsbs.inference.inputs import FORMATS
+from dsbs.objectives import OBJECTIVES
+from dsbs.students import STUDENTS
+from dsbs.tasks import TASKS
+from dsbs.teachers import TEACHERS
+from dsbs.training.settings import Training, TrainSettings
+
+Part = TypeVar("Part")
+
+
+@dataclass
+class ExtractConfig(ExtractionSettings):
+    """Keys of ``dsbs.extract``; pace, patience and bounds are in ``ExtractionSettings``.
+
+    Attributes:
+        splits: the source's splits to ask about.
+        limit: at most this many examples of each split, or None.
+        data_fraction: share of train, drawn as ``dsbs.train`` draws it.
+        seed: seed of that draw.
+        split_seed: seed of the validation cut, as in ``dsbs.train``.
+        labels: where ``dsbs.train`` will take its labels from; ``teacher`` asks about the validation part, too.
+        output_dir: first folder of everything that is written.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    gate: Any = None
+    splits: list[str] = field(default_factory=lambda: ["train", "test"])
+    limit: int | None = None
+    data_fraction: float | int | str = 1.0
+    seed: int = 0
+    split_seed: int = 0
+    labels: str = "gold"
+    output_dir: str = "outputs"
+
+
+@dataclass
+class ReportConfig:
+    """Keys of ``dsbs.report``: the folder of runs to compare."""
+
+    runs: str = "outputs/train"
+    tracking: Tracking = field(default_factory=Tracking)
+    output_dir: str = "outputs"
+
+
+@dataclass
+class EvaluateConfig:
+    """Keys of ``dsbs.evaluate``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, or its checkpoint.
+        split: the split to measure on.
+        path: other data for the same task, a file or folder; None: the data of the run.
+        decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
+        batch_size: examples of one forward pass.
+        output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
+    """
+
+    checkpoint: str = "???"
+    split: str = "test"
+    path: str | None = None
+    decoding: str | None = None
+    batch_size: int = 64
+    output: str | None = None
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        if self.decoding not in (None, "auto", "rank", "generate"):
+            faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        if self.output is not None and Path(self.output).suffix not in (".parquet", ".json"):
+            faults.append(
+                f"output={self.output}: expected a name that ends in .parquet (predictions) or .json (figures)."
+            )
+        return faults
+
+
+@dataclass
+class PredictConfig:
+    """Keys of ``dsbs.predict``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, its checkpoint, or a copy of that.
+        input: a file of inputs; ``-``: standard input.
+        output: a file, written whole or not at all; ``-``: standard output.
+        format: ``text``, ``jsonl``, or ``auto``: what the input's name or its first line says.
+        rationale: whether to write the student's rationales, too.
+        with_input: whether to repeat each input in the output.
+        batch_size: inputs of one forward pass; 1 answers every line at once.
+    """
+
+    checkpoint: str = "???"
+    input: str = "???"
+    output: str = "-"
+    format: str = "auto"
+    rationale: bool = False
+    with_input: bool = False
+    batch_size: int = 64
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        if self.format not in FORMATS:
+            faults.append(f"format={self.format}: expected one of {', '.join(FORMATS)}.")
+        if self.input == self.output != "-":
+            faults.append(f"output={self.output}: the same file as input; choose another.")
+        return faults
+
+
+ROOTS = {
+    "extract": ExtractConfig,
+    "train": TrainSettings,
+    "report": ReportConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+}
+GROUPS: dict[str, dict[str, Any]] = {
+    "task": TASKS,
+    "teacher": TEACHERS,
+    "objective": OBJECTIVES,
+    "student": STUDENTS,
+}
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def register_schemas() -> None:
+    """Register the typed schemas with Hydra; safe to repeat."""
+    store = ConfigStore.instance()
+    for name, root in ROOTS.items():
+        store.store(group="schema", name=name, node=root)
+    store.store(group="schema", name="prompt", node=Prompt)
+    store.store(group="schema", name="gate", node=Gate)
+    store.store(group="schema", name="training", node=Training)
+    store.store(group="schema", name="tracking", node=Tracking)
+    for group, kinds in GROUPS.items():
+        for kind, node in kinds.items():
+            store.store(group=f"schema/{group}", name=kind, node=node)
+
+
+def to_object(config: DictConfig) -> Any:
+    """Return a composed config as the dataclasses of its schemas.
+
+    Raises:
+        ConfigError: for keys that no schema knows (those added with ``+``) and values that are missing.
+    """
+    try:
+        root = OmegaConf.to_object(config)
+    except MissingMandatoryValue as error:
+        key = error.full_key or error.key
+        raise ConfigError(f"{key} is not given: add {key}=... to the command; --help lists the keys.") from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).split("\n")[0]) from None
+    faults = list(_unknown_keys(root, ""))
+    if faults:
+        raise ConfigError.from_faults(faults)
+    return root
+
+
+def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
+    if not dataclasses.is_dataclass(node):
+        return
+    known = [field.name for field in dataclasses.fields(node)]
+    for name, value in vars(node).items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {prefix}{close[0]}?" if close else f" Known keys: {', '.join(known)}."
+            yield f"{prefix}{name}: there is no such key.{hint}"
+        else:
+            yield from _unknown_keys(value, f"{prefix}{name}.")
+
+
+def collect_faults(root: Any) -> list[str]:
+    """Return all that is wrong with the parts of a config, each part asked for its own."""
+    faults: list[str] = []
+    for group in ("task", "teacher", "prompt", "gate", "objective", "student", "training", "tracking"):
+        part = getattr(root, group, None)
+        if part is not None:
+            kinds = GROUPS.get(group, {})
+            if kinds and kinds.get(part.kind) is not type(part):
+                faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, the kind follows from it.")
+            faults += part.faults()
+    if getattr(root, "labels", "gold") not in ("gold", "teacher"):
+        faults.append(f"labels={root.labels}: expected gold or teacher.")
+    return faults
+
+
+def recall(schema: type[Part], values: Any, place: str) -> Part:
+    """Return what a file of ours says, as the dataclass that is its schema. A file is data: nothing in it is run.
+
+    Raises:
+        DataError: for keys that the schema does not know, and values of the wrong type.
+    """
+    if not isinstance(values, dict) or "${" in json.dumps(values, default=str):  # OmegaConf would look it up
+        raise DataError(f"{place}: expected plain keys and values.")
+    try:
+        return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
+    except OmegaConfBaseException as error:
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{place}: {reason}. Another version of dsbs may have written it.") from None
+
+
+def recall_part(group: str, values: Any, place: str) -> Any:
+    """Return a task, objective, ... from what a file of ours says; only kinds of our registries are built.
+
+    Raises:
+        DataError: as ``recall``, and for an unknown kind.
+    """
+    kinds = GROUPS[group]
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise DataError(f"{place}: {group}.kind={kind}: expected one of {', '.join(kinds)}.")
+    return recall(kinds[kind], values, f"{place}: {group}")
+
+
+def recall_run(run: Path) -> dict[str, Any]:
+    """Return a run's ``config.yaml`` as plain values.
+
+    Raises:
+        DataError: where it is no config of ours.
+    """
+    path = run / "config.yaml"
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected keys and values.")
+    return {str(key): value for key, value in values.items()}

@@ -1,0 +1,1 @@
+"""What every other package needs: records, errors, files, hashes, progress, tracking."""

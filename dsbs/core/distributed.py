@@ -1,0 +1,87 @@
+"""Several processes of one run, as ``torchrun`` and ``accelerate launch`` start them: all train, one writes."""
+
+import atexit
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from dsbs.core.errors import DsbsError
+
+Result = TypeVar("Result")
+
+
+class MainProcessError(DsbsError):
+    """The main process could not go on and has told why; the others follow in silence."""
+
+
+def count_processes() -> int:
+    """Return how many processes share the run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+
+
+def rank() -> int:
+    """Return the number of this process, from 0."""
+    return int(os.environ["RANK"]) if count_processes() > 1 else 0
+
+
+def is_main() -> bool:
+    """Tell whether this is the process that writes; it is where there is only one."""
+    return rank() == 0
+
+
+def main_first(act: Callable[[], Result]) -> Result:
+    """Do something in the main process, then in all others, and return what came of it.
+
+    Raises:
+        MainProcessError: in the others, where the main process failed.
+    """
+    if count_processes() == 1:
+        return act()
+    _join()
+    if not is_main():
+        if not _tell(False):
+            raise MainProcessError("The main process stopped.")
+        return act()
+    done = False
+    try:
+        result = act()
+        done = True
+    finally:
+        _tell(done)
+    return result
+
+
+def _tell(done: bool) -> bool:
+    """Send what the main process says to all; return what it said."""
+    from accelerate.utils import broadcast_object_list
+
+    return bool(broadcast_object_list([done])[0])
+
+
+def _join() -> None:
+    """Join the group of processes, once."""
+    import torch
+    from accelerate import PartialState
+
+    if torch.distributed.is_initialized():
+        return
+    if not torch.cuda.is_available():
+        os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # `torchrun` does not say so; the Trainer reads it, too
+    PartialState(cpu=os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes"))
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # else torch complains
+
+
+def gather(parts: list[Result]) -> list[Result]:
+    """Return the parts of all processes, in every process."""
+    if count_processes() == 1:
+        return parts
+    from accelerate.utils import gather_object
+
+    return list(gather_object(parts))

@@ -1,0 +1,1 @@
+"""Which examples a run uses, and what the teacher said about them."""

@@ -1,0 +1,189 @@
+"""The data of a run: examples joined to annotations by id, nothing dropped in silence, train never in memory."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.fingerprint import fingerprint_stream
+from dsbs.core.records import OK, Annotation, Example
+from dsbs.data.subsets import Selection
+from dsbs.tasks.base import Task
+
+Annotations = Iterable[Annotation]  # of a split; read more than once
+
+
+@dataclass(frozen=True)
+class Join:
+    """What of a task's examples and a teacher's annotations a run learns from and validates on.
+
+    Attributes:
+        task: where the examples come from.
+        selection: which of them.
+        annotations: split -> annotations; empty where none are needed.
+        labels: ``gold`` or ``teacher``.
+        drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
+        needs_rationales: whether the objective reads rationales.
+    """
+
+    task: Task
+    selection: Selection
+    annotations: Mapping[str, Annotations]
+    labels: str
+    drop: bool
+    needs_rationales: bool
+
+    def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
+        """Yield the part (train or validation), the example, and its annotation where that is of use; count the rest.
+
+        One example is in memory at a time, as long as annotations come in the order of the examples.
+        """
+        train = self.selection.train if split == "train" else frozenset()
+        validation = self.selection.validation if split == self.selection.validation_split else frozenset()
+        asked = (one for one in self.annotations.get(split, ()) if one.id in train or one.id in validation)
+        ahead: dict[str, Annotation] = {}
+        for example in self.task.examples(split):
+            if example.id not in train and example.id not in validation:
+                continue
+            while example.id not in ahead and (annotation := next(asked, None)) is not None:
+                ahead[annotation.id] = annotation
+            part = "train" if example.id in train else "validation"
+            if kept := self._use(part, example, ahead.pop(example.id, None), counts):
+                counts[part] += 1
+                yield part, *kept
+
+    def _use(
+        self, part: str, example: Example, annotation: Annotation | None, counts: Counter[str]
+    ) -> tuple[Example, Annotation | None] | None:
+        usable = annotation if annotation is not None and annotation.status == OK else None
+        if self.labels == "teacher":
+            example = replace(example, label=usable.label if usable else None)
+        if example.label is None:
+            counts["no_label"] += 1
+            counts["asked_and_failed"] += annotation is not None and usable is None
+            return None
+        if part == "train" and self.needs_rationales and usable is None:
+            counts["asked_and_failed"] += 1
+            counts["dropped" if self.drop else "label_only"] += 1
+            if self.drop:
+                return None
+        return example, usable if part == "train" and self.needs_rationales else None
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """The examples to learn from, each with its annotation where that is usable; read anew by every iteration.
+
+    Attributes:
+        join: where they come from.
+        examples: how many there are.
+        digest: a hash over examples and annotations.
+    """
+
+    join: Join
+    examples: int
+    digest: str
+
+    def __len__(self) -> int:
+        return self.examples
+
+    def __iter__(self) -> Iterator[tuple[Example, Annotation | None]]:
+        for part, example, annotation in self.join.read("train", Counter()):
+            if part == "train":
+                yield example, annotation
+
+
+@dataclass
+class RunData:
+    """What a run learns from and is measured on.
+
+    Attributes:
+        train: examples, their label being the one to learn, each with its annotation where that is usable.
+        validation: examples, their label following ``labels`` as that of train does.
+        test: examples with gold labels; read once, at the end.
+        counts: how many examples were asked for, used, and left out, and why.
+    """
+
+    train: TrainData
+    validation: list[Example]
+    test: list[Example]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def examples(self) -> Iterator[Example]:
+        """Yield all examples."""
+        yield from (example for example, _ in self.train)
+        yield from self.validation
+        yield from self.test
+
+
+def missing_ids(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
+    """Return how many examples of a selection the teacher was never asked about."""
+    return sum(
+        len(ids.difference(one.id for one in annotations.get(split, ())))
+        for split, ids in selection.by_split(with_validation).items()
+    )
+
+
+def load_run_data(
+    task: Task,
+    selection: Selection,
+    annotations: Mapping[str, Annotations],
+    labels: str,
+    without_annotation: str,
+    needs_rationales: bool,
+) -> RunData:
+    """Join examples and annotations.
+
+    Args:
+        task: where the examples come from.
+        selection: which of them.
+        annotations: split -> annotations; empty where none are needed.
+        labels: ``gold`` or ``teacher``.
+        without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
+        needs_rationales: whether the objective reads rationales.
+
+    Raises:
+        DataError: where nothing is left to train or validate on, or test has no gold labels.
+    """
+    if without_annotation not in ("label_only", "drop"):
+        raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
+    join = Join(task, selection, annotations, labels, without_annotation == "drop", needs_rationales)
+    counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
+    validation: list[Example] = []
+
+    def described(split: str) -> Iterator[object]:
+        for part, example, annotation in join.read(split, counts):
+            if part == "validation":
+                validation.append(example)
+            else:
+                yield asdict(example), annotation and asdict(annotation)
+
+    digest = fingerprint_stream(described("train"), length=16)
+    if selection.validation_split != "train":
+        list(described(selection.validation_split))
+    if labels == "teacher":
+        source = "the teacher gave no usable label"
+    elif counts["dropped"]:
+        source = "no annotation of theirs is usable, and without_annotation=drop leaves such examples out"
+    else:
+        source = "they have no gold label (labels=teacher?)"
+    for part in ("train", "validation"):
+        if not counts[part]:
+            raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
+    return RunData(TrainData(join, counts["train"], digest), validation, load_test(task), dict(counts))
+
+
+def load_test(task: Task, split: str = "test") -> list[Example]:
+    """Return the examples with gold labels of a split that is only measured on.
+
+    Raises:
+        DataError: where the task has none.
+    """
+    if split not in task.splits():
+        raise DataError(f"task={task.name} has no {split} split; it has {', '.join(task.splits())}.")
+    examples = [example for example in task.examples(split) if example.label is not None]
+    if not examples:
+        raise DataError(
+            f"task={task.name}: no example of the {split} split has a gold label, so nothing can be measured."
+        )
+    return examples

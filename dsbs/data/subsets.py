@@ -1,0 +1,102 @@
+"""Which examples a run uses. Subsets of one seed are nested: those at 1/8 are among those at 1/4."""
+
+import hashlib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.tasks.base import Task
+
+
+def parse_fraction(value: float | str) -> float:
+    """Read a share of the data, ``0 < f <= 1``.
+
+    >>> parse_fraction("1/8"), parse_fraction(0.25), parse_fraction("1")
+    (0.125, 0.25, 1.0)
+    """
+    try:
+        fraction = float(Fraction(str(value).strip()))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        fraction = math.nan
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"data_fraction={value}: expected a share above 0 and up to 1, such as 0.125 or 1/8.")
+    return fraction
+
+
+def rank_of(id: str, seed: int, purpose: str) -> bytes:
+    """Return the place of an id in a random order that depends on seed and purpose alone, not on other ids."""
+    return hashlib.blake2b(f"{purpose}\0{seed}\0{id}".encode(), digest_size=8).digest()
+
+
+def sample_ids(ids: Iterable[str], count: int, seed: int, purpose: str = "fraction") -> set[str]:
+    """Draw ``count`` ids; a smaller draw of the same seed and purpose is a subset of a larger one."""
+    return set(sorted(ids, key=lambda id: rank_of(id, seed, purpose))[:count])
+
+
+def sample_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
+    """Draw a share of the ids, at least one.
+
+    >>> ids = [str(i) for i in range(80)]
+    >>> eighth, quarter = sample_fraction(ids, 1 / 8, seed=0), sample_fraction(ids, 1 / 4, seed=0)
+    >>> len(eighth), len(quarter), eighth < quarter
+    (10, 20, True)
+    """
+    ids = list(ids)
+    return sample_ids(ids, max(1, round(fraction * len(ids))) if ids else 0, seed)
+
+
+def cut_validation(ids: Iterable[str], share: float, split_seed: int) -> set[str]:
+    """Draw the ids that become the validation split where the source has none; the same at every fraction."""
+    ids = list(ids)
+    return sample_ids(ids, round(share * len(ids)), split_seed, purpose="validation")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which examples a training run uses.
+
+    Attributes:
+        train: ids of the train split to learn from.
+        validation: ids to validate on.
+        validation_split: the source's split that holds them: ``validation``, or ``train`` where they were cut off.
+    """
+
+    train: frozenset[str]
+    validation: frozenset[str]
+    validation_split: str
+
+    def by_split(self, with_validation: bool) -> dict[str, frozenset[str]]:
+        """Return the ids to annotate by the source's splits."""
+        ids = {"train": self.train}
+        if with_validation:
+            ids[self.validation_split] = ids.get(self.validation_split, frozenset()) | self.validation
+        return ids
+
+
+def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection:
+    """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, the rest by ``seed``.
+
+    Raises:
+        DataError: where the source has no train split or too few examples.
+    """
+    splits = task.splits()
+    if "train" not in splits:
+        raise DataError(f"task={task.name}: the data has no train split; it has {', '.join(splits) or 'none'}.")
+    train = [example.id for example in task.examples("train")]
+    if "validation" in splits:
+        validation_split = "validation"
+        validation = {example.id for example in task.examples("validation")}
+    else:
+        validation_split = "train"
+        validation = cut_validation(train, task.validation_share, split_seed)
+        train = [id for id in train if id not in validation]
+    if not train or not validation:
+        raise DataError(
+            f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; "
+            "at least one of each is needed. Is the file empty? task.validation_share sets the share that is cut off."
+        )
+    if task.validation_fraction:
+        validation = sample_fraction(validation, fraction, split_seed)
+    return Selection(frozenset(sample_fraction(train, fraction, seed)), frozenset(validation), validation_split)

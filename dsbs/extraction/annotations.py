@@ -1,0 +1,126 @@
+"""The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dsbs.core.errors import DataError
+from dsbs.core.files import write_json
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.records import Annotation
+from dsbs.extraction.prompts import Prompt
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Teacher
+
+STORE = "completions.sqlite"
+SUMMARY = "summary.json"
+PAGE = "rationales.html"
+ROW_GROUP = 10_000
+TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
+         "agreement": pa.float64()}  # fmt: skip
+SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
+
+
+def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt: Prompt) -> Path:
+    """Return ``<output_dir>/rationales/<task>/<teacher>-<hash>``.
+
+    The hash covers the examples, the teacher's model and sampling, and the prompt; not how many examples are asked.
+    """
+    identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
+    return Path(output_dir) / "rationales" / task.name / f"{teacher.name}-{fingerprint(identity)}"
+
+
+class AnnotationWriter:
+    """Writes ``<split>.parquet`` in batches; a context manager. The file appears whole, by rename, or not at all."""
+
+    def __init__(self, folder: Path, split: str) -> None:
+        self.path = folder / f"{split}.parquet"
+        self._unfinished = folder / f".{split}.parquet.{os.getpid()}.partial"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
+        self._waiting: list[Annotation] = []
+
+    def write(self, annotations: list[Annotation]) -> None:
+        """Add a batch."""
+        self._waiting += annotations
+        if len(self._waiting) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        columns = [[getattr(annotation, name) for annotation in self._waiting] for name in SCHEMA.names]
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        self._waiting = []
+
+    def __enter__(self) -> "AnnotationWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+        if error is None:
+            self._unfinished.replace(self.path)
+        else:
+            self._unfinished.unlink(missing_ok=True)
+
+
+def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
+    """Yield the annotations of a split in the order of the examples.
+
+    Raises:
+        DataError: where there is no such file, or it is none of ours.
+    """
+    path = folder / f"{split}.parquet"
+    if not path.is_file():
+        raise DataError(f"{path}: there are no annotations of split {split!r} here.")
+    try:
+        with pq.ParquetFile(path) as file:
+            if not set(SCHEMA.names) <= set(file.schema_arrow.names):
+                raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
+            for batch in file.iter_batches(columns=SCHEMA.names):
+                for row in batch.to_pylist():
+                    yield Annotation(**row)
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotationFile:
+    """The annotations of a split, read from the file every time they are iterated over."""
+
+    folder: Path
+    split: str
+
+    def __iter__(self) -> Iterator[Annotation]:
+        return iterate_annotations(self.folder, self.split)
+
+
+def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
+    """Return the annotations of a split by example id; those that failed are among them, with their status."""
+    return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}
+
+
+def write_summary(folder: Path, summary: dict[str, Any]) -> None:
+    """Write ``summary.json`` by rename."""
+    write_json(folder / SUMMARY, summary)
+
+
+def load_summary(folder: Path) -> dict[str, Any] | None:
+    """Return what ``summary.json`` says, or None where there is none."""
+    path = folder / SUMMARY
+    if not path.is_file():
+        return None
+    try:
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: broken JSON ({error}). Delete it and run dsbs.extract again.") from error
+    return summary

@@ -1,0 +1,243 @@
+"""The engine: survey what is missing, ask for it, read what came, write it down."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dsbs.core.errors import RunError
+from dsbs.core.files import write_text
+from dsbs.core.records import Completion, Request
+from dsbs.extraction.annotating import annotate_split
+from dsbs.extraction.annotations import PAGE, write_summary
+from dsbs.extraction.budget import Spending, reckon
+from dsbs.extraction.committing import Arrival, Committer
+from dsbs.extraction.executors import Executor, Parts, open_executor
+from dsbs.extraction.executors.base import Tally
+from dsbs.extraction.executors.ray_shards import take_up_shards
+from dsbs.extraction.job import Job
+from dsbs.extraction.look import Look
+from dsbs.extraction.page import build_page
+from dsbs.extraction.summary import summarise
+from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
+from dsbs.store import Batches, CompletionStore, Failure, Origin
+from dsbs.store.batches import open_batches
+
+logger = logging.getLogger(__name__)
+
+INTERRUPTED = "interrupted"
+
+
+class Watch:
+    """What wants to know how an extraction goes; this one does not care. See ``dsbs.extraction.progress``."""
+
+    def begin(self, progress: "Progress") -> None:
+        """Called before the first request."""
+
+    def arrived(self, request: Request, said: Completion | Failure) -> None:
+        """Called for every answer and every failure, once it is committed."""
+
+    def waiting(self) -> None:
+        """Called now and then while nothing arrives."""
+
+    def end(self) -> None:
+        """Called after the last request."""
+
+
+@dataclass
+class Progress:
+    """An extraction under way."""
+
+    job: Job
+    survey: Survey
+    estimate: Estimate
+    spending: Spending
+    tally: Tally
+    executor: Executor
+
+
+def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
+    """Ask for what is missing, annotate, and write the summary; return it. For callers without an event loop.
+
+    Raises:
+        DsbsError: with what is wrong; what was committed before stays, and the same call goes on from there.
+    """
+    with _lock(job):
+        return asyncio.run(extract(job, watch or Watch()))
+
+
+def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
+    """Return what an extraction would ask and cost; asks nothing and writes no annotations."""
+    job.check()
+    with _open_store(job) as store:
+        origin = job.register(store)
+        spending = _spending(job, store, origin)
+        survey = survey_job(job, store, origin, spending)
+        return survey, estimate_job(job, survey, spending)
+
+
+async def extract(job: Job, watch: Watch) -> dict[str, Any]:
+    """See ``run_extraction``."""
+    started = time.monotonic()
+    job.check()
+    tally, stopped, error = Tally(), None, None
+    with _open_store(job) as store:
+        origin = job.register(store)
+        spending = _spending(job, store, origin)
+        spending.check()
+        survey = survey_job(job, store, origin, spending)
+        if survey.to_come:
+            try:
+                stopped = await _collect(job, store, origin, survey, spending, tally, watch)
+            except Exception as raised:  # what came before it is annotated first
+                error = raised
+                if not store.count():
+                    raise
+        waiting = Batches(store, origin).waiting()
+        stopped = stopped or (_tell_waiting(job, waiting) if waiting else None)
+        look = Look()
+        counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
+    summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
+    write_summary(job.folder, summary)
+    write_text(job.folder / PAGE, build_page(summary, look, job.task.answers))
+    if error is not None:
+        raise error
+    if stopped == INTERRUPTED:
+        raise RunError(
+            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers came and are kept in {job.folder}; the "
+            "same command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
+        )
+    return summary
+
+
+@contextlib.contextmanager
+def _open_store(job: Job) -> Iterator[CompletionStore]:
+    """Open the store, with what actors left behind; where a new one stays empty, leave no trace of it."""
+    new, empty = not job.store_path.exists(), False
+    try:
+        with CompletionStore(job.store_path) as store:
+            try:
+                if found := take_up_shards(store, job.folder):
+                    logger.info("%s answers were taken up from actors that an earlier run left behind.", f"{found:,}")
+                yield store
+            finally:
+                empty = not store.count() and not open_batches(store)
+    finally:
+        if new and empty and not any(job.folder.glob("*.parquet")):
+            _sweep(job)
+
+
+def _sweep(job: Job) -> None:
+    for path in job.folder.glob(f"{job.store_path.name}*"):
+        path.unlink()
+    with contextlib.suppress(OSError):
+        job.folder.rmdir()
+
+
+@contextlib.contextmanager
+def _lock(job: Job) -> Iterator[None]:
+    """Let no second process send the same requests off; one that asks by itself sends them one by one, and may."""
+    if job.settings.executor == "local":
+        yield
+        return
+    path = job.store_path.with_name(f"{job.store_path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            try:
+                yield
+            finally:
+                if not job.store_path.exists():
+                    _sweep(job)
+    except Timeout:
+        raise RunError(f"{job.folder}: another process extracts into this folder; wait for it or stop it.") from None
+
+
+def _tell_waiting(job: Job, waiting: int) -> str:
+    how = "the same command collects them" if job.settings.executor == "batch" else "executor=batch collects them"
+    return f"{waiting:,} requests are in batches at the endpoint and go on there; {how}"
+
+
+def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
+    teacher, before, batched = job.teacher, store.totals(origin), store.batch_totals(origin)
+    rates, (batch_rates, known) = teacher.rates(), teacher.batch_rates()
+    usd = reckon(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
+    if job.settings.executor == "batch":
+        if batch_rates and not known:
+            logger.info("No price of a batch is known for this model: it is counted as the other one less %.0f%% "
+                        "(teacher.batch_discount).", 100 * getattr(teacher, "batch_discount", 0.0))  # fmt: skip
+        rates = batch_rates
+    return Spending(job.settings.budget, rates, before, getattr(teacher, "max_tokens", None), usd)
+
+
+async def _collect(
+    job: Job, store: CompletionStore, origin: Origin, survey: Survey, spending: Spending, tally: Tally, watch: Watch
+) -> str | None:
+    """Ask for what is missing.
+
+    Returns:
+        why it stopped before the end, or None.
+
+    Raises:
+        TeacherError: where nothing can succeed.
+    """
+
+    def notice(arrival: Arrival) -> None:
+        request, said = arrival
+        parts.under_way.discard(origin.key(request))
+        tally.by_split[request.split] += 1
+        if isinstance(said, Completion):
+            tally.answered += 1
+            spending.count(request, said)
+        else:
+            tally.failed += 1
+        watch.arrived(request, said)
+
+    estimate = estimate_job(job, survey, spending)
+    spending.assume(survey.characters / max(survey.to_ask, 1))
+    # A connection of its own for reading: writes happen in another thread meanwhile.
+    with CompletionStore(job.store_path, read_only=True) as reader:
+        async with Committer(store, origin, notice) as committer:
+            parts = Parts(job, origin, committer, tally, spending, watch.waiting)
+            async with open_executor(parts) as executor:
+                watch.begin(Progress(job, survey, estimate, spending, tally, executor))
+                try:
+                    with _interrupts(executor.stop, executor.cancel):
+                        await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
+                finally:
+                    watch.end()
+                return executor.stopped
+
+
+@contextlib.contextmanager
+def _interrupts(stop: Callable[[str], None], cancel: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C once: let what is under way end. Twice: stop now. Where there are no signals (a thread), nothing."""
+    loop = asyncio.get_running_loop()
+    pressed = 0
+
+    def interrupted() -> None:
+        nonlocal pressed
+        pressed += 1
+        if pressed == 1:
+            stop(INTERRUPTED)
+        else:
+            cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM)  # batch systems send the latter before they kill
+    try:
+        for number in signals:
+            loop.add_signal_handler(number, interrupted)
+    except (NotImplementedError, RuntimeError, ValueError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

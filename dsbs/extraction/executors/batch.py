@@ -1,0 +1,264 @@
+"""Asks through an endpoint's batch API: sends files of requests, waits, collects; from one process to the next.
+
+Whatever is to be sent is written down in the store first, under a token that goes with it. A process that finds a batch
+there without the endpoint's id looks for the token at the endpoint: the batch was made, or its requests are free again.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from dsbs.core.errors import ConfigError, TeacherError
+from dsbs.core.records import Request
+from dsbs.extraction.budget import Reservation, Spending
+from dsbs.extraction.committing import Committer
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally
+from dsbs.extraction.executors.batch_results import NO_LINE, Collector
+from dsbs.extraction.feeding import Feed, Portion
+from dsbs.extraction.pacing import sleep_unless
+from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.settings import ExtractionSettings
+from dsbs.store import Batch, Batches, CompletionStore, line_name
+from dsbs.teachers.batches import BatchApi, BatchState
+
+MEGABYTE = 1_000_000
+# Endpoints that do not know `n` refuse the line or give one answer: then the samples are asked for one by one.
+ONE_BY_ONE = {"HTTP 400", "HTTP 422", NO_LINE}
+
+
+@dataclass
+class Sent:
+    """A batch at the endpoint."""
+
+    batch: Batch
+    state: BatchState
+    cost: Reservation
+
+
+class Batcher:
+    """Does with batches what ``Asker`` does with single requests.
+
+    Args:
+        api: the endpoint's batch API.
+        books: what was sent and not collected.
+        committer: where completions and failures go.
+        settings: pace and patience.
+        tally: counted up as things happen.
+        spending: what was and may be spent.
+        under_way: keys of requests that ``questions`` gave; those that the books hold are taken out again.
+        looked: called after every look at the batches.
+    """
+
+    steady = False
+
+    def __init__(
+        self,
+        api: BatchApi,
+        books: Batches,
+        committer: Committer,
+        settings: ExtractionSettings,
+        tally: Tally,
+        spending: Spending,
+        under_way: set[bytes],
+        looked: Callable[[], None],
+    ) -> None:
+        self.api, self.books, self.settings = api, books, settings
+        self.tally, self.spending, self.under_way, self.looked = tally, spending, under_way, looked
+        self.stopped: str | None = None
+        self.error: Exception | None = None
+        self.sent: dict[int, Sent] = {}
+        self._tried: set[int] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._stop_event = asyncio.Event()
+        self._persist: Any = build_retrying(
+            settings, self._worth_retrying, lambda seconds: sleep_unless(self._stop_event, seconds)
+        )
+        self.collector = Collector(api, books, committer, self._persist)
+
+    async def run(self, questions: Iterable[list[Request]]) -> None:
+        """Send everything and collect what comes; return when all batches have ended, or ``stop`` was called.
+
+        Raises:
+            TeacherError: where nothing can succeed; what is at the endpoint goes on there.
+            ConfigError: where an open batch was sent elsewhere.
+        """
+        self._task = asyncio.create_task(self._work(questions))
+        await asyncio.wait({self._task})
+        if not self._task.cancelled() and (error := self._task.exception() or self.error):
+            if self.stopped and not self.error and isinstance(error, TeacherError) and error.retryable:
+                return  # it was not tried to the end
+            raise error
+
+    def stop(self, why: str, error: Exception | None = None) -> None:
+        """Send no more, and wait no longer; what is at the endpoint goes on there."""
+        self.stopped = self.stopped or why
+        self.error = self.error or error
+        self._stop_event.set()
+
+    def cancel(self) -> None:
+        """Leave off at once."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def tell(self) -> list[str]:
+        """Return what people may want to know of how it goes."""
+        if not self.sent:
+            return []
+        states = [sent.state for sent in self.sent.values()]
+        total = sum(sent.batch.requests for sent in self.sent.values())
+        done = sum(state.done for state in states)
+        which = states[0].remote if len(states) == 1 else f"{len(states)} batches"
+        return [f"{which} at the endpoint ({', '.join(dict.fromkeys(state.status for state in states))}): "
+                f"{done:,} of {total:,} done there"]  # fmt: skip
+
+    async def _work(self, questions: Iterable[list[Request]]) -> None:
+        await self._recover()
+        feed = Feed(self._split(questions), self.spending)
+        while not self.stopped:
+            await self._send(feed)
+            await self._look()
+            if (not self.sent and feed.exhausted) or not self.settings.batch.wait:
+                break
+            if self.sent:
+                await sleep_unless(self._stop_event, self.settings.batch.poll)
+
+    def _split(self, questions: Iterable[list[Request]]) -> Iterator[list[Request]]:
+        for together in questions:
+            failures = self.books.store.failures(map(self.books.origin.key, together)) if len(together) > 1 else {}
+            if any(failure.reason in ONE_BY_ONE for failure in failures.values()):
+                yield from ([request] for request in together)
+            else:
+                yield together
+
+    async def _recover(self) -> None:
+        """Take up what earlier processes have sent."""
+        for batch in self.books.open():
+            if batch.address != self.api.address:
+                raise ConfigError(
+                    f"Batch {batch.remote or batch.token} was sent to {batch.address}, not to {self.api.address}. Type "
+                    f"teacher.base_url={batch.address}. {self.books.tell_how_to_abandon(batch)}"
+                )
+            if batch.remote is None:
+                found = batch.file and await self._persist(self.api.find, batch.file, batch.token, batch.created)
+                if not found:
+                    self.books.end(batch)
+                    if batch.file:
+                        with contextlib.suppress(TeacherError):
+                            await self.api.forget(batch.file)
+                    continue
+                batch = self.books.note_remote(batch, found.remote)
+            cost = self.spending.estimate(batch.characters, batch.requests)
+            self._expect(batch, BatchState(batch.remote or "", "sent before"), cost)
+
+    async def _send(self, feed: Feed) -> None:
+        """Send as many batches as may be under way and the budget bears."""
+        most = self.settings.batch.megabytes * MEGABYTE
+        while not self.stopped and len(self.sent) < self.settings.batch.at_once:
+            with tempfile.TemporaryFile() as file:
+
+                def fits(together: list[Request], file: BinaryIO = file) -> bool:
+                    line = self.api.line(line_name(self.books.origin, together), together)
+                    if file.tell() and file.tell() + len(line) > most:
+                        return False
+                    file.write(line)
+                    return True
+
+                portion = feed.take(self.settings.batch.requests, fits)
+                if portion.questions:
+                    await self._send_one(portion, file)
+                    continue
+            if feed.bound and not self.sent:
+                self.stop(f"{feed.bound} is used up")
+            return
+
+    async def _send_one(self, portion: Portion, file: BinaryIO) -> None:
+        batch = self.books.plan(self.api.address, portion.questions, portion.characters)
+        for together in portion.questions:
+            self.under_way.difference_update(map(self.books.origin.key, together))
+        try:
+            batch = self.books.note_file(batch, await self._persist(self.api.upload, file, batch.token))
+            state = await self._persist(self._create, batch)
+        except TeacherError as error:
+            if not error.retryable:  # it was refused, so there is nothing to look for
+                self.books.end(batch)
+            raise
+        self._expect(self.books.note_remote(batch, state.remote), state, portion.cost)
+
+    async def _create(self, batch: Batch) -> BatchState:
+        assert batch.file is not None
+        if batch.number in self._tried:  # the answer may have been lost on its way: look before it is made twice
+            found = await self.api.find(batch.file, batch.token, batch.created)
+            if found is not None:
+                return found
+        self._tried.add(batch.number)
+        return await self.api.create(batch.file, batch.token)
+
+    def _expect(self, batch: Batch, state: BatchState, cost: Reservation) -> None:
+        self.spending.reserve(cost)
+        self.sent[batch.number] = Sent(batch, state, cost)
+
+    async def _look(self) -> None:
+        """Ask how far the batches are, and collect those that have ended."""
+        for sent in list(self.sent.values()):
+            if self.stopped:
+                return
+            assert sent.batch.remote is not None
+            try:
+                sent.state = await self._persist(self.api.retrieve, sent.batch.remote)
+                if sent.state.over:
+                    await self._collect(sent)
+            except TeacherError as error:
+                if error.reason != "HTTP 404":
+                    raise
+                raise TeacherError(
+                    f"{error} The store waits for batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
+                    f"sent with another key? {self.books.tell_how_to_abandon(sent.batch)}",
+                    fatal=True,
+                ) from None
+        self.looked()
+
+    async def _collect(self, sent: Sent) -> None:
+        """Take in what a batch brought, and be done with it."""
+        state, answered, failed = sent.state, self.tally.answered, self.tally.failed
+        if state.status == "failed":
+            self._close(sent)
+            raise TeacherError(
+                f"Batch {state.remote} was refused as a whole: {state.said or 'no explanation'}. Nothing of it was "
+                "asked or paid for; the next run sends it again. Where it is too much at once, lower batch.requests or "
+                "batch.at_once.",
+                fatal=True,
+            )
+        await self.collector.collect(sent.batch, state)
+        self._close(sent)
+        answered, failed = self.tally.answered - answered, self.tally.failed - failed
+        # With several samples the endpoint may only not know `n`: the next run asks one by one.
+        sure = self.settings.samples == 1 and state.status == "completed"
+        if sure and not answered and failed >= HOPELESS_ATTEMPTS:
+            error = f"Not one of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
+            self.stop("hopeless", TeacherError(error + self.collector.last_fault))
+
+    def _close(self, sent: Sent) -> None:
+        self.books.end(sent.batch)
+        self.spending.reserve(sent.cost, sign=-1)
+        del self.sent[sent.batch.number]
+
+    def _worth_retrying(self, error: BaseException) -> bool:
+        worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
+        self.tally.retried += worth
+        return worth
+
+
+@asynccontextmanager
+async def open_batch(parts: Parts) -> AsyncIterator[Batcher]:
+    """Open a batcher; its books have a connection of their own, as the committer writes in another thread meanwhile."""
+    job = parts.job
+    async with job.teacher.connect_batches() as api:
+        with CompletionStore(job.store_path) as store:
+            books = Batches(store, parts.origin)
+            yield Batcher(
+                api, books, parts.committer, job.settings, parts.tally, parts.spending, parts.under_way, parts.waiting
+            )

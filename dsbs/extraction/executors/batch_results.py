@@ -1,0 +1,97 @@
+"""What a batch brought: its files of results, line by line into the store, and its gaps as failures."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion
+from dsbs.extraction.committing import Arrival, Committer
+from dsbs.store import Batch, Batches, Failure
+from dsbs.teachers.batches import BatchApi, BatchState
+
+GROUP = 500
+NO_LINE = "no answer in the batch"
+TOO_FEW = "too few lines"
+REASONS = {"expired": "batch expired", "cancelled": "batch cancelled"}
+Said = dict[str, list[Completion] | TeacherError]
+
+
+class Collector:
+    """Collects batches that have ended.
+
+    Args:
+        api: where they are.
+        books: what they hold.
+        committer: where completions and failures go.
+        persist: calls a function again where its error may pass.
+
+    Attributes:
+        last_fault: why the last request that was refused was refused.
+    """
+
+    def __init__(self, api: BatchApi, books: Batches, committer: Committer, persist: Any) -> None:
+        self.api, self.books, self.committer, self.persist = api, books, committer, persist
+        self.last_fault = ""
+
+    async def collect(self, batch: Batch, state: BatchState) -> None:
+        """Commit everything that a batch brought, and what it did not bring as failed. Safe to repeat.
+
+        Raises:
+            TeacherError: where a file cannot be had whole; what could be read is kept.
+        """
+        try:
+            await self.persist(self._read_all, batch, state)
+        except TeacherError as error:
+            if error.reason != TOO_FEW:  # else that is all there is
+                raise
+        reason = REASONS.get(state.status, NO_LINE)
+        failure = Failure(reason, f"Batch {state.remote} ended as {state.status} without an answer to this request.")
+        while rest := self.books.rest(batch, GROUP):
+            await self._commit((request, failure) for request in rest)
+
+    async def _read_all(self, batch: Batch, state: BatchState) -> None:
+        count = sum([await self._read(batch, file) for file in state.files])
+        if state.status == "completed" and count < state.done:
+            error = f"The files of batch {batch.remote} hold {count:,} lines; the endpoint says {state.done:,}."
+            raise TeacherError(error, retryable=True, reason=TOO_FEW)
+
+    async def _read(self, batch: Batch, file: str) -> int:
+        """Load a file of results and commit it; lines that were committed before are passed over. Return its lines."""
+        count = broken = 0
+        with tempfile.TemporaryFile() as target:
+            await self.api.download(file, target)
+            while lines := list(islice(target, GROUP)):
+                said: Said = {}
+                for line in filter(bytes.strip, lines):
+                    count += 1
+                    try:
+                        name, answer = self.api.read_line(line)
+                        said.setdefault(name, answer)
+                    except (ValueError, RecursionError):
+                        broken += 1
+                await self._commit(self._match(batch, said))
+        if broken:
+            raise TeacherError(
+                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be read; the others are kept. "
+                f"The same command tries again. {self.books.tell_how_to_abandon(batch)}",
+                retryable=True,
+                reason="malformed answer",
+            )
+        return count
+
+    def _match(self, batch: Batch, said: Said) -> Iterator[Arrival]:
+        for name, requests in self.books.find(batch, said.keys()).items():
+            answer = said[name]
+            for place, request in sorted(requests.items()):
+                if isinstance(answer, TeacherError):
+                    self.last_fault = str(answer)
+                    yield request, Failure(answer.reason, str(answer))
+                elif place < len(answer):
+                    yield request, replace(answer[place], batch=batch.number)
+
+    async def _commit(self, arrivals: Iterable[Arrival]) -> None:
+        await asyncio.gather(*map(self.committer.commit, arrivals))

@@ -1,0 +1,247 @@
+"""Asks a teacher many things at once, and gives up early when there is no point in going on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
+from dsbs.extraction.budget import Reservation, Spending
+from dsbs.extraction.committing import Arrival, Committer
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally, tell_pace
+from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
+from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.settings import ExtractionSettings
+from dsbs.store import Failure
+from dsbs.teachers.base import Ask, AskSeveral, ServerLimits
+
+# Requests in a row that may end without an answer after their last attempt.
+HOPELESS_REQUESTS = 20
+BUSY = {"HTTP 429", "HTTP 503", "HTTP 529"}
+OVERLOAD = BUSY | {"timeout"}
+
+
+class Asker:
+    """Sends requests and commits what comes back.
+
+    Args:
+        ask: the connected teacher.
+        committer: where completions and failures go.
+        settings: pace and patience.
+        tally: counted up as things happen.
+        spending: what was and may be spent.
+        share: the part of the server's limits that is ours, where others ask beside us.
+    """
+
+    steady = True
+
+    def __init__(
+        self,
+        ask: Ask,
+        committer: Committer,
+        settings: ExtractionSettings,
+        tally: Tally,
+        spending: Spending,
+        share: float = 1.0,
+    ) -> None:
+        self.share = share
+        self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
+        self.several: AskSeveral | None = getattr(ask, "several", None)
+        self.concurrency = Concurrency(settings.concurrency)
+        self.pause = Pause()
+        self.requests_allowed = Allowance(settings.requests_per_minute)
+        self.tokens_allowed = Allowance(settings.tokens_per_minute)
+        self.stopped: str | None = None
+        self.error: Exception | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_event = asyncio.Event()
+        retrying = build_retrying(settings, self._worth_retrying, self._sleep)
+        self._persist = retrying.wraps(self._attempt)
+
+    async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
+        """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
+
+        Args:
+            questions: the missing samples of one question at a time. A source that lets wait for the next one has to
+                end when the asker has ``stopped``.
+
+        Raises:
+            TeacherError: where nothing can succeed; what was committed before stays.
+            RunError: where the store cannot be written.
+        """
+        room = asyncio.Semaphore(self.settings.concurrency)
+        try:
+            async for samples in _in_turn(questions):
+                for together in [samples] if self.several else [[sample] for sample in samples]:
+                    await room.acquire()
+                    cost = self._cost(together)
+                    if self.stopped or not await self._affordable(cost):
+                        break
+                    self._start(together, cost, room)
+                if self.stopped:
+                    break
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        finally:
+            self.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+        if self.error:
+            raise self.error
+
+    def _start(self, together: list[Request], cost: Reservation, room: asyncio.Semaphore) -> None:
+        self.spending.reserve(cost)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self.spending.reserve(cost, sign=-1)
+            room.release()
+
+        task = asyncio.create_task(self._answer(together))
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    async def _affordable(self, cost: Reservation) -> bool:
+        """Wait for what is under way while that may free enough of the budget; else stop."""
+        while bound := self.spending.exceeded(cost):
+            if not self._tasks:
+                self.stop(f"{bound} is used up")
+                return False
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            if self.stopped:
+                return False
+        return True
+
+    def stop(self, why: str, error: Exception | None = None) -> None:
+        """Send no new requests, nor those again that failed; what is under way may end."""
+        self.stopped = self.stopped or why
+        self.error = self.error or error
+        self._stop_event.set()
+
+    def cancel(self) -> None:
+        """Give up what is under way, too."""
+        for task in self._tasks:
+            task.cancel()
+
+    def tell(self) -> list[str]:
+        """Return what people may want to know of how it goes."""
+        return tell_pace(self.at_once, self.pause.left)
+
+    @property
+    def at_once(self) -> int | None:
+        """Most requests under way at once, where the server could not bear as many as were allowed; else None."""
+        return int(self.concurrency.limit) if self.concurrency.overloads else None
+
+    async def _answer(self, together: list[Request]) -> None:
+        try:
+            while together:
+                try:
+                    completions = await self._persist(together)
+                except TeacherError as error:
+                    await self._note_failure(together, error)
+                    return
+                pairs = list(zip(together, completions, strict=False))
+                await self._commit(pairs)
+                self.tally.failed_in_a_row = 0
+                together = together[len(pairs) :]
+        except Exception as error:  # a full disk, or a fault of ours: it must end the run, not hide in a task
+            self.stop("error", error)
+
+    async def _commit(self, arrivals: Sequence[Arrival]) -> None:
+        if len(arrivals) == 1:
+            await self.committer.commit(arrivals[0])
+        else:
+            await asyncio.gather(*map(self.committer.commit, arrivals))
+
+    async def _note_failure(self, together: list[Request], error: TeacherError) -> None:
+        if error.fatal:  # not the example's fault
+            self.stop("fatal", error)
+            return
+        if self.stopped and error.retryable:
+            return  # it was not tried to the end: the next run asks it as if it were new
+        failure = Failure(error.reason, str(error))
+        await self._commit([(request, failure) for request in together])
+        self.tally.failed_in_a_row += 1
+        hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if self.tally.answered else HOPELESS_ATTEMPTS)
+        if hopeless and (error.retryable or not self.tally.answered):
+            self.stop("hopeless", error)
+
+    async def _attempt(self, together: list[Request]) -> Sequence[Completion]:
+        """Send a request once, when its turn has come."""
+        tokens = self._expected_tokens(together)
+        await self.requests_allowed.take(1, self._stop_event)
+        await self.tokens_allowed.take(tokens, self._stop_event)
+        async with self.concurrency:
+            await self.pause.wait(self._stop_event)
+            if self.stopped:
+                raise TeacherError("not asked: the extraction stops", retryable=True)
+            started = time.monotonic()
+            try:
+                if self.several and len(together) > 1:
+                    completions = await self.several(together)
+                else:
+                    completions = [await self.ask(together[0])]
+            except TeacherError as error:
+                self._note_trouble(error, started)
+                raise
+        self.concurrency.answered()
+        self._heed(getattr(self.ask, "limits", None))
+        self.tokens_allowed.correct(tokens, sum(map(used_tokens, completions)) or tokens)
+        return completions
+
+    def _heed(self, limits: ServerLimits | None) -> None:
+        if limits:
+            self.requests_allowed.adopt((limits.requests_per_minute or 0.0) * self.share)
+            self.tokens_allowed.adopt((limits.tokens_per_minute or 0.0) * self.share)
+            if limits.wait:
+                self.pause.ask(limits.wait)
+
+    def _note_trouble(self, error: TeacherError, started: float) -> None:
+        if error.reason in OVERLOAD:
+            self.concurrency.overloaded(started)
+        if error.reason in BUSY:
+            if error.retry_after:
+                self.pause.ask(error.retry_after)
+        elif not self.tally.answered and not self.stopped:
+            self.tally.failed_attempts_before_answer += 1
+            if self.tally.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
+                self.stop("hopeless", error)
+
+    def _cost(self, together: list[Request]) -> Reservation:
+        return self.spending.estimate(self.spending.characters(together[0]), len(together))
+
+    def _expected_tokens(self, together: list[Request]) -> float:
+        if self.tokens_allowed.per_minute is None:
+            return 0.0
+        cost = self._cost(together)
+        return cost.prompt_tokens + (self.spending.mean_written * len(together) or cost.completion_tokens)
+
+    def _worth_retrying(self, error: BaseException) -> bool:
+        worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
+        self.tally.retried += worth
+        return worth
+
+    async def _sleep(self, seconds: float) -> None:
+        await sleep_unless(self._stop_event, seconds)
+
+
+async def _in_turn(questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> AsyncIterator[list[Request]]:
+    if isinstance(questions, AsyncIterable):
+        async for samples in questions:
+            yield samples
+    else:
+        for samples in questions:
+            yield samples
+
+
+def used_tokens(completion: Completion) -> int:
+    """Return the tokens of a completion, read and written, as far as the server told them."""
+    return (completion.prompt_tokens or 0) + (completion.completion_tokens or 0)
+
+
+@asynccontextmanager
+async def open_local(parts: Parts) -> AsyncIterator[Asker]:
+    """Open an asker in this process."""
+    async with parts.job.teacher.connect(parts.job.task) as ask:
+        yield Asker(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)

@@ -1,0 +1,195 @@
+"""What one actor does: asks its share with an engine of its own, keeps every answer in its shard, and hands it over."""
+
+import asyncio
+import contextlib
+import os
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import Timeout
+
+from dsbs.core.errors import DsbsError, RunError
+from dsbs.core.records import Completion, Request
+from dsbs.extraction.budget import Spending
+from dsbs.extraction.committing import Arrival, Committer
+from dsbs.extraction.executors.base import Tally
+from dsbs.extraction.executors.local import Asker
+from dsbs.extraction.executors.ray_shards import hold_shard, remove_shard
+from dsbs.extraction.settings import Budget, ExtractionSettings
+from dsbs.store import CompletionStore, Failure, Origin, Totals
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Teacher
+
+# Seconds that an exchange waits for news, and that it lets more come once there are some.
+PATIENCE = 0.5
+LINGER = 0.01
+
+
+@dataclass
+class Order:
+    """What an actor has to know.
+
+    Attributes:
+        task, teacher: what is asked and who is. Keys are not among it: a teacher finds them where the actor runs.
+        identity: ``Job.identity``, so that both sides find a completion by the same key.
+        settings: this actor's share of the pace; the budget stays with the driver.
+        share: the part of the server's limits that is this actor's.
+        shard: where its answers are kept.
+        home: the driver's folder, to which relative paths refer; an actor that does not have it stays where it is.
+    """
+
+    task: Task
+    teacher: Teacher
+    identity: dict[str, Any]
+    settings: ExtractionSettings
+    share: float
+    shard: Path
+    home: Path
+
+
+@dataclass
+class Report:
+    """What happened since the last exchange.
+
+    Attributes:
+        arrivals: answers and failures by the key of their request; they are in the shard.
+        retried: attempts that failed and were made again.
+        at_once, pause: how the server holds the actor back; see ``Asker``.
+        stopped: why the actor stopped by itself, or None.
+        error: the error that goes with it.
+        over: whether nothing is under way any more, and nothing will be asked again.
+    """
+
+    arrivals: list[tuple[bytes, Completion | Failure]]
+    retried: int = 0
+    at_once: int | None = None
+    pause: float = 0.0
+    stopped: str | None = None
+    error: Exception | None = None
+    over: bool = False
+
+
+class Worker:
+    """An actor's inside; it knows nothing of Ray. All of it runs in one event loop."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.tally = Tally()
+        self.spending = Spending(Budget(), None, Totals(), getattr(order.teacher, "max_tokens", None))
+        self.asker: Asker | None = None
+        self._error: Exception | None = None
+        self._origin: Origin | None = None
+        self._arrivals: list[tuple[bytes, Completion | Failure]] = []
+        self._queue: asyncio.Queue[list[Request] | None] = asyncio.Queue()
+        self._news = asyncio.Event()
+        self._stopping = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def exchange(self, questions: list[list[Request]], stop: bool = False) -> Report:
+        """Take questions in and hand over what has come, as soon as there is something or after a short while.
+
+        Args:
+            questions: the missing samples of one question, for every question.
+            stop: ask nothing new; what is under way may end.
+        """
+        for question in questions:
+            self._queue.put_nowait(question)
+        if questions and self._running is None:
+            self._running = asyncio.create_task(self._work(questions[0][0]))
+        if stop:
+            self._end("stopped by the driver")
+        if self._running is not None and not self._running.done():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), PATIENCE)
+                await asyncio.sleep(LINGER)
+        elif not stop:
+            await asyncio.sleep(PATIENCE)
+        return self._report()
+
+    async def close(self) -> None:
+        """End, and delete the shard: whoever calls this has all that is in it."""
+        self._end("closed")
+        if self._running is not None:
+            await self._running
+            with contextlib.suppress(OSError, Timeout), hold_shard(self.order.shard):
+                remove_shard(self.order.shard)
+
+    def _end(self, why: str) -> None:
+        self._stopping = True
+        self._queue.put_nowait(None)
+        if self.asker is not None:
+            self.asker.stop(why)
+
+    def _report(self) -> Report:
+        over = self._running.done() if self._running is not None else self._stopping
+        report = Report(self._arrivals, over=over)
+        self._arrivals = []
+        self._news.clear()
+        report.retried, self.tally.retried = self.tally.retried, 0
+        if self.asker is not None:
+            report.at_once, report.pause = self.asker.at_once, self.asker.pause.left
+            report.stopped, error = self.asker.stopped, self.asker.error
+            if report.stopped and not self._stopping:
+                self._queue.put_nowait(None)  # it waits for a question that it will not ask
+        else:
+            error = None
+        if self._error is not None:
+            report.stopped, error = report.stopped or "error", self._error
+        report.error = error and _portable(error)
+        return report
+
+    async def _work(self, request: Request) -> None:
+        order = self.order
+        try:
+            with contextlib.suppress(OSError):
+                os.chdir(order.home)
+            with self._open_shard() as store:
+                self._origin = store.origin(order.identity, request, by_id=order.teacher.by_id)
+                async with (
+                    order.teacher.connect(order.task) as ask,
+                    Committer(store, self._origin, self._notice) as committer,
+                ):
+                    self.asker = Asker(ask, committer, order.settings, self.tally, self.spending, order.share)
+                    await self.asker.run(self._questions())
+        except Exception as error:  # the driver has to know
+            self._error = error
+        finally:
+            self._news.set()
+
+    @contextlib.contextmanager
+    def _open_shard(self) -> Iterator[CompletionStore]:
+        shard = self.order.shard
+        try:
+            shard.parent.mkdir(parents=True, exist_ok=True)
+            held = contextlib.ExitStack()
+            held.enter_context(hold_shard(shard))
+        except OSError as error:
+            raise RunError(
+                f"{shard.parent} cannot be made ({error.strerror}): every actor keeps its answers there until they are "
+                "handed over. Choose an output_dir that can be written on every node."
+            ) from error
+        with held, CompletionStore(shard) as store:
+            yield store
+
+    async def _questions(self) -> AsyncIterator[list[Request]]:
+        while (question := await self._queue.get()) is not None and not self._stopping:
+            yield question
+
+    def _notice(self, arrival: Arrival) -> None:
+        assert self._origin is not None
+        request, said = arrival
+        self._arrivals.append((self._origin.key(request), said))
+        if isinstance(said, Completion):
+            self.tally.answered += 1
+            self.spending.count(request, said)
+        self._news.set()
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can travel: of a fault of ours its traceback, which would not."""
+    if isinstance(error, DsbsError):
+        return error
+    return RuntimeError("in an actor:\n" + "".join(traceback.format_exception(error)))

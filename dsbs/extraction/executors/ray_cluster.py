@@ -1,0 +1,98 @@
+"""Ray, as far as it is used here: a cluster to connect to or one of our own, its nodes, its actors, how they end."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from dsbs.core.errors import ConfigError
+from dsbs.extraction.settings import RaySettings
+
+logger = logging.getLogger(__name__)
+
+ACTORS_ON_ONE_MACHINE = 2
+# Ray would take a third of the memory; what is exchanged here is small and goes at once.
+OBJECT_STORE_BYTES = 100 * 2**20
+# Seconds.
+ANSWERS_WITHIN = 10.0
+CAUSE = "The actor is dead because"
+CAUSE_LENGTH = 300
+
+
+@contextlib.contextmanager
+def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
+    """Connect to a cluster or start a Ray of our own, which ends here; one that this process has already is used.
+
+    Raises:
+        ConfigError: where there is no Ray, or no cluster at that address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Else Ray hides the GPUs from actors that claim none, and says so at length.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("executor=ray needs the package ray: pip install 'dsbs[ray]'") from None
+    if ray.is_initialized():
+        yield ray
+        return
+    try:
+        _connect(ray, settings)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: ModuleType, settings: RaySettings) -> None:
+    where: dict[str, Any] = {"address": settings.address}
+    if settings.address is None:
+        logger.info("Starting Ray on this machine.")
+        where = {
+            "address": "local",
+            "num_cpus": settings.actors or ACTORS_ON_ONE_MACHINE,
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
+    try:
+        if settings.address is not None and ":" in settings.address:  # Ray would look for it for many minutes
+            host, _, port = settings.address.rpartition(":")
+            socket.create_connection((host, int(port)), ANSWERS_WITHIN).close()
+        ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"ray.address={settings.address or 'null'}: Ray could not be reached or started ({reason}). Type ray start "
+            "--head on one machine of the cluster, ray start --address=HOST:6379 on the others, and run the command on "
+            "one of them with ray.address=auto; without ray.address it starts a Ray of its own."
+        ) from error
+
+
+def list_nodes(ray: ModuleType) -> list[dict[str, Any]]:
+    """Return the nodes that are alive and have CPUs to give, in a fixed order; ``ray start --num-cpus=0`` has none."""
+    nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: str(node["NodeID"]))
+    return [node for node in nodes if node["Resources"].get("CPU")] or nodes
+
+
+def count_actors(ray: ModuleType) -> int:
+    """Return how many actors to start where the settings do not say."""
+    nodes = len(list_nodes(ray))
+    return nodes if nodes > 1 else ACTORS_ON_ONE_MACHINE
+
+
+def start_actor(ray: ModuleType, node: dict[str, Any], kind: type, *arguments: Any) -> Any:
+    """Start an actor on a node, or on another one where that is gone; return its handle."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
+    # It waits for a server nearly all of the time, so it claims no CPU and starts on a busy node, too.
+    return ray.remote(kind).options(num_cpus=0, scheduling_strategy=where).remote(*arguments)
+
+
+def explain_loss(error: Exception) -> str:
+    """Return why an actor was lost, out of the many lines that Ray has for it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    cause = next((line for line in lines if line.startswith(CAUSE)), lines[-1])
+    return f"{cause.rstrip('.')}." if len(cause) <= CAUSE_LENGTH else f"{cause[:CAUSE_LENGTH]}…"

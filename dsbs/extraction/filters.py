@@ -1,0 +1,127 @@
+"""Gates: annotations that were read but should not be learnt from. All off unless set; each one is counted."""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+
+from dsbs.core.records import OK, Annotation, Example
+from dsbs.tasks.base import Answers
+
+WORD = re.compile(r"\w+(?:['.-]\w+)*")
+NGRAM = 4
+
+
+@dataclass
+class Gate:
+    """What an annotation must pass; applied in the order of the fields, the first that refuses it is named.
+
+    Attributes:
+        name: the option's name in ``conf/gate/``.
+        agrees_with_gold: refuse labels that differ from the gold label, where there is one.
+        min_agreement: refuse labels for which a smaller share of the samples voted.
+        min_words: refuse rationales with fewer words.
+        max_words: refuse rationales with more words.
+        max_repetition: refuse rationales of which a larger share (by four-word runs) repeats what was said before.
+        other_answer: refuse rationales that name another choice of the example, but not the one that they give.
+        gives_away: refuse rationales that hold the answer word for word.
+        duplicates: refuse rationales that occurred before in the split, word for word.
+    """
+
+    name: str = "none"
+    agrees_with_gold: bool = False
+    min_agreement: float | None = None
+    min_words: int | None = None
+    max_words: int | None = None
+    max_repetition: float | None = None
+    other_answer: bool = False
+    gives_away: bool = False
+    duplicates: bool = False
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each."""
+        faults = []
+        for key in ("min_agreement", "max_repetition"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                faults.append(f"gate.{key}={value}: expected a share from 0 to 1.")
+        for key in ("min_words", "max_words"):
+            value = getattr(self, key)
+            if value is not None and value < 0:
+                faults.append(f"gate.{key}={value}: expected a number of words, 0 or more.")
+        if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
+            faults.append(
+                f"gate.min_words={self.min_words} is above gate.max_words={self.max_words}: nothing can pass."
+            )
+        if self.other_answer and self.gives_away:
+            faults.append("gate.other_answer=true and gate.gives_away=true: together they refuse every rationale that "
+                          "names a choice; set one of them.")  # fmt: skip
+        return faults
+
+
+class GateKeeper:
+    """Holds the annotations of one split against a gate.
+
+    Args:
+        gate: the settings.
+        answers: how the task compares answers.
+    """
+
+    def __init__(self, gate: Gate, answers: Answers) -> None:
+        self.gate, self.answers = gate, answers
+        self._seen: set[bytes] = set()
+
+    def check(self, example: Example, annotation: Annotation) -> Annotation:
+        """Return the annotation as it is, or with the gate that refused it as its status (``gate: min_words``)."""
+        refused = self._refused_by(example, annotation) if annotation.status == OK else None
+        return replace(annotation, status=f"gate: {refused}") if refused else annotation
+
+    def _refused_by(self, example: Example, annotation: Annotation) -> str | None:
+        gate, rationale, label = self.gate, annotation.rationale or "", annotation.label or ""
+        if gate.agrees_with_gold and example.label is not None and not self.answers.equivalent(label, example.label):
+            return "agrees_with_gold"
+        if gate.min_agreement is not None and (annotation.agreement or 0.0) < gate.min_agreement:
+            return "min_agreement"
+        words = WORD.findall(rationale.lower())
+        if gate.min_words is not None and len(words) < gate.min_words:
+            return "min_words"
+        if gate.max_words is not None and len(words) > gate.max_words:
+            return "max_words"
+        if gate.max_repetition is not None and repetition(words) > gate.max_repetition:
+            return "max_repetition"
+        if gate.other_answer and names_other_answer(words, label, example.choices or ()):
+            return "other_answer"
+        if gate.gives_away and _holds(words, label):
+            return "gives_away"
+        if gate.duplicates and self._occurred(words):
+            return "duplicates"
+        return None
+
+    def _occurred(self, words: list[str]) -> bool:
+        # Eight bytes a rationale, so that a million of them fit.
+        digest = hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest()
+        known = digest in self._seen
+        self._seen.add(digest)
+        return known
+
+
+def repetition(words: list[str]) -> float:
+    """Return the share of four-word runs that occurred before, 0.0 to 1.0.
+
+    >>> repetition("it is so it is so it is".split())
+    0.4
+    """
+    runs = [tuple(words[start : start + NGRAM]) for start in range(len(words) - NGRAM + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def names_other_answer(words: list[str], label: str, choices: tuple[str, ...]) -> bool:
+    """Tell whether a rationale names another choice and not the one that it gives."""
+    others = [choice for choice in choices if choice.lower() != label.lower()]
+    return not _holds(words, label) and any(_holds(words, choice) for choice in others)
+
+
+def _holds(words: list[str], phrase: str) -> bool:
+    wanted = WORD.findall(phrase.lower())
+    return bool(wanted) and any(
+        words[start : start + len(wanted)] == wanted for start in range(len(words) - len(wanted) + 1)
+    )

@@ -1,0 +1,174 @@
+"""Prompts: an instruction, exemplars with rationales, and the cue that marks the answer (paper, section 3.1)."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dsbs.core.records import Example, Request
+from dsbs.tasks.answers import letter_of, with_choices
+
+_LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
+_JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
+SEEN_FIRST = 4
+_NOT_WORDS = re.compile(r"[\W_]+")
+
+
+@dataclass
+class Exemplar:
+    """A worked example: what the teacher is shown.
+
+    Attributes:
+        input: as an ``Example``'s input.
+        rationale: why the answer is right.
+        answer: the answer in the task's canonical form.
+        choices: the closed answers of this exemplar where they differ from example to example.
+    """
+
+    input: str = "???"
+    rationale: str = "???"
+    answer: str = "???"
+    choices: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Prompt:
+    """How a task is put to a teacher.
+
+    Attributes:
+        name: the option's name in ``conf/prompt/``.
+        instruction: what the teacher is told first; may be empty. In it ``{cue}`` stands for the cue and ``{choices}``
+            for the example's closed answers; a line with ``{choices}`` is left out where there are none, or where the
+            question lists them.
+        cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
+        show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
+        answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
+            and completions are then objects with the keys ``rationale`` and ``answer``.
+        exemplars: the worked examples, in the order shown.
+    """
+
+    name: str = "???"
+    instruction: str = ""
+    cue: str = "So the answer is"
+    show_choices: bool = False
+    answer_format: str = "text"
+    exemplars: list[Exemplar] = field(default_factory=list)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each."""
+        faults = []
+        if self.answer_format not in ("text", "json"):
+            faults.append(f"prompt.answer_format={self.answer_format}: expected text or json.")
+        if not self.cue.strip():
+            faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
+        if not self.exemplars and "{cue}" not in self.instruction:
+            faults.append(
+                "prompt.exemplars is empty and prompt.instruction does not name {cue}: without worked examples the "
+                "instruction has to tell how the answer is marked, such as 'End with: {cue} ANSWER.'"
+            )
+        for number, exemplar in enumerate(self.exemplars):
+            faults += [f"prompt.exemplars[{number}]{fault}" for fault in self._exemplar_faults(exemplar)]
+        questions = [normalise(exemplar.input) for exemplar in self.exemplars]
+        for number, question in enumerate(questions):
+            if question in questions[:number]:
+                faults.append(
+                    f"prompt.exemplars[{number}].input: the same as prompt.exemplars[{questions.index(question)}]."
+                )
+        return faults
+
+    def request(self, example: Example, split: str, sample: int = 0) -> Request:
+        """Return the question about an example."""
+        question = self._question(example.input, example.choices)
+        instruction = self._with_choices if example.choices and not _LISTED.search(question) else self._without_choices
+        if "{choices}" in instruction:
+            instruction = instruction.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
+        return Request(
+            example.id, split, instruction, self.shots, question, sample, example.choices, self.answer_format
+        )
+
+    @cached_property
+    def shots(self) -> tuple[tuple[str, str], ...]:
+        """The exemplars as pairs (question, answer); the answer is rationale, cue and answer."""
+        return tuple((self._question(shot.input, shot.choices), self._answer(shot)) for shot in self.exemplars)
+
+    def leaks(self, examples: Iterable[Example]) -> list[str]:
+        """Return the ids of examples that are exemplars of this prompt.
+
+        Inputs are compared without case, space, punctuation and listed choices; memory grows with the exemplars alone.
+        """
+        own = {normalise(exemplar.input) for exemplar in self.exemplars}
+        if not own:
+            return []
+        # Most begin differently, which is cheap to see.
+        starts = {question[:SEEN_FIRST] for question in own}
+        return [
+            example.id
+            for example in examples
+            if (len(start := _start(example.input)) < SEEN_FIRST or start in starts) and normalise(example.input) in own
+        ]
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides a request besides the example."""
+        return {
+            "instruction": self.instruction,
+            "cue": self.cue,
+            "show_choices": self.show_choices,
+            "answer_format": self.answer_format,
+            "shots": [list(shot) for shot in self.shots],
+        }
+
+    def _question(self, text: str, choices: Sequence[str] | None) -> str:
+        # Inputs that list their choices already (the student reads them, too) stay as they are.
+        return with_choices(text, choices) if self.show_choices and choices else text
+
+    def _answer(self, exemplar: Exemplar) -> str:
+        answer = exemplar.answer
+        if self.answer_format == "json":
+            return json.dumps({"rationale": exemplar.rationale.strip(), "answer": answer}, ensure_ascii=False)
+        if self.show_choices and answer in exemplar.choices:
+            answer = f"({letter_of(exemplar.choices.index(answer))}) {answer}"
+        return f"{exemplar.rationale.strip()} {self.cue} {answer}."
+
+    @cached_property
+    def _with_choices(self) -> str:
+        return self._instruct(self.instruction.strip().splitlines())
+
+    @cached_property
+    def _without_choices(self) -> str:
+        return self._instruct([line for line in self.instruction.strip().splitlines() if "{choices}" not in line])
+
+    def _instruct(self, lines: list[str]) -> str:
+        if self.answer_format == "json":
+            lines = [*lines, _JSON_INSTRUCTION]
+        return "\n".join(lines).replace("{cue}", self.cue)
+
+    def _exemplar_faults(self, exemplar: Exemplar) -> list[str]:
+        faults = [
+            f".{key} is empty."
+            for key in ("input", "rationale", "answer")
+            if getattr(exemplar, key).strip() in ("", "???")
+        ]
+        if self.cue.strip() and self.cue.lower() in exemplar.rationale.lower():
+            faults.append(f".rationale holds the cue {self.cue!r}: it is put between rationale and answer by itself.")
+        if exemplar.answer.endswith("."):
+            faults.append(".answer ends with a full stop: it is added by itself.")
+        if self.show_choices and not exemplar.choices:
+            faults.append(".choices is empty, but prompt.show_choices is set.")
+        if exemplar.choices and exemplar.answer not in exemplar.choices:
+            faults.append(f".answer={exemplar.answer!r} is none of its choices ({', '.join(exemplar.choices)}).")
+        return faults
+
+
+def normalise(text: str) -> str:
+    r"""Return what is compared to tell whether an exemplar occurs in the data.
+
+    >>> normalise("Where IS it?\nAnswer Choices:\n(a) here\n(b) there")
+    'whereisit'
+    """
+    return _NOT_WORDS.sub("", _LISTED.sub("", text)).casefold()
+
+
+def _start(text: str) -> str:
+    """Return how the normalised text begins; shorter than ``SEEN_FIRST`` where that takes a longer look."""
+    return normalise(text[:16].partition("\n")[0])[:SEEN_FIRST]

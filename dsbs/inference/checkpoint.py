@@ -1,0 +1,188 @@
+"""What a checkpoint remembers besides weights, so that it answers without the run that made it. No tensors here."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsbs.core.errors import DataError, RunError
+from dsbs.core.records import Example
+from dsbs.objectives.base import Objective
+from dsbs.students.base import SETTINGS
+from dsbs.tasks.base import Task
+
+if TYPE_CHECKING:
+    from dsbs.students.decoding import DecodingConfig
+
+# Where the data lay when the student was trained: no business of whoever gets the checkpoint.
+PLACES = ("path", "hub", "hub_config", "revision", "split_names")
+_LISTED = 5
+_DEPTH = 6  # from the output folder down to a run
+
+
+@dataclass
+class Remembered:
+    """The settings in a checkpoint's ``config.json``, under ``dsbs``.
+
+    Attributes:
+        prefix_on: ``target`` or ``input``: where the task prefixes stand.
+        objective: the objective's settings.
+        task: the task's settings, without the place of its data.
+        choices: the closed answers where all examples have the same, else None.
+        own_choices: whether each example comes with closed answers of its own.
+        lists_choices: whether inputs end with their choices, listed by letter.
+        input: the template over columns that worded the inputs, or None.
+        id_column: the column of the id, or None.
+        choices_column: the column of the choices, or None.
+        decoding: ``auto``, ``rank`` or ``generate``.
+        max_input_tokens: longer inputs are cut.
+        max_new_tokens: the most tokens that are generated.
+        bf16: bfloat16 autocast.
+    """
+
+    prefix_on: str = "target"
+    objective: dict[str, Any] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    choices: list[str] | None = None
+    own_choices: bool = False
+    lists_choices: bool = False
+    input: str | None = None
+    id_column: str | None = None
+    choices_column: str | None = None
+    decoding: str = "auto"
+    max_input_tokens: int = 512
+    max_new_tokens: int = 128
+    bf16: bool = False
+
+
+def remember(task: Task, objective: Objective, reading: "DecodingConfig", examples: Iterable[Example]) -> Remembered:
+    """Return what a checkpoint has to remember of its training.
+
+    Args:
+        task: whose answers are read, and how inputs are worded.
+        objective: how an answer is read from the student.
+        reading: how answers are read during and after the training.
+        examples: all that the student was trained and measured on.
+    """
+    shared, closed = shared_choices(examples)
+    settings = {key: value for key, value in asdict(task).items() if key not in PLACES}
+    columns = getattr(task, "columns", None)
+    if settings.get("answer_kind") == "closed" and shared and not (settings["labels"] or settings["label_names"]):
+        settings["labels"] = list(shared)  # found in the data, which a checkpoint does not have
+    return Remembered(
+        prefix_on=objective.prefix_on,
+        objective=asdict(objective),
+        task=settings,
+        choices=list(shared) if shared else None,
+        own_choices=closed and not shared,
+        lists_choices=bool(columns and columns.choices is not None and columns.list_choices),
+        input=columns.input if columns else None,
+        id_column=columns.id if columns else None,
+        choices_column=columns.choices if columns else None,
+        decoding=reading.decoding,
+        max_input_tokens=reading.max_input_tokens,
+        max_new_tokens=reading.max_new_tokens,
+        bf16=reading.bf16,
+    )
+
+
+def shared_choices(examples: Iterable[Example]) -> tuple[tuple[str, ...] | None, bool]:
+    """Return the closed answers that all examples share, or None; and whether all have closed answers at all.
+
+    >>> shared_choices([Example("1", "", choices=("no", "yes")), Example("2", "", choices=("yes", "no"))])
+    (('no', 'yes'), True)
+    >>> shared_choices([Example("1", "", choices=("no", "yes")), Example("2", "", choices=("red", "blue"))])
+    (None, True)
+    """
+    first: tuple[str, ...] | None = None
+    same = True
+    for example in examples:
+        if not example.choices:
+            return None, False
+        first = first or tuple(dict.fromkeys(example.choices))
+        same = same and (example.choices == first or set(example.choices) == set(first))
+    return (first if same else None), first is not None
+
+
+def find_checkpoint(named: str) -> Path:
+    """Return the folder of a finished student: what is named is a run's folder, or its checkpoint.
+
+    Raises:
+        RunError: where there is none, or the run is not finished.
+    """
+    folder = Path(named).expanduser()
+    if not named or not folder.is_dir():
+        raise RunError(
+            f"checkpoint={named}: there is no such folder. Expected the folder of a run, such as "
+            "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint that was copied from one."
+        )
+    run = run_of(folder)
+    if run is not None:
+        if not (run / "metrics.json").exists():
+            raise RunError(f"checkpoint={named}: this run is not finished{_reason(run)}. {_how_to_finish(run)}")
+        folder = run / "checkpoint"
+    if not (folder / "config.json").is_file():
+        raise RunError(f"checkpoint={named}: no checkpoint there (config.json is missing).{_runs_below(folder)}")
+    return folder
+
+
+def run_of(folder: Path) -> Path | None:
+    """Return the folder of the run that a run's folder or its checkpoint belongs to; None for one on its own."""
+    for place in (folder, folder.resolve().parent):
+        if (place / "manifest.json").is_file() and (place / "config.yaml").is_file():
+            return place
+    return None
+
+
+def check_output(named: str) -> Path:
+    """Return a file to write as a path.
+
+    Raises:
+        RunError: where it is a file of a run, which stays as it is.
+    """
+    output = Path(named).expanduser()
+    if run_of(output.parent) is not None and (output.exists() or output.name == "metrics.json"):
+        raise RunError(f"output={named}: a file of a run, which stays as it is; choose another name.")
+    return output
+
+
+def load_remembered(checkpoint: Path) -> dict[str, Any]:
+    """Return what a checkpoint remembers, as it is written there.
+
+    Raises:
+        DataError: where it is no checkpoint of ours.
+    """
+    path = checkpoint / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        remembered = settings[SETTINGS]
+    except (KeyError, TypeError, ValueError):
+        raise DataError(f"{path}: not a student that dsbs.train has saved (there is no {SETTINGS!r} in it).") from None
+    if not isinstance(remembered, dict) or "task" not in remembered:
+        raise DataError(f"{path}: {SETTINGS!r} does not say what the student was trained for; train it again.")
+    return remembered
+
+
+def _reason(run: Path) -> str:
+    try:
+        return f" ({json.loads((run / 'failed.json').read_text(encoding='utf-8'))['reason']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _how_to_finish(run: Path) -> str:
+    try:
+        command = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "Finish it with the command that started it."
+    return f"Finish it with the command that started it: {command}"
+
+
+def _runs_below(folder: Path) -> str:
+    patterns = ["*/" * depth + "metrics.json" for depth in range(1, _DEPTH + 1)]
+    runs = sorted(path.parent for pattern in patterns for path in folder.glob(pattern))
+    if not runs:
+        return " Expected the folder of a finished run, or its checkpoint/."
+    more = f"\n  and {len(runs) - _LISTED} more" if len(runs) > _LISTED else ""
+    return " Finished runs below it:" + "".join(f"\n  checkpoint={run}" for run in runs[:_LISTED]) + more

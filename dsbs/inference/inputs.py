@@ -1,0 +1,110 @@
+"""The inputs to answer: plain text, JSON lines, CSV or Parquet, from a file or standard input, read as a stream."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+from dsbs.core.errors import DataError
+from dsbs.core.records import Example
+from dsbs.inference.checkpoint import Remembered
+from dsbs.tasks.answers import with_choices
+from dsbs.tasks.columns import Columns, template_columns
+from dsbs.tasks.sources import SUFFIXES, Row, parse_row, read_rows
+
+FORMATS = ("auto", "text", "jsonl")
+STDIN = "-"
+
+
+def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO) -> Iterator[Example]:
+    """Yield the inputs, numbered from 1 where they bring no id.
+
+    Args:
+        named: a file, or ``-`` for standard input.
+        format: ``text`` (a line each), ``jsonl``, or ``auto``: what the file's name says; standard input and files
+            of another name are JSON lines where the first line that is not empty starts with ``{``, else text.
+        remembered: how the student's training worded inputs, and the closed answers that it knows.
+        stdin: standard input.
+
+    Raises:
+        DataError: with file, line and what is wrong; where there is nothing to answer.
+    """
+    rows: Iterable[tuple[str, Row]]
+    if named == STDIN:
+        rows = _rows_of(stdin, "standard input", format)
+    elif not (path := Path(named).expanduser()).exists() or path.is_dir():  # a pipe is as good as a file
+        raise DataError(f"input={named}: there is no such file. Expected a file of inputs, or - for standard input.")
+    else:
+        rows = _rows_of_file(path, format)
+    empty = True
+    for number, (place, row) in enumerate(rows, 1):
+        empty = False
+        yield to_example(row, place, str(number), remembered)
+    if empty:
+        raise DataError(f"input={named}: there is nothing in it; expected at least one input, a line each.")
+
+
+def to_example(row: Row, place: str, number: str, remembered: Remembered) -> Example:
+    """Return a row as an example: worded as in training where it has the columns, else what its ``input`` says."""
+    template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
+    if template is None or (not _has(row, template) and "input" in row):
+        template, choices = "input", "choices" if choices is None or choices not in row else choices
+    columns = Columns(
+        input=template,
+        label=None,
+        id=next((name for name in (id, "id") if name is not None and name in row), None),
+        choices=choices if choices is not None and row.get(choices) is not None else None,
+        list_choices=remembered.lists_choices,
+    )
+    (example,) = columns.examples([(place, row)], "row")
+    if columns.id is None:
+        example = replace(example, id=number)
+    if example.choices is not None:
+        return example
+    if remembered.own_choices:
+        raise DataError(
+            f"{place}: there are no choices. This student chooses among those of each input: give JSON lines such as "
+            f'{{"input": "...", "{remembered.choices_column or "choices"}": ["yes", "no"]}}.'
+        )
+    if remembered.choices is None:
+        return example
+    shared = tuple(remembered.choices)
+    text = with_choices(example.input, shared) if remembered.lists_choices else example.input
+    return replace(example, input=text, choices=shared)
+
+
+def _has(row: Row, template: str) -> bool:
+    return all(column in row or column.split(".")[0] in row for column in template_columns(template))
+
+
+def _rows_of_file(path: Path, format: str) -> Iterator[tuple[str, Row]]:
+    if format == "auto" and path.suffix.lower() in SUFFIXES:
+        yield from read_rows(path)
+        return
+    try:
+        with path.open("rb") as file:
+            yield from _rows_of(file, str(path), format)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def _rows_of(lines: Iterable[bytes], name: str, format: str) -> Iterator[tuple[str, Row]]:
+    """Yield a row for each line that is not empty; a line of text is a row with an ``input``."""
+    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.removeprefix(b"\xef\xbb\xbf").strip())
+    first = next(numbered, None)
+    if first is None:
+        return
+    if format == "auto":
+        format = "jsonl" if first[1].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "text"
+    for number, line in chain([first], numbered):
+        place = f"{name}:{number}"
+        # The number of the line is the id of a text, so that empty lines shift nothing.
+        yield place, parse_row(line, place) if format == "jsonl" else {"id": str(number), "input": _decode(line, place)}
+
+
+def _decode(line: bytes, place: str) -> str:
+    try:
+        return line.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.") from None

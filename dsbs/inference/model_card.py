@@ -1,0 +1,146 @@
+"""The model card beside a checkpoint: what the student is, how good, and how to use it with plain transformers."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.files import write_text
+from dsbs.inference.checkpoint import load_remembered
+from dsbs.objectives.joint import ANSWER_CUE, RATIONALE_CUE
+
+_UNKNOWN_LICENCE = "not stated (`teacher.licence`): look at the terms of its provider before you pass the student on"
+_WRITES = {
+    "step_by_step": "It writes the label alone; asked for a rationale, it writes that alone.",
+    "rationale_then_label": f"It writes its rationale first, then `{ANSWER_CUE}` and the label.",
+    "label_then_rationale": f"It writes the label first, then `{RATIONALE_CUE}` and its rationale.",
+}
+_SEQ2SEQ = """\
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+folder = "."  # where this file lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+inputs = tokenizer("{input}", truncation=True, max_length={max_input_tokens}, return_tensors="pt")
+ids = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask)
+print(tokenizer.decode(ids[0], skip_special_tokens=True))
+"""
+_CAUSAL = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+inputs = tokenizer("{input}", return_tensors="pt")
+ids = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask)
+print(tokenizer.decode(ids[0, inputs.input_ids.shape[1] :], skip_special_tokens=True))
+"""
+
+
+def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> None:
+    """Write ``README.md`` into a checkpoint's folder.
+
+    Args:
+        checkpoint: the folder, its ``config.json`` written.
+        manifest: the run's ``manifest.json``.
+        metrics: what ``metrics.json`` will hold.
+    """
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    run = json.loads(manifest.read_text(encoding="utf-8"))
+    encoder_decoder = bool(config.get("is_encoder_decoder"))
+    write_text(checkpoint / "README.md", build_card(load_remembered(checkpoint), run, metrics, encoder_decoder))
+
+
+def build_card(
+    remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder_decoder: bool
+) -> str:
+    """Return the card as Markdown, with the fields that a hub reads at its head.
+
+    Args:
+        remembered: what the checkpoint remembers of its training (``dsbs.inference.checkpoint.Remembered``).
+        manifest: of the run.
+        metrics: of the run.
+        encoder_decoder: whether the student is one, or decoder-only.
+    """
+    base = str(manifest["settings"]["student"].get("model", ""))
+    head = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {'text2text-generation' if encoder_decoder else 'text-generation'}",
+        *([f"base_model: {base}"] if "/" in base else []),  # a name on the hub; what lay elsewhere has a hash here
+        "tags: [dsbs, distillation, rationales]",
+        "metrics: [accuracy]",
+        "---",
+    ]
+    title = f"# {metrics['task']}: {metrics['student']}, {metrics['objective']}"
+    about = (
+        "A small model trained with dsbs, which distils a large language model step by step "
+        "([Hsieh et al., 2023](https://arxiv.org/abs/2305.02301))."
+    )
+    facts = _facts(remembered, manifest, metrics, base)
+    table = ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in facts.items())]
+    parts = ["\n".join([*head, "", title]), about, "\n".join(table), *_use(remembered, encoder_decoder)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(
+    remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], base: str
+) -> dict[str, str]:
+    objective = remembered["objective"]
+    settings = ", ".join(f"{key} {value}" for key, value in objective.items() if key not in ("kind", "name"))
+    share = "all" if metrics["data_fraction"] == 1 else f"{metrics['data_fraction']:g}"
+    facts = {
+        "started from": f"`{base if '/' in base else metrics['student']}`",
+        "objective": f"{metrics['objective']} ({settings})",
+        "data": f"{metrics['task']}: {metrics['train_examples']:,} examples, {share} of the train split, seed "
+        f"{metrics['seed']}",
+        "labels": "gold" if metrics["labels"] == "gold" else "the teacher's",
+        "teacher": "none",
+    }
+    if metrics["teacher"]:
+        model = manifest.get("model")
+        accuracy = (manifest.get("teacher_accuracy") or {}).get("train")
+        facts["teacher"] = metrics["teacher"] + (f", model {model}" if model else "")
+        if accuracy is not None:
+            facts["teacher"] += f"; its labels on the train split are right in {100 * accuracy:.1f}%"
+        facts["licence of the teacher's outputs"] = manifest.get("licence") or _UNKNOWN_LICENCE
+    for split in ("validation", "test"):
+        part = metrics[split]
+        facts[f"accuracy, {split}"] = f"{100 * part['accuracy']:.2f}% of {part['examples']:,} examples"
+    facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
+    facts["dsbs"] = str(manifest["dsbs"])
+    return facts
+
+
+def _use(remembered: Mapping[str, Any], encoder_decoder: bool) -> list[str]:
+    """Return the part on how to use the student, without dsbs and with it."""
+    on_target = remembered["prefix_on"] == "target"
+    asked = "Your input." if on_target else "[label] Your input."
+    if not encoder_decoder:
+        asked += "[label]" if on_target else "[answer]"
+    code = (_SEQ2SEQ if encoder_decoder else _CAUSAL).format(
+        input=asked, max_input_tokens=remembered["max_input_tokens"]
+    )
+    parts = ["## Use", f"```python\n{code}```"]
+    kind = remembered["objective"]["kind"]
+    notes = [_WRITES.get(kind, "It writes the label.")]
+    if kind == "step_by_step" and encoder_decoder and on_target:
+        notes.append(
+            "For the rationale give `generate` the argument "
+            '`decoder_start_token_id=tokenizer.convert_tokens_to_ids("[rationale]")`.'
+        )
+    elif kind == "step_by_step":
+        notes.append("For the rationale write `[rationale]` in place of `[label]`.")
+    if remembered["input"]:
+        notes.append(f"Inputs were worded as `{json.dumps(remembered['input'], ensure_ascii=False)}`.")
+    if remembered["choices"]:
+        notes.append(f"The answers: {', '.join(f'`{choice}`' for choice in remembered['choices'])}.")
+    if remembered["decoding"] != "generate" and (remembered["choices"] or remembered["own_choices"]):
+        notes.append(
+            "The accuracy above is that of the likeliest of the closed answers; a freely written one may differ."
+        )
+    return [*parts, " ".join(notes), "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,173 @@
+"""How answers are read out of a student: closed answers are ranked, free answers are written."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+import torch.nn.functional as F
+
+from dsbs.core.progress import Meter
+from dsbs.core.records import Example, Prediction
+from dsbs.students.collator import pad
+from dsbs.students.model import IGNORED, StudentModel
+from dsbs.tasks.base import Answers
+
+MOST_PACKED = 128  # tokens of all choices of an example that are read in one row; what they do not see costs, too
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How to read answers.
+
+    Attributes:
+        decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
+        batch_size: examples of one forward pass.
+        max_input_tokens: longer inputs are cut.
+        max_new_tokens: the most tokens that are generated.
+        suffix: what a target has behind the label, for objectives that write on.
+        bf16: bfloat16 autocast.
+    """
+
+    decoding: str = "auto"
+    batch_size: int = 64
+    max_input_tokens: int = 512
+    max_new_tokens: int = 128
+    suffix: str = ""
+    bf16: bool = False
+
+    def ranks(self, examples: Sequence[Example]) -> bool:
+        """Tell whether closed answers are to be ranked."""
+        return self.decoding != "generate" and all(example.choices for example in examples)
+
+
+def read_labels(
+    student: StudentModel, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
+) -> list[Prediction]:
+    """Return a prediction of the label for each example, in their order."""
+    if reading.ranks(examples):
+        return rank(student, examples, reading)
+    texts = generate(student, examples, reading)
+    return [
+        Prediction(example.id, example.label, answers.parse(text, example.choices))
+        for example, text in zip(examples, texts, strict=True)
+    ]
+
+
+def best_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def slow_bf16() -> bool:
+    """Tell whether there is no GPU and the CPU takes longer over a product in bfloat16 than over one in float32.
+
+    Such a CPU (one without AVX512-BF16 or AMX, say) only imitates the format, at a tenth of the speed or less.
+    """
+    if torch.accelerator.is_available():
+        return False
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        one, two = torch.ones(64, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            torch.mm(one, two)
+            times.append(time.perf_counter() - started)
+        seconds.append(min(times))
+    return seconds[1] > 2 * seconds[0]
+
+
+def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+    """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
+
+    A choice that an example lists twice is scored once. Each batch is one encoder pass and one decoder pass.
+    """
+    texts = sorted({choice for example in examples for choice in example.choices or ()})
+    encoded = student.encode_targets([choice + reading.suffix for choice in texts])
+    if reading.suffix:  # the target goes on behind the suffix, so its end says nothing
+        encoded = [row[:-1] for row in encoded]
+    rows_of = dict(zip(texts, encoded, strict=True))
+    predictions: dict[int, Prediction] = {}
+    for positions, inputs in _batches(student, examples, "label", reading):
+        choices = [list(dict.fromkeys(examples[position].choices or ())) for position in positions]
+        scores = _score(student, inputs, [[rows_of[choice] for choice in row] for row in choices], reading.bf16)
+        for position, row, row_scores in zip(positions, choices, scores, strict=True):
+            best = max(range(len(row)), key=row_scores.__getitem__)
+            example = examples[position]
+            predictions[position] = Prediction(example.id, example.label, row[best], score=row_scores[best])
+    return [predictions[position] for position in range(len(examples))]
+
+
+def generate(
+    student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
+) -> list[str]:
+    """Return what the student writes for each example, in their order."""
+    texts: dict[int, str] = {}
+    for positions, inputs in _batches(student, examples, kind, reading):
+        with _inference(student, reading.bf16):
+            written = student.generate(inputs, kind, reading.max_new_tokens)
+        texts.update(zip(positions, written, strict=True))
+    return [texts[position] for position in range(len(examples))]
+
+
+def add_rationales(
+    student: StudentModel, examples: Sequence[Example], predictions: list[Prediction], reading: DecodingConfig
+) -> list[Prediction]:
+    """Return the predictions with the rationale that the student writes, for those who want to read it."""
+    texts = generate(student, examples, reading, kind="rationale")
+    return [replace(prediction, rationale=text) for prediction, text in zip(predictions, texts, strict=True)]
+
+
+def _batches(
+    student: StudentModel, examples: Sequence[Example], kind: str, reading: DecodingConfig
+) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    """Yield positions and encoder inputs of batches of about equal length, the longest first."""
+    rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+    order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
+    with Meter(f"reading {kind}s off the student", len(order)) as meter:
+        for start in range(0, len(order), reading.batch_size):
+            positions = order[start : start + reading.batch_size]
+            ids = pad([rows[position] for position in positions], student.pad_id)
+            mask = pad([[1] * len(rows[position]) for position in positions], 0)
+            yield positions, {"input_ids": ids.to(student.device), "attention_mask": mask.to(student.device)}
+            meter.update(start + len(positions))
+
+
+@contextmanager
+def _inference(student: StudentModel, bf16: bool) -> Iterator[None]:
+    """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
+    training = student.training
+    student.eval()
+    try:
+        with torch.inference_mode(), torch.autocast(student.device.type, dtype=torch.bfloat16, enabled=bf16):
+            yield
+    finally:
+        student.train(training)
+
+
+def _score(
+    student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
+) -> list[list[float]]:
+    """Return the log-probability of each choice (token ids) of each example."""
+    pack = student.packs and max(sum(map(len, rows)) for rows in choices) <= MOST_PACKED
+    # Each row of the decoder: an example with all of its choices one behind the other, or one choice.
+    packed = choices if pack else [[row] for rows in choices for row in rows]
+    owners = range(len(choices)) if pack else [owner for owner, rows in enumerate(choices) for _ in rows]
+    start = student.start_id("label")
+    labels = pad([list(chain.from_iterable(rows)) for rows in packed], IGNORED).to(student.device)
+    ids = pad([[id for row in rows for id in (start, *row[:-1])] for rows in packed], student.pad_id)
+    most = max(map(len, packed))
+    blocks = pad([[number for number, row in enumerate(rows) for _ in row] for rows in packed], most)
+    with _inference(student, bf16):
+        places = torch.tensor(owners, device=student.device)
+        states = student.select(student.encode(inputs, readers=max(map(len, choices))), places)
+        mask = inputs["attention_mask"].index_select(0, places)
+        packing = blocks.to(student.device) if pack else None
+        logits = student.decode_logits(states, mask, ids.to(student.device), packing).float()
+        tokens = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    sums = torch.zeros(len(packed), most + 1).scatter_add_(1, blocks, -tokens.view_as(labels).cpu())
+    numbers = iter(sums[row, place].item() for row, rows in enumerate(packed) for place in range(len(rows)))
+    return [[next(numbers) for _ in rows] for rows in choices]

@@ -1,0 +1,1 @@
+"""From settings to a finished run: plan, fit, measure, write down."""

@@ -1,0 +1,113 @@
+"""Hugging Face's trainer with batches that are read in passes: little padding, and no end where memory runs out."""
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import Seq2SeqTrainer
+
+from dsbs.core.errors import RunError
+from dsbs.students.collator import Row, cut_passes
+from dsbs.students.model import Batch
+
+logger = logging.getLogger(__name__)
+
+
+class PassTrainer(Seq2SeqTrainer):
+    """Reads a micro-batch in passes of rows of about equal length and adds up their gradients.
+
+    Attributes:
+        tokens_per_pass: the most tokens of a pass, padding included, or None: a micro-batch is one pass.
+        taken: micro-batches of the optimiser step that is under way; emptied when a step begins.
+        told: what ``compute_loss`` adds up for the log; a pass that failed takes it back.
+    """
+
+    told: torch.Tensor
+
+    def __init__(self, collate: Callable[[list[Row]], Batch], tokens_per_pass: int | None, **arguments: Any) -> None:
+        super().__init__(data_collator=_keep, **arguments)
+        self.collate = collate
+        self.tokens_per_pass = tokens_per_pass
+        self.taken: list[list[Row]] = []
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """Add the gradients of a micro-batch and return its loss. Where memory runs out, passes of half as many tokens
+        are tried, and all of the optimiser step that was done before is done again.
+        """
+        self.taken.append(inputs["rows"])
+        lost: list[list[Row]] = []  # micro-batches whose gradients have to be found again
+        while True:
+            told = self.told
+            try:
+                for before in lost:
+                    self._take(model, before, num_items_in_batch)
+                self.told = told
+                return self._take(model, inputs["rows"], num_items_in_batch)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.told = told
+                self._halve(inputs["rows"])
+            # Outside of `except`, where the error no longer holds on to the tensors of the pass that failed.
+            model.zero_grad()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            lost = self.taken[:-1]
+
+    def _take(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
+        """Add the gradients of a micro-batch, pass by pass, and return its loss."""
+        passes = self._cut(rows, counts)
+        losses = []
+        for number, part in enumerate(passes, start=1):
+            # Processes add up their gradients once a step, in the last pass; not where each keeps a part of them alone.
+            at_once = number == len(passes) or self.is_fsdp_enabled
+            wait = nullcontext() if at_once else self.accelerator.no_sync(model)
+            with wait:
+                losses.append(super().training_step(model, self.collate(part), counts))
+        return torch.stack(losses).sum()
+
+    def _cut(self, rows: list[Row], counts: Any) -> list[list[Row]]:
+        return cut_passes(rows, self.tokens_per_pass)
+
+    def _halve(self, rows: list[Row]) -> None:
+        """Halve the tokens of a pass.
+
+        Raises:
+            RunError: where a pass is a single row already, or other processes wait for this one's gradients.
+        """
+        longest = max(len(part) * part[0].tokens for part in cut_passes(rows, self.tokens_per_pass))
+        single = max(row.tokens for row in rows)
+        smaller = max(longest // 2, 1)
+        if longest <= single:
+            raise RunError(
+                f"Memory ran out over one example of {single} tokens, at step {self.state.global_step + 1}. Smaller: "
+                "training.gradient_checkpointing=true, student.max_input_tokens=256, or another student."
+            )
+        if self.args.world_size > 1:
+            raise RunError(
+                f"Memory ran out over a pass of {longest} tokens, at step {self.state.global_step + 1}. The same run "
+                f"goes on from its last checkpoint with smaller passes: add training.tokens_per_pass={smaller}"
+            )
+        self.tokens_per_pass = smaller
+        logger.warning(
+            "Memory ran out over a pass of %d tokens; the batch stays as large as it is, but is read in passes of at "
+            "most %d tokens. training.tokens_per_pass=%d starts with that.",
+            longest,
+            smaller,
+            smaller,
+        )
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Tell whether memory ran out, on whatever device."""
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+def _keep(rows: list[Row]) -> dict[str, list[Row]]:
+    """Leave a batch as it is: it is padded when it is known how it is cut."""
+    return {"rows": rows}

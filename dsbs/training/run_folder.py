@@ -1,0 +1,152 @@
+"""The folder of a training run: named by what decides its result, finished when ``metrics.json`` is there."""
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dsbs import __version__
+from dsbs.core.errors import RunError
+from dsbs.core.files import write_json, write_text
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.records import Prediction
+
+PACKAGES = ("torch", "transformers", "datasets", "sentencepiece", "accelerate", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the settings that name it.
+
+    Attributes:
+        folder: ``<output_dir>/train/<task>/<student>/<objective>/<data_fraction>/<seed>-<hash>``.
+        settings: every setting that matters to the result, and hashes of the data.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where the metrics lie; written last."""
+        return self.folder / "metrics.json"
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where it is written down what the run is."""
+        return self.folder / "manifest.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints of the training lie; the best and the last stay."""
+        return self.folder / "checkpoints"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the finished student lies."""
+        return self.folder / "checkpoint"
+
+    @property
+    def cache(self) -> Path:
+        """Where what can be made again lies, for all runs of an output folder."""
+        return self.folder.parents[5] / "cache"
+
+    def finished_metrics(self) -> dict[str, Any] | None:
+        """Return the metrics of a finished run, else None."""
+        if not self.metrics_path.exists():
+            return None
+        return dict(json.loads(self.metrics_path.read_text(encoding="utf-8")))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes out of the folder.
+
+        Raises:
+            RunError: where another process has it, or it cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise RunError(f"{self.folder}: another process trains this very run; wait for it or stop it.") from None
+        except OSError as error:
+            raise RunError(
+                f"{self.folder}: cannot be written ({error}). Set output_dir=FOLDER to another place."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_manifest(self, config_yaml: str, extra: dict[str, Any]) -> None:
+        """Write ``config.yaml`` and ``manifest.json`` before the training starts."""
+        write_text(self.folder / "config.yaml", config_yaml)
+        manifest = {
+            "dsbs": __version__,
+            "command": "python -m dsbs.train " + " ".join(sys.argv[1:]),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "settings": self.settings,
+            **extra,
+        }
+        write_json(self.manifest_path, manifest)
+
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Write the metrics, which makes the run a finished one."""
+        write_json(self.metrics_path, metrics)
+
+    def fail(self, reason: str) -> None:
+        """Write down why the run did not finish; the next start of the same command removes it."""
+        write_json(self.folder / "failed.json", {"reason": reason})
+
+    def clear_failure(self) -> None:
+        """Forget an earlier failure."""
+        (self.folder / "failed.json").unlink(missing_ok=True)
+
+
+def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
+    """Return the run that the settings name.
+
+    Args:
+        output_dir: first folder of the path.
+        settings: must hold task.name, student.name, objective.name, data_fraction, seed.
+    """
+    folder = (
+        Path(output_dir)
+        / "train"
+        / settings["task"]["name"]
+        / settings["student"]["name"]
+        / settings["objective"]["name"]
+        / str(round(settings["data_fraction"], 6))
+        / f"{settings['seed']}-{fingerprint(settings)}"
+    )
+    return Run(folder, settings)
+
+
+def write_predictions(path: Path, predictions: list[Prediction], correct: list[bool]) -> None:
+    """Write predictions as Parquet: the fields of ``Prediction`` and whether each is right."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        name: [getattr(prediction, name) for prediction in predictions]
+        for name in ("id", "gold", "label", "rationale", "score")
+    }
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("id", "gold", "label", "rationale")]
+        + [("score", pa.float64()), ("correct", pa.bool_())]
+    )
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(pa.table(columns | {"correct": correct}, schema=schema), partial)
+    partial.replace(path)

@@ -1,0 +1,226 @@
+"""The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
+
+import importlib.util
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dsbs.core.errors import ConfigError
+from dsbs.core.tracking import Tracking
+from dsbs.data.subsets import parse_fraction
+
+STRATEGIES = ("random", "group_by_length")
+# Settings of training that do not decide its result: what is told and kept, and how the work is cut.
+NO_MATTER = (
+    *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
+    *("tokens_per_pass", "gradient_checkpointing", "fp16"),
+)
+# What was always so before it became a setting.
+LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
+
+
+@dataclass
+class Training:
+    """Keys of the ``training`` group.
+
+    Attributes:
+        max_steps: optimiser steps.
+        learning_rate: peak learning rate of AdamW.
+        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` wants, say,
+            ``+training.lr_scheduler_kwargs.num_decay_steps=1000``.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: of AdamW.
+        adam_beta2: of AdamW, how long it remembers squared gradients: about ``1 / (1 - adam_beta2)`` steps.
+        max_grad_norm: gradients are clipped to this norm.
+        per_device_train_batch_size: examples (not rows) of one forward pass.
+        gradient_accumulation_steps: forward passes of one optimiser step.
+        per_device_eval_batch_size: examples of one forward pass in evaluation.
+        eval_steps: steps between evaluations on validation; a checkpoint is saved at each.
+        logging_steps: steps between log lines.
+        early_stopping_patience: evaluations without a better accuracy before stopping, or None.
+        save_total_limit: checkpoints to keep; the best and the last always stay.
+        train_sampling_strategy: ``random``, or ``group_by_length``: random batches whose examples are of about equal
+            length, so that little of them is padding.
+        tokens_per_pass: a batch is sorted by length and cut into forward passes of at most so many tokens, padding
+            included, which are accumulated: less padding, less memory, the same optimiser step. None: one pass. Where
+            memory runs out it is halved.
+        gradient_checkpointing: compute activations again in the backward pass: less memory, about a third more time.
+        bf16: bfloat16 autocast.
+        fp16: refused: numbers above 65,504, which T5's activations reach, become infinite in it.
+        optim: optimiser, as in Hugging Face; ``adamw_bnb_8bit`` needs the extra ``8bit``.
+        threads: CPU threads of torch, or None for its own choice.
+    """
+
+    max_steps: int = 1000
+    learning_rate: float = 1e-3
+    lr_scheduler_type: str = "constant_with_warmup"
+    lr_scheduler_kwargs: dict[str, Any] = field(default_factory=dict)
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    adam_beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    per_device_train_batch_size: int = 32
+    gradient_accumulation_steps: int = 1
+    per_device_eval_batch_size: int = 64
+    eval_steps: int = 250
+    logging_steps: int = 50
+    early_stopping_patience: int | None = None
+    save_total_limit: int = 2
+    train_sampling_strategy: str = "random"
+    tokens_per_pass: int | None = None
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    fp16: bool = False
+    optim: str = "adamw_torch"
+    threads: int | None = None
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the result of a training: not how often it tells about itself."""
+        identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
+        # Runs from before there was a choice keep their names.
+        return {key: value for key, value in identity.items() if LATER.get(key) != value}
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        positive = (
+            "max_steps",
+            "per_device_train_batch_size",
+            "gradient_accumulation_steps",
+            "per_device_eval_batch_size",
+            "eval_steps",
+            "logging_steps",
+            "save_total_limit",
+        )
+        for key in positive:
+            if getattr(self, key) < 1:
+                faults.append(f"training.{key}={getattr(self, key)}: expected at least 1.")
+        if not 0 < self.learning_rate < math.inf:
+            faults.append(f"training.learning_rate={self.learning_rate}: expected above 0, and finite.")
+        for key in ("warmup_steps", "weight_decay", "max_grad_norm"):
+            if not 0 <= getattr(self, key) < math.inf:
+                faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
+        if not 0 <= self.adam_beta2 < 1:
+            faults.append(f"training.adam_beta2={self.adam_beta2}: expected from 0 up to, not including, 1.")
+        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
+            faults.append(
+                f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
+            )
+        if self.train_sampling_strategy not in STRATEGIES:
+            faults.append(
+                f"training.train_sampling_strategy={self.train_sampling_strategy}: expected one of "
+                f"{', '.join(STRATEGIES)}."
+            )
+        for key in ("tokens_per_pass", "threads"):
+            if getattr(self, key) is not None and getattr(self, key) < 1:
+                faults.append(f"training.{key}={getattr(self, key)}: expected 1 or more, or null.")
+        if self.fp16:
+            faults.append(
+                "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
+                "loss becomes NaN. Use training.bf16=true, or neither."
+            )
+        faults += self._precision_faults()
+        faults += self._sharding_faults()
+        if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
+            faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
+        return faults
+
+    def _precision_faults(self) -> list[str]:
+        """Return what is wrong with the precision that `accelerate launch`, or its config file, asks for."""
+        asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
+        if asked == "no" or (asked == "bf16" and self.bf16):
+            return []
+        wanted = "add training.bf16=true, or use" if asked == "bf16" else "it is not offered; use"
+        return [
+            f"ACCELERATE_MIXED_PRECISION={asked} is set, by `accelerate launch` or its config file, against the "
+            f"settings: {wanted} accelerate launch --mixed_precision no"
+        ]
+
+    def _sharding_faults(self) -> list[str]:
+        """Return what is wrong with what `accelerate launch`, or its config file, says of cutting up a student."""
+        faults = []
+        if _is_set("ACCELERATE_USE_DEEPSPEED"):
+            faults.append(
+                "ACCELERATE_USE_DEEPSPEED is set, by `accelerate launch` or its config file: a student is cut up over "
+                "processes by FSDP alone: accelerate launch --use_fsdp --fsdp_version 2"
+            )
+        if not wants_fsdp():
+            return faults
+        if os.environ.get("FSDP_VERSION", "1") != "2":
+            faults.append("FSDP 1 is not offered: accelerate launch --use_fsdp --fsdp_version 2")
+        if _is_set("FSDP_OFFLOAD_PARAMS"):
+            faults.append("FSDP_OFFLOAD_PARAMS=true is not offered: accelerate launch --fsdp_offload_params false")
+        if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
+            faults.append(
+                "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's way draws dropout anew. Use "
+                "training.gradient_checkpointing=true and accelerate launch --fsdp_activation_checkpointing false"
+            )
+        if self.optim not in ("adamw_torch", "adamw_torch_fused"):
+            faults.append(f"training.optim={self.optim}: with FSDP only adamw_torch and adamw_torch_fused are offered.")
+        return faults
+
+
+def wants_fsdp() -> bool:
+    """Tell whether `accelerate launch` was told to cut a student up over processes."""
+    return _is_set("ACCELERATE_USE_FSDP")
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
+
+
+@dataclass
+class TrainSettings:
+    """Keys of ``dsbs.train``.
+
+    Attributes:
+        data_fraction: share of the train split, ``0 < f <= 1``, also written ``1/8``.
+        seed: draws the subset, the initial weights and the order.
+        split_seed: cuts validation off train where the source has none.
+        labels: ``gold`` or ``teacher``.
+        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
+        without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
+            leaves them out; counted either way.
+        decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
+        output_dir: first folder of everything that is written.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    objective: Any = None
+    student: Any = None
+    training: Training = field(default_factory=Training)
+    tracking: Tracking = field(default_factory=Tracking)
+    data_fraction: float | int | str = 1.0
+    seed: int = 0
+    split_seed: int = 0
+    labels: str = "gold"
+    rationales: str | None = None
+    without_annotation: str = "label_only"
+    decoding: str = "auto"
+    output_dir: str = "outputs"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings and their combination."""
+        faults = []
+        if self.without_annotation not in ("label_only", "drop"):
+            faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
+        if self.decoding not in ("auto", "rank", "generate"):
+            faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        if getattr(self.objective, "teacher_labels_only", False) and self.labels != "teacher":
+            faults.append("objective=distill learns the teacher's labels: add labels=teacher, or choose finetune.")
+        for key in ("seed", "split_seed"):
+            if not 0 <= getattr(self, key) < 2**32:
+                faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")
+        try:
+            parse_fraction(self.data_fraction)
+        except ConfigError as error:
+            faults.append(str(error))
+        return faults
+
+    @property
+    def needs_annotations(self) -> bool:
+        """Whether the run reads anything of a teacher's."""
+        return bool(self.objective.needs_rationales) or self.labels == "teacher"

@@ -1,0 +1,156 @@
+"""Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.progress import Meter
+from dsbs.core.records import Target
+from dsbs.students.collator import Row, tokenize
+from dsbs.students.model import StudentModel
+
+FORMAT = 1  # of the file; another one has another name
+CHUNK = 1000  # rows that are tokenised together
+IDS = pa.list_(pa.int32())
+CUT = ("inputs_cut", "targets_cut")
+SCHEMA = pa.schema(
+    [
+        ("inputs", pa.list_(pa.struct([("name", pa.string()), ("ids", IDS)]))),
+        (
+            "targets",
+            pa.list_(
+                pa.struct([("kind", pa.string()), ("source", pa.string()), ("ids", IDS), ("weight", pa.float64())])
+            ),
+        ),
+        *((name, pa.int32()) for name in CUT),
+    ]
+)
+
+
+class RowFile:
+    """The rows of an Arrow file, read from the disk when they are wanted; a data set for torch's loaders.
+
+    Raises:
+        ValueError: where the file is broken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from datasets import Dataset
+
+        try:
+            self._dataset = Dataset.from_file(str(path)).with_format("arrow")
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, position: int) -> Row:
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: Sequence[int]) -> list[Row]:
+        return [_from_record(record) for record in self._dataset[list(positions)].to_pylist()]
+
+    def lengths(self) -> np.ndarray:
+        """Return the tokens of inputs and of targets of each row [2, N]."""
+        return np.stack([self._count_tokens("inputs"), self._count_tokens("targets")])
+
+    def _count_tokens(self, column: str) -> np.ndarray:
+        parts = self._dataset.data.column(column)
+        owners = pc.list_parent_indices(parts).to_numpy()
+        counts = pc.list_value_length(pc.struct_field(pc.list_flatten(parts), "ids")).to_numpy()
+        return np.bincount(owners, weights=counts, minlength=len(self)).astype(np.int64)
+
+    def cut(self) -> dict[str, int]:
+        """Return how many inputs and targets had to be cut."""
+        return {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
+
+
+def prepare_rows(
+    student: StudentModel,
+    texts: Iterable[tuple[str, list[Target]]],
+    count: int,
+    digest: str,
+    max_input_tokens: int,
+    max_target_tokens: int,
+    folder: Path,
+) -> RowFile:
+    """Tokenise inputs and targets as a stream into a file, unless it is there already.
+
+    Args:
+        student: whose tokenizer it is.
+        texts: input and targets of every example.
+        count: how many examples there are.
+        digest: a hash over the texts.
+        max_input_tokens: longer inputs are cut.
+        max_target_tokens: longer targets are cut.
+        folder: where the files lie; their names say what is in them.
+    """
+    import transformers
+
+    tokenizer = student.tokenizer
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    words = fast.to_str() if fast else [repr(tokenizer), tokenizer.get_vocab()]
+    said = [type(student).__name__, student.prefix_on, words]
+    key = [FORMAT, digest, said, max_input_tokens, max_target_tokens, transformers.__version__]
+    path = folder / f"rows-{fingerprint(key, length=16)}.arrow"
+    if path.exists():
+        try:
+            return RowFile(path)
+        except ValueError:
+            path.unlink()
+    with Meter("tokenising", count) as meter:
+        _write(path, _tokenize(student, iter(texts), max_input_tokens, max_target_tokens, meter))
+    return RowFile(path)
+
+
+def _tokenize(
+    student: StudentModel,
+    texts: Iterator[tuple[str, list[Target]]],
+    max_input_tokens: int,
+    max_target_tokens: int,
+    meter: Meter,
+) -> Iterator[list[dict[str, Any]]]:
+    while chunk := list(islice(texts, CHUNK)):
+        inputs, targets = zip(*chunk, strict=True)
+        rows, cut = tokenize(student, inputs, targets, max_input_tokens, max_target_tokens)
+        records = [_to_record(row) for row in rows]
+        records[0] |= cut  # the counts of a chunk stand in its first row
+        yield records
+        meter.update(meter.done + len(records))
+
+
+def _write(path: Path, chunks: Iterable[list[dict[str, Any]]]) -> None:
+    """Write the file by rename: it is whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
+            for chunk in chunks:
+                writer.write_batch(pa.RecordBatch.from_pylist(chunk, schema=SCHEMA))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _to_record(row: Row) -> dict[str, Any]:
+    return {
+        "inputs": [{"name": name, "ids": ids} for name, ids in row.inputs.items()],
+        "targets": [
+            {"kind": kind, "source": source, "ids": ids, "weight": weight} for kind, source, ids, weight in row.targets
+        ],
+    }
+
+
+def _from_record(record: dict[str, Any]) -> Row:
+    return Row(
+        {part["name"]: part["ids"] for part in record["inputs"]},
+        [(part["kind"], part["source"], part["ids"], part["weight"]) for part in record["targets"]],
+    )

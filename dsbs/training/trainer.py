@@ -1,0 +1,386 @@
+"""A subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    SchedulerType,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    TrainerState,
+)
+from transformers.training_args import OptimizerNames
+
+from dsbs.core.errors import ConfigError, RunError
+from dsbs.core.tracking import Tracker
+from dsbs.objectives.base import Objective
+from dsbs.objectives.losses import count_tokens
+from dsbs.students.collator import Collator, Row
+from dsbs.students.decoding import slow_bf16
+from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.training.callbacks import ProgressCallback
+from dsbs.training.checkpointing import StopCallback, best_checkpoint, writing
+from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
+from dsbs.training.microbatches import is_out_of_memory
+from dsbs.training.samplers import LengthGroups
+from dsbs.training.settings import Training
+from dsbs.training.tokenized import RowFile
+
+logger = logging.getLogger(__name__)
+Validate = Callable[[StudentModel], dict[str, float]]
+NEVER = 2**62  # no step is that late
+WINDOW = 50  # steps whose mean loss tells whether a training diverges; single ones say little
+
+
+def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
+    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``.
+
+    Raises:
+        ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
+    """
+    prepare_sharding()
+    try:
+        arguments = Seq2SeqTrainingArguments(
+            output_dir=str(folder),
+            max_steps=settings.max_steps,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.lr_scheduler_type,
+            lr_scheduler_kwargs=scheduler_kwargs(settings),
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_beta2,
+            max_grad_norm=settings.max_grad_norm,
+            per_device_train_batch_size=settings.per_device_train_batch_size,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            per_device_eval_batch_size=settings.per_device_eval_batch_size,
+            eval_strategy="steps",
+            eval_steps=settings.eval_steps,
+            save_strategy="steps",
+            save_steps=settings.eval_steps,
+            save_total_limit=settings.save_total_limit,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
+            metric_for_best_model="accuracy",
+            greater_is_better=True,
+            logging_steps=settings.logging_steps,
+            logging_nan_inf_filter=False,
+            optim=settings.optim,
+            train_sampling_strategy=settings.train_sampling_strategy,
+            bf16=settings.bf16,
+            use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
+            seed=seed,
+            data_seed=seed,
+            disable_tqdm=True,
+            report_to=[],
+            remove_unused_columns=False,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            label_names=["targets"],
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
+            f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
+        ) from None
+    if settings.bf16 and slow_bf16():
+        logger.warning(
+            "training.bf16=true: this CPU has no bfloat16 arithmetic and imitates it, many times more slowly. Faster: "
+            "training.bf16=false"
+        )
+    if arguments.n_gpu > 1:
+        logger.warning(
+            "This run uses one of %d GPUs. All of them: torchrun --nproc_per_node %d -m dsbs.train ...",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
+    return arguments
+
+
+def scheduler_kwargs(settings: Training) -> dict[str, Any]:
+    """Return the keywords of the schedule; what a plateau is seen on is an accuracy, so more of it is better."""
+    plateau = settings.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+    return ({"mode": "max"} if plateau else {}) | dict(settings.lr_scheduler_kwargs)
+
+
+class DistillationTrainer(ShardingTrainer):
+    """Train a student on rows of one or more targets.
+
+    Label tokens and rationale tokens are counted apart over all passes, micro-batches and processes of an optimiser
+    step, so that each kind's loss is a mean over its own tokens however the step is cut.
+    """
+
+    def __init__(
+        self,
+        student: StudentModel,
+        objective: Objective,
+        rows: RowFile | list[Row],
+        validate: Validate,
+        args: Seq2SeqTrainingArguments,
+        callbacks: list[Any],
+        tokens_per_pass: int | None = None,
+    ) -> None:
+        super().__init__(
+            student,
+            args=args,
+            train_dataset=rows,
+            # `validate` knows the real one; the Trainer only wants to see that there is one.
+            eval_dataset=rows,
+            collate=Collator(student),
+            tokens_per_pass=tokens_per_pass,
+            callbacks=callbacks,
+        )
+        self.remove_callback(PrinterCallback)  # ours tells what there is to tell
+        # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
+        self.loss_is_scaled_for_ga = True
+        self.rows = rows
+        self.method = objective  # `objective` is the Trainer's own, for its searches
+        self.validate = validate
+        self.stopper = StopCallback()
+        self.add_callback(self.stopper)
+        self.progress = ProgressCallback()
+        self.add_callback(self.progress)
+        self.told = torch.zeros(2, len(KINDS), device=args.device)  # sums of nll and tokens by kind since the last log
+        self.spoilt = torch.tensor(NEVER, device=args.device)  # the first step whose loss was no number
+        self.target_tokens = 0
+        self.seconds_before = 0.0
+        self._started = time.monotonic()
+        self.train_seconds = 0.0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy == "random":
+            return super()._get_train_sampler(train_dataset)
+        assert isinstance(self.rows, RowFile)
+        return LengthGroups(self.rows.lengths(), self.args.train_batch_size, self.args.seed)
+
+    def _get_num_items_in_batch(  # type: ignore[override]
+        self, batch_samples: list[dict[str, list[Row]]], device: torch.device
+    ) -> dict[str, torch.Tensor]:
+        """Count the target tokens of an optimiser step by kind, over all micro-batches and processes."""
+        self.taken = []
+        numbers = [0] * len(KINDS)
+        for batch in batch_samples:
+            for row in batch["rows"]:
+                for kind, _, ids, _ in row.targets:
+                    numbers[KINDS.index(kind)] += len(ids)
+        counts = torch.tensor(numbers, device=device)
+        if self.args.world_size > 1:
+            counts = self.accelerator.gather(counts.unsqueeze(0)).sum(0)
+            numbers = counts.tolist()
+        self.target_tokens += sum(numbers)
+        return dict(zip(KINDS, counts, strict=True))
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return the objective's loss of a pass; summed over a step's passes it is the step's loss."""
+        logits = model(inputs["inputs"], inputs["targets"])
+        loss, sums = self.method.loss(logits, inputs, dict(num_items_in_batch))
+        told = torch.zeros_like(self.told)
+        for kind, total in sums.items():
+            told[0, KINDS.index(kind)] = total
+            told[1, KINDS.index(kind)] = count_tokens(inputs["targets"][kind]["labels"])
+        self.told = self.told + told
+        step = torch.full_like(self.spoilt, self.state.global_step + 1)
+        self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, step))
+        # Gradients are averaged over processes, but the counts are those of all of them.
+        loss = loss * self.accelerator.num_processes
+        return (loss, logits) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add the mean loss of each kind in nats per token, and what a resumed run has to know."""
+        if "loss" in logs:
+            sums, tokens = self.accelerator.reduce(self.told).tolist()
+            self.told = torch.zeros_like(self.told)
+            for kind, total, count in zip(KINDS, sums, tokens, strict=True):
+                if count:
+                    logs[f"loss_{kind}"] = round(total / count, 5)
+            spoilt = int(self.accelerator.gather(self.spoilt.unsqueeze(0)).min())
+            if spoilt != NEVER or not math.isfinite(logs["loss"]):
+                raise self._diverged("The loss is no number", min(spoilt, self.state.global_step))
+            losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
+            means = mean_losses(losses, math.ceil(WINDOW / self.args.logging_steps))
+            if is_diverging(means):
+                course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
+                raise self._diverged(f"The loss diverges: {course}")
+        logs["target_tokens"] = self.target_tokens
+        logs["seconds"] = round(self.seconds, 2)
+        super().log(logs, start_time)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training, those before a resume included."""
+        return self.seconds_before + time.monotonic() - self._started
+
+    def _diverged(self, sign: str, step: int | None = None) -> RunError:
+        return RunError(
+            f"{sign} at step {step or self.state.global_step}. Likely causes: a learning rate that is too high "
+            f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
+            "broken input. The best checkpoint so far is kept."
+        )
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, or go on from a checkpoint."""
+        if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
+            self._load_best_model()
+            self.train_seconds = self.seconds_before
+            return None
+        self._started = time.monotonic()
+        try:
+            with self.stopper.listening(), self.progress.showing():
+                return super().train(resume_from_checkpoint, *args, **kwargs)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"Memory ran out at step {self.state.global_step + 1}, in the optimiser and not over a batch: "
+                "student.lora.r=8 (a pretrained student), training.optim=adamw_bnb_8bit, several GPUs (FSDP: "
+                "docs/training.md) or a smaller student."
+            ) from error
+        finally:
+            self.train_seconds = self.seconds
+
+    def account(self) -> dict[str, Any]:
+        """Return what the training took, over all its resumes: seconds include evaluation."""
+        steps = self.state.global_step
+        best = self.state.best_model_checkpoint
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        examples = steps * min(batch, len(self.rows))
+        return {
+            "steps": steps,
+            "target_tokens": self.target_tokens,
+            "seconds": round(self.train_seconds, 1),
+            "examples_per_second": round(examples / self.train_seconds, 2),
+            "best_step": int(best.rsplit("-", 1)[1]) if best else steps,
+        }
+
+    def _recall(self, checkpoint: Path) -> bool:
+        """Go on counting seconds and target tokens from where the checkpoint stopped; tell whether it was the last.
+
+        The Trainer itself would take one more step behind the last one, or behind the one where patience ended.
+        """
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        for entry in state.log_history:
+            self.target_tokens = entry.get("target_tokens", self.target_tokens)
+            self.seconds_before = entry.get("seconds", self.seconds_before)
+        best_checkpoint(checkpoint.parent, state)  # before hours are spent on what could not be ended
+        over = bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
+        if over:
+            self.state = state
+        return over
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+        **gen_kwargs: Any,
+    ) -> dict[str, float]:
+        """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by.
+
+        Raises:
+            RunError: where weights are no numbers, before a checkpoint is made of them.
+        """
+        with self.whole_student() as student:
+            if not all(weight.isfinite().all() for weight in student.parameters()):
+                raise self._diverged("Weights of the student are no numbers")
+            metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Create the optimiser.
+
+        Raises:
+            ConfigError: where a package is missing that it needs, or does not work on this machine.
+        """
+        try:
+            return super().create_optimizer(*args, **kwargs)
+        except (ImportError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"training.optim={OptimizerNames(self.args.optim).value}: cannot be had here: {reason}"
+            ) from error
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Create the schedule of the learning rate.
+
+        Raises:
+            ConfigError: where it wants other keywords.
+        """
+        try:
+            return super().create_scheduler(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"training.lr_scheduler_type={SchedulerType(self.args.lr_scheduler_type).value} does not go with "
+                f"training.lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {str(error).splitlines()[0]}"
+            ) from error
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
+            super()._save_checkpoint(model, trial)
+
+
+def mean_losses(losses: Sequence[float], size: int) -> list[float]:
+    """Return the means of so many losses each; those behind the last whole group do not count yet.
+
+    >>> mean_losses([1.0, 3.0, 5.0, 7.0, 9.0], size=2)
+    [2.0, 6.0]
+    """
+    return [sum(losses[end - size : end]) / size for end in range(size, len(losses) + 1, size)]
+
+
+def is_diverging(losses: Sequence[float]) -> bool:
+    """Tell whether the last two of some mean losses, in nats, say that a training is lost.
+
+    Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
+
+    >>> is_diverging([6.0, 2.5, 1.8, 6.9, 7.2])
+    True
+    >>> is_diverging([6.0, 2.5, 1.8, 6.9])  # a single one may be chance
+    False
+    >>> is_diverging([0.02, 0.01, 0.05, 0.06])  # little of little
+    False
+    """
+    return len(losses) > 2 and min(losses[-2:]) > max(losses[0], 2 * min(losses), 1.0)
+
+
+def checkpoint_activations(student: StudentModel) -> None:
+    """Let the backward pass compute activations again instead of keeping them."""
+    enable = getattr(student.model, "activation_checkpointing_enable", student.model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})  # the other way fails where the inputs of a layer need no gradients, as in LoRA
+
+
+def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
+    """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker)]
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    return callbacks
+
+
+class TrackingCallback(TrainerCallback):
+    """Log what the trainer logs, under W&B's sections ``train`` and ``validation``."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Pass on a log entry."""
+        named = {
+            (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
+            for key, value in (logs or {}).items()
+        }
+        self.tracker.log(named, step=state.global_step)

@@ -1,0 +1,202 @@
+"""Every YAML under ``conf/`` composes, and its faults are told as a user would want to hear them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from dsbs.cli.command import PLUGINS
+from dsbs.cli.config import GROUPS, ROOTS, collect_faults, conf_dir, recall, recall_part, register_schemas, to_object
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.students import T5Scratch
+from dsbs.tasks.triage import TriageTask
+
+NAMES = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*.yaml"))
+OPTIONS = [name.split("/", 1) for name in NAMES if "/" in name]
+# What an option cannot know and the user has to say.
+NEEDS = {
+    "student/causal": ["student.model=a-folder"],
+    "student/pretrained": ["student.model=a-folder"],
+    "task/table": ["task.path=rows.csv", "prompt=table"],
+    "teacher/recorded": ["teacher.path=a-folder"],
+    "teacher/openai": ["teacher.model=a-model"],
+    "objective/distill": ["labels=teacher"],
+}
+
+
+def build(command: str, *overrides: str) -> Any:
+    register_schemas()
+    with initialize_config_dir(str(conf_dir()), version_base=None):
+        return to_object(compose(command, list(overrides)))
+
+
+def faults_of(settings: Any) -> list[str]:
+    return collect_faults(settings) + (settings.faults() if hasattr(settings, "faults") else [])
+
+
+@pytest.mark.parametrize("command", ROOTS)
+def test_every_command_composes_with_its_defaults(command: str) -> None:
+    required = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=-"]}.get(command, [])
+    settings = build(command, *required)
+    assert type(settings) is ROOTS[command]
+    assert faults_of(settings) == []
+
+
+def test_every_command_has_a_root_file() -> None:
+    assert {name for name in NAMES if "/" not in name} == {*ROOTS, "common"}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_has_no_fault(group: str, option: str) -> None:
+    if plugin := PLUGINS.get(f"{group}/{option}"):
+        pytest.importorskip(f"hydra_plugins.{plugin[0]}", reason=f"{group}={option} needs an extra")
+    command = "extract" if group == "gate" else "train"
+    overrides = [f"{group}={option}", *NEEDS.get(f"{group}/{option}", [])]
+    settings = build(command, *overrides)
+    assert faults_of(settings) == []
+    part = getattr(settings, group, None)
+    if group in GROUPS or group == "gate":
+        assert part.name == option
+    if group in GROUPS:
+        assert type(part) is GROUPS[group][part.kind]
+
+
+@pytest.mark.parametrize("task", ["svamp", "cqa", "esnli", "anli1", "asdiv", "triage"])
+def test_each_task_brings_its_own_prompt(task: str) -> None:
+    settings = build("train", f"task={task}")
+    assert settings.prompt.name == task
+    assert settings.prompt.exemplars
+
+
+@pytest.mark.parametrize("benchmark", ["esnli", "anli1", "cqa", "svamp"])
+def test_the_papers_experiments_are_the_papers_settings(benchmark: str) -> None:
+    settings = build("train", f"experiment=paper/{benchmark}")
+    assert (settings.task.name, settings.student.name) == (benchmark, "t5_v1_1_base")
+    assert (settings.objective.prefix_on, settings.decoding) == ("input", "generate")
+    assert (settings.training.per_device_train_batch_size, settings.training.learning_rate) == (64, 5e-5)
+    assert settings.training.max_steps == 10000
+
+
+def test_what_a_search_chose_is_taken_and_what_is_typed_wins() -> None:
+    assert build("train").student.dropout_rate == 0.2
+    assert build("train", "objective=finetune").student.dropout_rate == 0.0
+    assert build("train", "student.dropout_rate=0.1", "objective.alpha=0.4").objective.alpha == 0.4
+
+
+def test_one_half_is_the_papers_lambda_of_one() -> None:
+    objective = build("train", "student=t5_small").objective
+    assert (objective.name, objective.alpha, objective.prefix_on) == ("step_by_step", 0.5, "target")
+
+
+def test_what_hydra_hands_over_is_the_dataclasses_themselves() -> None:
+    settings = build("train", "student.d_model=64", "task.train=100", "data_fraction=1/8", "rationales=null")
+    assert type(settings.student) is T5Scratch
+    assert settings.student.d_model == 64
+    assert type(settings.task) is TriageTask
+    assert settings.data_fraction == "1/8"
+    again = OmegaConf.to_yaml(OmegaConf.structured(settings))
+    assert "d_model: 64" in again
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("task.nme=1", "nme"),
+        ("nosuchkey=1", "nosuchkey"),
+        ("student.d_model=wide", "wide"),
+        ("training.bf16=perhaps", "perhaps"),
+        ("task=nosuchtask", "nosuchtask"),
+        ("objective=nosuch", "nosuch"),
+    ],
+)
+def test_a_wrong_key_value_or_option_is_hydras_to_report(override: str, says: str) -> None:
+    with pytest.raises(HydraException, match=says):
+        build("train", override)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("+task.nme=1", r"task\.nme: there is no such key\. Did you mean task\.name\?"),
+        ("+training.learning_rat=1", r"Did you mean training\.learning_rate\?"),
+        ("+sed=1", r"sed: there is no such key\. Did you mean seed\?"),
+        ("+qqqq=1", r"qqqq: there is no such key\. Known keys: task, teacher"),
+    ],
+)
+def test_a_key_that_was_added_by_force_is_told_with_the_nearest(override: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        build("train", override)
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"student\.model is not given: add student\.model="):
+        build("train", "student=pretrained")
+
+
+def test_all_faults_of_all_parts_are_told_at_once_and_each_once() -> None:
+    settings = build(
+        "train", "task.products=7", "objective.alpha=2", "student.d_model=0", "training.max_steps=0",
+        "labels=silver", "data_fraction=2", "decoding=guess", "tracking.mode=on", "without_annotation=maybe",
+    )  # fmt: skip
+    faults = faults_of(settings)
+    keys = [
+        "task.products", "objective.alpha", "student.d_model", "training.max_steps", "labels", "data_fraction",
+        "decoding", "tracking.mode", "without_annotation",
+    ]  # fmt: skip
+    assert sorted(fault.split("=")[0] for fault in faults) == sorted(keys)
+
+
+def test_the_kind_of_a_part_follows_from_the_option() -> None:
+    [fault] = collect_faults(build("train", "task.kind=table"))
+    assert "task.kind=table: choose with task=<option>" in fault
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("training.learning_rate=0", "training.learning_rate=0.0: expected above 0"),
+        ("training.learning_rate=nan", "training.learning_rate=nan: expected above 0"),
+        ("training.warmup_steps=-1", "training.warmup_steps=-1: expected 0 or more"),
+        ("training.early_stopping_patience=0", "expected 1 or more, or null"),
+        ("training.threads=0", "expected 1 or more, or null"),
+        ("training.eval_steps=0", "training.eval_steps=0: expected at least 1"),
+        ("training.max_grad_norm=nan", "training.max_grad_norm=nan"),
+    ],
+)
+def test_a_training_setting_out_of_range_is_a_clear_message(override: str, says: str) -> None:
+    faults = faults_of(build("train", override))
+    assert [fault for fault in faults if says in fault], faults
+
+
+def test_a_part_is_read_back_from_a_file_as_what_it_was() -> None:
+    task = TriageTask(name="triage", train=7)
+    assert recall_part("task", dataclasses.asdict(task), "config.json") == task
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"kind": "nosuch"}, "expected one of"),
+        ({"kind": "triage", "train": "many"}, "many"),
+        ({"kind": "triage", "nosuch": 1}, "nosuch"),
+        ({"kind": "triage", "name": "${oc.env:HOME}"}, "expected plain keys and values"),
+        ([], "expected one of"),
+    ],
+)
+def test_a_file_that_says_something_else_builds_nothing(values: Any, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        recall_part("task", values, "config.json")
+
+
+def test_a_root_is_read_back_whole() -> None:
+    with pytest.raises(DataError, match="expected plain keys and values"):
+        recall(T5Scratch, None, "config.json")
+
+
+def test_the_configs_are_found_whatever_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (conf_dir() / "train.yaml").is_file()

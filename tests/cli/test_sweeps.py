@@ -1,0 +1,64 @@
+"""Sweeps through Hydra's plugins, each with a job that fails."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SMALL = [
+    "task.products=12", "task.complaints=12", "task.train=64", "task.validation=15", "task.test=17",
+    "student.vocab_size=400", "student.d_model=32", "student.d_kv=16", "student.d_ff=32", "student.num_heads=2",
+    "training.max_steps=2", "training.eval_steps=2", "tracking.mode=disabled",
+]  # fmt: skip
+
+
+def sweep(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", "dsbs.train", "-m", *SMALL, *words], cwd=folder, env={**os.environ, "PYTHONPATH": path},
+        text=True, capture_output=True, timeout=250, check=False,
+    )  # fmt: skip
+
+
+def finished(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("metrics.json"))]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "words"),
+    [
+        ("hydra_joblib_launcher", ["launcher=joblib"]),
+        ("hydra_ray_launcher", ["launcher=ray"]),
+        # As launcher=slurm, but that the jobs run on this machine.
+        ("hydra_submitit_launcher", ["hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=.submitit/%j"]),
+    ],
+)
+def test_launchers_run_jobs_side_by_side_and_list_the_failed_one(tmp_path: Path, plugin: str, words: list[str]) -> None:
+    pytest.importorskip(f"hydra_plugins.{plugin}", reason="needs the extra joblib, ray-launcher or slurm")
+    found = sweep(tmp_path, *words, "objective=finetune,distill")
+    assert found.returncode == 1
+    assert {metrics["objective"] for metrics in finished(tmp_path)} == {"finetune"}
+    assert "1 of this sweep's jobs ended well:" in found.stderr
+    assert "1 of this sweep's jobs failed:" in found.stderr
+    assert "objective=distill" in found.stderr
+    assert "Traceback" not in found.stderr
+    assert {path.name for path in tmp_path.iterdir()} <= {"outputs", ".submitit"}
+
+
+def test_optuna_goes_on_past_a_failed_trial(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
+    words = [
+        "search=optuna",
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.sampler.seed=2",
+        "student.num_layers=choice(0,1)",
+    ]
+    found = sweep(tmp_path, *words)
+    runs = finished(tmp_path)
+    assert 1 <= len(runs) < 3, found.stderr  # with this seed some trials get a setting that cannot stand
+    assert "student.num_layers=0: expected at least 1." in found.stderr
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,300 @@
+"""``python -m dsbs.predict``: a trained student answers files and pipes."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from trained import small_triage, train_tiny
+
+from dsbs.cli.config import PredictConfig
+from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
+from dsbs.core.records import Example
+from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.inputs import read_inputs
+from dsbs.predict import predict
+from dsbs.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
+DECISIONS = {"refund", "replace", "repair", "escalate"}
+MESSAGE = "I bought a kettle from you. Sadly it was cracked."
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint without its run, as it would be handed on."""
+    folder = tmp_path_factory.mktemp("triage")
+    shutil.copytree(train_tiny(folder) / "checkpoint", folder / "handed-on")
+    shutil.rmtree(folder / "outputs")
+    return folder / "handed-on"
+
+
+def answer(checkpoint: Path, text: str | bytes = "", /, **changes: Any) -> list[dict[str, Any]]:
+    """Return what ``predict`` writes to standard output."""
+    stdin = io.BytesIO(text.encode() if isinstance(text, str) else text)
+    stdout = io.StringIO()
+    config = PredictConfig(**({"checkpoint": str(checkpoint), "input": "-"} | changes))
+    count = predict(config, stdin, stdout)
+    lines = [json.loads(line) for line in stdout.getvalue().splitlines()]
+    assert count == len(lines) or config.output != "-"
+    return lines
+
+
+def inputs(text: str, remembered: Remembered | None = None, format: str = "auto") -> list[Example]:
+    return list(read_inputs("-", format, remembered or Remembered(), io.BytesIO(text.encode())))
+
+
+def test_each_line_of_text_gets_one_of_the_closed_answers_and_its_number(checkpoint: Path) -> None:
+    lines = answer(checkpoint, f"{MESSAGE}\n\nMy sofa sags.\r\n")
+    assert [line.keys() for line in lines] == [{"id", "label", "score"}] * 2
+    assert [line["id"] for line in lines] == ["1", "3"]
+    assert {line["label"] for line in lines} <= DECISIONS
+    assert all(line["score"] < 0 for line in lines)
+
+
+def test_a_message_gets_the_answer_that_the_evaluation_gives(tmp_path: Path) -> None:
+    run = train_tiny(tmp_path, seed=1)
+    examples = list(small_triage().examples("test"))
+    told = pyarrow.parquet.read_table(run / "predictions.parquet").to_pylist()
+    lines = answer(run, "\n".join(example.input for example in examples), batch_size=5)
+    assert [line["label"] for line in lines] == [row["label"] for row in told]
+    assert [line["score"] for line in lines] == pytest.approx([row["score"] for row in told], abs=1e-4)
+
+
+def test_json_lines_keep_their_ids_and_bring_choices_of_their_own(checkpoint: Path) -> None:
+    rows = [
+        {"id": "a", "input": MESSAGE, "choices": ["repair", "refund"]},
+        {"id": "b", "input": MESSAGE, "more": 1},
+        {"id": 7, "input": "x", "choices": None},
+    ]
+    lines = answer(checkpoint, "".join(json.dumps(row) + "\n" for row in rows), with_input=True)
+    assert [line["id"] for line in lines] == ["a", "b", "7"]
+    assert lines[0]["label"] in {"repair", "refund"}
+    assert lines[1]["input"] == MESSAGE
+    assert {line["label"] for line in lines} <= DECISIONS
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".tsv", ".parquet", ".txt", ""])
+def test_files_of_every_kind_are_read(checkpoint: Path, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"messages{suffix}"
+    rows = [{"id": f"m{number}", "input": f"My kettle leaks {number}"} for number in range(3)]
+    if suffix == ".parquet":
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif suffix in (".csv", ".tsv"):
+        comma = "," if suffix == ".csv" else "\t"
+        path.write_text("".join(comma.join(row) + "\n" for row in [["id", "input"], *(row.values() for row in rows)]))
+    else:
+        path.write_text("\n".join(row["input"] for row in rows))
+    lines = answer(checkpoint, input=str(path), with_input=True)
+    assert [line["input"] for line in lines] == [row["input"] for row in rows]
+    assert [line["id"] for line in lines] == (["1", "2", "3"] if suffix in (".txt", "") else ["m0", "m1", "m2"])
+
+
+def test_the_output_is_whole_or_not_there(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "answers.jsonl"
+    assert answer(checkpoint, "one\ntwo\n", output=str(output)) == []
+    assert len(output.read_text().splitlines()) == 2
+    with pytest.raises(DataError, match="standard input:3"):
+        answer(checkpoint, '{"input": "one"}\n{"input": "two"}\n{"input": \n', output=str(output), batch_size=1)
+    assert len(output.read_text().splitlines()) == 2
+    assert [path.name for path in output.parent.iterdir()] == ["answers.jsonl"]
+
+
+def test_inputs_are_read_as_they_are_answered(checkpoint: Path) -> None:
+    """A reader that stops early has its answers, and what lies beyond was not read."""
+    taken = []
+
+    class Endless(io.RawIOBase):
+        def __iter__(self) -> Any:
+            for number in range(1000):
+                taken.append(number)
+                yield f"message {number}\n".encode()
+
+    class Impatient(io.StringIO):
+        def writelines(self, lines: Iterable[str]) -> None:
+            raise AssertionError
+
+        def flush(self) -> None:
+            if self.getvalue().count("\n") >= 8:
+                raise BrokenPipeError
+
+    config = PredictConfig(checkpoint=str(checkpoint), input="-", batch_size=4)
+    with pytest.raises(BrokenPipeError):
+        predict(config, Endless(), Impatient())  # type: ignore[arg-type]
+    assert len(taken) <= 12
+
+
+@pytest.mark.parametrize("objective", ["step_by_step", "rationale_then_label", "label_then_rationale"])
+def test_a_student_that_learnt_rationales_writes_them(tmp_path: Path, objective: str) -> None:
+    run = train_tiny(tmp_path, objective=objective)
+    lines = answer(run, f"{MESSAGE}\nMy sofa sags.", rationale=True)
+    assert all(line.keys() == {"id", "label", "score", "rationale"} for line in lines)
+    plain = answer(run, f"{MESSAGE}\nMy sofa sags.")
+    assert [line["label"] for line in plain] == [line["label"] for line in lines]
+
+
+def test_a_fine_tuned_student_has_no_rationales_to_write(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="finetune"):
+        answer(train_tiny(tmp_path, objective="finetune"), MESSAGE, rationale=True)
+
+
+def test_the_checkpoint_answers_without_dsbs(tmp_path: Path) -> None:
+    """Plain ``generate`` starts with the task prefix of labels and writes what the student was trained to write."""
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    from dsbs.students.decoding import DecodingConfig, generate
+    from dsbs.students.loading import load_student
+
+    folder = train_tiny(tmp_path) / "checkpoint"
+    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.generation_config.decoder_start_token_id == tokenizer.convert_tokens_to_ids("[label]")
+    written = model.generate(**tokenizer(MESSAGE, return_tensors="pt"), max_new_tokens=8, do_sample=False)
+    assert written[0, 0] == tokenizer.convert_tokens_to_ids("[label]")
+    ours = generate(load_student(folder), [Example("1", MESSAGE)], DecodingConfig(max_new_tokens=8))
+    assert [tokenizer.decode(written[0], skip_special_tokens=True).strip()] == ours
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "there is nothing in it"),
+        ("\n \n", "there is nothing in it"),
+        ('{"input": "one"}\n{"inp', "standard input:2: not JSON"),
+        ('{"input": "one"}\n[1]', "standard input:2: expected an object"),
+        ('{"text": "one"}', "standard input:1: there is no column 'input'"),
+        ('{"input": " "}', "standard input:1: the input is empty"),
+        ('{"input": "one", "choices": ["yes"]}', "standard input:1: expected at least two choices"),
+        (b"one\n\xff\xfe\n", "standard input:2: not UTF-8"),
+    ],
+)
+def test_a_broken_input_is_named_with_its_line(checkpoint: Path, text: str | bytes, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        answer(checkpoint, text)
+
+
+def test_text_that_starts_with_a_brace_can_be_called_text(checkpoint: Path) -> None:
+    assert len(answer(checkpoint, "{hello}\n", format="text")) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"input": "nowhere.txt"}, "input=nowhere.txt: there is no such file"),
+        ({"input": "."}, "input=.: there is no such file"),
+        ({"checkpoint": "nowhere"}, "checkpoint=nowhere: there is no such folder"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"format": "xml"}, "format=xml: expected one of auto, text, jsonl"),
+        ({"input": "a.txt", "output": "a.txt"}, "the same file as input"),
+    ],
+)
+def test_a_wrong_setting_is_a_clear_message(checkpoint: Path, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(DsbsError, match=says):
+        answer(checkpoint, "one", **changes)
+
+
+def test_an_output_that_cannot_be_written_is_a_clear_message(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        answer(checkpoint, "one", output=str(tmp_path / "file" / "answers.jsonl"))
+
+
+def test_a_named_pipe_is_read_like_a_file(checkpoint: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen(["sh", "-c", f"echo 'My kettle leaks' > '{pipe}'"])
+    assert len(answer(checkpoint, input=str(pipe))) == 1
+    assert writer.wait(timeout=10) == 0
+
+
+def test_an_empty_file_is_no_answer_but_a_message(checkpoint: Path, tmp_path: Path) -> None:
+    for name in ("empty.txt", "empty.jsonl", "empty.csv"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(DataError, match="there is nothing in it"):
+            answer(checkpoint, input=str(tmp_path / name))
+    (tmp_path / "empty.parquet").write_text("")
+    with pytest.raises(DataError, match=r"empty\.parquet"):
+        answer(checkpoint, input=str(tmp_path / "empty.parquet"))
+
+
+def test_rows_of_a_table_are_worded_as_in_the_training(tmp_path: Path) -> None:
+    rows = [{"key": f"k{n}", "head": f"Day {n}", "body": "it rains", "say": ["yes", "no"][n % 2]} for n in range(40)]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASKS["table"](  # type: ignore[call-arg]
+        name="weather", path=str(data), input="{head}: {body}", label="say", id="key", labels=["yes", "no"],
+        test_share=0.3,
+    )  # fmt: skip
+    run = train_tiny(tmp_path, task, "finetune")
+    lines = answer(run, "".join(json.dumps(row) + "\n" for row in rows[:3]), with_input=True)
+    assert [line["input"] for line in lines] == ["Day 0: it rains", "Day 1: it rains", "Day 2: it rains"]
+    assert [line["id"] for line in lines] == ["k0", "k1", "k2"]
+    assert {line["label"] for line in lines} <= {"yes", "no"}
+    assert str(tmp_path) not in (run / "checkpoint" / "config.json").read_text()
+
+
+def test_a_student_of_questions_with_their_own_choices_asks_for_them(tmp_path: Path) -> None:
+    places = ["bank", "park", "sea", "farm"]
+    rows = [
+        {"q": f"Where is {places[n % 4]} {n}?", "say": places[n % 4], "any": [places[n % 4], places[(n + 1) % 4]]}
+        for n in range(40)
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASKS["table"](  # type: ignore[call-arg]
+        name="places", path=str(data), input="q", label="say", choices="any", test_share=0.3
+    )
+    run = train_tiny(tmp_path, task, "finetune")
+    line = answer(run, '{"input": "Where?", "choices": ["sea", "shop"]}', with_input=True)[0]
+    assert line["input"] == "Where?\nAnswer Choices:\n(a) sea\n(b) shop"
+    assert line["label"] in {"sea", "shop"}
+    assert answer(run, json.dumps(rows[0]), with_input=True)[0]["input"].endswith("(a) bank\n(b) park")
+    with pytest.raises(DataError, match=r'standard input:1: there are no choices.*"any"'):
+        answer(run, "Where?")
+
+
+def test_free_answers_are_written_and_have_no_score(tmp_path: Path) -> None:
+    rows = [{"input": f"How many are {n}?", "label": str(n)} for n in range(40)]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASKS["table"](name="sums", path=str(data), answer_kind="number", test_share=0.3)  # type: ignore[call-arg]
+    lines = answer(train_tiny(tmp_path, task, "finetune"), "How many are 3?\nAnd 4?")
+    assert [line["score"] for line in lines] == [None, None]
+
+
+def test_shared_choices_are_listed_where_the_training_listed_them() -> None:
+    remembered = Remembered(choices=["yes", "no"], lists_choices=True, choices_column="any")
+    (example,) = inputs("Is it?", remembered)
+    assert (example.input, example.choices) == ("Is it?\nAnswer Choices:\n(a) yes\n(b) no", ("yes", "no"))
+
+
+def run_command(cwd: Path, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    command = [sys.executable, "-m", "dsbs.predict", *words]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, input=text, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
+
+
+def test_in_a_shell_pipe_standard_output_holds_json_lines_alone(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_command(tmp_path, f"checkpoint={checkpoint}", "input=-", "with_input=true", text="Grüße aus Köln\n")
+    assert done.returncode == 0, done.stderr
+    (line,) = map(json.loads, done.stdout.splitlines())
+    assert line["input"] == "Grüße aus Köln"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_is_one_message_on_standard_error_and_an_exit_code(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_command(tmp_path, f"checkpoint={checkpoint}")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "input is not given: add input=..." in done.stderr
+    assert "Traceback" not in done.stderr

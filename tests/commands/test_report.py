@@ -1,0 +1,72 @@
+"""``python -m dsbs.report`` as a user runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_runs import share, write_run
+
+CHECK = """
+import sys, runpy
+sys.argv = ["dsbs.report", *sys.argv[1:]]
+runpy.run_module("dsbs.report", run_name="__main__")
+heavy = [name for name in ("torch", "transformers", "datasets", "openai") if name in sys.modules]
+sys.exit(f"imported: {heavy}" if heavy else 0)
+"""
+
+
+def run_report(
+    cwd: Path, *overrides: str, code: str | None = None, wandb: str = "disabled"
+) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    program = ["-c", code] if code else ["-m", "dsbs.report"]
+    return subprocess.run(
+        [sys.executable, *program, *overrides],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": paths, "WANDB_MODE": wandb, "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_run(tmp_path / "outputs", share(90 + seed), objective="step_by_step", fraction=0.125, seed=seed)
+        write_run(tmp_path / "outputs", share(80 + seed), objective="finetune", seed=seed)
+    done = run_report(tmp_path, "runs=outputs/train/triage", code=CHECK)
+    assert done.returncode == 0, done.stderr
+    assert "holds here" in done.stdout
+    assert "outputs/report/triage/index.html" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
+    assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["report", "train"]
+    assert (tmp_path / "outputs/report/triage/report.json").exists()
+
+
+def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path) -> None:
+    write_run(tmp_path / "outputs", share(80))
+    done = run_report(tmp_path, "runs=outputs/train", "output_dir=out", wandb="offline")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "outputs"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report", "wandb"]
+    (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
+    media = {path.name.partition("_")[0] for path in run.rglob("files/media/*/*")}
+    assert {"accuracy over data fraction", "cells", "plot"} <= media
+
+
+@pytest.mark.parametrize("runs", ["nowhere", "."])
+def test_a_wrong_folder_is_one_message_and_an_exit_code(tmp_path: Path, runs: str) -> None:
+    done = run_report(tmp_path, f"runs={runs}")
+    assert done.returncode == 1
+    assert f"runs={runs}" in done.stderr
+    assert "python -m dsbs.train" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_tracking_mode_is_refused_with_the_right_ones(tmp_path: Path) -> None:
+    done = run_report(tmp_path, "tracking.mode=on")
+    assert done.returncode == 1
+    assert "auto, online, offline, disabled" in done.stderr

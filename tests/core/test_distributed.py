@@ -1,0 +1,67 @@
+"""Two processes, one run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from dsbs.core.distributed import count_processes, gather, is_main, main_first
+
+SMALL = [
+    "task.products=12", "task.complaints=12", "task.train=64", "task.validation=15", "task.test=17",
+    "student.vocab_size=400", "student.d_model=32", "student.d_kv=16", "student.d_ff=32", "student.num_layers=1",
+    "student.num_heads=2", "student.dropout_rate=0", "training.max_steps=6", "training.eval_steps=2",
+    "training.logging_steps=2", "training.warmup_steps=0", "training.tokens_per_pass=200", "tracking.mode=disabled",
+]  # fmt: skip
+
+
+def train(folder: Path, command: list[str], batch: int) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    batches = f"training.per_device_train_batch_size={batch}"
+    return subprocess.run(
+        [sys.executable, "-m", *command, "dsbs.train", *SMALL, batches],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+
+
+TWO = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]  # what `torchrun` is
+
+
+def test_two_processes_train_and_measure_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+    two = train(tmp_path, TWO, 4)
+    assert two.returncode == 0, two.stderr
+    one = train(tmp_path, [], 8)
+    assert one.returncode == 0, one.stderr
+    for said in (one.stdout, two.stdout):
+        assert said.count("triage · t5_scratch · step_by_step on 64 examples") == 1
+    assert two.stderr.count("training: 0 of 6") == 1
+    runs = sorted(tmp_path.rglob("metrics.json"))
+    assert len(runs) == 2  # of other names: the number of processes decides the batch
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in runs]
+    for metrics in found:
+        assert (metrics["validation"].pop("examples"), metrics["test"].pop("examples")) == (15, 17)
+        del metrics["seconds"], metrics["examples_per_second"]
+    assert found[0] == found[1]
+    rows = [pq.read_table(path.parent / "predictions.parquet").to_pylist() for path in runs]
+    for ours, theirs in zip(*rows, strict=True):
+        assert (ours["id"], ours["label"]) == (theirs["id"], theirs["label"])
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-3)
+    logs = [
+        json.loads((path.parent / "checkpoints/checkpoint-6/trainer_state.json").read_text(encoding="utf-8"))
+        for path in runs
+    ]
+    for ours, theirs in zip(*[log["log_history"] for log in logs], strict=True):
+        for key in ("loss", "loss_label", "loss_rationale", "target_tokens", "eval_accuracy"):
+            assert ours.get(key) == pytest.approx(theirs.get(key), abs=1e-3)
+
+
+def test_one_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")  # as some schedulers set it; no LOCAL_RANK: nobody launched processes
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert (count_processes(), is_main(), main_first(lambda: 3), gather([1, 2])) == (1, True, 3, [1, 2])

@@ -1,0 +1,177 @@
+"""W&B: never a prompt, never a lost run, nothing outside the folder that was named."""
+
+import http.server
+import logging
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsbs.core.tracking import Tracker, Tracking, choose_mode, derive_run_id, find_key, open_tracker
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+SCRIPT = """
+import logging, sys
+from pathlib import Path
+from dsbs.core.tracking import Tracking, open_tracker
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+with open_tracker(Tracking(mode=sys.argv[1]), run_id="run-1", name="a run", group="a sweep",
+                  config={"training": {"max_steps": 10}}, directory=Path("out")) as tracker:
+    tracker.log({"loss": 1.0}, step=10)
+    tracker.log({"loss": 0.5}, step=5)
+    tracker.summary({"test/accuracy": 0.75})
+    tracker.table("predictions", [{"id": "1", "label": "x", "score": None}, {"id": "2", "label": None, "score": -0.5}])
+    tracker.lines("curve", [{"f": 0.125, "accuracy": 0.7, "objective": "finetune"}], "f", "accuracy", "objective")
+    print("active", tracker.active, "wandb" in sys.modules)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_wandb_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("WANDB_") or name == "NETRC":
+            monkeypatch.delenv(name)
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def run_script(mode: str, cwd: Path, stdin: Any = subprocess.DEVNULL, **env: str) -> subprocess.CompletedProcess[str]:
+    """Track a run in a process of its own, as W&B keeps state for the life of a process."""
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, mode],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": paths, **env},
+        stdin=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+
+
+@pytest.fixture
+def refusing_server() -> Iterator[str]:
+    """A W&B server that refuses every key."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            self.send_response(401)
+            self.end_headers()
+            self.wfile.write(b'{"errors":[{"message":"bad key"}]}')
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_without_a_key_a_run_is_recorded_offline_in_the_named_folder_alone(tmp_path: Path) -> None:
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+    done = run_script("auto", cwd)
+    assert "active True" in done.stdout
+    assert [path.name for path in cwd.iterdir()] == ["out"]
+    assert [path.name for path in (cwd / "out").iterdir()] == ["wandb"]
+    assert list((tmp_path / "home").iterdir()) == []
+    (run,) = (cwd / "out" / "wandb").glob("offline-run-*-run-1")
+    assert (run / "run-run-1.wandb").stat().st_size > 0
+    assert list(run.glob("files/media/table/predictions*.json"))
+    assert "no key" not in done.stderr
+
+
+def test_a_disabled_run_does_not_even_import_wandb(tmp_path: Path) -> None:
+    assert "active False False" in run_script("disabled", tmp_path).stdout
+    assert "active False False" in run_script("auto", tmp_path, WANDB_MODE="disabled").stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_online_without_a_key_goes_offline_and_never_asks_even_at_a_terminal(tmp_path: Path) -> None:
+    terminal, stdin = pty.openpty()
+    try:
+        done = run_script("online", tmp_path, stdin=stdin)
+    finally:
+        os.close(terminal)
+        os.close(stdin)
+    assert "active True" in done.stdout
+    assert "no key found" in done.stderr
+    assert list(tmp_path.glob("out/wandb/offline-run-*"))
+
+
+def test_a_refused_key_costs_one_warning_and_appears_nowhere(tmp_path: Path, refusing_server: str) -> None:
+    done = run_script("auto", tmp_path, WANDB_API_KEY=KEY, WANDB_BASE_URL=refusing_server)
+    assert "active True" in done.stdout
+    assert done.stderr.count("recording offline instead") == 1
+    assert list(tmp_path.glob("out/wandb/offline-run-*"))
+    assert KEY not in done.stdout + done.stderr
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert written
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_failure_of_wandb_is_told_once_and_the_run_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise OSError("disk full")
+
+    with caplog.at_level(logging.WARNING), Tracker(Broken()) as tracker:
+        for step in range(3):
+            tracker.log({"loss": 1.0}, step=step)
+    assert [record.getMessage() for record in caplog.records] == [
+        "W&B: disk full. The run goes on; W&B may miss a part of it."
+    ]
+    tracker.log({"loss": 1.0})  # after the end: nothing happens
+
+
+def test_a_missing_installation_of_wandb_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("dsbs.core.tracking._set_environment", lambda directory: None)
+    with caplog.at_level(logging.WARNING):
+        tracker = open_tracker(Tracking(mode="offline"), run_id="a", name="a", config={}, directory=tmp_path)
+    assert not tracker.active
+    assert "nothing is recorded" in caplog.text
+
+
+def test_the_mode_follows_setting_then_environment_then_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert choose_mode("auto") == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert choose_mode("auto") == "offline"
+    assert choose_mode("online") == "online"
+    assert choose_mode("disabled") == "disabled"
+
+
+def test_a_key_in_netrc_is_found_for_its_own_server_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"default login me password other\nmachine api.wandb.ai login user password {KEY}\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert find_key() == KEY
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert find_key() is None
+    netrc.write_text("machine\n")
+    assert find_key() is None
+
+
+def test_a_resumed_run_keeps_its_id_wherever_the_outputs_lie() -> None:
+    run = "svamp/t5_scratch/finetune/0.125/0-1a2b3c4d"
+    assert derive_run_id(Path("outputs/train", run)) == derive_run_id(Path("/data/outputs/train", run))
+    assert derive_run_id(Path("outputs/train", run)) != derive_run_id(Path("outputs/train", run[:-1]))
+
+
+def test_an_unknown_mode_is_a_fault_that_names_the_right_ones() -> None:
+    assert Tracking(mode="offline").faults() == []
+    assert Tracking(mode="on").faults() == ["tracking.mode=on: expected one of auto, online, offline, disabled."]

@@ -1,0 +1,166 @@
+"""Examples joined to annotations: nothing is dropped in silence."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Annotation, Example
+from dsbs.data.join import RunData, load_run_data, load_test, missing_ids
+from dsbs.data.subsets import Selection
+from dsbs.tasks.answers import FreeAnswers
+from dsbs.tasks.base import Task
+
+
+@dataclass
+class Six(Task):
+    """Four examples to learn from, two to validate on, three to test on, one of them without a label."""
+
+    kind: str = "six"
+    name: str = "six"
+    labelled: bool = True
+    tested: bool = True
+
+    @property
+    def answers(self) -> FreeAnswers:
+        return FreeAnswers()
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test") if self.tested else ("train", "validation")
+
+    def examples(self, split: str) -> Iterator[Example]:
+        for number in range({"train": 4, "validation": 2, "test": 3}[split]):
+            label = "gold" if self.labelled and (split, number) != ("test", 2) else None
+            yield Example(f"{split} {number}", "why?", label)
+
+
+SELECTION = Selection(
+    frozenset({"train 0", "train 1", "train 2"}), frozenset({"validation 0", "validation 1"}), "validation"
+)
+ANNOTATIONS = {
+    "train": [
+        Annotation("train 0", "teacher's", "because"),
+        Annotation("train 1", None, "because", status="cut_off"),
+        Annotation("train 2", "other", "since", status="gate: min_words"),
+        Annotation("train 3", "not drawn", "since"),
+    ],
+    "validation": [
+        Annotation("validation 0", "teacher's", "because"),
+        Annotation("validation 1", None, None, status="no_answer"),
+    ],
+}
+
+
+def load(**changes: Any) -> RunData:
+    settings: dict[str, Any] = {
+        "task": Six(),
+        "selection": SELECTION,
+        "annotations": ANNOTATIONS,
+        "labels": "gold",
+        "without_annotation": "label_only",
+        "needs_rationales": True,
+    }
+    return load_run_data(**(settings | changes))
+
+
+def labels(data: RunData) -> dict[str, str | None]:
+    return {example.id: example.label for example, _ in data.train}
+
+
+def test_an_example_without_a_usable_rationale_is_learnt_by_its_label_and_counted() -> None:
+    data = load()
+    assert labels(data) == {"train 0": "gold", "train 1": "gold", "train 2": "gold"}
+    assert [annotation and annotation.rationale for _, annotation in data.train] == ["because", None, None]
+    assert data.counts == {
+        "asked_and_failed": 2, "no_label": 0, "label_only": 2, "dropped": 0, "train": 3, "validation": 2
+    }  # fmt: skip
+
+
+def test_such_examples_can_be_dropped_and_are_counted() -> None:
+    data = load(without_annotation="drop")
+    assert labels(data) == {"train 0": "gold"}
+    assert (data.counts["dropped"], data.counts["label_only"], data.counts["asked_and_failed"]) == (2, 0, 2)
+
+
+def test_the_teachers_labels_replace_gold_in_train_and_validation_but_not_in_test() -> None:
+    data = load(labels="teacher")
+    assert labels(data) == {"train 0": "teacher's"}
+    assert [(example.id, example.label) for example in data.validation] == [("validation 0", "teacher's")]
+    assert [example.label for example in data.test] == ["gold", "gold"]
+    assert (data.counts["no_label"], data.counts["asked_and_failed"]) == (3, 3)
+
+
+def test_fine_tuning_reads_no_annotations() -> None:
+    data = load(annotations={}, needs_rationales=False)
+    assert len(data.train) == 3
+    assert all(annotation is None for _, annotation in data.train)
+    assert data.counts["asked_and_failed"] == 0
+
+
+def test_validation_cut_off_train_follows_the_selection() -> None:
+    cut = Selection(frozenset({"train 0"}), frozenset({"train 3"}), "train")
+    data = load(selection=cut, labels="teacher")
+    assert (labels(data), [example.label for example in data.validation]) == ({"train 0": "teacher's"}, ["not drawn"])
+
+
+def test_annotations_in_another_order_find_their_examples() -> None:
+    turned = {split: annotations[::-1] for split, annotations in ANNOTATIONS.items()}
+    assert list(load(annotations=turned).train) == list(load().train)
+    assert load(annotations=turned).train.digest == load().train.digest
+
+
+def test_train_is_read_anew_and_no_more_of_it_is_in_memory_than_one_example() -> None:
+    alive: list[int] = []
+
+    class Counted:
+        def __iter__(self) -> Iterator[Annotation]:
+            for number in range(4):
+                alive.append(number)
+                yield Annotation(f"train {number}", "gold", "because")
+
+    data = load(annotations={"train": Counted(), "validation": []})
+    alive.clear()
+    for number, (example, annotation) in enumerate(data.train):
+        assert annotation is not None
+        assert annotation.id == example.id
+        assert alive == list(range(number + 1))
+
+
+def test_ids_that_were_never_asked_are_told_from_those_that_failed() -> None:
+    assert missing_ids(SELECTION, ANNOTATIONS, with_validation=True) == 0
+    assert missing_ids(SELECTION, {"train": []}, with_validation=False) == 3
+    assert missing_ids(SELECTION, {"train": ANNOTATIONS["train"]}, with_validation=True) == 2
+
+
+def test_test_examples_without_gold_labels_are_not_measured() -> None:
+    assert [example.id for example in load_test(Six())] == ["test 0", "test 1"]
+
+
+def test_a_task_whose_answers_only_the_teacher_knows_needs_labels_teacher() -> None:
+    with pytest.raises(DataError, match=r"no example of train is left: .*labels=teacher"):
+        load(task=Six(labelled=False))
+
+
+def test_a_test_split_without_any_gold_label_is_refused() -> None:
+    with pytest.raises(DataError, match="no example of the test split has a gold label"):
+        load_test(Six(labelled=False))
+
+
+def test_a_task_without_a_test_split_says_which_it_has() -> None:
+    with pytest.raises(DataError, match="no test split; it has train, validation"):
+        load_test(Six(tested=False))
+
+
+def test_a_teacher_that_always_failed_leaves_nothing_to_learn_and_says_so() -> None:
+    failed = {"train": [Annotation(f"train {n}", status="cut_off") for n in range(4)]}
+    with pytest.raises(DataError, match="no example of train is left: the teacher gave no usable label"):
+        load(annotations=failed | {"validation": ANNOTATIONS["validation"]}, labels="teacher")
+    with pytest.raises(DataError, match=r"no example of train is left: .*without_annotation=drop"):
+        load(annotations=failed, without_annotation="drop")
+
+
+def test_an_unknown_way_to_treat_them_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected label_only or drop"):
+        load(without_annotation="guess")

@@ -1,0 +1,122 @@
+"""Which examples a run uses."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Example
+from dsbs.data.subsets import parse_fraction, sample_fraction, select
+from dsbs.tasks.answers import FreeAnswers
+from dsbs.tasks.base import Task
+from dsbs.tasks.triage import TriageTask
+
+IDS = [f"example {number}" for number in range(200)]
+
+
+@dataclass
+class Bare(Task):
+    """Some splits of some sizes; ``shuffled`` changes the order of the source."""
+
+    kind: str = "bare"
+    name: str = "bare"
+    train: int = 100
+    validation: int = 0
+    shuffled: int = 0
+
+    @property
+    def answers(self) -> FreeAnswers:
+        return FreeAnswers()
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test") if self.validation else ("train", "test")
+
+    def examples(self, split: str) -> Iterator[Example]:
+        ids = [f"{split} {number}" for number in range(getattr(self, split, 10))]
+        random.Random(self.shuffled).shuffle(ids)
+        yield from (Example(id, id, "yes") for id in ids)
+
+
+@given(st.permutations(IDS[:40]), st.sampled_from([1 / 8, 0.3, 0.5, 1.0]), st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_the_order_of_the_source_does_not_change_what_is_drawn(ids: list[str], fraction: float, seed: int) -> None:
+    assert sample_fraction(ids, fraction, seed) == sample_fraction(IDS[:40], fraction, seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_smaller_fraction_lies_within_a_larger_one(seed: int) -> None:
+    draws = [sample_fraction(IDS, fraction, seed) for fraction in (0.01, 1 / 8, 1 / 4, 1 / 3, 1 / 2, 1)]
+    assert [len(draw) for draw in draws] == [2, 25, 50, 67, 100, 200]
+    assert all(small <= large for small, large in itertools.pairwise(draws))
+
+
+def test_another_seed_draws_other_examples() -> None:
+    assert sample_fraction(IDS, 1 / 4, 0) != sample_fraction(IDS, 1 / 4, 1)
+
+
+def test_the_smallest_fraction_is_one_example() -> None:
+    assert len(sample_fraction(IDS, 1e-9, 0)) == 1
+    assert sample_fraction([], 0.5, 0) == set()
+
+
+@pytest.mark.parametrize("fraction", [1 / 8, 1 / 4, 1])
+def test_validation_is_cut_off_train_and_is_the_same_at_every_fraction_and_seed(fraction: float) -> None:
+    whole = select(Bare(), 1, seed=0, split_seed=0)
+    part = select(Bare(), fraction, seed=7, split_seed=0)
+    assert part.validation == whole.validation
+    assert len(part.validation) == 10
+    assert not part.validation & part.train
+    assert len(part.train) == round(90 * fraction)
+    assert part.validation_split == "train"
+
+
+def test_split_seed_alone_moves_the_cut() -> None:
+    assert select(Bare(), 1, 0, split_seed=0).validation != select(Bare(), 1, 0, split_seed=1).validation
+
+
+def test_an_own_validation_split_stays_whole_and_train_gives_nothing_away() -> None:
+    chosen = select(Bare(validation=30), 1 / 4, seed=0, split_seed=0)
+    assert (len(chosen.train), len(chosen.validation), chosen.validation_split) == (25, 30, "validation")
+
+
+def test_validation_shrinks_with_the_fraction_where_asked_to() -> None:
+    task = Bare(train=1000, validation_fraction=True)
+    small, large = (select(task, fraction, 0, 0) for fraction in (1 / 4, 1 / 2))
+    assert (len(small.validation), len(large.validation)) == (25, 50)
+    assert small.validation < large.validation
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_the_teacher_is_asked_about_exactly_what_the_run_uses(with_validation: bool) -> None:
+    chosen = select(Bare(), 1 / 4, seed=3, split_seed=0)
+    asked = chosen.by_split(with_validation)
+    assert asked == {"train": chosen.train | (chosen.validation if with_validation else frozenset())}
+    own = select(TriageTask(name="triage", products=12, complaints=12, train=64, validation=16, test=16), 0.25, 3, 0)
+    assert set(own.by_split(with_validation)) == ({"train", "validation"} if with_validation else {"train"})
+
+
+def test_a_source_in_another_order_gives_the_same_selection() -> None:
+    assert select(Bare(shuffled=1), 1 / 4, 0, 0) == select(Bare(shuffled=2), 1 / 4, 0, 0)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_too_few_examples_are_told(size: int) -> None:
+    with pytest.raises(DataError, match="at least one of each is needed"):
+        select(Bare(train=size), 1, 0, 0)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "2", "1/0", "nan", "inf", "half", "", None])
+def test_a_share_out_of_range_names_the_key_and_an_example(value: object) -> None:
+    with pytest.raises(ConfigError, match=r"data_fraction=.*such as 0.125 or 1/8"):
+        parse_fraction(value)  # type: ignore[arg-type]
+
+
+@given(st.fractions(min_value=Fraction(1, 1000), max_value=1))
+def test_any_fraction_can_be_written_as_one(fraction: Fraction) -> None:
+    assert parse_fraction(str(fraction)) == pytest.approx(float(fraction))

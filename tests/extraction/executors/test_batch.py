@@ -1,0 +1,387 @@
+"""``executor=batch``: half the price, from one process to the next, nothing sent twice."""
+
+import io
+import multiprocessing
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_server import BatchServer
+from fault_server import FaultServer, serve
+from scripted import ScriptedTeacher, extract_from, job_for
+
+from dsbs.core.errors import ConfigError, RunError, TeacherError
+from dsbs.extraction import Budget, Job, estimate_extraction, run_extraction
+from dsbs.extraction.annotations import load_annotations
+from dsbs.extraction.progress import ProgressLine
+from dsbs.extraction.settings import BatchSettings
+from dsbs.store import CompletionStore
+from dsbs.store.__main__ import main as store_main
+from dsbs.teachers.openai import OpenAITeacher
+
+PRICES = {"prompt_price": 1e6, "completion_price": 2e6, "max_tokens": 10}  # dollars a token: 1 read, 2 written
+BATCH: dict[str, Any] = {"poll": 0.01}
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["scripted", "openai", "aiohttp", "pyarrow.parquet"])
+
+
+def job_at(folder: Path, server: FaultServer, *, batch: dict[str, Any] = {}, **changes: Any) -> Job:  # noqa: B006
+    teacher = OpenAITeacher(name="openai", model="m", base_url=server.url, timeout=5.0, **changes.pop("teacher", {}))
+    settings = {"executor": "batch", "batch": BatchSettings(**(BATCH | batch))} | changes.pop("settings", {})
+    return job_for(folder, teacher, settings=settings, **changes)
+
+
+def run(folder: Path, server: FaultServer, **changes: Any) -> dict[str, Any]:
+    summary: dict[str, Any] = run_extraction(job_at(folder, server, **changes))["splits"]["train"]
+    return summary
+
+
+def fault_at(*numbers: int, kind: str) -> Callable[[int, str], str | None]:
+    return lambda number, question: kind if int(question.split()[-1]) in numbers else None
+
+
+def test_the_result_is_that_of_single_requests_at_half_the_price(tmp_path: Path) -> None:
+    run_extraction(job_for(tmp_path / "single", ScriptedTeacher()))
+    with serve(BatchServer(looks=2)) as server:
+        split = run(tmp_path / "batch", server, teacher=PRICES)
+        again = run(tmp_path / "batch", server, teacher=PRICES)
+    assert load_annotations(tmp_path / "batch", "train") == load_annotations(tmp_path / "single", "train")
+    assert (split["requests"], split["cached"], split["parsed"], split["cost_usd"]) == (10, 0, 10, 200.0)
+    assert (again["requests"], again["cached"], again["cost_usd"]) == (0, 10, 200.0)
+    assert (len(server.batches), server.calls["create"]) == (1, 1)
+
+
+def test_single_requests_and_batches_each_count_at_their_price(tmp_path: Path) -> None:
+    with serve(BatchServer()) as server:
+        run(tmp_path, server, teacher=PRICES, settings={"executor": "local"}, limit=4)
+        split = run(tmp_path, server, teacher=PRICES)
+        assert (split["requests"], split["cost_usd"]) == (6, 4 * 40.0 + 6 * 20.0)
+        budget = {"budget": Budget(usd=290.0)}  # room for half of one request more
+        split = run(tmp_path, server, teacher=PRICES, size=20, settings=budget)
+    assert split["requests"] == 0
+
+
+@pytest.mark.parametrize(("limits", "batches"), [({"requests": 4}, 3), ({"megabytes": 0.0008}, 5)])
+def test_what_is_too_much_for_one_batch_is_cut_into_several(
+    tmp_path: Path, limits: dict[str, Any], batches: int
+) -> None:
+    with serve(BatchServer()) as server:
+        assert run(tmp_path, server, batch=limits | {"at_once": 2})["parsed"] == 10
+    assert len(server.batches) == batches
+    assert set(server.asked.values()) == {1}
+    assert all(len(content) <= 800 for content in list(server.files.values())[:1] if "megabytes" in limits)
+
+
+def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_run(tmp_path: Path) -> None:
+    kinds = {1: "400", 2: "malformed", 3: "missing", 4: "twice", 5: "expired"}
+    script = lambda number, question: kinds.get(int(question.split()[-1]))  # noqa: E731
+    with serve(BatchServer(script=script)) as server:
+        split = run(tmp_path, server)
+        statuses = {one.id: one.status for one in load_annotations(tmp_path, "train").values() if one.status != "ok"}
+        assert statuses == {
+            "train-1": "request_failed: HTTP 400",
+            "train-2": "request_failed: malformed answer",
+            "train-3": "request_failed: no answer in the batch",
+            "train-5": "request_failed: batch expired",
+        }
+        assert (split["examples"], split["parsed"], split["completion_tokens"]) == (10, 6, 60)
+        server.script = lambda number, question: None
+        split = run(tmp_path, server)
+    assert (split["requests"], split["cached"], split["parsed"]) == (4, 6, 10)
+    assert max(server.answered.values()) == 1
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled"])
+def test_of_a_batch_that_did_not_end_well_what_came_is_kept_and_the_rest_is_asked_by_the_next_run(
+    tmp_path: Path, end: str
+) -> None:
+    server = BatchServer(ends=(end, "completed"), script=fault_at(*range(5), kind="missing"))
+    with serve(server):
+        assert run(tmp_path, server)["statuses"] == {f"request_failed: batch {end}": 5, "ok": 5}
+        server.script = lambda number, question: None
+        assert run(tmp_path, server)["requests"] == 5
+    assert set(server.answered.values()) == {1}
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_told_and_sent_again_by_the_next_run(tmp_path: Path) -> None:
+    with serve(BatchServer(most_lines=5)) as server:
+        with pytest.raises(TeacherError, match="Enqueued token limit") as caught:
+            run(tmp_path / "folder", server)
+        assert "batch.requests" in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+        assert run(tmp_path / "folder", server, batch={"requests": 5, "at_once": 1})["parsed"] == 10
+
+
+def test_when_no_line_is_answered_nothing_more_is_sent(tmp_path: Path) -> None:
+    with serve(BatchServer(script=lambda number, question: "400")) as server, pytest.raises(TeacherError) as caught:
+        run(tmp_path, server, size=100, batch={"requests": 20, "at_once": 1})
+    assert "Not one of the 20 requests of batch batch_0 was answered; the last of them: HTTP 400: Fault 400" in str(
+        caught.value
+    )
+    assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        ("upload", "500"), ("upload", "drop"), ("upload", "lost"), ("create", "503"), ("create", "drop"),
+        ("create", "lost"), ("retrieve", "429"), ("retrieve", "drop"), ("content", "500"), ("content", "drop"),
+        ("content", "cut"),
+    ],
+)  # fmt: skip
+def test_a_passing_fault_costs_nothing_twice(tmp_path: Path, call: str, kind: str) -> None:
+    trouble = lambda name, number: kind if (name, number) == (call, 0) else None  # noqa: E731
+    with serve(BatchServer(trouble=trouble)) as server:
+        assert run(tmp_path, server)["parsed"] == 10
+    assert len(server.batches) == 1
+    assert server.calls[call] + server.calls["list"] >= 2
+
+
+@pytest.mark.parametrize("metadata", [True, False], ids=["found by metadata", "found by file"])
+def test_a_batch_whose_id_never_came_is_found_among_many(tmp_path: Path, metadata: bool) -> None:
+    with serve(BatchServer(metadata=metadata)) as server:
+        run(tmp_path / "others", server, size=40, batch={"requests": 5})
+        server.trouble = lambda name, number: "lost" if name == "create" else None
+        with pytest.raises(TeacherError, match="No connection"):
+            run(tmp_path / "ours", server, settings={"attempts": 1})
+        server.trouble = lambda name, number: None
+        for number in range(7):  # others are made meanwhile
+            server.batches[f"other-{number}"] = {"id": f"other-{number}", "created_at": 2_100_000_000}
+        before = server.calls["create"]
+        assert run(tmp_path / "ours", server)["parsed"] == 10
+    assert server.calls["create"] == before
+    assert server.calls["list"] > 2
+
+
+def test_a_file_of_results_that_stays_broken_ends_the_run_and_its_other_lines_are_kept(tmp_path: Path) -> None:
+    with serve(BatchServer(script=fault_at(3, kind="broken"))) as server:
+        with pytest.raises(TeacherError, match="1 lines of file-1") as caught:
+            run(tmp_path, server, settings={"attempts": 2})
+        assert len(load_annotations(tmp_path, "train")) == 9
+        command = str(caught.value).split("python -m dsbs.store ")[1].split()
+        assert store_main(command) == 0
+        server.script = lambda number, question: None
+        assert run(tmp_path, server)["requests"] == 1
+
+
+def test_separators_of_lines_within_an_answer_do_no_harm(tmp_path: Path) -> None:
+    says = lambda question: f"It\u2028has\x85letters. So the answer is {len(question)}."  # noqa: E731
+    with serve(BatchServer(answer=says)) as server:
+        assert run(tmp_path, server)["teacher_accuracy"] == 1.0
+
+
+def test_a_wrong_key_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted")
+    with serve(BatchServer(key="another")) as server, pytest.raises(TeacherError, match="does not accept the key"):
+        run(tmp_path / "folder", server)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_endpoint_without_a_batch_api_is_named(tmp_path: Path) -> None:
+    with serve(FaultServer()) as server, pytest.raises(TeacherError, match="no batch API at all"):
+        run(tmp_path / "folder", server)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_without_a_batch_api_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="teacher=openai"):
+        run_extraction(job_for(tmp_path / "folder", ScriptedTeacher(), settings={"executor": "batch"}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_waiting_it_sends_and_collects_in_one_run_after_the_other(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=3)) as server:
+        summary = run_extraction(job_at(tmp_path, server, batch={"wait": False}))
+        assert summary["stopped"].startswith("10 requests are in batches at the endpoint")
+        survey, estimate = estimate_extraction(job_at(tmp_path, server))
+        assert (survey.in_batches, survey.to_ask, survey.cached, estimate.requests) == (10, 0, 0, 0)
+        for _ in range(3):
+            summary = run_extraction(job_at(tmp_path, server, batch={"wait": False}))
+    assert (summary["stopped"], summary["splits"]["train"]["parsed"]) == (None, 10)
+    assert len(server.batches) == 1
+
+
+def test_who_asks_for_the_rest_by_single_requests_leaves_alone_what_is_in_a_batch(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=3)) as server:
+        run(tmp_path, server, batch={"wait": False}, limit=4)
+        summary = run_extraction(job_at(tmp_path, server, settings={"executor": "local"}))
+        assert "executor=batch collects them" in summary["stopped"]
+        assert (summary["splits"]["train"]["requests"], summary["splits"]["train"]["cached"]) == (6, 0)
+        assert run(tmp_path, server)["parsed"] == 10
+    assert set(server.asked.values()) == {1}
+
+
+def test_what_was_sent_is_collected_whatever_is_selected_now(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=1)) as server:
+        run(tmp_path, server, batch={"wait": False})
+        assert run(tmp_path, server, limit=1)["examples"] == 10
+
+
+@pytest.mark.parametrize("bound", [{"requests": 35}, {"tokens": 35 * 30}, {"usd": 35 * 20.0}])
+def test_a_budget_is_kept_to_with_what_is_under_way(tmp_path: Path, bound: dict[str, float]) -> None:
+    with serve(BatchServer()) as server:
+        budget = {"budget": Budget(**bound)}  # type: ignore[arg-type]
+        job = job_at(tmp_path, server, size=100, teacher=PRICES, settings=budget, batch={"requests": 10})
+        summary = run_extraction(job)
+        assert "is used up" in summary["stopped"]
+        assert 30 <= summary["splits"]["train"]["parsed"] <= 36
+        assert run(tmp_path, server, size=100, teacher=PRICES)["parsed"] == 100
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_dry_run_reckons_with_the_price_of_a_batch(tmp_path: Path) -> None:
+    with serve(BatchServer()) as server:
+        _, single = estimate_extraction(job_at(tmp_path / "a", server, teacher=PRICES, settings={"executor": "local"}))
+        _, batch = estimate_extraction(job_at(tmp_path / "a", server, teacher=PRICES))
+    assert single.usd is not None
+    assert batch.usd == single.usd / 2
+    assert batch.seconds == 24 * 3600
+    assert (server.calls, list(tmp_path.iterdir())) == ({}, [])
+
+
+@pytest.mark.parametrize("knows", [True, None, False])
+def test_samples_share_a_line_where_the_endpoint_knows_how(tmp_path: Path, knows: bool | None) -> None:
+    changes: dict[str, Any] = {"teacher": {"temperature": 1.0}, "settings": {"samples": 3}, "size": 5}
+    with serve(BatchServer(knows_n=knows)) as server:
+        runs = [run(tmp_path, server, **changes) for _ in range(2)]
+    if knows:
+        assert [len(batch["lines"]) for batch in server.batches.values()] == [5]
+        assert (runs[0]["requests"], runs[0]["completion_tokens"]) == (15, 150)
+    else:
+        assert runs[1]["completion_tokens"] == 150
+    assert {one.agreement for one in load_annotations(tmp_path, "train").values()} == {1.0}
+
+
+def test_another_address_is_refused_while_batches_are_open(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=9)) as server, serve(BatchServer()) as other:
+        run(tmp_path, server, batch={"wait": False})
+        with pytest.raises(ConfigError, match=f"teacher.base_url={server.url}"):
+            run(tmp_path, other)
+
+
+def test_a_batch_that_the_endpoint_forgot_can_be_given_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(BatchServer(looks=9)) as server:
+        run(tmp_path, server, batch={"wait": False})
+        assert store_main(["show", str(tmp_path)]) == 0
+        assert "batch_0, sent to" in capsys.readouterr().out
+        server.batches.clear()
+        server.looks = 0
+        with pytest.raises(TeacherError, match="10 requests") as caught:
+            run(tmp_path, server)
+        command = str(caught.value).split("python -m dsbs.store ")[1].split()
+        assert store_main(command) == 0
+        assert "10 requests are asked for again" in capsys.readouterr().out
+        assert store_main(command) == 1
+        assert run(tmp_path, server)["parsed"] == 10
+
+
+def test_a_live_line_tells_how_far_the_batches_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.extraction.progress.PLAIN_SECONDS", 0.0)
+    said = io.StringIO()
+    with serve(BatchServer(looks=3)) as server:
+        run_extraction(job_at(tmp_path, server, teacher=PRICES, batch={"poll": 0.02}), ProgressLine(said))
+    lines = said.getvalue().splitlines()
+    assert "batch_0 at the endpoint (in_progress): 0 of 10 done there" in said.getvalue()
+    assert len([line for line in lines if "in_progress" in line]) == 1, "only what is news"
+    assert lines[-1] == "extract: 10/10, 300 tokens, $200.00, 0.0% unparsed"
+
+
+def test_two_processes_do_not_send_the_same(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    with serve(BatchServer()) as server, FileLock(tmp_path / "completions.sqlite.lock"):
+        with pytest.raises(RunError, match="another process extracts into this folder"):
+            run(tmp_path, server)
+        assert server.calls == {}
+
+
+def start(folder: Path, server: FaultServer, size: int = 10) -> BaseProcess:
+    settings = {"executor": "batch", "batch": BatchSettings(**BATCH)}
+    process = PROCESSES.Process(target=extract_from, args=(server.url, str(folder), size, settings))
+    process.start()
+    return process
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("call", ["upload", "create", "retrieve", "content"])
+def test_killed_at_any_step_nothing_is_lost_and_nothing_is_sent_twice(tmp_path: Path, call: str) -> None:
+    with serve(BatchServer(trouble=lambda name, number: "hang" if name == call else None)) as server:
+        process = start(tmp_path, server)
+        wait_until(lambda: server.calls[call] > 0)
+        time.sleep(0.05)
+        process.kill()
+        process.join()
+        server.trouble = lambda name, number: None
+        assert run(tmp_path, server)["parsed"] == 10
+    assert set(server.asked.values()) == {1}
+    assert len(server.batches) == 1
+
+
+def test_killed_while_it_collects_it_takes_in_the_rest(tmp_path: Path) -> None:
+    with serve(BatchServer()) as server:
+        run(tmp_path, server, batch={"wait": False}, size=1200)
+        process = start(tmp_path, server, size=1200)
+        wait_until(lambda: server.calls["content"] > 0)
+        time.sleep(0.02)
+        process.kill()
+        process.join()
+        assert run(tmp_path, server, size=1200)["completion_tokens"] == 12_000
+    assert set(server.asked.values()) == {1}
+
+
+def test_ctrl_c_leaves_the_batch_running_and_says_how_to_come_back(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=10**6)) as server:
+        process = start(tmp_path, server)
+        wait_until(lambda: server.calls["retrieve"] > 1)
+        os.kill(process.pid or 0, signal.SIGINT)
+        process.join(30)
+        assert process.exitcode == 1
+        said = (tmp_path / "error").read_text()
+        assert "10 requests are in batches at the endpoint and go on there; the same command collects them" in said
+        server.looks = 0
+        assert run(tmp_path, server)["parsed"] == 10
+    assert len(server.batches) == 1
+
+
+def test_merged_stores_collect_what_one_of_them_sent(tmp_path: Path) -> None:
+    one, whole = tmp_path / "one", tmp_path / "whole"
+    with serve(BatchServer()) as server:
+        run(one, server, batch={"wait": False, "requests": 5, "at_once": 1})
+        for _ in range(2):
+            assert store_main(["merge", str(whole), str(one)]) == 0
+        run(whole, server)
+        assert run(whole, server)["parsed"] == 10
+        assert store_main(["merge", str(one), str(whole)]) == 0
+        assert run(one, server)["requests"] == 0
+    assert set(server.asked.values()) == {1}
+    with CompletionStore(one / "completions.sqlite") as first, CompletionStore(whole / "completions.sqlite") as second:
+        totals = [store.batch_totals(store.origins()[0]) for store in (first, second)]
+    assert totals == [(10, 200, 100)] * 2
+
+
+def test_a_store_from_before_there_were_batches_is_brought_up_to_date(tmp_path: Path) -> None:
+    run_extraction(job_for(tmp_path, ScriptedTeacher(), limit=4))
+    with sqlite3.connect(tmp_path / "completions.sqlite") as db:
+        for statement in (
+            "DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
+            "ALTER TABLE completions DROP COLUMN batch", "UPDATE meta SET value = '1'",
+            "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET completions = 9; END",
+        ):  # fmt: skip
+            db.execute(statement)
+    db.close()
+    assert store_main(["show", str(tmp_path)]) == 0
+    teacher = ScriptedTeacher()
+    split = run_extraction(job_for(tmp_path, teacher))["splits"]["train"]
+    assert (teacher.asked, split["parsed"], split["completion_tokens"]) == (6, 10, 100)

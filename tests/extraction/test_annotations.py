@@ -1,0 +1,85 @@
+"""The folder of an extraction."""
+
+from pathlib import Path
+
+import pytest
+from scripted import CountTask, ScriptedTeacher, count_prompt
+
+from dsbs.core.errors import DataError
+from dsbs.core.records import Annotation
+from dsbs.extraction.annotations import (
+    AnnotationWriter,
+    iterate_annotations,
+    load_annotations,
+    load_summary,
+    rationales_dir,
+    write_summary,
+)
+
+ROWS = [Annotation("1", "8", "Because.", "ok", 0.6), Annotation("2", status="no_cue")]
+
+
+def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write(ROWS[:1])
+        writer.write(ROWS[1:])
+    assert list(iterate_annotations(tmp_path, "train")) == ROWS
+    assert load_annotations(tmp_path, "train")["2"].status == "no_cue"
+
+
+def test_two_processes_that_write_at_once_do_not_take_each_others_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write(ROWS)
+        monkeypatch.setattr("os.getpid", lambda: 0)
+        with AnnotationWriter(tmp_path, "train") as other:
+            other.write(ROWS)
+    assert list(iterate_annotations(tmp_path, "train")) == ROWS
+    assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
+
+
+def test_half_a_file_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write(ROWS)
+
+    def break_off() -> None:
+        with AnnotationWriter(tmp_path, "train") as writer:
+            writer.write(ROWS[:1])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    assert len(load_annotations(tmp_path, "train")) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"test\.parquet"):
+        load_annotations(tmp_path, "test")
+    (tmp_path / "test.parquet").write_bytes(b"no parquet at all")
+    with pytest.raises(DataError, match=r"test\.parquet"):
+        load_annotations(tmp_path, "test")
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(DataError, match=r"summary\.json"):
+        load_summary(tmp_path)
+
+
+def test_the_summary_is_found_again(tmp_path: Path) -> None:
+    assert load_summary(tmp_path) is None
+    write_summary(tmp_path, {"task": "count"})
+    assert load_summary(tmp_path) == {"task": "count"}
+
+
+def test_the_folder_follows_examples_teacher_and_prompt(tmp_path: Path) -> None:
+    folder = rationales_dir(tmp_path, CountTask(), ScriptedTeacher(), count_prompt())
+    assert folder.parent == tmp_path / "rationales" / "count"
+    assert folder.name.startswith("scripted-")
+    same = rationales_dir(tmp_path, CountTask(prefix="x"), ScriptedTeacher(delay=1.0), count_prompt())
+    others = {
+        rationales_dir(tmp_path, CountTask(size=11), ScriptedTeacher(), count_prompt()),
+        rationales_dir(tmp_path, CountTask(), ScriptedTeacher(model="other"), count_prompt()),
+        rationales_dir(tmp_path, CountTask(), ScriptedTeacher(), count_prompt(cue="Answer:")),
+    }
+    assert same == folder
+    assert len(others | {folder}) == 4

@@ -1,0 +1,95 @@
+"""What an extraction costs: before, during, and where it stops."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import ScriptedTeacher, correct, job_for
+
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import Completion, Request
+from dsbs.extraction import Budget, estimate_extraction, run_extraction
+from dsbs.extraction.annotations import load_annotations
+
+
+class Priced(ScriptedTeacher):
+    """Costs a dollar per token."""
+
+    max_tokens = 10
+
+    def rates(self) -> tuple[float, float] | None:
+        return (1.0, 1.0)
+
+
+class Unpriced(ScriptedTeacher):
+    def rates(self) -> tuple[float, float] | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("budget", "answers"),
+    [(Budget(requests=30), 30), (Budget(tokens=900), 30), (Budget(usd=900.0), 30), (Budget(requests=0), 0)],
+)
+def test_a_run_stops_cleanly_at_its_budget_and_goes_on_with_a_higher_one(
+    tmp_path: Path, budget: Budget, answers: int
+) -> None:
+    teacher = Priced()  # 20 tokens read and 10 written each
+    summary = run_extraction(job_for(tmp_path, teacher, size=100, settings={"budget": budget}))
+    spent = summary["splits"]["train"]
+    assert answers - 1 <= teacher.asked <= answers
+    assert spent["cost_usd"] == 30.0 * teacher.asked
+    assert "is used up" in summary["stopped"]
+    again = run_extraction(job_for(tmp_path, teacher, size=100, settings={"budget": budget}))
+    assert teacher.asked <= answers, "what the store holds counts"
+    assert again["splits"]["train"]["parsed"] == teacher.asked
+    assert run_extraction(job_for(tmp_path, teacher, size=100))["stopped"] is None
+    assert teacher.asked == 100
+
+
+def test_a_budget_in_dollars_needs_a_price(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"teacher\.prompt_price"):
+        run_extraction(job_for(tmp_path / "a", Unpriced(), settings={"budget": Budget(usd=1.0)}))
+
+
+def test_a_model_without_a_known_price_costs_null(tmp_path: Path) -> None:
+    assert run_extraction(job_for(tmp_path, Unpriced()))["splits"]["train"]["cost_usd"] is None
+
+
+def test_tokens_that_the_server_does_not_tell_are_estimated_for_the_budget(tmp_path: Path) -> None:
+    says = lambda request: Completion(correct(request), "stop")  # noqa: E731
+    settings: dict[str, Any] = {"budget": Budget(tokens=2000)}
+    teacher = Priced(says=says)
+    run_extraction(job_for(tmp_path, teacher, size=500, settings=settings))
+    asked = teacher.asked
+    assert 20 < asked < 120
+    run_extraction(job_for(tmp_path, teacher, size=500, settings=settings))
+    assert teacher.asked < asked + 40, "what came before counts, too"
+
+
+def test_a_dry_run_asks_nothing_and_leaves_no_trace(tmp_path: Path) -> None:
+    teacher = Priced()
+    survey, estimate = estimate_extraction(job_for(tmp_path / "folder", teacher, size=100, settings={"samples": 2}))
+    assert (survey.to_ask, survey.cached, estimate.requests, teacher.asked) == (200, 0, 200, 0)
+    assert 10 < estimate.prompt_tokens / 200 < 40
+    assert estimate.usd == pytest.approx(estimate.prompt_tokens + estimate.completion_tokens)
+    assert estimate.seconds > 0
+    assert not (tmp_path / "folder").exists()
+
+
+def test_a_dry_run_knows_what_is_there_and_how_long_answers_are(tmp_path: Path) -> None:
+    run_extraction(job_for(tmp_path, Priced(), size=100, limit=40))
+    settings = {"requests_per_minute": 60.0}
+    survey, estimate = estimate_extraction(job_for(tmp_path, Priced(), size=100, settings=settings))
+    assert (survey.cached, estimate.requests, estimate.completion_tokens) == (40, 60, 600)
+    assert estimate.seconds == 60.0
+
+
+def test_a_request_that_fails_frees_its_share_of_the_budget(tmp_path: Path) -> None:
+    from dsbs.core.errors import TeacherError
+
+    def says(request: Request) -> Any:
+        bad = request.id in {"train-0", "train-1"}
+        return TeacherError("HTTP 400", reason="HTTP 400") if bad else correct(request)
+
+    run_extraction(job_for(tmp_path, Priced(says=says), size=50, settings={"budget": Budget(requests=10)}))
+    assert sum(one.status == "ok" for one in load_annotations(tmp_path, "train").values()) == 10

@@ -1,0 +1,88 @@
+"""Rows and batches: what the student reads and learns to write."""
+
+import pytest
+import torch
+from tiny import tiny_t5
+
+from dsbs.core.records import Target
+from dsbs.students.collator import Collator, tokenize
+from dsbs.students.model import IGNORED
+
+INPUTS = ["the kettle leaks", "a sofa is a piece of furniture", "the shop"]
+TARGETS = [
+    [Target("label", "refund", 0.3), Target("rationale", "the kettle leaks so", 0.7)],
+    [Target("label", "repair", 0.3)],
+    [Target("label", "replace", 0.3), Target("rationale", "it", 0.7)],
+]
+
+
+def test_both_tasks_of_an_example_share_one_encoder_input() -> None:
+    student = tiny_t5()
+    rows, cut = tokenize(student, INPUTS, TARGETS, 64, 64)
+    batch = Collator(student)(rows)
+    assert list(batch["inputs"]) == ["shared"]
+    assert batch["inputs"]["shared"]["input_ids"].shape[0] == 3
+    assert batch["targets"]["rationale"]["rows"].tolist() == [0, 2]
+    assert cut == {"inputs_cut": 0, "targets_cut": 0}
+
+
+def test_with_the_prefix_on_the_input_each_task_reads_its_own() -> None:
+    student = tiny_t5("input")
+    rows, _ = tokenize(student, INPUTS, TARGETS, 64, 64)
+    batch = Collator(student)(rows)
+    assert {name: part["input_ids"].shape[0] for name, part in batch["inputs"].items()} == {"label": 3, "rationale": 2}
+    assert batch["targets"]["rationale"]["rows"].tolist() == [0, 1]
+    read = student.decode(batch["inputs"]["rationale"]["input_ids"].tolist())
+    assert [text.replace(" ", "") for text in read] == ["[rationale]thekettleleaks", "[rationale]theshop"]
+
+
+@pytest.mark.parametrize("prefix_on", ["target", "input"])
+def test_the_prefix_is_never_in_the_loss(prefix_on: str) -> None:
+    student = tiny_t5(prefix_on)
+    rows, _ = tokenize(student, INPUTS, TARGETS, 64, 64)
+    for kind, part in Collator(student)(rows)["targets"].items():
+        start = student.start_id(kind)
+        assert (part["decoder_input_ids"][:, 0] == start).all()
+        assert not (part["labels"] == start).any()
+        for given, wanted in zip(part["decoder_input_ids"], part["labels"], strict=True):
+            length = int(wanted.ne(IGNORED).sum())
+            assert given[1:length].tolist() == wanted[: length - 1].tolist()  # shifted by one
+            assert wanted[length - 1] == student.config.eos_token_id
+
+
+def test_labels_and_rationales_are_padded_apart_and_keep_their_weights() -> None:
+    student = tiny_t5()
+    batch = Collator(student)(tokenize(student, INPUTS, TARGETS, 64, 64)[0])
+    label, rationale = batch["targets"]["label"], batch["targets"]["rationale"]
+    assert label["weights"].tolist() == pytest.approx([0.3] * 3)
+    assert rationale["weights"].tolist() == pytest.approx([0.7] * 2)
+    written = student.decode([[id for id in row if id != IGNORED] for row in rationale["labels"].tolist()])
+    assert written == ["the kettle leaks so", "it"]
+    assert label["labels"].shape[0] == 3
+
+
+def test_what_is_too_long_is_cut_counted_and_keeps_its_end() -> None:
+    student = tiny_t5()
+    rows, cut = tokenize(student, ["the kettle " * 30, "it"], [TARGETS[0], TARGETS[1]], 10, 4)
+    assert cut == {"inputs_cut": 1, "targets_cut": 1}
+    assert len(rows[0].inputs["shared"]) == 10
+    assert rows[0].inputs["shared"][-1] == student.config.eos_token_id
+    assert rows[0].targets[1][2][-1] == student.config.eos_token_id
+
+
+def test_padding_is_hidden_from_the_encoder() -> None:
+    student = tiny_t5()
+    part = Collator(student)(tokenize(student, INPUTS, TARGETS, 64, 64)[0])["inputs"]["shared"]
+    assert torch.equal(part["attention_mask"].bool(), part["input_ids"].ne(student.pad_id))
+
+
+def test_a_batch_without_rationales_has_labels_alone() -> None:
+    student = tiny_t5()
+    batch = Collator(student)(tokenize(student, INPUTS[1:2], TARGETS[1:2], 64, 64)[0])
+    assert list(batch["targets"]) == ["label"]
+
+
+def test_encoder_inputs_come_in_the_order_of_the_targets_in_every_process() -> None:
+    # Dropout draws from one stream of random numbers, so equal seeds need an equal order; a set has none.
+    rows, _ = tokenize(tiny_t5("input"), INPUTS, [row[::-1] for row in TARGETS], 64, 64)
+    assert [list(row.inputs) for row in rows] == [["rationale", "label"], ["label"], ["rationale", "label"]]
