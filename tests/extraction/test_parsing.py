@@ -157,17 +157,17 @@ def test_the_majority_wins_and_argues_for_itself():
         Annotation("1", None, "Hm.", "cut_off"),
         Annotation("1", "entailment", "It must be.", "ok", 1.0),
     ]
-    assert vote(samples, NLI.same) == Annotation("1", "entailment", "It must be.", "ok", 0.5)
+    assert vote(samples, NLI.equivalent) == Annotation("1", "entailment", "It must be.", "ok", 0.5)
 
 
 def test_numbers_vote_by_value():
     samples = [Annotation("1", "9", "b"), Annotation("1", "(84 / 2)", "a"), Annotation("1", "42", "c")]
-    assert vote(samples, NumberAnswers().same) == Annotation("1", "(84 / 2)", "a", "ok", 2 / 3)
+    assert vote(samples, NumberAnswers().equivalent) == Annotation("1", "(84 / 2)", "a", "ok", 2 / 3)
 
 
 def test_without_any_answer_the_commonest_failure_is_told():
     failures = [Annotation("1", status="no_cue"), Annotation("1", status="cut_off"), Annotation("1", status="cut_off")]
-    assert vote(failures, NLI.same) == Annotation("1", status="cut_off")
+    assert vote(failures, NLI.equivalent) == Annotation("1", status="cut_off")
 
 
 PIECES = [

@@ -153,7 +153,7 @@ def test_our_exemplars_are_balanced():
 
 def test_the_equations_of_our_exemplars_give_the_numbers_of_their_rationales():
     for exemplar in build("arithmetic").exemplars:
-        value = NumberAnswers().same
+        value = NumberAnswers().equivalent
         assert any(value(exemplar.answer, word.strip(".,")) for word in exemplar.rationale.split()), exemplar
 
 
