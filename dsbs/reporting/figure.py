@@ -69,8 +69,8 @@ def _draw_line(axes: Any, line: Sequence[Cell], index: int, count: int, label: s
     estimates = [cell.estimate for cell in line]
     means = [estimate.mean for estimate in estimates]
     reach = [
-        [estimate.mean - estimate.low for estimate in estimates],
-        [estimate.high - estimate.mean for estimate in estimates],
+        [max(0.0, estimate.mean - estimate.low) for estimate in estimates],
+        [max(0.0, estimate.high - estimate.mean) for estimate in estimates],
     ]
     colour = COLOURS[index % len(COLOURS)]
     axes.errorbar(

@@ -118,15 +118,15 @@ def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherAccuracy]:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write ``report.json``, the plot and the page; return their paths."""
+    """Write ``report.json`` (first, whatever becomes of the plot), the plot and the page; return their paths."""
     from dsbs.reporting.figure import draw_accuracy
     from dsbs.reporting.page import build_page
 
     folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JSON, report.to_json())
     picture = draw_accuracy(report.cells, report.teachers)
     (folder / PLOT).write_bytes(picture)
     write_text(folder / PAGE, build_page(report, picture))
-    write_json(folder / JSON, report.to_json())
     return [folder / name for name in (JSON, PAGE, PLOT)]
 
 

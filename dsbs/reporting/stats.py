@@ -77,12 +77,18 @@ def estimate_accuracy(per_seed: Sequence[float], examples: int) -> Estimate:
 
 
 def wilson_interval(share: float, examples: int) -> tuple[float, float]:
-    """Return Wilson's 95% interval of a share that was seen among ``examples`` (Wilson 1927)."""
+    """Return Wilson's 95% interval of a share that was seen among ``examples`` (Wilson 1927); it holds the share.
+
+    >>> low, high = wilson_interval(1.0, 1221)
+    >>> round(low, 4), high
+    (0.9969, 1.0)
+    """
     z = float(stats.norm.ppf(0.5 + LEVEL / 2))
     scale = 1 + z * z / examples
     centre = (share + z * z / (2 * examples)) / scale
     reach = z * math.sqrt(share * (1 - share) / examples + z * z / (4 * examples * examples)) / scale
-    return max(0.0, centre - reach), min(1.0, centre + reach)
+    # At a share of 0 or 1 rounding may leave an end a hair on the wrong side of the share itself.
+    return max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach))
 
 
 def compare_accuracies(candidate: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Difference:

@@ -285,3 +285,23 @@ def test_a_method_that_only_guesses_is_called_so(tmp_path: Path) -> None:
     notes = build(tmp_path).comparisons[0].notes
     for role in ("candidate", "baseline"):
         assert any(note.startswith(f"the {role} is hardly better than always giving the most") for note in notes), notes
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("right", [0, 1221])
+def test_a_student_that_is_always_or_never_right_gets_its_report(tmp_path: Path, right: int, seeds: int) -> None:
+    for seed in range(seeds):
+        write_run(tmp_path, share(right, of=1221), objective="step_by_step", fraction=0.125, seed=seed)
+        write_run(tmp_path, share(1221 - right, of=1221), seed=seed)
+    write_report(build(tmp_path), tmp_path / "report")
+    for cell in json.loads((tmp_path / "report/report.json").read_text())["cells"]:
+        assert 0 <= cell["ci_low"] <= cell["accuracy"] <= cell["ci_high"] <= 1
+    assert (tmp_path / "report/index.html").exists()
+
+
+def test_figures_are_written_even_where_the_plot_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_headline(tmp_path)
+    monkeypatch.setattr("dsbs.reporting.figure.draw_accuracy", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_report(build(tmp_path), tmp_path / "report")
+    assert (tmp_path / "report/report.json").exists()

@@ -47,6 +47,14 @@ def test_an_interval_stays_between_nothing_and_everything() -> None:
     assert estimate_accuracy([1.0], examples=10).low < 0.8
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.parametrize("examples", [1, 7, 100, 1221, 2000, 9741])
+def test_wilsons_interval_holds_the_share_at_both_ends(share: float, examples: int) -> None:
+    low, high = wilson_interval(share, examples)
+    assert 0.0 <= low <= share <= high <= 1.0
+    assert high - low > 0
+
+
 def test_an_accuracy_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one seed"):
         estimate_accuracy([], examples=10)
