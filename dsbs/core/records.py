@@ -1,5 +1,6 @@
 """The records that travel through the pipe. Each stage reads those of the stage before it and writes its own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -128,6 +129,8 @@ class Prediction:
         label: the student's answer in canonical form; None where what it wrote is no answer of the task.
         rationale: the student's rationale where its objective writes one.
         score: log-probability of the label under the student, in nats, or None.
+        scores: log-probability of each closed answer, in nats, or None where the answer was written.
+        confidence: probability of the label among the closed answers, or None.
     """
 
     id: str
@@ -135,3 +138,5 @@ class Prediction:
     label: str | None
     rationale: str | None = None
     score: float | None = None
+    scores: Mapping[str, float] | None = None
+    confidence: float | None = None
