@@ -7,7 +7,6 @@ from rich.console import Console
 from dsbs.cli.command import command
 from dsbs.cli.config import ReportConfig, collect_faults
 from dsbs.core.errors import ConfigError
-from dsbs.reporting import build_reports, show_report, track_report, write_report
 
 
 @command("report")
@@ -15,6 +14,8 @@ def main(config: ReportConfig) -> None:
     """Write a report for each task among the runs, and show it."""
     if faults := collect_faults(config):
         raise ConfigError.from_faults(faults)
+    from dsbs.reporting import build_reports, show_report, track_report, write_report  # scipy takes its time
+
     console, output_dir = Console(), Path(config.output_dir)
     for report in build_reports(Path(config.runs)):
         folder = output_dir / "report" / report.task

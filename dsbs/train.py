@@ -9,7 +9,7 @@ from dsbs.cli.command import command, typed_overrides
 from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
-from dsbs.training.plan import Plan, execute, plan_run
+from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
 
 
@@ -29,7 +29,7 @@ def main(settings: TrainSettings) -> float:
 
 
 def make_plan(settings: TrainSettings) -> Plan:
-    """Check the settings, then look at the data.
+    """Check the settings, then look at the data; a teacher that costs nothing is asked for what is missing.
 
     Raises:
         DsbsError: for all that is wrong with either.
@@ -37,7 +37,7 @@ def make_plan(settings: TrainSettings) -> Plan:
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
     settings.student = settings.student.resolve()
-    return plan_run(settings, typed_overrides())
+    return prepare_run(settings, typed_overrides())
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:

@@ -11,7 +11,7 @@ from dsbs.objectives import Finetune, LabelThenRationale, Objective, RationaleTh
 from dsbs.students import Student, T5Scratch
 from dsbs.tasks import TASKS, Task
 from dsbs.teachers import TEACHERS
-from dsbs.training.plan import execute, plan_run
+from dsbs.training.plan import execute, prepare_run
 from dsbs.training.settings import Training, TrainSettings
 
 OBJECTIVES: dict[str, Objective] = {
@@ -50,6 +50,6 @@ def train_tiny(
         output_dir=str(folder / "outputs"),
         **changes,
     )
-    plan = plan_run(settings)
+    plan = prepare_run(settings)
     execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
     return plan.run.folder

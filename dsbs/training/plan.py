@@ -15,9 +15,22 @@ from dsbs.data.join import Annotations, RunData, load_run_data, missing_ids
 from dsbs.data.subsets import Selection, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile, load_summary, rationales_dir
-from dsbs.training.run import Recipe, train_run
+from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run, name_run
 from dsbs.training.settings import TrainSettings
+
+
+class NotAnnotated(DataError):
+    """Examples that the run uses have no annotation yet.
+
+    Args:
+        message: with the command that asks for them.
+        job: the extraction that asks for them, where that costs nothing; else None.
+    """
+
+    def __init__(self, message: str, job: Job | None = None) -> None:
+        super().__init__(message)
+        self.job = job
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,22 @@ class Plan:
     rationales: Path | None
 
 
+def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
+    """Plan a run; where annotations are missing and asking costs nothing, the teacher is asked for them first.
+
+    Args and errors are those of ``plan_run``.
+    """
+    try:
+        return plan_run(settings, typed)
+    except NotAnnotated as missing:
+        if missing.job is None:
+            raise
+        run_extraction(missing.job)
+    return plan_run(settings, typed)  # an extraction that was stopped is not trained on as if it were complete
+
+
 def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
-    """Read the data, find the annotations, name the run.
+    """Read the data, find the annotations, name the run. Nobody is asked and nothing is written.
 
     Args:
         settings: without faults.
@@ -105,10 +132,8 @@ def find_annotations(
 ) -> tuple[Path, dict[str, Annotations]]:
     """Return the folder of the annotations and what it holds by split.
 
-    Where they are missing and the teacher is free, it is asked at once.
-
     Raises:
-        DataError: with the command that extracts what is missing.
+        NotAnnotated: with the command that extracts what is missing.
     """
     with_validation = settings.labels == "teacher"
     splits = list(selection.by_split(with_validation))
@@ -118,25 +143,22 @@ def find_annotations(
     )
     annotations = _load(folder, splits)
     missing = missing_ids(selection, annotations, with_validation)
-    if missing and not named and settings.teacher.free:
-        asked = sorted({*splits, "train", "test"} & {*settings.task.splits()})
-        run_extraction(Job(settings.task, settings.teacher, settings.prompt, folder, asked))
-        annotations = _load(folder, splits)
-        missing = missing_ids(selection, annotations, with_validation)  # whoever stopped it is not to train on less
     if not missing:
         return folder, annotations
     if named:
-        raise DataError(
+        raise NotAnnotated(
             f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder is "
             f"of another task, subset or split. Extract them with:\n    {extract_command(settings, splits, typed)}"
         )
     others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
     hint = "".join(f"\n    rationales={path}" for path in others)
-    raise DataError(
+    asked = sorted({*splits, "train", "test"} & {*settings.task.splits()})
+    raise NotAnnotated(
         f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
         f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
         f"    {extract_command(settings, splits, typed)}"
-        + (f"\n  or name one of the folders that exist:{hint}" if others else "")
+        + (f"\n  or name one of the folders that exist:{hint}" if others else ""),
+        Job(settings.task, settings.teacher, settings.prompt, folder, asked) if settings.teacher.free else None,
     )
 
 
@@ -198,6 +220,8 @@ def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
 
     Where several processes share the run, only the main one locks, tracks and writes.
     """
+    from dsbs.training.run import train_run  # with torch, which only a run that starts has to wait for
+
     run, settings = plan.run, plan.settings
     with ExitStack() as stack:
 

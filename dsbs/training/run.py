@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from dsbs.core.distributed import count_processes, gather, is_main, main_first, rank
@@ -13,41 +13,16 @@ from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.checkpoint import remember
 from dsbs.inference.model_card import write_card
-from dsbs.objectives.base import Objective
-from dsbs.students.base import Student
-from dsbs.students.decoding import DecodingConfig
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Task
 from dsbs.training.checkpointing import last_checkpoint, writing
 from dsbs.training.microbatches import is_out_of_memory
+from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run, write_predictions
-from dsbs.training.settings import Training
 from dsbs.training.tokenized import RowFile, prepare_rows
 from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks, checkpoint_activations
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is trained, and how."""
-
-    task: Task
-    objective: Objective
-    student: Student
-    training: Training
-    seed: int
-    decoding: str = "auto"
-
-    def reading(self) -> DecodingConfig:
-        """Return how answers are read during and after the training."""
-        return DecodingConfig(
-            self.decoding,
-            self.training.per_device_eval_batch_size,
-            self.student.max_input_tokens,
-            self.student.max_new_tokens,
-            bf16=self.training.bf16,
-        )
 
 
 def train_run(

@@ -56,7 +56,7 @@ def train(size: int, folder: Path) -> None:
     from dsbs.objectives import StepByStep
     from dsbs.students import Pretrained, T5Scratch
     from dsbs.tasks import TASKS
-    from dsbs.training.plan import execute, plan_run
+    from dsbs.training.plan import execute, prepare_run
     from dsbs.training.settings import Training, TrainSettings
 
     model = folder / "model"
@@ -74,7 +74,7 @@ def train(size: int, folder: Path) -> None:
     )
     # Another seed is another run over the same examples.
     settings.seed = int((folder / "outputs" / "train").exists())
-    execute(plan_run(settings), "")
+    execute(prepare_run(settings), "")
 
 
 STAGES = {"extract": extract, "train": train}

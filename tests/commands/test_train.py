@@ -206,7 +206,7 @@ def test_sigterm_saves_ends_the_command_and_the_next_one_goes_on(
 
 
 def test_a_fault_of_ours_keeps_its_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.train.plan_run", lambda *parts: 1 / 0)
+    monkeypatch.setattr("dsbs.train.prepare_run", lambda *parts: 1 / 0)
     code, _, err = run(*SMALL)
     assert code == 1
     assert "Traceback" in err

@@ -26,7 +26,7 @@ from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
-from dsbs.training.plan import Plan, execute, extract_command, plan_run, task_texts
+from dsbs.training.plan import NotAnnotated, Plan, execute, extract_command, plan_run, prepare_run, task_texts
 from dsbs.training.run import check_labels
 from dsbs.training.settings import Training, TrainSettings
 
@@ -90,7 +90,7 @@ def predictions(plan: Plan) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     """A run that nobody disturbed."""
-    plan = plan_run(settings(tmp_path_factory.mktemp("run")))
+    plan = prepare_run(settings(tmp_path_factory.mktemp("run")))
     execute(plan, "seed: 0\n")
     return plan
 
@@ -130,7 +130,7 @@ def test_the_manifest_says_what_went_in_and_who_taught(finished: Plan) -> None:
 
 
 def test_equal_seeds_give_equal_metrics_and_predictions_whatever_the_folder(finished: Plan, tmp_path: Path) -> None:
-    again = plan_run(settings(tmp_path))
+    again = prepare_run(settings(tmp_path))
     assert again.run.folder.name == finished.run.folder.name
     assert result(execute(again, "")) == result(finished.run.finished_metrics() or {})
     assert predictions(again) == predictions(finished)
@@ -148,7 +148,7 @@ def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Return a run that was stopped after its second checkpoint."""
     from dsbs.training import run as distillation
 
-    plan = plan_run(settings(folder))
+    plan = prepare_run(settings(folder))
     build = distillation.build_callbacks
     with monkeypatch.context() as patch:
         patch.setattr(distillation, "build_callbacks", lambda *parts: [*build(*parts), Crash()])
@@ -181,7 +181,7 @@ def test_a_run_that_was_stopped_behind_its_last_step_only_measures(
 ) -> None:
     from dsbs.training import run as distillation
 
-    plan = plan_run(settings(tmp_path))
+    plan = prepare_run(settings(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(distillation, "write_predictions", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -190,23 +190,21 @@ def test_a_run_that_was_stopped_behind_its_last_step_only_measures(
 
 
 def test_a_finished_run_is_not_trained_again(finished: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: pytest.fail("trained again"))
+    monkeypatch.setattr("dsbs.training.run.train_run", lambda *parts: pytest.fail("trained again"))
     assert execute(finished, "") == finished.run.finished_metrics()
 
 
 def test_a_failed_run_says_why_and_forgets_it_when_it_starts_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = plan_run(settings(tmp_path))
+    plan = prepare_run(settings(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "dsbs.training.plan.train_run", lambda *parts: (_ for _ in ()).throw(RunError("The loss is nan."))
-        )
+        patch.setattr("dsbs.training.run.train_run", lambda *parts: (_ for _ in ()).throw(RunError("The loss is nan.")))
         with pytest.raises(RunError):
             execute(plan, "")
     failed = plan.run.folder / "failed.json"
     assert json.loads(failed.read_text(encoding="utf-8")) == {"reason": "The loss is nan."}
-    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: {})
+    monkeypatch.setattr("dsbs.training.run.train_run", lambda *parts: {})
     execute(plan, "")
     assert not failed.exists()
 
@@ -229,7 +227,7 @@ def test_a_failed_run_says_why_and_forgets_it_when_it_starts_again(
     ids=lambda changes: next(iter(changes)),
 )
 def test_what_decides_the_result_decides_the_folder(changes: dict[str, Any], finished: Plan, tmp_path: Path) -> None:
-    other = plan_run(settings(tmp_path, **changes)).run.folder.name
+    other = prepare_run(settings(tmp_path, **changes)).run.folder.name
     assert other.split("-")[1] != finished.run.folder.name.split("-")[1]
 
 
@@ -238,19 +236,19 @@ def test_what_does_not_decide_the_result_does_not(finished: Plan, tmp_path: Path
         max_steps=6, eval_steps=2, per_device_train_batch_size=8, warmup_steps=0,
         logging_steps=7, threads=2, per_device_eval_batch_size=3, save_total_limit=5,
     )  # fmt: skip
-    other = plan_run(settings(tmp_path, training=told, tracking=Tracking(mode="offline", group="a sweep")))
+    other = prepare_run(settings(tmp_path, training=told, tracking=Tracking(mode="offline", group="a sweep")))
     assert other.run.folder.name == finished.run.folder.name
 
 
 def test_one_eighth_written_either_way_is_one_run(tmp_path: Path) -> None:
-    one, two = (plan_run(settings(tmp_path, data_fraction=value)).run.folder for value in ("1/8", 0.125))
+    one, two = (prepare_run(settings(tmp_path, data_fraction=value)).run.folder for value in ("1/8", 0.125))
     assert one == two
     assert one.parent.name == "0.125"
 
 
 def test_fine_tuning_is_the_same_run_whoever_would_teach(tmp_path: Path) -> None:
     plans = [
-        plan_run(settings(tmp_path, objective=Finetune(name="finetune"), teacher=teacher))
+        prepare_run(settings(tmp_path, objective=Finetune(name="finetune"), teacher=teacher))
         for teacher in (HandbookTeacher(name="handbook"), Paid(name="paid", wrong_kind=1.0))
     ]
     assert plans[0].run.folder == plans[1].run.folder
@@ -266,8 +264,19 @@ def ask(of: TrainSettings, ids: Any, splits: list[str]) -> None:
     run_extraction(Job(of.task, of.teacher, of.prompt, folder, splits, select=ids))
 
 
-def test_a_free_teacher_is_asked_at_once(tmp_path: Path) -> None:
-    plan = plan_run(settings(tmp_path))
+def test_planning_asks_nobody_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(NotAnnotated) as missing:
+        plan_run(settings(tmp_path))
+    assert missing.value.job is not None
+    assert missing.value.job.splits == ["test", "train"]
+    with pytest.raises(NotAnnotated) as missing:
+        plan_run(settings(tmp_path, teacher=Paid(name="paid")))
+    assert missing.value.job is None
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_free_teacher_is_asked_before_the_run_is_planned(tmp_path: Path) -> None:
+    plan = prepare_run(settings(tmp_path))
     assert plan.rationales is not None
     assert (plan.rationales / "train.parquet").exists()
     assert all(annotation is not None for _, annotation in plan.data.train)
@@ -275,7 +284,7 @@ def test_a_free_teacher_is_asked_at_once(tmp_path: Path) -> None:
 
 def test_ids_that_were_never_asked_are_refused_with_the_command_that_asks(tmp_path: Path) -> None:
     with pytest.raises(DataError) as refused:
-        plan_run(settings(tmp_path, teacher=Paid(name="paid"), data_fraction="1/4", seed=3))
+        prepare_run(settings(tmp_path, teacher=Paid(name="paid"), data_fraction="1/4", seed=3))
     message = str(refused.value)
     assert "16 of the examples that this run uses were never put to the teacher paid" in message
     [line] = [line.strip() for line in message.splitlines() if "dsbs.extract" in line]
@@ -286,35 +295,35 @@ def test_ids_that_were_never_asked_are_refused_with_the_command_that_asks(tmp_pa
 def test_what_extract_asks_about_is_what_train_uses(tmp_path: Path) -> None:
     mine = settings(tmp_path, teacher=Paid(name="paid"), data_fraction=0.25, seed=1)
     ask(mine, select(mine.task, 0.25, 1, 0).by_split(False), ["train"])
-    plan = plan_run(mine)
+    plan = prepare_run(mine)
     assert len(plan.data.train) == 16
     assert all(annotation is not None for _, annotation in plan.data.train)
-    plan_run(dataclasses.replace(mine, data_fraction=0.125))  # nested, so it was asked, too
+    prepare_run(dataclasses.replace(mine, data_fraction=0.125))  # nested, so it was asked, too
     with pytest.raises(DataError, match="16 of the examples"):
-        plan_run(dataclasses.replace(mine, data_fraction=0.5))
+        prepare_run(dataclasses.replace(mine, data_fraction=0.5))
     with pytest.raises(DataError, match=r"splits=\[train,validation\].*labels=teacher"):
-        plan_run(dataclasses.replace(mine, labels="teacher"))
+        prepare_run(dataclasses.replace(mine, labels="teacher"))
 
 
 def test_asked_and_failed_is_not_never_asked(tmp_path: Path) -> None:
     mine = settings(tmp_path, teacher=Paid(name="paid", broken_format=1.0))
     ask(mine, None, ["train"])
-    plan = plan_run(mine)
+    plan = prepare_run(mine)
     assert plan.data.counts["asked_and_failed"] == plan.data.counts["label_only"] == 64
 
 
 def test_other_folders_that_exist_are_listed(tmp_path: Path) -> None:
-    plan_run(settings(tmp_path))
+    prepare_run(settings(tmp_path))
     with pytest.raises(DataError, match=r"or name one of the folders that exist:\n +rationales=.*handbook-"):
-        plan_run(settings(tmp_path, teacher=Paid(name="paid")))
+        prepare_run(settings(tmp_path, teacher=Paid(name="paid")))
 
 
 def test_a_folder_that_is_named_is_used_as_it_is(tmp_path: Path) -> None:
-    there = plan_run(settings(tmp_path)).rationales
-    plan = plan_run(settings(tmp_path, teacher=Paid(name="paid", wrong_label=1.0), rationales=str(there)))
+    there = prepare_run(settings(tmp_path)).rationales
+    plan = prepare_run(settings(tmp_path, teacher=Paid(name="paid", wrong_label=1.0), rationales=str(there)))
     assert plan.rationales == there
     with pytest.raises(DataError, match=r"rationales=nowhere: 64 of the examples.*\n +python -m dsbs\.extract"):
-        plan_run(settings(tmp_path, rationales="nowhere"))
+        prepare_run(settings(tmp_path, rationales="nowhere"))
 
 
 def test_an_extraction_that_was_stopped_is_not_trained_on_as_if_it_were_whole(
@@ -322,12 +331,12 @@ def test_an_extraction_that_was_stopped_is_not_trained_on_as_if_it_were_whole(
 ) -> None:
     monkeypatch.setattr("dsbs.training.plan.run_extraction", lambda job: None)
     with pytest.raises(DataError, match="64 of the examples that this run uses were never put"):
-        plan_run(settings(tmp_path))
+        prepare_run(settings(tmp_path))
 
 
 def test_the_handbook_knows_no_other_task(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="knows the built-in task triage alone"):
-        plan_run(settings(tmp_path, task=Letters()))
+        prepare_run(settings(tmp_path, task=Letters()))
 
 
 def test_the_command_repeats_what_was_typed_and_can_be_pasted_into_a_shell(tmp_path: Path) -> None:
@@ -352,9 +361,9 @@ def test_the_command_repeats_what_was_typed_and_can_be_pasted_into_a_shell(tmp_p
 
 def test_answers_without_a_closed_set_cannot_be_ranked(tmp_path: Path) -> None:
     mine = settings(tmp_path, task=Letters(), objective=Finetune(name="finetune"))
-    assert len(plan_run(mine).data.validation) == 2
+    assert len(prepare_run(mine).data.validation) == 2
     with pytest.raises(ConfigError, match=r"decoding=rank: .*no closed answers.*decoding=auto"):
-        plan_run(dataclasses.replace(mine, decoding="rank"))
+        prepare_run(dataclasses.replace(mine, decoding="rank"))
 
 
 def test_labels_that_the_tokenizer_cannot_write_are_named() -> None:
