@@ -257,3 +257,20 @@ def recall_run(run: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected keys and values.")
     return {str(key): value for key, value in values.items()}
+
+
+def recall_settings(run: Path) -> TrainSettings:
+    """Return the settings of a finished run as typed objects, from its ``config.yaml``.
+
+    Raises:
+        DataError: where it is no config of ours, or of a kind that is not known here.
+    """
+    values = recall_run(run)
+    place = f"{run}/config.yaml"
+    groups = {name: values.pop(name, None) for name in GROUPS}
+    prompt = values.pop("prompt", None)
+    settings = recall(TrainSettings, values, place)
+    for name, part in groups.items():
+        setattr(settings, name, recall_part(name, part, place))
+    settings.prompt = recall(Prompt, prompt, place)
+    return settings

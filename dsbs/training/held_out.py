@@ -1,0 +1,52 @@
+"""The validation and test examples of a finished run, read again: what an export or a threshold is measured on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.records import Example
+from dsbs.data.join import Annotations, load_run_data
+from dsbs.data.subsets import parse_fraction, select
+from dsbs.training.plan import find_annotations
+from dsbs.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a run did not learn from.
+
+    Attributes:
+        validation: on which its checkpoint was chosen; labels are gold or the teacher's, as ``labels`` said.
+        test: with gold labels; empty where the task has none.
+    """
+
+    validation: list[Example]
+    test: list[Example]
+
+
+def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldOut:
+    """Return the validation and test examples of a run.
+
+    Args:
+        settings: those of the run (its ``config.yaml``).
+        manifest: its ``manifest.json``, whose hashes tell whether the data is still the same.
+
+    Raises:
+        DataError: where the data is gone, or is another than the run was measured on.
+    """
+    selection = select(settings.task, parse_fraction(settings.data_fraction), settings.seed, settings.split_seed)
+    annotations: dict[str, Annotations] = {}
+    if settings.labels == "teacher":
+        _, annotations = find_annotations(settings, selection)
+    data = load_run_data(settings.task, selection, annotations, settings.labels, settings.without_annotation, False)
+    known = manifest.get("settings", {})
+    for name, examples in (("validation", data.validation), ("test", data.test)):
+        found = fingerprint([asdict(example) for example in examples])
+        if name in known and known[name] != found:
+            raise DataError(
+                f"The {name} examples of task={settings.task.name} are not those that the run was measured on: the data "
+                "has changed since. Bring the old files back, or train again."
+            )
+    return HeldOut(data.validation, data.test)
