@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
+from dsbs.core.untrusted import MOST_COUNT, storable
 from dsbs.store.schema import BEFORE_BATCHES, CREATE, FORMAT, UPGRADE, read_format
 
 BUSY_SECONDS = 60
@@ -152,10 +153,10 @@ class CompletionStore:
     def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
         """Commit completions in one transaction. One that is there already stays as it is."""
         rows = [
-            (origin.key(request), origin.number, request.split, request.id, request.sample,
-             _storable(request.question), _storable(completion.text), completion.finish_reason, completion.model,
-             completion.prompt_tokens, completion.completion_tokens, completion.created or time.time(),
-             completion.batch)
+            (origin.key(request), origin.number, request.split, storable(request.id), request.sample,
+             storable(request.question), storable(completion.text), _storable(completion.finish_reason),
+             _storable(completion.model), _storable(completion.prompt_tokens), _storable(completion.completion_tokens),
+             completion.created or time.time(), completion.batch)
             for request, completion in arrived
         ]  # fmt: skip
         with self.transaction():
@@ -167,8 +168,8 @@ class CompletionStore:
         """Commit why requests ended without a completion, in one transaction."""
         now = time.time()
         rows = [
-            (origin.key(request), origin.number, request.split, request.id, request.sample, failure.reason,
-             _storable(failure.message), now)
+            (origin.key(request), origin.number, request.split, storable(request.id), request.sample,
+             storable(failure.reason), storable(failure.message), now)
             for request, failure in failed
         ]  # fmt: skip
         with self.transaction():
@@ -298,9 +299,11 @@ class _Transaction:
         )
 
 
-def _storable(text: str) -> str:
-    """Return the text with half surrogates, which no file can hold, replaced by the sign for 'unreadable'."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _storable(value: Any) -> Any:
+    """Return a text or a count that SQLite can hold, else None: one odd field must not lose what comes beside it."""
+    if isinstance(value, str):
+        return storable(value)
+    return value if isinstance(value, int) and 0 <= value <= MOST_COUNT else None
 
 
 def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:

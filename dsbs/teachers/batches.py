@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
+from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
+from dsbs.teachers.bodies import MOST_FILE, most_body
 from dsbs.teachers.responses import Where, explain_error, malformed, read_answer, scrub
 
 if TYPE_CHECKING:
@@ -16,6 +20,9 @@ if TYPE_CHECKING:
 OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"
 PAGE = 100
+MOST_PAGES = 1000
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{0,199}")
+REASON = 40
 # Clocks differ: a batch that was made so long before ours was written down is none of ours.
 SKEW_SECONDS = 86_400.0
 # A file of 200 MB takes longer than one request: so many times as long may it take.
@@ -87,7 +94,7 @@ class BatchApi:
             self.client.files.with_raw_response.create(file=(f"dsbs-{token}.jsonl", content), purpose="batch"),
             patience=FILE_PATIENCE,
         )
-        return _text(answer, "id")
+        return _identifier(answer)
 
     async def create(self, file: str, token: str) -> BatchState:
         """Start a batch from an uploaded file."""
@@ -106,17 +113,19 @@ class BatchApi:
             since: Unix time before which it was not made.
         """
         after: Any = {}
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self._send(self.client.batches.with_raw_response.list(limit=PAGE, **after))
-            batches = page.get("data")
-            if not isinstance(batches, list):
-                raise malformed(json.dumps(page).encode())
+            batches = list(page.each("data"))
+            if not page.has("data"):
+                raise malformed(page.raw("object"))
             for batch in batches:
-                if batch.get("input_file_id") == file or (batch.get("metadata") or {}).get(METADATA) == token:
+                if batch.text("input_file_id") == file or batch.inside("metadata").text(METADATA) == token:
                     return self._read_state(batch)
-            if not batches or not page.get("has_more") or batches[-1].get("created_at", 0) < since - SKEW_SECONDS:
+            more = bool(batches) and page.raw("has_more") is True
+            if not more or (batches[-1].number("created_at") or 0) < since - SKEW_SECONDS:
                 return None
-            after = {"after": _text(batches[-1], "id")}
+            after = {"after": _identifier(batches[-1])}
+        raise malformed("a list of batches without an end")
 
     async def retrieve(self, remote: str) -> BatchState:
         """Ask how far a batch is."""
@@ -128,6 +137,7 @@ class BatchApi:
         target.truncate()
 
         async def load() -> None:
+            most_body.set(MOST_FILE)
             async with self.client.files.with_streaming_response.content(file) as response:
                 async for chunk in response.iter_bytes():
                     target.write(chunk)
@@ -145,47 +155,50 @@ class BatchApi:
         Raises:
             ValueError: where the line is broken.
         """
-        parts = json.loads(line)
-        if not isinstance(parts, dict) or not isinstance(parts.get("custom_id"), str):
+        parts = Fields(load_json(line))
+        name, response, error = parts.text("custom_id"), parts.inside("response"), parts.inside("error")
+        if name is None:
             raise ValueError("a line without custom_id")
-        name, response, error = parts["custom_id"], parts.get("response"), parts.get("error")
-        if isinstance(response, dict) and response.get("status_code") == 200:
+        if response and response.count("status_code") == 200:
             try:
-                return name, read_answer(response.get("body"))
+                return name, read_answer(response.raw("body"), self.client.api_key)
             except TeacherError as fault:
                 return name, fault
-        if isinstance(response, dict):
-            body = response.get("body")
-            error = body.get("error", body) if isinstance(body, dict) else body
-            reason = f"HTTP {response.get('status_code')}"
+        if response:
+            reason = f"HTTP {response.count('status_code', most=999)}"
+            body = response.inside("body")
+            error = body.inside("error") or body
+            said = error.raw("message") or error.raw("code") or response.raw("body")
         else:
-            reason = str(_get(error, "code") or "no completion").replace("_", " ")
-        said = " ".join(str(_get(error, "message") or error or "no explanation").split())
-        return name, TeacherError(f"{reason}: {scrub(said, self.client.api_key)}", reason=reason)
+            reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
+            said = error.raw("message") or parts.raw("error")
+        said = scrub(said or "no explanation", self.client.api_key)
+        return name, TeacherError(f"{reason}: {said}", reason=reason)
 
-    def _read_state(self, answer: dict[str, Any]) -> BatchState:
-        counts = answer.get("request_counts") or {}
-        number = {name: value if isinstance(value := counts.get(name), int) else 0 for name in
-                  ("total", "completed", "failed")}  # fmt: skip
-        faults = (answer.get("errors") or {}).get("data") or []
-        said = "; ".join(f"line {_get(fault, 'line')}: {_get(fault, 'message')}" for fault in faults[:3])
+    def _read_state(self, answer: Fields) -> BatchState:
+        counts = answer.inside("request_counts")
+        total, done, failed = (counts.count(name) or 0 for name in ("total", "completed", "failed"))
+        faults = list(islice(answer.inside("errors").each("data"), 3))
+        said = "; ".join(
+            (f"line {line}: " if (line := fault.count("line")) is not None else "") + excerpt(fault.raw("message"))
+            for fault in faults
+        )
+        status = answer.text("status")
+        if status is None:
+            raise malformed("a batch without a status")
+        files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
         return BatchState(
-            _text(answer, "id"),
-            _text(answer, "status"),
-            number["completed"] + number["failed"],
-            number["total"],
-            tuple(filter(None, (answer.get("output_file_id"), answer.get("error_file_id")))),
-            scrub(said.replace("line None: ", ""), self.client.api_key),
+            _identifier(answer), status, done + failed, total, tuple(files), scrub(said, self.client.api_key)
         )
 
-    async def _send(self, call: Awaitable[Any], patience: int = 1) -> dict[str, Any]:
+    async def _send(self, call: Awaitable[Any], patience: int = 1) -> Fields:
         response = await self._guard(call, patience)
         try:
-            answer = json.loads(response.content)
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict) or answer.get("error"):
-            raise malformed(response.content)
+            answer = Fields(load_json(response.content))
+        except ValueError:
+            answer = Fields(None)
+        if not answer or answer.raw("error"):
+            raise malformed(response.content, self.client.api_key)
         return answer
 
     async def _guard(self, call: Awaitable[Any], patience: int) -> Any:
@@ -203,12 +216,9 @@ class BatchApi:
             raise explained from None
 
 
-def _text(answer: dict[str, Any], name: str) -> str:
-    value = answer.get(name)
-    if not isinstance(value, str):
-        raise malformed(json.dumps(answer).encode())
+def _identifier(answer: Fields, name: str = "id") -> str:
+    """Return an id; it goes into addresses and to the store, so it may hold no more than ids do."""
+    value = answer.text(name, most=MOST_NAME + 1)
+    if value is None or not IDENTIFIER.fullmatch(value):
+        raise malformed(f"{name}: {excerpt(answer.raw(name))}")
     return value
-
-
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None

@@ -14,6 +14,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
 from dsbs.teachers.batches import BatchApi
+from dsbs.teachers.bodies import ACCEPTED, LARGE, Bounds
 from dsbs.teachers.prices import Rates, find_rates
 from dsbs.teachers.responses import Where, explain_error, read_completions, read_limits
 
@@ -179,12 +180,16 @@ class OpenAITeacher(Teacher):
     def _open_client(self) -> "AsyncOpenAI":
         import openai
 
+        hooks = {"response": [Bounds().hook]}
+
         return openai.AsyncOpenAI(
             api_key=self.find_key(),
             base_url=self.base_url or OPENAI,
             max_retries=0,  # the engine retries, at one layer only
             timeout=self.timeout,
-            http_client=openai.DefaultAioHttpClient(timeout=self.timeout),
+            http_client=openai.DefaultAioHttpClient(
+                timeout=self.timeout, headers={"Accept-Encoding": ACCEPTED}, event_hooks=hooks
+            ),
         )
 
 
@@ -202,7 +207,7 @@ class _Endpoint:
         Raises:
             TeacherError: for everything that can go wrong, with what to do.
         """
-        return read_completions(await self._post(self.teacher.body(request)))[0]
+        return (await self._read(self.teacher.body(request)))[0]
 
     async def several(self, requests: Sequence[Request]) -> list[Completion]:
         """Return several samples of one question with one request, where the endpoint knows ``n``.
@@ -217,15 +222,20 @@ class _Endpoint:
         if self.one_at_a_time:
             return [await self(requests[0])]
         try:
-            content = await self._post(self.teacher.body(requests[0]) | {"n": len(requests)})
+            completions = await self._read(self.teacher.body(requests[0]) | {"n": len(requests)})
         except TeacherError as error:
             if error.reason not in REFUSED:
                 raise
             self.one_at_a_time = True
             return [await self(requests[0])]
-        completions = read_completions(content)[: len(requests)]
         self.one_at_a_time = len(completions) == 1
-        return completions
+        return completions[: len(requests)]
+
+    async def _read(self, body: dict[str, Any]) -> list[Completion]:
+        content = await self._post(body)
+        if len(content) <= LARGE:
+            return read_completions(content, self.client.api_key)
+        return await asyncio.to_thread(read_completions, content, self.client.api_key)
 
     async def _post(self, body: dict[str, Any]) -> bytes:
         try:

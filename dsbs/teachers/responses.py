@@ -1,6 +1,5 @@
 """What an endpoint sends back: a completion, or a fault in words that say what to do."""
 
-import json
 import re
 import time
 from email.utils import parsedate_to_datetime
@@ -8,9 +7,13 @@ from typing import Any, NamedTuple
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion
+from dsbs.core.untrusted import MOST_TEXT, Fields, excerpt, load_json
 from dsbs.teachers.base import ServerLimits
 
 EXCERPT = 200
+# Seconds that a server may make us wait at once, and characters from which on a key is a secret.
+LONGEST_WAIT = 3600.0
+SECRET = 12
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 425, 429}
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
@@ -26,74 +29,74 @@ class Where(NamedTuple):
     timeout: float
 
 
-def read_completions(content: bytes) -> list[Completion]:
+def read_completions(content: bytes, key: str = "") -> list[Completion]:
     """Read the body of a response of the chat or the completions API: one completion or, with ``n``, several.
 
     The tokens of the prompt are counted with the first, those written are shared out evenly.
+
+    Args:
+        content: the body.
+        key: the key in use; a server that repeats it does not get it into the store.
 
     Raises:
         TeacherError: where it is no such thing; retryable, for servers under load send strange things.
     """
     try:
-        return read_answer(json.loads(content))
-    except (ValueError, RecursionError):
-        raise malformed(content) from None
+        answer = load_json(content)
+    except ValueError:
+        raise malformed(content, key) from None
+    return read_answer(answer, key)
 
 
-def read_answer(answer: Any) -> list[Completion]:
+def read_answer(answer: Any, key: str = "") -> list[Completion]:
     """Read what ``read_completions`` reads, out of its JSON already.
+
+    This is the door: past it every field has its type and its bound, so that no store, budget or parser has to ask. A
+    field of another kind counts as not told; an answer without a single text is an error.
 
     Raises:
         TeacherError: as there.
     """
-    try:
-        choices = answer["choices"]
-        usage = answer.get("usage") or {}
-        read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
-        completions = [
-            Completion(
-                text=_text(choice),
-                finish_reason=choice.get("finish_reason"),
-                model=answer.get("model"),
-                prompt_tokens=read if read is None or place == 0 else 0,
-                completion_tokens=None if written is None else _share(written, place, len(choices)),
-                created=time.time(),
-            )
-            for place, choice in enumerate(choices)
-        ]
-        if completions:
-            return completions
-    except (KeyError, TypeError, AttributeError):
-        pass
-    raise malformed(json.dumps(answer).encode())
+    fields = Fields(answer)
+    texts = [(_text(choice), choice) for choice in fields.each("choices")]
+    if not texts or any(text is None for text, _ in texts):
+        raise malformed(answer, key)
+    usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
+    read, written = usage.count("prompt_tokens"), usage.count("completion_tokens")
+    return [
+        Completion(
+            text=(hide(text, key) or "")[:MOST_TEXT],
+            finish_reason="length" if len(text or "") > MOST_TEXT else hide(choice.text("finish_reason"), key),
+            model=model,
+            prompt_tokens=read if read is None or place == 0 else 0,
+            completion_tokens=None if written is None else _share(written, place, len(texts)),
+            created=now,
+        )
+        for place, (text, choice) in enumerate(texts)
+    ]
 
 
-def malformed(content: bytes) -> TeacherError:
+def malformed(content: Any, key: str = "") -> TeacherError:
     """Return the error of an answer that is none."""
-    said = " ".join(content[:EXCERPT].decode(errors="replace").split())
     return TeacherError(
-        f"The endpoint answered with something that is no completion: {said!r}. Does teacher.base_url end in the "
-        "API's version, such as /v1?",
+        f"The endpoint answered with something that is no completion: {scrub(content, key)!r}. Does "
+        "teacher.base_url end in the API's version, such as /v1?",
         retryable=True,
         reason="malformed answer",
     )
 
 
-def _text(choice: dict[str, Any]) -> str:
-    text = choice["message"].get("content") if "message" in choice else choice["text"]
-    if text is None:
+def _text(choice: Fields) -> str | None:
+    """Return what a choice says, at most a character more than is kept; None where it is no choice."""
+    holder, name = (choice.inside("message"), "content") if "message" in choice else (choice, "text")
+    told = isinstance(choice.raw("message"), dict) if name == "content" else choice.has(name)
+    if told and name not in holder:
         return ""  # the model refused or only thought: a completion all the same, and paid for
-    if not isinstance(text, str):
-        raise TypeError
-    return text
+    return holder.text(name, most=MOST_TEXT + 1)
 
 
 def _share(total: int, place: int, parts: int) -> int:
     return total * (place + 1) // parts - total * place // parts
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def explain_error(error: Exception, where: Where, key: str) -> TeacherError:
@@ -104,6 +107,8 @@ def explain_error(error: Exception, where: Where, key: str) -> TeacherError:
         return _explain_status(error, where, key)
     # The client calls a refused connection a timeout, too: what lies beneath tells them apart.
     root = _root_cause(error)
+    if isinstance(root, TeacherError):  # a body beyond its bounds
+        return root
     if isinstance(error, TimeoutError) or isinstance(root, TimeoutError | openai.APITimeoutError):
         return TeacherError(
             f"No whole answer within teacher.timeout={where.timeout:g} seconds.", retryable=True, reason="timeout"
@@ -151,9 +156,9 @@ def _explain_status(error: Any, where: Where, key: str) -> TeacherError:
     )
 
 
-def _code(error: Any) -> Any:
-    body = error.body if isinstance(error.body, dict) else {}
-    return body.get("code") or body.get("type")
+def _code(error: Any) -> str:
+    body = Fields(error.body)
+    return body.text("code") or body.text("type") or ""
 
 
 def _said(error: Any, key: str) -> str:
@@ -161,19 +166,32 @@ def _said(error: Any, key: str) -> str:
     if isinstance(body, dict) and isinstance(body.get("error"), dict):
         body = body["error"]
     said = body.get("message", body) if isinstance(body, dict) else body
-    return scrub(" ".join(str(said or "no explanation").split()), key)
+    return scrub(said or "no explanation", key)
 
 
-def scrub(text: str, key: str) -> str:
-    """Take the key out of a text before it is shortened, so that not even its head is left."""
+def scrub(said: Any, key: str) -> str:
+    """Return what an endpoint said, for a message: on one line, and without the key.
+
+    The key is taken out before the text is shortened, so that not even its head is left.
+    """
+    text = excerpt(said, 8 * EXCERPT)
     return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
+
+
+def hide(text: str | None, key: str) -> str | None:
+    """Take the key out of what a teacher wrote. Keys such as ``none`` or ``EMPTY`` are no secrets, but words."""
+    return text.replace(key, "***") if text and len(key) >= SECRET else text
 
 
 def read_retry_after(headers: Any) -> float | None:
     """Return the seconds that a server asks us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date.
 
+    No more than ``LONGEST_WAIT``: it is asked again then, and may say so again.
+
     >>> read_retry_after({"retry-after": "1.5"}), read_retry_after({"retry-after-ms": "20"}), read_retry_after({})
     (1.5, 0.02, None)
+    >>> read_retry_after({"retry-after": "inf"}), read_retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"})
+    (3600.0, 3600.0)
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -184,10 +202,10 @@ def read_retry_after(headers: Any) -> float | None:
         except ValueError:
             try:
                 seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 continue
         if seconds == seconds:  # not NaN
-            return max(0.0, seconds)
+            return min(max(0.0, seconds), LONGEST_WAIT)
     return None
 
 
@@ -198,9 +216,11 @@ def read_limits(headers: Any) -> ServerLimits:
     ...              "x-ratelimit-reset-requests": "1m2.5s"})
     ServerLimits(requests_per_minute=60.0, tokens_per_minute=None, wait=62.5)
     """
-    bounds, waits = [], [0.0]
+    bounds: list[float | None] = []
+    waits = [0.0]
     for kind in ("requests", "tokens"):
-        bounds.append(_number(headers.get(f"x-ratelimit-limit-{kind}")))
+        told = _number(headers.get(f"x-ratelimit-limit-{kind}"))
+        bounds.append(told if told is not None and told >= 1 else None)
         left = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
         if left is not None and left < 1:
             waits.append(read_duration(headers.get(f"x-ratelimit-reset-{kind}")))
@@ -216,13 +236,16 @@ def _number(value: str | None) -> float | None:
 
 
 def read_duration(value: str | None) -> float:
-    """Return seconds; 0.0 where it cannot be read.
+    """Return seconds, at most ``LONGEST_WAIT``; 0.0 where it cannot be read.
 
     >>> read_duration("6m0s"), read_duration("120ms"), read_duration("1.5"), read_duration("soon")
     (360.0, 0.12, 1.5, 0.0)
+    >>> read_duration("9999h"), read_duration("1e300")
+    (3600.0, 3600.0)
     """
     if (number := _number(value)) is not None:
-        return number
+        return min(number, LONGEST_WAIT)
     match = DURATION.fullmatch(value or "")
     units = (3600, 60, 1, 0.001)
-    return sum(float(part) * unit for part, unit in zip(match.groups(), units, strict=True) if part) if match else 0.0
+    parts = zip(match.groups(), units, strict=True) if match else ()
+    return min(sum((float(part) * unit for part, unit in parts if part), 0.0), LONGEST_WAIT)

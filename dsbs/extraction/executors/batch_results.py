@@ -4,14 +4,14 @@ import asyncio
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
-from typing import Any
+from typing import Any, BinaryIO
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.store import Batch, Batches, Failure
 from dsbs.teachers.batches import BatchApi, BatchState
+from dsbs.teachers.bodies import MOST_BODY
 
 GROUP = 500
 NO_LINE = "no answer in the batch"
@@ -64,14 +64,14 @@ class Collector:
         count = broken = 0
         with tempfile.TemporaryFile() as target:
             await self.api.download(file, target)
-            while lines := list(islice(target, GROUP)):
+            while lines := _take_lines(target):
                 said: Said = {}
                 for line in filter(bytes.strip, lines):
                     count += 1
                     try:
                         name, answer = self.api.read_line(line)
                         said.setdefault(name, answer)
-                    except (ValueError, RecursionError):
+                    except ValueError:
                         broken += 1
                 await self._commit(self._match(batch, said))
         if broken:
@@ -95,3 +95,19 @@ class Collector:
 
     async def _commit(self, arrivals: Iterable[Arrival]) -> None:
         await asyncio.gather(*map(self.committer.commit, arrivals))
+
+
+def _take_lines(file: BinaryIO) -> list[bytes]:
+    """Return the next lines of a file: at most ``GROUP``, and no more than two bodies' worth of bytes.
+
+    A line that is longer than a body may be comes cut, and is broken by that.
+    """
+    lines: list[bytes] = []
+    size = 0
+    while len(lines) < GROUP and size <= MOST_BODY and (line := file.readline(MOST_BODY + 1)):
+        lines.append(line)
+        size += len(line)
+        if len(line) > MOST_BODY and not line.endswith(b"\n"):
+            while (rest := file.readline(MOST_BODY)) and not rest.endswith(b"\n"):
+                pass
+    return lines

@@ -1,0 +1,119 @@
+"""What strangers send: bytes and JSON of endpoints, runs, stores and checkpoints, read within bounds and by kind.
+
+Whoever reads something that nobody vouches for reads it through here: ``load_json`` for its syntax, ``Fields`` for its
+parts. A part of another kind than expected is not there; a text is bounded and can be written to any file.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+# Characters of a text that a stranger may send; names and reasons are shorter.
+MOST_TEXT = 1_000_000
+MOST_NAME = 200
+MOST_COUNT = 10**12
+# Values of a JSON document: each takes some 60 bytes or more, however short it is written.
+MOST_VALUES = 2_000_000
+_STARTS = (b",", b"[", b"{")
+
+
+def load_json(content: bytes | str) -> Any:
+    """Read a JSON document.
+
+    Raises:
+        ValueError: where it is none, is nested too deeply, or has more than ``MOST_VALUES`` values.
+    """
+    raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
+    if sum(map(raw.count, _STARTS)) > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    try:
+        return json.loads(raw)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def storable(text: str) -> str:
+    """Return the text with half surrogates, which no file can hold, replaced by the sign for 'unreadable'.
+
+    >>> storable("a" + chr(0xd800) + "b") == "a" + chr(0xfffd) + "b"
+    True
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def excerpt(value: Any, most: int = MOST_NAME) -> str:
+    """Return what a stranger said on one line for a message: bounded, without control characters.
+
+    >>> excerpt("no" + chr(27) + "[31m  such\\nmodel"), excerpt(b"xx\\xff", 2), excerpt(["a", 1])
+    ('no [31m such model', 'xx', "['a', 1]")
+    """
+    if isinstance(value, bytes):
+        value = value[: 4 * most].decode(errors="replace")
+    elif not isinstance(value, str):
+        try:
+            value = repr(value)
+        except (RecursionError, ValueError):  # nested too deeply; an integer with too many digits
+            value = f"a {type(value).__name__}"
+    text = storable(value[: 8 * most])
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most].rstrip()
+
+
+class Fields:
+    """A JSON object of a stranger's, read by kind: what has another kind than asked for is not there.
+
+    Args:
+        value: any JSON value; what is no object has no fields.
+
+    >>> fields = Fields({"model": ["m"], "usage": {"tokens": 7.0, "cost": float("inf")}, "choices": [{"text": "hi"}]})
+    >>> fields.text("model"), fields.inside("usage").count("tokens"), fields.inside("usage").number("cost")
+    (None, 7, None)
+    >>> [choice.text("text") for choice in fields.each("choices")]
+    ['hi']
+    """
+
+    def __init__(self, value: Any) -> None:
+        self._values: dict[str, Any] = value if isinstance(value, dict) else {}
+
+    def __contains__(self, name: str) -> bool:
+        return self._values.get(name) is not None
+
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
+    def has(self, name: str) -> bool:
+        """Tell whether there is such a field, be it ``null``."""
+        return name in self._values
+
+    def raw(self, name: str) -> Any:
+        """Return a field as it came; only to quote it with ``excerpt``."""
+        return self._values.get(name)
+
+    def text(self, name: str, most: int = MOST_NAME) -> str | None:
+        """Return a text, cut to ``most`` characters, in a form that any file can hold; None where it is no text."""
+        value = self._values.get(name)
+        return storable(value[:most]) if isinstance(value, str) else None
+
+    def count(self, name: str, most: int = MOST_COUNT) -> int | None:
+        """Return a whole number from 0 to ``most``; None where it is none."""
+        value = self._values.get(name)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+
+    def number(self, name: str) -> float | None:
+        """Return a finite number; None where it is none."""
+        value = self._values.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+            return None
+        return float(value) if math.isfinite(value) else None
+
+    def inside(self, name: str) -> "Fields":
+        """Return an object within this one; one without fields where it is none."""
+        return Fields(self._values.get(name))
+
+    def each(self, name: str) -> Iterator["Fields"]:
+        """Yield the objects of a list; none where it is no list."""
+        values = self._values.get(name)
+        for value in values if isinstance(values, list) else ():
+            yield Fields(value)
