@@ -6,16 +6,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import EvaluateConfig, recall, recall_part, recall_run
+from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
-from dsbs.inference.checkpoint import Remembered, check_output, find_checkpoint, load_remembered, run_of
-from dsbs.inference.metrics import Score, is_correct, score
-from dsbs.inference.predictor import gold_examples, load_served
-from dsbs.tasks.base import Task
-from dsbs.training.run_folder import write_predictions
+from dsbs.inference.checkpoint import Remembered, check_output
+from dsbs.inference.gold import gold_examples
+from dsbs.inference.metrics import Score, score, show_score
+from dsbs.inference.predictions import write_predictions
+from dsbs.tasks.base import ACCURACY, Task
 
 
 @command("evaluate")
@@ -32,12 +33,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    checkpoint = find_checkpoint(config.checkpoint)
-    run = run_of(checkpoint)
+    checkpoint = open_checkpoint(config.checkpoint)
     output = check_output(config.output) if config.output else None
-    remembered = recall(Remembered, load_remembered(checkpoint), f"{checkpoint}/config.json")
-    objective = recall_part("objective", remembered.objective, f"{checkpoint}/config.json")
-    task = load_task(checkpoint, run, remembered)
+    task = checkpoint.task_of_run()
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
     except DataError as error:
@@ -45,11 +43,15 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             "" if config.path else "\nThe data is looked for where the training found it; path=... names another place."
         )
         raise DataError(f"{error}{hint}") from None
-    served = load_served(checkpoint, remembered, task, objective, config.batch_size, config.decoding)
-    predictions = [prediction for _, prediction in served.stream(examples)]
-    result = score(task.answers, predictions)
-    figures = describe(result, remembered) | {"without_gold": without_gold}
-    figures = {"checkpoint": str(checkpoint), "task": task.name, "split": config.split, "path": config.path, **figures}
+    predictions = checkpoint.load(config.batch_size, config.decoding, task).predict(examples)
+    figures = describe(score(task, predictions), checkpoint.remembered) | {"without_gold": without_gold}
+    figures = {
+        "checkpoint": str(checkpoint.folder),
+        "task": task.name,
+        "split": config.split,
+        "path": config.path,
+        **figures,
+    }
     if output is not None:
         try:
             write(output, figures, predictions, task)
@@ -62,26 +64,16 @@ def write(output: Path, figures: dict[str, Any], predictions: list[Prediction], 
     """Write the figures or the predictions, whichever the name asks for."""
     if output.suffix == ".json":
         write_json(output, figures)
-        return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    correct = [is_correct(task.answers, prediction.label, prediction.gold) for prediction in predictions]
-    write_predictions(output, predictions, correct)
-
-
-def load_task(checkpoint: Path, run: Path | None, remembered: Remembered) -> Task:
-    """Return the task of the run; of a checkpoint on its own, as it remembers it, without the place of the data."""
-    if run is None:
-        return recall_part("task", remembered.task, f"{checkpoint}/config.json")
-    values = recall_run(run).get("task")
-    if isinstance(values, dict) and "labels" in remembered.task:
-        values |= {"labels": remembered.task["labels"]}  # those found in the training's data
-    return recall_part("task", values, f"{run}/config.yaml")
+    else:
+        write_predictions(output, predictions, task)
 
 
 def describe(result: Score, remembered: Remembered) -> dict[str, Any]:
     """Return the figures; by class where all examples have the same closed answers."""
     by_class = result.accuracy_by_class() if remembered.choices else None
     return {
+        "metric": result.metric,
+        result.metric: result.value,
         "accuracy": result.accuracy,
         "examples": result.examples,
         "correct": result.correct,
@@ -95,13 +87,13 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     data = config.path or f"the {figures['split']} split"
     table = Table(title=f"{figures['task']} on {data}", title_justify="left")
     table.add_column("")
-    table.add_column("accuracy", justify="right")
+    table.add_column(figures["metric"], justify="right")
     table.add_column("examples", justify="right")
     table.add_column("unanswered", justify="right")
-    accuracy = f"{100 * figures['accuracy']:.2f}%"
-    table.add_row("all", f"[bold]{accuracy}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
+    value = show_score(figures["metric"], figures[figures["metric"]])
+    table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
     for name, share in (figures["accuracy_by_class"] or {}).items():
-        table.add_row(name, f"{100 * share:.2f}%", "", "")
+        table.add_row(name, show_score(ACCURACY, share), "", "")
     console.print(table)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")

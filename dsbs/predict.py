@@ -1,6 +1,5 @@
 """``python -m dsbs.predict checkpoint=RUN input=FILE``: a trained student answers; works in a shell pipe."""
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -9,13 +8,15 @@ from io import TextIOWrapper
 from itertools import chain
 from typing import BinaryIO, TextIO
 
+from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import PredictConfig, recall, recall_part
+from dsbs.cli.config import PredictConfig
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import open_whole
-from dsbs.inference.checkpoint import Remembered, check_output, find_checkpoint, load_remembered
+from dsbs.inference.checkpoint import check_output
 from dsbs.inference.inputs import read_inputs
-from dsbs.inference.predictor import load_served, to_line
+from dsbs.inference.predictions import to_line
+from dsbs.inference.predictor import stream
 
 
 @command("predict")
@@ -37,21 +38,18 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    checkpoint = find_checkpoint(config.checkpoint)
-    place = f"{checkpoint}/config.json"
-    remembered = recall(Remembered, load_remembered(checkpoint), place)
-    objective = recall_part("objective", remembered.objective, place)
-    if config.rationale and not objective.needs_rationales:
-        raise ConfigError(f"rationale=true: this student learnt by {objective.name}, so it writes no rationales.")
-    task = recall_part("task", remembered.task, place)
-    inputs = read_inputs(config.input, config.format, remembered, stdin)
-    examples = chain([next(inputs)], inputs)  # a wrong input is told before the student is loaded
-    served = load_served(checkpoint, remembered, task, objective, config.batch_size)
+    checkpoint = open_checkpoint(config.checkpoint)
+    if config.rationale and not checkpoint.objective.needs_rationales:
+        raise ConfigError(
+            f"rationale=true: this student was trained with {checkpoint.objective.name}, so it writes no rationales."
+        )
+    inputs = read_inputs(config.input, config.format, checkpoint.remembered, stdin)
+    examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
+    predictor = checkpoint.load(config.batch_size)
     count = 0
     with _open(config.output, stdout) as file:
-        for example, prediction in served.stream(examples, config.rationale):
-            line = to_line(example, prediction, config.rationale, config.with_input)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        for example, prediction in stream(predictor, examples, config.batch_size, config.rationale):
+            file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
             count += 1
             if count % config.batch_size == 0:
                 file.flush()

@@ -9,6 +9,7 @@ from dsbs.cli.command import command, typed_overrides
 from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
+from dsbs.inference.metrics import show_score
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
 
@@ -18,14 +19,14 @@ def main(settings: TrainSettings) -> float:
     """Train the run that the settings describe, unless it is finished, and show what came.
 
     Returns:
-        the accuracy on validation, which a search over settings goes by; the test split has no say.
+        the score on validation, which a search over settings goes by; the test split has no say.
     """
     plan = main_first(lambda: make_plan(settings))
     finished = plan.run.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
     if is_main():
         show(metrics, plan, finished is not None, Console())
-    return float(metrics["validation"]["accuracy"])
+    return float(metrics["validation"][plan.settings.task.metric])
 
 
 def make_plan(settings: TrainSettings) -> Plan:
@@ -44,14 +45,15 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     """Print the outcome of a run."""
     if skipped:
         console.print("This very run is finished already; delete its folder to train it again.")
+    metric = plan.settings.task.metric
     counts, best = metrics["counts"], f"step {metrics['best_step']} of {metrics['steps']}"
     console.print(
         f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
         f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
     )
     console.print(
-        f"  validation {100 * metrics['validation']['accuracy']:.2f}% ({best}), "
-        f"[bold]test {100 * metrics['test']['accuracy']:.2f}%[/bold] of {metrics['test']['examples']:,}; "
+        f"  validation {show_score(metric, metrics['validation'][metric])} ({best}), "
+        f"[bold]test {show_score(metric, metrics['test'][metric])}[/bold] of {metrics['test']['examples']:,}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if metrics["best_step"] == metrics["steps"]:

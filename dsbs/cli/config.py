@@ -111,6 +111,7 @@ class PredictConfig:
         format: ``text``, ``jsonl``, or ``auto``: what the input's name or its first line says.
         rationale: whether to write the student's rationales, too.
         with_input: whether to repeat each input in the output.
+        scores: whether to write the log-probability of every closed answer, in nats.
         batch_size: inputs of one forward pass; 1 answers every line at once.
     """
 
@@ -120,6 +121,7 @@ class PredictConfig:
     format: str = "auto"
     rationale: bool = False
     with_input: bool = False
+    scores: bool = False
     batch_size: int = 64
 
     def faults(self) -> list[str]:

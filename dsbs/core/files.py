@@ -16,18 +16,24 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def open_whole(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears under its name when all is written; after an error there is none."""
+def whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to; what is there appears as ``path`` at the end, after an error there is nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def open_whole(path: Path) -> Iterator[TextIO]:
+    """Open a text file that appears under its name when all is written; after an error there is none."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,5 +1,6 @@
 """The records that travel through the pipe. Each stage reads those of the stage before it and writes its own."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -129,8 +130,9 @@ class Prediction:
         label: the student's answer in canonical form; None where what it wrote is no answer of the task.
         rationale: the student's rationale where its objective writes one.
         score: log-probability of the label under the student, in nats, or None.
-        scores: log-probability of each closed answer, in nats, or None where the answer was written.
-        confidence: probability of the label among the closed answers, or None.
+        scores: log-probability of each closed answer, in nats; None where the answer is written freely. They need not
+            add up to 1: texts outside of the closed answers have a share, too.
+        confidence: probability of the label among the closed answers (their softmax), or None.
     """
 
     id: str
@@ -140,3 +142,26 @@ class Prediction:
     score: float | None = None
     scores: Mapping[str, float] | None = None
     confidence: float | None = None
+
+    @classmethod
+    def ranked(cls, id: str, gold: str | None, scores: Mapping[str, float]) -> "Prediction":
+        """Return the prediction that follows from scored closed answers: the likeliest, of equals the first.
+
+        >>> prediction = Prediction.ranked("1", "yes", {"no": math.log(0.1), "yes": math.log(0.3)})
+        >>> prediction.label, round(prediction.confidence, 6)
+        ('yes', 0.75)
+        """
+        label = max(scores, key=lambda choice: scores[choice])
+        return cls(id, gold, label, score=scores[label], scores=scores, confidence=softmax(scores)[label])
+
+
+def softmax(scores: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the share of each closed answer among them all; None where a score is NaN, or none is finite.
+
+    Args:
+        scores: log-probabilities, in nats.
+    """
+    most = max(scores.values())
+    shares = {choice: math.exp(score - most) if math.isfinite(most) else math.nan for choice, score in scores.items()}
+    total = sum(shares.values())
+    return {choice: share / total if math.isfinite(total) else None for choice, share in shares.items()}

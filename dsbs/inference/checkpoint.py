@@ -4,16 +4,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Example
 from dsbs.objectives.base import Objective
 from dsbs.students.base import SETTINGS
 from dsbs.tasks.base import Task
-
-if TYPE_CHECKING:
-    from dsbs.students.decoding import DecodingConfig
 
 # Where the data lay when the student was trained: no business of whoever gets the checkpoint.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")
@@ -39,6 +36,7 @@ class Remembered:
         max_input_tokens: longer inputs are cut.
         max_new_tokens: the most tokens that are generated.
         bf16: bfloat16 autocast.
+        format: how the student is stored; a key of ``dsbs.inference.predictor.PREDICTORS``.
     """
 
     prefix_on: str = "target"
@@ -54,16 +52,28 @@ class Remembered:
     max_input_tokens: int = 512
     max_new_tokens: int = 128
     bf16: bool = False
+    format: str = "transformers"
 
 
-def remember(task: Task, objective: Objective, reading: "DecodingConfig", examples: Iterable[Example]) -> Remembered:
+def remember(
+    task: Task,
+    objective: Objective,
+    examples: Iterable[Example],
+    *,
+    decoding: str,
+    max_input_tokens: int,
+    max_new_tokens: int,
+    bf16: bool,
+    format: str,
+) -> Remembered:
     """Return what a checkpoint has to remember of its training.
 
     Args:
         task: whose answers are read, and how inputs are worded.
         objective: how an answer is read from the student.
-        reading: how answers are read during and after the training.
         examples: all that the student was trained and measured on.
+        decoding, max_input_tokens, max_new_tokens, bf16: how answers are read during and after the training.
+        format: how the student is stored.
     """
     shared, closed = shared_choices(examples)
     settings = {key: value for key, value in asdict(task).items() if key not in PLACES}
@@ -80,10 +90,11 @@ def remember(task: Task, objective: Objective, reading: "DecodingConfig", exampl
         input=columns.input if columns else None,
         id_column=columns.id if columns else None,
         choices_column=columns.choices if columns else None,
-        decoding=reading.decoding,
-        max_input_tokens=reading.max_input_tokens,
-        max_new_tokens=reading.max_new_tokens,
-        bf16=reading.bf16,
+        decoding=decoding,
+        max_input_tokens=max_input_tokens,
+        max_new_tokens=max_new_tokens,
+        bf16=bf16,
+        format=format,
     )
 
 

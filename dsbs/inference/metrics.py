@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsbs.core.records import Prediction
-from dsbs.tasks.base import Answers
+from dsbs.tasks.base import ACCURACY, Answers, Task
 
 
 def is_correct(answers: Answers, prediction: str | None, gold: str | None) -> bool:
@@ -23,18 +23,27 @@ class Score:
     """Counts over predictions.
 
     Attributes:
+        metric: what ``value`` measures; see ``Task.metric``.
         examples: predictions that have a gold answer.
+        total: the sum of their scores by the metric.
         correct: those that are right.
         unanswered: those without an answer; they count as wrong.
         without_gold: predictions left out because there is no gold answer.
         confusion: how often each (gold, prediction) occurred.
     """
 
+    metric: str = ACCURACY
     examples: int = 0
+    total: float = 0.0
     correct: int = 0
     unanswered: int = 0
     without_gold: int = 0
     confusion: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+
+    @property
+    def value(self) -> float | None:
+        """The mean score by the metric, or None where no example has a gold answer."""
+        return self.total / self.examples if self.examples else None
 
     @property
     def accuracy(self) -> float | None:
@@ -50,16 +59,30 @@ class Score:
             right[gold] += count if prediction == gold else 0
         return {gold: right[gold] / totals[gold] for gold in sorted(totals)}
 
+    def figures(self) -> dict[str, float | int | None]:
+        """Return metric and examples, as ``metrics.json`` has them for validation and test."""
+        return {self.metric: self.value, "examples": self.examples}
 
-def score(answers: Answers, predictions: Iterable[Prediction]) -> Score:
-    """Count what is right; one pass, as a stream."""
-    result = Score()
+
+def score(task: Task, predictions: Iterable[Prediction]) -> Score:
+    """Score predictions by the task's metric; one pass, as a stream."""
+    result = Score(task.metric)
     for prediction in predictions:
         if prediction.gold is None:
             result.without_gold += 1
             continue
         result.examples += 1
+        result.total += task.score(prediction.label, prediction.gold)
+        result.correct += is_correct(task.answers, prediction.label, prediction.gold)
         result.unanswered += prediction.label is None
-        result.correct += is_correct(answers, prediction.label, prediction.gold)
         result.confusion[prediction.gold, prediction.label] += 1
     return result
+
+
+def show_score(metric: str, value: float) -> str:
+    """Return a score as people read it.
+
+    >>> show_score("accuracy", 0.51234), show_score("rouge_l", 0.51234)
+    ('51.23%', '0.5123')
+    """
+    return f"{100 * value:.2f}%" if metric == ACCURACY else f"{value:.4f}"

@@ -7,7 +7,9 @@ from typing import Any
 
 from dsbs.core.files import write_text
 from dsbs.inference.checkpoint import load_remembered
+from dsbs.inference.metrics import show_score
 from dsbs.objectives.joint import ANSWER_CUE, RATIONALE_CUE
+from dsbs.tasks.base import ACCURACY
 
 _UNKNOWN_LICENCE = "not stated (`teacher.licence`): look at the terms of its provider before you pass the student on"
 _WRITES = {
@@ -69,7 +71,7 @@ def build_card(
         f"pipeline_tag: {'text2text-generation' if encoder_decoder else 'text-generation'}",
         *([f"base_model: {base}"] if "/" in base else []),  # a name on the hub; what lay elsewhere has a hash here
         "tags: [dsbs, distillation, rationales]",
-        "metrics: [accuracy]",
+        f"metrics: [{metrics.get('metric', ACCURACY)}]",
         "---",
     ]
     title = f"# {metrics['task']}: {metrics['student']}, {metrics['objective']}"
@@ -104,9 +106,10 @@ def _facts(
         if accuracy is not None:
             facts["teacher"] += f"; its labels on the train split are right in {100 * accuracy:.1f}%"
         facts["licence of the teacher's outputs"] = manifest.get("licence") or _UNKNOWN_LICENCE
+    metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
         part = metrics[split]
-        facts[f"accuracy, {split}"] = f"{100 * part['accuracy']:.2f}% of {part['examples']:,} examples"
+        facts[f"{metric}, {split}"] = f"{show_score(metric, part[metric])} of {part['examples']:,} examples"
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint_files
@@ -20,6 +20,9 @@ _WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt")  # with 
 class Student:
     """Base of all students.
 
+    Class attributes:
+        backend: who fits it; a key of ``dsbs.training.backends.BACKENDS``.
+
     Attributes:
         kind: which class this is; a key of ``dsbs.students.STUDENTS``.
         name: the name in folders and reports; the option's name in ``conf/student/``.
@@ -27,6 +30,8 @@ class Student:
         max_target_tokens: longer targets are cut (counted in the manifest).
         max_new_tokens: the most tokens that are generated.
     """
+
+    backend: ClassVar[str] = "huggingface"
 
     kind: str = "???"
     name: str = "???"

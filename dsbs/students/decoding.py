@@ -1,8 +1,7 @@
 """How answers are read out of a student: closed answers are ranked, free answers are written."""
 
-import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -96,20 +95,10 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
         choices = [list(dict.fromkeys(examples[position].choices or ())) for position in positions]
         scores = _score(student, inputs, [[rows_of[choice] for choice in row] for row in choices], reading.bf16)
         for position, row, row_scores in zip(positions, choices, scores, strict=True):
-            predictions[position] = choose(examples[position], dict(zip(row, row_scores, strict=True)))
+            example = examples[position]
+            scored = dict(zip(row, row_scores, strict=True))
+            predictions[position] = Prediction.ranked(example.id, example.label, scored)
     return [predictions[position] for position in range(len(examples))]
-
-
-def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
-    """Return the most probable of an example's closed answers.
-
-    >>> prediction = choose(Example("1", "Is fire cold?"), {"no": math.log(0.3), "yes": math.log(0.1)})
-    >>> prediction.label, round(prediction.confidence or 0, 6)
-    ('no', 0.75)
-    """
-    label = max(scores, key=scores.__getitem__)
-    confidence = 1 / math.fsum(math.exp(score - scores[label]) for score in scores.values())
-    return Prediction(example.id, example.label, label, score=scores[label], scores=scores, confidence=confidence)
 
 
 def generate(

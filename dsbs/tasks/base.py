@@ -10,6 +10,8 @@ from typing import Protocol
 
 from dsbs.core.records import Example
 
+ACCURACY = "accuracy"  # the metric that counts answers that are right
+
 
 class Answers(Protocol):
     """How the answers of a task are read from free text and compared."""
@@ -46,6 +48,22 @@ class Task:
     def answers(self) -> Answers:
         """How answers of this task are read and compared."""
         raise NotImplementedError
+
+    @property
+    def metric(self) -> str:
+        """The name of what ``score`` measures, in ``metrics.json`` and on plots; more of it is better."""
+        return ACCURACY
+
+    def score(self, prediction: str | None, gold: str) -> float:
+        """Return how good an answer is. The score of a data set is the mean over its examples.
+
+        By default 1 for an answer that is equivalent to the gold one, else 0.
+
+        Args:
+            prediction: the answer in canonical form, or None where there is none.
+            gold: the gold answer.
+        """
+        return float(prediction is not None and self.answers.equivalent(prediction, gold))
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each with the key and what to type."""

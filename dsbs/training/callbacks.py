@@ -8,15 +8,16 @@ from rich.console import Console
 from transformers import TrainerCallback, TrainerState
 
 from dsbs.core.progress import Meter
+from dsbs.inference.metrics import show_score
 
 
 class ProgressCallback(TrainerCallback):
-    """Steps, loss, validation accuracy and the time left."""
+    """Steps, loss, validation score and the time left."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
         self.loss: float | None = None
-        self.accuracy: float | None = None
+        self.score: float | None = None
         self._open = ExitStack()
 
     @contextmanager
@@ -36,12 +37,14 @@ class ProgressCallback(TrainerCallback):
         self.meter.update(state.global_step)
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show loss and accuracy; without a terminal, a line for each evaluation."""
+        """Show loss and score; without a terminal, a line for each evaluation."""
+        metric = args.metric_for_best_model
+        found = (logs or {}).get(f"eval_{metric}")
         self.loss = (logs or {}).get("loss", self.loss)
-        self.accuracy = (logs or {}).get("eval_accuracy", self.accuracy)
+        self.score = self.score if found is None else found
         # The first evaluation may come before the first log, and the other way round.
         parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
-        parts += [] if self.accuracy is None else [f"validation accuracy {100 * self.accuracy:.1f}%"]
+        parts += [] if self.score is None else [f"validation {metric} {show_score(metric, self.score)}"]
         self.meter.update(state.global_step, ", ".join(parts))
-        if "eval_accuracy" in (logs or {}):
+        if found is not None:
             self.meter.tell()

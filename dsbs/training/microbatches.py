@@ -6,11 +6,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from transformers import Seq2SeqTrainer
 
 from dsbs.core.errors import RunError
 from dsbs.students.collator import Row, cut_passes
+from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import Batch
 
 logger = logging.getLogger(__name__)
@@ -101,11 +101,6 @@ class PassTrainer(Seq2SeqTrainer):
             smaller,
             smaller,
         )
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether memory ran out, on whatever device."""
-    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
 def _keep(rows: list[Row]) -> dict[str, list[Row]]:

@@ -1,7 +1,7 @@
 """From settings to a run that can start: which examples, whose annotations, which folder. Checked before any model."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from dsbs.data.subsets import Selection, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile, load_summary, rationales_dir
 from dsbs.training.recipe import Recipe
+from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
 from dsbs.training.settings import TrainSettings
 
@@ -100,7 +101,15 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         "data_fraction": fraction,
         "seed": settings.seed,
     }
-    recipe = Recipe(task, settings.objective, settings.student, settings.training, settings.seed, settings.decoding)
+    recipe = Recipe(
+        task,
+        settings.objective,
+        settings.student,
+        settings.training,
+        settings.seed,
+        settings.decoding,
+        settings.prompt,
+    )
     run = name_run(settings.output_dir, run_identity(settings, data, fraction))
     return Plan(settings, recipe, data, run, described, rationales)
 
@@ -199,29 +208,11 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
 
 
-def task_texts(settings: TrainSettings) -> Iterator[str]:
-    """Yield the texts that a student's own tokenizer is made from: the same for every objective, fraction and seed.
-
-    The unlabelled inputs of the whole train split, the closed answers, the exemplars. Answers and exemplars are short
-    beside the inputs, but all that the student writes looks like them, so they count many times.
-    """
-    choices: dict[str, None] = {}
-    for example in settings.task.examples("train"):
-        yield example.input
-        choices.update(dict.fromkeys(example.choices or ()))
-    exemplars = [f"{exemplar.rationale} {exemplar.answer}" for exemplar in settings.prompt.exemplars]
-    for _ in range(50):
-        yield from choices
-        yield from exemplars
-
-
 def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
     """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics.
 
     Where several processes share the run, only the main one locks, tracks and writes.
     """
-    from dsbs.training.run import train_run  # with torch, which only a run that starts has to wait for
-
     run, settings = plan.run, plan.settings
     with ExitStack() as stack:
 
@@ -247,7 +238,7 @@ def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
                     directory=Path(settings.output_dir),
                 )
             with tracker:
-                return train_run(plan.recipe, plan.data, task_texts(settings), run, plan.described, tracker)
+                return train_run(plan.recipe, plan.data, run, plan.described, tracker)
         except DsbsError as error:
             if is_main():
                 with suppress(OSError):  # a full disk has no room for this, either; the message matters more

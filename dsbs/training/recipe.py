@@ -1,8 +1,12 @@
-"""What is trained, and how: all that a plan knows before anything heavy is imported."""
+"""What is trained, and how: the settings of a run as the backends read them."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dsbs.core.records import Example
+from dsbs.extraction.prompts import Prompt
+from dsbs.inference.checkpoint import Remembered, remember
 from dsbs.objectives.base import Objective
 from dsbs.students.base import Student
 from dsbs.tasks.base import Task
@@ -14,7 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained, and how."""
+    """What is trained, and how.
+
+    Attributes:
+        task: where the examples come from, and how answers are scored.
+        objective: what the student learns.
+        student: what is trained.
+        training: how long and how fast; not every backend reads it.
+        seed: of whatever is drawn.
+        decoding: ``auto``, ``rank`` or ``generate``.
+        prompt: its exemplars are among the texts that a student's own tokenizer is made from.
+    """
 
     task: Task
     objective: Objective
@@ -22,9 +36,10 @@ class Recipe:
     training: Training
     seed: int
     decoding: str = "auto"
+    prompt: Prompt | None = None
 
     def reading(self) -> "DecodingConfig":
-        """Return how answers are read during and after the training."""
+        """Return how answers are read from a student of torch during and after the training."""
         from dsbs.students.decoding import DecodingConfig
 
         return DecodingConfig(
@@ -34,3 +49,37 @@ class Recipe:
             self.student.max_new_tokens,
             bf16=self.training.bf16,
         )
+
+    def remember(self, examples: Iterable[Example], format: str) -> Remembered:
+        """Return what a checkpoint has to remember of the training.
+
+        Args:
+            examples: all that the student is trained and measured on.
+            format: how the student is stored.
+        """
+        return remember(
+            self.task,
+            self.objective,
+            examples,
+            decoding=self.decoding,
+            max_input_tokens=self.student.max_input_tokens,
+            max_new_tokens=self.student.max_new_tokens,
+            bf16=self.training.bf16,
+            format=format,
+        )
+
+    def texts(self) -> Iterator[str]:
+        """Yield the texts that a student's own tokenizer is made from: the same for every objective, fraction and seed.
+
+        The unlabelled inputs of the whole train split, the closed answers, the exemplars. Answers and exemplars are
+        short beside the inputs, but all that the student writes looks like them, so they count many times.
+        """
+        choices: dict[str, None] = {}
+        for example in self.task.examples("train"):
+            yield example.input
+            choices.update(dict.fromkeys(example.choices or ()))
+        shots = self.prompt.exemplars if self.prompt else []
+        exemplars = [f"{exemplar.rationale} {exemplar.answer}" for exemplar in shots]
+        for _ in range(50):
+            yield from choices
+            yield from exemplars

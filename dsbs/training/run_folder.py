@@ -17,7 +17,6 @@ from dsbs import __version__
 from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
-from dsbs.core.records import Prediction
 
 PACKAGES = ("torch", "transformers", "datasets", "sentencepiece", "accelerate", "numpy", "pyarrow")
 
@@ -132,21 +131,3 @@ def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
         / f"{settings['seed']}-{fingerprint(settings)}"
     )
     return Run(folder, settings)
-
-
-def write_predictions(path: Path, predictions: list[Prediction], correct: list[bool]) -> None:
-    """Write predictions as Parquet: the fields of ``Prediction`` and whether each is right."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, Any] = {
-        name: [getattr(prediction, name) for prediction in predictions]
-        for name in ("id", "gold", "label", "rationale", "score")
-    }
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("id", "gold", "label", "rationale")]
-        + [("score", pa.float64()), ("correct", pa.bool_())]
-    )
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(pa.table(columns | {"correct": correct}, schema=schema), partial)
-    partial.replace(path)

@@ -1,6 +1,5 @@
 """Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dsbs.core.files import whole
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
@@ -129,15 +129,9 @@ def _tokenize(
 
 def _write(path: Path, chunks: Iterable[list[dict[str, Any]]]) -> None:
     """Write the file by rename: it is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
-            for chunk in chunks:
-                writer.write_batch(pa.RecordBatch.from_pylist(chunk, schema=SCHEMA))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as partial, partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
+        for chunk in chunks:
+            writer.write_batch(pa.RecordBatch.from_pylist(chunk, schema=SCHEMA))
 
 
 def _to_record(row: Row) -> dict[str, Any]:

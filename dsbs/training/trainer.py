@@ -24,11 +24,13 @@ from dsbs.objectives.base import Objective
 from dsbs.objectives.losses import count_tokens
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import slow_bf16
+from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.tasks.base import ACCURACY
 from dsbs.training.callbacks import ProgressCallback
-from dsbs.training.checkpointing import StopCallback, best_checkpoint, writing
+from dsbs.training.checkpointing import StopCallback, best_checkpoint
+from dsbs.training.disk import writing
 from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
-from dsbs.training.microbatches import is_out_of_memory
 from dsbs.training.samplers import LengthGroups
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import RowFile
@@ -39,8 +41,9 @@ NEVER = 2**62  # no step is that late
 WINDOW = 50  # steps whose mean loss tells whether a training diverges; single ones say little
 
 
-def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrainingArguments:
-    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``.
+def build_arguments(settings: Training, seed: int, folder: Path, metric: str = ACCURACY) -> Seq2SeqTrainingArguments:
+    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``, the best is that with most of
+    ``metric``.
 
     Raises:
         ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
@@ -67,7 +70,7 @@ def build_arguments(settings: Training, seed: int, folder: Path) -> Seq2SeqTrain
             save_total_limit=settings.save_total_limit,
             load_best_model_at_end=True,
             restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
-            metric_for_best_model="accuracy",
+            metric_for_best_model=metric,
             greater_is_better=True,
             logging_steps=settings.logging_steps,
             logging_nan_inf_filter=False,

@@ -54,7 +54,7 @@ def inputs(text: str, remembered: Remembered | None = None, format: str = "auto"
 
 def test_each_line_of_text_gets_one_of_the_closed_answers_and_its_number(checkpoint: Path) -> None:
     lines = answer(checkpoint, f"{MESSAGE}\n\nMy sofa sags.\r\n")
-    assert [line.keys() for line in lines] == [{"id", "label", "score"}] * 2
+    assert [line.keys() for line in lines] == [{"id", "label", "score", "confidence"}] * 2
     assert [line["id"] for line in lines] == ["1", "3"]
     assert {line["label"] for line in lines} <= DECISIONS
     assert all(line["score"] < 0 for line in lines)
@@ -138,7 +138,7 @@ def test_inputs_are_read_as_they_are_answered(checkpoint: Path) -> None:
 def test_a_student_that_learnt_rationales_writes_them(tmp_path: Path, objective: str) -> None:
     run = train_tiny(tmp_path, objective=objective)
     lines = answer(run, f"{MESSAGE}\nMy sofa sags.", rationale=True)
-    assert all(line.keys() == {"id", "label", "score", "rationale"} for line in lines)
+    assert all(line.keys() == {"id", "label", "score", "confidence", "rationale"} for line in lines)
     plain = answer(run, f"{MESSAGE}\nMy sofa sags.")
     assert [line["label"] for line in plain] == [line["label"] for line in lines]
 

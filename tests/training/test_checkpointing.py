@@ -16,7 +16,8 @@ from training.test_trainer import trainer_on
 from transformers import TrainerCallback
 
 from dsbs.core.errors import RunError, Terminated
-from dsbs.training.checkpointing import is_whole, last_checkpoint, writing
+from dsbs.training.checkpointing import is_whole, last_checkpoint
+from dsbs.training.disk import writing
 from dsbs.training.trainer import DistillationTrainer
 
 

@@ -26,8 +26,8 @@ from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
-from dsbs.training.plan import NotAnnotated, Plan, execute, extract_command, plan_run, prepare_run, task_texts
-from dsbs.training.run import check_labels
+from dsbs.training.backends.huggingface import check_labels
+from dsbs.training.plan import NotAnnotated, Plan, execute, extract_command, plan_run, prepare_run
 from dsbs.training.settings import Training, TrainSettings
 
 
@@ -146,7 +146,7 @@ class Crash(TrainerCallback):
 
 def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     """Return a run that was stopped after its second checkpoint."""
-    from dsbs.training import run as distillation
+    from dsbs.training.backends import huggingface as distillation
 
     plan = prepare_run(settings(folder))
     build = distillation.build_callbacks
@@ -190,7 +190,7 @@ def test_a_run_that_was_stopped_behind_its_last_step_only_measures(
 
 
 def test_a_finished_run_is_not_trained_again(finished: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.training.run.train_run", lambda *parts: pytest.fail("trained again"))
+    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: pytest.fail("trained again"))
     assert execute(finished, "") == finished.run.finished_metrics()
 
 
@@ -199,12 +199,14 @@ def test_a_failed_run_says_why_and_forgets_it_when_it_starts_again(
 ) -> None:
     plan = prepare_run(settings(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("dsbs.training.run.train_run", lambda *parts: (_ for _ in ()).throw(RunError("The loss is nan.")))
+        patch.setattr(
+            "dsbs.training.plan.train_run", lambda *parts: (_ for _ in ()).throw(RunError("The loss is nan."))
+        )
         with pytest.raises(RunError):
             execute(plan, "")
     failed = plan.run.folder / "failed.json"
     assert json.loads(failed.read_text(encoding="utf-8")) == {"reason": "The loss is nan."}
-    monkeypatch.setattr("dsbs.training.run.train_run", lambda *parts: {})
+    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: {})
     execute(plan, "")
     assert not failed.exists()
 
@@ -374,8 +376,9 @@ def test_labels_that_the_tokenizer_cannot_write_are_named() -> None:
 
 
 def test_the_tokenizers_texts_are_the_same_for_every_objective_fraction_and_seed(tmp_path: Path) -> None:
-    one = list(task_texts(settings(tmp_path)))
-    other = list(task_texts(settings(tmp_path, objective=Finetune(name="finetune"), data_fraction=0.1, seed=5)))
+    one = list(prepare_run(settings(tmp_path)).recipe.texts())
+    mine = settings(tmp_path, objective=Finetune(name="finetune"), data_fraction=0.5, seed=5)
+    other = list(prepare_run(mine).recipe.texts())
     assert one == other
     assert {"refund", "escalate"} <= set(one)
     assert any("to leak is wear" in text for text in one)

@@ -5,12 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from dsbs.core.errors import RunError
-from dsbs.core.records import Prediction
-from dsbs.training.run_folder import Run, name_run, write_predictions
+from dsbs.training.run_folder import Run, name_run
 
 SETTINGS: dict[str, Any] = {
     "task": {"name": "triage"},
@@ -93,14 +91,3 @@ def test_metrics_that_are_no_numbers_are_never_written(tmp_path: Path) -> None:
         run.finish({"accuracy": float("nan")})
     assert run.finished_metrics() is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_predictions_keep_what_is_missing_as_missing(tmp_path: Path) -> None:
-    predictions = [Prediction("a", "yes", "yes", "because", -0.5), Prediction("b", "no", None)]
-    write_predictions(tmp_path / "predictions.parquet", predictions, [True, False])
-    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
-    assert rows == [
-        {"id": "a", "gold": "yes", "label": "yes", "rationale": "because", "score": -0.5, "correct": True},
-        {"id": "b", "gold": "no", "label": None, "rationale": None, "score": None, "correct": False},
-    ]
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]

@@ -1,0 +1,59 @@
+"""From what the user names to a trained student that can answer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dsbs.cli.config import recall, recall_part, recall_run
+from dsbs.inference.checkpoint import Remembered, find_checkpoint, load_remembered, run_of
+from dsbs.inference.predictor import Predictor, load_predictor
+from dsbs.objectives.base import Objective
+from dsbs.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint and what it says of itself; the student is not loaded yet.
+
+    Attributes:
+        folder: its folder.
+        run: the folder of its run, or None where it was copied from there.
+        remembered: what it remembers of its training.
+        task: the task as it remembers it: without the place of the data.
+        objective: how its answers are read.
+    """
+
+    folder: Path
+    run: Path | None
+    remembered: Remembered
+    task: Task
+    objective: Objective
+
+    def task_of_run(self) -> Task:
+        """Return the task of the run, which knows where the data lies; else as the checkpoint remembers it."""
+        if self.run is None:
+            return self.task
+        values = recall_run(self.run).get("task")
+        if isinstance(values, dict) and "labels" in self.remembered.task:
+            values |= {"labels": self.remembered.task["labels"]}  # those found in the training's data
+        task: Task = recall_part("task", values, f"{self.run}/config.yaml")
+        return task
+
+    def load(self, batch_size: int, decoding: str | None = None, task: Task | None = None) -> Predictor:
+        """Load the student; see ``dsbs.inference.predictor.load_predictor``."""
+        return load_predictor(
+            self.folder, self.remembered, task or self.task, self.objective, batch_size=batch_size, decoding=decoding
+        )
+
+
+def open_checkpoint(named: str) -> Checkpoint:
+    """Return the checkpoint that the user named by its folder, or that of its run.
+
+    Raises:
+        DsbsError: where there is none, the run is not finished, or what it remembers is broken.
+    """
+    folder = find_checkpoint(named)
+    place = f"{folder}/config.json"
+    remembered = recall(Remembered, load_remembered(folder), place)
+    task = recall_part("task", remembered.task, place)
+    objective = recall_part("objective", remembered.objective, place)
+    return Checkpoint(folder, run_of(folder), remembered, task, objective)

@@ -1,0 +1,54 @@
+"""The examples with gold answers that a trained student is measured on: its own data, or other data of its task."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Example
+from dsbs.tasks.base import Task
+from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.sources import read_rows
+
+
+def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Example], int]:
+    """Return the examples of a split that have a gold answer, and how many have none.
+
+    Args:
+        task: how rows become examples.
+        split: the split to measure on; a file holds just one, whatever its name.
+        path: other data for the same task: a file or folder; None: the task's own.
+
+    Raises:
+        DataError: where nothing can be measured.
+    """
+    examples = list(_examples(task, split, path))
+    gold = [example for example in examples if example.label is not None]
+    if not gold:
+        raise DataError(
+            f"None of the {len(examples)} examples of {path or f'the {split} split of task={task.name}'} has a gold "
+            "answer, so nothing can be measured. To answer them: python -m dsbs.predict checkpoint=... input=..."
+        )
+    return gold, len(examples) - len(gold)
+
+
+def _examples(task: Task, split: str, path: str | None) -> Iterable[Example]:
+    if path is None and isinstance(task, RowsTask) and task.path is None and task.hub is None:
+        raise ConfigError("A checkpoint without its run does not know where the data lies: add path=FILE_OR_FOLDER.")
+    if path is None:
+        return _split(task, split)
+    if not isinstance(task, RowsTask):
+        raise ConfigError(f"path={path}: task={task.name} makes its examples itself and reads no files.")
+    task = replace(task, path=path)
+    file = Path(path).expanduser()
+    if file.is_file():
+        return task.columns.examples(read_rows(file), split)
+    if not file.exists() and not any(sign in path for sign in "*?["):
+        raise DataError(f"path={path}: there is no such file or folder.")
+    return _split(task, split)
+
+
+def _split(task: Task, split: str) -> Iterable[Example]:
+    if split not in task.splits():
+        raise DataError(f"split={split}: task={task.name} has no such split here; it has {', '.join(task.splits())}.")
+    return task.examples(split)

@@ -1,0 +1,64 @@
+"""Predictions on disk and on a pipe."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.files import whole
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.metrics import is_correct
+from dsbs.tasks.base import Task
+
+
+def write_predictions(path: Path, predictions: Sequence[Prediction], task: Task) -> None:
+    """Write predictions as Parquet: the fields of ``Prediction``, whether each is right, and its score by the metric.
+
+    ``scores`` is a map from closed answers to nats. The name of the metric is in the metadata of the schema; its
+    column is ``metric_score``, because ``score`` is the label's log-probability.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, Any] = {
+        name: [getattr(prediction, name) for prediction in predictions]
+        for name in ("id", "gold", "label", "rationale", "score", "confidence")
+    }
+    columns["scores"] = [None if one.scores is None else list(one.scores.items()) for one in predictions]
+    columns["correct"] = [is_correct(task.answers, one.label, one.gold) for one in predictions]
+    columns["metric_score"] = [0.0 if one.gold is None else task.score(one.label, one.gold) for one in predictions]
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("id", "gold", "label", "rationale")]
+        + [("score", pa.float64()), ("correct", pa.bool_()), ("confidence", pa.float64())]
+        + [("scores", pa.map_(pa.string(), pa.float64())), ("metric_score", pa.float64())],
+        metadata={"metric": task.metric},
+    )
+    with whole(path) as partial:
+        pq.write_table(pa.table(columns, schema=schema), partial)
+
+
+def to_line(
+    example: Example, prediction: Prediction, rationale: bool = False, with_input: bool = False, scores: bool = False
+) -> str:
+    """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it: log-probabilities in nats, null where there
+    are none.
+    """
+    line: dict[str, Any] = {"id": prediction.id}
+    if with_input:
+        line["input"] = example.input
+    line |= {
+        "label": prediction.label,
+        "score": _finite(prediction.score),
+        "confidence": _finite(prediction.confidence),
+    }
+    if scores:
+        known = prediction.scores
+        line["scores"] = None if known is None else {choice: _finite(score) for choice, score in known.items()}
+    if rationale:
+        line["rationale"] = prediction.rationale
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,117 @@
+"""A student of torch that writes or ranks its answers."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsbs.core.distributed import count_processes, gather, rank
+from dsbs.core.errors import RunError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.checkpoint import Remembered
+from dsbs.objectives.base import Objective
+from dsbs.tasks.base import Task
+
+if TYPE_CHECKING:
+    from dsbs.students.decoding import DecodingConfig
+    from dsbs.students.model import StudentModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class TorchPredictor:
+    """A student and all that is needed to read its answers.
+
+    Where processes share a training, they share the examples, and each gets all answers. Where memory runs out,
+    smaller batches are read from there on.
+    """
+
+    student: "StudentModel"
+    task: Task
+    objective: Objective
+    reading: "DecodingConfig"
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        remembered: Remembered,
+        task: Task,
+        objective: Objective,
+        batch_size: int,
+        decoding: str | None,
+    ) -> "TorchPredictor":
+        """Load a student; see ``dsbs.inference.predictor.load_predictor``."""
+        from dsbs.students.decoding import DecodingConfig, best_device
+        from dsbs.students.loading import load_student
+
+        reading = DecodingConfig(
+            decoding or remembered.decoding,
+            batch_size,
+            remembered.max_input_tokens,
+            remembered.max_new_tokens,
+            bf16=remembered.bf16,
+        )
+        return cls(load_student(checkpoint).to(best_device()).eval(), task, objective, reading)
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Return the student's answers, in the order of the examples.
+
+        Examples with closed answers and those without are read apart, so no answer depends on its neighbours.
+        """
+        processes = count_processes()
+        found = gather(self._read(examples[rank() :: processes]))
+        places = [place for process in range(processes) for place in range(process, len(examples), processes)]
+        by_place = dict(zip(places, found, strict=True))
+        return [by_place[place] for place in range(len(examples))]
+
+    def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions with the student's rationales."""
+
+        def explain(places: list[int]) -> list[Prediction]:
+            part, answered = [examples[place] for place in places], [predictions[place] for place in places]
+            return self.objective.explain(self.student, part, answered, self.task.answers, self.reading)
+
+        return self._apart(examples, explain)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer."""
+        self.student.save(folder)
+
+    def _read(self, examples: Sequence[Example]) -> list[Prediction]:
+        def read(places: list[int]) -> list[Prediction]:
+            part = [examples[place] for place in places]
+            return self.objective.read(self.student, part, self.task.answers, self.reading)
+
+        return self._apart(examples, read)
+
+    def _apart(self, examples: Sequence[Example], read: Callable[[list[int]], list[Prediction]]) -> list[Prediction]:
+        """Read examples with closed answers and those without apart, by their places."""
+        predictions: dict[int, Prediction] = {}
+        for closed in (True, False):
+            places = [place for place, example in enumerate(examples) if bool(example.choices) == closed]
+            if places:
+                predictions.update(zip(places, self._retry(partial(read, places)), strict=True))
+        return [predictions[place] for place in range(len(examples))]
+
+    def _retry(self, read: Callable[[], list[Prediction]]) -> list[Prediction]:
+        """Read, with half the batch where memory runs out."""
+        from dsbs.students.memory import is_out_of_memory
+
+        while True:
+            try:
+                return read()
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.reading.batch_size == 1:
+                    raise RunError(
+                        "Out of memory on a single example. Set student.max_input_tokens or student.max_new_tokens "
+                        "smaller, or choose another student."
+                    ) from error
+            # Outside of `except`, where the error no longer holds on to the tensors of the batch that failed.
+            self.reading = replace(self.reading, batch_size=self.reading.batch_size // 2)
+            logger.warning("Out of memory while predicting; batches of %d from here on.", self.reading.batch_size)

@@ -1,0 +1,47 @@
+"""What a backend is given, and what it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dsbs.core.tracking import Tracker
+from dsbs.data.join import RunData
+from dsbs.inference.predictor import Predictor
+from dsbs.training.recipe import Recipe
+from dsbs.training.run_folder import Run
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained student and what the training took.
+
+    Attributes:
+        predictor: the student that was best on validation.
+        validation: its score on validation, by the task's metric.
+        account: fields of ``metrics.json``: ``steps``, ``target_tokens``, ``seconds`` (over all resumes, evaluation
+            included), ``examples_per_second``, ``best_step``, ``parameters``.
+        counts: what else was counted, such as inputs that had to be cut.
+    """
+
+    predictor: Predictor
+    validation: float
+    account: Mapping[str, Any]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """A module that fits students."""
+
+    def fit(self, recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
+        """Train a student, choose the best one on validation. An interrupted run resumes from ``run.checkpoints``.
+
+        Args:
+            recipe: what is trained, and how.
+            data: what it learns from and is validated on; ``data.test`` is not for here.
+            run: the folder, for checkpoints and caches.
+            tracker: where metrics are logged.
+
+        Raises:
+            StudentError: where the student cannot be built, or cannot write the labels.
+            RunError: where the training diverges, memory runs out, or a disk is full.
+        """

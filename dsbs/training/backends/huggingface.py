@@ -1,0 +1,104 @@
+"""Students of torch, fitted by a subclass of Hugging Face's trainer."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import torch
+from transformers import set_seed
+from transformers.utils.logging import disable_progress_bar
+
+from dsbs.core.distributed import main_first
+from dsbs.core.errors import StudentError
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.records import Example
+from dsbs.core.tracking import Tracker
+from dsbs.data.join import RunData
+from dsbs.inference.metrics import score
+from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.model import StudentModel
+from dsbs.tasks.base import Task
+from dsbs.training.backends.base import Fitted
+from dsbs.training.checkpointing import last_checkpoint
+from dsbs.training.disk import writing
+from dsbs.training.recipe import Recipe
+from dsbs.training.run_folder import Run
+from dsbs.training.tokenized import RowFile, prepare_rows
+from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks, checkpoint_activations
+
+
+def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
+    """Build, tokenise, train, choose on validation; see ``dsbs.training.backends.base.Backend``."""
+    disable_progress_bar()  # those of loading and saving weights; ours shows the training
+    if recipe.training.threads:
+        torch.set_num_threads(recipe.training.threads)
+    metric = recipe.task.metric
+    arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
+    set_seed(recipe.seed)
+    student = recipe.student.build(recipe.texts(), recipe.objective.prefix_on, recipe.seed)
+    student.settings = asdict(recipe.remember(data.examples(), format="transformers"))
+    check_labels(student, recipe.task, data.examples())
+    if recipe.training.gradient_checkpointing:
+        checkpoint_activations(student)
+    rows = main_first(lambda: tokenize_train(student, recipe, data, run))
+    predictor = TorchPredictor(student, recipe.task, recipe.objective, recipe.reading())
+
+    def validate(model: StudentModel) -> dict[str, float]:
+        predictor.student = model
+        value = score(recipe.task, predictor.predict(data.validation)).value
+        assert value is not None  # a run without examples to validate on does not start
+        return {metric: value}
+
+    trainer = DistillationTrainer(
+        student,
+        recipe.objective,
+        rows,
+        validate,
+        arguments,
+        build_callbacks(recipe.training, tracker),
+        recipe.training.tokens_per_pass,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
+    predictor.student = trainer.student
+    assert trainer.state.best_metric is not None
+    parameters = sum(weight.numel() for weight in student.parameters())
+    return Fitted(predictor, trainer.state.best_metric, {**trainer.account(), "parameters": parameters}, rows.cut())
+
+
+def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
+    """Return the rows to train on."""
+    identity = recipe.objective.identity()
+    with writing("the tokenised examples", run.cache):
+        return prepare_rows(
+            student,
+            ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
+            len(data.train),
+            fingerprint([data.train.digest, identity], length=16),
+            recipe.student.max_input_tokens,
+            recipe.student.max_target_tokens,
+            run.cache,
+        )
+
+
+def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:
+    """Check that every label survives the tokenizer: written, read back, it is still the same answer.
+
+    Raises:
+        StudentError: naming those that do not.
+    """
+    choices_of: dict[str, tuple[str, ...] | None] = {}
+    for example in examples:
+        for label in (example.label, *(example.choices or ())):
+            if label is not None:
+                choices_of.setdefault(label, example.choices)
+    labels = list(choices_of)
+    written = student.decode(student.encode_targets(labels))
+    lost = [
+        f"{label!r} comes back as {text!r}"
+        for label, text in zip(labels, written, strict=True)
+        if not task.answers.equivalent(task.answers.parse(text, choices_of[label]), label)
+    ]
+    if lost:
+        raise StudentError(
+            f"The student's tokenizer cannot write {len(lost)} of {len(labels)} labels: {'; '.join(lost[:5])}. "
+            "Choose another student, or labels without these characters."
+        )

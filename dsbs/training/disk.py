@@ -1,0 +1,58 @@
+"""What a disk refuses, turned into a message."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from dsbs.core.errors import RunError
+
+LITTLE = 2**20  # bytes; with less room than this the disk counts as full
+
+
+@contextmanager
+def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[None]:
+    """Turn what a disk refuses into a message.
+
+    Args:
+        what: what is written.
+        place: where to.
+        remainder: what is removed when it could not be written whole.
+
+    Raises:
+        RunError: where the disk is full, the place is closed, or a file would be too large.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_refused(error):
+            raise
+        reason = str(error).splitlines()[0]
+        if _free_bytes(place) < LITTLE and "space" not in reason:
+            reason = f"the disk is full: {reason}"
+        if remainder is not None:
+            shutil.rmtree(remainder, ignore_errors=True)
+        raise RunError(
+            f"{place}: {what} cannot be written ({reason}). Earlier checkpoints are kept: make room, or see to the "
+            "permissions, and the same command goes on from the last one."
+        ) from error
+
+
+def _is_refused(error: Exception) -> bool:
+    """Tell whether an error comes from a file that could not be written, whoever wrote it."""
+    if isinstance(error, (OSError, SafetensorError)):
+        return True
+    # torch.save, and tokenizers, which raises nothing more special than this.
+    return "inline_container" in str(error) or (type(error) is Exception and "os error" in str(error))
+
+
+def _free_bytes(place: Path) -> float:
+    """Return how much room there is where a file or folder lies, or is to lie."""
+    there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return math.inf
