@@ -15,7 +15,7 @@ from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
 if TYPE_CHECKING:
-    from dsbs.students.decoding import DecodingConfig
+    from dsbs.students.answering import DecodingConfig
     from dsbs.students.model import StudentModel
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,8 @@ class TorchPredictor:
         decoding: str | None,
     ) -> "TorchPredictor":
         """Load a student; see ``dsbs.inference.predictor.load_predictor``."""
-        from dsbs.students.decoding import DecodingConfig, best_device
+        from dsbs.students.answering import DecodingConfig
+        from dsbs.students.decoding import best_device
         from dsbs.students.loading import load_student
 
         reading = DecodingConfig(

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from dsbs.core.records import Annotation, Example, Prediction, Target
+from dsbs.students.answering import DecodingConfig, Writer, add_rationales, read_labels
 from dsbs.tasks.base import Answers
 
 if TYPE_CHECKING:
     import torch
 
-    from dsbs.students.decoding import DecodingConfig
-    from dsbs.students.model import Batch, StudentModel
+    from dsbs.students.model import Batch
 
 
 @dataclass
@@ -71,25 +71,21 @@ class Objective:
         return multi_task_loss(weighted, counts), plain
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
+        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
         """Return what the trained student answers: by default the label alone, ranked or generated."""
-        from dsbs.students.decoding import read_labels
-
         return read_labels(student, examples, answers, reading)
 
     def explain(
         self,
-        student: "StudentModel",
+        student: Writer,
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "DecodingConfig",
+        reading: DecodingConfig,
     ) -> list[Prediction]:
         """Return the predictions with the student's rationales, for those who want to read them.
 
         By default they are written as a task of their own, beside the label, as in the paper.
         """
-        from dsbs.students.decoding import add_rationales
-
         return add_rationales(student, examples, predictions, reading)

@@ -3,15 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.objectives.base import Objective
+from dsbs.students.answering import DecodingConfig, Writer, read_labels
 from dsbs.tasks.base import Answers
-
-if TYPE_CHECKING:
-    from dsbs.students.decoding import DecodingConfig
-    from dsbs.students.model import StudentModel
 
 ANSWER_CUE = "So the answer is"
 RATIONALE_CUE = "explanation:"
@@ -35,13 +31,11 @@ class RationaleThenLabel(Objective):
         return [Target("label", f"{annotation.rationale} {ANSWER_CUE} {example.label}")]
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
+        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
         """Let the student write, then read the label behind the cue."""
-        from dsbs.students.decoding import generate
-
         predictions = []
-        for example, text in zip(examples, generate(student, examples, reading), strict=True):
+        for example, text in zip(examples, student.write(examples, reading), strict=True):
             cues = _find(text, ANSWER_CUE)
             rationale, label = (text[: cues[-1].start()], text[cues[-1].end() :]) if cues else ("", text)
             predictions.append(
@@ -51,11 +45,11 @@ class RationaleThenLabel(Objective):
 
     def explain(
         self,
-        student: "StudentModel",
+        student: Writer,
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "DecodingConfig",
+        reading: DecodingConfig,
     ) -> list[Prediction]:
         """Return the predictions as they are: the rationale led to the label."""
         return predictions
@@ -79,15 +73,13 @@ class LabelThenRationale(Objective):
         return [Target("label", f"{example.label} {RATIONALE_CUE} {annotation.rationale}")]
 
     def read(
-        self, student: "StudentModel", examples: Sequence[Example], answers: Answers, reading: "DecodingConfig"
+        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
         """Rank the answers with the cue behind them, or let the student write and read what stands before the cue."""
-        from dsbs.students.decoding import generate, read_labels
-
         if reading.ranks(examples):
             return read_labels(student, examples, answers, replace(reading, suffix=f" {RATIONALE_CUE}"))
         predictions = []
-        for example, text in zip(examples, generate(student, examples, reading), strict=True):
+        for example, text in zip(examples, student.write(examples, reading), strict=True):
             cues = _find(text, RATIONALE_CUE)
             label, rationale = (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
             predictions.append(
@@ -97,11 +89,11 @@ class LabelThenRationale(Objective):
 
     def explain(
         self,
-        student: "StudentModel",
+        student: Writer,
         examples: Sequence[Example],
         predictions: list[Prediction],
         answers: Answers,
-        reading: "DecodingConfig",
+        reading: DecodingConfig,
     ) -> list[Prediction]:
         """Let the student write label and rationale; a rationale of another label than the ranked one is left out."""
         if not reading.ranks(examples):

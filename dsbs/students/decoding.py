@@ -1,9 +1,8 @@
-"""How answers are read out of a student: closed answers are ranked, free answers are written."""
+"""A torch student ranks closed answers and writes free ones; ``StudentModel.rank`` and ``write`` are these two."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -11,49 +10,11 @@ import torch.nn.functional as F
 
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
+from dsbs.students.answering import DecodingConfig, choose
 from dsbs.students.collator import pad
 from dsbs.students.model import IGNORED, StudentModel
-from dsbs.tasks.base import Answers
 
 MOST_PACKED = 128  # tokens of all choices of an example that are read in one row; what they do not see costs, too
-
-
-@dataclass(frozen=True)
-class DecodingConfig:
-    """How to read answers.
-
-    Attributes:
-        decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
-        batch_size: examples of one forward pass.
-        max_input_tokens: longer inputs are cut.
-        max_new_tokens: the most tokens that are generated.
-        suffix: what a target has behind the label, for objectives that write on.
-        bf16: bfloat16 autocast.
-    """
-
-    decoding: str = "auto"
-    batch_size: int = 64
-    max_input_tokens: int = 512
-    max_new_tokens: int = 128
-    suffix: str = ""
-    bf16: bool = False
-
-    def ranks(self, examples: Sequence[Example]) -> bool:
-        """Tell whether closed answers are to be ranked."""
-        return self.decoding != "generate" and all(example.choices for example in examples)
-
-
-def read_labels(
-    student: StudentModel, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
-) -> list[Prediction]:
-    """Return a prediction of the label for each example, in their order."""
-    if reading.ranks(examples):
-        return rank(student, examples, reading)
-    texts = generate(student, examples, reading)
-    return [
-        Prediction(example.id, example.label, answers.parse(text, example.choices))
-        for example, text in zip(examples, texts, strict=True)
-    ]
 
 
 def best_device() -> torch.device:
@@ -111,14 +72,6 @@ def generate(
             written = student.generate(inputs, kind, reading.max_new_tokens)
         texts.update(zip(positions, written, strict=True))
     return [texts[position] for position in range(len(examples))]
-
-
-def add_rationales(
-    student: StudentModel, examples: Sequence[Example], predictions: list[Prediction], reading: DecodingConfig
-) -> list[Prediction]:
-    """Return the predictions with the rationale that the student writes, for those who want to read it."""
-    texts = generate(student, examples, reading, kind="rationale")
-    return [replace(prediction, rationale=text) for prediction, text in zip(predictions, texts, strict=True)]
 
 
 def _batches(

@@ -1,7 +1,7 @@
 """What a built student can do, whatever its architecture. Everything that trains, ranks or writes goes through this."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from dsbs.core.records import Example, Prediction
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import SETTINGS
 
 IGNORED = -100  # the label of a position that is not in the loss, as in Hugging Face
@@ -132,6 +134,18 @@ class StudentModel(nn.Module):
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
         """Write one target of a kind for each of B inputs, greedily."""
         raise NotImplementedError
+
+    def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+        """Return the most probable closed answer of each example. See ``dsbs.students.answering.Writer``."""
+        from dsbs.students.decoding import rank
+
+        return rank(self, examples, reading)
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return what the student writes for each example, greedily, in their order."""
+        from dsbs.students.decoding import generate
+
+        return generate(self, examples, reading, kind)
 
     def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return logits [R, T, V] by kind. Inputs that several kinds share are encoded once.

@@ -13,7 +13,7 @@ from dsbs.tasks.base import Task
 from dsbs.training.settings import Training
 
 if TYPE_CHECKING:
-    from dsbs.students.decoding import DecodingConfig
+    from dsbs.students.answering import DecodingConfig
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Recipe:
 
     def reading(self) -> "DecodingConfig":
         """Return how answers are read from a student of torch during and after the training."""
-        from dsbs.students.decoding import DecodingConfig
+        from dsbs.students.answering import DecodingConfig
 
         return DecodingConfig(
             self.decoding,

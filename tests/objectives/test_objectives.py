@@ -6,7 +6,7 @@ import pytest
 
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives import OBJECTIVES, Finetune, LabelThenRationale, Objective, RationaleThenLabel, StepByStep
-from dsbs.students.decoding import DecodingConfig
+from dsbs.students.answering import DecodingConfig
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers
 from dsbs.training.settings import TrainSettings
 
@@ -48,12 +48,8 @@ class Scripted:
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)
 
-
-@pytest.fixture(autouse=True)
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "dsbs.students.decoding.generate", lambda student, examples, reading, kind="label": student.texts
-    )
+    def write(self, examples: Any, reading: Any, kind: str = "label") -> list[str]:
+        return self.texts
 
 
 def read(objective: Objective, text: str, choices: tuple[str, ...] | None = ("yes", "no")) -> tuple[Any, Any]:

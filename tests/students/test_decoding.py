@@ -6,7 +6,8 @@ from tiny import CHOICES, examples, tiny_t5
 
 from dsbs.core.records import Example
 from dsbs.students import decoding as inference
-from dsbs.students.decoding import DecodingConfig, add_rationales, generate, rank, read_labels
+from dsbs.students.answering import add_rationales, read_labels
+from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.model import StudentModel
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers
 

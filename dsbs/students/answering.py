@@ -1,0 +1,77 @@
+"""How answers are read out of a student: closed answers are ranked, free answers are written. No tensors here."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from dsbs.core.records import Example, Prediction
+from dsbs.tasks.base import Answers
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """How to read answers.
+
+    Attributes:
+        decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
+        batch_size: examples of one forward pass.
+        max_input_tokens: longer inputs are cut.
+        max_new_tokens: the most tokens that are generated.
+        suffix: what a target has behind the label, for objectives that write on.
+        bf16: bfloat16 autocast.
+    """
+
+    decoding: str = "auto"
+    batch_size: int = 64
+    max_input_tokens: int = 512
+    max_new_tokens: int = 128
+    suffix: str = ""
+    bf16: bool = False
+
+    def ranks(self, examples: Sequence[Example]) -> bool:
+        """Tell whether closed answers are to be ranked."""
+        return self.decoding != "generate" and all(example.choices for example in examples)
+
+
+class Writer(Protocol):
+    """What answers are read from: a torch student, or one that was exported to another engine."""
+
+    def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+        """Return the most probable closed answer of each example, with the log-probabilities of all, in nats."""
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return what is written for each example, greedily, in their order."""
+
+
+def read_labels(
+    student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
+) -> list[Prediction]:
+    """Return a prediction of the label for each example, in their order."""
+    if reading.ranks(examples):
+        return student.rank(examples, reading)
+    texts = student.write(examples, reading)
+    return [
+        Prediction(example.id, example.label, answers.parse(text, example.choices))
+        for example, text in zip(examples, texts, strict=True)
+    ]
+
+
+def add_rationales(
+    student: Writer, examples: Sequence[Example], predictions: list[Prediction], reading: DecodingConfig
+) -> list[Prediction]:
+    """Return the predictions with the rationale that the student writes, for those who want to read it."""
+    texts = student.write(examples, reading, kind="rationale")
+    return [replace(prediction, rationale=text) for prediction, text in zip(predictions, texts, strict=True)]
+
+
+def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
+    """Return the most probable of an example's closed answers.
+
+    >>> prediction = choose(Example("1", "Is fire cold?"), {"no": math.log(0.3), "yes": math.log(0.1)})
+    >>> prediction.label, round(prediction.confidence or 0, 6)
+    ('no', 0.75)
+    """
+    label = max(scores, key=scores.__getitem__)
+    confidence = 1 / math.fsum(math.exp(score - scores[label]) for score in scores.values())
+    return Prediction(example.id, example.label, label, score=scores[label], scores=scores, confidence=confidence)
