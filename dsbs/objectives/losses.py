@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from dsbs.students.model import IGNORED
+from dsbs.students.tensors import IGNORED
 
 
 def count_tokens(labels: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from dsbs.core.records import Target
-from dsbs.students.model import IGNORED, Batch, StudentModel
+from dsbs.students.model import Batch, StudentModel
+from dsbs.students.tensors import IGNORED
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
 
@@ -27,16 +28,6 @@ class Row:
     def tokens(self) -> int:
         """How many tokens are read and written."""
         return sum(map(len, self.inputs.values())) + sum(len(ids) for _, _, ids, _ in self.targets)
-
-
-def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """Return a tensor [R, T], each row filled up at its end.
-
-    >>> pad([[1, 2], [3]], 0).tolist()
-    [[1, 2], [3, 0]]
-    """
-    width = max(map(len, rows))
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.long)
 
 
 def tokenize(

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,10 @@ import torch.nn.functional as F
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig, choose
-from dsbs.students.collator import pad
-from dsbs.students.model import IGNORED, StudentModel
+from dsbs.students.tensors import IGNORED, pad
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
 
 MOST_PACKED = 128  # tokens of all choices of an example that are read in one row; what they do not see costs, too
 
@@ -41,7 +44,7 @@ def slow_bf16() -> bool:
     return seconds[1] > 2 * seconds[0]
 
 
-def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+def rank(student: "StudentModel", examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
     """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
 
     A choice that an example lists twice is scored once. Each batch is one encoder pass and one decoder pass.
@@ -63,7 +66,7 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
 
 
 def generate(
-    student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
+    student: "StudentModel", examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
 ) -> list[str]:
     """Return what the student writes for each example, in their order."""
     texts: dict[int, str] = {}
@@ -75,7 +78,7 @@ def generate(
 
 
 def _batches(
-    student: StudentModel, examples: Sequence[Example], kind: str, reading: DecodingConfig
+    student: "StudentModel", examples: Sequence[Example], kind: str, reading: DecodingConfig
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
     """Yield positions and encoder inputs of batches of about equal length, the longest first."""
     rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
@@ -90,7 +93,7 @@ def _batches(
 
 
 @contextmanager
-def _inference(student: StudentModel, bf16: bool) -> Iterator[None]:
+def _inference(student: "StudentModel", bf16: bool) -> Iterator[None]:
     """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
     training = student.training
     student.eval()
@@ -102,7 +105,7 @@ def _inference(student: StudentModel, bf16: bool) -> Iterator[None]:
 
 
 def _score(
-    student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
+    student: "StudentModel", inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
 ) -> list[list[float]]:
     """Return the log-probability of each choice (token ids) of each example."""
     pack = student.packs and max(sum(map(len, rows)) for rows in choices) <= MOST_PACKED

@@ -13,7 +13,6 @@ from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import SETTINGS
 
-IGNORED = -100  # the label of a position that is not in the loss, as in Hugging Face
 KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
 LORA_WEIGHTS = "model.lora.safetensors"

@@ -18,7 +18,8 @@ from dsbs.core.distributed import is_main
 from dsbs.core.errors import ConfigError
 from dsbs.students.collator import SHARED, Row
 from dsbs.students.loading import load_weights
-from dsbs.students.model import IGNORED, StudentModel
+from dsbs.students.model import StudentModel
+from dsbs.students.tensors import IGNORED
 from dsbs.training.checkpointing import best_checkpoint
 from dsbs.training.microbatches import PassTrainer
 from dsbs.training.settings import wants_fsdp

@@ -6,7 +6,7 @@ from tiny import tiny_t5
 
 from dsbs.core.records import Target
 from dsbs.students.collator import Collator, tokenize
-from dsbs.students.model import IGNORED
+from dsbs.students.tensors import IGNORED
 
 INPUTS = ["the kettle leaks", "a sofa is a piece of furniture", "the shop"]
 TARGETS = [

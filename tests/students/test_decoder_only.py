@@ -18,7 +18,7 @@ from dsbs.students.collator import Collator, tokenize
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.loading import load_student
-from dsbs.students.model import IGNORED
+from dsbs.students.tensors import IGNORED
 
 COUNTS = {"label": torch.tensor(12), "rationale": torch.tensor(12)}
 

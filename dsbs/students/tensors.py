@@ -1,0 +1,17 @@
+"""Rows of token ids as a padded tensor, and the label of a position that does not count."""
+
+from collections.abc import Sequence
+
+import torch
+
+IGNORED = -100  # the label of a position that is not in the loss, as in Hugging Face
+
+
+def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+    """Return a tensor [R, T], each row filled up at its end.
+
+    >>> pad([[1, 2], [3]], 0).tolist()
+    [[1, 2], [3, 0]]
+    """
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.long)
