@@ -7,7 +7,7 @@ import torch
 
 from dsbs.core.records import Target
 from dsbs.students.model import Batch, StudentModel
-from dsbs.students.tensors import IGNORED
+from dsbs.students.tensors import IGNORED, pad
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
 

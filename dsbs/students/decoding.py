@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
-from dsbs.students.answering import DecodingConfig, choose
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.tensors import IGNORED, pad
 
 if TYPE_CHECKING:
