@@ -12,12 +12,12 @@ from dsbs.core.errors import ConfigError
 @command("report")
 def main(config: ReportConfig) -> None:
     """Write a report for each task among the runs, and show it."""
-    if faults := collect_faults(config):
+    if faults := [*collect_faults(config), *config.faults()]:
         raise ConfigError.from_faults(faults)
     from dsbs.reporting import build_reports, show_report, track_report, write_report  # scipy takes its time
 
     console, output_dir = Console(), Path(config.output_dir)
-    for report in build_reports(Path(config.runs)):
+    for report in build_reports(Path(config.runs), config):
         folder = output_dir / "report" / report.task
         show_report(report, write_report(report, folder), console)
         if url := track_report(report, folder, config.tracking, output_dir):

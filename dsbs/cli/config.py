@@ -24,6 +24,7 @@ from dsbs.extraction.filters import Gate
 from dsbs.extraction.prompts import Prompt
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
+from dsbs.reporting.settings import ReportSettings
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
@@ -60,8 +61,13 @@ class ExtractConfig(ExtractionSettings):
 
 
 @dataclass
-class ReportConfig:
-    """Keys of ``dsbs.report``: the folder of runs to compare."""
+class ReportConfig(ReportSettings):
+    """Keys of ``dsbs.report``; what is compared, and how strictly, is in ``ReportSettings``.
+
+    Attributes:
+        runs: the folder of training runs to compare.
+        output_dir: first folder of everything that is written.
+    """
 
     runs: str = "outputs/train"
     tracking: Tracking = field(default_factory=Tracking)

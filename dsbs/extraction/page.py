@@ -51,10 +51,9 @@ def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
 
 
 def _warn(summary: dict[str, Any]) -> str:
-    if summary["teacher"] == "handbook":
+    if summary["stand_in"]:
         return (
-            "<p class='warning'><strong>The teacher is a stand-in.</strong> It is no language model: it writes by "
-            "script, from the rules that made the task.</p>"
+            f"<p class='warning'><strong>The teacher is a stand-in.</strong> It {escape(str(summary['stand_in']))}</p>"
         )
     if summary["stopped"]:
         return f"<p class='warning'>The extraction is not complete: {escape(str(summary['stopped']))}.</p>"

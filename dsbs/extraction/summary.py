@@ -37,6 +37,7 @@ def summarise(
         "task": job.task.name,
         "teacher": job.teacher.name,
         "model": job.identity["teacher"].get("model"),
+        "stand_in": job.teacher.stand_in,
         "prompt": job.prompt.name,
         "gate": job.gate.name,
         "splits": splits,

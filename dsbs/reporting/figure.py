@@ -1,14 +1,13 @@
-"""The plot: test accuracy over the share of the training data, a line for each method."""
+"""The plot: the test score over the share of the training data, a line for each method."""
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
-from dsbs.reporting.comparisons import describe_cell
-
-if TYPE_CHECKING:
-    from dsbs.reporting.report import TeacherAccuracy
+from dsbs.reporting.answers import ACCURACY
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.report import Report
+from dsbs.reporting.wording import describe_condition, show_fraction, show_score
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; the markers tell the rest, in print as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -16,11 +15,11 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK = "#333333"
 
 
-def draw_accuracy(cells: Sequence[Cell], teachers: Sequence["TeacherAccuracy"]) -> bytes:
-    """Return the plot as PNG.
+def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
+    """Return the plot in each of the formats, such as ``png`` and ``svg``.
 
     Lines join the means over seeds, bars are their 95% intervals, small dots the seeds themselves; a dashed line
-    stands at each teacher's accuracy. The axis of the shares is logarithmic.
+    stands at each teacher's score. The axis of the shares is logarithmic.
     """
     import matplotlib as mpl
 
@@ -28,45 +27,57 @@ def draw_accuracy(cells: Sequence[Cell], teachers: Sequence["TeacherAccuracy"]) 
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter
 
-    with mpl.rc_context({"font.size": 11, "axes.edgecolor": INK, "text.color": INK}):
+    conditions = report.conditions
+    with mpl.rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": report.task, "font.size": 11, "axes.edgecolor": INK, "text.color": INK}
+    ):
         figure = Figure(figsize=(8, 5), dpi=160, layout="constrained", facecolor="white")
         axes = figure.subplots()
         axes.set_xscale("log", base=2)
-        lines = group_lines(cells)
+        lines = group_lines(conditions)
         for index, line in enumerate(lines):
-            _draw_line(axes, line, index, len(lines), describe_cell(line[0], cells))
-        for index, teacher in enumerate(teachers):
-            stand_in = ", scripted stand-in" if teacher.name == STAND_IN else ""
-            label = f"teacher {teacher.name} on {teacher.split} ({100 * teacher.accuracy:.1f}%{stand_in})"
+            _draw_line(axes, line, index, len(lines), describe_condition(line[0], conditions))
+        for index, teacher in enumerate(report.teachers):
+            if teacher.accuracy is None:
+                continue
+            stand_in = ", scripted stand-in" if teacher.stand_in else ""
+            value = show_score(ACCURACY, teacher.accuracy)
+            label = f"teacher {teacher.name} on {teacher.split} ({value}{stand_in})"
             axes.axhline(teacher.accuracy, color="#777777", linestyle=("--", ":", "-.")[index % 3], label=label)
-        fractions = sorted({cell.data_fraction for cell in cells})
-        axes.set_xticks(fractions, [_name_tick(fraction, cells) for fraction in fractions])
+        fractions = sorted({condition.data_fraction for condition in conditions})
+        axes.set_xticks(fractions, [_name_tick(fraction, conditions) for fraction in fractions])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(min(fractions) / 1.35, max(fractions) * 1.35)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        if report.metric == ACCURACY:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         axes.set_xlabel("share of the training data")
-        axes.set_ylabel("test accuracy")
+        axes.set_ylabel(f"test {report.metric}")
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=1 if len(lines) > 4 else 2, frameon=False, fontsize=10)
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", metadata={"Software": None})
-        return stream.getvalue()
+        return {format: _save(figure, format) for format in formats}
 
 
-def group_lines(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Return the cells line by line, each in the order of its shares of the data."""
-    lines: dict[tuple[str, ...], list[Cell]] = {}
-    for cell in cells:
-        lines.setdefault(cell.line, []).append(cell)
-    return [sorted(line, key=lambda cell: cell.data_fraction) for line in lines.values()]
+def _save(figure: Any, format: str) -> bytes:
+    stream = io.BytesIO()
+    # No date and no version: the same runs give the same file.
+    figure.savefig(stream, format=format, metadata={"Software": None} if format == "png" else {"Date": None})
+    return stream.getvalue()
 
 
-def _draw_line(axes: Any, line: Sequence[Cell], index: int, count: int, label: str) -> None:
+def group_lines(conditions: Sequence[Condition]) -> list[list[Condition]]:
+    """Return the conditions line by line, each in the order of its shares of the data."""
+    lines: dict[tuple[str, ...], list[Condition]] = {}
+    for condition in conditions:
+        lines.setdefault(condition.line, []).append(condition)
+    return [sorted(line, key=lambda condition: condition.data_fraction) for line in lines.values()]
+
+
+def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, label: str) -> None:
     # Lines stand a little beside each other, so that intervals at the same share of the data can be told apart.
     shift = 2 ** (0.07 * (index - (count - 1) / 2))
-    places = [cell.data_fraction * shift for cell in line]
-    estimates = [cell.estimate for cell in line]
+    places = [condition.data_fraction * shift for condition in line]
+    estimates = [condition.estimate for condition in line]
     means = [estimate.mean for estimate in estimates]
     reach = [
         [max(0.0, estimate.mean - estimate.low) for estimate in estimates],
@@ -86,13 +97,14 @@ def _draw_line(axes: Any, line: Sequence[Cell], index: int, count: int, label: s
         label=label,
         zorder=3,
     )
-    for place, cell in zip(places, line, strict=True):
-        beside = [place * 1.05] * len(cell.per_seed)
-        axes.scatter(beside, cell.per_seed, s=16, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=4)
+    for place, condition in zip(places, line, strict=True):
+        beside = [place * 1.05] * len(condition.per_seed)
+        axes.scatter(beside, condition.per_seed, s=16, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=4)
 
 
-def _name_tick(fraction: float, cells: Sequence[Cell]) -> str:
-    counts = [cell.mean("train_examples") for cell in cells if cell.data_fraction == fraction]
+def _name_tick(fraction: float, conditions: Sequence[Condition]) -> str:
+    alike = [condition for condition in conditions if condition.data_fraction == fraction]
+    counts = [condition.mean("train_examples") for condition in alike]
     known = sorted({round(count) for count in counts if count is not None})
     name = "1" if fraction == 1 else show_fraction(fraction)
     return f"{name}\n({known[0]:,} examples)" if len(known) == 1 else name

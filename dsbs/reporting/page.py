@@ -3,38 +3,42 @@
 import base64
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from dsbs import __version__
 from dsbs.core.html import STYLE
-from dsbs.reporting.cells import STAND_IN, Cell, show_fraction
-from dsbs.reporting.comparisons import HEADLINE, Comparison, describe_cell, show_p
-from dsbs.reporting.stats import BETTER, WORSE
-
-if TYPE_CHECKING:
-    from dsbs.reporting.report import Report
+from dsbs.reporting.claims import SHOWN, SHOWN_WORSE
+from dsbs.reporting.comparisons import HEADLINE, Comparison
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.notes import all_notes
+from dsbs.reporting.report import Report
+from dsbs.reporting.stats import SEEDS
+from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_p, show_score
 
 READING = (
-    "Accuracy is the mean over seeds of the share of test examples that are answered right. The test split is read "
-    "once per run, with the checkpoint that was best on validation.",
-    "The interval of a cell is Student's t interval of the mean over its seeds, at 95%. With a single seed, or seeds "
-    "that agree exactly, it is Wilson's interval over test examples and says nothing about other seeds.",
-    "A comparison pairs the answers to the same test examples and counts the spread between seeds and between examples "
-    "(t test with crossed seeds and examples). Its p-value is two-sided.",
-    "Where several comparisons of one kind are made, p-values are adjusted by Holm's method, and the verdict follows "
-    "the adjusted one at the 5% level. Intervals are not adjusted.",
-    "“At least as good” says whether the candidate's mean is at least the baseline's. “Verdict” says how sure that is.",
+    "A score is the mean over seeds and test examples. The test split is read once per run, with the checkpoint that "
+    "was best on validation.",
+    "The 95% interval of a condition is about new seeds and new test examples alike; with a single seed it is about "
+    "test examples alone (†).",
+    "The claim is non-inferiority: that the candidate is not worse than the baseline by the margin or more, one-sided "
+    "at the 5% level. Beside it stands whether there is any difference, two-sided.",
+    "A comparison pairs the answers to the same test examples and counts the spread between seeds and between "
+    "examples. On the same share of the data, with equal settings and the same four seeds or more, seeds are "
+    "paired as well.",
+    "Where several comparisons of one kind are made, p-values are Holm's, and each interval is at the level at which "
+    "Holm's test decides.",
+    "With one seed on a side, nothing is said about the methods: the result is about this student only.",
 )
 
 
-def build_page(report: "Report", picture: bytes) -> str:
+def build_page(report: Report, picture: bytes) -> str:
     """Return the page; ``picture`` is the plot as PNG, which the page carries within."""
     task = escape(report.task)
+    title = f"{' and '.join(report.settings.candidates)} against {report.settings.baseline}"
     sections = [
-        f"<p class='kicker'>dsbs report · task {task}</p>\n<h1>Step by step against standard fine-tuning</h1>",
+        f"<p class='kicker'>dsbs report · task {task}</p>\n<h1>{escape(title)}</h1>",
         _tell_headlines(report),
         _tell_stand_in(report),
-        _show_picture(picture, report.cells),
+        _show_picture(picture, report.conditions),
         _section("Results", _tabulate_cells(report)),
         _section("Comparisons", _tabulate_comparisons(report)),
         _section("Left out", _list_left_out(report)),
@@ -45,61 +49,59 @@ def build_page(report: "Report", picture: bytes) -> str:
     return (
         "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        f"<meta name='color-scheme' content='light dark'>\n<title>{task}: step by step against fine-tuning</title>\n"
+        f"<meta name='color-scheme' content='light dark'>\n<title>{task}: report</title>\n"
         f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def _tell_headlines(report: "Report") -> str:
+def _tell_headlines(report: Report) -> str:
     made = [item for item in report.comparisons if item.kind == HEADLINE]
     blocks = []
     for index, text in enumerate(report.headlines):
         comparison = made[index] if index < len(made) else None
-        notes = comparison.notes if comparison else []
+        notes = all_notes(comparison) if comparison else []
         badge = _badge(comparison) if comparison and comparison.result else ""
-        caution = f"<p class='note'>Mind: {escape('; '.join(notes))}.</p>" if notes else ""
+        caution = f"<p class='note'>Caveats: {escape('; '.join(notes))}.</p>" if notes else ""
         blocks.append(f"<div class='headline'>{badge}<p>{escape(text)}</p>{caution}</div>")
     return "\n".join(blocks)
 
 
-def _tell_stand_in(report: "Report") -> str:
-    if not any(cell.teacher == STAND_IN for cell in report.cells):
-        return ""
-    return (
-        f"<p class='warning'><strong>The teacher is a stand-in.</strong> <code>{STAND_IN}</code> is no language model: "
-        "it writes its rationales by script, from the rules that made the task. The numbers show what rationales of "
-        "that quality do for a student, not what an LLM would have written.</p>"
+def _tell_stand_in(report: Report) -> str:
+    return "".join(
+        f"<p class='warning'><strong>The teacher is a stand-in.</strong> <code>{escape(name)}</code> {escape(told)}</p>"
+        for name, told in report.stand_ins.items()
     )
 
 
-def _show_picture(picture: bytes, cells: Sequence[Cell]) -> str:
+def _show_picture(picture: bytes, conditions: Sequence[Condition]) -> str:
     data = base64.b64encode(picture).decode("ascii")
     told = "; ".join(
-        f"{describe_cell(cell, cells)} at {show_fraction(cell.data_fraction)}: {100 * cell.estimate.mean:.1f}%"
-        for cell in cells
+        f"{describe_condition(condition, conditions)} at {show_fraction(condition.data_fraction)}: "
+        f"{show_score(condition.metric, condition.estimate.mean)}"
+        for condition in conditions
     )
     return (
-        f"<figure><img src='data:image/png;base64,{data}' alt='{escape(f'Test accuracy. {told}', quote=True)}'>"
+        f"<figure><img src='data:image/png;base64,{data}' alt='{escape(f'Test scores. {told}', quote=True)}'>"
         "<figcaption>Lines join the means over seeds; bars are 95% intervals; small rings are single seeds. The points "
         "at one share of the data stand side by side to keep them apart.</figcaption></figure>"
     )
 
 
-def _tabulate_cells(report: "Report") -> str:
+def _tabulate_cells(report: Report) -> str:
     head = ("Method", "Data", "Examples", "Accuracy", "95% interval", "Per seed", "Steps", "Target tokens", "Time")
     rows = []
-    for cell in report.cells:
+    for cell in report.conditions:
         estimate = cell.estimate
         seeds = ", ".join(f"{seed}: {100 * value:.1f}" for seed, value in zip(cell.seeds, cell.per_seed, strict=True))
-        mark = "" if estimate.method == "seeds" else " †"
+        mark = "" if estimate.method == SEEDS else " †"
         flag = " *" if cell.unconverged else ""
         rows.append(
             (
-                _name(cell, report.cells),
+                _name(cell, report.conditions),
                 show_fraction(cell.data_fraction),
                 _count(cell.mean("train_examples")),
-                f"{100 * estimate.mean:.1f}%",
-                f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}{mark}",
+                show_score(cell.metric, estimate.mean),
+                f"{show_interval(cell.metric, estimate.low, estimate.high)}{mark}",
                 seeds,
                 _count(cell.mean("steps")) + flag,
                 _count(cell.mean("target_tokens")),
@@ -107,17 +109,18 @@ def _tabulate_cells(report: "Report") -> str:
             )
         )
     for teacher in report.teachers:
-        name = f"teacher {teacher.name}" + (" (scripted stand-in)" if teacher.name == STAND_IN else "")
-        rows.append((name, "", "", f"{100 * teacher.accuracy:.1f}%", f"on {teacher.split}", "", "", "", ""))
+        if teacher.accuracy is not None:
+            name = f"teacher {teacher.name}" + (" (scripted stand-in)" if teacher.stand_in else "")
+            rows.append((name, "", "", f"{100 * teacher.accuracy:.1f}%", f"on {teacher.split}", "", "", "", ""))
     return _table(head, rows, numeric=range(1, len(head))) + (
         "<p class='small'>Examples, steps, target tokens and time are means over seeds. * Perhaps not converged: the "
         "best checkpoint of a seed is its last. † Over test examples alone: no spread between seeds is known.</p>"
     )
 
 
-def _tabulate_comparisons(report: "Report") -> str:
+def _tabulate_comparisons(report: Report) -> str:
     if not report.comparisons:
-        return "<p>None: there is no fine-tuning to compare with at the same share of the data, or no other method.</p>"
+        return "<p>None: there is no baseline to compare with at the same share of the data, or no other method.</p>"
     head = (
         "Candidate",
         "Baseline",
@@ -125,43 +128,44 @@ def _tabulate_comparisons(report: "Report") -> str:
         "95% interval",
         "p",
         "p (Holm)",
-        "At least as good",
-        "Verdict",
+        "At most the margin worse",
+        "Any difference",
     )
     rows = []
     for item in report.comparisons:
         sides = tuple(
-            f"{_name(cell, report.cells)}, {show_fraction(cell.data_fraction)}"
+            f"{_name(cell, report.conditions)}, {show_fraction(cell.data_fraction)}"
             for cell in (item.candidate, item.baseline)
         )
-        if item.result is None or item.p_adjusted is None:
+        if item.result is None:
             rows.append((*sides, "", "", "", "", "", f"not compared: {item.refusal}"))
             continue
         result = item.result
-        notes = f". Mind: {'; '.join(item.notes)}" if item.notes else ""
+        notes = f". Caveats: {'; '.join(all_notes(item))}" if all_notes(item) else ""
+        low, high = item.interval
         rows.append(
             (
                 *sides,
                 f"{100 * result.difference:+.1f}",
-                f"{100 * result.low:+.1f} to {100 * result.high:+.1f}",
+                f"{100 * low:+.1f} to {100 * high:+.1f}",
                 show_p(result.p_value).removeprefix("= "),
                 show_p(item.p_adjusted).removeprefix("= "),
-                "yes" if item.holds else "no",
+                item.claim,
                 item.verdict + notes,
             )
         )
     return _table(head, rows, numeric=range(2, 6))
 
 
-def _list_left_out(report: "Report") -> str:
+def _list_left_out(report: Report) -> str:
     if not report.left_out:
         return "<p>Nothing: every run under the folder is finished and counts.</p>"
     rows = [(str(run.folder), run.reason, run.command or "") for run in report.left_out]
     return _table(("Run", "Why it does not count", "Its command"), rows, numeric=())
 
 
-def _tell_origin(report: "Report") -> str:
-    runs = [run for cell in report.cells for run in cell.runs]
+def _tell_origin(report: Report) -> str:
+    runs = [run for cell in report.conditions for run in cell.runs]
     manifests = [run.manifest for run in runs]
     facts = {
         "dsbs": sorted({str(manifest["dsbs"]) for manifest in manifests if "dsbs" in manifest}),
@@ -178,7 +182,7 @@ def _tell_origin(report: "Report") -> str:
     rows = [(name, ", ".join(values)) for name, values in facts.items() if values]
     rows += [("Report", f"python -m dsbs.report runs={report.runs} (dsbs {__version__})")]
     if any(len(values) > 1 for name, values in facts.items() if name != "Packages"):
-        rows += [("Mind", "the runs were not all made with the same versions or on the same kind of machine")]
+        rows += [("Caveat", "the runs were not all made with the same versions or on the same kind of machine")]
     commands = sorted({str(manifest["command"]) for manifest in manifests if "command" in manifest})
     listing = f"<details><summary>Commands of the runs ({len(commands)})</summary><pre>" if commands else ""
     listing += escape("\n".join(commands)) + "</pre></details>" if commands else ""
@@ -186,13 +190,13 @@ def _tell_origin(report: "Report") -> str:
 
 
 def _badge(comparison: Comparison) -> str:
-    holds = "the claim holds" if comparison.holds else "the claim does not hold"
-    tone = {BETTER: "good", WORSE: "bad"}.get(comparison.verdict, "open")
-    return f"<span class='badge {tone}'>{escape(f'{holds}: {comparison.verdict}')}</span>"
+    tone = {SHOWN: "good", SHOWN_WORSE: "bad"}.get(comparison.claim, "open")
+    told = f"at most {100 * comparison.margin:g} points worse: {comparison.claim}"
+    return f"<span class='badge {tone}'>{escape(told)}</span>"
 
 
-def _name(cell: Cell, cells: Sequence[Cell]) -> str:
-    return describe_cell(cell, cells)
+def _name(condition: Condition, among: Sequence[Condition]) -> str:
+    return describe_condition(condition, among)
 
 
 def _section(title: str, body: str) -> str:

@@ -2,38 +2,21 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
+from dsbs.reporting.answers import ACCURACY, Answered, read_answers
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.
 ELSEWHERE = ("rationales", "report", "wandb")
 REQUIRED = ("task", "student", "objective", "labels", "data_fraction", "seed", "steps", "best_step", "test")
-
-
-@dataclass(frozen=True)
-class Graded:
-    """What a finished run answered on the test split, in the order of the ids.
-
-    Attributes:
-        test_set: a hash over ids and gold answers; equal where two runs were tested on the same.
-        correct: whether each answer is right, (examples,).
-        majority: the share of the most frequent gold answer: the accuracy of who always gives that one.
-    """
-
-    test_set: str
-    correct: NDArray[np.bool_]
-    majority: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +26,8 @@ class FinishedRun:
     Attributes:
         folder: where it lies.
         metrics: ``metrics.json``.
-        config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5.
+        config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5; and under ``learnt.`` and ``data`` what the run
+            learnt from, as far as it is known.
         manifest: ``manifest.json``; empty where it is missing.
         answers: what ``predictions.parquet`` holds, or None.
         fault: why there are no answers, or None.
@@ -53,7 +37,7 @@ class FinishedRun:
     metrics: dict[str, Any]
     config: dict[str, Any]
     manifest: dict[str, Any]
-    answers: Graded | None
+    answers: Answered | None
     fault: str | None
 
     @property
@@ -67,9 +51,14 @@ class FinishedRun:
         return float(self.metrics["data_fraction"])
 
     @property
-    def accuracy(self) -> float:
-        """The share of test examples that are answered right."""
-        return float(self.metrics["test"]["accuracy"])
+    def metric(self) -> str:
+        """What the score measures: ``accuracy`` where the task does not say otherwise."""
+        return str(self.metrics.get("metric", ACCURACY))
+
+    @property
+    def score(self) -> float:
+        """The mean score over the test examples."""
+        return float(self.metrics["test"][self.metric])
 
     @property
     def ends_at_its_best(self) -> bool:
@@ -133,17 +122,35 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
     try:
         metrics = _read_json(folder / "metrics.json")
         missing = [key for key in REQUIRED if key not in metrics]
-        missing += [] if "accuracy" in metrics.get("test", {}) else ["test.accuracy"]
+        metric = metrics.get("metric", ACCURACY)
+        missing += [] if metric in metrics.get("test", {}) else [f"test.{metric}"]
         if missing:
             raise DataError(f"metrics.json lacks {', '.join(missing)}")
         config = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     except (DataError, OSError, ValueError, yaml.YAMLError) as error:
         return LeftOut(folder, f"cannot be read: {error}", command)
     try:
-        answers, fault = _read_answers(folder / "predictions.parquet", metrics["test"]), None
+        answers, fault = read_answers(folder / "predictions.parquet", metrics["test"], metric), None
     except DataError as error:
         answers, fault = None, str(error)
-    return FinishedRun(folder, metrics, config, manifest, answers, fault)
+    return FinishedRun(folder, metrics, config | trace_origin(config, manifest), manifest, answers, fault)
+
+
+def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run learnt from, as settings: what tells apart runs that the same command made.
+
+    ``data`` is a hash over what the manifest says of the data beyond the settings: the content of its files.
+    ``learnt.*`` is what it says of the annotations; older runs name their folder and nothing else.
+    """
+    task = (manifest.get("settings") or {}).get("task") or {}
+    content = {key: value for key, value in task.items() if f"task.{key}" not in config}
+    origin: dict[str, Any] = {"data": fingerprint(content)} if content else {}
+    annotations = manifest.get("annotations")
+    if isinstance(annotations, dict):
+        return origin | {f"learnt.{key}": value for key, value in flatten(annotations).items()}
+    if place := manifest.get("rationales"):
+        origin |= {"learnt.folder": Path(str(place)).name, "learnt.filter": "none", "learnt.samples": 1}
+    return origin
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -175,24 +182,3 @@ def _read_failure(folder: Path) -> str:
         return f"failed: {_read_json(folder / 'failed.json')['reason']}"
     except (DataError, KeyError):
         return "not finished: it is still running, or was stopped; the same command goes on from its last checkpoint"
-
-
-def _read_answers(path: Path, test: dict[str, Any]) -> Graded:
-    """Read predictions, and check that they are those which the metrics were computed from."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path, columns=["id", "gold", "correct"])
-        rows = sorted(zip(*(table[name].to_pylist() for name in ("id", "gold", "correct")), strict=True))
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise DataError(f"predictions.parquet cannot be read ({str(error).splitlines()[0]})") from None
-    ids = [id for id, _, _ in rows]
-    correct = np.array([right for _, _, right in rows], dtype=np.bool_)
-    if len(set(ids)) != len(ids):
-        raise DataError("predictions.parquet names an id twice")
-    if len(ids) != test.get("examples", len(ids)) or not ids or abs(correct.mean() - test["accuracy"]) > 1e-6:
-        raise DataError("predictions.parquet and metrics.json do not agree on the test accuracy")
-    golds = Counter(gold for _, gold, _ in rows)
-    majority = golds.most_common(1)[0][1] / len(rows)
-    return Graded(fingerprint([[id, gold] for id, gold, _ in rows], length=16), correct, majority)

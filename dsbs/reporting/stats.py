@@ -1,4 +1,9 @@
-"""How sure an accuracy and a difference of accuracies are, with few seeds and one shared test set."""
+"""How sure a score and a difference of scores are, with few seeds and one shared test set.
+
+Seeds and test examples are both samples, and crossed: every seed answers every example. The variance of a mean over
+both is estimated from its parts: that between seeds, and that between examples. Either part holds the noise of single
+answers, so with enough seeds to estimate it (``RESIDUAL_SEEDS``) what is counted twice is subtracted.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,19 +14,22 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
+RESIDUAL_SEEDS = 5  # with fewer, the noise that is counted twice is left in: a little cautious, never too sure
+SEEDS, TEST_SET = "seeds and test set", "test set"
 
-BETTER, UNDECIDED, WORSE = "better", "no difference shown", "worse"
+Scores = NDArray[np.float64]  # (seeds, examples)
+Part = tuple[float, float]  # a part of a variance, and its degrees of freedom
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """An accuracy and how far it may be off.
+    """A mean score and how far it may be off.
 
     Attributes:
-        mean: mean over seeds.
+        mean: mean over seeds and examples.
         low: lower end of the 95% interval.
         high: upper end of it.
-        method: ``seeds`` (spread between seeds) or ``test set`` (sampling of test examples alone).
+        method: ``seeds and test set`` (spread of both), or ``test set`` (one seed: sampling of examples alone).
     """
 
     mean: float
@@ -31,59 +39,148 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What the variance of a difference is made of, for one seed on either side.
+
+    Attributes:
+        seeds: variance between seeds, both sides together; None where a side has a single seed.
+        answers: variance of single answers, averaged over the test set, both sides together.
+        examples: variance that more seeds do not lessen: the sampling of test examples.
+        test_examples: how many test examples there are.
+        paired: whether seeds are paired.
+    """
+
+    seeds: float | None
+    answers: float
+    examples: float
+    test_examples: int
+    paired: bool
+
+    def error(self, seeds: int) -> tuple[float, float]:
+        """Return standard error and degrees of freedom to be expected with so many seeds on either side."""
+        twice = 1 if seeds >= RESIDUAL_SEEDS else 2
+        between = ((self.seeds or 0.0) + self.answers) / seeds
+        rest = self.examples + (twice - 1) * self.answers / seeds
+        freedom = (seeds - 1) * (1 if self.paired else 2)
+        variance, expected = combine_parts([(between, freedom), (rest, self.test_examples - 1)])
+        return math.sqrt(variance), expected
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Candidate minus baseline, in accuracy.
+    """Candidate minus baseline.
 
     Attributes:
         difference: of the means over seeds.
-        low: lower end of the 95% interval.
-        high: upper end of it.
-        p_value: two-sided, of the hypothesis that there is no difference.
+        error: its standard error.
+        freedom: degrees of freedom of that.
+        spread: what the variance is made of.
     """
 
     difference: float
-    low: float
-    high: float
-    p_value: float
+    error: float
+    freedom: float
+    spread: Spread
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95% interval."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95% interval."""
+        return self.interval()[1]
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """Return the two-sided interval at a level."""
+        if not self.error:
+            return self.difference, self.difference
+        reach = float(stats.t.isf((1 - level) / 2, self.freedom)) * self.error
+        return self.difference - reach, self.difference + reach
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of the hypothesis that there is no difference."""
+        return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
+
+    def p_above(self, bound: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the true difference is at most ``bound``."""
+        if not self.error:
+            return 0.0 if self.difference > bound else 1.0
+        return float(stats.t.sf((self.difference - bound) / self.error, self.freedom))
+
+    def p_below(self, bound: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the true difference is at least ``bound``."""
+        if not self.error:
+            return 0.0 if self.difference < bound else 1.0
+        return float(stats.t.cdf((self.difference - bound) / self.error, self.freedom))
 
 
-def estimate_accuracy(per_seed: Sequence[float], examples: int) -> Estimate:
-    """Return the mean accuracy over seeds with its 95% interval.
+def estimate_score(scores: Scores) -> Estimate:
+    """Return the mean score with its 95% interval, which is about new seeds and new test examples alike.
 
-    Two seeds or more: Student's t interval of the mean over seeds. It tells where the mean of many more seeds would
-    lie on *this* test set; with two seeds it is wide (12.7 standard errors), and rightly so. A single seed, or seeds
-    that agree to the last example, show no spread: then it is Wilson's interval for a share of ``examples`` test
-    examples, which says nothing about other seeds.
+    Where every score is 0 or 1, the interval is Wilson's (1927) with the sample size that gives the estimated variance,
+    and Student's t in place of the normal distribution: it stays between 0 and 1 and suits shares near either. Other
+    scores get Student's t interval of the mean. A single seed says nothing about others; then it is about the sampling
+    of test examples alone.
 
-    >>> estimate = estimate_accuracy([0.80, 0.82, 0.84], examples=1000)
-    >>> round(estimate.mean, 3), round(estimate.low, 3), round(estimate.high, 3), estimate.method
-    (0.82, 0.77, 0.87, 'seeds')
-    >>> estimate = estimate_accuracy([0.82], examples=1000)
-    >>> round(estimate.low, 3), round(estimate.high, 3), estimate.method
-    (0.795, 0.843, 'test set')
+    >>> answers = np.array([[1.0] * 80 + [0.0] * 20, [0.0] * 16 + [1.0] * 84])
+    >>> estimate = estimate_score(answers)
+    >>> round(estimate.mean, 2), round(estimate.low, 2), round(estimate.high, 2), estimate.method
+    (0.82, 0.73, 0.88, 'seeds and test set')
+
+    Args:
+        scores: of every answer, (seeds, examples).
 
     Raises:
         ValueError: without any seed or example.
     """
-    if not per_seed or examples < 1:
-        raise ValueError("an accuracy needs at least one seed and one test example")
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError("a score needs at least one seed and one test example")
+    mean, examples = float(scores.mean()), scores.shape[1]
+    parts = [_example_part(scores.mean(axis=0))] if examples > 1 else []
+    counted_twice = []
+    if len(scores) > 1:
+        parts.append(_seed_part(scores))
+        counted_twice = [_answer_part(scores)]
+    variance, freedom = combine_parts(parts, counted_twice if len(scores) >= RESIDUAL_SEEDS else [])
+    method = SEEDS if len(scores) > 1 else TEST_SET
+    if is_binary(scores):
+        return _estimate_share(mean, variance, freedom, examples, method)
+    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(variance) if variance else 0.0
+    return Estimate(mean, mean - reach, mean + reach, method)
+
+
+def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
+    """Return what ``estimate_score`` does where the accuracy of each seed is known, but not which answers are right.
+
+    Args:
+        per_seed: the accuracy of each seed.
+        examples: how many test examples each answered.
+    """
     mean = float(np.mean(per_seed))
-    if len(per_seed) > 1 and np.ptp(per_seed) > 0:
-        error = float(np.std(per_seed, ddof=1)) / math.sqrt(len(per_seed))
-        reach = float(stats.t.ppf(0.5 + LEVEL / 2, len(per_seed) - 1)) * error
-        return Estimate(mean, max(0.0, mean - reach), min(1.0, mean + reach), "seeds")
-    low, high = wilson_interval(mean, examples)
-    return Estimate(mean, low, high, "test set")
+    parts = [(mean * (1 - mean) / examples, math.inf)]
+    if len(per_seed) > 1:
+        parts.append((float(np.var(per_seed, ddof=1)) / len(per_seed), len(per_seed) - 1))
+    variance, freedom = combine_parts(parts)
+    return _estimate_share(mean, variance, freedom, examples, SEEDS if len(per_seed) > 1 else TEST_SET)
 
 
-def wilson_interval(share: float, examples: int) -> tuple[float, float]:
+def _estimate_share(mean: float, variance: float, freedom: float, examples: int, method: str) -> Estimate:
+    size = mean * (1 - mean) / variance if variance and 0 < mean < 1 else float(examples)
+    low, high = wilson_interval(mean, size, freedom if variance else math.inf)
+    return Estimate(mean, low, high, method)
+
+
+def wilson_interval(share: float, examples: float, freedom: float = math.inf) -> tuple[float, float]:
     """Return Wilson's 95% interval of a share that was seen among ``examples`` (Wilson 1927); it holds the share.
 
     >>> low, high = wilson_interval(1.0, 1221)
     >>> round(low, 4), high
     (0.9969, 1.0)
     """
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    z = float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
     scale = 1 + z * z / examples
     centre = (share + z * z / (2 * examples)) / scale
     reach = z * math.sqrt(share * (1 - share) / examples + z * z / (4 * examples * examples)) / scale
@@ -91,52 +188,72 @@ def wilson_interval(share: float, examples: int) -> tuple[float, float]:
     return max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach))
 
 
-def compare_accuracies(candidate: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> Difference:
+def compare_scores(candidate: Scores, baseline: Scores, paired: bool = False) -> Difference:
     """Compare two methods on one test set, each trained with some seeds.
 
-    Seeds and test examples are both samples, and crossed: every seed answers every example. So the variance of the
-    difference of the two means is the sum of three parts, each estimated from the data:
+    The variance of the difference of the two means is the sum of parts that are each estimated from the data: between
+    the candidate's seeds and between the baseline's (independent of each other), or, where seeds are ``paired``,
+    between the differences seed by seed; and between test examples, of the difference (the examples are the same for
+    both, so what is hard for both cancels). Degrees of freedom are Welch and Satterthwaite's. Where every score is 0 or
+    1, the part of the examples is at least that of Agresti and Min (2005) for pairs that all agree, so that answers
+    which are all alike do not pretend to be certain.
 
-    - between the candidate's seeds: variance of its accuracies / number of its seeds,
-    - between the baseline's seeds: likewise (the two methods' seeds count as independent),
-    - between test examples: variance over examples of (candidate's share of seeds that are right - baseline's) /
-      number of examples; the examples are the same for both, so what is hard for both cancels.
-
-    Interval and p-value come from Student's t with the degrees of freedom of Welch and Satterthwaite. The noise of a
-    single answer is in the first parts and in the last, so the test is a little cautious. A bootstrap is not used:
-    resampling two or three seeds understates their spread (by half in variance, for two), this does not.
+    A bootstrap is not used: resampling two or three seeds understates their spread (by half in variance, for two).
 
     Where a method has a single seed, its spread between seeds is unknown and counts as zero: then the result is about
     this trained student and not about the method. With one seed each, this is the paired test on examples.
 
     Args:
-        candidate: whether each answer is right, (seeds, examples).
+        candidate: score of each answer, (seeds, examples).
         baseline: likewise, (its seeds, the same examples in the same order).
+        paired: whether row by row both were trained on the same subset with the same recipe.
 
     Raises:
-        ValueError: where the examples do not match or are fewer than two.
+        ValueError: where the examples do not match or are fewer than two, or paired seeds are not equally many.
     """
     if candidate.ndim != 2 or baseline.ndim != 2 or candidate.shape[1] != baseline.shape[1]:
         raise ValueError(
             f"expected (seeds, examples) twice over the same examples: {candidate.shape}, {baseline.shape}"
         )
+    if paired and len(candidate) != len(baseline):
+        raise ValueError(f"expected as many seeds on either side to pair them: {len(candidate)}, {len(baseline)}")
     examples = candidate.shape[1]
     if examples < 2 or not len(candidate) or not len(baseline):
         raise ValueError("a comparison needs at least one seed each and two test examples")
     per_example = candidate.mean(axis=0) - baseline.mean(axis=0)
-    difference = float(per_example.mean())
-    parts = [(float(per_example.var(ddof=1)) / examples, examples - 1)]
-    for cell in (candidate, baseline):
-        if len(cell) > 1:
-            parts.append((float(cell.mean(axis=1).var(ddof=1)) / len(cell), len(cell) - 1))
-    variance = sum(part for part, _ in parts)
-    if variance == 0:  # every example answers alike: nothing is left to chance
-        return Difference(difference, difference, difference, 0.0 if difference else 1.0)
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
-    error = math.sqrt(variance)
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    p_value = float(2 * stats.t.sf(abs(difference) / error, freedom))
-    return Difference(difference, max(-1.0, difference - reach), min(1.0, difference + reach), p_value)
+    floor = 1 / (examples + 2) ** 2 if is_binary(candidate) and is_binary(baseline) else 0.0
+    between_examples = max(_example_part(per_example)[0], floor)
+    sides = [candidate - baseline] if paired else [candidate, baseline]
+    seeds = [_seed_part(side) for side in sides if len(side) > 1]
+    answers = [_answer_part(side) for side in sides if len(side) > 1]
+    enough = min(len(side) for side in sides) >= RESIDUAL_SEEDS
+    variance, freedom = combine_parts([(between_examples, examples - 1), *seeds], answers if enough else [])
+    noise = sum(len(side) * _answer_part(side)[0] for side in sides if len(side) > 1)
+    known = all(len(side) > 1 for side in sides)
+    spread = Spread(
+        seeds=max(0.0, sum(len(side) * _seed_part(side)[0] for side in sides) - noise) if known else None,
+        answers=noise,
+        examples=max(floor, between_examples - sum(part for part, _ in answers)),
+        test_examples=examples,
+        paired=paired,
+    )
+    return Difference(float(per_example.mean()), math.sqrt(variance), freedom, spread)
+
+
+def combine_parts(parts: Sequence[Part], counted_twice: Sequence[Part] = ()) -> Part:
+    """Return the sum of the parts of a variance, less what they count twice, and Satterthwaite's degrees of freedom.
+
+    The sum is never less than the largest part: chance must not make a variance out of nothing.
+    """
+    total = sum(part for part, _ in parts) - sum(part for part, _ in counted_twice)
+    variance = max([total, *(part for part, _ in parts)], default=0.0)
+    squares = sum(part**2 / degrees for part, degrees in [*parts, *counted_twice] if degrees > 0)
+    return variance, (variance**2 / squares if squares else math.inf)
+
+
+def is_binary(scores: Scores) -> bool:
+    """Tell whether every score is 0 or 1."""
+    return bool(np.isin(scores, (0.0, 1.0)).all())
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
@@ -153,8 +270,17 @@ def adjust_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def choose_verdict(difference: float, p_value: float) -> str:
-    """Return in plain words what a comparison shows at the 5% level, given its (adjusted) p-value."""
-    if p_value >= 1 - LEVEL:
-        return UNDECIDED
-    return BETTER if difference > 0 else WORSE
+def _seed_part(scores: Scores) -> Part:
+    return float(scores.mean(axis=1).var(ddof=1)) / len(scores), len(scores) - 1
+
+
+def _example_part(per_example: NDArray[np.float64]) -> Part:
+    return float(per_example.var(ddof=1)) / len(per_example), len(per_example) - 1
+
+
+def _answer_part(scores: Scores) -> Part:
+    """Return the noise of single answers in a mean: what neither seed nor example explains."""
+    seeds, examples = scores.shape
+    rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + scores.mean()
+    freedom = (seeds - 1) * (examples - 1)
+    return float((rest**2).sum()) / freedom / scores.size, freedom

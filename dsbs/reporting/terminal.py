@@ -8,44 +8,45 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dsbs.reporting.cells import STAND_IN, show_fraction
-from dsbs.reporting.comparisons import HEADLINE, describe_cell
+from dsbs.reporting.comparisons import HEADLINE
+from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
+from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score
 
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
-    """Print the table, the main result in words, what to mind, and where the rest is."""
+    """Print the table, the main result in words, caveats, and where the rest is."""
     console.print(build_table(report))
     for text in report.headlines:
         console.print(Text(f"\n{text}"))
-    notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in item.notes)
+    notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
-        console.print(Text(f"  - mind: {note}"))
-    if any(cell.teacher == STAND_IN for cell in report.cells):
-        console.print(Text(f"  - mind: the teacher {STAND_IN} is a scripted stand-in, no language model"))
+        console.print(Text(f"  - caveat: {note}"))
+    for name, told in report.stand_ins.items():
+        console.print(Text(f"  - caveat: the teacher {name} {told}"))
     console.print(Text("\nWritten:"))
     for place in places:
         console.print(Text(f"  {place}"), soft_wrap=True)
 
 
 def build_table(report: Report) -> Table:
-    """Return the cells as a table that fits 80 columns."""
+    """Return the conditions as a table that fits 80 columns."""
     table = Table(
-        title=f"{report.task}: test accuracy", title_justify="left", box=SIMPLE_HEAD, caption=_caption(report)
+        title=f"{report.task}: test {report.metric}", title_justify="left", box=SIMPLE_HEAD, caption=_caption(report)
     )
     table.caption_justify = "left"
     table.add_column("method", overflow="fold")
-    for heading in ("data", "examples", "seeds", "accuracy", "95% interval", "steps"):
+    for heading in ("data", "examples", "seeds", report.metric, "95% interval", "steps"):
         table.add_column(heading, justify="right")
-    for cell in report.cells:
+    for cell in report.conditions:
         estimate, examples, steps = cell.estimate, cell.mean("train_examples"), cell.mean("steps")
         table.add_row(
-            describe_cell(cell, report.cells),
+            describe_condition(cell, report.conditions),
             show_fraction(cell.data_fraction),
             "" if examples is None else f"{examples:,.0f}",
             str(len(cell.runs)),
-            f"{100 * estimate.mean:.1f}%",
-            f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}",
+            show_score(cell.metric, estimate.mean),
+            show_interval(cell.metric, estimate.low, estimate.high),
             ("" if steps is None else f"{steps:,.0f}") + ("*" if cell.unconverged else ""),
         )
     return table
@@ -54,9 +55,10 @@ def build_table(report: Report) -> Table:
 def _caption(report: Report) -> str | None:
     lines = []
     for teacher in report.teachers:
-        stand_in = " (scripted stand-in)" if teacher.name == STAND_IN else ""
-        lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
-    if any(cell.unconverged for cell in report.cells):
+        stand_in = " (scripted stand-in)" if teacher.stand_in else ""
+        if teacher.accuracy is not None:
+            lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
+    if any(cell.unconverged for cell in report.conditions):
         lines.append("* perhaps not converged: the best checkpoint is the last")
     if report.left_out:
         count = len(report.left_out)

@@ -1,11 +1,14 @@
 """The report at W&B: the curve of accuracy over the share of the data, and the plot."""
 
 from pathlib import Path
+from typing import Any
 
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.tracking import Tracking, open_tracker
-from dsbs.reporting.comparisons import describe_cell, to_json
-from dsbs.reporting.report import PLOT, Report
+from dsbs.reporting.document import describe_comparison
+from dsbs.reporting.report import Report
+from dsbs.reporting.wording import describe_condition
+from dsbs.reporting.writing import PLOTS
 
 
 def track_report(report: Report, folder: Path, settings: Tracking, output_dir: Path) -> str | None:
@@ -16,16 +19,16 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
     """
     rows = [
         {
-            "method": describe_cell(cell, report.cells),
+            "method": describe_condition(cell, report.conditions),
             "data_fraction": cell.data_fraction,
             "accuracy": cell.estimate.mean,
             "ci_low": cell.estimate.low,
             "ci_high": cell.estimate.high,
             "seeds": len(cell.runs),
         }
-        for cell in report.cells
+        for cell in report.conditions
     ]
-    made = [to_json(comparison) for comparison in report.comparisons if comparison.result]
+    made = [describe_comparison(comparison) for comparison in report.comparisons if comparison.result]
     with open_tracker(
         settings,
         run_id=fingerprint(["report", report.task, str(report.runs)], length=16),
@@ -36,7 +39,11 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
     ) as tracker:
         tracker.lines("accuracy over data fraction", rows, x="data_fraction", y="accuracy", stroke="method")
         tracker.table("cells", rows)
-        tracker.table("comparisons", [{**row, "notes": "; ".join(row["notes"])} for row in made])
-        tracker.image("plot", folder / PLOT)
+        tracker.table("comparisons", [{key: _flat(value) for key, value in row.items()} for row in made])
+        tracker.image("plot", folder / PLOTS["png"])
         tracker.summary({"headline": " ".join(report.headlines)})
         return tracker.url
+
+
+def _flat(value: Any) -> Any:
+    return "; ".join(map(str, value)) if isinstance(value, list) else value

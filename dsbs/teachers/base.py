@@ -7,7 +7,7 @@ with a single request, and ``limits``, a ``ServerLimits`` that it keeps up to da
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
@@ -46,6 +46,9 @@ class Teacher:
         path: files that the teacher reads, or None.
         licence: under which terms its outputs stand, for the model cards of its students; None: not known.
     """
+
+    # What it is where it is no language model, for everything that shows a figure of its students; None: it is one.
+    stand_in: ClassVar[str | None] = None
 
     kind: str = "???"
     name: str = "???"

@@ -4,6 +4,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
@@ -33,6 +34,11 @@ class HandbookTeacher(Teacher):
         seed: which requests err, and how.
         cue: the words before the answer, as in the exemplars of ``conf/prompt/triage.yaml``.
     """
+
+    stand_in: ClassVar[str | None] = (
+        "is a scripted stand-in, no language model: it writes from the rules that made the task and names both of the "
+        "facts that a message hides. The numbers show what an oracle's rationales do for a student, not an LLM's."
+    )
 
     kind: str = "handbook"
     model: str | None = MODEL

@@ -39,7 +39,7 @@ def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Pa
         write_run(tmp_path / "outputs", share(80 + seed), objective="finetune", seed=seed)
     done = run_report(tmp_path, "runs=outputs/train/triage", code=CHECK)
     assert done.returncode == 0, done.stderr
-    assert "holds here" in done.stdout
+    assert "Non-inferiority" in done.stdout
     assert "outputs/report/triage/index.html" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["report", "train"]

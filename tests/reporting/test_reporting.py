@@ -13,7 +13,9 @@ from fake_runs import share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.core.errors import DataError
-from dsbs.reporting import Report, build_reports, show_report, write_report
+from dsbs.reporting import Report, ReportSettings, build_reports, show_report, write_report
+from dsbs.reporting.document import to_document
+from dsbs.reporting.notes import all_notes
 
 
 def build(root: Path) -> Report:
@@ -32,9 +34,9 @@ def write_headline(
         write_run(root, share(right - 30, first=seed), objective="finetune", fraction=0.125, seed=seed)
 
 
-def test_runs_that_differ_in_their_seed_alone_make_a_cell(tmp_path: Path) -> None:
+def test_runs_that_differ_in_their_seed_alone_make_a_condition(tmp_path: Path) -> None:
     write_headline(tmp_path)
-    cells = {cell.id: cell for cell in build(tmp_path).cells}
+    cells = {cell.id: cell for cell in build(tmp_path).conditions}
     assert set(cells) == {
         "t5_scratch/finetune/gold/0.125",
         "t5_scratch/finetune/gold/1",
@@ -54,34 +56,57 @@ def test_the_headline_holds_least_data_step_by_step_against_fine_tuning_on_every
     assert first.result is not None
     assert first.result.difference == pytest.approx(0.12)
     assert first.holds
-    assert first.verdict == "better"
+    assert (first.claim, first.verdict) == ("shown", "better")
     assert (second.kind, second.baseline.id) == ("same fraction", "t5_scratch/finetune/gold/0.125")
     (headline,) = report.headlines
     assert "92.0% (3 seeds)" in headline
     assert "80.0% (3 seeds)" in headline
     assert "+12.0 points" in headline
-    assert "holds here" in headline
+    assert "Non-inferiority (at most 2 points worse) is shown" in headline
+    assert "it is better, too" in headline
 
 
 def test_a_claim_that_does_not_hold_is_told_as_such(tmp_path: Path) -> None:
     write_headline(tmp_path, eighth=(70, 71, 69))
     report = build(tmp_path)
     assert not report.comparisons[0].holds
-    assert report.comparisons[0].verdict == "worse"
-    assert "does not hold here; the loss is beyond what chance explains" in report.headlines[0]
+    assert (report.comparisons[0].claim, report.comparisons[0].verdict) == ("shown worse", "worse")
+    assert "It is shown to be worse by more than 2 points" in report.headlines[0]
 
 
-def test_a_claim_that_holds_by_a_hair_is_not_called_better(tmp_path: Path) -> None:
-    write_headline(tmp_path, eighth=(80, 82), everything=(80, 81))
+def test_a_mean_that_is_higher_shows_nothing_by_itself(tmp_path: Path) -> None:
+    """Without any difference the mean is higher half of the time."""
+    write_headline(tmp_path, eighth=(80, 85), everything=(78, 82))
     report = build(tmp_path)
-    assert report.comparisons[0].holds
-    assert report.comparisons[0].verdict == "no difference shown"
-    assert "holds here; these runs cannot tell the two apart" in report.headlines[0]
+    (comparison, *_) = to_document(report)["comparisons"]
+    assert comparison["mean_at_least"]
+    assert not comparison["holds"]
+    assert (comparison["claim"], comparison["verdict"]) == ("not shown", "no difference shown")
+    assert "is not shown" in report.headlines[0]
+    assert re.search(r"about \d+ seeds on either side would settle it|test examples are needed", report.headlines[0])
 
 
-def test_equal_means_hold_the_claim(tmp_path: Path) -> None:
-    write_headline(tmp_path, eighth=(70, 90), everything=(90, 70))
-    assert build(tmp_path).comparisons[0].holds
+def test_the_margin_is_declared_and_decides(tmp_path: Path) -> None:
+    write_headline(tmp_path, eighth=(79, 80, 78))
+    for margin, holds in ((2.0, False), (20.0, True)):
+        (report,) = build_reports(tmp_path / "train", ReportSettings(margin=margin))
+        (comparison, *_) = to_document(report)["comparisons"]
+        assert comparison["holds"] is holds
+        assert comparison["margin"] == margin / 100
+
+
+def test_baseline_and_candidates_are_settings(tmp_path: Path) -> None:
+    for objective, right in (("mine", 80), ("step_by_step", 60), ("finetune", 70)):
+        for fraction in (0.125, 0.5, 1.0):
+            write_run(tmp_path, share(right), objective=objective, fraction=fraction)
+    settings = ReportSettings(baseline="step_by_step", candidates=["mine", "finetune"], fraction="1/2")
+    (report,) = build_reports(tmp_path / "train", settings)
+    headlines = [item for item in report.comparisons if item.kind == "headline"]
+    sides = [(item.candidate.objective, item.candidate.data_fraction, item.baseline.objective) for item in headlines]
+    assert sides == [("mine", 0.5, "step_by_step"), ("finetune", 0.5, "step_by_step")]
+    assert all(item.baseline.data_fraction == 1 for item in headlines)
+    assert ReportSettings(margin=0, candidates=["finetune"], fraction="2").faults()[0].startswith("margin=0")
+    assert len(ReportSettings(margin=0, candidates=["finetune"], fraction="2").faults()) == 3
 
 
 def test_what_is_missing_for_the_headline_comes_with_the_command(tmp_path: Path) -> None:
@@ -96,7 +121,7 @@ def test_a_swept_setting_makes_variants_and_a_place_does_not(tmp_path: Path) -> 
         config = {"objective.alpha": alpha, "output_dir": f"elsewhere{index}", "training.threads": index + 1}
         write_run(tmp_path, share(90), objective="step_by_step", fraction=0.125, suffix=f"{index}", config=config)
     write_run(tmp_path, share(95), objective="step_by_step", fraction=0.25, config={"objective.alpha": 0.2})
-    cells = build(tmp_path).cells
+    cells = build(tmp_path).conditions
     assert [(cell.variant_text, cell.data_fraction) for cell in cells] == [
         ("alpha=0.2", 0.125),
         ("alpha=0.2", 0.25),
@@ -109,9 +134,9 @@ def test_steps_that_follow_the_share_of_the_data_make_no_variant_but_a_note(tmp_
     write_run(tmp_path, share(90), objective="step_by_step", fraction=1.0, config={"training.max_steps": 80})
     write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config={"training.max_steps": 80})
     report = build(tmp_path)
-    assert {cell.variant_text for cell in report.cells} == {""}
-    assert "training differs: max_steps 50 against 80" in report.comparisons[0].notes
-    assert not any("training differs" in note for note in report.comparisons[1].notes)
+    assert {cell.variant_text for cell in report.conditions} == {""}
+    assert "settings differ: max_steps 50 against 80" in all_notes(report.comparisons[0])
+    assert not any("settings differ" in note for note in all_notes(report.comparisons[1]))
 
 
 def test_variants_that_share_a_setting_are_compared_at_its_equal_value(tmp_path: Path) -> None:
@@ -141,7 +166,7 @@ def test_different_test_sets_are_never_compared(tmp_path: Path) -> None:
     report = build(tmp_path)
     assert report.comparisons[0].result is None
     assert "tested on different examples" in report.headlines[0]
-    content = report.to_json()
+    content = to_document(report)
     assert content["comparisons"] == []
     assert content["refused_comparisons"][0]["reason"] == "they were tested on different examples"
 
@@ -153,21 +178,27 @@ def test_predictions_that_contradict_the_metrics_are_not_compared(tmp_path: Path
     report = build(tmp_path)
     assert report.comparisons[0].refusal is not None
     assert "predictions.parquet cannot be read" in report.comparisons[0].refusal
-    assert report.cells[0].fault == ("seed 0: predictions.parquet and metrics.json do not agree on the test accuracy")
+    assert report.conditions[0].fault == (
+        "seed 0: predictions.parquet and metrics.json do not agree on the test accuracy"
+    )
 
 
 def test_a_run_whose_best_checkpoint_is_its_last_is_flagged(tmp_path: Path) -> None:
     write_run(tmp_path, share(90), objective="step_by_step", fraction=0.125)
     write_run(tmp_path, share(80), objective="finetune", fraction=1.0, best_step=100)
     report = build(tmp_path)
-    assert "the baseline is perhaps not converged (seed 0)" in report.comparisons[0].notes
-    assert [cell["perhaps_not_converged"] for cell in report.to_json()["cells"]] == [[0], []]
+    assert any("the baseline is perhaps not converged" in note for note in all_notes(report.comparisons[0]))
+    assert [cell["perhaps_not_converged"] for cell in to_document(report)["cells"]] == [[0], []]
 
 
 def test_a_single_seed_is_said_to_be_one_student(tmp_path: Path) -> None:
     write_headline(tmp_path, eighth=(92,))
-    notes = build(tmp_path).comparisons[0].notes
-    assert "the candidate has one seed, so this is about that student and not about the method" in notes
+    report = build(tmp_path)
+    comparison = report.comparisons[0]
+    assert (comparison.claim, comparison.verdict, comparison.holds) == ("this student only", "this student only", False)
+    assert any(note.startswith("the candidate has one seed") for note in all_notes(comparison))
+    assert "beyond" not in report.headlines[0]
+    assert "about this student only" in report.headlines[0]
 
 
 def test_failed_and_unfinished_and_broken_runs_are_listed_with_their_reason(tmp_path: Path) -> None:
@@ -191,18 +222,18 @@ def test_a_repeated_seed_counts_once_and_the_other_is_listed(tmp_path: Path) -> 
     new = write_run(tmp_path, share(60), suffix="new")
     os.utime(old / "metrics.json", (1, 1))
     report = build(tmp_path)
-    assert report.cells[0].per_seed == [0.6]
+    assert report.conditions[0].per_seed == [0.6]
     assert [(run.folder, str(new) in run.reason) for run in report.left_out] == [(old, True)]
 
 
 def test_the_teachers_accuracy_on_the_test_split_is_shown_where_it_is_known(tmp_path: Path) -> None:
     write_headline(tmp_path)
-    assert build(tmp_path).to_json()["teacher"] == {"accuracy": None, "all": []}
+    assert to_document(build(tmp_path))["teacher"]["accuracy"] is None
     folder = tmp_path / "rationales/triage/handbook-12345678"
     folder.mkdir(parents=True)
     splits = {"train": {"teacher_accuracy": 0.97}, "test": {"teacher_accuracy": 0.96}}
     (folder / "summary.json").write_text(json.dumps({"splits": splits}))
-    assert build(tmp_path).to_json()["teacher"]["accuracy"] == 0.96
+    assert to_document(build(tmp_path))["teacher"]["accuracy"] == 0.96
 
 
 def test_each_task_gets_a_report_of_its_own(tmp_path: Path) -> None:
@@ -250,7 +281,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> N
     assert "<script" not in page
     assert html.escape("<script>alert('x')</script> & more") in page
     assert not re.search(r"(src|href)=['\"](?!data:)", page)
-    assert "the claim holds: better" in page
+    assert "at most 2 points worse: shown" in page
     assert "scripted stand-in" in page or "is a stand-in" in page
     assert "python -m dsbs.train objective=finetune data_fraction=1.0 seed=2" in page
 
@@ -269,7 +300,7 @@ def test_the_terminal_shows_table_headline_and_places_in_80_columns(tmp_path: Pa
     text = console.export_text()
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "92.0%" in text
-    assert "holds here" in text
+    assert "Non-inferiority" in text
     assert "1 run does not count" in text
     assert "scripted stand-in" in text
     assert text.rstrip().endswith("outputs/report/triage/index.html")
@@ -282,7 +313,7 @@ def test_a_method_that_only_guesses_is_called_so(tmp_path: Path) -> None:
         table = pq.read_table(folder / "predictions.parquet").to_pydict()
         table["gold"] = ["yes" if right else "no" for right in always_yes]
         pq.write_table(pa.table(table), folder / "predictions.parquet")
-    notes = build(tmp_path).comparisons[0].notes
+    notes = all_notes(build(tmp_path).comparisons[0])
     for role in ("candidate", "baseline"):
         assert any(note.startswith(f"the {role} is hardly better than always giving the most") for note in notes), notes
 
@@ -301,7 +332,123 @@ def test_a_student_that_is_always_or_never_right_gets_its_report(tmp_path: Path,
 
 def test_figures_are_written_even_where_the_plot_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_headline(tmp_path)
-    monkeypatch.setattr("dsbs.reporting.figure.draw_accuracy", lambda *_: 1 / 0)
+    monkeypatch.setattr("dsbs.reporting.writing.draw_scores", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(build(tmp_path), tmp_path / "report")
     assert (tmp_path / "report/report.json").exists()
+
+
+def test_every_setting_that_differs_is_told_and_not_those_of_the_training_alone(tmp_path: Path) -> None:
+    one = {"student.dropout_rate": 0.2, "training.eval_steps": 10, "objective.alpha": 0.2, "training.threads": 1}
+    other = {"student.dropout_rate": 0.0, "training.eval_steps": 20, "training.threads": 2}
+    write_run(tmp_path, share(90), objective="step_by_step", config=one)
+    write_run(tmp_path, share(80), objective="finetune", config=other)
+    (comparison,) = build(tmp_path).comparisons
+    assert "settings differ: student.dropout_rate 0.2 against 0; eval_steps 10 against 20" in all_notes(comparison)
+
+
+def test_seeds_are_paired_on_equal_data_with_equal_settings_and_never_for_a_headline(tmp_path: Path) -> None:
+    for seed in range(4):
+        for objective in ("step_by_step", "finetune", "unequal"):
+            config = {"training.max_steps": 50 if objective == "unequal" else 100}
+            run = {"objective": objective, "seed": seed, "config": config}
+            write_run(tmp_path, share(70 + 5 * seed, of=400), fraction=0.125, **run)
+        write_run(tmp_path, share(60 + 5 * seed, of=400), seed=seed)
+    found = {
+        (item["kind"], item["candidate"].split("/")[1]): item for item in to_document(build(tmp_path))["comparisons"]
+    }
+    assert found["same fraction", "step_by_step"]["paired_by_seed"]
+    assert not found["same fraction", "unequal"]["paired_by_seed"]
+    assert not found["headline", "step_by_step"]["paired_by_seed"]
+
+
+def test_intervals_beside_holms_p_value_agree_with_it(tmp_path: Path) -> None:
+    for seed in range(3):
+        for objective, right in (("finetune", 600), ("a", 640), ("b", 655), ("c", 700), ("d", 605)):
+            write_run(tmp_path, share(right + seed, of=1000), objective=objective, seed=seed)
+    comparisons = to_document(build(tmp_path))["comparisons"]
+    assert len(comparisons) == 4
+    for item in comparisons:
+        outside = item["ci_low_adjusted"] > 0 or item["ci_high_adjusted"] < 0
+        assert outside == (item["p_adjusted"] < 0.05)
+        assert item["ci_low_adjusted"] <= item["ci_low"] <= item["ci_high"] <= item["ci_high_adjusted"]
+
+
+def test_another_metric_is_read_by_its_name_and_gets_an_interval_of_a_mean(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for objective, level in (("step_by_step", 0.6), ("finetune", 0.5)):
+            folder = write_run(tmp_path, share(50), objective=objective, seed=seed)
+            table = pq.read_table(folder / "predictions.parquet").to_pydict()
+            table["metric_score"] = [level + 0.001 * seed + 0.001 * index for index in range(100)]
+            pq.write_table(pa.table(table), folder / "predictions.parquet")
+            metrics = json.loads((folder / "metrics.json").read_text())
+            mean = sum(table["metric_score"]) / 100
+            metrics |= {"metric": "rouge_l", "test": {"rouge_l": mean, "examples": 100}}
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+    content = to_document(build(tmp_path))
+    assert content["metric"] == "rouge_l"
+    assert content["cells"][0]["rouge_l"] == pytest.approx(0.55, abs=0.01)
+    assert content["comparisons"][0]["difference"] == pytest.approx(0.1)
+    write_report(build(tmp_path), tmp_path / "report")
+
+
+def test_data_that_differ_are_no_line_and_are_not_compared(tmp_path: Path) -> None:
+    for objective, fraction, files in (
+        ("step_by_step", 0.125, "aaaa"),
+        ("finetune", 1.0, "bbbb"),
+        ("finetune", 0.5, "cccc"),
+    ):
+        folder = write_run(tmp_path, share(80), objective=objective, fraction=fraction)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["settings"] = {"task": {"name": "triage", "files": {"train": files}}}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = build(tmp_path)
+    assert len({cell.line for cell in report.conditions}) == 3
+    assert report.comparisons[0].result is None
+    assert "they learnt from different data (data " in report.headlines[0]
+
+
+@pytest.mark.parametrize("key", ["filter", "samples", "model"])
+def test_what_a_run_learnt_from_tells_conditions_apart(tmp_path: Path, key: str) -> None:
+    for index, value in enumerate((1, 3)):
+        folder = write_run(tmp_path, share(80 + index), objective="step_by_step", suffix=str(index))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        annotations = {"folder": "handbook-12345678", "filter": "none", "samples": 1, "rows": 800 + index}
+        manifest["annotations"] = annotations | {key: value}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = build(tmp_path)
+    assert [cell.variant for cell in report.conditions] == [{key: 1}, {key: 3}]
+    assert report.left_out == []
+    assert to_document(report)["cells"][0]["variant_settings"] == {f"learnt.{key}": 1}
+
+
+def test_another_evaluation_interval_is_no_method(tmp_path: Path) -> None:
+    for index, steps in enumerate((10, 20)):
+        write_run(tmp_path, share(80), suffix=str(index), config={"training.eval_steps": steps})
+    report = build(tmp_path)
+    assert len(report.conditions) == 1
+    assert "They differ in: eval_steps" in report.left_out[0].reason
+
+
+def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) -> None:
+    write_headline(tmp_path)
+    write_run(tmp_path, share(50), objective="step_by_step", fraction=0.125, suffix="c", control="shuffled")
+    report = build(tmp_path)
+    assert "t5_scratch/step_by_step/gold/handbook/shuffled/0.125" in {cell.id for cell in report.conditions}
+    assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
+
+
+def test_the_missing_command_carries_all_that_the_runs_were_made_with(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config={"student.name": "smollm2"})
+    command = (
+        "python -m dsbs.train -m task=table task.path='/data/my train.jsonl' task.label=verdict"
+        " student=smollm2,t5_scratch teacher=openai teacher.model=gpt-x objective=finetune"
+        " seed=0,1,2 training.max_steps=50"
+    )
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"command": command}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (headline,) = build(tmp_path).headlines
+    assert (
+        "`python -m dsbs.train task=table 'task.path=/data/my train.jsonl' task.label=verdict student=smollm2 "
+        "teacher=openai teacher.model=gpt-x training.max_steps=50 objective=step_by_step data_fraction=1/8`" in headline
+    )

@@ -1,0 +1,55 @@
+"""Commands that would make a run which is missing."""
+
+import shlex
+from collections.abc import Sequence
+
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.reading import FinishedRun
+
+SET_ANEW = ("objective", "data_fraction", "seed", "rationales")
+
+
+def complete_command(conditions: Sequence[Condition], objective: str, fraction: str) -> list[str]:
+    """Return the command that trains another objective, or on another share, just as the runs at hand were trained.
+
+    Task, path, teacher, student and training are as in the run whose command is most like it; what is the objective's
+    own is left out.
+
+    Args:
+        conditions: what was run; at least one.
+        objective: the objective to train.
+        fraction: the share of the data, as it is typed.
+    """
+    alike = sorted(conditions, key=lambda condition: (condition.objective != objective, bool(condition.control)))
+    run = alike[0].runs[0]
+    kept = [word for word in overrides_of(run) if not _is_own(word, same=alike[0].objective == objective)]
+    if not any(word.startswith("task=") for word in kept):
+        kept.insert(0, f"task={run.metrics['task']}")
+    return ["python", "-m", "dsbs.train", *kept, f"objective={objective}", f"data_fraction={fraction}"]
+
+
+def overrides_of(run: FinishedRun) -> list[str]:
+    """Return the overrides of a run's command. Of a sweep's lists, the run's own value."""
+    try:
+        words = shlex.split(str(run.manifest.get("command", "")))[3:]  # python -m dsbs.train
+    except ValueError:
+        return []
+    swept = any(word in ("-m", "--multirun") for word in words)
+    overrides = []
+    for word in words:
+        key, separator, value = word.partition("=")
+        if not separator or key.startswith(("-", "hydra", "launcher", "~")):
+            continue
+        if swept and "," in value and not value.startswith(("[", "{", "'", '"')):
+            name = key.lstrip("+")
+            own = run.config.get(name, run.config.get(f"{name}.name"))
+            if own is None:
+                continue
+            word = f"{key}={own}"
+        overrides.append(word)
+    return overrides
+
+
+def _is_own(word: str, same: bool) -> bool:
+    key = word.partition("=")[0].lstrip("+")
+    return key in SET_ANEW or (key.startswith("objective.") and not same)

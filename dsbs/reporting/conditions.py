@@ -1,0 +1,173 @@
+"""Conditions: the runs that differ in their seed alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsbs.reporting.reading import FinishedRun, LeftOut
+from dsbs.reporting.stats import Estimate, estimate_score, estimate_share
+from dsbs.reporting.variants import data_of, differing_settings, find_variant_keys, freeze, shorten, show_value
+
+
+@dataclass
+class Condition:
+    """Runs that differ in their seed alone, one for each seed.
+
+    Attributes:
+        student: the student's name.
+        objective: the objective's name.
+        labels: ``gold`` or ``teacher``.
+        teacher: the teacher's name, or None where none was used.
+        control: the name of the control that changed the annotations, or None.
+        settings: what else differs from other conditions: setting -> value.
+        data_fraction: share of the training data.
+        runs: by seed.
+    """
+
+    student: str
+    objective: str
+    labels: str
+    teacher: str | None
+    control: str | None
+    settings: dict[str, Any]
+    data_fraction: float
+    runs: list[FinishedRun] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The name by which comparisons refer to the condition."""
+        parts = [self.student, self.objective, self.labels, self.teacher, self.control, f"{self.data_fraction:g}"]
+        return "/".join(part for part in [*parts, self.variant_text] if part)
+
+    @property
+    def line(self) -> tuple[str, ...]:
+        """What the conditions of one line over the data fractions have in common."""
+        return self.student, self.objective, self.labels, self.teacher or "", self.control or "", self.variant_text
+
+    @cached_property
+    def variant(self) -> dict[str, Any]:
+        """The settings by the last part of their names where that is clear: ``alpha`` for ``objective.alpha``."""
+        return dict(zip(shorten(list(self.settings)), self.settings.values(), strict=True))
+
+    @cached_property
+    def variant_text(self) -> str:
+        """The variant in words: ``alpha=0.2, max_steps=500``; empty where there is just one."""
+        return ", ".join(f"{key}={show_value(value)}" for key, value in self.variant.items())
+
+    @property
+    def kind(self) -> str:
+        """The class of the objective: ``distill`` is of the kind ``finetune``."""
+        return str(self.runs[0].config.get("objective.kind", self.objective))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the runs learnt from and were tested on, as settings of the task and hashes of its files."""
+        return data_of(self.runs[0].config)
+
+    @property
+    def metric(self) -> str:
+        """What the score measures."""
+        return self.runs[0].metric
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds, in order."""
+        return [run.seed for run in self.runs]
+
+    @property
+    def per_seed(self) -> list[float]:
+        """The test score of each seed."""
+        return [run.score for run in self.runs]
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """Mean test score and its interval."""
+        if self.fault:
+            return estimate_share(self.per_seed, min(int(run.metrics["test"]["examples"]) for run in self.runs))
+        return estimate_score(self.scores())
+
+    @property
+    def unconverged(self) -> list[int]:
+        """The seeds whose best checkpoint is the last: perhaps not converged."""
+        return [run.seed for run in self.runs if run.ends_at_its_best]
+
+    @property
+    def fault(self) -> str | None:
+        """Why the condition cannot be compared with another one, or None."""
+        for run in self.runs:
+            if run.answers is None:
+                return f"seed {run.seed}: {run.fault}"
+        if len({run.answers.test_set for run in self.runs if run.answers}) > 1:
+            return "its seeds were tested on different test sets"
+        return None
+
+    @property
+    def test_set(self) -> str | None:
+        """The hash of the test set, or None where there is no single one."""
+        return self.runs[0].answers.test_set if self.runs[0].answers and not self.fault else None
+
+    @property
+    def majority(self) -> float | None:
+        """The accuracy of who always gives the most frequent answer, or None where the answers are not known."""
+        return self.runs[0].answers.majority if self.runs[0].answers else None
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return the score of each answer, (seeds, examples)."""
+        return np.stack([run.answers.scores for run in self.runs if run.answers])
+
+    def mean(self, key: str) -> float | None:
+        """Return the mean of a metric over the runs, or None where a run lacks it."""
+        values = [run.metrics.get(key) for run in self.runs]
+        return float(np.mean(values)) if all(isinstance(value, int | float) for value in values) else None  # type: ignore[arg-type]
+
+
+def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftOut]]:
+    """Return the conditions of one task's runs, and the runs that repeat a seed of a condition.
+
+    Of several runs with one seed (from other versions of the code, or with other settings that are no method), the
+    newest counts.
+    """
+    families: dict[tuple[Any, ...], list[FinishedRun]] = defaultdict(list)
+    for run in runs:
+        names = (run.metrics["student"], run.metrics["objective"], run.metrics["labels"])
+        families[(*names, run.metrics.get("teacher"), run.metrics.get("control"))].append(run)
+    conditions: list[Condition] = []
+    repeats: list[LeftOut] = []
+    for (student, objective, labels, teacher, control), members in families.items():
+        keys = find_variant_keys([run.config for run in members], [run.data_fraction for run in members], bool(teacher))
+        groups: dict[tuple[Any, ...], list[FinishedRun]] = defaultdict(list)
+        for run in members:
+            groups[(run.data_fraction, *(freeze(run.config.get(key)) for key in keys))].append(run)
+        for (fraction, *_), group in groups.items():
+            kept, repeated = _newest_per_seed(group)
+            settings = {key: kept[0].config.get(key) for key in keys}
+            conditions.append(Condition(student, objective, labels, teacher, control, settings, fraction, kept))
+            repeats += repeated
+    return sorted(conditions, key=lambda condition: (*condition.line, condition.data_fraction)), repeats
+
+
+def _newest_per_seed(runs: Iterable[FinishedRun]) -> tuple[list[FinishedRun], list[LeftOut]]:
+    newest: dict[int, FinishedRun] = {}
+    order = sorted(runs, key=lambda run: ((run.folder / "metrics.json").stat().st_mtime, str(run.folder)))
+    for run in order:
+        newest[run.seed] = run
+    repeats = [LeftOut(run.folder, _tell_repeat(run, newest[run.seed])) for run in order if newest[run.seed] is not run]
+    return [newest[seed] for seed in sorted(newest)], repeats
+
+
+def _tell_repeat(run: FinishedRun, kept: FinishedRun) -> str:
+    """Return why a run is left out in favour of another one of its seed, and in what the two differ."""
+    differences = differing_settings([run.config], [kept.config])
+    if _digest(run) != _digest(kept):
+        differences.append("the examples or annotations it learnt from")
+    told = f" They differ in: {'; '.join(differences)}." if differences else ""
+    return f"repeats seed {run.seed} of {kept.folder}, which is newer and counts.{told}"
+
+
+def _digest(run: FinishedRun) -> Any:
+    return (run.manifest.get("settings") or {}).get("train")

@@ -1,0 +1,51 @@
+"""What a report compares, and how strictly."""
+
+import math
+from dataclasses import dataclass, field
+
+from dsbs.core.errors import ConfigError
+from dsbs.data.subsets import parse_fraction
+
+
+@dataclass
+class ReportSettings:
+    """Settings of a report.
+
+    Attributes:
+        baseline: the objective that others are held against.
+        candidates: the objectives whose claim is made: as good as the baseline on all data, with a share of it.
+        fraction: the share of the data on which the claim is made, such as 1/8; null: the smallest that was run.
+        margin: by how many points (hundredths of the metric) a candidate may be worse and still count as no worse.
+            Declare it before you look.
+    """
+
+    baseline: str = "finetune"
+    candidates: list[str] = field(default_factory=lambda: ["step_by_step"])
+    fraction: float | int | str | None = None
+    margin: float = 2.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        if not 0 < self.margin < math.inf:
+            faults.append(f"margin={self.margin}: expected a number of points above 0, such as margin=2.")
+        if not self.candidates:
+            faults.append("candidates=[]: expected at least one objective, such as candidates=[step_by_step].")
+        if self.baseline in self.candidates:
+            faults.append(f"candidates: {self.baseline} is the baseline; choose others, or another baseline.")
+        if self.fraction is not None:
+            try:
+                parse_fraction(self.fraction)
+            except ConfigError as error:
+                faults.append(str(error).replace("data_fraction=", "fraction="))
+        return faults
+
+    @property
+    def share(self) -> float | None:
+        """The share of the data on which the claim is made, or None."""
+        return None if self.fraction is None else parse_fraction(self.fraction)
+
+    @property
+    def allowance(self) -> float:
+        """The margin as a difference of scores."""
+        return self.margin / 100

@@ -1,0 +1,104 @@
+"""The teachers that runs learnt from: who they are, how right, and what they cost."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.extraction.annotations import load_summary
+from dsbs.reporting.reading import FinishedRun
+from dsbs.teachers import TEACHERS
+
+
+@dataclass(frozen=True)
+class TeacherFacts:
+    """What is known of a teacher.
+
+    Attributes:
+        name: the teacher's name.
+        accuracy: share of the split's examples that it answers right; one that could not be read is wrong.
+        split: ``test``, so that it compares with the students', or else ``train``; None where neither is known.
+        model: the model that answered, or None.
+        stand_in: what it is where it is no language model, or None.
+        filter: the filter that its annotations passed when they were extracted.
+        cost_usd: dollars for all splits, or None where no price is known.
+        prompt_tokens: tokens read, in all splits.
+        completion_tokens: tokens written, in all splits.
+    """
+
+    name: str
+    accuracy: float | None = None
+    split: str | None = None
+    model: str | None = None
+    stand_in: str | None = None
+    filter: str | None = None
+    cost_usd: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
+    """Return each teacher that the runs learnt from; several with one name where what is known of them differs."""
+    found: dict[TeacherFacts, None] = {}
+    for run in runs:
+        if run.metrics.get("teacher"):
+            found[_describe(run, _load_summary(run) or {})] = None
+    return sorted(found, key=lambda teacher: (teacher.name, teacher.model or "", teacher.accuracy or 0.0))
+
+
+def find_stand_in(run: FinishedRun) -> str | None:
+    """Return what a run's teacher is where it is no language model, or None."""
+    name = run.metrics.get("teacher")
+    kind = TEACHERS.get(str(run.config.get("teacher.kind", name))) if name else None
+    return getattr(kind, "stand_in", None)
+
+
+def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
+    splits = summary.get("splits", {})
+    accuracy, split = None, None
+    for split in ("test", "train"):
+        accuracy = splits.get(split, {}).get("teacher_accuracy")
+        if accuracy is not None:
+            break
+    return TeacherFacts(
+        name=str(run.metrics["teacher"]),
+        accuracy=None if accuracy is None else float(accuracy),
+        split=None if accuracy is None else split,
+        model=summary.get("model") or run.manifest.get("model"),
+        stand_in=find_stand_in(run),
+        filter=_name(summary.get("gate")),
+        cost_usd=_sum(splits, "cost_usd"),
+        prompt_tokens=_sum(splits, "prompt_tokens"),
+        completion_tokens=_sum(splits, "completion_tokens"),
+    )
+
+
+def _name(gate: Any) -> str | None:
+    return gate.get("name") if isinstance(gate, dict) else gate
+
+
+def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:
+    values = [split.get(key) for split in splits.values()]
+    return sum(value for value in values if value is not None) if values and None not in values else None
+
+
+def _load_summary(run: FinishedRun) -> dict[str, Any] | None:
+    for folder in annotation_folders(run):
+        try:
+            if summary := load_summary(folder):
+                return summary
+        except (DataError, OSError):
+            continue
+    return None
+
+
+def annotation_folders(run: FinishedRun) -> list[Path]:
+    """Return where the annotations that a run learnt from may lie.
+
+    The path is that of the run's working directory, which is also where the folder of the run began.
+    """
+    place = run.manifest.get("rationales")
+    if not isinstance(place, str):
+        return []
+    return [Path(place), *(parent / place for parent in run.folder.resolve().parents)]

@@ -1,0 +1,111 @@
+"""Which settings make runs another condition, and which are mere circumstances."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dsbs.training.settings import NO_MATTER
+
+# Settings that make no condition: places, speed, what is written down, when validation is looked at, and what a
+# condition is named by anyway.
+NO_VARIANT = (
+    "seed",
+    "data_fraction",
+    "labels",
+    "output_dir",
+    "tracking",
+    "resume",
+    "sweep",
+    "rationales",
+    "concurrency",
+    "workers",
+    "task.path",
+    "task.name",
+    "student.name",
+    "objective.name",
+    "teacher.name",
+    "teacher.path",
+    "teacher.api_key_env",
+    "teacher.base_url",
+    "learnt.rows",
+    "training.eval_steps",
+    *(f"training.{key}" for key in NO_MATTER),
+)
+# What the teacher and its prompt were is nothing to a run that used neither.
+TEACHERS_OWN = ("teacher", "prompt", "gate", "learnt")
+# What was learnt from; runs that differ in it stand on different lines, whatever the share of the data.
+ORIGIN = ("task", "data", "learnt")
+# Of the task's settings, those that leave the examples to learn from and to be tested on as they are.
+NO_DATA = ("task.path", "task.name", "task.validation_share", "task.validation_fraction")
+
+
+def find_variant_keys(
+    configs: Sequence[Mapping[str, Any]], fractions: Sequence[float], with_teacher: bool
+) -> list[str]:
+    """Return the settings in which runs of one student, objective, labels and teacher differ.
+
+    A setting that differs between fractions alone (fewer steps on less data) makes no variant: the conditions of one
+    line differ in it, and comparisons say so. What the runs learnt from always does. A setting that some runs do not
+    know, as their version of dsbs had none, is no difference.
+    """
+    ignored = NO_VARIANT + (() if with_teacher else TEACHERS_OWN)
+    values: dict[tuple[str, float], set[Any]] = defaultdict(set)
+    for key in {key for config in configs for key in config}:
+        if not is_within(key, ignored):
+            for config, fraction in zip(configs, fractions, strict=True):
+                if key in config:
+                    values[key, 0.0 if is_within(key, ORIGIN) else fraction].add(freeze(config[key]))
+    return sorted({key for (key, _), seen in values.items() if len(seen) > 1})
+
+
+def data_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that say which data a run learnt from."""
+    return {
+        key: value for key, value in config.items() if is_within(key, ("task", "data")) and not is_within(key, NO_DATA)
+    }
+
+
+def differing_settings(
+    one: Iterable[Mapping[str, Any]], other: Iterable[Mapping[str, Any]], ignored: Sequence[str] = ()
+) -> list[str]:
+    """Return the settings in which two groups of runs differ, with both values: ``max_steps 50 against 80``.
+
+    Left aside is what decides no result, what was not set on one side, and what belongs to the methods themselves.
+    """
+    sides = [list(one), list(other)]
+    kept = tuple(name for name in NO_VARIANT if name != "training.eval_steps")
+    told = []
+    for key in sorted({key for side in sides for config in side for key in config}):
+        if is_within(key, (*kept, "objective.kind", *ignored)) or not all(
+            key in config for side in sides for config in side
+        ):
+            continue
+        values = [sorted({show_value(config[key]) for config in side}) for side in sides]
+        if values[0] != values[1]:
+            told.append(f"{key.removeprefix('training.')} {', '.join(values[0])} against {', '.join(values[1])}")
+    return told
+
+
+def is_within(key: str, groups: Iterable[str]) -> bool:
+    """Tell whether a dotted key is one of those given, or below one."""
+    return any(key == name or key.startswith(f"{name}.") for name in groups)
+
+
+def shorten(keys: Sequence[str]) -> list[str]:
+    """Return the last part of each dotted key where that is unambiguous, else the whole.
+
+    >>> shorten(["objective.alpha", "teacher.seed", "task.seed"])
+    ['alpha', 'teacher.seed', 'task.seed']
+    """
+    last = [key.rpartition(".")[2] for key in keys]
+    return [short if last.count(short) == 1 else key for short, key in zip(last, keys, strict=True)]
+
+
+def freeze(value: Any) -> Any:
+    """Return a value that can be held against others, and be a key."""
+    return repr(value) if isinstance(value, list | dict) else value
+
+
+def show_value(value: Any) -> str:
+    """Return a setting's value as people write it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,187 @@
+"""How conditions, comparisons and figures are put in words; figure, page and terminal all say it in the same way."""
+
+import shlex
+from collections.abc import Sequence
+from fractions import Fraction
+
+from dsbs.reporting.answers import ACCURACY
+from dsbs.reporting.claims import (
+    BETTER,
+    NOT_SHOWN,
+    ONE_STUDENT,
+    POWER,
+    SHOWN,
+    SHOWN_WORSE,
+    UNDECIDED,
+    WORSE,
+    Remedy,
+)
+from dsbs.reporting.commands import complete_command
+from dsbs.reporting.comparisons import HEADLINE, Comparison
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.settings import ReportSettings
+
+
+def show_fraction(fraction: float) -> str:
+    """Return a share as people write it.
+
+    >>> show_fraction(0.125), show_fraction(1.0), show_fraction(0.333333), show_fraction(0.07)
+    ('1/8', 'all', '1/3', '7%')
+    """
+    if fraction == 1:
+        return "all"
+    simple = Fraction(fraction).limit_denominator(128)
+    if simple.numerator == 1 and abs(float(simple) - fraction) < 1e-4:
+        return f"1/{simple.denominator}"
+    return f"{100 * fraction:g}%"
+
+
+def show_score(metric: str, value: float) -> str:
+    """Return a mean score; an accuracy is a percentage.
+
+    >>> show_score("accuracy", 0.5123), show_score("rouge_l", 0.5123)
+    ('51.2%', '0.512')
+    """
+    return f"{100 * value:.1f}%" if metric == ACCURACY else f"{value:.3f}"
+
+
+def show_interval(metric: str, low: float, high: float) -> str:
+    """Return an interval of a score: ``79.5 to 84.3``."""
+    return f"{100 * low:.1f} to {100 * high:.1f}" if metric == ACCURACY else f"{low:.3f} to {high:.3f}"
+
+
+def show_p(p_value: float) -> str:
+    """Return a p-value with its sign.
+
+    >>> show_p(0.0304), show_p(1e-9)
+    ('= 0.03', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
+
+
+def describe_condition(condition: Condition, among: Sequence[Condition]) -> str:
+    """Return a condition's name with no more in it than tells it from the others."""
+    extra = [condition.variant_text] if condition.variant_text else []
+    if condition.control:
+        extra.insert(0, condition.control)
+    if len({other.student for other in among}) > 1:
+        extra.insert(0, condition.student)
+    if len({other.labels for other in among}) > 1:
+        extra.append(f"{condition.labels} labels")
+    if condition.teacher and len({other.teacher for other in among if other.teacher}) > 1:
+        extra.append(f"teacher {condition.teacher}")
+    return condition.objective + (f" ({', '.join(extra)})" if extra else "")
+
+
+def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
+    """Return a comparison in plain words, with its numbers."""
+    sides = [
+        f"{describe_condition(condition, among)} on {_share(condition)} reaches "
+        f"{show_score(condition.metric, condition.estimate.mean)} ({count_seeds(condition)})"
+        for condition in (comparison.candidate, comparison.baseline)
+    ]
+    text = f"{sides[0]}; {sides[1]}."
+    if comparison.result is None:
+        return f"{text} They cannot be compared: {comparison.refusal}."
+    low, high = comparison.interval
+    p_value = show_p(comparison.p_adjusted)
+    text += f" Difference {100 * comparison.result.difference:+.1f} points"
+    text += f" (95% interval {100 * low:+.1f} to {100 * high:+.1f}"
+    text += "). " if comparison.one_seed else f", p {p_value}). "
+    return text + tell_claim(comparison)
+
+
+def tell_claim(comparison: Comparison) -> str:
+    """Return what a comparison shows, and what would settle it, in a sentence or two."""
+    points = f"{100 * comparison.margin:g} points"
+    if comparison.claim == ONE_STUDENT:
+        return (
+            "One side has a single seed, so this is about this student only: examples vary in the interval, seeds do "
+            "not. Run three seeds or more on both sides."
+        )
+    claim = {
+        SHOWN: f"Non-inferiority (at most {points} worse) is shown",
+        NOT_SHOWN: f"Non-inferiority (at most {points} worse) is not shown",
+        SHOWN_WORSE: f"It is shown to be worse by more than {points}",
+    }[comparison.claim]
+    p_value = comparison.p_beyond if comparison.claim == SHOWN_WORSE else comparison.p_noninferior
+    beside = {
+        BETTER: "; it is better, too",
+        WORSE: "; it is worse, though" if comparison.claim == SHOWN else "; it is worse",
+        UNDECIDED: "; neither is shown to be better",
+    }[comparison.verdict]
+    if comparison.claim == SHOWN_WORSE:
+        beside = ""
+    text = f"{claim} (one-sided p {show_p(p_value)}){beside}."
+    if comparison.claim == NOT_SHOWN and comparison.remedy:
+        text += f" {tell_remedy(comparison.remedy, comparison)}"
+    return text
+
+
+def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
+    """Return what would settle a claim, in a sentence."""
+    chance = f"{100 * POWER:.0f}%"
+    if remedy.seeds:
+        return (
+            f"If the true difference is the one seen, about {remedy.seeds} seeds on either side would settle it "
+            f"({chance} power)."
+        )
+    if remedy.test_examples:
+        assert comparison.result is not None
+        return (
+            "More seeds alone would not settle it: if the true difference is the one seen, about "
+            f"{remedy.test_examples:,} test examples are needed, and there are "
+            f"{comparison.result.spread.test_examples:,}."
+        )
+    return "The difference lies so close to the margin that no number of seeds up to 100 would settle it."
+
+
+def explain_no_headline(conditions: Sequence[Condition], settings: ReportSettings) -> str:
+    """Return what is missing for the main claim to be checked, and the commands that make it."""
+    share = settings.share
+    candidates = " or ".join(settings.candidates)
+    wanted = [
+        (settings.candidates[0], share or 0.125, _has(conditions, settings.candidates, share, below=1.0)),
+        (settings.baseline, 1.0, _has(conditions, [settings.baseline], 1.0)),
+    ]
+    lacks = [
+        shlex.join(complete_command(conditions, objective, show_fraction(fraction) if fraction < 1 else "1"))
+        for objective, fraction, found in wanted
+        if not found
+    ]
+    missing = f" Missing: {' and '.join(f'`{line}`' for line in lacks)}." if lacks else " Students or data differ."
+    return (
+        f"The main claim ({candidates} on less data against {settings.baseline} on all of it) cannot be checked "
+        f"yet.{missing}"
+    )
+
+
+def tell_headlines(
+    conditions: Sequence[Condition], comparisons: Sequence[Comparison], settings: ReportSettings
+) -> list[str]:
+    """Return the main result in words: one text for each headline comparison, or what is missing for it."""
+    if not conditions:
+        return ["No run is finished yet."]
+    told = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
+    return told or [explain_no_headline(conditions, settings)]
+
+
+def count_seeds(condition: Condition) -> str:
+    """Return ``3 seeds``."""
+    return f"{len(condition.runs)} seed{'s' if len(condition.runs) > 1 else ''}"
+
+
+def _has(
+    conditions: Sequence[Condition], objectives: Sequence[str], fraction: float | None, below: float | None = None
+) -> bool:
+    return any(
+        condition.objective in objectives
+        and (condition.data_fraction == fraction if fraction else below is None or condition.data_fraction < below)
+        for condition in conditions
+    )
+
+
+def _share(condition: Condition) -> str:
+    examples = condition.mean("train_examples")
+    count = "" if examples is None else f" ({examples:,.0f} examples)"
+    return f"{show_fraction(condition.data_fraction)} of the data{count}"

@@ -1,0 +1,23 @@
+"""What a report leaves behind: ``report.json``, the plots and the page."""
+
+from pathlib import Path
+
+from dsbs.core.files import write_json, write_text
+from dsbs.reporting.document import to_document
+from dsbs.reporting.figure import draw_scores
+from dsbs.reporting.page import build_page
+from dsbs.reporting.report import Report
+
+JSON, PAGE = "report.json", "index.html"
+PLOTS = {"png": "accuracy_over_fraction.png", "svg": "accuracy_over_fraction.svg"}
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write ``report.json`` (first, whatever becomes of the plots), the plots and the page; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / JSON, to_document(report))
+    pictures = draw_scores(report, tuple(PLOTS))
+    for format, picture in pictures.items():
+        (folder / PLOTS[format]).write_bytes(picture)
+    write_text(folder / PAGE, build_page(report, pictures["png"]))
+    return [folder / name for name in (JSON, PAGE, *PLOTS.values())]
