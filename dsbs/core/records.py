@@ -96,6 +96,7 @@ class Annotation:
         rationale: why, in the teacher's words, without the answer's cue; or None.
         status: ``ok``, or the reason why this annotation is not used.
         agreement: share of the samples that voted for the label (1.0 for a single one), or None.
+        votes: label -> how many samples gave it, or None where that was not kept.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Annotation:
     rationale: str | None = None
     status: str = OK
     agreement: float | None = None
+    votes: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +114,15 @@ class Target:
     Attributes:
         kind: ``label`` or ``rationale``; also the task prefix, ``[label]`` or ``[rationale]``.
         text: what is to be written.
-        weight: its factor in the loss.
+        weight: how much it counts among the targets of its kind: in the sum of their losses and in what that is
+            divided by.
+        input: what is read to write it, or None: the example's input.
     """
 
     kind: str
     text: str
     weight: float = 1.0
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class Join:
         labels: ``gold`` or ``teacher``.
         drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
         needs_rationales: whether the objective reads rationales.
+        needs_votes: whether it reads how the teacher's samples voted.
     """
 
     task: Task
@@ -32,6 +33,7 @@ class Join:
     labels: str
     drop: bool
     needs_rationales: bool
+    needs_votes: bool = False
 
     def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
         """Yield the part (train or validation), the example, and its annotation where that is of use; count the rest.
@@ -62,12 +64,22 @@ class Join:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None
             return None
-        if part == "train" and self.needs_rationales and usable is None:
+        needed = part == "train" and (self.needs_rationales or self.needs_votes)
+        if needed and usable is None:
             counts["asked_and_failed"] += 1
             counts["dropped" if self.drop else "label_only"] += 1
             if self.drop:
                 return None
-        return example, usable if part == "train" and self.needs_rationales else None
+        return example, self._needed(usable) if needed and usable is not None else None
+
+    def _needed(self, annotation: Annotation) -> Annotation:
+        """Return what the objective reads of an annotation: the digest of the data covers no more."""
+        if self.needs_votes and annotation.votes is None:
+            raise DataError(
+                f"The annotation of example {annotation.id} is from before votes were kept, and this objective reads "
+                "them. Run the same dsbs.extract command again: it asks nothing anew, and writes them down."
+            )
+        return annotation if self.needs_votes or annotation.votes is None else replace(annotation, votes=None)
 
 
 @dataclass(frozen=True)
@@ -131,6 +143,7 @@ def load_run_data(
     labels: str,
     without_annotation: str,
     needs_rationales: bool,
+    needs_votes: bool = False,
 ) -> RunData:
     """Join examples and annotations.
 
@@ -141,13 +154,14 @@ def load_run_data(
         labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
+        needs_votes: whether it reads how the teacher's samples voted.
 
     Raises:
         DataError: where nothing is left to train or validate on, or test has no gold labels.
     """
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
-    join = Join(task, selection, annotations, labels, without_annotation == "drop", needs_rationales)
+    join = Join(task, selection, annotations, labels, without_annotation == "drop", needs_rationales, needs_votes)
     counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
 
@@ -156,7 +170,7 @@ def load_run_data(
             if part == "validation":
                 validation.append(example)
             else:
-                yield asdict(example), annotation and asdict(annotation)
+                yield asdict(example), annotation and _describe(annotation)
 
     digest = fingerprint_stream(described("train"), length=16)
     if selection.validation_split != "train":
@@ -171,6 +185,12 @@ def load_run_data(
         if not counts[part]:
             raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
     return RunData(TrainData(join, counts["train"], digest), validation, load_test(task), dict(counts))
+
+
+def _describe(annotation: Annotation) -> dict[str, object]:
+    """Return what a digest covers; without votes it is what it was before annotations had them."""
+    said = asdict(annotation)
+    return said if annotation.votes else {key: value for key, value in said.items() if key != "votes"}
 
 
 def load_test(task: Task, split: str = "test") -> list[Example]:

@@ -24,8 +24,9 @@ SUMMARY = "summary.json"
 PAGE = "rationales.html"
 ROW_GROUP = 10_000
 TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
-         "agreement": pa.float64()}  # fmt: skip
+         "agreement": pa.float64(), "votes": pa.map_(pa.string(), pa.int64())}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
+LATER = {"votes"}  # columns that older files lack
 
 
 def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt: Prompt) -> Path:
@@ -84,10 +85,11 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
         raise DataError(f"{path}: there are no annotations of split {split!r} here.")
     try:
         with pq.ParquetFile(path) as file:
-            if not set(SCHEMA.names) <= set(file.schema_arrow.names):
+            columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
+            if not set(SCHEMA.names) - LATER <= set(columns):
                 raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
-            for batch in file.iter_batches(columns=SCHEMA.names):
-                for row in batch.to_pylist():
+            for batch in file.iter_batches(columns=columns):
+                for row in batch.to_pylist(maps_as_pydicts="strict"):
                     yield Annotation(**row)
     except pa.ArrowInvalid as error:
         raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error

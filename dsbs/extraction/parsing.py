@@ -133,7 +133,9 @@ def _read_json(
 def annotate(example: Example, completion: Completion, cue: str, answers: Answers) -> Annotation:
     """Return what a completion says about an example."""
     rationale, label, status = parse(completion.text, completion.finish_reason, cue, answers, example.choices)
-    return Annotation(example.id, label, rationale, status, agreement=1.0 if label is not None else None)
+    if label is None:
+        return Annotation(example.id, None, rationale, status)
+    return Annotation(example.id, label, rationale, status, agreement=1.0, votes={label: 1})
 
 
 def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:
@@ -145,7 +147,7 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
 
     >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
     >>> vote(three, lambda a, b: float(a) == float(b))
-    Annotation(id='1', label='8', rationale='why', status='ok', agreement=0.6666666666666666)
+    Annotation(id='1', label='8', rationale='why', status='ok', agreement=0.6666666666666666, votes={'8': 2, '9': 1})
     """
     if not annotations:
         raise ValueError("a vote needs at least one annotation")
@@ -165,7 +167,8 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
     winners = max(parties, key=len)
     speaker = next((annotation for annotation in winners if annotation.status == OK), winners[0])
     share = len(winners) / len(annotations)
-    return Annotation(speaker.id, speaker.label, speaker.rationale, speaker.status, agreement=share)
+    votes = {party[0].label: len(party) for party in parties if party[0].label is not None}
+    return Annotation(speaker.id, speaker.label, speaker.rationale, speaker.status, share, votes)
 
 
 def clean_rationale(text: str, cue: re.Pattern[str] | None = None) -> str:

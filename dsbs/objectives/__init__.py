@@ -3,13 +3,23 @@
 from dsbs.objectives.base import Objective
 from dsbs.objectives.finetune import Finetune
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
+from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "finetune": Finetune,
     "step_by_step": StepByStep,
+    "soft_targets": SoftTargets,
     "rationale_then_label": RationaleThenLabel,
     "label_then_rationale": LabelThenRationale,
 }
 
-__all__ = ["OBJECTIVES", "Finetune", "LabelThenRationale", "Objective", "RationaleThenLabel", "StepByStep"]
+__all__ = [
+    "OBJECTIVES",
+    "Finetune",
+    "LabelThenRationale",
+    "Objective",
+    "RationaleThenLabel",
+    "SoftTargets",
+    "StepByStep",
+]

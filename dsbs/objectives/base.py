@@ -1,8 +1,9 @@
 """What an objective is: what the student learns to write, how it is scored, and how an answer is read from it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig, Writer, add_rationales, read_labels
@@ -11,7 +12,11 @@ from dsbs.tasks.base import Answers
 if TYPE_CHECKING:
     import torch
 
-    from dsbs.students.model import Batch
+    from dsbs.students.collator import Row
+    from dsbs.students.model import Batch, StudentModel
+
+# Of each term of a loss: the sum over a batch, and what it is a mean over; scalars without gradients.
+Terms = dict[str, "tuple[torch.Tensor, torch.Tensor]"]
 
 
 @dataclass
@@ -34,6 +39,21 @@ class Objective:
         """Whether annotations with rationales are needed."""
         return True
 
+    @property
+    def needs_votes(self) -> bool:
+        """Whether annotations are needed for how the teacher's samples voted."""
+        return False
+
+    @property
+    def needs_choices(self) -> bool:
+        """Whether every example has to have closed answers."""
+        return False
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """The factor of each kind's mean in the loss; 1 for a kind that is not named."""
+        return {}
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         if self.prefix_on in ("target", "input"):
@@ -53,22 +73,48 @@ class Objective:
         """
         raise NotImplementedError
 
+    def prepare(self, student: "StudentModel", device: "torch.device") -> None:
+        """Load what stands beside the student while it trains, such as a teacher. By default there is nothing."""
+
+    def count(self, rows: "Sequence[Row]") -> dict[str, float]:
+        """Return what each term of the loss is a mean over, for some rows of an optimiser step.
+
+        By default these are the target tokens of each kind, times the weights of their targets.
+        """
+        counts: Counter[str] = Counter()
+        for row in rows:
+            for kind, _, ids, weight in row.targets:
+                counts[kind] += weight * len(ids)  # type: ignore[assignment]  # typeshed counts in whole numbers
+        return dict(counts)
+
     def loss(
-        self, logits: "dict[str, torch.Tensor]", batch: "Batch", counts: "dict[str, torch.Tensor]"
-    ) -> "tuple[torch.Tensor, dict[str, torch.Tensor]]":
-        """Return the loss of a batch and, for the log, the plain sum of nll by kind. See ``dsbs.objectives.losses``.
+        self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
+    ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch, and its terms for the log.
+
+        A step's loss is the sum over its batches, however it is cut; so each term is divided by its count over the
+        whole step. By default the loss is a cross-entropy over every kind of target (``dsbs.objectives.losses``).
 
         Args:
-            logits: kind -> [R, T, V].
+            model: the student: called with ``batch["inputs"]`` and ``batch["targets"]`` it returns logits by kind
+                [R, T, V]. It may be called as often as the objective needs, or on other batches of the same form.
             batch: as the collator made it.
-            counts: kind -> target tokens of the whole optimiser step.
-        """
-        from dsbs.objectives.losses import multi_task_loss, summed_cross_entropy
+            counts: what ``count`` gave, added up over all batches and processes of the optimiser step; scalars.
 
-        weighted, plain = {}, {}
+        Returns:
+            A scalar with gradients, and term -> (sum, count).
+        """
+        import torch
+
+        from dsbs.objectives.losses import mean_of_step, summed_cross_entropy
+
+        logits = model(batch["inputs"], batch["targets"])
+        losses, terms = [], {}
         for kind, target in batch["targets"].items():
-            weighted[kind], plain[kind] = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
-        return multi_task_loss(weighted, counts), plain
+            total, count = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
+            losses.append(self.shares.get(kind, 1.0) * mean_of_step(total, counts[kind]))
+            terms[kind] = (total.detach(), count)
+        return torch.stack(losses).sum(), terms
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig

@@ -23,7 +23,7 @@ class RationaleThenLabel(Objective):
         """Return one target; the label alone where there is no rationale.
 
         >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-        [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0)]
+        [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None)]
         """
         assert example.label is not None
         if annotation is None or not annotation.rationale:
@@ -65,7 +65,7 @@ class LabelThenRationale(Objective):
         """Return one target; the label alone where there is no rationale.
 
         >>> LabelThenRationale().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-        [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0)]
+        [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0, input=None)]
         """
         assert example.label is not None
         if annotation is None or not annotation.rationale:

@@ -1,4 +1,7 @@
-"""The multi-task loss (paper, equation 4), written so that it does not depend on how a step is cut into batches."""
+"""Sums of losses over target tokens, and means that do not depend on how an optimiser step is cut into batches.
+
+The multi-task loss (paper, equation 4) is one such mean for labels and one for rationales; without tokens it is 0.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -6,15 +9,21 @@ import torch.nn.functional as F
 from dsbs.students.tensors import IGNORED
 
 
-def count_tokens(labels: torch.Tensor) -> torch.Tensor:
-    """Return how many positions of labels [R, T] are in the loss; a scalar."""
-    return labels.ne(IGNORED).sum()
+def target_log_likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the log-likelihood of each target [R] in nats: the sum over its tokens, in float32, with gradient.
+
+    Args:
+        logits: [R, T, V].
+        labels: [R, T], ``IGNORED`` where there is nothing to learn.
+    """
+    nll = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -nll.view_as(labels).sum(dim=1)
 
 
 def summed_cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the sum over target tokens of the negative log-likelihood in nats, weighted and plain.
+    """Return the weighted sum over target tokens of the negative log-likelihood in nats, and the sum of the weights.
 
     Args:
         logits: [R, T, V].
@@ -22,23 +31,21 @@ def summed_cross_entropy(
         weights: [R], the weight of each row's target.
 
     Returns:
-        Two scalars: sum of weight * nll with gradient, and sum of nll without.
+        Two scalars: sum of weight * nll with gradient, and the weighted number of tokens.
     """
-    nll = F.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    ).view_as(labels)
-    per_row = nll.sum(dim=1)
-    return (weights * per_row).sum(), per_row.sum().detach()
+    return -(weights * target_log_likelihoods(logits, labels)).sum(), (weights * count_tokens(labels)).sum()
 
 
-def multi_task_loss(sums: dict[str, torch.Tensor], counts: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return L = sum over kinds of (weighted sum of nll) / (target tokens of that kind in the whole optimiser step).
+def count_tokens(labels: torch.Tensor) -> torch.Tensor:
+    """Return how many tokens of each target [R] are in the loss; labels are [R, T]."""
+    return labels.ne(IGNORED).sum(dim=1)
 
-    With weights alpha on labels and 1 - alpha on rationales this is alpha * L_label + (1 - alpha) * L_rationale, each a
-    mean over its own tokens. A kind without tokens adds 0.
+
+def mean_of_step(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
+    """Return a batch's part of a mean over the whole optimiser step: 0 where the step has nothing to take it over.
 
     Args:
-        sums: kind -> weighted sum over this batch; scalars.
-        counts: kind -> tokens over all micro-batches and processes of the step; scalars.
+        total: sum over this batch; a scalar.
+        count: what the sum is divided by, over all batches and processes of the step; a scalar.
     """
-    return torch.stack([total / counts[kind].clamp(min=1) for kind, total in sums.items()]).sum()
+    return total / torch.where(count > 0, count, torch.ones_like(count))

@@ -1,5 +1,6 @@
 """Distilling step by step: label and rationale as two tasks of one student (paper, section 3.2, equation 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dsbs.core.records import Annotation, Example, Target
@@ -24,14 +25,20 @@ class StepByStep(Objective):
             faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
         return faults
 
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Alpha for labels, the rest for rationales."""
+        return {"label": self.alpha, "rationale": 1 - self.alpha}
+
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return the label, and the rationale where there is one.
 
-        >>> StepByStep(alpha=0.25).targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-        [Target(kind='label', text='no', weight=0.25), Target(kind='rationale', text='Fire is hot.', weight=0.75)]
+        >>> targets = StepByStep().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+        >>> [(target.kind, target.text) for target in targets]
+        [('label', 'no'), ('rationale', 'Fire is hot.')]
         """
         assert example.label is not None
-        targets = [Target("label", example.label, self.alpha)]
+        targets = [Target("label", example.label)]
         if annotation is not None and annotation.rationale:
-            targets.append(Target("rationale", annotation.rationale, 1 - self.alpha))
+            targets.append(Target("rationale", annotation.rationale))
         return targets

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -37,27 +38,66 @@ def tokenize(
     max_input_tokens: int,
     max_target_tokens: int,
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return a row for each example, and how many inputs and targets had to be cut."""
-    kinds = sorted({target.kind for row in targets for target in row})
-    sources = {kind: SHARED if student.prefix_on == "target" else kind for kind in kinds}
-    encoded = {sources[kind]: student.encode_inputs(list(inputs), kind, max_input_tokens + 1) for kind in kinds}
+    """Return a row for each example, and how many inputs and targets had to be cut.
+
+    Args:
+        student: whose tokenizer it is.
+        inputs: the examples' inputs; read by every target that names no other.
+        targets: those of each example.
+        max_input_tokens: longer inputs are cut.
+        max_target_tokens: longer targets are cut.
+    """
+    names = [_name_inputs(student, row) for row in targets]
+    read = _encode_inputs(student, inputs, targets, names, max_input_tokens + 1)
     ids = iter(student.encode_targets([target.text for row in targets for target in row]))
     cut = {"inputs_cut": 0, "targets_cut": 0}
     rows = []
     for position, row in enumerate(targets):
         # In the order of the targets: a set's order differs from process to process, and with it the draws of dropout.
-        names = dict.fromkeys(sources[target.kind] for target in row)
         row_inputs = {}
-        for name in names:
-            row_inputs[name], was_cut = _cut(encoded[name][position], max_input_tokens)
+        for name in dict.fromkeys(names[position]):
+            row_inputs[name], was_cut = _cut(read[position, name], max_input_tokens)
             cut["inputs_cut"] += was_cut
         row_targets = []
-        for target in row:
+        for target, name in zip(row, names[position], strict=True):
             target_ids, was_cut = _cut(next(ids), max_target_tokens)
             cut["targets_cut"] += was_cut
-            row_targets.append((target.kind, sources[target.kind], target_ids, target.weight))
+            row_targets.append((target.kind, name, target_ids, target.weight))
         rows.append(Row(row_inputs, row_targets))
     return rows, cut
+
+
+def _name_inputs(student: StudentModel, targets: list[Target]) -> list[str]:
+    """Return the name of the input that each target of an example reads: equal names, equal token ids.
+
+    Inputs of a target's own are numbered by kind: ``label 1``, ``label 2``.
+    """
+    names, known = [], list[tuple[str, str]]()
+    for target in targets:
+        if target.input is None:
+            names.append(SHARED if student.prefix_on == "target" else target.kind)
+            continue
+        if (target.kind, target.input) not in known:
+            known.append((target.kind, target.input))
+        own = [text for kind, text in known if kind == target.kind]
+        names.append(f"{target.kind} {own.index(target.input) + 1}")
+    return names
+
+
+def _encode_inputs(
+    student: StudentModel, inputs: Sequence[str], targets: Sequence[list[Target]], names: list[list[str]], limit: int
+) -> dict[tuple[int, str], list[int]]:
+    """Return the token ids of the inputs by example and name, those of a kind encoded together."""
+    wanted: dict[str, dict[tuple[int, str], str]] = {}
+    for position, row in enumerate(targets):
+        for target, name in zip(row, names[position], strict=True):
+            text = inputs[position] if target.input is None else target.input
+            wanted.setdefault(SHARED if name == SHARED else target.kind, {})[position, name] = text
+    found: dict[tuple[int, str], list[int]] = {}
+    for kind, texts in wanted.items():
+        rows = student.encode_inputs(list(texts.values()), "label" if kind == SHARED else kind, limit)
+        found |= dict(zip(texts, rows, strict=True))
+    return found
 
 
 def _cut(ids: list[int], limit: int) -> tuple[list[int], bool]:
@@ -88,38 +128,53 @@ class Collator:
     """Make a batch of rows: encoder inputs, each once, and targets by kind."""
 
     def __init__(self, student: StudentModel) -> None:
-        self.pad_id = student.pad_id
-        self.start_ids = {kind: student.start_id(kind) for kind in ("label", "rationale")}
+        self.student = student
 
     def __call__(self, rows: list[Row]) -> Batch:
         """Return ``inputs``: name -> input_ids, attention_mask [B, S], and ``targets``: kind -> source, rows [R],
-        whether each occurs once, decoder_input_ids, labels [R, T], weights [R].
+        examples [R] (whose target it is), whether each row occurs once, decoder_input_ids, labels [R, T], weights [R].
         """
+        sources = _name_sources(rows)
         inputs: dict[str, list[list[int]]] = {}
-        targets: dict[str, list[tuple[int, list[int], float]]] = {}
-        sources: dict[str, str] = {}
-        for row in rows:
-            places = {}
-            for name, ids in row.inputs.items():
-                places[name] = len(inputs.setdefault(name, []))
-                inputs[name].append(ids)
-            for kind, source, ids, weight in row.targets:
-                sources[kind] = source
-                targets.setdefault(kind, []).append((places[source], ids, weight))
+        targets: dict[str, list[tuple[int, int, list[int], float]]] = {}
+        for number, row in enumerate(rows):
+            places: dict[tuple[str, str], int] = {}  # of the row's inputs among those of the batch
+            for kind, name, ids, weight in row.targets:
+                source = sources[kind]
+                if (source, name) not in places:
+                    part = inputs.setdefault(source, [])
+                    places[source, name] = len(part)
+                    part.append(row.inputs[name])
+                targets.setdefault(kind, []).append((number, places[source, name], ids, weight))
         return {
-            "inputs": {
-                name: {"input_ids": pad(ids, self.pad_id), "attention_mask": pad([[1] * len(row) for row in ids], 0)}
-                for name, ids in inputs.items()
-            },
+            "inputs": {name: self._pad_inputs(ids) for name, ids in inputs.items()},
             "targets": {
-                kind: {
-                    "source": sources[kind],
-                    "rows": torch.tensor([place for place, _, _ in part]),
-                    "once": len({place for place, _, _ in part}) == len(part),
-                    "decoder_input_ids": pad([[self.start_ids[kind], *ids[:-1]] for _, ids, _ in part], self.pad_id),
-                    "labels": pad([ids for _, ids, _ in part], IGNORED),
-                    "weights": torch.tensor([weight for _, _, weight in part]),
-                }
+                kind: {"source": sources[kind], **self._pad_targets(kind, part)}
                 for kind, part in sorted(targets.items())
             },
         }
+
+    def _pad_inputs(self, ids: list[list[int]]) -> dict[str, torch.Tensor]:
+        mask = pad([[1] * len(row) for row in ids], 0)
+        return {"input_ids": pad(ids, self.student.pad_id), "attention_mask": mask}
+
+    def _pad_targets(self, kind: str, part: list[tuple[int, int, list[int], float]]) -> dict[str, Any]:
+        examples, rows, ids, weights = map(list, zip(*part, strict=True))
+        start = self.student.start_id(kind)
+        return {
+            "rows": torch.tensor(rows),
+            "examples": torch.tensor(examples),
+            "once": len(set(rows)) == len(rows),
+            "decoder_input_ids": pad([[start, *row[:-1]] for row in ids], self.student.pad_id),
+            "labels": pad(ids, IGNORED),
+            "weights": torch.tensor(weights),
+        }
+
+
+def _name_sources(rows: Sequence[Row]) -> dict[str, str]:
+    """Return the name of the inputs that each kind of target reads in a batch, one name for all of a kind."""
+    names: dict[str, set[str]] = {}
+    for row in rows:
+        for kind, name, _, _ in row.targets:
+            names.setdefault(kind, set()).add(name)
+    return {kind: found.pop() if len(found) == 1 else f"{kind} *" for kind, found in names.items()}

@@ -22,16 +22,15 @@ class PassTrainer(Seq2SeqTrainer):
     Attributes:
         tokens_per_pass: the most tokens of a pass, padding included, or None: a micro-batch is one pass.
         taken: micro-batches of the optimiser step that is under way; emptied when a step begins.
-        told: what ``compute_loss`` adds up for the log; a pass that failed takes it back.
+        told: what ``compute_loss`` adds up for the log: term -> sum and count [2]; a pass that failed takes it back.
     """
-
-    told: torch.Tensor
 
     def __init__(self, collate: Callable[[list[Row]], Batch], tokens_per_pass: int | None, **arguments: Any) -> None:
         super().__init__(data_collator=_keep, **arguments)
         self.collate = collate
         self.tokens_per_pass = tokens_per_pass
         self.taken: list[list[Row]] = []
+        self.told: dict[str, torch.Tensor] = {}
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -84,14 +84,9 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.labels,
         settings.without_annotation,
         settings.objective.needs_rationales,
+        settings.objective.needs_votes,
     )
-    if settings.decoding == "rank":
-        for example in data.examples():
-            if not example.choices:
-                raise ConfigError(
-                    f"decoding=rank: example {example.id} of task {task.name} has no closed answers to rank. Choose "
-                    "decoding=generate, or decoding=auto, which ranks where it can."
-                )
+    check_choices(settings, data)
     described = {
         "task": task.name,
         "student": settings.student.name,
@@ -112,6 +107,26 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     )
     run = name_run(settings.output_dir, run_identity(settings, data, fraction))
     return Plan(settings, recipe, data, run, described, rationales)
+
+
+def check_choices(settings: TrainSettings, data: RunData) -> None:
+    """Check that examples have closed answers where they have to.
+
+    Raises:
+        ConfigError: naming one that has none.
+    """
+    objective = settings.objective
+    if settings.decoding == "rank":
+        why, instead = "decoding=rank", "decoding=generate, or decoding=auto, which ranks where it can"
+    elif objective.needs_choices:
+        why, instead = f"objective={objective.name}", "objective=finetune or objective=step_by_step"
+    else:
+        return
+    for example in data.examples():
+        if not example.choices:
+            raise ConfigError(
+                f"{why}: example {example.id} of task {settings.task.name} has no closed answers. Choose {instead}."
+            )
 
 
 def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dict[str, Any]:

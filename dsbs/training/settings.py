@@ -223,4 +223,4 @@ class TrainSettings:
     @property
     def needs_annotations(self) -> bool:
         """Whether the run reads anything of a teacher's."""
-        return bool(self.objective.needs_rationales) or self.labels == "teacher"
+        return bool(self.objective.needs_rationales or self.objective.needs_votes) or self.labels == "teacher"

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from transformers import (
 )
 from transformers.training_args import OptimizerNames
 
+from dsbs.core.distributed import gather
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.tracking import Tracker
 from dsbs.objectives.base import Objective
-from dsbs.objectives.losses import count_tokens
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import slow_bf16
 from dsbs.students.memory import is_out_of_memory
-from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.students.model import Batch, StudentModel
 from dsbs.tasks.base import ACCURACY
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
@@ -115,8 +115,8 @@ def scheduler_kwargs(settings: Training) -> dict[str, Any]:
 class DistillationTrainer(ShardingTrainer):
     """Train a student on rows of one or more targets.
 
-    Label tokens and rationale tokens are counted apart over all passes, micro-batches and processes of an optimiser
-    step, so that each kind's loss is a mean over its own tokens however the step is cut.
+    Each term of the objective's loss is counted apart over all passes, micro-batches and processes of an optimiser
+    step, so that it is a mean over its own count, such as the label's tokens, however the step is cut.
     """
 
     def __init__(
@@ -149,7 +149,6 @@ class DistillationTrainer(ShardingTrainer):
         self.add_callback(self.stopper)
         self.progress = ProgressCallback()
         self.add_callback(self.progress)
-        self.told = torch.zeros(2, len(KINDS), device=args.device)  # sums of nll and tokens by kind since the last log
         self.spoilt = torch.tensor(NEVER, device=args.device)  # the first step whose loss was no number
         self.target_tokens = 0
         self.seconds_before = 0.0
@@ -165,19 +164,14 @@ class DistillationTrainer(ShardingTrainer):
     def _get_num_items_in_batch(  # type: ignore[override]
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
-        """Count the target tokens of an optimiser step by kind, over all micro-batches and processes."""
+        """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
         self.taken = []
-        numbers = [0] * len(KINDS)
-        for batch in batch_samples:
-            for row in batch["rows"]:
-                for kind, _, ids, _ in row.targets:
-                    numbers[KINDS.index(kind)] += len(ids)
-        counts = torch.tensor(numbers, device=device)
-        if self.args.world_size > 1:
-            counts = self.accelerator.gather(counts.unsqueeze(0)).sum(0)
-            numbers = counts.tolist()
-        self.target_tokens += sum(numbers)
-        return dict(zip(KINDS, counts, strict=True))
+        rows = [row for batch in batch_samples for row in batch["rows"]]
+        tokens = sum(len(ids) for row in rows for _, _, ids, _ in row.targets)
+        found = gather([(tokens, self.method.count(rows))])
+        self.target_tokens += sum(tokens for tokens, _ in found)
+        counts = sum_counts([part for _, part in found])
+        return {term: torch.tensor(float(count), device=device) for term, count in counts.items()}
 
     def compute_loss(
         self,
@@ -187,27 +181,19 @@ class DistillationTrainer(ShardingTrainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Return the objective's loss of a pass; summed over a step's passes it is the step's loss."""
-        logits = model(inputs["inputs"], inputs["targets"])
-        loss, sums = self.method.loss(logits, inputs, dict(num_items_in_batch))
-        told = torch.zeros_like(self.told)
-        for kind, total in sums.items():
-            told[0, KINDS.index(kind)] = total
-            told[1, KINDS.index(kind)] = count_tokens(inputs["targets"][kind]["labels"])
-        self.told = self.told + told
+        loss, terms = self.method.loss(model, inputs, num_items_in_batch)
+        told = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
+        self.told = self.told | {term: self.told.get(term, 0.0) + pair for term, pair in told.items()}
         step = torch.full_like(self.spoilt, self.state.global_step + 1)
         self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, step))
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
-        return (loss, logits) if return_outputs else loss
+        return (loss, None) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean loss of each kind in nats per token, and what a resumed run has to know."""
+        """Add the mean of each term of the loss, and what a resumed run has to know."""
         if "loss" in logs:
-            sums, tokens = self.accelerator.reduce(self.told).tolist()
-            self.told = torch.zeros_like(self.told)
-            for kind, total, count in zip(KINDS, sums, tokens, strict=True):
-                if count:
-                    logs[f"loss_{kind}"] = round(total / count, 5)
+            logs |= self._mean_terms()
             spoilt = int(self.accelerator.gather(self.spoilt.unsqueeze(0)).min())
             if spoilt != NEVER or not math.isfinite(logs["loss"]):
                 raise self._diverged("The loss is no number", min(spoilt, self.state.global_step))
@@ -219,6 +205,19 @@ class DistillationTrainer(ShardingTrainer):
         logs["target_tokens"] = self.target_tokens
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
+
+    def _mean_terms(self) -> dict[str, float]:
+        """Return the mean of each term since the last log, over all processes."""
+        found = gather([{term: pair.tolist() for term, pair in self.told.items()}])
+        self.told = {}
+        means = {}
+        for term in sorted({term for part in found for term in part}):
+            total, count = (
+                sum(numbers) for numbers in zip(*(part[term] for part in found if term in part), strict=True)
+            )
+            if count:
+                means[f"loss_{term}"] = round(total / count, 5)
+        return means
 
     @property
     def seconds(self) -> float:
@@ -334,6 +333,16 @@ class DistillationTrainer(ShardingTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
             super()._save_checkpoint(model, trial)
+
+
+def sum_counts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sums of what several processes counted, in one order in all of them.
+
+    >>> sum_counts([{"label": 3.0}, {"rationale": 5.0, "label": 1.0}])
+    {'label': 4.0, 'rationale': 5.0}
+    """
+    names = sorted({name for part in parts for name in part})
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
 
 def mean_losses(losses: Sequence[float], size: int) -> list[float]:

@@ -60,7 +60,7 @@ from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import StepByStep
-from dsbs.objectives.losses import count_tokens, summed_cross_entropy
+from dsbs.objectives.losses import summed_cross_entropy
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import DecodingConfig, generate, rank, slow_bf16
 from dsbs.students.model import KINDS
@@ -385,8 +385,9 @@ def held_out_losses(data: Data, student: Seq2SeqModel) -> dict[str, float]:
             batch = send_to_device(collate(rows.__getitems__(range(start, min(start + 64, len(rows))))), student.device)
             logits = student(batch["inputs"], batch["targets"])
             for kind, target in batch["targets"].items():
-                sums[kind] += summed_cross_entropy(logits[kind], target["labels"], target["weights"])[1].item()
-                counts[kind] += int(count_tokens(target["labels"]))
+                total, count = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
+                sums[kind] += total.item()
+                counts[kind] += int(count)
     return {kind: round(sums[kind] / counts[kind], 4) for kind in KINDS}
 
 

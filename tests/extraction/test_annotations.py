@@ -1,7 +1,9 @@
 """The folder of an extraction."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from scripted import CountTask, ScriptedTeacher, count_prompt
 
@@ -16,7 +18,7 @@ from dsbs.extraction.annotations import (
     write_summary,
 )
 
-ROWS = [Annotation("1", "8", "Because.", "ok", 0.6), Annotation("2", status="no_cue")]
+ROWS = [Annotation("1", "8", "Because.", "ok", 0.6, {"8": 3, 'a "b"': 2}), Annotation("2", status="no_cue")]
 
 
 def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -83,3 +85,14 @@ def test_the_folder_follows_examples_teacher_and_prompt(tmp_path: Path) -> None:
     }
     assert same == folder
     assert len(others | {folder}) == 4
+
+
+def test_a_file_from_before_votes_were_kept_is_read_without_them(tmp_path: Path) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write(ROWS)
+    path = tmp_path / "train.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["votes"]), path)
+    assert list(iterate_annotations(tmp_path, "train")) == [replace(ROWS[0], votes=None), ROWS[1]]
+    pq.write_table(pq.read_table(path).drop_columns(["agreement"]), path)
+    with pytest.raises(DataError, match="expected the columns"):
+        list(iterate_annotations(tmp_path, "train"))

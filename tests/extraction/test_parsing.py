@@ -143,7 +143,7 @@ def test_an_annotation_names_its_example():
     annotation = annotate(
         Example("7", "?", choices=PLACES), Completion("Wet. So the answer is (b)."), CUE, ClosedAnswers()
     )
-    assert annotation == Annotation("7", "beach", "Wet.", "ok", 1.0)
+    assert annotation == Annotation("7", "beach", "Wet.", "ok", 1.0, {"beach": 1})
 
 
 def test_a_rationale_is_one_clean_line():
@@ -157,12 +157,16 @@ def test_the_majority_wins_and_argues_for_itself():
         Annotation("1", None, "Hm.", "cut_off"),
         Annotation("1", "entailment", "It must be.", "ok", 1.0),
     ]
-    assert vote(samples, NLI.equivalent) == Annotation("1", "entailment", "It must be.", "ok", 0.5)
+    assert vote(samples, NLI.equivalent) == Annotation(
+        "1", "entailment", "It must be.", "ok", 0.5, {"neutral": 1, "entailment": 2}
+    )
 
 
 def test_numbers_vote_by_value():
     samples = [Annotation("1", "9", "b"), Annotation("1", "(84 / 2)", "a"), Annotation("1", "42", "c")]
-    assert vote(samples, NumberAnswers().equivalent) == Annotation("1", "(84 / 2)", "a", "ok", 2 / 3)
+    assert vote(samples, NumberAnswers().equivalent) == Annotation(
+        "1", "(84 / 2)", "a", "ok", 2 / 3, {"9": 1, "(84 / 2)": 2}
+    )
 
 
 def test_without_any_answer_the_commonest_failure_is_told():

@@ -20,8 +20,8 @@ ANNOTATION = Annotation("1", "no", "Fire is hot.")
         (Finetune(), [Target("label", "no")], [Target("label", "no")]),
         (
             StepByStep(alpha=0.2),
-            [Target("label", "no", 0.2), Target("rationale", "Fire is hot.", 0.8)],
-            [Target("label", "no", 0.2)],
+            [Target("label", "no"), Target("rationale", "Fire is hot.")],
+            [Target("label", "no")],
         ),
         (RationaleThenLabel(), [Target("label", "Fire is hot. So the answer is no")], [Target("label", "no")]),
         (LabelThenRationale(), [Target("label", "no explanation: Fire is hot.")], [Target("label", "no")]),
@@ -121,6 +121,8 @@ def test_distill_refuses_gold_labels_and_says_what_to_type() -> None:
 
 
 def test_who_needs_a_teacher() -> None:
-    assert [kind for kind in OBJECTIVES if not OBJECTIVES[kind](name=kind).needs_rationales] == ["finetune"]
+    assert [kind for kind in OBJECTIVES if not OBJECTIVES[kind](name=kind).needs_rationales] == [
+        "finetune", "soft_targets"
+    ]  # fmt: skip
     assert not TrainSettings(objective=Finetune(name="finetune")).needs_annotations
     assert TrainSettings(objective=Finetune(name="distill"), labels="teacher").needs_annotations

@@ -6,6 +6,7 @@ from tiny import tiny_t5
 
 from dsbs.core.records import Target
 from dsbs.students.collator import Collator, tokenize
+from dsbs.students.model import Batch, StudentModel
 from dsbs.students.tensors import IGNORED
 
 INPUTS = ["the kettle leaks", "a sofa is a piece of furniture", "the shop"]
@@ -86,3 +87,40 @@ def test_encoder_inputs_come_in_the_order_of_the_targets_in_every_process() -> N
     # Dropout draws from one stream of random numbers, so equal seeds need an equal order; a set has none.
     rows, _ = tokenize(tiny_t5("input"), INPUTS, [row[::-1] for row in TARGETS], 64, 64)
     assert [list(row.inputs) for row in rows] == [["rationale", "label"], ["label"], ["rationale", "label"]]
+
+
+def reads(student: StudentModel, batch: Batch, kind: str) -> list[str]:
+    """Return what each target of a kind reads."""
+    target = batch["targets"][kind]
+    ids = batch["inputs"][target["source"]]["input_ids"].index_select(0, target["rows"])
+    return [text.replace(" ", "") for text in student.decode(ids.tolist())]
+
+
+@pytest.mark.parametrize("prefix_on", ["target", "input"])
+def test_a_target_may_read_another_text_than_the_examples_input(prefix_on: str) -> None:
+    student = tiny_t5(prefix_on)
+    targets = [
+        [Target("label", "refund"), Target("rationale", "it leaks", input="the sofa")],
+        [Target("label", "repair", input="the shop"), Target("label", "refund", 0.5, "it"), Target("label", "replace")],
+    ]
+    rows, _ = tokenize(student, INPUTS[:2], targets, 64, 64)
+    mark = {kind: f"[{kind}]" * (prefix_on == "input") for kind in ("label", "rationale")}
+    for batch, first in ((Collator(student)(rows), 0), (Collator(student)(rows[::-1]), 1)):
+        assert reads(student, batch, "rationale") == [mark["rationale"] + "thesofa"]
+        per_example = {
+            0: [mark["label"] + "thekettleleaks"],
+            1: [mark["label"] + text for text in ("theshop", "it", "asofaisapieceoffurniture")],
+        }
+        assert reads(student, batch, "label") == per_example[first] + per_example[1 - first]
+        assert batch["targets"]["label"]["examples"].tolist() == ([0, 1, 1, 1] if first == 0 else [0, 0, 0, 1])
+        assert batch["targets"]["label"]["once"]
+        logits = student(batch["inputs"], batch["targets"])
+        assert len(logits["label"]) == 4
+
+
+def test_targets_of_an_example_that_read_the_same_text_share_it() -> None:
+    student = tiny_t5()
+    targets = [[Target("label", "refund", 0.5, "it"), Target("label", "repair", 0.5, "it")]]
+    batch = Collator(student)(tokenize(student, INPUTS[:1], targets, 64, 64)[0])
+    assert [len(part["input_ids"]) for part in batch["inputs"].values()] == [1]
+    assert batch["targets"]["label"]["rows"].tolist() == [0, 0]

@@ -50,7 +50,7 @@ def take_steps(student: StudentModel, steps: int = 3) -> None:
     counts = {"label": torch.tensor(12), "rationale": torch.tensor(12)}
     for _ in range(steps):
         optimizer.zero_grad()
-        StepByStep().loss(student(batch["inputs"], batch["targets"]), batch, counts)[0].backward()
+        StepByStep().loss(student, batch, counts)[0].backward()
         optimizer.step()
 
 

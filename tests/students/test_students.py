@@ -77,8 +77,7 @@ def test_a_student_takes_a_step_writes_is_saved_and_is_the_same_when_read_again(
     batch = batch_of(student)
     before = {name: weight.clone() for name, weight in student.named_parameters()}
     student.train()
-    logits = student(batch["inputs"], batch["targets"])
-    loss, _ = StepByStep().loss(logits, batch, {"label": torch.tensor(12), "rationale": torch.tensor(12)})
+    loss, _ = StepByStep().loss(student, batch, {"label": torch.tensor(12), "rationale": torch.tensor(12)})
     loss.backward()
     torch.optim.SGD(student.parameters(), lr=0.1).step()
     assert torch.isfinite(loss)
