@@ -16,7 +16,7 @@ from dsbs.core.records import Target
 from dsbs.students.collator import Row, tokenize
 from dsbs.students.model import StudentModel
 
-FORMAT = 1  # of the file; another one has another name
+FORMAT = 2  # of the file; another one has another name
 CHUNK = 1000  # rows that are tokenised together
 IDS = pa.list_(pa.int32())
 CUT = ("inputs_cut", "targets_cut")
