@@ -13,8 +13,10 @@ With P the teacher's distribution, Q the student's, and KL(P || Q) = sum of P lo
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 DIVERGENCES = ("forward_kl", "reverse_kl", "jsd", "skewed_kl", "skewed_reverse_kl")
 # The logarithm of a probability of 0: finite, so that 0 * log 0 is 0 and no gradient is NaN; e to it is 0 in float32.
@@ -35,7 +37,7 @@ class Divergence:
     beta: float = 0.5
     skew: float = 0.1
 
-    def __call__(self, teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    def __call__(self, teacher: "torch.Tensor", student: "torch.Tensor") -> "torch.Tensor":
         """Return the divergence [...] of log-probabilities [..., K] in float32; those of 0 are ``FLOOR`` or more."""
         teacher, student = teacher.float(), student.float()
         match self.name:
@@ -75,18 +77,20 @@ class Divergence:
         )  # fmt: skip
 
 
-def kl(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def kl(one: "torch.Tensor", other: "torch.Tensor") -> "torch.Tensor":
     """Return KL(one || other) [...] of log-probabilities [..., K]."""
     return (one.exp() * (one - other)).sum(-1)
 
 
-def mix(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+def mix(one: "torch.Tensor", other: "torch.Tensor", share: float) -> "torch.Tensor":
     """Return log(share * e^one + (1 - share) * e^other): probabilities are mixed, not their logarithms."""
+    import torch
+
     if share in (0, 1):
         return one if share else other
     return torch.logaddexp(one + math.log(share), other + math.log1p(-share))
 
 
-def soften(log_probabilities: torch.Tensor, temperature: float) -> torch.Tensor:
+def soften(log_probabilities: "torch.Tensor", temperature: float) -> "torch.Tensor":
     """Return the log-probabilities [..., K] at a temperature, normalised."""
     return (log_probabilities.float() / temperature).log_softmax(-1)

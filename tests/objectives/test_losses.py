@@ -8,8 +8,9 @@ from tiny import tiny_t5
 
 from dsbs.core.records import Target
 from dsbs.objectives import Finetune, StepByStep
-from dsbs.objectives.losses import IGNORED, mean_of_step, summed_cross_entropy
+from dsbs.objectives.losses import mean_of_step, summed_cross_entropy
 from dsbs.students.collator import Collator, tokenize
+from dsbs.students.tensors import IGNORED
 
 LN2, LN3 = math.log(2), math.log(3)
 

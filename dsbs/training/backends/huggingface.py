@@ -40,6 +40,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
     rows = main_first(lambda: tokenize_train(student, recipe, data, run))
+    recipe.objective.prepare(student, arguments.device)
     predictor = TorchPredictor(student, recipe.task, recipe.objective, recipe.reading())
 
     def validate(model: StudentModel) -> dict[str, float]:
