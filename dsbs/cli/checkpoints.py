@@ -9,6 +9,8 @@ from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
+FOUND = ("labels", "label_form")  # settings of a task that may have been found in the training's data
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -33,8 +35,8 @@ class Checkpoint:
         if self.run is None:
             return self.task
         values = recall_run(self.run).get("task")
-        if isinstance(values, dict) and "labels" in self.remembered.task:
-            values |= {"labels": self.remembered.task["labels"]}  # those found in the training's data
+        if isinstance(values, dict):
+            values |= {key: self.remembered.task[key] for key in FOUND if key in self.remembered.task}
         task: Task = recall_part("task", values, f"{self.run}/config.yaml")
         return task
 

@@ -173,7 +173,17 @@ def register_schemas() -> None:
     store.store(group="schema", name="tracking", node=Tracking)
     for group, kinds in GROUPS.items():
         for kind, node in kinds.items():
-            store.store(group=f"schema/{group}", name=kind, node=node)
+            store.store(group=f"schema/{group}", name=kind, node=_with_open_tables(node))
+
+
+def _with_open_tables(node: Any) -> DictConfig:
+    """Return a schema whose dictionaries take keys of the user's own: ``task.synonyms={pos: positive}``, without +."""
+    schema: DictConfig = OmegaConf.structured(node)
+    for name in schema:
+        part = schema._get_node(name)
+        if isinstance(part, DictConfig):
+            OmegaConf.set_struct(part, False)
+    return schema
 
 
 def to_object(config: DictConfig) -> Any:

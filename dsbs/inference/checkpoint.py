@@ -76,10 +76,9 @@ def remember(
         format: how the student is stored.
     """
     shared, closed = shared_choices(examples)
-    settings = {key: value for key, value in asdict(task).items() if key not in PLACES}
+    # What was found in the data is written down: a checkpoint does not have it.
+    settings = {key: value for key, value in asdict(task.settled()).items() if key not in PLACES}
     columns = getattr(task, "columns", None)
-    if settings.get("answer_kind") == "closed" and shared and not (settings["labels"] or settings["label_names"]):
-        settings["labels"] = list(shared)  # found in the data, which a checkpoint does not have
     return Remembered(
         prefix_on=objective.prefix_on,
         objective=asdict(objective),

@@ -10,7 +10,9 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
+from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import Columns, template_columns
+from dsbs.tasks.gold import Gold
 from dsbs.tasks.sources import SUFFIXES, Row, parse_row, read_rows
 
 FORMATS = ("auto", "text", "jsonl")
@@ -55,6 +57,7 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered) -> Exa
         label=None,
         id=next((name for name in (id, "id") if name is not None and name in row), None),
         choices=choices if choices is not None and row.get(choices) is not None else None,
+        gold=Gold(missing=frozenset(map(fold, remembered.task.get("missing", MISSING)))),
         list_choices=remembered.lists_choices,
     )
     (example,) = columns.examples([(place, row)], "row")

@@ -73,6 +73,10 @@ class Task:
             else [f"task.validation_share={self.validation_share}: expected between 0 and 1."]
         )
 
+    def settled(self) -> "Task":
+        """Return the task with everything in its settings that was found in its data, for whoever has no data."""
+        return self
+
     def splits(self) -> tuple[str, ...]:
         """Return the names of the splits that the source has, among train, validation and test.
 

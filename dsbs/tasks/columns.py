@@ -1,19 +1,68 @@
 """From rows to examples: which column says what, checked row by row with the place of every fault."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
-from dsbs.tasks.answers import ClosedAnswers, with_choices
+from dsbs.tasks.answers import with_choices
+from dsbs.tasks.cells import MISSING, is_missing, to_text, whole_characters
+from dsbs.tasks.choices import read_choices
+from dsbs.tasks.faults import RowFaults
+from dsbs.tasks.gold import FORMS, Gold, UnreadLabel
 from dsbs.tasks.sources import Row
 
+_NO_ROW: Row = {}
+ABSENT = object()  # what a row holds in a column that it does not have
+_SOON = 1000  # rows after which a column that none of them has is told
 _COLUMN = re.compile(r"\{([^{}]+)\}")
-_SHOWN = 20
+UNLABELLED = ("keep", "drop", "stop")
+EMPTY_INPUTS = ("stop", "drop")
+
+
+@dataclass
+class RowCounts:
+    """What was found in the rows of a split.
+
+    Attributes:
+        rows: all of them.
+        without_label: those that have no gold label.
+        words: what stood in their label cells, where something did.
+        without_input: those that were left out because they have no input.
+        left_out: those that were left out because they have no label.
+        replaced: texts in which half a character was replaced.
+    """
+
+    rows: int = 0
+    without_label: int = 0
+    words: Counter[str] = field(default_factory=Counter)
+    without_input: int = 0
+    left_out: int = 0
+    replaced: int = 0
+
+    @property
+    def examples(self) -> int:
+        """Rows that are examples."""
+        return self.rows - self.without_input - self.left_out
+
+    def tell(self) -> str:
+        """Return in words what is not as one would expect; empty where all is.
+
+        >>> RowCounts(rows=9, without_label=2, words=Counter(NaN=1)).tell()
+        "2 rows without a label (1 'NaN')"
+        """
+        words = ", ".join(f"{count:,} {word!r}" for word, count in self.words.most_common(5))
+        kept = self.without_label - self.left_out
+        told = {
+            f"rows without a label{f' ({words})' * bool(words)}": kept,
+            f"rows left out because they have no label{f' ({words})' * bool(words)}": self.left_out,
+            "rows left out because they have no input": self.without_input,
+            "inputs in which half a character was replaced": self.replaced,
+        }
+        return ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
 
 
 @dataclass(frozen=True)
@@ -25,91 +74,148 @@ class Columns:
         label: the column of the gold answer, or None where there is none.
         id: the column of the id, or None: split and position are the id.
         choices: the column with the closed answers of each example, or None. ``a.b`` reaches into a column of objects.
-        labels: the closed answers of all examples, or None.
-        label_names: what a raw label, as text, stands for.
-        first_word: whether only the first word of the label counts (``9 (apples)``).
+        gold: how gold labels are read.
         list_choices: whether the input ends with the choices, listed by letter.
+        label_optional: whether the rows may lack the label's column altogether.
+        unlabelled: rows without a gold label: ``keep`` them, ``drop`` them (counted), or ``stop``.
+        empty_inputs: rows without an input: ``stop``, or ``drop`` them (counted).
     """
 
     input: str
     label: str | None = "label"
     id: str | None = None
     choices: str | None = None
-    labels: tuple[str, ...] | None = None
-    label_names: dict[str, str] = field(default_factory=dict)
-    first_word: bool = False
+    gold: Gold = field(default_factory=Gold)
     list_choices: bool = True
+    label_optional: bool = False
+    unlabelled: str = "keep"
+    empty_inputs: str = "stop"
 
-    def examples(self, rows: Iterable[tuple[str, Row]], split: str) -> Iterator[Example]:
+    def examples(
+        self, rows: Iterable[tuple[str, Row]], split: str, counts: RowCounts | None = None
+    ) -> Iterator[Example]:
         """Yield an example for each row.
 
+        Args:
+            rows: each with its place.
+            split: its name, for ids and messages.
+            counts: is filled as the rows go by.
+
         Raises:
-            DataError: for a missing column, an empty input, an id that occurs twice; and, after the last row, for
-                all unknown labels together.
+            DataError: for a missing column, cells of the wrong shape, an id that occurs twice; and, after the last
+                row, for all labels that are no answer, and all rows that lack what they need, together.
         """
         ids: set[str] = set()
-        unknown: Counter[str] = Counter()
-        first_places: dict[str, str] = {}
+        faults = RowFaults(split)
+        counts = RowCounts() if counts is None else counts
+        place, row = split, _NO_ROW
         for position, (place, row) in enumerate(rows):
-            example, raw = self._example(row, place, f"{split}-{position}")
+            counts.rows += 1
+            example = self._example(row, place, f"{split}-{position}", faults, counts)
+            if counts.rows == _SOON:
+                self._check_columns(row, place, faults, counts)
+            if example is None:
+                continue
             if self.id is not None:
                 if example.id in ids:
                     raise DataError(f"{place}: the id {example.id!r} occurs a second time in {split}.")
                 ids.add(example.id)
-            if raw is not None and example.label is None:
-                unknown[raw] += 1
-                first_places.setdefault(raw, place)
-            elif not unknown:
+            if not faults:
                 yield example
-        if unknown:
-            raise DataError(self._unknown_labels(unknown, first_places, split))
+        self._check_columns(row, place, faults, counts)
+        if faults:
+            raise DataError(faults.tell(self.input, self._expected(), self._advise(faults)))
 
-    def raw_label(self, row: Row, place: str) -> str | None:
-        """Return a row's label as text, named where it has a name; None where it is missing."""
+    def label_text(self, row: Row, place: str) -> str | None:
+        """Return a row's label cell as text; None where nothing is there, also where the row lacks the column."""
         if self.label is None:
             return None
-        value = _value(row, self.label, place, "label")
-        text = (
-            ("true" if value else "false") if isinstance(value, bool) else "" if value is None else str(value).strip()
-        )
-        if isinstance(value, float) and value.is_integer() and str(int(value)) in self.label_names:
-            text = str(int(value))
-        text = self.label_names.get(text, text)
-        if self.first_word:
-            text = text.split(" ")[0]
-        return text or None
+        value = look_up(row, self.label)
+        return None if value is ABSENT or is_missing(value, ()) else to_text(value, place, self.label, "label")
 
-    def _example(self, row: Row, place: str, default_id: str) -> tuple[Example, str | None]:
-        text = fill(self.input, row, place).strip()
+    def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
+        """Return the closed answers of a row, where rows have their own."""
+        return None if self.choices is None else read_choices(_require(row, self.choices, place, "choices"), place)
+
+    def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:
+        text = whole_characters(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
+        counts.replaced += text != raw
         if not text:
-            raise DataError(f"{place}: the input is empty (task.input={self.input!r}).")
-        own_id = default_id if self.id is None else _value(row, self.id, place, "id")
-        id = "" if own_id is None else str(own_id).strip()
+            counts.without_input += 1
+            if self.empty_inputs != "drop":
+                faults.note_empty_input(place)
+            return None
+        choices = self.choices_of(row, place)
+        if choices is not None and self.list_choices:
+            text = with_choices(text, choices)
+        label = self._gold(row, place, choices, faults, counts)
+        if label is None and self.label is not None and self.unlabelled == "drop":
+            counts.left_out += 1
+            return None
+        return Example(self._id(row, place, id), text, label, choices or self.gold.labels)
+
+    def _id(self, row: Row, place: str, default: str) -> str:
+        if self.id is None:
+            return default
+        value = _require(row, self.id, place, "id")
+        id = "" if is_missing(value, ()) else whole_characters(to_text(value, place, self.id, "id")).strip()
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
-        choices = self.labels
-        if self.choices is not None:
-            choices = _choices(_value(row, self.choices, place, "choices"), place)
-            text = with_choices(text, choices) if self.list_choices else text
-        raw = self.raw_label(row, place)
-        if raw is None or choices is None:
-            return Example(id, text, raw, choices), raw
-        label = raw if raw in choices else ClosedAnswers().parse(raw, choices)
-        if label is None and self.choices is not None and raw.isdecimal() and int(raw) < len(choices):
-            label = choices[int(raw)]  # many sets give the position, from 0
-        return Example(id, text, label, choices), raw
+        return id
 
-    def _unknown_labels(self, counts: Counter[str], places: dict[str, str], split: str) -> str:
-        lines = [f"  {label!r}: {count} times, first at {places[label]}" for label, count in counts.most_common(_SHOWN)]
-        if len(counts) > _SHOWN:
-            lines.append(f"  and {len(counts) - _SHOWN} more")
-        expected = "one of the row's choices" if self.choices else f"one of {', '.join(self.labels or ())}"
-        return "\n".join(
-            [
-                f"{counts.total()} rows of {split} have a label that is no answer of the task (expected {expected}):",
-                *lines,
-                "Mend the data, say with task.synonyms what they stand for, or add them to task.labels.",
-            ]
+    def _gold(
+        self, row: Row, place: str, choices: tuple[str, ...] | None, faults: RowFaults, counts: RowCounts
+    ) -> str | None:
+        if self.label is None:
+            return None
+        raw = self.label_text(row, place)
+        try:
+            label = None if raw is None else self.gold.read(raw, choices)
+        except UnreadLabel as error:
+            faults.note_unread(str(error), place)
+            return None
+        if label is None:
+            counts.without_label += 1
+            faults.absent["label", self.label] += look_up(row, self.label) is ABSENT
+            if raw is not None and raw.strip():
+                counts.words[raw.strip()] += 1
+            if self.unlabelled == "stop":
+                faults.note_unlabelled(place)
+        return label
+
+    def _check_columns(self, row: Row, place: str, faults: RowFaults, counts: RowCounts) -> None:
+        """Refuse a column that none of the rows has; one that some rows lack is empty there, as JSON writers leave it.
+
+        Raises:
+            DataError: with the columns that are there.
+        """
+        for (key, column), count in faults.absent.items():
+            if count == counts.rows and not (key == "label" and self.label_optional):
+                raise no_column(row, place, column, key)
+
+    def _expected(self) -> str:
+        if self.choices is not None:
+            return {"text": "one of the row's choices", "letter": "a letter of the row's choices"}.get(
+                self.gold.form, f"a {self.gold.form} among the row's choices"
+            )
+        if self.gold.pattern is not None and self.gold.labels is None:
+            return f"what task.label_pattern={self.gold.pattern!r} finds" + ", a number" * self.gold.number
+        return "a number" if self.gold.number else f"one of {', '.join(self.gold.labels or ())}"
+
+    def _advise(self, faults: RowFaults) -> str:
+        """Return what to type about labels that are no answer."""
+        if self.choices is not None:
+            return (
+                f"Mend the data, say what they stand for ({faults.synonyms()}), or how labels point at the choices: "
+                f"task.label_form={' | '.join(FORMS)}."
+            )
+        if self.gold.number:
+            pattern = faults.pattern()
+            take = f"take the number out of the text with {pattern}" if pattern else "set task.label_pattern"
+            return f"Mend the data, {take}, or set task.answer_kind=free."
+        return (
+            f"Mend the data, say what they stand for ({faults.synonyms()}) or that they stand for no label "
+            f"({faults.missing()}), add them to task.labels, or set task.answer_kind=free."
         )
 
 
@@ -122,16 +228,32 @@ def template_columns(template: str) -> list[str]:
     return _COLUMN.findall(template) or ([template] if template.strip() else [])
 
 
-def fill(template: str, row: Row, place: str) -> str:
+def fill(
+    template: str,
+    row: Row,
+    place: str,
+    missing: Collection[str] = MISSING,
+    absent: Counter[tuple[str, str]] | None = None,
+) -> str:
     """Put a row's values into a template; nothing but ``{column}`` has a meaning in it.
+
+    Args:
+        template: of the input.
+        row, place: the values, and where they stand.
+        missing: words that stand for nothing.
+        absent: counts the columns that the row does not have; None: such a column is an error.
 
     >>> fill("{a.__class__} {b}", {"a.__class__": 1, "b": "{a}"}, "here:1")
     '1 {a}'
     """
 
     def value(column: str) -> str:
-        found = _value(row, column, place, "input")
-        return "" if found is None else str(found)
+        found = look_up(row, column)
+        if found is ABSENT:
+            if absent is None:
+                raise no_column(row, place, column, "input")
+            absent["input", column] += 1
+        return "" if found is ABSENT or is_missing(found, missing) else to_text(found, place, column, "input")
 
     if not _COLUMN.search(template):
         return value(template)
@@ -139,30 +261,35 @@ def fill(template: str, row: Row, place: str) -> str:
     return _COLUMN.sub(lambda match: value(match[1]), template)
 
 
-def _value(row: Row, column: str, place: str, key: str) -> Any:
+def look_up(row: Row, column: str) -> Any:
+    """Return what a row holds in a column; ``a.b`` reaches into objects, ``a.0`` into lists. ``ABSENT``: no such one.
+
+    >>> look_up({"a": {"b": ["x", "y"]}}, "a.b.1")
+    'y'
+    """
     if column in row:
         return row[column]
     found: Any = row
     for part in column.split("."):
-        if not isinstance(found, dict) or part not in found:
-            columns = ", ".join(map(str, row))
-            hint = " For data without labels: task.label=null." if key == "label" else ""
-            raise DataError(f"{place}: there is no column {column!r} (task.{key}). The columns are: {columns}.{hint}")
-        found = found[part]
+        if isinstance(found, dict) and part in found:
+            found = found[part]
+        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
+            found = found[int(part)]
+        else:
+            return ABSENT
     return found
 
 
-def _choices(value: Any, place: str) -> tuple[str, ...]:
-    if isinstance(value, str):
-        try:
-            parsed = json.loads(value) if value.lstrip().startswith("[") else value.split("|")
-        except (json.JSONDecodeError, RecursionError):
-            parsed = None
-        value = parsed
-    choices = tuple(str(choice).strip() for choice in value) if isinstance(value, list | tuple) else ()
-    if len(set(choices)) < 2 or not all(choices):
-        raise DataError(
-            f"{place}: expected at least two choices (task.choices), as a list or as text such as yes|no, "
-            f"got {value!r:.80}."
-        )
-    return choices
+def no_column(row: Row, place: str, column: str, key: str) -> DataError:
+    """Return the error about a column that is not there."""
+    hint = " For data without labels: task.label=null." if key == "label" else ""
+    return DataError(
+        f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
+    )
+
+
+def _require(row: Row, column: str, place: str, key: str) -> Any:
+    found = look_up(row, column)
+    if found is ABSENT:
+        raise no_column(row, place, column, key)
+    return found

@@ -10,6 +10,7 @@ from dsbs.core.errors import DataError
 from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.columns import Columns
+from dsbs.tasks.gold import Gold
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Source
@@ -18,11 +19,10 @@ NLI = ("entailment", "neutral", "contradiction")
 _NLI_COLUMNS = Columns(
     # The paper's code joins the two with the student's end token; words do the same for any tokenizer and teacher.
     input="Premise: {premise}\nHypothesis: {hypothesis}",
-    labels=NLI,
-    label_names={str(number): name for number, name in enumerate(NLI)},
+    gold=Gold(labels=NLI, names={str(number): name for number, name in enumerate(NLI)}),
 )
 _ANLI_COLUMNS = replace(_NLI_COLUMNS, id="uid")
-_ASDIV_COLUMNS = Columns(input="{Body}\n{Question}", label="Answer", first_word=True)
+_ASDIV_COLUMNS = Columns(input="{Body}\n{Question}", label="Answer", gold=Gold(pattern=r"^(\S+)"))  # 9 (apples)
 _CQA_COLUMNS = Columns(input="{question}", label="answer", id="id", choices="choices")
 
 
@@ -45,8 +45,8 @@ class Benchmark:
 
 BENCHMARKS = {
     "svamp": Benchmark(
-        Columns(input="{input}"),
-        Columns(input="{Body}\n{Question}", label="Equation", id="ID"),
+        Columns(input="{input}", gold=Gold(number=True)),
+        Columns(input="{Body}\n{Question}", label="Equation", id="ID", gold=Gold(number=True)),
         {"train": "train", "test": "test"},
         numbers=True,
     ),
@@ -82,7 +82,7 @@ class ReleaseTask(RowsTask):
         """A number, or one of a closed set."""
         if BENCHMARKS[self.benchmark].numbers:
             return NumberAnswers(reading=self.reading)
-        return ClosedAnswers(BENCHMARKS[self.benchmark].columns.labels, reading=self.reading)
+        return ClosedAnswers(BENCHMARKS[self.benchmark].columns.gold.labels, reading=self.reading)
 
     @property
     def columns(self) -> Columns:

@@ -7,7 +7,7 @@ from functools import cached_property
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
-from dsbs.tasks.columns import Columns
+from dsbs.tasks.columns import Columns, RowCounts
 from dsbs.tasks.sources import Source
 
 
@@ -51,13 +51,20 @@ class RowsTask(Task):
         """Yield the examples of a split, row by row."""
         if split not in self.splits():
             raise DataError(f"task={self.name} has no {split} split here; it has {', '.join(self.splits())}.")
-        empty = True
-        for example in self.columns.examples(self.source.rows(split), split):
-            empty = False
-            yield example
-        if empty:
+        counts = RowCounts()
+        yield from self.columns.examples(self.source.rows(split), split, counts)
+        self.counts[split] = counts
+        if not counts.examples:
             place = self.path or self.hub
-            raise DataError(f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.")
+            left = f" {counts.tell()} are left out." if counts.rows else ""
+            raise DataError(
+                f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{left}"
+            )
+
+    @cached_property
+    def counts(self) -> dict[str, RowCounts]:
+        """What was found in the rows of each split that was read to its end."""
+        return {}
 
     @cached_property
     def content(self) -> dict[str, object]:

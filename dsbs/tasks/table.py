@@ -1,22 +1,28 @@
 """The user's own data: JSONL, CSV, Parquet or a data set on the hub, with a column map."""
 
 import hashlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
-from dsbs.tasks.columns import Columns, template_columns
+from dsbs.tasks.cells import MISSING, fold
+from dsbs.tasks.columns import ABSENT, EMPTY_INPUTS, UNLABELLED, Columns, look_up, template_columns
+from dsbs.tasks.gold import FORMS, Gold
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.sources import SPLITS, SUFFIXES, FileSource, Source, split_of
+from dsbs.tasks.sources import SPLITS, SUFFIXES, FileSource, Row, Source, split_of
+from dsbs.tasks.survey import MOST_LABELS, find_form, survey_labels
 
 ANSWER_KINDS = ("free", "closed", "number")
-MOST_LABELS = 1000
+_LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs")
+_LOOKED_AT = 100  # rows of a split that show whether it has a column
 
 
 @dataclass
@@ -37,6 +43,13 @@ class TableTask(RowsTask):
         answer_kind: ``free`` text, ``closed`` or ``number``; labels, their names or choices make it closed.
         reading: how answers are read (see ``dsbs.tasks.answers``).
         list_choices: whether the input ends with the row's choices, listed by letter.
+        label_pattern: a regular expression that takes the label out of the column's text: its group, or else all of it.
+        label_form: how labels point at ``choices``: ``text`` (the answer itself), ``letter``, ``position`` (from 0),
+            ``number`` (from 1), or ``auto``: what all of train's labels can be.
+        missing: what stands for an empty cell, in any case; None, NaN and white space always do, and -1 does where
+            labels are names.
+        unlabelled: rows without a gold label: ``keep`` them, ``drop`` them, or ``stop``.
+        empty_inputs: rows without an input: ``stop``, or ``drop`` them.
         test_share: share of one file without splits that becomes test, drawn by id; 0: no test split.
         split_names: the hub's names of our splits, such as ``{train: train_r1}``; empty: by name.
     """
@@ -53,6 +66,11 @@ class TableTask(RowsTask):
     answer_kind: str = "free"
     reading: str = "tolerant"
     list_choices: bool = True
+    label_pattern: str | None = None
+    label_form: str = "auto"
+    missing: list[str] = field(default_factory=lambda: list(MISSING))
+    unlabelled: str = "keep"
+    empty_inputs: str = "stop"
     test_share: float = 0.0
     split_names: dict[str, str] = field(default_factory=dict)
 
@@ -66,10 +84,9 @@ class TableTask(RowsTask):
     @property
     def columns(self) -> Columns:
         """The column map."""
+        form = self._form if self.choices is not None else "text"
         labels = None if self.choices is not None else self._labels
-        return Columns(
-            self.input, self.label, self.id, self.choices, labels, self._names, list_choices=self.list_choices
-        )
+        return self._columns(replace(self._plain_gold, labels=labels, form=form, number=self.answer_kind == "number"))
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -94,11 +111,25 @@ class TableTask(RowsTask):
             strange = sorted(set(names) - set(self.labels)) if self.labels else []
             if strange:
                 faults.append(f"task.{key}: {', '.join(strange)} is not in task.labels.")
+        faults += self._gold_faults()
         if not 0 <= self.test_share < 1:
             faults.append(f"task.test_share={self.test_share}: expected from 0 to below 1.")
         for split in self.split_names:
             if split not in SPLITS:
                 faults.append(f"task.split_names: {split!r} is none of {', '.join(SPLITS)}.")
+        return faults
+
+    def _gold_faults(self) -> list[str]:
+        faults = []
+        known_values = {"label_form": ("auto", *FORMS), "unlabelled": UNLABELLED, "empty_inputs": EMPTY_INPUTS}
+        for key, known in known_values.items():
+            if getattr(self, key) not in known:
+                faults.append(f"task.{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
+        try:
+            if self.label_pattern is not None and re.compile(self.label_pattern).groups > 1:
+                faults.append(f"task.label_pattern={self.label_pattern!r}: expected one group at most, the label.")
+        except re.error as error:
+            faults.append(f"task.label_pattern={self.label_pattern!r}: no regular expression: {error}.")
         return faults
 
     def build_source(self) -> Source:
@@ -130,7 +161,14 @@ class TableTask(RowsTask):
         places = ("path", "hub", "hub_config", "revision", "split_names")  # the content stands for them
         no_examples = ("name", "validation_share", "validation_fraction", *places)
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in no_examples}
+        plain = TableTask()  # settings that came later count where they are set, so that older runs keep their names
+        settings = {key: value for key, value in settings.items() if key not in _LATER or value != getattr(plain, key)}
         return settings | self.content
+
+    def settled(self) -> "TableTask":
+        """Return the task with the labels that were found in train, and how they point at choices."""
+        labels = [*self.labels] if self.label_names or self.choices is not None else [*(self._labels or ())]
+        return replace(self, labels=labels, label_form=self.columns.gold.form)
 
     @property
     def _closed(self) -> bool:
@@ -138,7 +176,49 @@ class TableTask(RowsTask):
 
     @property
     def _names(self) -> dict[str, str]:
-        return {str(number): name for number, name in enumerate(self.label_names)} | self.synonyms
+        names = {str(number): name for number, name in enumerate(self.label_names)}
+        if len(self.label_names) == 2:
+            names |= {"false": self.label_names[0], "true": self.label_names[1]}
+        return names | self.synonyms
+
+    @property
+    def _plain_gold(self) -> Gold:
+        """How labels are read before it is known which there are."""
+        missing = frozenset(fold(word) for word in self.missing)
+        return Gold(names=self._names, pattern=self.label_pattern, missing=missing)
+
+    def _columns(self, gold: Gold) -> Columns:
+        return Columns(
+            self.input,
+            self.label,
+            self.id,
+            self.choices,
+            gold,
+            list_choices=self.list_choices,
+            label_optional=self.label == "label" or self._label_elsewhere,
+            unlabelled=self.unlabelled,
+            empty_inputs=self.empty_inputs,
+        )
+
+    @cached_property
+    def _label_elsewhere(self) -> bool:
+        """Whether some split has the label's column: others may lack it then."""
+        return any(
+            look_up(row, str(self.label)) is not ABSENT
+            for split in self.source.splits()
+            for _, row in islice(self.source.rows(split), _LOOKED_AT)
+        )
+
+    @cached_property
+    def _form(self) -> str:
+        if self.label_form != "auto" or self.label is None:
+            return "text" if self.label_form == "auto" else self.label_form
+        return find_form(self._first_rows(), self._columns(self._plain_gold))
+
+    def _first_rows(self) -> Iterator[tuple[str, Row]]:
+        """Yield the rows that decide what is left to be found: those of train, or of what there is."""
+        splits = self.source.splits()
+        return self.source.rows("train" if "train" in splits else splits[0])
 
     @property
     def _cuts_test(self) -> bool:
@@ -151,28 +231,24 @@ class TableTask(RowsTask):
     @cached_property
     def _labels(self) -> tuple[str, ...] | None:
         """The closed answers of the whole task: those given, or those found in train, sorted."""
-        given = self.labels or self.label_names
+        given = [*self.labels] or [*self.label_names]
         if given or self.choices is not None or self.answer_kind != "closed":
             return tuple(dict.fromkeys(given)) or None
         if self.label is None:
             raise DataError("task.answer_kind=closed with task.label=null: list the answers in task.labels.")
-        reader = Columns(self.input, self.label, label_names=self._names)
-        found: set[str] = set()
-        for place, row in self.source.rows("train"):
-            label = reader.raw_label(row, place)
-            if label is not None:
-                found.add(label)
-            if len(found) > MOST_LABELS:
-                raise DataError(
-                    f"{place}: more than {MOST_LABELS} different labels in column {self.label!r}; "
-                    "task.answer_kind=free or number fits such data."
-                )
+        survey = survey_labels(self._first_rows(), self._columns(self._plain_gold))
+        found = survey.labels()
+        if survey.too_many:
+            raise DataError(
+                f"task.answer_kind=closed: more than {MOST_LABELS} different labels in column {self.label!r}; "
+                "task.answer_kind=free or number fits such data."
+            )
         if len(found) < 2:
             raise DataError(
                 f"task.answer_kind=closed: found {len(found)} different labels in train (column {self.label!r}); "
                 "list the answers in task.labels, or set task.answer_kind=free."
             )
-        return tuple(sorted(found))
+        return found
 
 
 def find_files(path: str) -> dict[str, list[Path]]:

@@ -1,0 +1,120 @@
+"""What stands in a cell of a table: a text, a number, or nothing. The same value gives the same text in every file."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Collection
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from dsbs.core.errors import DataError
+
+# Whole cells that say that nothing is there, in any case: what pandas, R, SQL and JSON writers leave behind.
+MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
+
+_LONGEST_WORD = 60
+_PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def fold(text: str) -> str:
+    r"""Return a text without what may differ between two spellings of one label: case, spaces, composed accents.
+
+    >>> fold(" Very \n Good") == fold("very good")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:
+    """Tell whether a cell is empty: None, NaN, white space, or one of the words that stand for nothing.
+
+    >>> [is_missing(value) for value in (None, float("nan"), "  ", "NaN", "none", 0, False, "no")]
+    [True, True, True, True, True, False, False, False]
+    """
+    if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
+        return True
+    if not isinstance(value, str):
+        return False
+    return not value.strip() or (len(value) <= _LONGEST_WORD and fold(value) in words)
+
+
+def to_text(value: Any, place: str, column: str, key: str) -> str:
+    """Return a cell as text.
+
+    Args:
+        value: what stands in the cell; not missing.
+        place: file and line, for messages.
+        column: its name.
+        key: the setting that chose the column.
+
+    Raises:
+        DataError: for lists, objects and bytes that are no text; with what to type.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float | Decimal):
+        return number_text(value)
+    if isinstance(value, int | date | time | timedelta):
+        return str(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass
+    raise DataError(f"{place}: {_describe(value, column, key)}")
+
+
+def number_text(value: float | Decimal) -> str:
+    """Return a number without an exponent.
+
+    >>> number_text(1.0), number_text(1e-7), number_text(2.5e16)
+    ('1.0', '0.0000001', '25000000000000000.0')
+    """
+    text = repr(value) if isinstance(value, float) else str(value)
+    if "e" not in text.lower():
+        return text
+    plain = format(Decimal(text), "f")
+    return plain if "." in plain or isinstance(value, Decimal) else f"{plain}.0"
+
+
+def plain_number(text: str) -> Decimal | None:
+    """Return the value of a number that is written out plainly, or None: ``007`` and ``1e3`` may be names.
+
+    >>> plain_number("1.0") == plain_number("1"), plain_number("007"), plain_number("12%")
+    (True, None, None)
+    """
+    text = text.strip()
+    return Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None
+
+
+def whole_characters(text: str) -> str:
+    """Return a text in which half a character (a lone surrogate, as a cut at UTF-16 units leaves it) is replaced.
+
+    >>> whole_characters("so \\ud83d") == "so \\ufffd", whole_characters("\\ud83d\\ude00") == "\\U0001f600"
+    (True, True)
+    """
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _describe(value: Any, column: str, key: str) -> str:
+    setting = f"task.{key}"
+    if isinstance(value, dict):
+        keys = ", ".join(map(str, list(value)[:8]))
+        inner = f"{column}.{next(iter(value), 'KEY')}"
+        return (
+            f"column {column!r} ({setting}) holds an object with the keys {keys}; expected a text. Name what is meant, "
+            f"such as {setting}={inner}."
+        )
+    if isinstance(value, list | tuple):
+        one = "An example has one label: " if key == "label" else ""
+        return (
+            f"column {column!r} ({setting}) holds a list of {len(value)}; expected a text. {one}{setting}={column}.0 "
+            "takes the first."
+        )
+    return f"column {column!r} ({setting}) holds {type(value).__name__}; expected a text or a number."

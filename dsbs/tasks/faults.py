@@ -1,0 +1,127 @@
+"""What is wrong with the rows of a split, gathered while they go by and told together at the end."""
+
+import json
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dsbs.tasks.cells import MISSING
+
+_SHOWN = 20
+_KEPT = 10_000  # different labels that are told apart; beyond that they are counted together
+_NUMBER_INSIDE = re.compile(r"[^\d-]*-?\d[\d.,]*[^\d]*")
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
+
+
+@dataclass
+class RowFaults:
+    """Faults by kind, each with counts and places.
+
+    Attributes:
+        split: whose rows they are.
+        unread: what stood in label cells that are no answer of the task.
+        first_places: where each of them stood first.
+        no_input: places of the first rows without an input.
+        unlabelled: places of the first rows without a label, where that is a fault.
+        absent: (key of the setting, column) -> rows that do not have the column.
+    """
+
+    split: str
+    unread: Counter[str] = field(default_factory=Counter)
+    first_places: dict[str, str] = field(default_factory=dict)
+    no_input: list[str] = field(default_factory=list)
+    unlabelled: list[str] = field(default_factory=list)
+    absent: Counter[tuple[str, str]] = field(default_factory=Counter)
+    without_input: int = 0
+    without_label: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.unread or self.no_input or self.unlabelled)
+
+    def note_unread(self, raw: str, place: str) -> None:
+        """Count a label that is no answer."""
+        raw = _shorten(raw)
+        if raw not in self.unread and len(self.unread) >= _KEPT:
+            raw = "(others)"
+        self.unread[raw] += 1
+        self.first_places.setdefault(raw, place)
+
+    def note_empty_input(self, place: str) -> None:
+        """Count a row without an input."""
+        self.without_input += 1
+        if len(self.no_input) < _SHOWN:
+            self.no_input.append(place)
+
+    def note_unlabelled(self, place: str) -> None:
+        """Count a row without a label."""
+        self.without_label += 1
+        if len(self.unlabelled) < _SHOWN:
+            self.unlabelled.append(place)
+
+    def tell(self, input: str, expected: str, advice: str) -> str:
+        """Return one message about all of them.
+
+        Args:
+            input: the template of the input.
+            expected: which labels were expected.
+            advice: what to do about labels that are no answer.
+        """
+        parts = []
+        if self.no_input:
+            parts.append(
+                f"{_places(self.no_input, self.without_input)}: the input is empty (task.input={input!r}). Mend the "
+                "data, or type task.empty_inputs=drop to leave such rows out."
+            )
+        if self.unlabelled:
+            parts.append(
+                f"{_places(self.unlabelled, self.without_label)}: there is no label ({self.without_label:,} of the "
+                f"rows of {self.split}). Type task.unlabelled=drop to leave them out, or task.unlabelled=keep."
+            )
+        if self.unread:
+            rows = (
+                f"{count:,} rows of {self.split} have"
+                if (count := self.unread.total()) > 1
+                else (f"1 row of {self.split} has")
+            )
+            lines = [f"  {raw!r}: {self.unread[raw]:,} times, first at {self.first_places[raw]}" for raw in self.shown]
+            if len(self.unread) > _SHOWN:
+                lines.append(f"  and {len(self.unread) - _SHOWN:,} more")
+            parts += [f"{rows} a label that is no answer of the task (expected {expected}):", *lines, advice]
+        return "\n".join(parts)
+
+    def synonyms(self) -> str:
+        """Return the setting that says what the labels stand for, to be filled in."""
+        return shlex.quote(f"task.synonyms={{{', '.join(f'{_word(raw)}: LABEL' for raw in self.shown)}}}")
+
+    def missing(self) -> str:
+        """Return the setting that says that the labels stand for nothing."""
+        return shlex.quote(f"task.missing=[{', '.join(map(_word, [*MISSING, *self.shown]))}]")
+
+    def pattern(self) -> str | None:
+        """Return the setting that would take a number out of all the labels, or None."""
+        if all("####" in raw for raw in self.unread):
+            return shlex.quote('task.label_pattern="#### *(.+)"')
+        if all(_NUMBER_INSIDE.fullmatch(raw) for raw in self.unread):
+            return shlex.quote('task.label_pattern="-?[0-9][0-9.,]*"')
+        return None
+
+    @property
+    def shown(self) -> list[str]:
+        """The commonest of the labels that are no answer."""
+        return [raw for raw, _ in self.unread.most_common(_SHOWN)]
+
+
+def _word(raw: str) -> str:
+    """Return a word as Hydra takes it in a list."""
+    return raw if _NAME.fullmatch(raw) and not raw.isdecimal() else json.dumps(raw, ensure_ascii=False)
+
+
+def _shorten(raw: str) -> str:
+    raw = " ".join(raw.split())
+    return raw if len(raw) <= 80 else f"{raw[:38]} ... {raw[-37:]}"
+
+
+def _places(shown: list[str], count: int) -> str:
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,152 @@
+"""Gold labels are data: read as they stand, up to case and space, or not at all. Nothing is guessed from a text."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+
+from dsbs.tasks.answers import letter_of
+from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number, whole_characters
+
+# How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
+FORMS = ("text", "letter", "position", "number")
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,3}")
+_LETTER = re.compile(r"\(?\s*([A-Za-z])\s*[).]?")
+
+
+class UnreadLabel(ValueError):
+    """A gold label that is no answer of the task; the argument is what stood there."""
+
+
+@dataclass(frozen=True)
+class Gold:
+    """How the gold labels of a table are read.
+
+    Attributes:
+        labels: the closed answers of all rows, or None.
+        names: what else stands for an answer: the index of a class, a synonym.
+        number: whether a label has to be a number or an equation.
+        pattern: takes the label out of a longer text: its group, else the whole match; None: the cell is the label.
+        missing: whole cells, folded, that say that there is no label.
+        form: how a label points at the choices of its row; one of ``FORMS``.
+    """
+
+    labels: tuple[str, ...] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    number: bool = False
+    pattern: str | None = None
+    missing: frozenset[str] = frozenset(MISSING)
+    form: str = "text"
+
+    def read(self, text: str, choices: Sequence[str] | None = None) -> str | None:
+        """Return the label that a cell gives; None where there is none.
+
+        Args:
+            text: the cell as text.
+            choices: the closed answers of the row, where it has its own.
+
+        Raises:
+            UnreadLabel: where it is no answer of the task.
+
+        >>> gold = Gold(labels=("contradiction", "entailment", "neutral"), names={"e": "entailment"})
+        >>> gold.read(" Entailment "), gold.read("e"), gold.read("NaN"), gold.read("-1")
+        ('entailment', 'entailment', None, None)
+        >>> gold.read("c")
+        Traceback (most recent call last):
+        dsbs.tasks.gold.UnreadLabel: c
+        """
+        text = whole_characters(text).strip()
+        listed = tuple(choices or self.labels or ())
+        if not text or (not self._is_answer(text, listed) and self._is_missing(text, listed)):
+            return None
+        if self.pattern is not None:
+            text = self._take_out(text)
+        if not listed:
+            named = self.names.get(text, text)
+            return self._number(named) if self.number else named
+        found = self._point(text, choices) if choices and self.form != "text" else match(text, listed, self.names)
+        if found is None:
+            raise UnreadLabel(text)
+        return found
+
+    def _number(self, text: str) -> str:
+        text = number_text(float(text)) if _SCIENTIFIC.fullmatch(text) else text
+        if evaluate(text) is None:
+            raise UnreadLabel(text)
+        return text
+
+    def _is_answer(self, text: str, listed: Sequence[str]) -> bool:
+        return bool(listed) and self.pattern is None and match(text, listed, self.names) is not None
+
+    def _is_missing(self, text: str, listed: Sequence[str]) -> bool:
+        """Tell whether a cell stands for nothing; -1 does where the labels are names, as in sets from the hub."""
+        if is_missing(text, self.missing):
+            return True
+        return (
+            bool(listed)
+            and plain_number(text) == -1
+            and (self.form != "text" or all(plain_number(label) is None for label in listed))
+        )
+
+    def _take_out(self, text: str) -> str:
+        found = re.search(str(self.pattern), text)
+        label = (found[1] if found.re.groups else found[0]) if found else None
+        if label is None or not label.strip():
+            raise UnreadLabel(text)
+        return label.strip()
+
+    def _point(self, text: str, choices: Sequence[str]) -> str | None:
+        position = position_of(text, self.form, len(choices))
+        return None if position is None else choices[position]
+
+
+def match(text: str, listed: Sequence[str], names: Mapping[str, str]) -> str | None:
+    """Return the answer that a text names: as it stands, else up to case and space, else as the same number.
+
+    >>> match("1.0", ("0", "1"), {}), match("1.0", ("no", "yes"), {"0": "no", "1": "yes"})
+    ('1', 'yes')
+    """
+    if text in listed:
+        return text
+    found = _index(tuple(listed), tuple(names.items()))
+    for spelling in (text, fold(text), plain_number(text)):
+        answers = found.get(spelling)
+        if answers:
+            return next(iter(answers)) if len(answers) == 1 else None
+    return None
+
+
+@lru_cache(maxsize=1024)
+def _index(listed: tuple[str, ...], names: tuple[tuple[str, str], ...]) -> dict[str | Decimal | None, frozenset[str]]:
+    """Return spelling -> answers: names as they stand, then whatever is the same up to case and space, then numbers."""
+    known = {name: answer for name, answer in names if answer in listed} | {label: label for label in listed}
+    found: dict[str | Decimal | None, frozenset[str]] = {}
+    for shape in (plain_number, fold):
+        shaped: dict[str | Decimal | None, set[str]] = defaultdict(set)
+        for name, answer in known.items():
+            shaped[shape(name)].add(answer)
+        found |= {spelling: frozenset(answers) for spelling, answers in shaped.items()}
+    found |= {name: frozenset([answer]) for name, answer in known.items()}
+    return {spelling: answers for spelling, answers in found.items() if spelling is not None}
+
+
+def position_of(text: str, form: str, choices: int) -> int | None:
+    """Return the position, from 0, that a label of a form names among so many choices; None where it names none.
+
+    >>> position_of("B", "letter", 3), position_of("1.0", "position", 3), position_of("3", "number", 3)
+    (1, 1, 2)
+    >>> position_of("c", "letter", 2), position_of("3", "position", 3), position_of("0", "number", 3)
+    (None, None, None)
+    """
+    if form == "letter":
+        letter = _LETTER.fullmatch(text.strip())
+        letters = [letter_of(position) for position in range(choices)]
+        return letters.index(letter[1].lower()) if letter and letter[1].lower() in letters else None
+    value = plain_number(text)
+    if value is None or value != int(value):
+        return None
+    position = int(value) - (form == "number")
+    return position if 0 <= position < choices else None

@@ -1,0 +1,98 @@
+"""What a label column holds, found in one pass over train: which answers there are, and how they are written."""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from dsbs.tasks.cells import fold, plain_number
+from dsbs.tasks.columns import Columns
+from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
+from dsbs.tasks.sources import Row
+
+MOST_LABELS = 1000
+_TRUTH = {"true", "false"}
+
+
+@dataclass
+class LabelSurvey:
+    """The different labels of a column.
+
+    Attributes:
+        rows: how many have a label.
+        spellings: label, folded, or its value where it is a plain number -> how often each spelling occurs.
+        too_many: whether there are more than ``MOST_LABELS``; the count stopped there.
+    """
+
+    rows: int = 0
+    spellings: dict[object, Counter[str]] = field(default_factory=dict)
+    too_many: bool = False
+
+    def labels(self) -> tuple[str, ...]:
+        """Return one spelling of each label, sorted: the commonest one; of a number, the shortest; of a truth value
+        the one without capitals.
+
+        >>> survey = LabelSurvey()
+        >>> for text in ("Good", "good", "good", "bad"): survey.add(text)
+        >>> survey.labels()
+        ('bad', 'good')
+        """
+        folded = {key for key in self.spellings if isinstance(key, str)}
+        if folded == _TRUTH and len(self.spellings) == len(_TRUTH):
+            return tuple(sorted(_TRUTH))
+        names = [self._spell(key, spellings) for key, spellings in self.spellings.items()]
+        if folded and all(isinstance(key, str) or key == -1 for key in self.spellings):
+            names = [name for name in names if plain_number(name) != -1]  # among names it stands for no label
+        return tuple(sorted(names))
+
+    @staticmethod
+    def _spell(key: object, spellings: Counter[str]) -> str:
+        if isinstance(key, str):
+            return min(spellings, key=lambda text: (-spellings[text], text))
+        shortest = min(spellings, key=lambda text: (len(text), text))
+        return shortest[: -len(".0")] if shortest.endswith(".0") else shortest
+
+    def merged(self) -> int:
+        """Return how many spellings were taken for another one."""
+        return sum(len(spellings) - 1 for spellings in self.spellings.values())
+
+    def add(self, text: str) -> None:
+        """Count a label."""
+        self.rows += 1
+        number = plain_number(text)
+        self.spellings.setdefault(fold(text) if number is None else number, Counter())[" ".join(text.split())] += 1
+
+
+def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSurvey:
+    """Return what the label column holds; ``columns.gold`` says what is missing and what synonyms there are."""
+    survey, gold = LabelSurvey(), columns.gold
+    named = tuple(dict.fromkeys(gold.names.values()))
+    for place, row in rows:
+        raw = columns.label_text(row, place)
+        if raw is None:
+            continue
+        with suppress(UnreadLabel):  # told when the rows are read
+            if (text := gold.read(raw)) is not None:
+                survey.add(match(text, named, gold.names) or text)
+        if len(survey.spellings) > MOST_LABELS:
+            survey.too_many = True
+            break
+    return survey
+
+
+def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
+    """Return how the labels of a column point at the choices of their rows: the first form that reads all of them.
+
+    Where none does, the one that reads most; the rows that it cannot read are told when they are read.
+    """
+    read: Counter[str] = Counter()
+    for place, row in rows:
+        raw, choices = columns.label_text(row, place), columns.choices_of(row, place)
+        if raw is None or choices is None:
+            continue
+        with suppress(UnreadLabel):
+            text = columns.gold.read(raw)
+            if text is not None and plain_number(text) != -1:
+                read["text"] += match(text, choices, columns.gold.names) is not None
+                read.update(form for form in FORMS[1:] if position_of(text, form, len(choices)) is not None)
+    return max(FORMS, key=lambda form: read[form])  # the first of equals
