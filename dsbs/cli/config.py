@@ -22,6 +22,7 @@ from dsbs.core.tracking import Tracking
 from dsbs.extraction import ExtractionSettings
 from dsbs.extraction.filters import Gate
 from dsbs.extraction.prompts import Prompt
+from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.settings import ReportSettings
@@ -146,6 +147,7 @@ ROOTS = {
     "report": ReportConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
 }
 GROUPS: dict[str, dict[str, Any]] = {
     "task": TASKS,

@@ -14,6 +14,7 @@ from dsbs.tasks.base import Task
 
 # Where the data lay when the student was trained: no business of whoever gets the checkpoint.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")
+EXPORTS = "exports"  # the folder in a run where its exports lie
 _LISTED = 5
 _DEPTH = 6  # from the output folder down to a run
 
@@ -128,7 +129,7 @@ def find_checkpoint(named: str) -> Path:
             "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint that was copied from one."
         )
     run = run_of(folder)
-    if run is not None:
+    if run is not None and folder.parent.name != EXPORTS:
         if not (run / "metrics.json").exists():
             raise RunError(f"checkpoint={named}: this run is not finished{_reason(run)}. {_how_to_finish(run)}")
         folder = run / "checkpoint"
@@ -138,8 +139,9 @@ def find_checkpoint(named: str) -> Path:
 
 
 def run_of(folder: Path) -> Path | None:
-    """Return the folder of the run that a run's folder or its checkpoint belongs to; None for one on its own."""
-    for place in (folder, folder.resolve().parent):
+    """Return the folder of the run that a run's folder, its checkpoint or an export belongs to; None for others."""
+    parent = folder.resolve().parent
+    for place in (folder, parent.parent if parent.name == EXPORTS else parent):
         if (place / "manifest.json").is_file() and (place / "config.yaml").is_file():
             return place
     return None

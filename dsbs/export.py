@@ -1,0 +1,202 @@
+"""``python -m dsbs.export checkpoint=RUN``: a finished student for a fast engine, checked against the checkpoint."""
+
+import json
+import shutil
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from dsbs import __version__
+from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
+from dsbs.cli.command import command
+from dsbs.cli.config import recall_settings
+from dsbs.core.errors import ConfigError, RunError
+from dsbs.core.files import write_json, write_text
+from dsbs.core.records import Example
+from dsbs.inference.checkpoint import EXPORTS
+from dsbs.inference.exports import choose_format, find_format
+from dsbs.inference.exports.parity import Parity, compare
+from dsbs.inference.exports.settings import ExportConfig
+from dsbs.inference.gold import gold_examples
+from dsbs.inference.metrics import show_score
+from dsbs.training.held_out import load_held_out
+
+PACKAGES = ("ctranslate2", "tokenizers", "gguf", "skops", "onnxruntime")
+
+
+@command("export")
+def main(config: ExportConfig) -> None:
+    """Convert a finished student, compare its answers with the checkpoint's, and keep it if they agree."""
+    show(export(config), Console())
+
+
+def export(config: ExportConfig) -> dict[str, Any]:
+    """Export a checkpoint and return what ``export.json`` holds.
+
+    Raises:
+        DsbsError: where the checkpoint or the data is missing or broken, or too many answers differ.
+    """
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    checkpoint = open_checkpoint(config.checkpoint)
+    name, reason = config.format, "chosen by format="
+    if name == "auto":
+        choice = choose_format(checkpoint.folder)
+        name, reason = choice.format, choice.reason
+    module = find_format(name)
+    quantization = module.DEFAULT if config.quantization == "auto" else config.quantization
+    if quantization not in module.QUANTIZATIONS:
+        raise ConfigError(f"quantization={quantization}: format={name} takes auto, {', '.join(module.QUANTIZATIONS)}.")
+    folder = output_folder(config, checkpoint, f"{name}-{quantization}")
+    if (folder / "export.json").is_file() and (folder / "config.json").is_file():
+        return dict(json.loads((folder / "export.json").read_text(encoding="utf-8"))) | {"folder": str(folder)}
+    parts = examples_of(config, checkpoint)  # missing data is reported before anything is converted
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    started = time.monotonic()
+    try:
+        partial.mkdir(parents=True)
+        engine = module.convert(checkpoint.folder, partial, quantization)
+        parity = check(config, checkpoint, partial, parts, module.DECODING)
+        record = {
+            "checkpoint": str(checkpoint.folder),
+            "format": name,
+            "quantization": quantization,
+            "reason": reason,
+            "architecture": engine.get("architecture"),
+            "parity": {split: one.figures() for split, one in parity.items()},
+            "min_agreement": config.min_agreement,
+            "bytes": size_of(partial),
+            "checkpoint_bytes": size_of(checkpoint.folder),
+            "seconds": round(time.monotonic() - started, 1),
+            "packages": {"dsbs": __version__} | {one: version for one in PACKAGES if (version := installed(one))},
+        }
+        refuse_below(config, parity, folder, record)
+        write_text(partial / "README.md", build_card(record, module.usage(checkpoint.folder, engine)))
+        write_json(partial / "export.json", record)
+        shutil.rmtree(folder, ignore_errors=True)  # the reason why an earlier one was refused
+        partial.replace(folder)
+    except OSError as error:
+        raise RunError(f"output={folder}: cannot be written: {error.strerror or error}.") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return record | {"folder": str(folder)}
+
+
+def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Path:
+    """Return where the export goes: beside the checkpoint of its run, unless ``output`` says otherwise.
+
+    Raises:
+        ConfigError: where that is a folder with other things in it.
+    """
+    folder = Path(config.output).expanduser() if config.output else checkpoint.folder.parent / EXPORTS / name
+    others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if others and "export.json" not in others:
+        raise ConfigError(f"output={folder}: a folder with other files in it ({others[0]}); name a new one.")
+    return folder
+
+
+def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[Example]]:
+    """Return what both are asked, by split.
+
+    Raises:
+        ConfigError: where a checkpoint without its run is exported and no data is named.
+    """
+    if config.path is not None or checkpoint.run is None:
+        if config.path is None:
+            raise ConfigError(
+                "This checkpoint lies apart from its run, so the examples that an export is checked on are not known: "
+                "add path=FILE (rows as in the training, with gold answers)."
+            )
+        examples, _ = gold_examples(checkpoint.task, "test", config.path)
+        parts = {"test": examples}
+    else:
+        manifest = json.loads((checkpoint.run / "manifest.json").read_text(encoding="utf-8"))
+        held_out = load_held_out(recall_settings(checkpoint.run), manifest)
+        parts = {"validation": held_out.validation, "test": held_out.test}
+    return {split: examples[: config.limit] for split, examples in parts.items() if examples}
+
+
+def check(
+    config: ExportConfig, checkpoint: Checkpoint, folder: Path, parts: dict[str, list[Example]], decoding: str | None
+) -> dict[str, Parity]:
+    """Ask checkpoint and export the same; return what came of it, by split."""
+    before = checkpoint.load(config.batch_size, decoding)
+    answers = {split: before.predict(examples) for split, examples in parts.items()}
+    del before
+    after = open_checkpoint(str(folder)).load(config.batch_size, decoding)
+    return {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
+
+
+def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, record: dict[str, Any]) -> None:
+    """Stop where too many answers differ; only the reason is written.
+
+    Raises:
+        RunError: with what to try.
+    """
+    for split, one in parity.items():
+        if one.agreement < config.min_agreement:
+            reason = (
+                f"{record['format']} {record['quantization']} gives the checkpoint's answer to "
+                f"{100 * one.agreement:.2f}% of {one.examples:,} {split} examples; "
+                f"min_agreement={config.min_agreement:g} asks for more"
+            )
+            write_json(folder / "export.json", record | {"refused": reason})
+            raise RunError(f"{reason}. Try quantization=float32, or a lower min_agreement. Nothing was exported.")
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def build_card(record: dict[str, Any], usage: str) -> str:
+    """Return the export's card as Markdown."""
+    lines = [
+        f"# Export: {record['format']}, {record['quantization']}",
+        "",
+        f"Made by dsbs {__version__} from a checkpoint of {record['checkpoint_bytes'] / 1e6:.1f} MB; "
+        f"{record['bytes'] / 1e6:.1f} MB.",
+        "",
+        "| split | examples | same answer | score before | score after |",
+        "|---|---|---|---|---|",
+    ]
+    for split, one in record["parity"].items():
+        scores = ["unknown" if one[key] is None else show_score(one["metric"], one[key]) for key in ("before", "after")]
+        lines.append(f"| {split} | {one['examples']:,} | {100 * one['agreement']:.2f}% | {scores[0]} | {scores[1]} |")
+    return "\n".join([*lines, "", "## Use it", "", usage, "", "With dsbs: `python -m dsbs.serve checkpoint=.`", ""])
+
+
+def show(record: dict[str, Any], console: Console) -> None:
+    """Print what came."""
+    console.print(f"[bold]{record['format']} {record['quantization']}[/bold]: {record['reason']}", highlight=False)
+    for split, one in record["parity"].items():
+        gap = one["largest_difference"]
+        scores = " to ".join(
+            "unknown" if one[key] is None else show_score(one["metric"], one[key]) for key in ("before", "after")
+        )
+        console.print(
+            f"  {split}: the same answer to {100 * one['agreement']:.2f}% of {one['examples']:,}; {one['metric']} "
+            f"{scores}" + ("" if gap is None else f"; log-probabilities differ by at most {gap:.2g} nats"),
+            highlight=False,
+        )
+    console.print(
+        f"  {record['bytes'] / 1e6:.1f} MB instead of {record['checkpoint_bytes'] / 1e6:.1f} MB; {record['seconds']} s",
+        highlight=False,
+    )
+    console.print(f"  {record['folder']}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

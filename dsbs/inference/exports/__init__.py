@@ -1,0 +1,66 @@
+"""Exports: a finished student in the format of a fast engine. A new format is a module with ``convert`` and ``usage``
+and a predictor, listed here and in ``dsbs.inference.predictor.PREDICTORS``.
+"""
+
+import importlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dsbs.core.errors import ConfigError
+
+# Name -> module, imported when it is asked for: ``convert(checkpoint, folder, quantization)`` and ``QUANTIZATIONS``.
+FORMATS = {
+    "ctranslate2": "dsbs.inference.exports.ctranslate2",
+    "gguf": "dsbs.inference.exports.gguf",
+    "skops": "dsbs.inference.exports.skops",
+}
+# Architectures (`model_type`) that a format takes, the better one first.
+TRANSLATORS = ("t5", "mt5", "bart", "mbart", "pegasus", "marian")
+GENERATORS = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox", "opt", "gemma", "gemma2", "phi", "phi3")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A format, and why it was chosen."""
+
+    format: str
+    reason: str
+
+
+def choose_format(checkpoint: Path) -> Choice:
+    """Return the format that suits a student.
+
+    Raises:
+        ConfigError: where there is none.
+    """
+    config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    kind = str(config.get("model_type"))
+    stored = config.get("dsbs", {}).get("format", "transformers")
+    if stored != "transformers":
+        return Choice("skops", f"a {stored} student is as fast as it gets where it is; it is copied with its card")
+    if kind in TRANSLATORS:
+        return Choice("ctranslate2", f"CTranslate2 runs {kind} several times as fast as transformers on a CPU")
+    if kind in GENERATORS:
+        return Choice("ctranslate2", f"CTranslate2 ranks and writes with {kind}; format=gguf is for llama.cpp")
+    raise ConfigError(
+        f"format=auto: no format is known for the architecture {kind!r}. CTranslate2 takes "
+        f"{', '.join((*TRANSLATORS, *GENERATORS))}. The checkpoint itself can be served: "
+        f"python -m dsbs.serve checkpoint={checkpoint}"
+    )
+
+
+def find_format(name: str) -> ModuleType:
+    """Return the module of a format.
+
+    Raises:
+        ConfigError: for an unknown one, or where its package is missing.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name}: expected auto, {', '.join(FORMATS)}.")
+    try:
+        return importlib.import_module(FORMATS[name])
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"format={name} needs the package {error.name}: pip install 'dsbs[export]'") from None

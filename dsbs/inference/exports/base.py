@@ -1,0 +1,109 @@
+"""What all exports share: how they are asked, how texts become tokens, and what stands in their config.json."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from dsbs.core.errors import DataError, RunError
+from dsbs.core.files import write_json
+from dsbs.core.records import Prediction
+from dsbs.inference.torch_predictor import TorchPredictor
+
+EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
+
+
+class ExportPredictor(TorchPredictor):
+    """A student in another engine; asked as a student of torch is, without torch."""
+
+    def save(self, folder: Path) -> None:
+        """Refuse: an export is made from a checkpoint, which is what there is to keep.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError("An export is not saved again: copy its folder, or export the checkpoint once more.")
+
+    def _retry(self, read: Callable[[], list[Prediction]]) -> list[Prediction]:
+        return read()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A student's tokenizer without transformers.
+
+    Attributes:
+        tokenizer: the one of the checkpoint's ``tokenizer.json``.
+        prefix_on: ``target`` or ``input``: where the task prefixes stand.
+        end: the id that ends a target.
+        starts: kind of target -> id that its decoder starts with.
+        causal: whether the student is a causal language model, whose prompt ends with the start id.
+    """
+
+    tokenizer: Tokenizer
+    prefix_on: str
+    end: int
+    starts: dict[str, int]
+    causal: bool
+
+    def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the ids of inputs, as ``StudentModel.encode_inputs`` does."""
+        if self.prefix_on == "input":
+            texts = [f"[{kind}] {text}" for text in texts]
+        if not self.causal:
+            self.tokenizer.enable_truncation(max_tokens)
+            return [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        rows = [(row[:-1] if row[-1:] == [self.end] else row) or [self.end] for row in rows]
+        return [[*row[: max_tokens - 1], row[-1]] if len(row) > max_tokens else row for row in rows]
+
+    def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of targets, without their end."""
+        self.tokenizer.no_truncation()
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def decode(self, rows: list[list[int]]) -> list[str]:
+        """Return texts without special tokens."""
+        return [text.strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
+
+
+def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
+    """Return the tokenizer of an export.
+
+    Raises:
+        DataError: where it is missing or broken.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more specific
+        raise DataError(f"{path}: the tokenizer cannot be read ({str(error).splitlines()[0]}).") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    starts = {str(kind): int(id) for kind, id in export["starts"].items()}
+    return Words(tokenizer, prefix_on, int(export["end"]), starts, bool(export["causal"]))
+
+
+def write_config(folder: Path, remembered: dict[str, Any], format: str, export: dict[str, Any]) -> None:
+    """Write the ``config.json`` that makes a folder an export."""
+    write_json(folder / "config.json", {"dsbs": {**remembered, "format": format}, EXPORT: export})
+
+
+def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """Return what an engine needs to know.
+
+    Raises:
+        DataError: where it is missing.
+    """
+    path = folder / "config.json"
+    try:
+        export = json.loads(path.read_text(encoding="utf-8"))[EXPORT]
+        missing = [key for key in keys if key not in export]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: not an export that dsbs.export has written.") from None
+    if missing:
+        raise DataError(f"{path}: {EXPORT}.{missing[0]} is missing; export the checkpoint again.")
+    return dict(export)

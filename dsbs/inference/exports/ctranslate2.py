@@ -1,0 +1,365 @@
+"""CTranslate2: encoder-decoder and decoder-only students on CPUs and GPUs, quantised; https://opennmt.net/CTranslate2."""
+
+import itertools
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ctranslate2
+import numpy as np
+
+from dsbs.core.errors import ConfigError, DataError, StudentError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.exports.base import ExportPredictor, Words, load_words, read_export, write_config
+from dsbs.objectives.base import Objective
+from dsbs.students.answering import DecodingConfig, choose
+from dsbs.tasks.base import Task
+
+logger = logging.getLogger(__name__)
+
+QUANTIZATIONS = ("int8", "int8_float32", "float32", "bfloat16", "int8_bfloat16", "float16", "int8_float16")
+DEFAULT = "int8"
+DECODING = None  # as in the training
+ENGINE = "engine"  # the folder of CTranslate2's own files
+# Closed answers that can no longer win are not scored to their end once all of them together are this improbable.
+NEGLIGIBLE = 1e-4
+ROWS = 64  # prompts or targets of one pass
+
+
+def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
+    """Write a checkpoint as CTranslate2 reads it.
+
+    Args:
+        checkpoint: a finished student of transformers.
+        folder: where to; empty.
+        quantization: one of ``QUANTIZATIONS``.
+
+    Returns:
+        What the export needs to know: kind of network, start tokens, quantisation.
+
+    Raises:
+        ConfigError: for a quantisation that this machine or this student cannot use.
+        StudentError: for an architecture that CTranslate2 does not know.
+    """
+    from ctranslate2.converters.transformers import _MODEL_LOADERS, TransformersConverter
+
+    from dsbs.students.loading import load_student
+
+    supported = ctranslate2.get_supported_compute_types("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
+    if quantization not in supported | {"int8"}:
+        raise ConfigError(
+            f"quantization={quantization}: this machine computes in {', '.join(sorted(supported))}; CTranslate2 would "
+            "fall back to another one in silence."
+        )
+    student = load_student(checkpoint)
+    kind = student.config.model_type
+    if "float16" in quantization and kind in ("t5", "mt5"):
+        raise ConfigError(f"quantization={quantization}: T5 overflows in float16. Choose int8 or float32.")
+    if type(student.config).__name__ not in _MODEL_LOADERS:
+        raise StudentError(f"format=ctranslate2: CTranslate2 does not convert {kind!r} students.")
+    vocabulary = name_tokens(student.tokenizer.get_vocab(), len(student.embedding_tables()[1]))
+    # The loaders take the names from here; one that appends names of its own may repeat one that exists.
+    student.tokenizer.get_vocab = lambda: {token: id for id, token in enumerate(vocabulary)}
+
+    class Loaded(TransformersConverter):
+        """Converts the student that was loaded by our own rules instead of loading it again."""
+
+        def load_model(self, *args: Any, **kwargs: Any) -> Any:
+            return student.model
+
+        def load_tokenizer(self, *args: Any, **kwargs: Any) -> Any:
+            return student.tokenizer
+
+    if not hasattr(student.config, "normalize_before"):  # the loaders of BART's family ask; transformers 5 dropped it
+        student.config.normalize_before = kind in ("mbart", "pegasus")
+    engine = folder / ENGINE
+    Loaded(str(checkpoint)).convert(str(engine), quantization=None if quantization == "float32" else quantization)
+    causal = not student.config.is_encoder_decoder
+    end = student.encode_targets([""])[0][-1]
+    path = engine / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for name in ("bos_token", "eos_token", "unk_token"):
+        config[name] = config.get(name) or vocabulary[end]  # the engine wants a name where a tokenizer has none
+    if not causal:
+        # The start token is given with every request: `[label]` or `[rationale]`. The checkpoint's config.json still
+        # names the pretrained one, and that is what the loader took.
+        config["decoder_start_token"] = None
+    path.write_text(json.dumps(config, indent=2), encoding="utf-8")
+    shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")
+    export = {
+        "architecture": kind,
+        "quantization": quantization,
+        "causal": causal,
+        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
+        "end": end,
+        "vocabulary": vocabulary,
+    }
+    write_config(folder, load_remembered(checkpoint), "ctranslate2", export)
+    return export
+
+
+def name_tokens(ids: dict[str, int], size: int) -> list[str]:
+    """Return a name for every row of the embeddings: the tokenizer's, and one that nobody has where it has none.
+
+    Tokens beyond the embeddings are left out: the student can neither read nor write them.
+
+    >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
+    ['a', '<unused_1>', 'b', '<unused_3>']
+    """
+    names = {id: token for token, id in ids.items() if id < size}
+    numbers = itertools.count()
+    for id in range(size):
+        if id not in names:
+            name = f"<unused_{id}>"
+            while name in ids:
+                name = f"<unused_{id}_{next(numbers)}>"
+            names[id] = name
+    return [names[id] for id in range(size)]
+
+
+@dataclass
+class CTranslate2Writer:
+    """Ranks and writes with CTranslate2; a ``dsbs.students.answering.Writer``.
+
+    Attributes:
+        engine: a ``Translator`` of an encoder-decoder, or a ``Generator`` of a causal language model.
+        words: the tokenizer.
+        vocabulary: names of the tokens, by id.
+    """
+
+    engine: Any
+    words: Words
+    vocabulary: list[str]
+
+    def __post_init__(self) -> None:
+        self.ids = {token: id for id, token in enumerate(self.vocabulary)}
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return what the student writes for each example, greedily, in their order."""
+        texts: dict[int, str] = {}
+        start = self.vocabulary[self.words.starts[kind]]
+        for places, inputs in self._batches(examples, kind, reading):
+            if self.words.causal:
+                results = self.engine.generate_batch(
+                    [[*row, start] for row in inputs],
+                    max_length=reading.max_new_tokens,
+                    min_length=0,
+                    sampling_topk=1,
+                    beam_size=1,
+                    include_prompt_in_result=False,
+                    end_token=[self.words.end],
+                )
+                rows = [result.sequences_ids[0] for result in results]
+            else:
+                results = self.engine.translate_batch(
+                    inputs,
+                    target_prefix=[[start]] * len(inputs),
+                    max_decoding_length=reading.max_new_tokens,
+                    min_decoding_length=0,
+                    beam_size=1,
+                    max_input_length=0,
+                )
+                rows = [[self.ids[token] for token in result.hypotheses[0]] for result in results]
+            texts.update(zip(places, self.words.decode(rows), strict=True))
+        return [texts[place] for place in range(len(examples))]
+
+    def rank(
+        self, examples: Sequence[Example], reading: DecodingConfig, negligible: float = NEGLIGIBLE
+    ) -> list[Prediction]:
+        """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
+
+        The engine reads the input anew for every answer that it scores, so one pass first gives the log-probabilities
+        of all first tokens: no answer is more probable than its first token. Answers are scored from the most probable
+        on, until those left are together less probable than ``negligible`` times those that were scored; they keep
+        that upper bound as their score. 0 scores all of them.
+        """
+        texts = sorted({choice for example in examples for choice in example.choices or ()})
+        rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
+        predictions: dict[int, Prediction] = {}
+        for places, inputs in self._batches(examples, "label", reading):
+            choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
+            first = self._first_tokens(inputs)
+            bounds = [
+                {choice: float(row[(rows_of[choice] or [self.words.end])[0]]) for choice in of}
+                for row, of in zip(first, choices, strict=True)
+            ]
+            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible)
+            for place, bound, found in zip(places, bounds, scores, strict=True):
+                predictions[place] = choose(
+                    examples[place], {choice: found.get(choice, bound[choice]) for choice in bound}
+                )
+        return [predictions[place] for place in range(len(examples))]
+
+    def _score_until(
+        self,
+        inputs: list[list[str]],
+        bounds: list[dict[str, float]],
+        rows_of: dict[str, list[int]],
+        open_end: bool,
+        negligible: float,
+    ) -> list[dict[str, float]]:
+        """Score the answers of a batch of inputs, best bound first, as long as it matters."""
+        scores: list[dict[str, float]] = [{} for _ in inputs]
+        left = [sorted(bound, key=bound.__getitem__, reverse=True) for bound in bounds]
+        while any(left):
+            asked: list[tuple[int, str]] = []
+            for number, waiting in enumerate(left):
+                if not waiting:
+                    continue
+                known = math.fsum(math.exp(score) for score in scores[number].values())
+                rest = math.fsum(math.exp(bounds[number][choice]) for choice in waiting)
+                best = max(scores[number].values(), default=-math.inf)
+                if scores[number] and bounds[number][waiting[0]] < best and rest <= negligible * known:
+                    waiting.clear()
+                    continue
+                # The likeliest alone at first; then all that could still count.
+                count = 1 if not scores[number] and negligible else len(waiting)
+                asked += [(number, choice) for choice in waiting[:count]]
+                del waiting[:count]
+            if not asked:
+                break
+            found = self._score([(inputs[number], rows_of[choice]) for number, choice in asked], open_end)
+            for (number, choice), score in zip(asked, found, strict=True):
+                scores[number][choice] = score
+        return scores
+
+    def _score(self, pairs: list[tuple[list[str], list[int]]], open_end: bool) -> list[float]:
+        """Return the log-probability in nats of each target behind its input, its end included unless it is open."""
+        start, end = self.vocabulary[self.words.starts["label"]], self.vocabulary[self.words.end]
+        targets = [[self.vocabulary[id] for id in ids] for _, ids in pairs]
+        if self.words.causal:
+            tails = [target if open_end else [*target, end] for target in targets]
+            rows = [[*row, start, *tail] for (row, _), tail in zip(pairs, tails, strict=True)]
+            results = self.engine.score_batch(rows, max_batch_size=ROWS, max_input_length=0)
+            return [
+                math.fsum(result.log_probs[len(result.log_probs) - len(tail) :])
+                for result, tail in zip(results, tails, strict=True)
+            ]
+        results = self.engine.score_batch(
+            [row for row, _ in pairs], [[start, *target] for target in targets], max_batch_size=ROWS, max_input_length=0
+        )
+        return [math.fsum(result.log_probs[:-1] if open_end else result.log_probs) for result in results]
+
+    def _first_tokens(self, inputs: list[list[str]]) -> np.ndarray:
+        """Return the log-probabilities of a label's first token behind each input [B, V]."""
+        start = self.vocabulary[self.words.starts["label"]]
+        if self.words.causal:
+            results = self.engine.generate_batch(
+                [[*row, start] for row in inputs],
+                max_length=1,
+                min_length=0,
+                sampling_topk=1,
+                include_prompt_in_result=False,
+                return_logits_vocab=True,
+            )
+        else:
+            results = self.engine.translate_batch(
+                inputs,
+                target_prefix=[[start]] * len(inputs),
+                max_decoding_length=1,
+                min_decoding_length=0,
+                beam_size=1,
+                max_input_length=0,
+                return_logits_vocab=True,
+            )
+        logits = np.stack([np.asarray(result.logits[0][0], dtype=np.float64) for result in results])
+        peak = logits.max(axis=1, keepdims=True)
+        return logits - peak - np.log(np.exp(logits - peak).sum(axis=1, keepdims=True))
+
+    def _batches(
+        self, examples: Sequence[Example], kind: str, reading: DecodingConfig
+    ) -> Iterator[tuple[list[int], list[list[str]]]]:
+        """Yield places and tokens of inputs, in batches of about equal length, the longest first."""
+        rows = self.words.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        for start in range(0, len(order), reading.batch_size):
+            places = order[start : start + reading.batch_size]
+            yield places, [[self.vocabulary[id] for id in rows[place]] for place in places]
+
+
+class CTranslate2Predictor(ExportPredictor):
+    """A student in CTranslate2."""
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        remembered: Remembered,
+        task: Task,
+        objective: Objective,
+        batch_size: int,
+        decoding: str | None,
+    ) -> "CTranslate2Predictor":
+        """Load an export; see ``dsbs.inference.predictor.load_predictor``.
+
+        Raises:
+            DataError: where files are missing or broken.
+        """
+        export = read_export(checkpoint, ("quantization", "causal", "starts", "end", "vocabulary"))
+        words = load_words(checkpoint, export, remembered.prefix_on)
+        device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        supported = ctranslate2.get_supported_compute_types(device)
+        quantization = str(export["quantization"])
+        if quantization not in supported | {"int8"}:
+            logger.warning(
+                "This export is %s, which this machine does not compute in; it uses float32 instead (supported: %s).",
+                quantization,
+                ", ".join(sorted(supported)),
+            )
+        build = ctranslate2.Generator if words.causal else ctranslate2.Translator
+        try:
+            engine = build(str(checkpoint / ENGINE), device=device, inter_threads=1, intra_threads=threads())
+        except (RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{checkpoint / ENGINE}: CTranslate2 cannot read it ({str(error).splitlines()[0]})."
+            ) from None
+        reading = DecodingConfig(
+            decoding or remembered.decoding, batch_size, remembered.max_input_tokens, remembered.max_new_tokens
+        )
+        writer = CTranslate2Writer(engine, words, [str(token) for token in export["vocabulary"]])
+        return cls(writer, task, objective, reading)  # type: ignore[arg-type]
+
+
+def threads() -> int:
+    """Return how many threads a batch may use: ``OMP_NUM_THREADS``, or all cores that this process may run on."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdigit() and int(named):
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_USAGE = """\
+```python
+import ctranslate2
+from tokenizers import Tokenizer
+
+folder = "."  # where this file lies
+tokenizer = Tokenizer.from_file(f"{{folder}}/tokenizer.json")
+{body}
+print(tokenizer.decode(ids))
+```
+"""
+_TRANSLATOR = """\
+translator = ctranslate2.Translator(f"{{folder}}/engine")
+inputs = tokenizer.encode("{input}").tokens
+answer = translator.translate_batch([inputs], target_prefix=[["{start}"]], beam_size=1)[0].hypotheses[0]
+ids = [tokenizer.token_to_id(token) for token in answer]"""
+_GENERATOR = """\
+generator = ctranslate2.Generator(f"{{folder}}/engine")
+inputs = [*tokenizer.encode("{input}").tokens, "{start}"]
+ids = generator.generate_batch([inputs], include_prompt_in_result=False, max_length=64)[0].sequences_ids[0]"""
+
+
+def usage(checkpoint: Path, export: dict[str, Any]) -> str:
+    """Return how the export is used without dsbs, for its card."""
+    prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
+    body = _GENERATOR if export["causal"] else _TRANSLATOR
+    start = export["vocabulary"][export["starts"]["label"]]
+    return _USAGE.format(body=body.format(input=f"{prefix}Your text", start=start))

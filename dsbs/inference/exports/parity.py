@@ -1,0 +1,55 @@
+"""Whether an export answers as its checkpoint does."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dsbs.core.records import Prediction
+from dsbs.inference.metrics import score
+from dsbs.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A checkpoint and its export on the same examples.
+
+    Attributes:
+        examples: how many were answered.
+        agreement: share of examples with the same answer from both.
+        metric: what the next two measure.
+        before, after: the score of the checkpoint and of the export; None without gold answers.
+        largest_difference: of the log-probability of an answer that both gave, in nats; None where none are known.
+    """
+
+    examples: int
+    agreement: float
+    metric: str
+    before: float | None
+    after: float | None
+    largest_difference: float | None
+
+    def figures(self) -> dict[str, Any]:
+        """Return the figures as ``export.json`` has them."""
+        return asdict(self)
+
+
+def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Prediction]) -> Parity:
+    """Compare the answers of a checkpoint and of its export to the same examples, in the same order."""
+    pairs = list(zip(checkpoint, export, strict=True))
+    same = [(one, two) for one, two in pairs if agree(task, one, two)]
+    differences = [abs(one.score - two.score) for one, two in same if one.score is not None and two.score is not None]
+    return Parity(
+        len(pairs),
+        len(same) / len(pairs),
+        task.metric,
+        score(task, checkpoint).value,
+        score(task, export).value,
+        max(differences, default=None),
+    )
+
+
+def agree(task: Task, one: Prediction, two: Prediction) -> bool:
+    """Tell whether two predictions give the same answer; none is the same as none."""
+    if one.label is None or two.label is None:
+        return one.label is two.label
+    return one.label == two.label or task.answers.equivalent(two.label, one.label)

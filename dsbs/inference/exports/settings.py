@@ -1,0 +1,38 @@
+"""Keys of ``dsbs.export``."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class ExportConfig:
+    """Keys of ``dsbs.export``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, or its checkpoint.
+        format: ``ctranslate2``, ``gguf``, ``skops``, or ``auto``: what suits the student.
+        quantization: of the weights; ``auto``: the format's default.
+        output: the folder of the export; None: ``exports/<format>-<quantization>`` in the run.
+        min_agreement: share of examples on which the export has to give the checkpoint's answer; below it nothing is
+            exported.
+        path: other data to compare them on, a file or folder; None: validation and test of the run.
+        limit: at most this many examples of each split; None: all.
+        batch_size: examples of one forward pass.
+    """
+
+    checkpoint: str = "???"
+    format: str = "auto"
+    quantization: str = "auto"
+    output: str | None = None
+    min_agreement: float = 0.99
+    path: str | None = None
+    limit: int | None = None
+    batch_size: int = 32
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        if not 0 <= self.min_agreement <= 1:
+            faults.append(f"min_agreement={self.min_agreement}: expected from 0 to 1, such as 0.99.")
+        if self.limit is not None and self.limit < 1:
+            faults.append(f"limit={self.limit}: expected at least 1, or null for all examples.")
+        return faults

@@ -1,0 +1,28 @@
+"""Students that need no conversion, such as those of scikit-learn: the export is a copy of their folder."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import ConfigError
+
+QUANTIZATIONS = ("none",)
+DEFAULT = "none"
+DECODING = None
+
+
+def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
+    """Copy a checkpoint.
+
+    Raises:
+        ConfigError: for another quantisation than ``none``.
+    """
+    if quantization not in QUANTIZATIONS:
+        raise ConfigError(f"quantization={quantization}: format=skops copies the student as it is; leave it out.")
+    shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
+    return {}
+
+
+def usage(checkpoint: Path, export: dict[str, Any]) -> str:
+    """Return how the export is used, for its card."""
+    return "```bash\npython -m dsbs.predict checkpoint=. input=FILE\n```"

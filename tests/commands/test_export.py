@@ -1,0 +1,80 @@
+"""``dsbs.export`` keeps what answers as the checkpoint does, and says why it refuses the rest."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from trained import train_tiny
+
+from dsbs.cli.checkpoints import open_checkpoint
+from dsbs.cli.config import EvaluateConfig
+from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.evaluate import evaluate
+from dsbs.export import export
+from dsbs.inference.exports.settings import ExportConfig
+
+pytest.importorskip("ctranslate2")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_tiny(tmp_path_factory.mktemp("run"))
+
+
+def test_an_export_lies_in_its_run_and_is_evaluated_like_it(run: Path) -> None:
+    record = export(ExportConfig(checkpoint=str(run), quantization="float32"))
+    folder = run / "exports" / "ctranslate2-float32"
+    assert record["folder"] == str(folder)
+    assert record["parity"]["test"]["agreement"] == 1.0
+    assert record["parity"]["test"]["examples"] == 16
+    assert "translate_batch" in (folder / "README.md").read_text()
+    assert json.loads((folder / "export.json").read_text())["architecture"] == "t5"
+    before, after = (evaluate(EvaluateConfig(checkpoint=str(place))) for place in (run, folder))
+    assert before["accuracy"] == after["accuracy"]
+    assert export(ExportConfig(checkpoint=str(run), quantization="float32"))["seconds"] == record["seconds"]
+
+
+def test_too_little_agreement_leaves_only_the_reason(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.inference.exports.parity.agree", lambda task, one, two: int(one.id[-1]) % 2 == 0)
+    config = ExportConfig(checkpoint=str(run), output=str(run.parent / "refused"))
+    with pytest.raises(RunError, match=r"50\.00% of 8 validation examples; min_agreement=0\.99"):
+        export(config)
+    assert [path.name for path in (run.parent / "refused").iterdir()] == ["export.json"]
+
+
+def test_a_checkpoint_on_its_own_needs_data_to_be_compared_on(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "checkpoint", tmp_path / "copy")
+    with pytest.raises(ConfigError, match="add path="):
+        export(ExportConfig(checkpoint=str(tmp_path / "copy")))
+
+
+def test_data_that_changed_since_is_not_compared_on(run: Path, tmp_path: Path) -> None:
+    copied = tmp_path / run.name
+    shutil.copytree(run, copied, ignore=shutil.ignore_patterns("exports"))
+    manifest = json.loads((copied / "manifest.json").read_text())
+    manifest["settings"]["test"] = "0123abcd"
+    (copied / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="has changed since"):
+        export(ExportConfig(checkpoint=str(copied)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "tflite"}, "format=tflite: expected auto, ctranslate2"),
+        ({"quantization": "int3"}, "format=ctranslate2 takes auto, int8"),
+        ({"min_agreement": 99}, "expected from 0 to 1"),
+        ({"limit": 0}, "limit=0"),
+    ],
+)
+def test_wrong_settings_say_what_is_right(run: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        export(ExportConfig(checkpoint=str(run), **changes))
+
+
+def test_a_broken_export_is_named(run: Path, tmp_path: Path) -> None:
+    export(ExportConfig(checkpoint=str(run), quantization="float32", output=str(tmp_path / "export")))
+    (tmp_path / "export" / "engine" / "model.bin").write_bytes(b"no model")
+    with pytest.raises(DataError, match="CTranslate2 cannot read it"):
+        open_checkpoint(str(tmp_path / "export")).load(4)
