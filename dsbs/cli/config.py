@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.tracking import Tracking
+from dsbs.data.controls import CONTROLS
 from dsbs.extraction import ExtractionSettings
 from dsbs.extraction.filters import Gate
 from dsbs.extraction.prompts import Prompt
@@ -154,6 +155,7 @@ GROUPS: dict[str, dict[str, Any]] = {
     "teacher": TEACHERS,
     "objective": OBJECTIVES,
     "student": STUDENTS,
+    "control": CONTROLS,
 }
 
 
@@ -223,7 +225,7 @@ def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
 def collect_faults(root: Any) -> list[str]:
     """Return all that is wrong with the parts of a config, each part asked for its own."""
     faults: list[str] = []
-    for group in ("task", "teacher", "prompt", "gate", "objective", "student", "training", "tracking"):
+    for group in ("task", "teacher", "prompt", "gate", "objective", "student", "training", "control", "tracking"):
         part = getattr(root, group, None)
         if part is not None:
             kinds = GROUPS.get(group, {})

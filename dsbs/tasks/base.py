@@ -93,6 +93,10 @@ class Task:
         """
         raise NotImplementedError
 
+    def hidden_facts(self, example: Example) -> str | None:
+        """Return what an example's rationale is to name, in a word or two; None where the task cannot tell."""
+        return None
+
     def identity(self) -> dict[str, object]:
         """Return what decides the examples: settings and a hash of the content, but no place on a disk."""
         raise NotImplementedError

@@ -213,6 +213,16 @@ class TriageTask(Task):
         random.Random(f"triage pairs {self.seed}").shuffle(pairs)
         return pairs
 
+    def hidden_facts(self, example: Example) -> str | None:
+        """Return family and kind.
+
+        >>> task = TriageTask()
+        >>> task.hidden_facts(Example("1", "I bought a kettle from you. Sadly it was cracked."))
+        'kitchen damage'
+        """
+        facts = read_facts(example.input)
+        return facts and f"{facts.family} {facts.kind}"
+
     def identity(self) -> dict[str, object]:
         """Return what decides the examples."""
         keys = ("kind", "seed", "products", "complaints", "train", "validation", "test")

@@ -91,6 +91,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         "task": task.name,
         "student": settings.student.name,
         "objective": settings.objective.name,
+        "control": settings.control.title,
         "labels": settings.labels,
         "teacher": settings.teacher.name if settings.needs_annotations else None,
         "data_fraction": fraction,
@@ -104,6 +105,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.seed,
         settings.decoding,
         settings.prompt,
+        settings.control,
     )
     run = name_run(settings.output_dir, run_identity(settings, data, fraction))
     return Plan(settings, recipe, data, run, described, rationales)
@@ -146,6 +148,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
     }
     if settings.student.reads_texts:
         identity["prompt"] = settings.prompt.identity()
+    if control := settings.control.identity():
+        identity["control"] = control
     if count_processes() > 1:
         identity["processes"] = count_processes()  # so many times the batch
     return identity

@@ -1,10 +1,11 @@
 """What is trained, and how: the settings of a run as the backends read them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dsbs.core.records import Example
+from dsbs.data.controls import Control
 from dsbs.extraction.prompts import Prompt
 from dsbs.inference.checkpoint import Remembered, remember
 from dsbs.objectives.base import Objective
@@ -28,6 +29,7 @@ class Recipe:
         seed: of whatever is drawn.
         decoding: ``auto``, ``rank`` or ``generate``.
         prompt: its exemplars are among the texts that a student's own tokenizer is made from.
+        control: what is learnt in the place of rationales.
     """
 
     task: Task
@@ -37,6 +39,7 @@ class Recipe:
     seed: int
     decoding: str = "auto"
     prompt: Prompt | None = None
+    control: Control = field(default_factory=Control)
 
     def reading(self) -> "DecodingConfig":
         """Return how answers are read from a student of torch during and after the training."""

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dsbs.core.errors import ConfigError
+from dsbs.core.records import Annotation, Example
 from dsbs.core.tracking import Tracking
+from dsbs.data.controls import Control
 from dsbs.data.subsets import parse_fraction
 
 STRATEGIES = ("random", "group_by_length")
@@ -182,6 +184,7 @@ class TrainSettings:
         rationales: a folder of annotations; None: what task, teacher and prompt lead to.
         without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
             leaves them out; counted either way.
+        control: what is learnt in the place of rationales, to see whether it is what they say that helps.
         decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
         output_dir: first folder of everything that is written.
     """
@@ -192,6 +195,7 @@ class TrainSettings:
     objective: Any = None
     student: Any = None
     training: Training = field(default_factory=Training)
+    control: Any = field(default_factory=Control)
     tracking: Tracking = field(default_factory=Tracking)
     data_fraction: float | int | str = 1.0
     seed: int = 0
@@ -211,6 +215,11 @@ class TrainSettings:
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
         if getattr(self.objective, "teacher_labels_only", False) and self.labels != "teacher":
             faults.append("objective=distill learns the teacher's labels: add labels=teacher, or choose finetune.")
+        if self.control.identity() is not None and not _parts_rationales(self.objective):
+            faults.append(
+                f"control={self.control.name} changes the rationale that is learnt beside the label: choose "
+                "objective=step_by_step."
+            )
         for key in ("seed", "split_seed"):
             if not 0 <= getattr(self, key) < 2**32:
                 faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")
@@ -224,3 +233,9 @@ class TrainSettings:
     def needs_annotations(self) -> bool:
         """Whether the run reads anything of a teacher's."""
         return bool(self.objective.needs_rationales or self.objective.needs_votes) or self.labels == "teacher"
+
+
+def _parts_rationales(objective: Any) -> bool:
+    """Tell whether a rationale is a target of its own."""
+    targets = objective.targets(Example("", "", "label"), Annotation("", "label", "rationale"))
+    return {"label", "rationale"} <= {target.kind for target in targets}

@@ -1,6 +1,6 @@
 """Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ SCHEMA = pa.schema(
 class RowFile:
     """The rows of an Arrow file, read from the disk when they are wanted; a data set for torch's loaders.
 
+    Attributes:
+        path: of the file.
+
     Raises:
         ValueError: where the file is broken.
     """
@@ -44,6 +47,7 @@ class RowFile:
     def __init__(self, path: Path) -> None:
         from datasets import Dataset
 
+        self.path = path
         try:
             self._dataset = Dataset.from_file(str(path)).with_format("arrow")
         except (OSError, pa.ArrowInvalid) as error:
@@ -67,6 +71,22 @@ class RowFile:
         owners = pc.list_parent_indices(parts).to_numpy()
         counts = pc.list_value_length(pc.struct_field(pc.list_flatten(parts), "ids")).to_numpy()
         return np.bincount(owners, weights=counts, minlength=len(self)).astype(np.int64)
+
+    def rewrite(self, path: Path, change: Callable[[int, Row], Row]) -> "RowFile":
+        """Return the rows, each changed by its position, as another file; made unless it is there already."""
+
+        def chunks() -> Iterator[list[dict[str, Any]]]:
+            for start in range(0, len(self), CHUNK):
+                places = range(start, min(start + CHUNK, len(self)))
+                records = self._dataset[list(places)].to_pylist()
+                yield [
+                    record | _to_record(change(place, _from_record(record)))
+                    for place, record in zip(places, records, strict=True)
+                ]
+
+        if not path.exists():
+            _write(path, chunks())
+        return RowFile(path)
 
     def cut(self) -> dict[str, int]:
         """Return how many inputs and targets had to be cut."""

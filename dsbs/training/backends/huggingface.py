@@ -1,6 +1,6 @@
 """Students of torch, fitted by a subclass of Hugging Face's trainer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
 import torch
@@ -10,7 +10,7 @@ from transformers.utils.logging import disable_progress_bar
 from dsbs.core.distributed import main_first
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint
-from dsbs.core.records import Example
+from dsbs.core.records import Example, Target
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
@@ -19,6 +19,7 @@ from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Task
 from dsbs.training.backends.base import Fitted
 from dsbs.training.checkpointing import last_checkpoint
+from dsbs.training.controlled import control_rows
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
@@ -67,17 +68,25 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
 
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
     """Return the rows to train on."""
-    identity = recipe.objective.identity()
+    control, task = recipe.control, recipe.task
+
+    def texts() -> Iterator[tuple[str, list[Target]]]:
+        for example, annotation in data.train:
+            learnt = annotation and control.rewrite(task, example, annotation)
+            yield example.input, recipe.objective.targets(example, learnt)
+
+    identity = [data.train.digest, recipe.objective.identity()] + ([i] if (i := control.identity()) else [])
     with writing("the tokenised examples", run.cache):
-        return prepare_rows(
+        rows = prepare_rows(
             student,
-            ((example.input, recipe.objective.targets(example, annotation)) for example, annotation in data.train),
+            texts(),
             len(data.train),
-            fingerprint([data.train.digest, identity], length=16),
+            fingerprint(identity, length=16),
             recipe.student.max_input_tokens,
             recipe.student.max_target_tokens,
             run.cache,
         )
+        return control_rows(rows, control, recipe.seed, run.cache)
 
 
 def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:

@@ -1,0 +1,276 @@
+"""Controls: is it what the rationales say? Each puts something else in the place of a run's rationales.
+
+Everything else stays: the subset, the labels, steps, batches and validation. What depends on tokens works on the ids of
+the student's own tokenizer, so lengths match exactly, and with them the target tokens of a run.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import Annotation, Example
+from dsbs.tasks.base import Task
+
+Ids = NDArray[np.int32]
+TRIES = 100  # partners that are tried for an example that drew a rationale like its own
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a student reads and writes of one example that has a rationale, in token ids without end tokens.
+
+    Attributes:
+        input: what it reads; for the label, and for the rationale as long as ``noised`` is None.
+        label: the label.
+        rationale: the rationale; None: none is learnt.
+        noised: what it reads for the rationale instead.
+    """
+
+    input: Ids
+    label: Ids
+    rationale: Ids | None
+    noised: Ids | None = None
+
+
+@dataclass
+class Control:
+    """No control, and the base of all others; a dataclass whose fields are its configuration.
+
+    Attributes:
+        kind: which class this is; a key of ``dsbs.data.controls.CONTROLS``.
+        name: the option's name in ``conf/control/``.
+    """
+
+    kind: str = "none"
+    name: str = "none"
+
+    @property
+    def title(self) -> str:
+        """The name with the settings that are not the defaults, as ``metrics.json`` has it.
+
+        >>> TeacherNoise(name="teacher_noise", rate=0.4).title
+        'teacher_noise(rate=0.4)'
+        """
+        own = [field for field in fields(self) if field.name not in ("kind", "name")]
+        said = [f"{field.name}={getattr(self, field.name)}" for field in own]
+        return self.name + (f"({', '.join(said)})" if said else "")
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return []
+
+    def identity(self) -> dict[str, object] | None:
+        """Return what decides the transform, or None where nothing is changed: such runs keep their names."""
+        return None if self.kind == "none" else {key: value for key, value in asdict(self).items() if key != "name"}
+
+    def rewrite(self, task: Task, example: Example, annotation: Annotation) -> Annotation:
+        """Return the annotation of an example with another text in it."""
+        return annotation
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Return what is learnt instead, in the order of the examples.
+
+        Args:
+            materials: the examples of the subset that have a rationale.
+            dice: drawn from by nothing else.
+        """
+        return list(materials)
+
+
+@dataclass
+class Shuffled(Control):
+    """Each example gets the rationale of another one: the language of rationales, but not about this input."""
+
+    kind: str = "shuffled"
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Exchange all; nobody keeps a rationale of its own wording as long as there is another one."""
+        return _exchange(materials, range(len(materials)), dice)
+
+
+@dataclass
+class SameLabel(Control):
+    """Each example gets the rationale of another one of its label: isolates how much it gives the label away."""
+
+    kind: str = "same_label"
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Exchange within each label; the only example of a label loses its rationale, for there is no other one."""
+        found = list(materials)
+        groups: dict[bytes, list[int]] = defaultdict(list)
+        for place, one in enumerate(materials):
+            groups[one.label.tobytes()].append(place)
+        for places in groups.values():
+            if len(places) == 1:
+                found[places[0]] = replace(found[places[0]], rationale=None)
+            else:
+                found = _exchange(found, places, dice)
+        return found
+
+
+@dataclass
+class Permuted(Control):
+    """The tokens of each rationale in random order: its words, but not what they say together."""
+
+    kind: str = "permuted"
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Put the tokens of each in another order."""
+        return [replace(one, rationale=dice.permutation(_rationale(one))) for one in materials]
+
+
+@dataclass
+class LabelRepeated(Control):
+    """The label again and again, as long as the rationale: more of the label's signal, and nothing else."""
+
+    kind: str = "label_repeated"
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Repeat the label's tokens up to the rationale's length."""
+        return [replace(one, rationale=np.resize(one.label, len(_rationale(one)))) for one in materials]
+
+
+@dataclass
+class RandomText(Control):
+    """Tokens drawn from all rationales as often as they occur there, as many as the rationale has."""
+
+    kind: str = "random_text"
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Draw the tokens."""
+        if not materials:
+            return []
+        tokens, counts = np.unique(np.concatenate([_rationale(one) for one in materials]), return_counts=True)
+        shares = counts / counts.sum()
+        return [
+            replace(one, rationale=dice.choice(tokens, len(_rationale(one)), p=shares).astype(np.int32))
+            for one in materials
+        ]
+
+
+@dataclass
+class ExtraCompute(Control):
+    """The input is written again from a copy with gaps: as many target tokens, and no teacher in them.
+
+    Attributes:
+        noise: share of the input's tokens that the copy lacks.
+    """
+
+    kind: str = "extra_compute"
+    noise: float = 0.3
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Write the input up to the rationale's length, read from what is left of it; its last token always stays."""
+        found = []
+        for one in materials:
+            stays = dice.random(len(one.input)) >= self.noise
+            stays[-1:] = True
+            target = np.resize(one.input[:-1] if len(one.input) > 1 else one.input, len(_rationale(one)))
+            found.append(replace(one, rationale=target, noised=one.input[stays]))
+        return found
+
+
+@dataclass
+class MatchedInformation(Control):
+    """What a rationale names as a plain second label: is it the supervision, or the sentence around it?"""
+
+    kind: str = "matched_information"
+
+    def rewrite(self, task: Task, example: Example, annotation: Annotation) -> Annotation:
+        """Return the annotation with the task's hidden facts as its rationale.
+
+        Raises:
+            ConfigError: where the task knows none.
+        """
+        if (facts := task.hidden_facts(example)) is None:
+            raise ConfigError(
+                f"control=matched_information: task={task.name} does not know what is hidden in its examples; "
+                "triage does. Choose another control."
+            )
+        return replace(annotation, rationale=facts)
+
+
+@dataclass
+class TeacherNoise(Control):
+    """A share of the rationales argues for another label; labels stay as they are.
+
+    Attributes:
+        rate: that share; for one seed, what is wrong at a rate is wrong at every higher one.
+    """
+
+    kind: str = "teacher_noise"
+    rate: float = 0.2
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return [] if 0 < self.rate <= 1 else [f"control.rate={self.rate}: expected a share above 0 and up to 1."]
+
+    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Give a share of the examples a rationale that came with another label."""
+        found = list(materials)
+        for place in dice.permutation(len(materials))[: round(self.rate * len(materials))]:
+            one = materials[place]
+            others = (materials[donor] for donor in dice.integers(len(materials), size=TRIES))
+            other = next((other for other in others if not np.array_equal(other.label, one.label)), one)
+            found[place] = replace(one, rationale=other.rationale)
+        return found
+
+
+def _rationale(one: Material) -> Ids:
+    assert one.rationale is not None
+    return one.rationale
+
+
+def _exchange(materials: Sequence[Material], places: Sequence[int], dice: np.random.Generator) -> list[Material]:
+    """Return the materials with the rationales at some places exchanged: a derangement, by wording where there are
+    enough wordings, else by example.
+    """
+    found = list(materials)
+    for place, donor in zip(places, derange([_rationale(materials[p]).tobytes() for p in places], dice), strict=True):
+        found[place] = replace(materials[place], rationale=materials[places[donor]].rationale)
+    return found
+
+
+def derange(values: Sequence[Hashable], dice: np.random.Generator) -> list[int]:
+    """Return a permutation that leaves nothing where it is, and gives nobody an equal value as far as that is possible.
+
+    >>> values = ["a", "a", "b", "b", "c"]
+    >>> order = derange(values, np.random.default_rng(0))
+    >>> sorted(order), any(values[place] == values[donor] for place, donor in enumerate(order))
+    ([0, 1, 2, 3, 4], False)
+    """
+    order = list(range(len(values)))
+    for place in range(len(order) - 1, 0, -1):  # Sattolo: one cycle through all, so nothing stays
+        other = int(dice.integers(place))
+        order[place], order[other] = order[other], order[place]
+
+    def clash(place: int, donor: int) -> bool:
+        return place == donor or values[place] == values[donor]
+
+    for place in range(len(order)):
+        for other in dice.integers(len(order), size=TRIES).tolist() if clash(place, order[place]) else ():
+            if not clash(place, order[other]) and not clash(other, order[place]):
+                order[place], order[other] = order[other], order[place]
+                break
+    return order
+
+
+CONTROLS: dict[str, type[Control]] = {
+    "none": Control,
+    "shuffled": Shuffled,
+    "same_label": SameLabel,
+    "permuted": Permuted,
+    "label_repeated": LabelRepeated,
+    "random_text": RandomText,
+    "extra_compute": ExtraCompute,
+    "matched_information": MatchedInformation,
+    "teacher_noise": TeacherNoise,
+}
