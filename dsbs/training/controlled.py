@@ -24,7 +24,7 @@ def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> Ro
     """
     if control.identity() is None:
         return rows
-    materials = {place: material for place, row in enumerate(rows) if (material := to_material(row))}
+    materials = {place: material for place in range(len(rows)) if (material := to_material(rows[place]))}
     changed = control.rearrange(list(materials.values()), np.random.default_rng(seed))
     by_place = dict(zip(materials, changed, strict=True))
     path = folder / f"rows-{fingerprint([rows.path.name, control.identity(), seed], length=16)}.arrow"
