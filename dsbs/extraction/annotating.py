@@ -11,7 +11,7 @@ from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import GateKeeper
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
-from dsbs.extraction.parsing import annotate, vote
+from dsbs.extraction.parsing import vote
 from dsbs.store import CompletionStore, Failure, Origin
 from dsbs.teachers.prices import Rates
 
@@ -108,7 +108,7 @@ def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
         reason = next(one.reason for one in said if isinstance(one, Failure))
         return Annotation(example.id, status=f"request_failed: {reason}")
     answers = job.task.answers
-    annotations = [annotate(example, completion, job.prompt.cue, answers) for completion in completions]
+    annotations = [job.annotate(example, completion) for completion in completions]
     return annotations[0] if len(annotations) == 1 else vote(annotations, answers.equivalent)
 
 

@@ -173,7 +173,7 @@ def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
             logger.info("No price of a batch is known for this model: it is counted as the other one less %.0f%% "
                         "(teacher.batch_discount).", 100 * getattr(teacher, "batch_discount", 0.0))  # fmt: skip
         rates = batch_rates
-    return Spending(job.settings.budget, rates, before, getattr(teacher, "max_tokens", None), usd)
+    return Spending(job.settings.budget, rates, before, teacher.most_written, usd)
 
 
 async def _collect(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
-from dsbs.core.records import Example, Request
+from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
 from dsbs.extraction.filters import Gate
+from dsbs.extraction.parsing import annotate
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore, Origin
@@ -90,6 +91,17 @@ class Job:
     def requests(self, example: Example, split: str) -> list[Request]:
         """Return the requests of an example, one for every sample."""
         return [self.prompt.request(example, split, sample) for sample in range(self.settings.samples)]
+
+    def annotate(self, example: Example, completion: Completion) -> Annotation:
+        """Return what a completion says about an example."""
+        return annotate(
+            example,
+            completion,
+            self.prompt.cue,
+            self.task.answers,
+            rationale_from=self.prompt.rationale_from,
+            most_written=self.teacher.most_written,
+        )
 
     def register(self, store: CompletionStore) -> Origin:
         """Write down in the store who is asked and how.

@@ -1,4 +1,4 @@
-"""From a teacher's raw text to an annotation: an ordered chain of small filters, and a reason for every failure.
+"""From a teacher's raw text to an annotation: an ordered chain of small readers, and a reason for every failure.
 
 Parsing is pure and repeatable: the raw completions stay in the store, so a better parser re-asks nothing.
 """
@@ -6,52 +6,65 @@ Parsing is pure and repeatable: the raw completions stay in the store, so a bett
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from dsbs.core.records import OK, Annotation, Completion, Example
+from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
+from dsbs.extraction.rationales import clean_rationale
+from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.base import Answers
 
 # Why an annotation is not used. ``ok`` is ``dsbs.core.records.OK``.
 STATUSES = {
     OK: "a rationale and an answer",
-    "empty": "the teacher wrote nothing",
+    "empty": "the teacher wrote nothing, or nothing but its thoughts",
     "no_cue": "the teacher came to an end without the words that mark an answer",
-    "cut_off": "the teacher was stopped before its answer was whole",
+    "cut_off": "the teacher was stopped before its answer, or its thought, was whole",
     "no_answer": "nothing follows the words that mark an answer",
-    "unknown_label": "what follows them is no answer of the task",
+    "unknown_label": "what follows them is no answer of the task, or it is unclear which",
     "no_rationale": "an answer with nothing before it; the label can be used",
-    "refused": "the server withheld the answer (content filter)",
+    "refused": "the server or the model would not answer (content filter, refusal)",
 }
+REFUSALS = ("content_filter", "refusal")
+RATIONALES_FROM = ("answer", "thinking", "both")
 
-# Repetitions in these patterns are bounded: a teacher may write ten thousand newlines, and no text may hang the run.
-# A teacher that does not stop invents the next question, worded as in a prompt ...
-_NEXT_QUESTION = re.compile(r"\n\s{0,8}(?:\*\*)?Q(?:uestion)?\s?\d{0,4}\s?:", re.I)
-# ... or as the exemplars of a task are; these words may also open a line of a rationale.
-_NEXT_INPUT = re.compile(r"\n\s{0,8}(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s?\d{0,4}\s?:", re.I)
-_OPENING = re.compile(r"^[*_#>\s]{0,8}(?:A|Assistant|Rationale|Reasoning|Explanation)\s?[*_]{0,4}:[*_]{0,4}", re.I)
-# Words that mark an answer where those of the prompt do not occur, the most telling ones first.
-_COMMON_CUES = (
-    re.compile(
-        r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s{1,4})?\b(?:the|my)\s{1,4}"
-        r"(?:(?:final|correct|right|most likely)\s{1,4})?answer\s{1,4}is\b[\s*_]{0,8}:?",
-        re.I,
-    ),
-    re.compile(
-        r"(?:^|(?<=[\n.!?]))[ \t#>*_]{0,12}(?:final\s)?(?:answer|label|conclusion)[ *_]{0,6}[:=][*_]{0,4}", re.I
-    ),
-    re.compile(r"(?:^|\n)[ \t]{0,8}(?:#{1,6}\s?|\*\*)(?:final\s)?answer(?:\*\*)?[ \t]{0,8}(?=\n)", re.I),
-    re.compile(r"(?:^|\n)[ \t]{0,8}####"),
-    re.compile(r"(?=\\boxed\{)"),
-)
-_SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
-_MARKUP = re.compile(r"\*\*|__|^#{1,6}\s|^[-*]\s", re.M)
-_DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because)$", re.I)
-_JSON = re.compile(r"\s*(?:```(?:json)?\s*)?(\{)", re.I)
 _JSON_ANSWERS = ("answer", "final_answer", "label")
 _JSON_RATIONALES = ("rationale", "reasoning", "explanation")
-_TERMINATED = re.compile(r"[.!?)\]}\"'”*`]\s{0,8}$")
+_MOST_OBJECTS = 50
+_MOST_LINES = 300
+_FENCE = re.compile(r"\s*`{3}\w{0,10}\s*$|^\s*`{3}\s*")
+_TERMINATED = re.compile(r"[.!?)\]}\"'”*`>$]\s{0,8}$")
+# Words with which a text that has given its answer takes it back.
+_CORRECTION = re.compile(
+    r"(?:^|[.!?\n]\s{0,8})(?:but\s|no,\s)?(?:wait|actually|hmm|hold on|correction|scratch that|on second thought|"
+    r"let me re\w+|on reflection|however, i)\b",
+    re.I,
+)
 _AROUND = " *_`:#\t\r\n"
+_DISPLAYED = re.compile(r"^(?:\\\[|\$\$|`{3}\w{0,10}|-{3,9})\s{1,9}")
+_BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s{1,3}")
 _LONGEST_ANSWER = 500
+
+
+class Found(NamedTuple):
+    """An answer as it stands in a text.
+
+    Attributes:
+        label: in canonical form, or None where it is none of the task.
+        said: the words themselves.
+        before: what stands before it and its mark.
+        after: what follows it, up to the next question that the teacher made up.
+        cue: what marks it, where words do.
+        open: whether the last character may be in the middle of it.
+    """
+
+    label: str | None
+    said: str
+    before: str
+    after: str
+    cue: Cue | None = None
+    open: bool = False
 
 
 def parse(
@@ -60,6 +73,9 @@ def parse(
     cue: str,
     answers: Answers,
     choices: tuple[str, ...] | None = None,
+    *,
+    reasoning: str | None = None,
+    rationale_from: str = "answer",
 ) -> tuple[str | None, str | None, str]:
     """Read one completion.
 
@@ -69,6 +85,9 @@ def parse(
         cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
         answers: how the task's answers are read.
         choices: the closed answers of the example, if any.
+        reasoning: what the server handed over as thought beside the text.
+        rationale_from: ``answer``: what stands before the answer, or else the thought; ``thinking``: the other way
+            round; ``both``: the thought, then what stands before the answer.
 
     Returns:
         rationale, label and status, a key of ``STATUSES``; any text gives one.
@@ -78,61 +97,162 @@ def parse(
     >>> parse(text, "length", "So the answer is", ClosedAnswers(), ("hotel", "bridge"))
     ('Bums live outdoors.', 'bridge', 'ok')
     """
-    if finish_reason == "content_filter":
+    if finish_reason in REFUSALS:
         return None, None, "refused"
-    written, in_thought = _without_thinking(text)
-    if in_thought:
+    written = split_thought(text)
+    thought = "\n".join(filter(None, (reasoning, written.thought)))
+    if written.thinking:
         return None, None, "cut_off"
-    if not written.strip():
+    if not written.answer.strip():
         return None, None, "cut_off" if finish_reason == "length" else "empty"
-    if (read := _read_json(written, answers, choices)) is not None:
-        return read
-    block = _own_block(written)
-    whole = len(block) == len(written.lstrip())
-    found = _find_cue(block, cue)
+    block = own_block(written.answer)
+    whole = len(block) == len(written.answer.lstrip())
+    found = _find(block, cue, answers, choices)
     if found is None:
         stopped = whole and (finish_reason == "length" or (finish_reason is None and not _TERMINATED.search(block)))
         return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
-    pattern, match = found
-    rationale = clean_rationale(block[: match.start()], pattern) or None
-    rest = block[match.end() :].strip(_AROUND)
-    line = rest.split("\n", 1)[0].strip(_AROUND)[:_LONGEST_ANSWER]
-    label = answers.parse(line, choices) if line else None
-    last = whole and rest == line and not _TERMINATED.search(block)
-    if last and (finish_reason == "length" or (finish_reason is None and label is None)):
+    marks = [*own_pattern(cue), *([found.cue.pattern] if found.cue else [])]
+    parts = {"answer": clean_rationale(found.before, *marks), "thinking": clean_rationale(thought, *marks)}
+    if rationale_from == "both":
+        rationale = " ".join(filter(None, (parts["thinking"], parts["answer"]))) or None
+    else:
+        rationale = parts[rationale_from] or parts["answer"] or parts["thinking"] or None
+    if whole and _is_unfinished(found, finish_reason, block, choices or getattr(answers, "labels", None) or ()):
         return rationale, None, "cut_off"
-    if label is None:
-        return rationale, None, "unknown_label" if line else "no_answer"
-    return rationale, label, OK if rationale else "no_rationale"
+    if found.label is None or _CORRECTION.search(found.after):
+        return rationale, None, "unknown_label" if found.said else "no_answer"
+    return rationale, found.label, OK if rationale else "no_rationale"
 
 
-def _read_json(
-    text: str, answers: Answers, choices: tuple[str, ...] | None
-) -> tuple[str | None, str | None, str] | None:
-    """Read an object with the keys rationale and answer; None where the text is no such object."""
-    match = _JSON.match(text)
-    if match is None:
-        return None
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text, match.start(1))
-    except (ValueError, RecursionError):
-        return None
-    keys = {str(key).lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+def _is_unfinished(found: Found, finish_reason: str | None, block: str, listed: Sequence[str]) -> bool:
+    """Tell whether the teacher was stopped before its answer was whole, or before it left off thinking.
+
+    A text that goes on after its answer and is stopped there may be a thought that no tag marks: it might have come to
+    another answer.
+    """
+    if finish_reason not in ("length", None):
+        return False
+    if found.after.strip(_AROUND):
+        return finish_reason == "length" or not _TERMINATED.search(block)
+    if not found.open or _TERMINATED.search(block):
+        return False
+    if finish_reason == "length" or found.label is None:
+        return True
+    said = found.said.casefold()  # 'credit' may be half of 'credit card'
+    return any(len(name) > len(said) and name.casefold().startswith(said) for name in listed)
+
+
+def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
+    """Return the answer of a text: in an object, behind a cue, or alone; the first of these that can be read."""
+    unread: Found | None = None
+    for found in _candidates(block, cue, answers, choices):
+        if found.label is not None:
+            return found
+        unread = unread or found
+    return unread
+
+
+def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
+    marked = list(find_cues(block, cue))
+    start = marked[0].start if marked else -1
+    in_object = _find_object(block, answers, choices)
+    if in_object and len(block) - len(in_object.after) > start:
+        yield in_object
+    for mark in marked:
+        yield _read_marked(block, mark, answers, choices)
+    yield from _find_alone(block, marked[-1].end if marked else 0, answers, choices)
+
+
+def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...] | None) -> Found:
+    """Read the line that follows a cue."""
+    rest = block[cue.end :]
+    line_follows = not rest.split("\n", 1)[0].strip(_AROUND)
+    rest = _DISPLAYED.sub("", rest.strip(_AROUND))
+    if block[cue.start : cue.end].lstrip().startswith("<"):
+        said, closed, after = rest.partition("</")
+        said, after = said.strip(_AROUND), after.partition(">")[2] if closed else ""
+    else:
+        said, _, after = rest.partition("\n")
+        said = said.strip(_AROUND)
+        closed = ""
+    if line_follows:
+        said = _BULLET.sub("", said)
+    said = said[:_LONGEST_ANSWER]
+    label = answers.parse(said, choices) if said else None
+    return Found(label, said, block[: cue.start], after, cue, open=not closed)
+
+
+def _find_alone(block: str, start: int, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
+    """Yield an answer that is all there is to a line, the last line or the first, where no other line says another."""
+    written = list(dict.fromkeys(filter(None, (line.strip(_AROUND) for line in block.split("\n")))))
+    if not written or len(written) > _MOST_LINES or block.rfind(written[-1]) < start:
+        return
+    read = {line: _read_lone(line, answers, choices) for line in written}
+    if len({label for label in read.values() if label is not None}) != 1:
+        return
+    if (label := read[written[-1]]) is not None:
+        yield Found(label, written[-1], block[: block.rfind(written[-1])], "", open=True)
+    elif (label := read[written[0]]) is not None and not start:
+        yield Found(label, written[0], "", block.lstrip(_AROUND)[len(written[0]) :])
+
+
+def _read_lone(line: str, answers: Answers, choices: tuple[str, ...] | None) -> str | None:
+    return None if len(line) > _LONGEST_ANSWER or _BULLET.match(line) else answers.parse_alone(line, choices)
+
+
+def _find_object(block: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
+    """Read the last object of rationale and answer in a text, fenced, with prose around it, or plain."""
+    decoder, start, found = json.JSONDecoder(strict=False), block.find("{"), None
+    for _ in range(_MOST_OBJECTS):
+        if start < 0:
+            break
+        try:
+            value, end = decoder.raw_decode(block, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            found = _read_object(value, block[:start], block[end:], answers, choices) or found
+        start = block.find("{", end)
+    return found
+
+
+def _read_object(
+    value: Any, before: str, after: str, answers: Answers, choices: tuple[str, ...] | None
+) -> Found | None:
+    keys = {str(key).lower(): part for key, part in value.items()} if isinstance(value, dict) else {}
     written = next((keys[key] for key in _JSON_ANSWERS if key in keys), None)
-    reason = next((keys[key] for key in _JSON_RATIONALES if isinstance(keys.get(key), str)), "")
+    if isinstance(written, list) and len(written) == 1:
+        written = written[0]
     if written is None or isinstance(written, dict | list):
         return None
-    rationale = clean_rationale(reason) or None
+    reason = next((keys[key] for key in _JSON_RATIONALES if isinstance(keys.get(key), str)), None)
     said = str(written).strip(_AROUND)[:_LONGEST_ANSWER]
     label = answers.parse(said, choices) if said else None
-    if label is None:
-        return rationale, None, "unknown_label" if said else "no_answer"
-    return rationale, label, OK if rationale else "no_rationale"
+    return Found(label, said, _FENCE.sub("", before) if reason is None else reason, after)
 
 
-def annotate(example: Example, completion: Completion, cue: str, answers: Answers) -> Annotation:
-    """Return what a completion says about an example."""
-    rationale, label, status = parse(completion.text, completion.finish_reason, cue, answers, example.choices)
+def annotate(
+    example: Example,
+    completion: Completion,
+    cue: str,
+    answers: Answers,
+    *,
+    rationale_from: str = "answer",
+    most_written: int | None = None,
+) -> Annotation:
+    """Return what a completion says about an example.
+
+    Args:
+        example, completion: the two.
+        cue, answers, rationale_from: see ``parse``.
+        most_written: the bound on a completion's tokens; one that reached it was cut off, whatever the server says.
+    """
+    finish_reason = completion.finish_reason
+    if most_written and (completion.completion_tokens or 0) >= most_written and finish_reason == "stop":
+        finish_reason = "length"
+    rationale, label, status = parse(
+        completion.text, finish_reason, cue, answers, example.choices, rationale_from=rationale_from
+    )
     if label is None:
         return Annotation(example.id, None, rationale, status)
     return Annotation(example.id, label, rationale, status, agreement=1.0, votes={label: 1})
@@ -169,44 +289,3 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
     share = len(winners) / len(annotations)
     votes = {party[0].label: len(party) for party in parties if party[0].label is not None}
     return Annotation(speaker.id, speaker.label, speaker.rationale, speaker.status, share, votes)
-
-
-def clean_rationale(text: str, cue: re.Pattern[str] | None = None) -> str:
-    """Return a rationale on one line, without Markdown and without sentences that hold the cue.
-
-    >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
-    'A dog is an animal.'
-    """
-    text = _OPENING.sub("", text.lstrip(), count=1)
-    if cue is not None and cue.search(text):
-        text = "".join(sentence for sentence in _SENTENCE.findall(text) if not cue.search(sentence))
-    text = " ".join(_MARKUP.sub("", text).split()).rstrip(" ,;:*-_#`")
-    return _DANGLING.sub("", text).strip(" ,;:*-_#`")
-
-
-def _without_thinking(text: str) -> tuple[str, bool]:
-    """Return what follows a reasoning model's thoughts, and whether it never came out of them."""
-    _, end, rest = text.rpartition("</think>")
-    if end:
-        return rest, False
-    return text, text.lstrip().startswith("<think>")
-
-
-def _own_block(text: str) -> str:
-    """Return what the teacher wrote about its own question, without the questions that it made up."""
-    text = text.lstrip()
-    end = _NEXT_QUESTION.search(text)
-    return text[: end.start()] if end else text
-
-
-def _find_cue(block: str, cue: str) -> tuple[re.Pattern[str], re.Match[str]] | None:
-    """Return the last cue of the first kind that occurs, before any made-up input."""
-    own = [re.compile(r"[\s*_]+".join(map(re.escape, cue.split())) + r"[\s*_]*:?", re.I)] if cue.strip() else []
-    for pattern in (*own, *_COMMON_CUES):
-        matches = list(pattern.finditer(block))
-        if not matches:
-            continue
-        next_input = _NEXT_INPUT.search(block, matches[0].end())
-        before = [match for match in matches if not next_input or match.start() < next_input.start()]
-        return pattern, before[-1]
-    return None

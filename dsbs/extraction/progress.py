@@ -11,7 +11,6 @@ from rich.text import Text
 from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.engine import Progress, Watch
 from dsbs.extraction.pacing import format_seconds
-from dsbs.extraction.parsing import annotate
 from dsbs.store import Failure
 
 PLAIN_SECONDS = 10.0
@@ -53,8 +52,7 @@ class ProgressLine(Watch):
         self.done += 1
         if isinstance(said, Completion):
             example = Example(request.id, request.question, choices=request.choices)
-            job = self.progress.job
-            self.unparsed += annotate(example, said, job.prompt.cue, job.task.answers).label is None
+            self.unparsed += self.progress.job.annotate(example, said).label is None
         now = time.monotonic()
         if now - self._marks[-1][0] > WINDOW / MAXIMUM_MARKS:
             self._marks.append((now, self.done))

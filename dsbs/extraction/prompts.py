@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsbs.core.records import Example, Request
+from dsbs.extraction.parsing import RATIONALES_FROM
 from dsbs.tasks.answers import letter_of, with_choices
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
@@ -45,6 +46,9 @@ class Prompt:
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
             and completions are then objects with the keys ``rationale`` and ``answer``.
+        rationale_from: ``answer``: what a teacher writes before its answer, or else its thought; ``thinking``: the
+            thought of a reasoning model (``<think>``, ``reasoning_content``), or else what it writes; ``both``: one
+            after the other. It is read from what the store holds, so changing it asks nothing again.
         exemplars: the worked examples, in the order shown.
     """
 
@@ -53,6 +57,7 @@ class Prompt:
     cue: str = "So the answer is"
     show_choices: bool = False
     answer_format: str = "text"
+    rationale_from: str = "answer"
     exemplars: list[Exemplar] = field(default_factory=list)
 
     def faults(self) -> list[str]:
@@ -60,6 +65,8 @@ class Prompt:
         faults = []
         if self.answer_format not in ("text", "json"):
             faults.append(f"prompt.answer_format={self.answer_format}: expected text or json.")
+        if self.rationale_from not in RATIONALES_FROM:
+            faults.append(f"prompt.rationale_from={self.rationale_from}: expected {', '.join(RATIONALES_FROM)}.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
         if not self.exemplars and "{cue}" not in self.instruction:

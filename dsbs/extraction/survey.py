@@ -154,5 +154,5 @@ def estimate_job(job: Job, survey: Survey, spending: Spending) -> Estimate:
 def _written_by_exemplars(job: Job) -> float:
     answers = [f"{shot.rationale} {job.prompt.cue} {shot.answer}." for shot in job.prompt.exemplars]
     if not answers:
-        return float(getattr(job.teacher, "max_tokens", None) or 200)
+        return float(job.teacher.most_written or 200)
     return sum(map(len, answers)) / len(answers) / CHARACTERS_PER_TOKEN

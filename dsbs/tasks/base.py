@@ -22,6 +22,9 @@ class Answers(Protocol):
         Returns None where the text holds no answer of the task. Undoes what tokenizers do to spacing and case.
         """
 
+    def parse_alone(self, text: str, choices: tuple[str, ...] | None) -> str | None:
+        """Return the same for a line that no cue marks, and only where it is nothing but an answer."""
+
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
         """Tell whether two answers in canonical form mean the same."""
 

@@ -71,6 +71,11 @@ class Teacher:
         """Whether it can be asked through a batch API (``executor=batch``)."""
         return False
 
+    @property
+    def most_written(self) -> int | None:
+        """Most tokens of a completion, or None where there is no such bound."""
+        return None
+
     def rates(self) -> Rates | None:
         """Return dollars per token read and per token written, or None where no price is known."""
         return (0.0, 0.0) if self.free else None

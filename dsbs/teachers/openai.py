@@ -64,6 +64,13 @@ class OpenAITeacher(Teacher):
     timeout: float = 120.0
 
     @property
+    def most_written(self) -> int | None:
+        """Most tokens of a completion, its thought included, or None where the endpoint decides."""
+        bounds = (self.extra.get(key) for key in ("max_tokens", "max_completion_tokens"))
+        own = [bound for bound in bounds if isinstance(bound, int) and not isinstance(bound, bool)]
+        return min(own) if own else self.max_tokens
+
+    @property
     def has_batches(self) -> bool:
         """Endpoints that have no batch API say so when they are asked."""
         return True

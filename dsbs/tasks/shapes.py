@@ -1,0 +1,105 @@
+# ruff: noqa: RUF001, RUF002 - the signs that people write are meant
+"""What stands around an answer and says nothing: quotes, Markdown, LaTeX, tags; and what tokenizers do to spaces.
+
+Every pattern here is linear: repetitions are bounded or cannot overlap, for a model may write ten thousand of anything.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"',
+                        "「": '"', "」": '"', "『": '"', "』": '"'})  # fmt: skip
+_WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』"
+_COMMAND = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|emph)\s{0,3}\{")
+_BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
+_TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
+_MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
+_DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot)\b|n['’]t\b", re.I)
+_MOST_LAYERS = 12
+
+
+def tidy(text: str) -> str:
+    r"""Return an answer without the quotes, Markdown, LaTeX, tags and full stop around it.
+
+    Where a text boxes or tags its answer, that is the answer.
+
+    >>> tidy(' **"train station"**. '), tidy(r"$\boxed{\text{train station}}$"), tidy("<answer>bus</answer>")
+    ('train station', 'train station', 'bus')
+    """
+    text = _marked(text.strip())
+    for _ in range(_MOST_LAYERS):
+        before = text
+        text = _unwrapped(text.strip(_WRAPPING) if text.strip(_WRAPPING) else text.strip())
+        if text.endswith(".") and not text.endswith(".."):
+            text = text[:-1]
+        if text == before:
+            break
+    return text
+
+
+def _marked(text: str) -> str:
+    """Return what the only box or the only pair of answer tags of a text holds; else the text."""
+    boxes = list(_BOXED.finditer(text))
+    if boxes and not _DENIED.search(text, 0, boxes[0].start()):
+        contents = {_braced(text, box.end()) for box in boxes[:_MOST_LAYERS]}
+        content = contents.pop()
+        return text if contents or content is None else content
+    tags = [tag for tag in _TAG.finditer(text) if "answer" in tag[2].lower() or "label" in tag[2].lower()]
+    if len(tags) == 2 and not tags[0][1] and tags[1][1]:
+        return text[tags[0].end() : tags[1].start()]
+    return text
+
+
+def _braced(text: str, start: int) -> str | None:
+    """Return what stands up to the brace that closes the one before ``start``; None where it is never closed."""
+    depth = 1
+    for place in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if not depth:
+            return text[start:place]
+    return None
+
+
+def _unwrapped(text: str) -> str:
+    """Take one layer of LaTeX, brackets or tags off a text that it wraps as a whole."""
+    command = _COMMAND.match(text)
+    if command and text.endswith("}") and _braced(text, command.end()) == text[command.end() : -1]:
+        return text[command.end() : -1]
+    for opening, closing in _MATHS:
+        inside = text[len(opening) : -len(closing)]
+        if len(text) > len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
+            return text if "$" in inside and opening[0] == "$" else inside
+    if len(text) > 2 and text[0] + text[-1] in ("[]", "{}") and not set(text[1:-1]) & set("[]{}"):
+        return text[1:-1]
+    opened, closed = _TAG.match(text), list(_TAG.finditer(text[-40:]))
+    if opened and not opened[1]:
+        text = text[opened.end() :]
+    if closed and closed[-1][1] and text.endswith(closed[-1][0]):
+        text = text[: -len(closed[-1][0])]
+    return text
+
+
+@lru_cache(maxsize=65536)
+def squeeze(text: str, fold: bool = True) -> str:
+    """Return a text without what tokenizers change: spaces, accents, the shape of quotes and (``fold``) case.
+
+    >>> squeeze("Don ' t"), squeeze("don’t")
+    ("don't", "don't")
+    """
+    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    text = "".join(text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}).split())
+    return text.casefold() if fold else text
+
+
+@lru_cache(maxsize=65536)
+def spaced(text: str, fold: bool = True) -> str:
+    """Return the squeezed form with the spaces between words left in."""
+    words = (squeeze(word, fold) for word in re.sub(r"([^\w\s])", r" \1 ", text).split())
+    return re.sub(r" ?([^\w\s]) ?", r"\1", " ".join(words))
+
+
+@lru_cache(maxsize=65536)
+def bare(text: str) -> str:
+    """Return the squeezed form without the punctuation around it."""
+    return squeeze(text).strip(".,;:!?'\"")

@@ -1,0 +1,168 @@
+"""Thoughts and answers that were not finished, and completions in the forms of today's chat models."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsbs.core.records import Completion, Example
+from dsbs.extraction.parsing import annotate, parse
+from dsbs.extraction.thoughts import split_thought
+from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
+
+CUE = "So the answer is"
+MOOD = ClosedAnswers(("positive", "negative", "neutral"))
+CARDS = ClosedAnswers(("credit", "credit card", "debit"))
+
+
+def read(text, finish_reason="stop", answers=MOOD, **more):
+    return parse(text, finish_reason, CUE, answers, **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish_reason"),
+    [
+        # A chat template put <think> into the prompt, so the text has no opening tag.
+        ("First impression: so the answer is positive.\n\nWait, I should read on: the second half says", "length"),
+        ("First impression: so the answer is positive.\n\nBut I should read on.", "length"),
+        ("First impression: so the answer is positive.\n\nWait, I should read on: the second half says", None),
+        ('A draft: {"rationale": "It hums.", "answer": "positive"}\nWait, I should read on.', "length"),
+        ("Positive\n\nThat was a first impression. I should", "length"),
+        ("<think>It hums. So the answer is positive.", "stop"),
+        ("<think>It hums.</think>Hm. <think>So the answer is positive.", "stop"),
+        ("<thinking>\nIt hums. So the answer is positive.", "length"),
+        ("[THINK]It hums. So the answer is positive.", "stop"),
+        ("<|channel|>analysis<|message|>So the answer is positive.", "length"),
+        ("It hums. So the answer is posi", None),
+        ("It hums. So the answer is positive", "length"),
+        ("positive", "length"),
+        ("<think>It hums.</think>", "length"),
+    ],
+)
+def test_what_was_not_finished_is_cut_off(text, finish_reason):
+    assert read(text, finish_reason)[1:] == (None, "cut_off")
+
+
+def test_an_answer_may_be_half_of_another_one():
+    assert read("A loan. So the answer is credit", None, CARDS)[1:] == (None, "cut_off")
+    assert read("A loan. So the answer is credit.", None, CARDS)[1:] == ("credit", "ok")
+    assert read("A loan. So the answer is credit", "stop", CARDS)[1:] == ("credit", "ok")
+    assert read("A loan. So the answer is debit", None, CARDS)[1:] == ("debit", "ok")
+    assert read("credit", None, CARDS)[1:] == (None, "cut_off")
+
+
+def test_a_completion_as_long_as_it_may_be_was_cut_off_whatever_the_server_says():
+    example, text = Example("1", "?"), "It hums. So the answer is positive.\n\nWait, I should read on: the second half"
+    said = Completion(text, "stop", completion_tokens=128)
+    assert annotate(example, said, CUE, MOOD, most_written=128).status == "cut_off"
+    assert annotate(example, said, CUE, MOOD, most_written=512).status == "unknown_label"  # it takes its answer back
+    whole = Completion("It hums. So the answer is positive.", "stop", completion_tokens=128)
+    assert annotate(example, whole, CUE, MOOD, most_written=128).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>It broke.</think>\n\nnegative",
+        "It broke.</think>\n\n**negative**",
+        "<thinking>It broke.</thinking><answer>negative</answer>",
+        "[THINK]It broke.[/THINK]So the answer is negative.",
+        "◁think▷It broke.◁/think▷So the answer is negative.",
+        "<|channel|>analysis<|message|>It broke.<|end|><|start|>assistant<|channel|>final<|message|>negative<|return|>",
+        "analysisIt broke.assistantfinalSo the answer is negative.",
+        "<|begin_of_thought|>It broke.<|end_of_thought|><|begin_of_solution|>negative<|end_of_solution|>",
+        "<seed:think>It broke.</seed:think>negative",
+    ],
+)
+def test_a_thought_is_the_rationale_where_nothing_else_stands_before_the_answer(text):
+    assert read(text) == ("It broke.", "negative", "ok")
+
+
+def test_where_the_rationale_comes_from_can_be_chosen():
+    text = "<think>It hums, hm. So the answer is neutral? No.</think>It broke. So the answer is negative."
+    assert read(text)[0] == "It broke."
+    assert read(text, rationale_from="thinking") == ("It hums, hm. No.", "negative", "ok")
+    assert read(text, rationale_from="both")[0] == "It hums, hm. No. It broke."
+    assert read("It broke. So the answer is negative.", rationale_from="thinking")[0] == "It broke."
+    assert read("negative", reasoning="It broke.") == ("It broke.", "negative", "ok")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It broke. So the answer is **negative**.",
+        r"It broke. So the answer is $\boxed{\text{negative}}$.",
+        "It broke.\nThe answer is (B) negative",
+        "It broke. So the answer is option B.",
+        "It broke.\n\n**Answer:** Negative",
+        "<reasoning>It broke.</reasoning>\n<answer>negative</answer>",
+        "<reasoning>It broke.</reasoning>\n<answer>\nnegative\n</answer>",
+        "It broke. So the answer is negative, not positive.",
+        "It broke. So the answer is not positive but negative.",
+        "It broke. So the answer is:\n\n- negative",
+        "It broke.\n### Final Answer\nnegative",
+        "It broke. So the answer is NEGATIVE (confidence: 0.9).",
+        "It broke. So the answer is <answer>negative</answer>.",
+        "It broke.\n\nAnswer - negative",
+        "It broke. My final answer: negative",
+        "It broke. Hence the answer is Answer: B",
+        "It broke.\n\nnegative",
+        "It broke.\n\n**Negative**",
+        "It broke.\nOutput: negative",
+        "It broke.\nLabel -> negative",
+        "It broke.\n\\[\n\\boxed{negative}\n\\]",
+        'Sure! Here is the object:\n```json\n{"rationale": "It broke.", "answer": "negative"}\n```',
+        '{"rationale": "It\nbroke.", "answer": "negative"}',
+        '```json\n{"rationale": "It broke.", "answer": "negative"}\n```\nLet me know if you need more.',
+        '{"rationale": "It broke.", "answer": ["negative"]}',
+        'It broke.\n```json\n{"answer": "negative"}\n```',
+        "The answer is clear: It broke.\nAnswer: negative",
+    ],
+)
+def test_the_forms_of_chat_models_are_understood(text):
+    rationale, label, status = read(text)
+    assert (label, status) == ("negative", "ok")
+    assert "It broke" in rationale
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It broke. So the answer is not entirely positive.",
+        "It broke. So the answer is anything but positive.",
+        "It broke. So the answer is non-positive.",
+        "It hums. So the answer is positive.\n\nWait, actually it broke.",
+        "The options are:\npositive\nnegative",
+        "So the answer is positive? Or negative?",
+        "I cannot say whether it is positive.",
+        "It depends.",
+    ],
+)
+def test_what_is_unclear_is_not_read(text):
+    assert read(text)[1] is None
+
+
+@pytest.mark.parametrize("text", ["(b) negative", " negative", "**Negative**", "B.", "negative\n\nIt broke."])
+@pytest.mark.parametrize("finish_reason", ["stop", None])
+def test_an_answer_alone_is_a_label_without_a_rationale(text, finish_reason):
+    assert read(text, finish_reason) == (None, "negative", "no_rationale")
+
+
+def test_numbers_alone_are_answers_but_lists_and_sentences_are_none():
+    numbers = NumberAnswers()
+    assert read("6 * 7 is 42.\n\n42", answers=numbers) == ("6 * 7 is 42.", "42", "ok")
+    assert read("$\\boxed{42}$", answers=numbers)[1] == "42"
+    assert read("I need 3 more facts.", answers=numbers)[1] is None
+    assert read("1. Take 6.\n2. Take 7.", answers=numbers)[1] is None
+    assert read("Twelve.", answers=FreeAnswers())[1:] == (None, "no_cue")
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "refusal"])
+def test_a_refusal_is_named(reason):
+    assert read("So the answer is negative.", reason)[1:] == (None, "refused")
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "[/THINK]", "a", "<|channel|>final<|message|>", "\n"])))
+def test_any_text_can_be_split(pieces):
+    written = split_thought("".join(pieces))
+    assert "<think>" not in written.answer or written.thinking
+    assert "</think>" not in written.answer

@@ -1,0 +1,311 @@
+"""Answers in the words of people and chat models. Three outcomes: read right, honestly not read, never read wrong."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsbs.tasks.answers import ClosedAnswers, NumberAnswers
+from dsbs.tasks.arithmetic import evaluate
+
+SETS = {
+    "mood": ("positive", "negative", "neutral"),
+    "yes": ("yes", "no"),
+    "place": ("bus depot", "beach", "train station", "bridge", "vet's office"),
+    "letter": ("A", "B", "C", "D"),
+    "gut": ("gut", "schlecht"),
+    "intent": ("card_arrival", "card_linking", "lost_or_stolen_card", "not_sure"),
+    "stars": ("1", "2", "3", "4", "5"),
+    "nli": ("entailment", "neutral", "contradiction"),
+    "half": ("entailment", "not_entailment"),
+    "spam": ("spam", "not spam"),
+    "five": ("very negative", "negative", "neutral", "positive", "very positive"),
+    "valid": ("valid", "invalid"),
+}
+
+# What is read, and as what.
+READ = r"""
+mood|negative|negative
+mood|Negative!|negative
+mood|option B.|negative
+mood|the correct option is B|negative
+mood|option B is correct|negative
+mood|(B) negative|negative
+mood|B) negative|negative
+mood|B - negative|negative
+mood|B: negative|negative
+mood|[B]|negative
+mood|**B** (negative)|negative
+mood|Option (B): negative|negative
+mood|is Answer: b|negative
+mood|I choose option B|negative
+mood|B, not A|negative
+mood|B rather than A|negative
+mood|(b) because (a) is too strong|negative
+mood|negative, not positive|negative
+mood|not positive but negative|negative
+mood|negative (not positive)|negative
+mood|negative rather than positive|negative
+mood|negative and not positive|negative
+mood|it isn't positive, it's negative|negative
+mood|neither positive nor neutral but negative|negative
+mood|~~positive~~ negative|negative
+mood|NEGATIVE (confidence: 0.9)|negative
+mood|„negative“|negative
+mood|<answer>negative</answer>|negative
+mood|$\boxed{\text{negative}}$|negative
+mood|\(\boxed{B}\)|negative
+mood|=> negative|negative
+mood|→ negative|negative
+mood|- negative|negative
+mood|label: negative|negative
+mood|class negative|negative
+mood|that the sentiment is clearly negative|negative
+mood|most likely negative|negative
+mood|negative sentiment|negative
+mood|a negative review|negative
+mood|negative, because it is not positive|negative
+mood|negative – it isn't what it was|negative
+mood|negative. Positive words are absent.|negative
+mood|"negative" (class 2)|negative
+yes|Yes, the animal is not a dog.|yes
+yes|no, not yes|no
+yes|**No**, because it rained|no
+place|(c)|train station
+place|vet’s office|vet's office
+place|**d) bridge**|bridge
+place|at the train station|train station
+place|not the beach but the bridge|bridge
+place|E|vet's office
+letter|The answer is B.|B
+letter|D. all of the above|D
+letter|option A|A
+gut|gut, nicht schlecht|gut
+gut|Die Antwort ist gut|gut
+intent|Card Arrival.|card_arrival
+intent|`card_linking`|card_linking
+intent|lost or stolen card|lost_or_stolen_card
+stars|4 stars|4
+nli|Entailment: a man is a person.|entailment
+nli|neutral (neither entailment nor contradiction)|neutral
+nli|it is not entailment, it is neutral|neutral
+half|not entailment|not_entailment
+spam|this is not spam|not spam
+five|Very Positive!|very positive
+"""
+
+# What must not be read as the label that it denies, doubts or makes depend on something.
+UNREAD = r"""
+mood|not positive
+mood|not entirely positive
+mood|anything but positive
+mood|non-positive
+mood|nonpositive
+mood|far from positive
+mood|hardly positive
+mood|isn't positive
+mood|cannot be positive
+mood|never positive
+mood|unlike positive
+mood|the opposite of positive
+mood|everything except positive
+mood|neither positive nor negative
+mood|not only positive but glowing
+mood|I would not call it positive
+mood|positive would be an exaggeration
+mood|positive is wrong
+mood|positive has been ruled out
+mood|positive is out of the question
+mood|the positive option has been crossed off
+mood|the text stresses the positive aspects
+mood|positive?
+mood|positive? no, negative
+mood|positive... just kidding, negative
+mood|negative. Wait, positive
+mood|positive if you like pumps
+mood|positive, if only it had worked
+mood|positive, though sarcastic
+mood|positive at first glance
+mood|it was positive until the end
+mood|could be positive
+mood|positive or negative
+mood|positive/negative
+mood|half positive, half negative
+mood|mostly positive with some negative
+mood|positive-ish
+mood|❌ positive
+mood|≠ positive
+mood|nicht positive
+mood|not (b)
+mood|(a) is wrong
+mood|all but (b)
+mood|B or C
+mood|not option B
+mood|the answer is not \boxed{positive}
+yes|There is no answer
+yes|No one can tell
+yes|Yes and no
+yes|yes if it rains
+place|plan B
+place|(b) or (d)
+place|near the beach resort
+letter|a tricky one
+letter|neither A nor B
+gut|nicht gut
+gut|weder gut noch schlecht
+intent|not card_arrival
+stars|4 out of 5
+stars|4.5
+stars|-1
+nli|not a contradiction
+nli|contradicts
+half|non-entailment
+spam|it isn't spam
+five|not very positive
+valid|not valid
+"""
+
+NUMBERS = r"""
+\(8\)|8
+8{,}000|8000
+8\,000|8000
+\frac{3}{4}|0.75
+\boxed{\dfrac{1}{2}}|0.5
+3\frac{1}{2}|3.5
+3 1/2|3.5
+\boxed{x = 42}|42
+2.5 million|2500000
+1.5 billion people|1500000000
+2 dozen|24
+two dozen|24
+a dozen eggs|12
+5k|5000
+12 \%|12
+50 percent|50
+\$15|15
+US$ 42|42
+twenty-four|24
+one hundred and five|105
+forty-two million|42000000
+minus 5|-5
+negative 5|-5
+−5|-5
+5 km/h|5
+5 m²|5
+90^\circ|90
+1.5e3|1500
+2 \times 10^{5}|200000
+3 and a half|3.5
+6 times 7|42
+84 divided by 2|42
+42 more apples than Tom|42
+≈ 42|42
+42, not 41|42
+not 41 but 42|42
+42 \text{ apples}|42
+a total of 42|42
+"""
+
+NO_NUMBERS = r"""
+not 42
+isn't 42
+more than 42
+at least 42
+up to 42
+over 42
+42 or more
+42+
+> 42
+between 3 and 5
+3 to 5
+3-5 apples
+3 or 4
+3:2
+2:30 pm
+12/05/2020
+2020-05-12
+half of 42
+twice 42
+16 squared
+42?
+42 ± 1
+8 remainder 2
+5 ft 3 in
+42 out of 50
+42. Wait, 43
+12; 13
+two or three
+two thirds
+nineteen eighty-four
+twenty-one point five
+two times three
+No one knows
+5M
+$1.2m
+1,5
+0,500
+15 + tax
+some bags + 4 bags
+5x
+2x + 3 = 7
+dozens
+42 if it rains
+"""
+
+
+def rows(table: str) -> list[list[str]]:
+    return [line.split("|") for line in table.strip().splitlines()]
+
+
+def test_the_tables_are_long_enough() -> None:
+    assert len(rows(READ)) + len(rows(UNREAD)) > 100
+
+
+@pytest.mark.parametrize(("labels", "text", "answer"), rows(READ))
+def test_a_closed_answer_is_read_right(labels: str, text: str, answer: str) -> None:
+    assert ClosedAnswers(SETS[labels]).parse(text) == answer
+
+
+@pytest.mark.parametrize(("labels", "text"), rows(UNREAD))
+def test_what_denies_an_answer_is_not_read_as_that_answer(labels: str, text: str) -> None:
+    assert ClosedAnswers(SETS[labels]).parse(text) is None
+
+
+@pytest.mark.parametrize(("text", "value"), rows(NUMBERS))
+def test_a_number_is_read_right(text: str, value: str) -> None:
+    assert evaluate(NumberAnswers().parse(text) or "") == pytest.approx(float(value))
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS.strip().splitlines())
+def test_what_bounds_or_denies_a_number_is_not_read_as_that_number(text: str) -> None:
+    assert NumberAnswers().parse(text) is None
+
+
+@given(
+    st.sampled_from(["not", "never", "anything but", "hardly", "isn't", "far from", "cannot be", "neither", "unlike"]),
+    st.sampled_from(["", "really ", "at all ", "a ", "the ", "exactly "]),
+    st.sampled_from(SETS["nli"]),
+    st.sampled_from(["", ".", "!", " overall", ", I think", " (90%)"]),
+    st.sampled_from(["", "the label is ", "it is ", "Answer: ", "- "]),
+)
+def test_no_denied_answer_is_ever_read(denial: str, filler: str, label: str, after: str, lead: str) -> None:
+    assert ClosedAnswers(SETS["nli"]).parse(f"{lead}{denial} {filler}{label}{after}") is None
+
+
+@given(st.sampled_from(SETS["mood"]), st.sampled_from(SETS["mood"]), st.sampled_from([" or ", "/", " and ", ", ", " "]))
+def test_two_answers_are_none(one: str, other: str, between: str) -> None:
+    assert ClosedAnswers(SETS["mood"]).parse(f"{one}{between}{other}") in ((None, one) if one == other else (None,))
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", "(", "$", "1 ", "1,", "-", "not ", "positive ", "(b) ", "\\frac{", "{", "\\boxed{", "<answer>",
+              "one ", "1.", ":", "_", "~~"],
+)  # fmt: skip
+def test_a_hostile_answer_takes_no_time(piece: str) -> None:
+    started = time.perf_counter()
+    text = piece * (20_000 // len(piece))
+    for answers in (ClosedAnswers(SETS["mood"]), NumberAnswers()):
+        answers.parse(text, None)
+        answers.parse_alone(text, None)
+    assert time.perf_counter() - started < 1
