@@ -1,6 +1,8 @@
 """Folders of training runs as ``dsbs.train`` leaves them behind, without any training."""
 
 import json
+import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -91,3 +93,67 @@ def write_failure(root: Path, reason: str | None, task: str = "triage", name: st
 def share(right: int, of: int = 100, first: int = 0) -> list[bool]:
     """Return ``of`` answers of which ``right`` are right, beginning with the example ``first``."""
     return [(index - first) % of < right for index in range(of)]
+
+
+CLASSES = ("refund", "replace", "repair", "decline")
+
+
+def write_study(root: Path, fractions: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5, 1.0), seeds: int = 3) -> Path:
+    """Write a whole study with everything that a report can show: both methods over the shares, two controls on 1/8,
+    confidences, rationales, learning curves, and the teacher's annotations. Return the folder of the runs.
+    """
+    for fraction in fractions:
+        for seed in range(seeds):
+            grown = 0.25 * math.log2(fraction * 16) / 4
+            _write_rich(root, 0.62 + grown + 0.01 * seed, "finetune", fraction, seed)
+            _write_rich(root, 0.76 + 0.6 * grown + 0.01 * seed, "step_by_step", fraction, seed)
+    for seed in range(seeds):
+        for control, level in (("shuffled", 0.66), ("same_label", 0.72)):
+            _write_rich(root, level + 0.01 * seed, "step_by_step", 0.125, seed, control=control)
+    folder = root / "rationales/triage/handbook-12345678"
+    folder.mkdir(parents=True)
+    split = {"teacher_accuracy": 0.93, "cost_usd": 1.25, "prompt_tokens": 120_000, "completion_tokens": 31_000}
+    summary = {"model": "a model", "gate": "none", "splits": {"train": split, "test": split}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    rows = {
+        "id": [f"test-{index}" for index in range(200)],
+        "label": [CLASSES[index % 4] for index in range(200)],
+        "rationale": [f"The teacher says why, number {index}." for index in range(200)],
+        "status": ["ok"] * 200,
+        "agreement": [1.0] * 200,
+    }
+    pq.write_table(pa.table(rows), folder / "test.parquet")
+    return root / "train"
+
+
+def _write_rich(
+    root: Path, level: float, objective: str, fraction: float, seed: int, control: str | None = None
+) -> None:
+    draw = random.Random(f"{objective} {fraction} {seed} {control}")
+    difficulty = random.Random("examples")
+    sure = [min(0.99, max(0.3, level + difficulty.gauss(0, 0.25) + draw.gauss(0, 0.05))) for _ in range(200)]
+    correct = [draw.random() < one for one in sure]
+    history: list[dict[str, Any]] = []
+    for step in range(10, 101, 10):
+        history.append({"step": step, "loss": 2.0 * 0.97**step + 0.05 * draw.random()})
+        history.append({"step": step, "validation": level * (1 - 0.95**step)})
+    config = {"student.dropout_rate": 0.2 if objective == "step_by_step" else 0.0}
+    extra = {"control": control} if control else {}
+    folder = write_run(
+        root, correct, objective=objective, fraction=fraction, seed=seed, suffix=control or "aaaaaaaa", config=config,
+        history=history, parameters=420_000, size_bytes=1_700_000, milliseconds_per_example=1.7, label_tokens=2000,
+        example_visits=3200, test_last={"accuracy": level, "examples": 200},
+        test_generated={"accuracy": level - 0.02, "examples": 200}, best_step=100 if seed == 2 else 70, **extra,
+    )  # fmt: skip
+    table = pq.read_table(folder / "predictions.parquet").to_pydict()
+    golds = [CLASSES[index % 4] for index in range(200)]
+    others = [draw.choice([one for one in CLASSES if one != gold]) for gold in golds]
+    answers = zip(golds, others, correct, strict=True)
+    table |= {
+        "gold": golds,
+        "label": [gold if right else other for gold, other, right in answers],
+        "input": [f"Message {index}: my kettle came cracked & <i>late</i>." for index in range(200)],
+        "rationale": [f"The student's reason {index}." if objective != "finetune" else None for index in range(200)],
+        "confidence": sure,
+    }
+    pq.write_table(pa.table(table), folder / "predictions.parquet")

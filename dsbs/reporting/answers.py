@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
+from dsbs.tasks.base import ACCURACY
 
-ACCURACY = "accuracy"  # the metric that counts answers that are right
+# Columns that older runs lack; what is missing is None for every example.
+OPTIONAL = ("label", "rationale", "confidence", "input")
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,22 @@ class Answered:
         ids: of the examples.
         golds: the gold answers.
         scores: the score of each answer by the task's metric, (examples,); for accuracy 1 or 0.
+        correct: whether each answer is right, (examples,).
+        labels: the answers; None where what the student wrote is no answer.
+        rationales: the student's rationales, where it wrote one.
+        confidences: the probability of each answer among the closed ones, where there are such.
+        inputs: what was asked.
     """
 
     test_set: str
     ids: list[str]
     golds: list[str]
     scores: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    labels: list[str | None]
+    rationales: list[str | None]
+    confidences: list[float | None]
+    inputs: list[str | None]
 
     @property
     def majority(self) -> float:
@@ -42,22 +54,44 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
     Raises:
         DataError: where they cannot be read or do not belong to the metrics.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    column = "correct" if metric == ACCURACY else "metric_score"
-    try:
-        table = pq.read_table(path, columns=["id", "gold", column])
-        rows = sorted(zip(*(table[name].to_pylist() for name in ("id", "gold", column)), strict=True))
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
-        raise DataError(f"predictions.parquet cannot be read ({str(error).splitlines()[0]})") from None
-    ids = [id for id, _, _ in rows]
-    scores = np.array([score for _, _, score in rows], dtype=np.float64)
+    columns = _read_columns(path, "correct" if metric == ACCURACY else "metric_score")
+    ids, golds = columns["id"], columns["gold"]
+    scores = np.array(columns["scored"], dtype=np.float64)
     if len(set(ids)) != len(ids):
         raise DataError("predictions.parquet names an id twice")
     if len(ids) != test.get("examples", len(ids)) or not ids or abs(scores.mean() - test[metric]) > 1e-6:
         raise DataError(f"predictions.parquet and metrics.json do not agree on the test {metric}")
-    golds = [gold for _, gold, _ in rows]
     return Answered(
-        fingerprint([[id, gold] for id, gold in zip(ids, golds, strict=True)], length=16), ids, golds, scores
+        test_set=fingerprint([[id, gold] for id, gold in zip(ids, golds, strict=True)], length=16),
+        ids=ids,
+        golds=golds,
+        scores=scores,
+        correct=np.array(columns["correct"], dtype=np.bool_),
+        labels=columns["label"],
+        rationales=columns["rationale"],
+        confidences=columns["confidence"],
+        inputs=columns["input"],
     )
+
+
+def _read_columns(path: Path, scored: str) -> dict[str, list[Any]]:
+    """Return the columns in the order of the ids."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            there = set(file.schema_arrow.names)
+            wanted = {"id", "gold", "correct", scored}
+            if missing := sorted(wanted - there):
+                raise DataError(f"predictions.parquet lacks {', '.join(missing)}")
+            table = file.read(columns=sorted(wanted | (set(OPTIONAL) & there)))
+        rows = {name: table[name].to_pylist() for name in table.column_names}
+        rows["scored"] = list(rows[scored])
+        order = sorted(range(len(rows["id"])), key=rows["id"].__getitem__)
+    except (OSError, pa.ArrowException, TypeError) as error:
+        raise DataError(f"predictions.parquet cannot be read ({str(error).splitlines()[0]})") from None
+    empty = [None] * len(order)
+    return {
+        name: [values[place] for place in order] for name, values in {**dict.fromkeys(OPTIONAL, empty), **rows}.items()
+    }

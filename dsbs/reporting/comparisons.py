@@ -10,6 +10,7 @@ from dsbs.reporting.stats import LEVEL, Difference, adjust_holm, compare_scores
 from dsbs.reporting.variants import differing_settings
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
+CONTROL, CONTROL_BASELINE = "control", "control against baseline"
 PAIRED_SEEDS = 4  # with fewer, pairing costs more certainty (degrees of freedom) than it brings
 
 
@@ -18,7 +19,8 @@ class Comparison:
     """A candidate against a baseline.
 
     Attributes:
-        kind: ``headline`` (a share of the data against all of it) or ``same fraction``.
+        kind: ``headline`` (a share of the data against all of it), ``same fraction``, ``control`` (a candidate against
+            itself on annotations that a control changed) or ``control against baseline``.
         candidate: the method whose gain is asked for.
         baseline: what it is held against.
         margin: by how much the candidate may be worse and still count as no worse, as a difference of scores.
@@ -78,10 +80,25 @@ class Comparison:
 
 
 def compare_conditions(conditions: Sequence[Condition], settings: ReportSettings) -> list[Comparison]:
-    """Return the headline comparisons first, then each method against the baseline on the same share of the data."""
-    headlines = [Comparison(HEADLINE, *pair, settings.allowance) for pair in pair_headlines(conditions, settings)]
-    others = [Comparison(SAME_FRACTION, *pair, settings.allowance) for pair in pair_same_fraction(conditions, settings)]
-    return [*_finish(headlines), *_finish(others)]
+    """Return the headline comparisons first, then each method against the baseline on the same share of the data, then
+    the controls. P-values are adjusted among the comparisons of a kind.
+    """
+    families = {
+        HEADLINE: pair_headlines(conditions, settings),
+        SAME_FRACTION: pair_same_fraction(conditions, settings),
+        CONTROL: pair_controls(conditions, settings),
+        CONTROL_BASELINE: [
+            (control, baseline)
+            for control in conditions
+            if control.control
+            for baseline in find_baselines(control, conditions, settings.baseline, control.data_fraction)
+        ],
+    }
+    return [
+        comparison
+        for kind, pairs in families.items()
+        for comparison in _finish([Comparison(kind, *pair, settings.allowance) for pair in pairs])
+    ]
 
 
 def pair_headlines(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
@@ -108,8 +125,30 @@ def pair_same_fraction(conditions: Sequence[Condition], settings: ReportSettings
     return [
         (candidate, baseline)
         for candidate in conditions
-        if candidate.objective != settings.baseline
+        if candidate.objective != settings.baseline and not candidate.control
         for baseline in find_baselines(candidate, conditions, settings.baseline, candidate.data_fraction)
+    ]
+
+
+def pair_controls(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
+    """Return each candidate with its controls on the same share of the data.
+
+    A control of the candidate's own objective belongs to it; one of the baseline (more steps, say), to all candidates.
+    """
+    return [
+        (candidate, control)
+        for control in conditions
+        if control.control
+        for candidate in conditions
+        if candidate.objective in settings.candidates
+        and not candidate.control
+        and control.objective in (candidate.objective, settings.baseline)
+        and (candidate.student, candidate.labels, candidate.data_fraction)
+        == (control.student, control.labels, control.data_fraction)
+        and all(
+            candidate.settings[key] == control.settings[key]
+            for key in candidate.settings.keys() & control.settings.keys()
+        )
     ]
 
 
@@ -127,7 +166,7 @@ def find_baselines(
         condition
         for condition in conditions
         if (condition.student, condition.data_fraction) == (candidate.student, fraction)
-        and condition.objective != candidate.objective
+        and (condition.objective != candidate.objective or candidate.control)
         and (condition.objective == baseline or (candidate.labels == "teacher" and condition.kind in kinds))
         and all(
             candidate.settings[key] == condition.settings[key]
@@ -146,7 +185,7 @@ def may_pair_seeds(comparison: Comparison) -> bool:
     """
     candidate, baseline = comparison.candidate, comparison.baseline
     return (
-        comparison.kind == SAME_FRACTION
+        comparison.kind != HEADLINE
         and candidate.seeds == baseline.seeds
         and len(candidate.seeds) >= PAIRED_SEEDS
         and candidate.labels == baseline.labels

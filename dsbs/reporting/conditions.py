@@ -92,6 +92,17 @@ class Condition:
         return estimate_score(self.scores())
 
     @property
+    def other_measures(self) -> dict[str, float]:
+        """Other test scores, means over the seeds: of the last step, and of answers that were written freely."""
+        found = {}
+        for key in ("test_last", "test_generated"):
+            measured = [run.metrics.get(key) for run in self.runs]
+            values = [one[self.metric] for one in measured if isinstance(one, dict) and self.metric in one]
+            if values and len(values) == len(self.runs):
+                found[key] = float(np.mean(values))
+        return found
+
+    @property
     def unconverged(self) -> list[int]:
         """The seeds whose best checkpoint is the last: perhaps not converged."""
         return [run.seed for run in self.runs if run.ends_at_its_best]

@@ -1,45 +1,68 @@
-"""``report.json``: every figure that a report shows, for scripts."""
+"""``report.json``: every figure that a report shows, for scripts; the page is made from it."""
 
+import time
 from typing import Any
 
 from dsbs import __version__
+from dsbs.reporting.breakdown import MOST_SQUARE, calibrate, count_confusion, find_classes, score_classes
 from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
-from dsbs.reporting.notes import all_notes, note_condition
+from dsbs.reporting.effort import count_labels, measure_effort, measure_student
+from dsbs.reporting.histories import read_histories
+from dsbs.reporting.notes import all_notes, note_comparison, note_condition
+from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.report import Report
+from dsbs.reporting.savings import Saving, find_savings
 from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_controls, tell_saving
 
 
 def to_document(report: Report) -> dict[str, Any]:
     """Return what ``report.json`` holds; ``docs/files.md`` says what each key means."""
     known = [teacher for teacher in report.teachers if teacher.accuracy is not None]
+    conditions = report.conditions
+    runs = [run for condition in conditions for run in condition.runs]
     return {
         "task": report.task,
         "metric": report.metric,
+        "made": time.strftime("%Y-%m-%d %H:%M"),
         "settings": {name: getattr(report.settings, name) for name in ReportSettings.__dataclass_fields__},
         "headline": report.headlines,
-        "cells": [describe_condition(condition) for condition in report.conditions],
-        "comparisons": [describe_comparison(item) for item in report.comparisons if item.result],
+        "cells": [to_cell(condition, report) for condition in conditions],
+        "comparisons": [to_comparison(item, report) for item in report.comparisons if item.result],
         "refused_comparisons": [
             {"baseline": item.baseline.id, "candidate": item.candidate.id, "reason": item.refusal}
             for item in report.comparisons
             if not item.result
         ],
+        "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
+        "controls": tell_controls(report.comparisons, conditions),
+        "classes": [found for condition in conditions if (found := _to_classes(condition))],
+        "calibration": [{"cell": condition.id, **bins} for condition in conditions if (bins := calibrate(condition))],
+        "learning_curves": [
+            {"cell": condition.id, "runs": curves} for condition in conditions if (curves := read_histories(condition))
+        ],
         "teacher": {
             "accuracy": known[0].accuracy if len(known) == 1 else None,
             "all": [vars(teacher) for teacher in report.teachers],
         },
-        "left_out": [{"folder": str(run.folder), "reason": run.reason} for run in report.left_out],
+        "stand_ins": report.stand_ins,
+        "provenance": trace_runs(runs),
+        "left_out": [
+            {"folder": str(run.folder), "reason": run.reason, "command": run.command} for run in report.left_out
+        ],
         "runs": str(report.runs),
         "dsbs": __version__,
     }
 
 
-def describe_condition(condition: Condition) -> dict[str, Any]:
+def to_cell(condition: Condition, report: Report) -> dict[str, Any]:
     """Return what ``report.json`` says about a condition."""
-    estimate = condition.estimate
+    estimate, labels, effort = condition.estimate, count_labels(condition), measure_effort(condition)
     return {
         "id": condition.id,
+        "name": describe_condition(condition, report.conditions),
+        "line": "/".join(filter(None, condition.line)),
         "student": condition.student,
         "objective": condition.objective,
         "labels": condition.labels,
@@ -55,21 +78,26 @@ def describe_condition(condition: Condition) -> dict[str, Any]:
         "ci_high": estimate.high,
         "ci_method": estimate.method,
         "train_examples": condition.mean("train_examples"),
+        "labels_training": labels.training if labels else None,
+        "labels_choosing": labels.choosing if labels else None,
+        "labels_total": labels.total if labels else None,
+        **effort,
         "steps": [run.metrics["steps"] for run in condition.runs],
-        "target_tokens": condition.mean("target_tokens"),
-        "seconds": condition.mean("seconds"),
+        **measure_student(condition),
+        "other_measures": condition.other_measures,
         "perhaps_not_converged": condition.unconverged,
-        "notes": note_condition(condition),
+        "notes": [vars(note) for note in note_condition(condition)],
         "folders": [str(run.folder) for run in condition.runs],
     }
 
 
-def describe_comparison(comparison: Comparison) -> dict[str, Any]:
+def to_comparison(comparison: Comparison, report: Report) -> dict[str, Any]:
     """Return what ``report.json`` says about a comparison that was made."""
     result, remedy = comparison.result, comparison.remedy
     assert result is not None
     low, high = comparison.interval
     return {
+        "kind": comparison.kind,
         "baseline": comparison.baseline.id,
         "candidate": comparison.candidate.id,
         "difference": result.difference,
@@ -89,7 +117,33 @@ def describe_comparison(comparison: Comparison) -> dict[str, Any]:
         "paired_by_seed": result.spread.paired,
         "seeds_to_settle": remedy.seeds if remedy else None,
         "test_examples_to_settle": remedy.test_examples if remedy else None,
-        "kind": comparison.kind,
         "settings_differ": unequal_settings(comparison),
+        "told": tell_comparison(comparison, report.conditions),
+        "claim_told": tell_claim(comparison),
+        "own_notes": [vars(note) for note in note_comparison(comparison)],
         "notes": all_notes(comparison),
     }
+
+
+def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
+    """Return what ``report.json`` says about labels saved; shares of the data and labels, with the interval's ends."""
+    shares = {"fraction": saving.fraction, "ci_low": saving.low, "ci_high": saving.high}
+    return {
+        "candidate": [condition.id for condition in saving.candidate],
+        "baseline": saving.baseline.id,
+        "target": saving.target,
+        "reached": saving.reached,
+        "at_most": saving.bound,
+        **shares,
+        "training_labels": {key: saving.training_labels(share) for key, share in shares.items()},
+        "all_labels": {key: saving.all_labels(share) for key, share in shares.items()},
+        "told": tell_saving(saving, report.conditions),
+    }
+
+
+def _to_classes(condition: Condition) -> dict[str, Any] | None:
+    classes = find_classes(condition)
+    if not classes:
+        return None
+    confusion = count_confusion(condition, classes) if len(classes) <= MOST_SQUARE else None
+    return {"cell": condition.id, "scores": score_classes(condition, classes), "confusion": confusion}

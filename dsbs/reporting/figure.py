@@ -4,10 +4,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from dsbs.reporting.answers import ACCURACY
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.report import Report
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
+from dsbs.tasks.base import ACCURACY
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; the markers tell the rest, in print as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -27,7 +27,7 @@ def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter
 
-    conditions = report.conditions
+    conditions = [condition for condition in report.conditions if not condition.control] or report.conditions
     with mpl.rc_context(
         {"svg.fonttype": "none", "svg.hashsalt": report.task, "font.size": 11, "axes.edgecolor": INK, "text.color": INK}
     ):

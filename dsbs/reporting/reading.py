@@ -11,7 +11,8 @@ import yaml
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
-from dsbs.reporting.answers import ACCURACY, Answered, read_answers
+from dsbs.reporting.answers import Answered, read_answers
+from dsbs.tasks.base import ACCURACY
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.

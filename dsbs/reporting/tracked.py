@@ -5,7 +5,7 @@ from typing import Any
 
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.tracking import Tracking, open_tracker
-from dsbs.reporting.document import describe_comparison
+from dsbs.reporting.document import to_comparison
 from dsbs.reporting.report import Report
 from dsbs.reporting.wording import describe_condition
 from dsbs.reporting.writing import PLOTS
@@ -28,7 +28,7 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
         }
         for cell in report.conditions
     ]
-    made = [describe_comparison(comparison) for comparison in report.comparisons if comparison.result]
+    made = [to_comparison(comparison, report) for comparison in report.comparisons if comparison.result]
     with open_tracker(
         settings,
         run_id=fingerprint(["report", report.task, str(report.runs)], length=16),

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Sequence
 from fractions import Fraction
 
-from dsbs.reporting.answers import ACCURACY
 from dsbs.reporting.claims import (
     BETTER,
     NOT_SHOWN,
@@ -17,9 +16,12 @@ from dsbs.reporting.claims import (
     Remedy,
 )
 from dsbs.reporting.commands import complete_command
-from dsbs.reporting.comparisons import HEADLINE, Comparison
+from dsbs.reporting.comparisons import CONTROL, HEADLINE, Comparison
 from dsbs.reporting.conditions import Condition
+from dsbs.reporting.effort import count_labels
+from dsbs.reporting.savings import Saving
 from dsbs.reporting.settings import ReportSettings
+from dsbs.tasks.base import ACCURACY
 
 
 def show_fraction(fraction: float) -> str:
@@ -122,8 +124,10 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
     """Return what would settle a claim, in a sentence."""
     chance = f"{100 * POWER:.0f}%"
     if remedy.seeds:
+        worse = comparison.result is not None and comparison.result.difference < -comparison.margin
+        what = f"show that it is worse by more than {100 * comparison.margin:g} points" if worse else "show it"
         return (
-            f"If the true difference is the one seen, about {remedy.seeds} seeds on either side would settle it "
+            f"If the true difference is the one seen, about {remedy.seeds} seeds on either side would {what} "
             f"({chance} power)."
         )
     if remedy.test_examples:
@@ -134,6 +138,55 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
             f"{comparison.result.spread.test_examples:,}."
         )
     return "The difference lies so close to the margin that no number of seeds up to 100 would settle it."
+
+
+def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
+    """Return in a sentence or two on how much of the data a candidate reaches the baseline's score, and in labels."""
+    candidate, metric = describe_condition(saving.candidate[0], among), saving.baseline.metric
+    baseline, score = describe_condition(saving.baseline, among), show_score(metric, saving.target)
+    target = f"what {baseline} reaches on all data ({score})"
+    largest = show_fraction(saving.candidate[-1].data_fraction)
+    if saving.fraction is None:
+        return f"{candidate} does not reach {target}, on {largest} of the data neither."
+    at_most = "at most " if saving.bound else ""
+    text = f"{candidate} reaches {target} on {at_most}{_show_share(saving.fraction)} of the data"
+    text += f" (95% bootstrap interval {tell_ends(saving)})."
+    training, all_labels = saving.training_labels(saving.fraction), saving.all_labels(saving.fraction)
+    full = count_labels(saving.baseline)
+    if training is not None and all_labels is not None and full:
+        text += (
+            f" That is {at_most}{training:,.0f} of {full.training:,.0f} labels to learn from, and {at_most}"
+            f"{all_labels:,.0f} of {full.total:,.0f} with those to choose by."
+        )
+    return text
+
+
+def tell_ends(saving: Saving) -> str:
+    """Return the interval of a share of the data, whose ends may lie beyond what was run."""
+    low = "less than what was run" if saving.low is None else _show_share(saving.low)
+    high = "not reached" if saving.high is None else _show_share(saving.high)
+    return f"{low} to {high}"
+
+
+def tell_controls(comparisons: Sequence[Comparison], among: Sequence[Condition]) -> str | None:
+    """Return in a sentence what the controls show, or None where there are none."""
+    made = [item for item in comparisons if item.kind == CONTROL and item.result]
+    if not made:
+        return None
+    groups: dict[str, list[str]] = {}
+    for item in made:
+        assert item.result is not None
+        low, high = item.interval
+        points = f"{100 * item.result.difference:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
+        name = f"{item.baseline.control} ({points})"
+        groups.setdefault(item.verdict, []).append(name)
+    verbs = {
+        BETTER: "The rationales as they are do better than",
+        UNDECIDED: "No difference is shown to",
+        WORSE: "They do worse than",
+        ONE_STUDENT: "With a single seed, nothing is said of methods against",
+    }
+    return " ".join(f"{verbs[verdict]} {', '.join(names)}." for verdict, names in groups.items())
 
 
 def explain_no_headline(conditions: Sequence[Condition], settings: ReportSettings) -> str:
@@ -169,6 +222,10 @@ def tell_headlines(
 def count_seeds(condition: Condition) -> str:
     """Return ``3 seeds``."""
     return f"{len(condition.runs)} seed{'s' if len(condition.runs) > 1 else ''}"
+
+
+def _show_share(fraction: float) -> str:
+    return "all" if fraction == 1 else f"{100 * fraction:.3g}%"
 
 
 def _has(

@@ -1,0 +1,91 @@
+"""A condition's answers taken apart: by class, by what was answered instead, and by how sure the student was."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dsbs.reporting.conditions import Condition
+
+MOST_CLASSES, MOST_SQUARE = 100, 20  # in a table of scores; in a table of confusions
+BINS = 10
+OTHER, NONE = "(another answer)", "(no answer)"
+
+
+def find_classes(condition: Condition) -> list[str] | None:
+    """Return the gold answers, sorted, where they are few enough to be classes; None where answers are free."""
+    answers = condition.runs[0].answers
+    if answers is None:
+        return None
+    counts = Counter(answers.golds)
+    few = len(counts) <= MOST_CLASSES and len(answers.golds) >= 2 * len(counts)
+    return sorted(counts) if few and len(counts) > 1 else None
+
+
+def count_confusion(condition: Condition, classes: Sequence[str]) -> dict[str, Any]:
+    """Return how often each gold class got which answer, all seeds together; shown for up to ``MOST_SQUARE`` classes.
+
+    Returns:
+        ``columns``: the answers; ``rows``: for each class, in the order of ``classes``, its counts.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    for run in condition.runs:
+        if run.answers:
+            counts.update(
+                (gold, NONE if label is None else label if label in classes else OTHER)
+                for gold, label in zip(run.answers.golds, run.answers.labels, strict=True)
+            )
+    columns = [*classes, *(extra for extra in (OTHER, NONE) if any(label == extra for _, label in counts))]
+    return {"columns": columns, "rows": [[counts[gold, label] for label in columns] for gold in classes]}
+
+
+def score_classes(condition: Condition, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return precision, recall and F1 of each class, all seeds together; None where nothing was answered so."""
+    confusion = count_confusion(condition, classes)
+    table = np.array(confusion["rows"], dtype=float)
+    rows = []
+    for index, name in enumerate(classes):
+        right, answered, there = table[index, index], table[:, index].sum(), table[index].sum()
+        precision = right / answered if answered else None
+        rows.append(
+            {
+                "class": name,
+                "examples": int(there) // len(condition.runs),
+                "precision": precision,
+                "recall": right / there,
+                "f1": 2 * right / (answered + there),
+            }
+        )
+    return rows
+
+
+def calibrate(condition: Condition) -> dict[str, Any] | None:
+    """Return how often answers are right by how sure the student was, all seeds together; None where it is not known.
+
+    Returns:
+        ``bins``: in ten equal steps of confidence, those that hold answers: mean ``confidence``, ``accuracy``,
+        ``answers``; ``ece``: the expected calibration error, the mean distance of the two over answers;
+        ``brier``: the mean squared distance between confidence and being right.
+    """
+    pairs = [
+        (confidence, right)
+        for run in condition.runs
+        if run.answers
+        for confidence, right in zip(run.answers.confidences, run.answers.correct.tolist(), strict=True)
+        if confidence is not None and np.isfinite(confidence)
+    ]
+    if not pairs:
+        return None
+    sure, right = np.array(pairs, dtype=float).T
+    places = np.minimum((sure * BINS).astype(int), BINS - 1)
+    bins = [
+        {
+            "confidence": float(sure[places == place].mean()),
+            "accuracy": float(right[places == place].mean()),
+            "answers": int((places == place).sum()),
+        }
+        for place in np.unique(places)
+    ]
+    error = sum(one["answers"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / len(pairs)
+    return {"bins": bins, "ece": float(error), "brier": float(((sure - right) ** 2).mean())}

@@ -1,0 +1,197 @@
+"""Where everything on the page's charts goes: geometry for templates, which draw it in the colours of the reader."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dsbs.reporting.wording import show_fraction, show_interval, show_score
+from dsbs.tasks.base import ACCURACY
+
+LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 44
+SHAPES = ("circle", "square", "triangle", "diamond")
+COLOURS = 8
+
+Cell = dict[str, Any]
+Scale = Callable[[float], float]
+
+
+def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+    """Return the curve of scores over the share of the data, with intervals, seeds and the teachers' scores."""
+    metric, cells = document["metric"], [cell for cell in document["cells"] if not cell["control"]]
+    if not cells:
+        return {}
+    fractions = sorted({cell["data_fraction"] for cell in cells})
+    teachers = [one for one in document["teacher"]["all"] if one["accuracy"] is not None and metric == ACCURACY]
+    values = [value for cell in cells for value in (cell["ci_low"], cell["ci_high"], *cell["per_seed"])]
+    values += [one["accuracy"] for one in teachers]
+    ticks = [tick for tick in choose_ticks(min(values), max(values)) if metric != ACCURACY or tick < 1.001]
+    y = _scale(ticks[0], max(ticks[-1], *values), height - BOTTOM, TOP)
+    pad = 26  # for points that stand beside each other
+    x = _scale(math.log2(fractions[0]), math.log2(fractions[-1]), LEFT + pad, width - RIGHT - pad)
+    lines = [
+        sorted((cell for cell in cells if cell["line"] == line), key=lambda cell: cell["data_fraction"])
+        for line in dict.fromkeys(cell["line"] for cell in cells)
+    ]
+    step = min(9.0, 40 / max(1, len(lines)))
+    return {
+        "width": width,
+        "height": height,
+        "bottom": height - BOTTOM,
+        "left": LEFT,
+        "right": width - RIGHT,
+        "y_ticks": [{"y": y(tick), "text": show_score(metric, tick).replace(".0%", "%")} for tick in ticks],
+        "x_ticks": [
+            {"x": x(math.log2(share)), "text": _name_share(share), "below": _count_examples(share, cells)}
+            for share in fractions
+        ],
+        "teachers": [
+            {
+                "y": y(one["accuracy"]),
+                "tip": f"teacher {one['name']}, on {one['split']}: {show_score(metric, one['accuracy'])}",
+            }
+            for one in teachers
+        ],
+        "lines": [
+            {
+                "name": members[0]["name"],
+                "colour": number % COLOURS,
+                "shape": SHAPES[number % len(SHAPES)],
+                "points": (points := _place(members, step * (number - (len(lines) - 1) / 2), metric, x, y)),
+                "path": " ".join(f"{point['x']:.1f},{point['y']:.1f}" for point in points),
+            }
+            for number, members in enumerate(lines)
+        ],
+    }
+
+
+def _place(cells: Sequence[Cell], shift: float, metric: str, x: Scale, y: Scale) -> list[dict[str, Any]]:
+    """Return the points of a line, moved aside a little."""
+    return [
+        {
+            "x": x(math.log2(cell["data_fraction"])) + shift,
+            "y": y(cell[metric]),
+            "low": y(cell["ci_low"]),
+            "high": y(cell["ci_high"]),
+            "seeds": [y(value) for value in cell["per_seed"]],
+            "tip": tell_cell(cell, metric),
+        }
+        for cell in cells
+    ]
+
+
+def tell_cell(cell: Cell, metric: str) -> str:
+    """Return a condition's figures in a line, as it is shown where the pointer is."""
+    seeds = ", ".join(show_score(metric, value) for value in cell["per_seed"])
+    return (
+        f"{cell['name']} on {show_fraction(cell['data_fraction'])} of the data: {show_score(metric, cell[metric])} "
+        f"(95% interval {show_interval(metric, cell['ci_low'], cell['ci_high'])}; seeds {seeds})"
+    )
+
+
+def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: float = 0.0) -> list[dict[str, Any]]:
+    """Return the differences as points with intervals on one common axis, in the order of the comparisons."""
+    ends = [100 * item[key] for item in comparisons for key in ("ci_low_adjusted", "ci_high_adjusted")]
+    reach = max([5.0, *(abs(end) for end in ends if abs(end) < 100)])
+    x = _scale(-reach, reach, 6, width - 6)
+
+    def clip(value: float) -> float:
+        return min(width - 2.0, max(2.0, x(100 * value)))
+
+    return [
+        {
+            "width": width,
+            "zero": x(0),
+            "margin": x(-100 * margin) if margin else None,
+            "x": clip(item["difference"]),
+            "low": clip(item["ci_low_adjusted"]),
+            "high": clip(item["ci_high_adjusted"]),
+        }
+        for item in comparisons
+    ]
+
+
+def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
+    """Return a reliability diagram: how often answers are right over how sure the student was."""
+    place = _scale(0.0, 1.0, 26, size - 8)
+    up = _scale(0.0, 1.0, size - 26, 8)
+    most = max(one["answers"] for one in found["bins"])
+    return {
+        "size": size,
+        "diagonal": (place(0), up(0), place(1), up(1)),
+        "points": [
+            {
+                "x": place(one["confidence"]),
+                "y": up(one["accuracy"]),
+                "r": 2 + 5 * math.sqrt(one["answers"] / most),
+                "tip": (
+                    f"confidence {100 * one['confidence']:.1f}%: right {100 * one['accuracy']:.1f}% of "
+                    f"{one['answers']:,} answers"
+                ),
+            }
+            for one in found["bins"]
+        ],
+    }
+
+
+def draw_history(
+    runs: Sequence[dict[str, Any]], metric: str, series: str, width: int = 300, height: int = 150
+) -> dict[str, Any]:
+    """Return the values of a condition's runs over steps, a line for each seed; empty where nothing was logged."""
+    lines = [(run["seed"], run[series]) for run in runs if run[series]]
+    if not lines:
+        return {}
+    values = [value for _, points in lines for _, value in points]
+    last = max(step for _, points in lines for step, _ in points)
+    ticks = choose_ticks(min(values), max(values), wanted=3)
+    x = _scale(0, last, LEFT, width - RIGHT)
+    y = _scale(min(ticks[0], *values), max(ticks[-1], *values), height - 24, TOP)
+    show = (lambda value: show_score(metric, value)) if series == "validation" else (lambda value: f"{value:.3g}")
+    return {
+        "width": width,
+        "height": height,
+        "left": LEFT,
+        "right": width - RIGHT,
+        "bottom": height - 24,
+        "last": f"{last:,}",
+        "y_ticks": [{"y": y(tick), "text": show(tick).replace(".0%", "%")} for tick in ticks],
+        "lines": [
+            {
+                "colour": number % COLOURS,
+                "tip": f"seed {seed}: {show(points[-1][1])} at step {points[-1][0]:,}",
+                "path": " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points),
+            }
+            for number, (seed, points) in enumerate(lines)
+        ],
+    }
+
+
+def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round numbers that span a range.
+
+    >>> [round(tick, 2) for tick in choose_ticks(0.23, 0.61)]
+    [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    """
+    span = max(high - low, 1e-6)
+    rough = span / wanted
+    unit = 10 ** math.floor(math.log10(rough))
+    step = next(unit * times for times in (1, 2, 5, 10) if unit * times >= rough - 1e-12)
+    first = math.floor(low / step + 1e-9)
+    count = max(1, math.ceil(high / step - 1e-9) - first)
+    return [(first + place) * step for place in range(count + 1)]
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
+    """Return the linear map from a range of values to a range of places; a single value goes to the middle."""
+    if high - low < 1e-12:
+        return lambda value: (start + end) / 2
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _name_share(share: float) -> str:
+    return "all" if share == 1 else show_fraction(share)
+
+
+def _count_examples(share: float, cells: Sequence[Cell]) -> str:
+    alike = [cell for cell in cells if cell["data_fraction"] == share and cell["train_examples"]]
+    counts = {round(cell["train_examples"]) for cell in alike}
+    return f"{counts.pop():,}" if len(counts) == 1 else ""

@@ -1,0 +1,77 @@
+"""What a condition took: labels, steps, tokens, time; and what its students cost to keep and to ask."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.reading import FinishedRun
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """Labels of a condition, means over its seeds.
+
+    Attributes:
+        source: whose they are: ``gold`` or ``teacher``.
+        training: examples with a label that the student learns from.
+        choosing: labelled examples of validation, by which the checkpoint is chosen.
+    """
+
+    source: str
+    training: float
+    choosing: float
+
+    @property
+    def total(self) -> float:
+        """Labels for training and choosing together."""
+        return self.training + self.choosing
+
+
+def count_labels(condition: Condition) -> LabelCount | None:
+    """Return how many labels a condition used, or None where its runs do not say."""
+    training, choosing = condition.mean("train_examples"), condition.mean("validation_examples")
+    return None if training is None or choosing is None else LabelCount(condition.labels, training, choosing)
+
+
+def measure_effort(condition: Condition) -> dict[str, Any]:
+    """Return what a condition took, means over its seeds; None where it is not known.
+
+    ``example_visits`` counts an example as often as it was seen, ``epochs`` is that by the number of examples;
+    ``label_tokens`` and ``target_tokens`` are the tokens of the loss: of labels, and of all targets.
+    """
+    runs = [_measure_run(run) for run in condition.runs]
+    return {key: _mean([run[key] for run in runs]) for key in runs[0]}
+
+
+def measure_student(condition: Condition) -> dict[str, Any]:
+    """Return the size of a condition's students and the time of an answer, means over seeds."""
+    keys = ("parameters", "size_bytes", "milliseconds_per_example")
+    return {key: condition.mean(key) for key in keys}
+
+
+def _measure_run(run: FinishedRun) -> dict[str, Any]:
+    metrics, config = run.metrics, run.config
+    steps, examples = metrics.get("steps"), metrics.get("train_examples")
+    visits = metrics.get("example_visits")
+    if visits is None and steps is not None:  # older runs: a batch is no larger than the data
+        batch = config.get("training.per_device_train_batch_size")
+        times = config.get("training.gradient_accumulation_steps", 1)
+        visits = steps * min(batch * times, examples or batch * times) if batch else None
+    tokens = metrics.get("target_tokens")
+    # Without rationales every token of the loss is one of a label.
+    label_tokens = metrics.get("label_tokens", tokens if metrics.get("teacher") is None else None)
+    return {
+        "steps": steps,
+        "best_step": metrics.get("best_step"),
+        "epochs": visits / examples if visits and examples else None,
+        "example_visits": visits,
+        "label_tokens": label_tokens,
+        "target_tokens": tokens,
+        "seconds": metrics.get("seconds"),
+    }
+
+
+def _mean(values: list[Any]) -> float | None:
+    return None if any(value is None for value in values) else float(np.mean(values))

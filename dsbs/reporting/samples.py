@@ -1,0 +1,92 @@
+"""Test examples for people: what was asked, what each condition answered, and the reasons of student and teacher."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.records import Annotation
+from dsbs.extraction.annotations import iterate_annotations
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.report import Report
+from dsbs.reporting.teachers import annotation_folders
+
+logger = logging.getLogger(__name__)
+MOST, LONGEST = 500, 2000
+
+
+def choose_conditions(report: Report) -> list[Condition]:
+    """Return the conditions whose answers are shown side by side: those of the first comparison first."""
+    compared = [side for item in report.comparisons if item.result for side in (item.baseline, item.candidate)]
+    chosen = list({condition.id: condition for condition in [*compared, *report.conditions]}.values())
+    usable = [condition for condition in chosen if condition.test_set]
+    return [condition for condition in usable if condition.test_set == usable[0].test_set]
+
+
+def build_samples(report: Report, most: int = MOST) -> dict[str, Any]:
+    """Return the examples side by side.
+
+    Of more than ``most`` examples, those on which the first two conditions differ come first, then the others in the
+    order of the ids.
+
+    Returns:
+        ``conditions``: their ids; ``total``: how many test examples there are; ``examples``: for each its ``id``,
+        ``input``, ``gold``, ``teacher`` (``label``, ``rationale``) or None, and ``answers``: for each condition its
+        most frequent ``label``, how many of its seeds are ``right``, and a ``rationale`` of a seed that gave the label.
+    """
+    conditions = choose_conditions(report)
+    if not conditions:
+        return {"conditions": [], "total": 0, "examples": []}
+    first = conditions[0].runs[0].answers
+    assert first is not None
+    shares = [condition.scores().mean(axis=0) for condition in conditions[:2]]
+    differs = abs(shares[0] - shares[-1])
+    shown = sorted(sorted(range(len(first.ids)), key=lambda place: (-differs[place], first.ids[place]))[:most])
+    teacher = _read_teacher(conditions, {first.ids[place] for place in shown})
+    inputs = _find_inputs(conditions)
+    examples = [
+        {
+            "id": first.ids[place],
+            "input": _cut(inputs[place]),
+            "gold": _cut(first.golds[place]),
+            "teacher": teacher.get(first.ids[place]),
+            "answers": [_answer(condition, place) for condition in conditions],
+        }
+        for place in shown
+    ]
+    return {"conditions": [condition.id for condition in conditions], "total": len(first.ids), "examples": examples}
+
+
+def _answer(condition: Condition, place: int) -> dict[str, Any]:
+    runs = [run.answers for run in condition.runs if run.answers]
+    label = Counter(answers.labels[place] for answers in runs).most_common(1)[0][0]
+    rationales = [answers.rationales[place] for answers in runs if answers.labels[place] == label]
+    right = sum(bool(answers.correct[place]) for answers in runs)
+    return {"label": _cut(label), "right": right, "rationale": _cut(next(filter(None, rationales), None))}
+
+
+def _find_inputs(conditions: Sequence[Condition]) -> list[str | None]:
+    found = [run.answers.inputs for condition in conditions for run in condition.runs if run.answers]
+    return next((inputs for inputs in found if any(inputs)), found[0])
+
+
+def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, dict[str, str | None]]:
+    """Return what the first teacher that is found said about the test examples."""
+    for run in (run for condition in conditions if not condition.control for run in condition.runs):
+        for folder in annotation_folders(run):
+            if (folder / "test.parquet").is_file():
+                try:
+                    return {one.id: _say(one) for one in iterate_annotations(folder, "test") if one.id in ids}
+                except DataError as error:
+                    logger.warning("The teacher's rationales are not shown: %s", error)
+                    return {}
+    return {}
+
+
+def _say(annotation: Annotation) -> dict[str, str | None]:
+    return {"label": _cut(annotation.label), "rationale": _cut(annotation.rationale)}
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST else text[:LONGEST] + " …"

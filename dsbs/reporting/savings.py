@@ -1,0 +1,155 @@
+"""Labels saved: the share of the data on which a candidate reaches what the baseline reaches on all of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsbs.reporting.comparisons import find_baselines
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.effort import count_labels
+from dsbs.reporting.settings import ReportSettings
+
+DRAWS, CHUNK = 2000, 250
+ALREADY, NEVER = -math.inf, math.inf  # reached on the smallest share that was run; not reached on the largest
+
+
+@dataclass(frozen=True)
+class Saving:
+    """Where a candidate's curve reaches the baseline's score on all data.
+
+    The three shares are None where the curve does not reach it (``reached`` is False) or, at the lower end, where it
+    does so on the smallest share that was run, which is then a bound.
+
+    Attributes:
+        candidate: the line of conditions, smallest share first.
+        baseline: the condition on all data.
+        fraction: the share of the data, interpolated; where it is reached on the smallest share, that one.
+        low: lower end of the 95% interval; None: below the smallest share that was run.
+        high: upper end; None: not reached within the data.
+        reached: whether the curve reaches the score at all.
+        bound: whether ``fraction`` is the smallest share that was run, so that less might do.
+        curve: share -> mean score of the candidate.
+        target: the baseline's score.
+    """
+
+    candidate: list[Condition]
+    baseline: Condition
+    fraction: float | None
+    low: float | None
+    high: float | None
+    reached: bool
+    bound: bool
+    curve: dict[float, float]
+    target: float
+
+    def training_labels(self, fraction: float | None) -> float | None:
+        """Return the labels to learn from at a share of the data."""
+        return self._labels(fraction, "training")
+
+    def all_labels(self, fraction: float | None) -> float | None:
+        """Return the labels to learn from and to choose by at a share of the data."""
+        return self._labels(fraction, "total")
+
+    def _labels(self, fraction: float | None, kind: str) -> float | None:
+        counts = [(cell.data_fraction, count_labels(cell)) for cell in self.candidate]
+        known = [(share, float(getattr(count, kind))) for share, count in counts if count]
+        if fraction is None or len(known) < len(counts):
+            return None
+        shares, labels = zip(*known, strict=True)
+        return float(np.interp(fraction, shares, labels))
+
+
+def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> list[Saving]:
+    """Return what each candidate saves, line by line, wherever the baseline was run on all data."""
+    lines: dict[tuple[str, ...], list[Condition]] = {}
+    for condition in conditions:
+        if condition.objective in settings.candidates and not condition.control:
+            lines.setdefault(condition.line, []).append(condition)
+    savings = []
+    for line in lines.values():
+        line = sorted(line, key=lambda condition: condition.data_fraction)
+        for baseline in find_baselines(line[0], conditions, settings.baseline, 1.0):
+            if all(_comparable(condition, baseline) for condition in line):
+                savings.append(measure_saving(line, baseline))
+    return savings
+
+
+def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAWS, seed: int = 0) -> Saving:
+    """Return where a candidate's curve reaches the baseline's score, with a bootstrap interval.
+
+    The curve is interpolated linearly over the logarithm of the share. The bootstrap draws test examples, the same for
+    all conditions, and seeds within each condition; deviations of seeds are stretched by sqrt(n / (n - 1)), because n
+    drawn seeds spread less than n new ones. A condition with one seed adds no spread of seeds, so the interval is then
+    too narrow.
+
+    Args:
+        line: the candidate's conditions, smallest share first.
+        baseline: the baseline's condition on all data.
+        draws: how many bootstrap samples.
+        seed: of the draws.
+    """
+    shares = np.array([condition.data_fraction for condition in line])
+    scores = [condition.scores() for condition in line]
+    curve = np.array([score.mean() for score in scores])
+    target = float(baseline.scores().mean())
+    point = find_crossing(shares, curve, target)
+    generator = np.random.default_rng(seed)
+    crossings: list[float] = []
+    for start in range(0, draws, CHUNK):
+        count = min(CHUNK, draws - start)
+        examples = scores[0].shape[1]
+        weights = generator.multinomial(examples, np.full(examples, 1 / examples), size=count) / examples
+        drawn = np.stack([_draw_means(one, weights, generator) for one in scores], axis=1)
+        targets = _draw_means(baseline.scores(), weights, generator)
+        crossings += [find_crossing(shares, row, one) for row, one in zip(drawn, targets, strict=True)]
+    low, high = np.quantile(np.array(crossings), [0.025, 0.975], method="inverted_cdf")
+    return Saving(
+        candidate=line,
+        baseline=baseline,
+        fraction=None if point == NEVER else float(shares[0]) if point == ALREADY else point,
+        low=float(low) if math.isfinite(low) else None,
+        high=float(shares[0]) if high == ALREADY else float(high) if math.isfinite(high) else None,
+        reached=point != NEVER,
+        bound=point == ALREADY,
+        curve=dict(zip(shares.tolist(), curve.tolist(), strict=True)),
+        target=target,
+    )
+
+
+def find_crossing(shares: NDArray[np.float64], curve: NDArray[np.float64], target: float) -> float:
+    """Return the smallest share at which a curve reaches a score, interpolated over the logarithm of the share.
+
+    >>> round(find_crossing(np.array([0.25, 1.0]), np.array([0.6, 0.8]), 0.7), 3)
+    0.5
+    >>> find_crossing(np.array([0.25]), np.array([0.6]), 0.5), find_crossing(np.array([0.25]), np.array([0.6]), 0.7)
+    (-inf, inf)
+    """
+    above = np.flatnonzero(curve >= target - 1e-12)
+    if not len(above):
+        return NEVER
+    after = int(above[0])
+    if after == 0:
+        return ALREADY
+    low, high = math.log(shares[after - 1]), math.log(shares[after])
+    part = (target - curve[after - 1]) / (curve[after] - curve[after - 1])
+    return math.exp(low + float(part) * (high - low))
+
+
+def _draw_means(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return a condition's mean for each draw of test examples, (draws,), with its seeds drawn as well."""
+    seeds = len(scores)
+    by_seed = weights @ scores.T  # (draws, seeds)
+    mean = by_seed.mean(axis=1)
+    if seeds == 1:
+        return mean
+    drawn = np.take_along_axis(by_seed, generator.integers(seeds, size=by_seed.shape), axis=1)
+    return mean + (drawn.mean(axis=1) - mean) * math.sqrt(seeds / (seeds - 1))
+
+
+def _comparable(candidate: Condition, baseline: Condition) -> bool:
+    return not candidate.fault and not baseline.fault and candidate.test_set == baseline.test_set

@@ -1,0 +1,161 @@
+"""The page as a reader sees it: opened in a headless Chromium where the machine has one."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_runs import write_study
+
+from dsbs.reporting import build_reports, write_report
+from dsbs.reporting.charts import choose_ticks, draw_curve
+from dsbs.reporting.document import to_document
+from dsbs.reporting.samples import build_samples
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of a whole study."""
+    root = tmp_path_factory.mktemp("study")
+    (report,) = build_reports(write_study(root, fractions=(0.125, 0.5, 1.0)))
+    write_report(report, root / "report")
+    return root
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+def open_page(browser: Any, study: Path, width: int, scheme: str) -> Any:
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
+    page.on("request", lambda request: page.faults.append(request.url) if "file://" not in request.url else None)
+    page.goto((study / "report/index.html").as_uri())
+    return page
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(420, "dark"), (1280, "light")])
+def test_the_page_fits_the_screen_and_its_colours_and_asks_for_nothing(
+    browser: Any, study: Path, width: int, scheme: str
+) -> None:
+    page = open_page(browser, study, width, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    lightness = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert (lightness > 200) == (scheme == "light")
+    assert page.locator("svg.wide").is_visible() == (width > 640)
+    assert page.locator("svg.narrow").is_visible() == (width <= 640)
+    # No row of a table fills a screen.
+    assert page.evaluate("Math.max(...[...document.querySelectorAll('tr')].map((row) => row.offsetHeight))") < 300
+    page.screenshot(path=study / f"page-{width}-{scheme}.png", full_page=True)
+    assert page.faults == []
+    page.close()
+
+
+def test_points_tell_their_figures_and_the_examples_are_filtered(browser: Any, study: Path) -> None:
+    page = open_page(browser, study, 1280, "light")
+    point = page.locator("svg.wide .series .point").first
+    point.hover()
+    tip = page.locator("#tip")
+    assert tip.is_visible()
+    assert re.search(r"on 1/8 of the data: \d+\.\d% \(95% interval .* seeds ", tip.text_content())
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    point.focus()
+    assert tip.is_visible()
+
+    examples, counted = page.locator("#examples article"), page.locator("#counted")
+    assert "200 of 200" in counted.text_content()
+    assert examples.count() == 10
+    assert "my kettle came cracked & <i>late</i>." in examples.first.text_content()  # as text, not as markup
+    assert examples.first.locator("i").count() == 0
+    assert "The teacher says why" in examples.first.text_content()
+    assert "The student's reason" in examples.first.text_content()
+    page.locator("#more").click()
+    assert examples.count() == 20
+    page.locator("#filter").select_option("differ")
+    differing = int(counted.text_content().split()[0])
+    assert 0 < differing < 200
+    page.locator("#filter").select_option("right")
+    assert 0 < int(counted.text_content().split()[0]) < differing
+    page.locator("#filter").select_option("all")
+    page.locator("#words").fill("MESSAGE 17:")
+    assert counted.text_content().startswith("1 of")
+    page.locator("#left").select_option(index=2)
+    assert page.locator("#left option").nth(2).text_content() in examples.first.text_content()
+    assert page.faults == []
+    page.close()
+
+
+def test_on_paper_everything_is_open_and_black_on_white(browser: Any, study: Path) -> None:
+    page = open_page(browser, study, 1280, "dark")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("#filter").is_visible()
+    assert len(page.pdf()) > 10_000
+    page.close()
+
+
+def test_the_page_tells_all_that_the_study_holds(study: Path) -> None:
+    page = (study / "report/index.html").read_text()
+    for title in (
+        "Fewer labels: 1/8 of the data against all",
+        "Equal labels: both on 1/8 of the data",
+        "Labels saved",
+        "Controls: is it what the rationales say?",
+        "Classes and confusions",
+        "Calibration",
+        "Learning curves",
+        "Test examples side by side",
+        "Effort and cost",
+        "How it was made",
+    ):
+        assert title in page, title
+    assert page.count("Perhaps not converged") == 1  # once, and marked where it applies
+    assert "$2.50" in page
+    assert "1.7 MB" in page
+
+
+def test_examples_that_differ_come_first_where_there_are_too_many(study: Path) -> None:
+    (report,) = build_reports(study / "train")
+    samples = build_samples(report, most=20)
+    assert (samples["total"], len(samples["examples"])) == (200, 20)
+    first, second = (next(cell for cell in report.conditions if cell.id == id) for id in samples["conditions"][:2])
+    gaps = abs(first.scores().mean(axis=0) - second.scores().mean(axis=0))
+    shown = {example["id"] for example in samples["examples"]}
+    assert first.runs[0].answers is not None
+    by_id = dict(zip(first.runs[0].answers.ids, gaps, strict=True))
+    assert min(by_id[id] for id in shown) >= max(gap for id, gap in by_id.items() if id not in shown)
+
+
+def test_the_curve_of_a_single_share_is_drawn_too(study: Path) -> None:
+    (report,) = build_reports(study / "train")
+    document = to_document(report)
+    document["cells"] = [cell for cell in document["cells"] if cell["data_fraction"] == 1]
+    curve = draw_curve(document, 400, 300)
+    places = [point["x"] for line in curve["lines"] for point in line["points"]]
+    assert all(0 < place < 400 for place in places)
+
+
+def test_ticks_span_what_they_are_for() -> None:
+    for low, high in ((0.0, 1.0), (0.5, 0.5), (0.97, 0.991), (-3, 400)):
+        ticks = choose_ticks(low, high)
+        assert ticks[0] <= low + 1e-9
+        assert ticks[-1] >= high - 1e-9
+        assert len(ticks) <= 12

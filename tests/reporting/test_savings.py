@@ -1,0 +1,46 @@
+"""Labels saved: where a curve reaches a score, and how sure that is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import share, write_run, write_study
+
+from dsbs.reporting import ReportSettings, build_reports
+from dsbs.reporting.document import to_document
+from dsbs.reporting.savings import find_crossing, find_savings
+
+
+def test_a_curve_is_read_at_its_first_crossing() -> None:
+    shares = np.array([1 / 8, 1 / 4, 1 / 2, 1.0])
+    curve = np.array([0.5, 0.7, 0.65, 0.8])
+    assert find_crossing(shares, curve, 0.6) == pytest.approx(2**-2.5)
+    assert find_crossing(shares, curve, 0.7) == pytest.approx(1 / 4)
+    assert find_crossing(shares, curve, 0.5) == -np.inf
+    assert find_crossing(shares, curve, 0.9) == np.inf
+
+
+def test_labels_are_counted_with_those_to_choose_by(tmp_path: Path) -> None:
+    (report,) = build_reports(write_study(tmp_path))
+    (saving,) = find_savings(report.conditions, report.settings)
+    assert saving.reached
+    assert saving.fraction is not None
+    assert 1 / 16 < saving.fraction < 1
+    training, total = saving.training_labels(saving.fraction), saving.all_labels(saving.fraction)
+    assert training == pytest.approx(800 * saving.fraction, abs=1)
+    assert total == pytest.approx(800 * saving.fraction + 80, abs=1)
+    content = to_document(report)["labels_saved"][0]
+    assert content["training_labels"]["fraction"] == training
+    assert "with those to choose by" in content["told"]
+
+
+@pytest.mark.parametrize(("right", "reached", "words"), [(95, True, "at most"), (60, False, "does not reach")])
+def test_what_was_run_bounds_what_can_be_said(tmp_path: Path, right: int, reached: bool, words: str) -> None:
+    for seed in range(3):
+        write_run(tmp_path, share(right + seed, of=200), objective="step_by_step", fraction=0.125, seed=seed)
+        write_run(tmp_path, share(80 + seed, of=200), objective="finetune", seed=seed)
+    (report,) = build_reports(tmp_path / "train", ReportSettings())
+    (content,) = to_document(report)["labels_saved"]
+    assert content["reached"] is reached
+    assert words in content["told"]
+    assert (content["ci_low"], content["at_most"]) == (None, reached)
