@@ -9,7 +9,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import OK
-from dsbs.data.subsets import parse_fraction, select
+from dsbs.data.subsets import default_splits, parse_fraction, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.annotations import PAGE, rationales_dir
 from dsbs.extraction.pacing import format_seconds
@@ -38,6 +38,7 @@ def build_job(config: ExtractConfig) -> Job:
         faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
     if faults:
         raise ConfigError.from_faults(faults)
+    config.task.gold_optional = config.labels == "teacher"
     fraction = parse_fraction(config.data_fraction)
     ids = None
     if fraction < 1:
@@ -48,11 +49,19 @@ def build_job(config: ExtractConfig) -> Job:
         prompt=config.prompt,
         gate=config.gate,
         folder=rationales_dir(config.output_dir, config.task, config.teacher, config.prompt),
-        splits=list(dict.fromkeys(config.splits)),
+        splits=choose_splits(config),
         select=ids,
         limit=config.limit,
         settings=config,
     )
+
+
+def choose_splits(config: ExtractConfig) -> list[str]:
+    """Return the splits to ask about: those that are named, else those that a training needs."""
+    if config.splits:
+        return list(dict.fromkeys(config.splits))
+    needed = ["validation"] if config.labels == "teacher" and "validation" in config.task.splits() else []
+    return list(dict.fromkeys([*default_splits(config.task), *needed]))
 
 
 def show(summary: dict[str, Any], job: Job, console: Console) -> None:

@@ -51,9 +51,15 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
         f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
     )
+    agreement = "agreement with the teacher, " * (metrics["labels"] == "teacher")
+    test = metrics["test"]
+    told = (
+        f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
+        if test["examples"]
+        else (f"no {metric} is known: there are no gold labels to test on")
+    )
     console.print(
-        f"  validation {show_score(metric, metrics['validation'][metric])} ({best}), "
-        f"[bold]test {show_score(metric, metrics['test'][metric])}[/bold] of {metrics['test']['examples']:,}; "
+        f"  {agreement}validation {show_score(metric, metrics['validation'][metric])} ({best}), {told}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if metrics["best_step"] == metrics["steps"]:

@@ -40,7 +40,8 @@ class ExtractConfig(ExtractionSettings):
     """Keys of ``dsbs.extract``; pace, patience and bounds are in ``ExtractionSettings``.
 
     Attributes:
-        splits: the source's splits to ask about.
+        splits: the source's splits to ask about; empty: train and test, as far as they are there, and with
+            ``labels=teacher`` validation.
         limit: at most this many examples of each split, or None.
         data_fraction: share of train, drawn as ``dsbs.train`` draws it.
         seed: seed of that draw.
@@ -53,7 +54,7 @@ class ExtractConfig(ExtractionSettings):
     teacher: Any = None
     prompt: Any = None
     gate: Any = None
-    splits: list[str] = field(default_factory=lambda: ["train", "test"])
+    splits: list[str] = field(default_factory=list)
     limit: int | None = None
     data_fraction: float | int | str = 1.0
     seed: int = 0

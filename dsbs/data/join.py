@@ -112,7 +112,7 @@ class RunData:
     Attributes:
         train: examples, their label being the one to learn, each with its annotation where that is usable.
         validation: examples, their label following ``labels`` as that of train does.
-        test: examples with gold labels; read once, at the end.
+        test: examples with gold labels; read once, at the end. With ``labels=teacher`` there may be none.
         counts: how many examples were asked for, used, and left out, and why.
     """
 
@@ -157,7 +157,7 @@ def load_run_data(
         needs_votes: whether it reads how the teacher's samples voted.
 
     Raises:
-        DataError: where nothing is left to train or validate on, or test has no gold labels.
+        DataError: where nothing is left to train or validate on; where test has no gold labels, but train has.
     """
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
@@ -180,11 +180,12 @@ def load_run_data(
     elif counts["dropped"]:
         source = "no annotation of theirs is usable, and without_annotation=drop leaves such examples out"
     else:
-        source = "they have no gold label (labels=teacher?)"
+        source = "they have no gold label; labels=teacher takes the teacher's"
     for part in ("train", "validation"):
         if not counts[part]:
             raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
-    return RunData(TrainData(join, counts["train"], digest), validation, load_test(task), dict(counts))
+    test = load_test(task, needed=labels == "gold")
+    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
 
 
 def _describe(annotation: Annotation) -> dict[str, object]:
@@ -193,17 +194,40 @@ def _describe(annotation: Annotation) -> dict[str, object]:
     return said if annotation.votes else {key: value for key, value in said.items() if key != "votes"}
 
 
-def load_test(task: Task, split: str = "test") -> list[Example]:
-    """Return the examples with gold labels of a split that is only measured on.
+def load_test(task: Task, needed: bool = True) -> list[Example]:
+    """Return the examples of the test split that have a gold label.
+
+    Args:
+        task: whose they are.
+        needed: whether there has to be one.
 
     Raises:
-        DataError: where the task has none.
+        DataError: where one is needed and there is none.
     """
-    if split not in task.splits():
-        raise DataError(f"task={task.name} has no {split} split; it has {', '.join(task.splits())}.")
-    examples = [example for example in task.examples(split) if example.label is not None]
-    if not examples:
+    there = "test" in task.splits()
+    examples = [example for example in task.examples("test") if example.label is not None] if there else []
+    if needed and not examples:
+        what = (
+            "no example of the test split has a gold label"
+            if there
+            else (f"the data has no test split; it has {', '.join(task.splits())}")
+        )
+        cut = " task.test_share=0.2 cuts one off train;" * (not there and hasattr(task, "test_share"))
         raise DataError(
-            f"task={task.name}: no example of the {split} split has a gold label, so nothing can be measured."
+            f"task={task.name}: {what}, so nothing can be measured.{cut} labels=teacher trains without one, and "
+            "measures agreement with the teacher."
         )
     return examples
+
+
+def check_gold(task: Task) -> None:
+    """Check that train has a gold label, before a teacher is asked for anything that would be of no use.
+
+    Raises:
+        DataError: where it has none.
+    """
+    if "train" in task.splits() and all(example.label is None for example in task.examples("train")):
+        raise DataError(
+            f"task={task.name}: no example of train has a gold label. Type labels=teacher to learn the teacher's "
+            "labels, or name the column of the gold labels (task.label)."
+        )

@@ -75,6 +75,12 @@ class Selection:
         return ids
 
 
+def default_splits(task: Task) -> list[str]:
+    """Return the splits that a teacher is asked about where none are named: train and test, or else what there is."""
+    there = task.splits()
+    return [split for split in ("train", "test") if split in there] or [*there]
+
+
 def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection:
     """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, the rest by ``seed``.
 

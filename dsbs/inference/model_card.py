@@ -109,7 +109,12 @@ def _facts(
     metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
         part = metrics[split]
-        facts[f"{metric}, {split}"] = f"{show_score(metric, part[metric])} of {part['examples']:,} examples"
+        name = "agreement with the teacher" if part.get("against") == "teacher" else metric
+        facts[f"{name}, {split}"] = (
+            f"{show_score(metric, part[metric])} of {part['examples']:,} examples"
+            if part["examples"]
+            else "not known: there are no gold labels to test on"
+        )
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts

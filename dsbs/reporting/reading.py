@@ -130,6 +130,8 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
         config = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     except (DataError, OSError, ValueError, yaml.YAMLError) as error:
         return LeftOut(folder, f"cannot be read: {error}", command)
+    if metrics["test"][metric] is None:
+        return LeftOut(folder, "measured on nothing: its task has no test examples with gold labels", command)
     try:
         answers, fault = read_answers(folder / "predictions.parquet", metrics["test"], metric), None
     except DataError as error:

@@ -195,7 +195,7 @@ class TableTask(RowsTask):
             self.choices,
             gold,
             list_choices=self.list_choices,
-            label_optional=self.label == "label" or self._label_elsewhere,
+            label_optional=self.gold_optional or self.label == "label" or self._label_elsewhere,
             unlabelled=self.unlabelled,
             empty_inputs=self.empty_inputs,
         )

@@ -11,8 +11,8 @@ from dsbs.core.distributed import count_processes, is_main, main_first
 from dsbs.core.errors import ConfigError, DataError, DsbsError
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.tracking import Tracker, derive_run_id, open_tracker
-from dsbs.data.join import Annotations, RunData, load_run_data, missing_ids
-from dsbs.data.subsets import Selection, parse_fraction, select
+from dsbs.data.join import Annotations, RunData, check_gold, load_run_data, missing_ids
+from dsbs.data.subsets import Selection, default_splits, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile, load_summary, rationales_dir
 from dsbs.training.recipe import Recipe
@@ -72,6 +72,9 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     """
     fraction = parse_fraction(settings.data_fraction)
     task = settings.task
+    if settings.labels == "gold":
+        check_gold(task)
+    task.gold_optional = settings.labels == "teacher"
     selection = select(task, fraction, settings.seed, settings.split_seed)
     rationales: Path | None = None
     annotations: dict[str, Annotations] = {}
@@ -180,7 +183,7 @@ def find_annotations(
         )
     others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
     hint = "".join(f"\n    rationales={path}" for path in others)
-    asked = sorted({*splits, "train", "test"} & {*settings.task.splits()})
+    asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]
     raise NotAnnotated(
         f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
         f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"

@@ -32,14 +32,19 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
         RunError: where the training diverges, memory runs out, or a disk is full.
     """
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)
-    predictions = fitted.predictor.predict(data.test)
+    predictions = fitted.predictor.predict(data.test) if data.test else []
     metrics = {
         **described,
         "metric": recipe.task.metric,
         "train_examples": len(data.train),
         "validation_examples": len(data.validation),
         **fitted.account,
-        "validation": {recipe.task.metric: fitted.validation, "examples": len(data.validation)},
+        # With the teacher's labels this is agreement with the teacher, whatever the metric is called.
+        "validation": {
+            recipe.task.metric: fitted.validation,
+            "examples": len(data.validation),
+            "against": described["labels"],
+        },
         "test": score(recipe.task, predictions).figures(),
         "counts": {**data.counts, **fitted.counts},
     }

@@ -149,7 +149,7 @@ def test_a_test_split_without_any_gold_label_is_refused() -> None:
 
 
 def test_a_task_without_a_test_split_says_which_it_has() -> None:
-    with pytest.raises(DataError, match="no test split; it has train, validation"):
+    with pytest.raises(DataError, match="no test split; it has train, validation, so nothing"):
         load_test(Six(tested=False))
 
 
