@@ -270,7 +270,7 @@ def test_planning_asks_nobody_and_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotAnnotated) as missing:
         plan_run(settings(tmp_path))
     assert missing.value.job is not None
-    assert missing.value.job.splits == ["test", "train"]
+    assert missing.value.job.splits == ["train", "test"]
     with pytest.raises(NotAnnotated) as missing:
         plan_run(settings(tmp_path, teacher=Paid(name="paid")))
     assert missing.value.job is None
