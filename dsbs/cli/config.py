@@ -27,6 +27,7 @@ from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.settings import ReportSettings
+from dsbs.serving.settings import ServeConfig
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
@@ -150,6 +151,7 @@ ROOTS = {
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "export": ExportConfig,
+    "serve": ServeConfig,
 }
 GROUPS: dict[str, dict[str, Any]] = {
     "task": TASKS,

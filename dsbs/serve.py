@@ -1,0 +1,118 @@
+"""``python -m dsbs.serve checkpoint=RUN_OR_EXPORT``: a student behind HTTP, with OpenAI's chat endpoint."""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from typing import Any
+
+from dsbs.cli.checkpoints import open_checkpoint
+from dsbs.cli.command import command
+from dsbs.core.errors import ConfigError, DsbsError, RunError
+from dsbs.serving.settings import ServeConfig
+
+logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
+
+
+@command("serve")
+def main(config: ServeConfig) -> None:
+    """Answer requests until the process is stopped; SIGHUP loads the checkpoint again."""
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    serve(config)
+
+
+def load_student(config: ServeConfig) -> Any:
+    """Return the student of a checkpoint, warmed up.
+
+    Raises:
+        DsbsError: where it cannot be loaded.
+    """
+    from dsbs.core.records import Example
+    from dsbs.serving.service import Student
+
+    checkpoint = open_checkpoint(config.checkpoint)
+    predictor = checkpoint.load(config.limits.max_batch)
+    name = config.name or f"{checkpoint.task.name}-{checkpoint.objective.name}"
+    choices = checkpoint.remembered.choices
+    predictor.predict([Example("0", "warm-up", choices=tuple(choices) if choices else None)])
+    return Student(predictor, checkpoint.remembered, checkpoint.task, checkpoint.objective, name)
+
+
+def serve(config: ServeConfig) -> None:
+    """Load the student and answer requests.
+
+    Raises:
+        DsbsError: where the student cannot be loaded, a package is missing, or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from dsbs.serving.answering import Answerer
+        from dsbs.serving.app import App
+        from dsbs.serving.metrics import Metrics
+        from dsbs.serving.service import Service
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"dsbs.serve needs the package {error.name}: pip install 'dsbs[serve]'") from None
+    if config.threads:
+        os.environ["OMP_NUM_THREADS"] = str(config.threads)
+    service = Service(load_student(config))
+    answerer = Answerer(service, config.limits, Metrics())
+    token = os.environ[config.token_env] if config.token_env else None
+    app = App(answerer, config, token).build()
+    listener = listen(config)
+    reload_on_hangup(config, service)
+    place = "http://{}:{}".format(*listener.getsockname()[:2])
+    logger.info("serving %s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", service.student.name, place, place)
+    settings = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=round(config.limits.shutdown_s),
+        server_header=False,
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # how the server passes SIGINT and SIGTERM on when it is done
+        uvicorn.Server(settings).run(sockets=[listener])
+    logger.info("stopped; requests under way were answered")
+
+
+def listen(config: ServeConfig) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises:
+        RunError: where the address is taken or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise RunError(
+            f"host={config.host} port={config.port}: cannot listen there ({error.strerror}). "
+            "Another port: port=8001, or port=0 for any that is free."
+        ) from None
+    return listener
+
+
+def reload_on_hangup(config: ServeConfig, service: Any) -> None:
+    """Load the checkpoint again at SIGHUP; requests go on meanwhile, and a broken one changes nothing."""
+
+    def load() -> None:
+        try:
+            service.replace(load_student(config))
+            logger.info("loaded %s again", config.checkpoint)
+        except DsbsError as error:
+            logger.error("the checkpoint was not loaded again, the old student goes on: %s", error)
+
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: threading.Thread(target=load, daemon=True).start())
+
+
+if __name__ == "__main__":
+    main()

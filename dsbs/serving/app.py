@@ -1,0 +1,239 @@
+"""The HTTP app: ``/predict``, OpenAI's ``/v1/chat/completions`` and ``/v1/models``, health, metrics, and a page."""
+
+import contextlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dsbs.core.errors import DsbsError
+from dsbs.core.records import Example
+from dsbs.serving.answering import Answered, Answerer
+from dsbs.serving.batcher import Full
+from dsbs.serving.chat import Reader, chunks, completion, count_choices, write_reply
+from dsbs.serving.openapi import SCHEMA
+from dsbs.serving.settings import ServeConfig
+
+logger = logging.getLogger(__name__)
+PAGE = Path(__file__).with_name("page.html")
+OPEN = {"/healthz", "/readyz"}  # what a balancer asks, without a token
+
+
+class BadRequest(Exception):
+    """A request that cannot be answered; the message is one sentence.
+
+    Attributes:
+        code: the HTTP status.
+    """
+
+    def __init__(self, message: str, code: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class App:
+    """The routes over a student.
+
+    Args:
+        answerer: what answers.
+        config: of the server.
+        token: what clients have to send, or None.
+    """
+
+    def __init__(self, answerer: Answerer, config: ServeConfig, token: str | None = None) -> None:
+        self.answerer, self.config, self.token = answerer, config, token
+        self.reader = Reader(config.chat)
+        self.started = int(time.time())
+        self.ready = False
+
+    def build(self) -> Starlette:
+        """Return the ASGI app."""
+        routes = [
+            Route("/", self._guarded(self.page), methods=["GET"]),
+            Route("/predict", self._guarded(self.predict), methods=["POST"]),
+            Route("/v1/chat/completions", self._guarded(self.chat), methods=["POST"]),
+            Route("/v1/models", self._guarded(self.models), methods=["GET"]),
+            Route("/healthz", self._guarded(self.health), methods=["GET"]),
+            Route("/readyz", self._guarded(self.readiness), methods=["GET"]),
+            Route("/metrics", self._guarded(self.metrics), methods=["GET"]),
+            Route("/openapi.json", self._guarded(self.schema), methods=["GET"]),
+        ]
+        handlers: dict[Any, Any] = {HTTPException: self._http_error}
+        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with self.answerer.running():
+            self.ready = True
+            yield
+            self.ready = False
+
+    async def predict(self, request: Request) -> Response:
+        """Answer one input or many."""
+        body = await self._json(request)
+        many = "inputs" in body
+        rows = body["inputs"] if many else [body.get("input")]
+        if many == ("input" in body) or not isinstance(rows, list):
+            raise BadRequest('Expected {"input": ...} or {"inputs": [...]}, one of the two.')
+        if not rows or len(rows) > self.config.limits.max_inputs:
+            raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} in a request.")
+        rationale, scores = (self._flag(body, name) for name in ("rationale", "scores"))
+        examples = [self.answerer.service.read(row, number) for number, row in enumerate(rows, 1)]
+        if rationale:
+            self.answerer.service.check_rationale()
+        found = await self.answerer.answer(examples, rationale)
+        answers = [show_answer(one, rationale, scores) for one in found]
+        return JSONResponse({"predictions": answers} if many else answers[0])
+
+    async def chat(self, request: Request) -> Response:
+        """Answer a chat request with the student's label."""
+        body = await self._json(request)
+        count, stream = count_choices(body), self._flag(body, "stream")
+        example = self.answerer.service.read(self.reader.read(body), 1)
+        if self.config.chat.wants_rationale:
+            self.answerer.service.check_rationale()
+        [found] = await self.answerer.answer([example], self.config.chat.wants_rationale)
+        text = write_reply(found.prediction, self.config.chat)
+        extra = {key: value for key, value in show_answer(found, False, False).items() if key != "label"}
+        whole = completion(text, self.answerer.service.student.name, count, count_tokens(example, text), extra)
+        if not stream:
+            return JSONResponse(whole)
+        options = body.get("stream_options")
+        with_usage = isinstance(options, dict) and options.get("include_usage") is True
+        return StreamingResponse(chunks(whole, with_usage), media_type="text/event-stream")
+
+    async def models(self, request: Request) -> Response:
+        """List the one model that there is."""
+        name = self.answerer.service.student.name
+        model = {"id": name, "object": "model", "created": self.started, "owned_by": "dsbs"}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def health(self, request: Request) -> Response:
+        """Tell that the process lives."""
+        return JSONResponse({"status": "ok"})
+
+    async def readiness(self, request: Request) -> Response:
+        """Tell whether requests are answered."""
+        return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the counters."""
+        self.answerer.metrics.waiting.set(len(self.answerer.batcher.waiting))
+        return Response(self.answerer.metrics.show(), media_type="text/plain; version=0.0.4")
+
+    async def schema(self, request: Request) -> Response:
+        """Return the OpenAPI schema."""
+        return JSONResponse(SCHEMA)
+
+    async def page(self, request: Request) -> Response:
+        """Return the page where people try the student."""
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": CSP})
+
+    async def _json(self, request: Request) -> dict[str, Any]:
+        """Return the body of a request.
+
+        Raises:
+            BadRequest: where it is too large, or no JSON object.
+        """
+        most, size, parts = self.config.limits.max_request_bytes, 0, []
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise BadRequest(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413)
+            parts.append(part)
+        try:
+            body = json.loads(b"".join(parts).decode("utf-8"), parse_constant=_no_constant)
+            json.dumps(body, ensure_ascii=False).encode("utf-8")  # half surrogates cannot be answered
+        except (ValueError, RecursionError):
+            raise BadRequest("The body is no JSON, or not UTF-8.") from None
+        if not isinstance(body, dict):
+            raise BadRequest("The body is no JSON object.")
+        return body
+
+    def _flag(self, body: dict[str, Any], name: str) -> bool:
+        value = body.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise BadRequest(f"{name}: expected true or false.")
+        return bool(value)
+
+    def _guarded(self, route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Check the token, count, and turn what goes wrong into one sentence."""
+
+        async def guarded(request: Request) -> Response:
+            started, path = time.perf_counter(), request.url.path
+            response = await self._respond(request, route)
+            seconds = time.perf_counter() - started
+            self.answerer.metrics.requests.labels(path, str(response.status_code)).inc()
+            self.answerer.metrics.seconds.labels(path).observe(seconds)
+            if self.config.log_requests:
+                logger.info("%s %s %d %.1f ms", request.method, path, response.status_code, 1000 * seconds)
+            return response
+
+        return guarded
+
+    async def _respond(self, request: Request, route: Callable[[Request], Awaitable[Response]]) -> Response:
+        chat = request.url.path.startswith("/v1/")
+        try:
+            if self.token is not None and request.url.path not in OPEN:
+                given = request.headers.get("authorization", "")
+                if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+                    return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, chat)
+            return await route(request)
+        except BadRequest as error:
+            return problem(str(error), error.code, chat)
+        except DsbsError as error:
+            return problem(str(error).splitlines()[0], 400, chat)
+        except Full as error:
+            return problem("Too many requests wait already.", 503, chat, {"Retry-After": str(error.retry_after)})
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception:
+            logger.exception("A request failed")
+            return problem("The student failed on this input; the server's log says why.", 500, chat)
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        message = {404: "There is nothing at this address.", 405: "Another method is expected here."}
+        text = message.get(error.status_code, str(error.detail))
+        return problem(text, error.status_code, request.url.path.startswith("/v1/"), dict(error.headers or {}))
+
+
+CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+
+
+def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None = None) -> Response:
+    """Return an error; in OpenAI's form where a chat client asked."""
+    kind = "invalid_request_error" if code < 500 else "server_error"
+    body: Any = {"message": message, "type": kind, "param": None, "code": None} if chat else message
+    return JSONResponse({"error": body}, code, headers)
+
+
+def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any]:
+    """Return an answer as ``/predict`` gives it."""
+    one = found.prediction
+    answer: dict[str, Any] = {"label": one.label, "confidence": one.confidence, "source": found.source}
+    if found.note:
+        answer["note"] = found.note
+    if rationale:
+        answer["rationale"] = one.rationale
+    if scores:
+        answer["scores"] = None if one.scores is None else dict(one.scores)
+    return answer
+
+
+def count_tokens(example: Example, text: str) -> tuple[int, int]:
+    """Return about how many tokens were read and written: four characters each, as no client is billed by them."""
+    return max(1, round(len(example.input) / 4)), max(1, round(len(text) / 4))
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,160 @@
+"""OpenAI's chat completions: from its requests to inputs, from answers to its responses."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import re2
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Prediction
+from dsbs.serving.settings import Chat
+
+MOST_CHOICES = 16
+
+
+class Reader:
+    """Takes the student's input out of a chat request.
+
+    Raises:
+        ConfigError: for a pattern that is no regular expression, or has no group.
+    """
+
+    def __init__(self, settings: Chat) -> None:
+        pattern = settings.pattern
+        if settings.template is not None:
+            before, after = map(re2.escape, settings.template.split("{input}"))
+            pattern = f"(?s)^\\s*{before}(?P<input>.*){after}\\s*$"
+        self.source = "chat.template" if settings.template is not None else "chat.pattern"
+        self.pattern: Any = None
+        if pattern is not None:
+            try:
+                self.pattern = re2.compile(pattern)
+            except re2.error as error:
+                raise ConfigError(f"chat.pattern={pattern}: {error}.") from None
+            if not self.pattern.groups:
+                raise ConfigError(f"chat.pattern={pattern}: expected a group in it, such as (?P<input>.*).")
+
+    def read(self, body: dict[str, Any]) -> str:
+        """Return the input in the last message of the user.
+
+        Raises:
+            DataError: where there is none.
+        """
+        text = last_user_message(body.get("messages"))
+        if self.pattern is None:
+            return text
+        found = self.pattern.search(text)
+        if found is None:
+            raise DataError(f"messages: {self.source} does not match the last message of the user.")
+        return str(found.group("input") if "input" in self.pattern.groupindex else found.group(1))
+
+
+def last_user_message(messages: Any) -> str:
+    """Return the text of the last message of the user; parts of a text are joined.
+
+    >>> last_user_message([{"role": "user", "content": [{"type": "text", "text": "It leaks."}]}])
+    'It leaks.'
+
+    Raises:
+        DataError: where there is none, or it has parts that are no text.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise DataError('messages: expected a list such as [{"role": "user", "content": "..."}].')
+    for message in reversed(messages):
+        if not isinstance(message, dict):
+            raise DataError("messages: expected objects with role and content.")
+        if message.get("role") != "user":
+            continue
+        content = message.get("content")
+        if isinstance(content, str):
+            return content
+        parts = content if isinstance(content, list) else [None]
+        texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
+        if not texts or not all(isinstance(text, str) for text in texts):
+            raise DataError("messages: the last message of the user has parts that are no text.")
+        return "\n".join(str(text) for text in texts)
+    raise DataError("messages: there is no message of the user.")
+
+
+def count_choices(body: dict[str, Any]) -> int:
+    """Return how many choices are asked for.
+
+    Raises:
+        DataError: where that is no number from 1 to 16.
+    """
+    count = body.get("n", 1)
+    count = 1 if count is None else count
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CHOICES:
+        raise DataError(f"n: expected a whole number from 1 to {MOST_CHOICES}.")
+    return count
+
+
+def write_reply(prediction: Prediction, settings: Chat) -> str:
+    """Return an answer in the words that the application expects.
+
+    >>> write_reply(Prediction("1", None, "refund", "It leaks.", confidence=0.9), Chat(reply="rationale"))
+    'It leaks. So the answer is refund.'
+    """
+    label = prediction.label or ""
+    confidence = None if prediction.confidence is None else round(prediction.confidence, 6)
+    if settings.reply == "label":
+        return label
+    if settings.reply == "json":
+        return json.dumps({"label": prediction.label, "confidence": confidence}, ensure_ascii=False)
+    text = f"{{rationale}} {settings.cue} {{label}}." if settings.reply == "rationale" else settings.reply
+    values = {"label": label, "confidence": str(confidence), "rationale": prediction.rationale or ""}
+    return fill(text, values).strip()
+
+
+def fill(text: str, values: dict[str, str]) -> str:
+    """Put values into a text; what stands in braces in a value stays as it is.
+
+    >>> fill("{label} ({other})", {"label": "{rationale}", "rationale": "x"})
+    '{rationale} ({other})'
+    """
+    return re2.sub(r"\{(\w+)\}", lambda found: values.get(found.group(1), found.group(0)), text)
+
+
+def completion(
+    text: str, model: str, choices: int, usage: tuple[int, int], extra: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a response of ``/v1/chat/completions``."""
+    read, written = usage
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model,
+        "choices": [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+            for index in range(choices)
+        ],
+        "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        **({"dsbs": extra} if extra else {}),
+    }
+
+
+def chunks(whole: dict[str, Any], with_usage: bool) -> Iterator[str]:
+    """Yield a completion as server-sent events: one chunk with all of the text, one that ends it."""
+    frame = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    for choice in whole["choices"]:
+        delta = {"role": "assistant", "content": choice["message"]["content"]}
+        parts = [{"index": choice["index"], "delta": delta, "logprobs": None, "finish_reason": None}]
+        yield _event(frame | {"choices": parts})
+    ends = [{"index": one["index"], "delta": {}, "logprobs": None, "finish_reason": "stop"} for one in whole["choices"]]
+    yield _event(frame | {"choices": ends})
+    if with_usage:
+        yield _event(frame | {"choices": [], "usage": whole["usage"]})
+    yield "data: [DONE]\n\n"
+
+
+def _event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -1,0 +1,37 @@
+"""What a server counts, in Prometheus' format at ``/metrics``."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """Counters of one server; each has a registry of its own.
+
+    Attributes:
+        requests: HTTP requests by path and status.
+        seconds: how long they took, by path.
+        batch_size: examples answered together.
+        answers: answers by label, and by who gave them.
+        deferred: answers that were asked of the teacher: ``teacher``, ``unavailable``, ``over_budget``.
+        compared: answers that student and teacher both gave: ``same`` or ``other``.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.requests = Counter("dsbs_requests", "HTTP requests", ["path", "code"], registry=registry)
+        self.seconds = Histogram(
+            "dsbs_request_seconds", "Seconds per request", ["path"], buckets=SECONDS, registry=registry
+        )
+        self.batch_size = Histogram(
+            "dsbs_batch_size", "Examples answered together", buckets=(1, 2, 4, 8, 16, 32, 64, 128), registry=registry
+        )
+        self.waiting = Gauge("dsbs_waiting", "Examples in the queue", registry=registry)
+        self.answers = Counter("dsbs_answers", "Answers by label and source", ["label", "source"], registry=registry)
+        self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
+        self.compared = Counter("dsbs_compared", "Answers given by student and teacher", ["outcome"], registry=registry)
+
+    def show(self) -> bytes:
+        """Return all of it as text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,82 @@
+"""The student that a server answers with, and how it is replaced while requests come in."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.inputs import to_example
+from dsbs.inference.predictor import Predictor
+from dsbs.objectives.base import Objective
+from dsbs.tasks.base import Task
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Student:
+    """A loaded student.
+
+    Attributes:
+        predictor: what answers.
+        remembered: how inputs are worded, and which answers there are.
+        task: whose answers they are.
+        objective: whether there are rationales.
+        name: how clients call it.
+    """
+
+    predictor: Predictor
+    remembered: Remembered
+    task: Task
+    objective: Objective
+    name: str
+
+
+class Service:
+    """Answers with a student that can be replaced: a batch under way ends with the one that it began with."""
+
+    def __init__(self, student: Student) -> None:
+        self.student = student
+        self._lock = threading.Lock()
+
+    def replace(self, student: Student) -> None:
+        """Answer with another student from the next batch on."""
+        with self._lock:
+            self.student = student
+
+    def answer(self, examples: Sequence[Example], rationale: bool) -> list[Prediction]:
+        """Return the answers in the order of the examples, whose ids need not be unique."""
+        student = self.student
+        numbered = [replace(example, id=str(number)) for number, example in enumerate(examples)]
+        predictions = student.predictor.predict(numbered)
+        if rationale:
+            predictions = student.predictor.explain(numbered, predictions)
+        return [replace(one, id=example.id) for one, example in zip(predictions, examples, strict=True)]
+
+    def read(self, row: Any, number: int) -> Example:
+        """Return an input of a request, a text or an object with the columns of the training, as an example.
+
+        Raises:
+            DataError: where it is neither, or lacks what the student needs.
+        """
+        if isinstance(row, str):
+            row = {"input": row}
+        if not isinstance(row, dict):
+            raise DataError(f'input {number}: expected a text, or an object such as {{"input": "..."}}.')
+        example = to_example(row, f"input {number}", str(number), self.student.remembered)
+        if not example.input.strip():
+            raise DataError(f"input {number}: it is empty.")
+        return example
+
+    def check_rationale(self) -> None:
+        """Check that the student writes rationales.
+
+        Raises:
+            ConfigError: where it does not.
+        """
+        if not self.student.objective.needs_rationales:
+            raise ConfigError(f"This student learnt by {self.student.objective.name}, so it writes no rationales.")

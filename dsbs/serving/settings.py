@@ -1,0 +1,131 @@
+"""Keys of ``dsbs.serve``."""
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass, field
+
+REPLIES = ("label", "json", "rationale")
+
+
+@dataclass
+class Limits:
+    """What a server takes at once.
+
+    Attributes:
+        max_batch: requests that are answered together.
+        max_wait_ms: milliseconds that a request waits for others to join it. 0: none, for while a batch is answered the
+            next one gathers anyway.
+        queue: requests that may wait; beyond that the answer is 503 with ``Retry-After``.
+        timeout_s: seconds until a request that waits is given up (503).
+        max_request_bytes: a larger request is refused (413).
+        max_inputs: inputs in one request to ``/predict``.
+        shutdown_s: seconds that requests under way have at the end.
+    """
+
+    max_batch: int = 32
+    max_wait_ms: float = 0.0
+    queue: int = 256
+    timeout_s: float = 30.0
+    max_request_bytes: int = 1_000_000
+    max_inputs: int = 256
+    shutdown_s: float = 30.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return [
+            f"limits.{name}={value}: expected more than 0."
+            for name, value in vars(self).items()
+            if value <= 0 and name != "max_wait_ms"
+        ] + ([f"limits.max_wait_ms={self.max_wait_ms}: expected 0 or more."] if self.max_wait_ms < 0 else [])
+
+
+@dataclass
+class Chat:
+    """How chat requests become inputs, and answers become replies.
+
+    Attributes:
+        template: how the application words its last message, with ``{input}`` where the student's input stands; None:
+            the whole message is the input.
+        pattern: a regular expression (RE2) instead, whose group ``input``, or first group, is the input.
+        reply: ``label``, ``json`` (an object with label and confidence), ``rationale`` (rationale, cue, label), or a
+            text with ``{label}``, ``{confidence}`` and ``{rationale}`` in it.
+        cue: what stands before the label where ``reply=rationale``.
+    """
+
+    template: str | None = None
+    pattern: str | None = None
+    reply: str = "label"
+    cue: str = "So the answer is"
+
+    @property
+    def wants_rationale(self) -> bool:
+        """Whether a reply needs the student's rationale."""
+        return self.reply == "rationale" or "{rationale}" in self.reply
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        if self.template is not None and self.pattern is not None:
+            faults.append("chat.template and chat.pattern: expected one of the two.")
+        if self.template is not None and self.template.count("{input}") != 1:
+            faults.append(f"chat.template={self.template}: expected {{input}} in it, once.")
+        if self.reply not in REPLIES and "{label}" not in self.reply:
+            faults.append(f"chat.reply={self.reply}: expected {', '.join(REPLIES)}, or a text with {{label}} in it.")
+        return faults
+
+
+@dataclass
+class ServeConfig:
+    """Keys of ``dsbs.serve``.
+
+    Attributes:
+        checkpoint: the folder of a finished run, its checkpoint, or an export.
+        host: the address to listen on; any other than loopback needs ``token_env``.
+        port: the port to listen on; 0: any that is free.
+        token_env: name of the environment variable with the token that clients send (``Authorization: Bearer ...``).
+        name: the model's name in ``/v1/models``; None: task and student.
+        threads: threads of one batch; None: all cores.
+        log_requests: whether to log a line for each request; never its content.
+    """
+
+    checkpoint: str = "???"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token_env: str | None = None
+    name: str | None = None
+    threads: int | None = None
+    log_requests: bool = False
+    limits: Limits = field(default_factory=Limits)
+    chat: Chat = field(default_factory=Chat)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = self.limits.faults() + self.chat.faults()
+        if not 0 <= self.port < 65536:
+            faults.append(f"port={self.port}: expected from 0 to 65535.")
+        if self.threads is not None and self.threads < 1:
+            faults.append(f"threads={self.threads}: expected at least 1, or null for all cores.")
+        if self.token_env is None and not is_loopback(self.host):
+            faults.append(
+                f"host={self.host}: anyone who reaches this address could use the student. Put a token into an "
+                "environment variable and name it: token_env=DSBS_TOKEN"
+            )
+        if self.token_env is not None:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", self.token_env):
+                faults.append("token_env: expected the name of an environment variable, not the token itself.")
+            elif not os.environ.get(self.token_env):
+                faults.append(f"token_env={self.token_env}: the environment has no such variable, or it is empty.")
+        return faults
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address is this machine's own.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
+    (True, True, False, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

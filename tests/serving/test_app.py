@@ -1,0 +1,225 @@
+"""The server answers, in its own form and in OpenAI's, and says in one sentence what is wrong with a request."""
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from serving_client import Scripted, build, client, student
+from starlette.testclient import TestClient
+
+from dsbs.serving.settings import Chat, Limits, ServeConfig
+
+CHAT = "/v1/chat/completions"
+
+
+def ask(text: Any, **more: Any) -> dict[str, Any]:
+    return {"model": "any", "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": text}], **more}
+
+
+def test_one_input_or_many() -> None:
+    with client() as http:
+        one = http.post("/predict", json={"input": "It leaks."}).json()
+        assert one == {"label": "refund", "confidence": 0.9, "source": "student"}
+        body = {"inputs": ["It leaks.", {"input": "It is late."}], "rationale": True, "scores": True}
+        first, second = http.post("/predict", json=body).json()["predictions"]
+        assert first["rationale"] == "It says It leaks."
+        assert second["rationale"] == "It says It is late."
+        assert first["scores"] == {"refund": -0.1, "repair": -2.4}
+
+
+def test_chat_replies_with_the_label() -> None:
+    with client() as http:
+        reply = http.post(CHAT, json=ask("It leaks.", n=2, temperature=0)).json()
+        assert reply["object"] == "chat.completion"
+        assert reply["model"] == "triage-test"
+        assert [choice["message"]["content"] for choice in reply["choices"]] == ["refund", "refund"]
+        assert reply["usage"]["total_tokens"] > 0
+        [model] = http.get("/v1/models").json()["data"]
+        assert model["id"] == "triage-test"
+
+
+def test_chat_streams_one_chunk() -> None:
+    with client() as http:
+        options = {"include_usage": True}
+        lines = http.post(CHAT, json=ask("It leaks.", stream=True, stream_options=options)).text.split("\n\n")
+        first, end, usage, done, _ = lines
+        assert json.loads(first.removeprefix("data: "))["choices"][0]["delta"]["content"] == "refund"
+        assert json.loads(end.removeprefix("data: "))["choices"][0]["finish_reason"] == "stop"
+        assert json.loads(usage.removeprefix("data: "))["usage"]["total_tokens"] > 0
+        assert done == "data: [DONE]"
+
+
+@pytest.mark.parametrize(
+    ("chat", "text", "reply"),
+    [
+        (Chat(template="Classify: {input}\nLabel:", reply="json"), "Classify: it leaks\nLabel:", None),
+        (Chat(pattern=r"<text>(?P<input>.*)</text>", reply="rationale"), "x <text>it leaks</text>", "It says it leaks"),
+        (Chat(pattern=r"text: (.*)", reply="{rationale} => {label}"), "text: it leaks", "It says it leaks => refund"),
+    ],
+)
+def test_the_input_is_taken_out_of_the_message(chat: Chat, text: str, reply: str | None) -> None:
+    with client(config=ServeConfig(chat=chat)) as http:
+        content = http.post(CHAT, json=ask(text)).json()["choices"][0]["message"]["content"]
+        if reply is None:
+            assert json.loads(content) == {"label": "refund", "confidence": 0.9}
+        else:
+            assert content.startswith(reply)
+        assert http.post(CHAT, json=ask("something else")).status_code == 400
+
+
+BAD: list[tuple[str, Any, int]] = [
+    ("/predict", b"{", 400),
+    ("/predict", b"\xff\xfe", 400),
+    ("/predict", b'{"input": "\\ud800"}', 400),
+    ("/predict", b"[" * 100_000, 400),
+    ("/predict", b'{"input": NaN}', 400),
+    ("/predict", [], 400),
+    ("/predict", {}, 400),
+    ("/predict", {"input": None}, 400),
+    ("/predict", {"input": 7}, 400),
+    ("/predict", {"input": ""}, 400),
+    ("/predict", {"input": " \n"}, 400),
+    ("/predict", {"input": ["a"]}, 400),
+    ("/predict", {"input": {"text": "a"}}, 400),
+    ("/predict", {"input": {"input": {"deep": 1}}}, 400),
+    ("/predict", {"input": "a", "inputs": ["b"]}, 400),
+    ("/predict", {"inputs": []}, 400),
+    ("/predict", {"inputs": "a"}, 400),
+    ("/predict", {"inputs": ["a"] * 257}, 400),
+    ("/predict", {"inputs": ["a", None]}, 400),
+    ("/predict", {"input": "a", "rationale": "yes"}, 400),
+    ("/predict", {"input": "a", "scores": 1}, 400),
+    ("/predict", {"input": "a" * 1_000_001}, 413),
+    (CHAT, {}, 400),
+    (CHAT, {"messages": []}, 400),
+    (CHAT, {"messages": "hi"}, 400),
+    (CHAT, {"messages": [1]}, 400),
+    (CHAT, {"messages": [{"role": "system", "content": "x"}]}, 400),
+    (CHAT, ask(None), 400),
+    (CHAT, ask(7), 400),
+    (CHAT, ask([]), 400),
+    (CHAT, ask([{"type": "image_url", "image_url": {"url": "x"}}]), 400),
+    (CHAT, ask(""), 400),
+    (CHAT, ask("a", n=0), 400),
+    (CHAT, ask("a", n=17), 400),
+    (CHAT, ask("a", n=True), 400),
+    (CHAT, ask("a", n="2"), 400),
+    (CHAT, ask("a", stream="yes"), 400),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "code"), BAD)
+def test_bad_requests_get_one_sentence(path: str, body: Any, code: int) -> None:
+    with client() as http:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        reply = http.post(path, content=content)
+        assert reply.status_code == code
+        error = reply.json()["error"]
+        message = error if path == "/predict" else error["message"]
+        assert message.endswith((".", "}.", "drop to leave such rows out."))
+        assert "\n" not in message
+        assert "Traceback" not in reply.text
+
+
+def test_other_addresses_and_methods() -> None:
+    with client() as http:
+        assert http.get("/predict").status_code == 405
+        assert http.get("/nothing").status_code == 404
+        assert http.post("/v1/embeddings", json={}).json()["error"]["message"] == "There is nothing at this address."
+
+
+def test_a_student_without_rationales_says_so() -> None:
+    with client(rationales=False) as http:
+        reply = http.post("/predict", json={"input": "a", "rationale": True})
+        assert reply.status_code == 400
+        assert "writes no rationales" in reply.json()["error"]
+
+
+def test_a_student_that_fails_answers_500_without_what_it_read(caplog: pytest.LogCaptureFixture) -> None:
+    with client() as http:
+        reply = http.post("/predict", json={"input": "broken"})
+        assert reply.status_code == 500
+        assert "secret" not in reply.text
+        assert http.post("/predict", json={"input": "fine"}).status_code == 200
+
+
+def test_the_token_is_asked_for() -> None:
+    with client(token="right") as http:
+        assert http.post("/predict", json={"input": "a"}).status_code == 401
+        wrong = {"Authorization": "Bearer wrong"}
+        assert http.post(CHAT, json=ask("a"), headers=wrong).json()["error"]["type"] == "invalid_request_error"
+        assert http.post("/predict", json={"input": "a"}, headers={"Authorization": "Bearer right"}).status_code == 200
+        assert http.get("/healthz").status_code == http.get("/readyz").status_code == 200
+        assert http.get("/metrics").status_code == 401
+
+
+def test_requests_are_answered_together_and_beyond_the_queue_with_503() -> None:
+    slow = Scripted(seconds=0.2)
+    config = ServeConfig(limits=Limits(max_batch=4, queue=8))
+    with client(slow, config) as http, ThreadPoolExecutor(24) as pool:
+        replies = list(pool.map(lambda number: http.post("/predict", json={"input": f"text {number}"}), range(24)))
+    codes = [reply.status_code for reply in replies]
+    assert set(codes) == {200, 503}
+    assert max(slow.batches) == 4
+    assert len(slow.threads) == 1
+    assert all(int(reply.headers["retry-after"]) >= 1 for reply in replies if reply.status_code == 503)
+
+
+def test_waiting_too_long_is_503() -> None:
+    config = ServeConfig(limits=Limits(timeout_s=0.05))
+    with client(Scripted(seconds=0.4), config) as http:
+        assert http.post("/predict", json={"input": "a"}).status_code == 503
+
+
+def test_a_student_is_replaced_while_requests_come() -> None:
+    app = build(Scripted(seconds=0.01))
+    labels: list[str] = []
+    with TestClient(app.build()) as http:
+
+        def send() -> None:
+            labels.extend(http.post("/predict", json={"input": "a"}).json()["label"] for _ in range(20))
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        app.answerer.service.replace(student(Scripted(label="repair")))
+        thread.join()
+        assert len(labels) == 20
+        assert labels[-1] == "repair"
+
+
+def test_metrics_count_requests_answers_and_batches() -> None:
+    with client() as http:
+        http.post("/predict", json={"inputs": ["a", "b"]})
+        http.post("/predict", content=b"{")
+        text = http.get("/metrics").text
+    assert 'dsbs_requests_total{code="200",path="/predict"} 1.0' in text
+    assert 'dsbs_requests_total{code="400",path="/predict"} 1.0' in text
+    assert 'dsbs_answers_total{label="refund",source="student"} 2.0' in text
+    assert "dsbs_batch_size_sum 2.0" in text
+
+
+def test_the_page_asks_nobody_else() -> None:
+    with client() as http:
+        page = http.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "http" not in page.text.replace("<!doctype html>", "")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ServeConfig(host="0.0.0.0"), "token_env=DSBS_TOKEN"),
+        (ServeConfig(host="example.org"), "token_env"),
+        (ServeConfig(token_env="DSBS_NO_SUCH_TOKEN"), "no such variable"),
+        (ServeConfig(token_env="sk-0123"), "not the token itself"),
+        (ServeConfig(port=70000), "port=70000"),
+        (ServeConfig(chat=Chat(template="no place")), "{input}"),
+        (ServeConfig(chat=Chat(reply="answer")), "{label}"),
+        (ServeConfig(limits=Limits(queue=0)), "limits.queue=0"),
+    ],
+)
+def test_wrong_settings(config: ServeConfig, message: str) -> None:
+    [fault] = config.faults()
+    assert message in fault
