@@ -7,7 +7,7 @@ from dsbs.reporting.claims import SHOWN, Remedy, choose_claim, choose_verdict, s
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import LEVEL, Difference, adjust_holm, compare_scores
-from dsbs.reporting.variants import differing_settings
+from dsbs.reporting.variants import TEACHERS_OWN, differing_settings
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
 CONTROL, CONTROL_BASELINE = "control", "control against baseline"
@@ -196,7 +196,7 @@ def may_pair_seeds(comparison: Comparison) -> bool:
 def unequal_settings(comparison: Comparison) -> list[str]:
     """Return every setting in which the two sides differ, but for those of methods and teachers, with both values."""
     candidate, baseline = comparison.candidate, comparison.baseline
-    ignored = ("teacher", "prompt", "gate", "learnt") if not (candidate.teacher and baseline.teacher) else ()
+    ignored = ("control", *(TEACHERS_OWN if not (candidate.teacher and baseline.teacher) else ()))
     return differing_settings([run.config for run in candidate.runs], [run.config for run in baseline.runs], ignored)
 
 

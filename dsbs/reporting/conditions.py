@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dsbs.data.controls import Control
 from dsbs.reporting.reading import FinishedRun, LeftOut
 from dsbs.reporting.stats import Estimate, estimate_score, estimate_share
 from dsbs.reporting.variants import data_of, differing_settings, find_variant_keys, freeze, shorten, show_value
+
+NO_CONTROL = Control().title
 
 
 @dataclass
@@ -146,7 +149,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftO
     families: dict[tuple[Any, ...], list[FinishedRun]] = defaultdict(list)
     for run in runs:
         names = (run.metrics["student"], run.metrics["objective"], run.metrics["labels"])
-        families[(*names, run.metrics.get("teacher"), run.metrics.get("control"))].append(run)
+        families[(*names, run.metrics.get("teacher"), _find_control(run))].append(run)
     conditions: list[Condition] = []
     repeats: list[LeftOut] = []
     for (student, objective, labels, teacher, control), members in families.items():
@@ -160,6 +163,11 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftO
             conditions.append(Condition(student, objective, labels, teacher, control, settings, fraction, kept))
             repeats += repeated
     return sorted(conditions, key=lambda condition: (*condition.line, condition.data_fraction)), repeats
+
+
+def _find_control(run: FinishedRun) -> str | None:
+    control = run.metrics.get("control")
+    return None if control in (None, NO_CONTROL) else str(control)
 
 
 def _newest_per_seed(runs: Iterable[FinishedRun]) -> tuple[list[FinishedRun], list[LeftOut]]:

@@ -432,8 +432,17 @@ def test_another_evaluation_interval_is_no_method(tmp_path: Path) -> None:
 
 def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) -> None:
     write_headline(tmp_path)
-    write_run(tmp_path, share(50), objective="step_by_step", fraction=0.125, suffix="c", control="shuffled")
+    for seed in range(3):
+        run = {"objective": "step_by_step", "fraction": 0.125, "seed": seed}
+        write_run(tmp_path, share(50), **run, suffix="c", control="shuffled", config={"control.name": "shuffled"})
+    for metrics in (tmp_path / "train").rglob("metrics.json"):
+        content = json.loads(metrics.read_text())
+        metrics.write_text(json.dumps({"control": "none"} | content))
     report = build(tmp_path)
+    (control,) = [item for item in report.comparisons if item.kind == "control"]
+    assert (control.candidate.control, control.baseline.control) == (None, "shuffled")
+    assert "settings differ" not in str(all_notes(control))
+    assert "do better than shuffled" in to_document(report)["controls"]
     assert "t5_scratch/step_by_step/gold/handbook/shuffled/0.125" in {cell.id for cell in report.conditions}
     assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
 
