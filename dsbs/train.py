@@ -62,7 +62,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"  {agreement}validation {show_score(metric, metrics['validation'][metric])} ({best}), {told}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
-    if metrics["best_step"] == metrics["steps"]:
+    if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
         console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
     left_out = {
         name: counts[name] for name in ("asked_and_failed", "no_label", "label_only", "dropped") if counts[name]

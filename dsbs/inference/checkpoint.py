@@ -56,25 +56,16 @@ class Remembered:
     format: str = "transformers"
 
 
-def remember(
-    task: Task,
-    objective: Objective,
-    examples: Iterable[Example],
-    *,
-    decoding: str,
-    max_input_tokens: int,
-    max_new_tokens: int,
-    bf16: bool,
-    format: str,
-) -> Remembered:
+def remember(task: Task, objective: Objective, examples: Iterable[Example], format: str, **reading: Any) -> Remembered:
     """Return what a checkpoint has to remember of its training.
 
     Args:
         task: whose answers are read, and how inputs are worded.
         objective: how an answer is read from the student.
         examples: all that the student was trained and measured on.
-        decoding, max_input_tokens, max_new_tokens, bf16: how answers are read during and after the training.
         format: how the student is stored.
+        reading: how answers are read, for students that write: ``decoding``, ``max_input_tokens``,
+            ``max_new_tokens``, ``bf16``.
     """
     shared, closed = shared_choices(examples)
     # What was found in the data is written down: a checkpoint does not have it.
@@ -90,11 +81,8 @@ def remember(
         input=columns.input if columns else None,
         id_column=columns.id if columns else None,
         choices_column=columns.choices if columns else None,
-        decoding=decoding,
-        max_input_tokens=max_input_tokens,
-        max_new_tokens=max_new_tokens,
-        bf16=bf16,
         format=format,
+        **reading,
     )
 
 

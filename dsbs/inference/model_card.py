@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,36 @@ inputs = tokenizer("{input}", return_tensors="pt")
 ids = model.generate(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask)
 print(tokenizer.decode(ids[0, inputs.input_ids.shape[1] :], skip_special_tokens=True))
 """
+_SKLEARN = """\
+from skops.io import load  # it builds estimators of scikit-learn and nothing else
+
+model = load("model.skops")
+print(model.predict(["{input}"])[0])
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How a kind of checkpoint is used without dsbs.
+
+    Attributes:
+        library: whose files these are, as hubs name it.
+        pipeline: the kind of model, as hubs name it.
+        code: to run in the checkpoint's folder, with ``{input}`` and ``{max_input_tokens}``.
+        writes: whether it writes texts, with task prefixes; else it names a class.
+    """
+
+    library: str
+    pipeline: str
+    code: str
+    writes: bool = False
+
+
+USAGES = {
+    "encoder-decoder": Usage("transformers", "text2text-generation", _SEQ2SEQ, writes=True),
+    "decoder": Usage("transformers", "text-generation", _CAUSAL, writes=True),
+    "sklearn": Usage("sklearn", "text-classification", _SKLEARN),
+}
 
 
 def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> None:
@@ -49,12 +80,15 @@ def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> 
     """
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     run = json.loads(manifest.read_text(encoding="utf-8"))
-    encoder_decoder = bool(config.get("is_encoder_decoder"))
-    write_text(checkpoint / "README.md", build_card(load_remembered(checkpoint), run, metrics, encoder_decoder))
+    remembered = load_remembered(checkpoint)
+    usage = remembered.get("format", "transformers")
+    if usage == "transformers":
+        usage = "encoder-decoder" if config.get("is_encoder_decoder") else "decoder"
+    write_text(checkpoint / "README.md", build_card(remembered, run, metrics, usage))
 
 
 def build_card(
-    remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder_decoder: bool
+    remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], kind: str
 ) -> str:
     """Return the card as Markdown, with the fields that a hub reads at its head.
 
@@ -62,13 +96,13 @@ def build_card(
         remembered: what the checkpoint remembers of its training (``dsbs.inference.checkpoint.Remembered``).
         manifest: of the run.
         metrics: of the run.
-        encoder_decoder: whether the student is one, or decoder-only.
+        kind: a key of ``USAGES``.
     """
     base = str(manifest["settings"]["student"].get("model", ""))
     head = [
         "---",
-        "library_name: transformers",
-        f"pipeline_tag: {'text2text-generation' if encoder_decoder else 'text-generation'}",
+        f"library_name: {USAGES[kind].library}",
+        f"pipeline_tag: {USAGES[kind].pipeline}",
         *([f"base_model: {base}"] if "/" in base else []),  # a name on the hub; what lay elsewhere has a hash here
         "tags: [dsbs, distillation, rationales]",
         f"metrics: [{metrics.get('metric', ACCURACY)}]",
@@ -81,7 +115,7 @@ def build_card(
     )
     facts = _facts(remembered, manifest, metrics, base)
     table = ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in facts.items())]
-    parts = ["\n".join([*head, "", title]), about, "\n".join(table), *_use(remembered, encoder_decoder)]
+    parts = ["\n".join([*head, "", title]), about, "\n".join(table), *_use(remembered, kind)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -120,34 +154,41 @@ def _facts(
     return facts
 
 
-def _use(remembered: Mapping[str, Any], encoder_decoder: bool) -> list[str]:
+def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     """Return the part on how to use the student, without dsbs and with it."""
-    on_target = remembered["prefix_on"] == "target"
-    asked = "Your input." if on_target else "[label] Your input."
-    if not encoder_decoder:
-        asked += "[label]" if on_target else "[answer]"
-    code = (_SEQ2SEQ if encoder_decoder else _CAUSAL).format(
-        input=asked, max_input_tokens=remembered["max_input_tokens"]
-    )
-    parts = ["## Use", f"```python\n{code}```"]
-    kind = remembered["objective"]["kind"]
-    notes = [_WRITES.get(kind, "It writes the label.")]
-    if kind == "step_by_step" and encoder_decoder and on_target:
-        notes.append(
-            "For the rationale give `generate` the argument "
-            '`decoder_start_token_id=tokenizer.convert_tokens_to_ids("[rationale]")`.'
-        )
-    elif kind == "step_by_step":
-        notes.append("For the rationale write `[rationale]` in place of `[label]`.")
+    usage, on_target = USAGES[kind], remembered["prefix_on"] == "target"
+    asked = "Your input."
+    if usage.writes:
+        asked = asked if on_target else f"[label] {asked}"
+        if kind == "decoder":
+            asked += "[label]" if on_target else "[answer]"
+    code = usage.code.format(input=asked, max_input_tokens=remembered["max_input_tokens"])
+    notes = _writing_notes(remembered, kind) if usage.writes else ["It names the likeliest of the closed answers."]
     if remembered["input"]:
         notes.append(f"Inputs were worded as `{json.dumps(remembered['input'], ensure_ascii=False)}`.")
     if remembered["choices"]:
         notes.append(f"The answers: {', '.join(f'`{choice}`' for choice in remembered['choices'])}.")
-    if remembered["decoding"] != "generate" and (remembered["choices"] or remembered["own_choices"]):
+    closed = remembered["choices"] or remembered["own_choices"]
+    if usage.writes and remembered["decoding"] != "generate" and closed:
         notes.append(
             "The accuracy above is that of the likeliest of the closed answers; a freely written one may differ."
         )
-    return [*parts, " ".join(notes), "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."]
+    use = "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."
+    return ["## Use", f"```python\n{code}```", " ".join(notes), use]
+
+
+def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
+    objective = remembered["objective"]["kind"]
+    notes = [_WRITES.get(objective, "It writes the label.")]
+    if objective != "step_by_step":
+        return notes
+    if kind == "encoder-decoder" and remembered["prefix_on"] == "target":
+        return [
+            *notes,
+            "For the rationale give `generate` the argument "
+            '`decoder_start_token_id=tokenizer.convert_tokens_to_ids("[rationale]")`.',
+        ]
+    return [*notes, "For the rationale write `[rationale]` in place of `[label]`."]
 
 
 def _cell(text: str) -> str:

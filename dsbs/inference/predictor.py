@@ -16,6 +16,7 @@ from dsbs.tasks.base import Task
 PREDICTORS: dict[str, str] = {
     "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
     "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
+    "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
 }
 
 
@@ -69,20 +70,16 @@ def load_predictor(
         DataError: for a format that this version does not know.
         StudentError: where the checkpoint is broken.
     """
-    return find_class(remembered.format, checkpoint).load(checkpoint, remembered, task, objective, batch_size, decoding)
-
-
-def find_class(format: str, checkpoint: Path) -> Loadable:
-    """Return the class that reads a format.
-
-    Raises:
-        DataError: where there is none.
-    """
-    if format not in PREDICTORS:
+    if remembered.format not in PREDICTORS:
         raise DataError(
-            f"{checkpoint}/config.json: format={format}: this version of dsbs reads {', '.join(PREDICTORS)}; another "
-            "one has written it."
+            f"{checkpoint}/config.json: format={remembered.format}: this version of dsbs reads "
+            f"{', '.join(PREDICTORS)}; another one has written it."
         )
+    return find_class(remembered.format).load(checkpoint, remembered, task, objective, batch_size, decoding)
+
+
+def find_class(format: str) -> Loadable:
+    """Return the class that reads a format of ``PREDICTORS``."""
     module, _, name = PREDICTORS[format].partition(":")
     return cast(Loadable, getattr(importlib.import_module(module), name))
 

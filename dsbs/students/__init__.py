@@ -1,8 +1,9 @@
 """Students: what is trained. A new one is a dataclass with a ``build`` and a line in this registry."""
 
 from dsbs.students.auto import Auto
-from dsbs.students.base import Student
+from dsbs.students.base import GenerativeStudent, Student
 from dsbs.students.causal import Causal
+from dsbs.students.logreg import LogReg
 from dsbs.students.lora import Lora
 from dsbs.students.minilm import MiniLM
 from dsbs.students.pretrained import Pretrained
@@ -14,6 +15,18 @@ STUDENTS: dict[str, type[Student]] = {
     "causal": Causal,
     "minilm": MiniLM,
     "auto": Auto,
+    "logreg": LogReg,
 }
 
-__all__ = ["STUDENTS", "Auto", "Causal", "Lora", "MiniLM", "Pretrained", "Student", "T5Scratch"]
+__all__ = [
+    "STUDENTS",
+    "Auto",
+    "Causal",
+    "GenerativeStudent",
+    "LogReg",
+    "Lora",
+    "MiniLM",
+    "Pretrained",
+    "Student",
+    "T5Scratch",
+]

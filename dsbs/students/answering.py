@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.tasks.base import Answers
 
@@ -66,12 +67,23 @@ def add_rationales(
 
 
 def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
-    """Return the most probable of an example's closed answers.
+    """Return the most probable of an example's closed answers, by the log-probabilities of those that a student knows.
+
+    An answer that it does not know, because it was in no training example, has the log-probability minus infinity.
 
     >>> prediction = choose(Example("1", "Is fire cold?"), {"no": math.log(0.3), "yes": math.log(0.1)})
     >>> prediction.label, round(prediction.confidence or 0, 6)
     ('no', 0.75)
+    >>> choose(Example("1", "", choices=("no", "perhaps")), {"yes": -0.1, "no": -2.5}).scores
+    {'no': -2.5, 'perhaps': -inf}
+
+    Raises:
+        DataError: where it knows none of them.
     """
-    label = max(scores, key=scores.__getitem__)
-    confidence = 1 / math.fsum(math.exp(score - scores[label]) for score in scores.values())
-    return Prediction(example.id, example.label, label, score=scores[label], scores=scores, confidence=confidence)
+    known = {choice: scores.get(choice, -math.inf) for choice in example.choices or scores}
+    if not scores.keys() & known.keys():
+        raise DataError(
+            f"example {example.id}: this student knows none of the choices {', '.join(known)}. It answers one of: "
+            f"{', '.join(scores)}."
+        )
+    return Prediction.ranked(example.id, example.label, known)

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from dsbs.students.base import Student
+from dsbs.students.base import GenerativeStudent
 from dsbs.students.causal import PACKAGED, Causal
 from dsbs.students.minilm import MiniLM
 from dsbs.students.pretrained import Pretrained
@@ -44,7 +44,7 @@ class Machine:
     bf16: bool = False
 
 
-def choose_student(machine: Machine) -> tuple[Student, str]:
+def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
     """Return the student for a machine, and why.
 
     >>> student, why = choose_student(Machine(memory=64, gpu_memory=24, bf16=True))
@@ -71,16 +71,16 @@ def choose_student(machine: Machine) -> tuple[Student, str]:
 
 
 @dataclass
-class Auto(Student):
+class Auto(GenerativeStudent):
     """Leaves the choice to the machine; what is chosen names the run, so another machine may start another run."""
 
     kind: str = "auto"
 
-    def resolve(self) -> Student:
+    def resolve(self) -> GenerativeStudent:
         """Return the student for this machine, with the settings that all students have; say which one and why."""
         student, why = choose_student(measure_machine())
         logger.info("student=auto: student=%s for %s.", student.name, why)
-        lengths = [field.name for field in fields(Student) if field.name not in ("kind", "name")]
+        lengths = [field.name for field in fields(GenerativeStudent) if field.name not in ("kind", "name")]
         return replace(student, **{name: getattr(self, name) for name in lengths})
 
 

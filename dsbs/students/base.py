@@ -22,35 +22,34 @@ class Student:
 
     Class attributes:
         backend: who fits it; a key of ``dsbs.training.backends.BACKENDS``.
+        format: how it is stored; a key of ``dsbs.inference.predictor.PREDICTORS``.
+        writes: whether it writes text. One that does not chooses among closed answers.
+        own_choices: whether it can choose among answers that are given with each input, as in multiple choice; else
+            all inputs have the same closed answers.
+        reads_training: whether the ``training`` group decides the result.
 
     Attributes:
         kind: which class this is; a key of ``dsbs.students.STUDENTS``.
         name: the name in folders and reports; the option's name in ``conf/student/``.
-        max_input_tokens: longer inputs are cut (counted in the manifest).
-        max_target_tokens: longer targets are cut (counted in the manifest).
-        max_new_tokens: the most tokens that are generated.
     """
 
-    backend: ClassVar[str] = "huggingface"
+    backend: ClassVar[str]
+    format: ClassVar[str]
+    writes: ClassVar[bool] = False
+    own_choices: ClassVar[bool] = False
+    reads_training: ClassVar[bool] = True
 
     kind: str = "???"
     name: str = "???"
-    max_input_tokens: int = 512
-    max_target_tokens: int = 256
-    max_new_tokens: int = 128
 
     @property
     def reads_texts(self) -> bool:
-        """Whether the texts given to ``build`` decide the student (its tokenizer is made from them)."""
+        """Whether the texts of the task decide the student before training (its tokenizer is made from them)."""
         return False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return [
-            f"student.{key}={getattr(self, key)}: expected at least 8."
-            for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
-            if getattr(self, key) < 8
-        ]
+        return []
 
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training."""
@@ -59,6 +58,34 @@ class Student:
     def resolve(self) -> "Student":
         """Return the student that is meant: this one, unless it leaves the choice to the machine."""
         return self
+
+
+@dataclass
+class GenerativeStudent(Student):
+    """Base of the students that write: encoder-decoders and decoders of torch.
+
+    Attributes:
+        max_input_tokens: longer inputs are cut (counted in the manifest).
+        max_target_tokens: longer targets are cut (counted in the manifest).
+        max_new_tokens: the most tokens that are generated.
+    """
+
+    backend: ClassVar[str] = "huggingface"
+    format: ClassVar[str] = "transformers"
+    writes: ClassVar[bool] = True
+    own_choices: ClassVar[bool] = True
+
+    max_input_tokens: int = 512
+    max_target_tokens: int = 256
+    max_new_tokens: int = 128
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        return [
+            f"student.{key}={getattr(self, key)}: expected at least 8."
+            for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
+            if getattr(self, key) < 8
+        ]
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Return the student ready for training.

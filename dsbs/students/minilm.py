@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsbs.core.errors import StudentError
-from dsbs.students.base import Student, fingerprint_weights
+from dsbs.students.base import GenerativeStudent, fingerprint_weights
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
@@ -19,7 +19,7 @@ POSITIONS = 512  # of BERT's position embeddings
 
 
 @dataclass
-class MiniLM(Student):
+class MiniLM(GenerativeStudent):
     """Encoder and decoder both start from all-MiniLM-L6-v2; the decoder's cross-attention starts at random.
 
     Attributes:

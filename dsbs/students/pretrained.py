@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsbs.core.errors import StudentError
-from dsbs.students.base import Student, check_place, fingerprint_weights
+from dsbs.students.base import GenerativeStudent, check_place, fingerprint_weights
 from dsbs.students.lora import Lora
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Pretrained(Student):
+class Pretrained(GenerativeStudent):
     """Any ``AutoModelForSeq2SeqLM``.
 
     Attributes:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dsbs.core.errors import StudentError
-from dsbs.students.base import Student
+from dsbs.students.base import GenerativeStudent
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 
 @dataclass
-class T5Scratch(Student):
+class T5Scratch(GenerativeStudent):
     """A T5 with random weights.
 
     Attributes:

@@ -15,6 +15,7 @@ from dsbs.data.join import Annotations, RunData, check_gold, load_run_data, miss
 from dsbs.data.subsets import Selection, default_splits, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile, load_summary, rationales_dir
+from dsbs.training.compatibility import check_answers
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
@@ -90,6 +91,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.objective.needs_votes,
     )
     check_choices(settings, data)
+    check_answers(settings.student, task, data.examples())
     described = {
         "task": task.name,
         "student": settings.student.name,
@@ -140,7 +142,6 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         "task": {"name": settings.task.name, **settings.task.identity()},
         "objective": settings.objective.identity(),
         "student": settings.student.identity(),
-        "training": settings.training.identity(),
         "data_fraction": fraction,
         "seed": settings.seed,
         "labels": settings.labels,
@@ -149,6 +150,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         "validation": fingerprint([asdict(example) for example in data.validation]),
         "test": fingerprint([asdict(example) for example in data.test]),
     }
+    if settings.student.reads_training:
+        identity["training"] = settings.training.identity()
     if settings.student.reads_texts:
         identity["prompt"] = settings.prompt.identity()
     if control := settings.control.identity():

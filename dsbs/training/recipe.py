@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 from dsbs.core.records import Example
 from dsbs.data.controls import Control
@@ -12,9 +12,6 @@ from dsbs.objectives.base import Objective
 from dsbs.students.base import Student
 from dsbs.tasks.base import Task
 from dsbs.training.settings import Training
-
-if TYPE_CHECKING:
-    from dsbs.students.answering import DecodingConfig
 
 
 @dataclass(frozen=True)
@@ -41,35 +38,14 @@ class Recipe:
     prompt: Prompt | None = None
     control: Control = field(default_factory=Control)
 
-    def reading(self) -> "DecodingConfig":
-        """Return how answers are read from a student of torch during and after the training."""
-        from dsbs.students.answering import DecodingConfig
-
-        return DecodingConfig(
-            self.decoding,
-            self.training.per_device_eval_batch_size,
-            self.student.max_input_tokens,
-            self.student.max_new_tokens,
-            bf16=self.training.bf16,
-        )
-
-    def remember(self, examples: Iterable[Example], format: str) -> Remembered:
+    def remember(self, examples: Iterable[Example], **reading: Any) -> Remembered:
         """Return what a checkpoint has to remember of the training.
 
         Args:
             examples: all that the student is trained and measured on.
-            format: how the student is stored.
+            reading: how answers are read, for students that write; see ``dsbs.inference.checkpoint.remember``.
         """
-        return remember(
-            self.task,
-            self.objective,
-            examples,
-            decoding=self.decoding,
-            max_input_tokens=self.student.max_input_tokens,
-            max_new_tokens=self.student.max_new_tokens,
-            bf16=self.training.bf16,
-            format=format,
-        )
+        return remember(self.task, self.objective, examples, format=self.student.format, **reading)
 
     def texts(self) -> Iterator[str]:
         """Yield the texts that a student's own tokenizer is made from: the same for every objective, fraction and seed.

@@ -18,7 +18,17 @@ from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
 
-PACKAGES = ("torch", "transformers", "datasets", "sentencepiece", "accelerate", "numpy", "pyarrow")
+PACKAGES = (
+    "torch",
+    "transformers",
+    "datasets",
+    "sentencepiece",
+    "accelerate",
+    "numpy",
+    "pyarrow",
+    "scikit-learn",
+    "skops",
+)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dsbs.core.records import Annotation, Example
 from dsbs.core.tracking import Tracking
 from dsbs.data.controls import Control
 from dsbs.data.subsets import parse_fraction
+from dsbs.training.compatibility import combination_faults
 
 STRATEGIES = ("random", "group_by_length")
 # Settings of training that do not decide its result: what is told and kept, and how the work is cut.
@@ -220,6 +221,8 @@ class TrainSettings:
                 f"control={self.control.name} changes the rationale that is learnt beside the label: choose "
                 "objective=step_by_step."
             )
+        if self.student is not None and self.objective is not None:
+            faults += combination_faults(self.student, self.objective, self.decoding)
         for key in ("seed", "split_seed"):
             if not 0 <= getattr(self, key) < 2**32:
                 faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")

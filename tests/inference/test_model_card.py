@@ -114,7 +114,7 @@ def card(**changes: Any) -> str:
     manifest = {"dsbs": "0.1.0", "settings": {"student": {"model": "google/flan-t5-base"}}, "model": "a|model"}
     for part in (remembered, metrics, manifest):
         part.update({key: value for key, value in changes.items() if key in part or part is manifest})
-    return build_card(remembered, manifest, metrics, encoder_decoder=True)
+    return build_card(remembered, manifest, metrics, "encoder-decoder")
 
 
 def test_an_unknown_licence_is_said_to_be_unknown() -> None:

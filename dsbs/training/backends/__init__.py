@@ -8,6 +8,7 @@ from dsbs.training.backends.base import Backend, Fitted
 # What a student's `backend` says -> module, imported when such a student is trained.
 BACKENDS: dict[str, str] = {
     "huggingface": "dsbs.training.backends.huggingface",
+    "sklearn": "dsbs.training.backends.sklearn",
 }
 
 __all__ = ["BACKENDS", "Backend", "Fitted", "load_backend"]

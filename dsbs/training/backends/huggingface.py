@@ -15,6 +15,8 @@ from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.answering import DecodingConfig
+from dsbs.students.base import GenerativeStudent
 from dsbs.students.model import StudentModel
 from dsbs.tasks.base import Task
 from dsbs.training.backends.base import Fitted
@@ -32,17 +34,25 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     disable_progress_bar()  # those of loading and saving weights; ours shows the training
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
-    metric = recipe.task.metric
+    metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
     set_seed(recipe.seed)
-    student = recipe.student.build(recipe.texts(), recipe.objective.prefix_on, recipe.seed)
-    student.settings = asdict(recipe.remember(data.examples(), format="transformers"))
+    student = source.build(recipe.texts(), recipe.objective.prefix_on, recipe.seed)
+    student.settings = asdict(
+        recipe.remember(
+            data.examples(),
+            decoding=reading.decoding,
+            max_input_tokens=reading.max_input_tokens,
+            max_new_tokens=reading.max_new_tokens,
+            bf16=reading.bf16,
+        )
+    )
     check_labels(student, recipe.task, data.examples())
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
     rows = main_first(lambda: tokenize_train(student, recipe, data, run))
     recipe.objective.prepare(student, arguments.device)
-    predictor = TorchPredictor(student, recipe.task, recipe.objective, recipe.reading())
+    predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
 
     def validate(model: StudentModel) -> dict[str, float]:
         predictor.student = model
@@ -66,9 +76,32 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     return Fitted(predictor, trainer.state.best_metric, {**trainer.account(), "parameters": parameters}, rows.cut())
 
 
+def source_of(recipe: Recipe) -> GenerativeStudent:
+    """Return the student that is trained.
+
+    Raises:
+        TypeError: where it is none that this backend fits.
+    """
+    if not isinstance(recipe.student, GenerativeStudent):
+        raise TypeError(f"{type(recipe.student).__name__}: backend=huggingface fits a GenerativeStudent.")
+    return recipe.student
+
+
+def decoding_of(recipe: Recipe) -> DecodingConfig:
+    """Return how answers are read during and after the training."""
+    source = source_of(recipe)
+    return DecodingConfig(
+        recipe.decoding,
+        recipe.training.per_device_eval_batch_size,
+        source.max_input_tokens,
+        source.max_new_tokens,
+        bf16=recipe.training.bf16,
+    )
+
+
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
     """Return the rows to train on."""
-    control, task = recipe.control, recipe.task
+    control, task, source = recipe.control, recipe.task, source_of(recipe)
 
     def texts() -> Iterator[tuple[str, list[Target]]]:
         for example, annotation in data.train:
@@ -82,8 +115,8 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
             texts(),
             len(data.train),
             fingerprint(identity, length=16),
-            recipe.student.max_input_tokens,
-            recipe.student.max_target_tokens,
+            source.max_input_tokens,
+            source.max_target_tokens,
             run.cache,
         )
         return control_rows(rows, control, recipe.seed, run.cache)

@@ -1,0 +1,43 @@
+"""What the students have in common that are a logistic regression over features. No torch here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dsbs.students.base import Student
+
+
+@dataclass
+class LinearStudent(Student):
+    """Base of the students that are a logistic regression over features of the input; scikit-learn fits them.
+
+    Attributes:
+        C: inverse strengths of the L2 regularisation that are tried; the best one on validation is kept.
+        max_iter: iterations of the solver (L-BFGS) at most, for each of them.
+    """
+
+    backend: ClassVar[str] = "sklearn"
+    reads_training: ClassVar[bool] = False
+
+    C: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0])
+    max_iter: int = 500
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if not self.C or any(not 0 < value < float("inf") for value in self.C):
+            faults.append(f"student.C={self.C}: expected one or more numbers above 0, such as [0.1,1,10].")
+        if self.max_iter < 1:
+            faults.append(f"student.max_iter={self.max_iter}: expected at least 1.")
+        return faults
+
+    def build_features(self, cache: Path) -> Any:
+        """Return what turns texts into rows of numbers, with scikit-learn's ``fit_transform`` and ``transform``.
+
+        Args:
+            cache: a folder for what can be made again.
+
+        Raises:
+            StudentError: where it needs weights that are not available.
+        """
+        raise NotImplementedError

@@ -1,0 +1,51 @@
+"""TF-IDF and logistic regression: the classical student, trained in seconds. No torch here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dsbs.students.linear import LinearStudent
+
+
+@dataclass
+class LogReg(LinearStudent):
+    """TF-IDF of word and character n-grams, then multinomial logistic regression.
+
+    Attributes:
+        word_ngrams: words up to this many in a row are features.
+        char_ngrams: characters from 2 up to this many in a row, within a word, are features, too; 0: none are.
+        min_df: n-grams in fewer training inputs are left out.
+    """
+
+    format: ClassVar[str] = "sklearn"
+
+    kind: str = "logreg"
+    word_ngrams: int = 2
+    char_ngrams: int = 4
+    min_df: int = 2
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        for key in ("word_ngrams", "min_df"):
+            if getattr(self, key) < 1:
+                faults.append(f"student.{key}={getattr(self, key)}: expected at least 1.")
+        if self.char_ngrams != 0 and self.char_ngrams < 2:
+            faults.append(f"student.char_ngrams={self.char_ngrams}: expected 2 or more, or 0 for none.")
+        return faults
+
+    def build_features(self, cache: Path) -> Any:
+        """Return the TF-IDF vectorisers side by side."""
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.pipeline import FeatureUnion
+
+        words = TfidfVectorizer(
+            ngram_range=(1, self.word_ngrams), token_pattern=r"(?u)\b\w+\b", min_df=self.min_df, sublinear_tf=True
+        )
+        parts = [("words", words)]
+        if self.char_ngrams:
+            characters = TfidfVectorizer(
+                analyzer="char_wb", ngram_range=(2, self.char_ngrams), min_df=self.min_df, sublinear_tf=True
+            )
+            parts.append(("characters", characters))
+        return FeatureUnion(parts)

@@ -1,0 +1,184 @@
+"""Linear students, fitted by scikit-learn: features, then a logistic regression for each strength of regularisation."""
+
+import copy
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+
+from dsbs.core.errors import StudentError
+from dsbs.core.progress import Meter
+from dsbs.core.records import Prediction
+from dsbs.core.tracking import Tracker
+from dsbs.data.join import RunData
+from dsbs.inference.metrics import score
+from dsbs.inference.predictor import find_class
+from dsbs.inference.sklearn_predictor import SklearnPredictor
+from dsbs.students.linear import LinearStudent
+from dsbs.training.backends.base import Fitted
+from dsbs.training.recipe import Recipe
+from dsbs.training.run_folder import Run
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is learnt from: a row for each target.
+
+    Attributes:
+        texts: inputs [N].
+        labels: the closed answer that each row teaches [N].
+        weights: of the targets [N].
+    """
+
+    texts: list[str]
+    labels: list[str]
+    weights: list[float]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier of one strength of regularisation, measured on validation.
+
+    Attributes:
+        predictor: the student with it.
+        C: inverse strength.
+        value: the score on validation, by the task's metric.
+        fit: the mean log-probability of the gold answers of validation, in nats; decides between equal scores.
+        step: iterations of the solver so far.
+    """
+
+    predictor: SklearnPredictor
+    C: float
+    value: float
+    fit: float
+    step: int
+
+
+def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
+    """Fit features and classifiers, keep the best on validation; see ``dsbs.training.backends.base.Backend``.
+
+    It takes seconds, so an interrupted run starts anew. ``steps`` are the iterations of the solver over all strengths,
+    ``best_step`` those up to the strength that is kept.
+    """
+    student = recipe.student
+    if not isinstance(student, LinearStudent):
+        raise TypeError(f"{type(student).__name__}: backend=sklearn fits a LinearStudent.")
+    started = time.monotonic()
+    rows = read_rows(recipe, data)
+    features = student.build_features(run.cache)
+    try:
+        inputs = features.fit_transform(rows.texts)
+    except ValueError as error:  # no n-gram is left
+        raise StudentError(f"The training inputs have no features ({error}). Try student.min_df=1.") from error
+    predictors = cast("type[SklearnPredictor]", find_class(student.format))
+    remembered = recipe.remember(data.examples())
+
+    def build(classifier: Any) -> SklearnPredictor:
+        pipeline = Pipeline([("features", features), ("classifier", classifier)])
+        return predictors(pipeline, remembered)
+
+    candidates = []
+    with Meter("training", len(student.C)) as meter:
+        for candidate in try_strengths(student, inputs, rows, build, recipe, data):
+            candidates.append(candidate)
+            shown = {f"validation/{recipe.task.metric}": candidate.value, "train/C": candidate.C}
+            tracker.log(shown, step=candidate.step)
+            meter.update(len(candidates), f"validation {recipe.task.metric} {candidate.value:.4f}")
+    best = max(candidates, key=lambda one: (one.value, one.fit))
+    logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
+    seconds = time.monotonic() - started
+    steps = candidates[-1].step
+    account = {
+        "steps": steps,
+        "target_tokens": 0,  # labels are classes here
+        "seconds": round(seconds, 1),
+        "examples_per_second": round(steps * len(data.train) / seconds, 2),
+        "best_step": best.step,
+        "parameters": best.predictor.parameters,
+    }
+    return Fitted(best.predictor, best.value, account)
+
+
+def read_rows(recipe: Recipe, data: RunData) -> Rows:
+    """Return what the objective teaches, as labels with weights.
+
+    Raises:
+        StudentError: where a label is none of the closed answers.
+    """
+    rows = Rows([], [], [])
+    for example, annotation in data.train:
+        for target in recipe.objective.targets(example, annotation):
+            if target.text not in (example.choices or ()):
+                raise StudentError(
+                    f"example {example.id}: {target.text!r} is none of its closed answers, among which "
+                    f"student={recipe.student.name} chooses: {', '.join(example.choices or ())}."
+                )
+            if target.weight > 0:
+                rows.texts.append(example.input)
+                rows.labels.append(target.text)
+                rows.weights.append(target.weight)
+    return rows
+
+
+def try_strengths(
+    student: LinearStudent,
+    inputs: Any,
+    rows: Rows,
+    build: Callable[[Any], SklearnPredictor],
+    recipe: Recipe,
+    data: RunData,
+) -> Iterator[Candidate]:
+    """Yield a measured classifier for each strength of regularisation, the strongest first.
+
+    Each starts where the one before it ended; where that is good enough for a solver, the weaker ones are as well.
+
+    Args:
+        student: its strengths and the most iterations of each.
+        inputs: features of the training rows [N, F].
+        rows: their labels and weights.
+        build: makes the student of a classifier.
+        recipe: how answers are scored.
+        data: what is validated on.
+    """
+    steps = 0
+    labels, weights = np.array(rows.labels), np.array(rows.weights)
+    several = len(set(rows.labels)) > 1
+    solver = LogisticRegression(max_iter=student.max_iter, warm_start=True) if several else DummyClassifier()
+    for C in sorted(student.C):
+        if several:
+            solver.set_params(C=C)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            solver.fit(inputs, labels, sample_weight=weights)
+        taken = int(max(solver.n_iter_)) if several else 1
+        if taken == 0 and steps:
+            return
+        if taken >= student.max_iter:
+            logger.warning("C=%g: not converged after %d iterations; try student.max_iter=%d.", C, taken, 4 * taken)
+        steps += taken
+        classifier = copy.copy(solver)
+        if several:
+            classifier.coef_ = solver.coef_.astype(np.float32)  # half the checkpoint, and no answer changes
+        predictor = build(classifier)
+        predictions = predictor.predict(data.validation)
+        value = score(recipe.task, predictions).value
+        assert value is not None  # a run without examples to validate on does not start
+        yield Candidate(predictor, C, value, _mean_log_probability(predictions), steps)
+        if not several:
+            return
+
+
+def _mean_log_probability(predictions: list[Prediction]) -> float:
+    """Return the mean log-probability of the gold answers, each at least -50 nats."""
+    known = [(one.scores or {}).get(one.gold or "", -50.0) for one in predictions]
+    return sum(max(score, -50.0) for score in known) / len(known)

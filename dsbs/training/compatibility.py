@@ -1,0 +1,54 @@
+"""Which students go with which objectives, ways of decoding and data; told before any model is loaded."""
+
+from collections.abc import Iterable
+
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import Example
+from dsbs.inference.checkpoint import shared_choices
+from dsbs.objectives.base import Objective
+from dsbs.students.base import Student
+from dsbs.tasks.base import Task
+
+WRITER = "a student that writes (student=t5_small)"
+
+
+def combination_faults(student: Student, objective: Objective, decoding: str) -> list[str]:
+    """Return what is wrong with a student's objective and way of decoding, one sentence each."""
+    if student.writes:
+        return []
+    faults = []
+    who = f"student={student.name} has no decoder"
+    if objective.needs_rationales:
+        faults.append(
+            f"objective={objective.name}: {who}, so it cannot learn to write rationales: type objective=finetune, "
+            f"objective=distill labels=teacher, or {WRITER}."
+        )
+    elif type(objective).loss is not Objective.loss:
+        faults.append(
+            f"objective={objective.name} has a loss of its own, which student={student.name} cannot be fitted with: "
+            f"type objective=finetune, objective=distill labels=teacher, or {WRITER}."
+        )
+    if decoding == "generate":
+        faults.append(f"decoding=generate: {who}; leave it out, and the closed answers are ranked.")
+    return faults
+
+
+def check_answers(student: Student, task: Task, examples: Iterable[Example]) -> None:
+    """Check that the task has the closed answers that a student without a decoder chooses among.
+
+    Raises:
+        ConfigError: where answers are free, or other ones for each example and the student cannot do that.
+    """
+    if student.writes:
+        return
+    shared, closed = shared_choices(examples)
+    if not closed:
+        raise ConfigError(
+            f"task={task.name} has free answers, and student={student.name} only chooses among closed ones: type "
+            f"{WRITER}, or name the answers, where there are few, with task.labels=[...]."
+        )
+    if shared is None and not student.own_choices:
+        raise ConfigError(
+            f"task={task.name} is multiple choice, with other answers for each example, and student={student.name} "
+            f"chooses among the same ones every time: type {WRITER}."
+        )

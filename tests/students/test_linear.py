@@ -1,0 +1,282 @@
+"""student=logreg: TF-IDF and logistic regression through the same commands as every other student."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from omegaconf import OmegaConf
+from trained import small_triage, train_tiny
+
+from dsbs.cli.checkpoints import open_checkpoint
+from dsbs.cli.config import EvaluateConfig
+from dsbs.core.errors import ConfigError, DataError, StudentError
+from dsbs.core.records import Example
+from dsbs.evaluate import evaluate
+from dsbs.objectives import OBJECTIVES, Objective
+from dsbs.reporting.reading import FinishedRun, read_run
+from dsbs.students import LogReg
+from dsbs.tasks import Task
+from dsbs.tasks.answers import Answers, ClosedAnswers
+from dsbs.training.compatibility import check_answers, combination_faults
+from dsbs.training.plan import execute, prepare_run
+
+LOGREG = LogReg(name="logreg", C=[0.1, 1.0, 10.0], min_df=1)
+COLOURS = ("red", "green", "blue")
+
+
+@dataclass
+class Colours(Task):
+    """Whoever reads the right word knows the colour."""
+
+    kind: str = "colours"
+    name: str = "colours"
+    taught: tuple[str, ...] = COLOURS
+    choices: tuple[str, ...] = COLOURS
+
+    @property
+    def answers(self) -> Answers:
+        return ClosedAnswers(COLOURS)
+
+    def splits(self) -> tuple[str, ...]:
+        return ("train", "validation", "test")
+
+    def examples(self, split: str) -> Iterator[Example]:
+        known = self.taught if split == "train" else self.choices
+        for number in range(30 if split == "train" else 12):
+            colour = known[number % len(known)]
+            yield Example(f"{split}{number}", f"a {colour}ish thing, number {number}", colour, self.choices)
+
+    def identity(self) -> dict[str, object]:
+        return {"kind": self.kind, "taught": self.taught, "choices": self.choices}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on triage."""
+    return train_tiny(tmp_path_factory.mktemp("triage"), objective="finetune", student=LOGREG)
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on colours."""
+    return train_tiny(tmp_path_factory.mktemp("colours"), Colours(), "finetune", LOGREG)
+
+
+def test_its_metrics_have_the_keys_of_every_run(colours: Path, tmp_path: Path) -> None:
+    metrics = json.loads((colours / "metrics.json").read_text())
+    other = json.loads((train_tiny(tmp_path, objective="finetune") / "metrics.json").read_text())
+    assert metrics.keys() == other.keys()
+    assert metrics["test"] == {"accuracy": 1.0, "examples": 12}
+    assert 0 < metrics["best_step"] <= metrics["steps"]
+    assert metrics["parameters"] > 100
+    assert metrics["size_bytes"] > (colours / "checkpoint" / "model.skops").stat().st_size
+
+
+def test_the_report_reads_it(run: Path) -> None:
+    found = read_run(run)
+    assert isinstance(found, FinishedRun)
+    assert found.fault is None
+
+
+@pytest.mark.parametrize("below", ["", "checkpoint"])
+def test_evaluation_finds_what_the_training_measured(run: Path, below: str, tmp_path: Path) -> None:
+    figures = evaluate(EvaluateConfig(checkpoint=str(run / below), output=str(tmp_path / "test.parquet")))
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (figures["accuracy"], figures["examples"]) == (metrics["test"]["accuracy"], 16)
+    assert pq.read_table(tmp_path / "test.parquet") == pq.read_table(run / "predictions.parquet")
+
+
+def test_every_closed_answer_has_a_probability(run: Path) -> None:
+    predictor = open_checkpoint(str(run)).load(8)
+    for prediction in predictor.predict(list(small_triage().examples("test"))):
+        assert sum(map(math.exp, (prediction.scores or {}).values())) == pytest.approx(1)
+        assert prediction.confidence == pytest.approx(math.exp(prediction.score or 0))
+
+
+def test_choices_that_come_with_an_input_are_the_ones_chosen_among(colours: Path) -> None:
+    predictor = open_checkpoint(str(colours)).load(8)
+    (one,) = predictor.predict([Example("1", "a redish thing", None, ("blue", "green", "violet"))])
+    assert one.label in ("blue", "green")
+    assert (one.scores or {})["violet"] == -math.inf
+    with pytest.raises(DataError, match="knows none of the choices violet, brown"):
+        predictor.predict([Example("1", "a redish thing", None, ("violet", "brown"))])
+
+
+@pytest.mark.parametrize("taught", [("red", "green"), ("red",)])
+def test_answers_that_were_never_taught_are_never_given(tmp_path: Path, taught: tuple[str, ...]) -> None:
+    run = train_tiny(tmp_path, Colours(taught=taught), "finetune", LOGREG)
+    rows = pq.read_table(run / "predictions.parquet").to_pylist()
+    assert {row["label"] for row in rows} == set(taught)
+    assert all(dict(row["scores"])["blue"] == -math.inf for row in rows)
+
+
+def test_the_strength_that_is_best_on_validation_is_kept(tmp_path: Path) -> None:
+    def accuracy(*strengths: float) -> float:
+        student = LogReg(name="logreg", C=list(strengths), min_df=1)
+        run = train_tiny(tmp_path / str(strengths), small_triage(), "finetune", student)
+        return float(json.loads((run / "metrics.json").read_text())["validation"]["accuracy"])
+
+    alone = [accuracy(C) for C in (0.01, 100.0)]
+    assert accuracy(0.01, 100.0) >= max(alone)
+
+
+def test_labels_of_the_teacher_teach_it(tmp_path: Path) -> None:
+    run = train_tiny(tmp_path, objective="finetune", student=LOGREG, labels="teacher")
+    assert json.loads((run / "metrics.json").read_text())["labels"] == "teacher"
+
+
+def test_only_its_own_settings_decide_the_run(tmp_path: Path) -> None:
+    folders = set()
+    for steps in (4, 400):
+        settings = plan_of(tmp_path, LOGREG)
+        settings.training.max_steps = steps
+        folders.add(prepare_run(settings).run.folder)
+    settings = plan_of(tmp_path, LogReg(name="logreg", C=[1.0]))
+    assert len(folders) == 1
+    assert prepare_run(settings).run.folder not in folders
+
+
+def test_a_finished_run_is_not_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = prepare_run(plan_of(tmp_path, LOGREG))
+    metrics = execute(plan, OmegaConf.to_yaml(OmegaConf.structured(plan.settings)))
+    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: pytest.fail("trained again"))
+    assert execute(plan, "") == metrics
+
+
+def plan_of(folder: Path, student: LogReg) -> Any:
+    from dsbs.extraction.prompts import Prompt
+    from dsbs.objectives import Finetune
+    from dsbs.teachers import TEACHERS
+    from dsbs.training.settings import TrainSettings
+
+    return TrainSettings(
+        task=Colours(),
+        teacher=TEACHERS["handbook"](name="handbook"),
+        prompt=Prompt(name="triage"),
+        objective=Finetune(name="finetune"),
+        student=student,
+        output_dir=str(folder),
+    )
+
+
+# What it refuses.
+
+
+@pytest.mark.parametrize("kind", [kind for kind, one in OBJECTIVES.items() if kind != "finetune"])
+def test_objectives_that_need_a_decoder_or_a_loss_of_their_own_are_refused_with_what_to_type(kind: str) -> None:
+    objective: Objective = OBJECTIVES[kind](name=kind)
+    (fault,) = combination_faults(LOGREG, objective, "auto")
+    assert f"objective={kind}" in fault
+    assert "type objective=finetune" in fault
+
+
+def test_it_does_not_write() -> None:
+    (fault,) = combination_faults(LOGREG, OBJECTIVES["finetune"](name="finetune"), "generate")
+    assert "decoding=generate: student=logreg has no decoder" in fault
+
+
+@pytest.mark.parametrize(
+    ("examples", "says"),
+    [
+        ([Example("1", "", "7")], "task=quiz has free answers"),
+        ([Example("1", "", "a", ("a", "b")), Example("2", "", "c", ("c", "d"))], "task=quiz is multiple choice"),
+    ],
+)
+def test_data_without_shared_closed_answers_is_refused_with_what_to_type(examples: list[Example], says: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{says}.*type .*student=t5_small"):
+        check_answers(LOGREG, Colours(name="quiz"), examples)
+
+
+@pytest.mark.parametrize(
+    ("student", "key"),
+    [
+        (LogReg(C=[]), "student.C"),
+        (LogReg(C=[1.0, 0.0]), "student.C"),
+        (LogReg(max_iter=0), "student.max_iter"),
+        (LogReg(char_ngrams=1), "student.char_ngrams"),
+        (LogReg(word_ngrams=0), "student.word_ngrams"),
+    ],
+)
+def test_settings_out_of_range_are_named(student: LogReg, key: str) -> None:
+    (fault,) = student.faults()
+    assert fault.startswith(key)
+
+
+def test_inputs_without_a_word_in_common_say_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(StudentError, match=r"student\.min_df=1"):
+        train_tiny(tmp_path, Colours(), "finetune", LogReg(name="logreg", min_df=1000))
+
+
+# The file.
+
+
+def test_a_file_that_names_other_types_builds_nothing(run: Path, tmp_path: Path) -> None:
+    for old, new in (("DummyClassifier", "x"), ("LogisticRegression", "PassiveAggressiveClassifier")):
+        with zipfile.ZipFile(run / "checkpoint" / "model.skops") as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        parts["schema.json"] = parts["schema.json"].replace(old.encode(), new.encode())
+        strange = tmp_path / new
+        strange.mkdir()
+        with zipfile.ZipFile(strange / "model.skops", "w") as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
+        (strange / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
+    with pytest.raises(StudentError, match=r"names types that no student of ours has: .*PassiveAggressive"):
+        open_checkpoint(str(strange)).load(8)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK half a file", None])
+def test_a_broken_file_is_a_message_of_the_checkpoint(run: Path, tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
+    if content is not None:
+        (tmp_path / "model.skops").write_bytes(content)
+    with pytest.raises(StudentError, match=r"model\.skops"):
+        open_checkpoint(str(tmp_path)).load(8)
+
+
+def test_the_card_says_how_to_use_it_without_dsbs(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = (colours / "checkpoint" / "README.md").read_text(encoding="utf-8")
+    assert "library_name: sklearn" in card
+    assert "| accuracy, test | 100.00% of 12 examples |" in card
+    code = re.search("```python\n(.*?)```", card, re.S).group(1)  # type: ignore[union-attr]
+    monkeypatch.chdir(colours / "checkpoint")
+    printed: list[str] = []
+    exec(code.replace("Your input.", "a greenish thing"), {"print": printed.append})
+    assert printed == ["green"]
+
+
+# Runs where neither is installed, in a process of its own.
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = sys.modules["datasets"] = None
+sys.argv = ["train", "student=logreg", "objective=finetune", "task.train=60", "task.validation=10", "task.test=10",
+            "tracking.mode=disabled"]
+import dsbs.train, dsbs.evaluate, dsbs.predict
+from pathlib import Path
+dsbs.train.main()
+(run,) = Path("outputs/train").glob("*/*/*/*/*")
+from dsbs.cli.config import EvaluateConfig, PredictConfig
+print(dsbs.evaluate.evaluate(EvaluateConfig(checkpoint=str(run)))["examples"])
+import io
+dsbs.predict.predict(PredictConfig(checkpoint=str(run), input="-"), io.BytesIO(b"My kettle leaks."), sys.stdout)
+"""
+
+
+def test_it_is_trained_evaluated_and_asked_without_torch(tmp_path: Path) -> None:
+    root = str(Path(__file__).resolve().parents[2])
+    command = [sys.executable, "-c", WITHOUT_TORCH]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["label"] in {"refund", "replace", "repair", "escalate"}
