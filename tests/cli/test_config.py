@@ -25,6 +25,7 @@ NEEDS = {
     "teacher/recorded": ["teacher.path=a-folder"],
     "teacher/openai": ["teacher.model=a-model"],
     "objective/distill": ["labels=teacher"],
+    "student/logreg": ["objective=finetune"],
 }
 
 
@@ -40,7 +41,9 @@ def faults_of(settings: Any) -> list[str]:
 
 @pytest.mark.parametrize("command", ROOTS)
 def test_every_command_composes_with_its_defaults(command: str) -> None:
-    required = {"evaluate": ["checkpoint=a"], "predict": ["checkpoint=a", "input=-"]}.get(command, [])
+    required = {"evaluate": ["checkpoint=a"], "export": ["checkpoint=a"], "predict": ["checkpoint=a", "input=-"]}.get(
+        command, []
+    )
     settings = build(command, *required)
     assert type(settings) is ROOTS[command]
     assert faults_of(settings) == []

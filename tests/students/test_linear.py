@@ -27,7 +27,7 @@ from dsbs.inference.sklearn_predictor import TRUSTED
 from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.students import LogReg
-from dsbs.tasks import Task
+from dsbs.tasks import TASKS, Task
 from dsbs.tasks.answers import ClosedAnswers
 from dsbs.tasks.base import Answers
 from dsbs.training.compatibility import check_answers, combination_faults
@@ -164,8 +164,7 @@ def test_a_finished_run_is_not_fitted_again(tmp_path: Path, monkeypatch: pytest.
 
 def plan_of(folder: Path, student: LogReg) -> Any:
     from dsbs.extraction.prompts import Prompt
-    from dsbs.inference.sklearn_predictor import TRUSTED
-from dsbs.objectives import Finetune
+    from dsbs.objectives import Finetune
     from dsbs.teachers import TEACHERS
     from dsbs.training.settings import TrainSettings
 
