@@ -11,9 +11,10 @@ from dsbs.core.records import Example
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
-from dsbs.tasks.columns import Columns, template_columns
+from dsbs.tasks.columns import Columns
 from dsbs.tasks.gold import Gold
 from dsbs.tasks.sources import SUFFIXES, Row, parse_row, read_rows
+from dsbs.tasks.templates import template_columns
 
 FORMATS = ("auto", "text", "jsonl")
 STDIN = "-"

@@ -15,7 +15,6 @@ MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
 
 _LONGEST_WORD = 60
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def fold(text: str) -> str:
@@ -91,30 +90,30 @@ def plain_number(text: str) -> Decimal | None:
     return Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None
 
 
-def whole_characters(text: str) -> str:
-    """Return a text in which half a character (a lone surrogate, as a cut at UTF-16 units leaves it) is replaced.
-
-    >>> whole_characters("so \\ud83d") == "so \\ufffd", whole_characters("\\ud83d\\ude00") == "\\U0001f600"
-    (True, True)
-    """
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _describe(value: Any, column: str, key: str) -> str:
     setting = f"task.{key}"
+    told = f"column {column!r} ({setting}) holds "
     if isinstance(value, dict):
-        keys = ", ".join(map(str, list(value)[:8]))
-        inner = f"{column}.{next(iter(value), 'KEY')}"
+        keys = [str(name) for name in value]
+        if keys and all(name.isdecimal() for name in keys):
+            return (
+                f"{told}an object with the keys {', '.join(keys[:4])}: this file is written by columns, as pandas' "
+                'to_json does. Write it by rows: df.to_json(..., orient="records", lines=True).'
+            )
         return (
-            f"column {column!r} ({setting}) holds an object with the keys {keys}; expected a text. Name what is meant, "
-            f"such as {setting}={inner}."
+            f"{told}an object with the keys {', '.join(keys[:8])}; expected a text. Name what is meant, such as "
+            f"{setting}={column}.{keys[0] if keys else 'KEY'}."
         )
     if isinstance(value, list | tuple):
+        first = value[0] if value else None
+        if isinstance(first, dict) and first.keys() & {"role", "from"}:
+            meant = f"{setting}={column}.{'assistant' if key == 'label' else 'user'}"
+            return (
+                f"{told}chat messages; expected a text. {meant} takes the last one of the "
+                f"{'assistant' if key == 'label' else 'user'}; a template can name several: "
+                f"'task.input=\"{{{column}.system}}\\n{{{column}.user}}\"'."
+            )
         one = "An example has one label: " if key == "label" else ""
-        return (
-            f"column {column!r} ({setting}) holds a list of {len(value)}; expected a text. {one}{setting}={column}.0 "
-            "takes the first."
-        )
-    return f"column {column!r} ({setting}) holds {type(value).__name__}; expected a text or a number."
+        join = "" if key == "label" else f", {setting}={column}.* joins them with blanks"
+        return f"{told}a list of {len(value)}; expected a text. {one}{setting}={column}.0 takes the first{join}."
+    return f"{told}{type(value).__name__}; expected a text or a number."

@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.tasks.cells import to_text, whole_characters
+from dsbs.core.untrusted import storable
+from dsbs.tasks.cells import is_missing, to_text
 
 _LONGEST = 20_000  # characters of a cell that is read as a list
 # An element of a list as Python, pandas or numpy write it: quoted, or a word or number without blanks.
@@ -28,7 +29,7 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     choices: tuple[str, ...] = ()
     if isinstance(found, list | tuple):
         choices = tuple(
-            whole_characters(to_text(choice, place, "choices", "choices")).strip() if choice is not None else ""
+            storable(to_text(choice, place, "choices", "choices")).strip() if not is_missing(choice, ()) else ""
             for choice in found
         )
     if len(set(choices)) < 2 or not all(choices):

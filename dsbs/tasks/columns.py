@@ -1,24 +1,22 @@
 """From rows to examples: which column says what, checked row by row with the place of every fault."""
 
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
+from dsbs.core.untrusted import storable
 from dsbs.tasks.answers import with_choices
-from dsbs.tasks.cells import MISSING, is_missing, to_text, whole_characters
+from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.choices import read_choices
 from dsbs.tasks.faults import RowFaults
 from dsbs.tasks.gold import FORMS, Gold, UnreadLabel
 from dsbs.tasks.sources import Row
+from dsbs.tasks.templates import ABSENT, fill, look_up, no_column, require
 
 _NO_ROW: Row = {}
-ABSENT = object()  # what a row holds in a column that it does not have
 _SOON = 1000  # rows after which a column that none of them has is told
-_COLUMN = re.compile(r"\{([^{}]+)\}")
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
 
@@ -135,10 +133,10 @@ class Columns:
 
     def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
         """Return the closed answers of a row, where rows have their own."""
-        return None if self.choices is None else read_choices(_require(row, self.choices, place, "choices"), place)
+        return None if self.choices is None else read_choices(require(row, self.choices, place, "choices"), place)
 
     def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:
-        text = whole_characters(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
+        text = storable(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
         counts.replaced += text != raw
         if not text:
             counts.without_input += 1
@@ -157,8 +155,8 @@ class Columns:
     def _id(self, row: Row, place: str, default: str) -> str:
         if self.id is None:
             return default
-        value = _require(row, self.id, place, "id")
-        id = "" if is_missing(value, ()) else whole_characters(to_text(value, place, self.id, "id")).strip()
+        value = require(row, self.id, place, "id")
+        id = "" if is_missing(value, ()) else storable(to_text(value, place, self.id, "id")).strip()
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
         return id
@@ -217,79 +215,3 @@ class Columns:
             f"Mend the data, say what they stand for ({faults.synonyms()}) or that they stand for no label "
             f"({faults.missing()}), add them to task.labels, or set task.answer_kind=free."
         )
-
-
-def template_columns(template: str) -> list[str]:
-    """Return the columns that a template names; one without braces is a column's name.
-
-    >>> template_columns("{title}: {body}"), template_columns("text")
-    (['title', 'body'], ['text'])
-    """
-    return _COLUMN.findall(template) or ([template] if template.strip() else [])
-
-
-def fill(
-    template: str,
-    row: Row,
-    place: str,
-    missing: Collection[str] = MISSING,
-    absent: Counter[tuple[str, str]] | None = None,
-) -> str:
-    """Put a row's values into a template; nothing but ``{column}`` has a meaning in it.
-
-    Args:
-        template: of the input.
-        row, place: the values, and where they stand.
-        missing: words that stand for nothing.
-        absent: counts the columns that the row does not have; None: such a column is an error.
-
-    >>> fill("{a.__class__} {b}", {"a.__class__": 1, "b": "{a}"}, "here:1")
-    '1 {a}'
-    """
-
-    def value(column: str) -> str:
-        found = look_up(row, column)
-        if found is ABSENT:
-            if absent is None:
-                raise no_column(row, place, column, "input")
-            absent["input", column] += 1
-        return "" if found is ABSENT or is_missing(found, missing) else to_text(found, place, column, "input")
-
-    if not _COLUMN.search(template):
-        return value(template)
-    template = template.replace("\\n", "\n")  # a command line hands the two characters on
-    return _COLUMN.sub(lambda match: value(match[1]), template)
-
-
-def look_up(row: Row, column: str) -> Any:
-    """Return what a row holds in a column; ``a.b`` reaches into objects, ``a.0`` into lists. ``ABSENT``: no such one.
-
-    >>> look_up({"a": {"b": ["x", "y"]}}, "a.b.1")
-    'y'
-    """
-    if column in row:
-        return row[column]
-    found: Any = row
-    for part in column.split("."):
-        if isinstance(found, dict) and part in found:
-            found = found[part]
-        elif isinstance(found, list) and part.isdecimal() and int(part) < len(found):
-            found = found[int(part)]
-        else:
-            return ABSENT
-    return found
-
-
-def no_column(row: Row, place: str, column: str, key: str) -> DataError:
-    """Return the error about a column that is not there."""
-    hint = " For data without labels: task.label=null." if key == "label" else ""
-    return DataError(
-        f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
-    )
-
-
-def _require(row: Row, column: str, place: str, key: str) -> Any:
-    found = look_up(row, column)
-    if found is ABSENT:
-        raise no_column(row, place, column, key)
-    return found

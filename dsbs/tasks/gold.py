@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
+from dsbs.core.untrusted import storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate
-from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number, whole_characters
+from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
@@ -58,7 +59,7 @@ class Gold:
         Traceback (most recent call last):
         dsbs.tasks.gold.UnreadLabel: c
         """
-        text = whole_characters(text).strip()
+        text = storable(text).strip()
         listed = tuple(choices or self.labels or ())
         if not text or (not self._is_answer(text, listed) and self._is_missing(text, listed)):
             return None

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.tasks.sources import SPLITS, Row, split_of
+from dsbs.tasks.sources import SPLITS, Row, name_classes, split_of
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -45,9 +45,7 @@ class HubSource:
         data = self._data[names[split]]
         label_names = {column: f.names for column, f in data.features.items() if hasattr(f, "int2str")}
         for number, row in enumerate(data, 1):
-            for column, known in label_names.items():
-                if isinstance(row[column], int) and 0 <= row[column] < len(known):
-                    row[column] = known[row[column]]
+            name_classes(row, label_names)
             yield f"{self.id}/{names[split]}:{number}", row
 
     def identity(self) -> dict[str, object]:

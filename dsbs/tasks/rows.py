@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.columns import Columns, RowCounts
@@ -54,6 +55,8 @@ class RowsTask(Task):
         counts = RowCounts()
         yield from self.columns.examples(self.source.rows(split), split, counts)
         self.counts[split] = counts
+        if told := counts.tell():
+            tell_once(f"{self.path or self.hub}, {split}: {told}.")
         if not counts.examples:
             place = self.path or self.hub
             left = f" {counts.tell()} are left out." if counts.rows else ""

@@ -1,6 +1,5 @@
 """Where rows come from: JSON lines, CSV and Parquet files, read as a stream, each row with its place for messages."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
+from dsbs.tasks.delimited import check_names, read_csv
 
 Row = Mapping[str, Any]
 SPLITS = ("train", "validation", "test")
@@ -17,7 +17,6 @@ SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validatio
 SPLIT_WORDS |= {"dev": "validation", "test": "test"}
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 BATCH = 1024
-MAX_CSV_FIELD = 1 << 24
 
 
 class Source(Protocol):
@@ -69,7 +68,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     Raises:
         DataError: for a file that is missing, of an unknown kind or broken; with the line and what is wrong.
     """
-    reader = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}.get(path.suffix.lower(), _read_json)
+    reader = {".csv": read_csv, ".tsv": read_csv, ".parquet": _read_parquet}.get(path.suffix.lower(), _read_json)
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
     try:
@@ -92,7 +91,9 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
     try:
-        items = json.loads(path.read_text(encoding="utf-8-sig"))
+        items = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
+    except TwoOfOneName as error:
+        raise DataError(f"{path}: {error}") from None
     except (json.JSONDecodeError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else f"{path}"
         raise DataError(f"{place}: not JSON: {error}. Expected one object a line, or one array of objects.") from None
@@ -102,6 +103,20 @@ def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
         yield f"{path}, item {number}", item
 
 
+class TwoOfOneName(ValueError):
+    """An object of JSON that has one key twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        try:
+            check_names([name for name, _ in pairs], "an object")
+        except DataError as error:
+            raise TwoOfOneName(str(error)) from None
+    return found
+
+
 def parse_row(line: bytes, place: str) -> Row:
     """Return the object in a line of JSON.
 
@@ -109,9 +124,11 @@ def parse_row(line: bytes, place: str) -> Row:
         DataError: where it is no object; with the place.
     """
     try:
-        row = json.loads(line.decode("utf-8-sig"))
+        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.") from None
+    except TwoOfOneName as error:
+        raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(
             f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object a line, such as "
@@ -124,37 +141,44 @@ def parse_row(line: bytes, place: str) -> Row:
     return row
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, Row]]:
-    csv.field_size_limit(MAX_CSV_FIELD)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
-        line = 1
-        try:
-            columns = next(reader, [])
-            for cells in reader:
-                line = reader.line_num
-                if len(cells) != len(columns) and cells:
-                    raise DataError(
-                        f"{path}:{line}: {len(cells)} cells, but the first line names {len(columns)} columns "
-                        f"({', '.join(columns)}). Quote cells that hold {'tabs' if delimiter != ',' else 'commas'}."
-                    )
-                if cells:
-                    yield f"{path}:{line}", dict(zip(columns, cells, strict=True))
-        except csv.Error as error:
-            raise DataError(f"{path}:{max(line, reader.line_num)}: broken CSV: {error}.") from None
-
-
 def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
+            check_names(file.schema_arrow.names, f"{path}")
+            classes = class_names(file.schema_arrow.metadata or {})
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
                 for row in batch.to_pylist():
                     number += 1
+                    name_classes(row, classes)
                     yield f"{path}:{number}", row
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: broken Parquet: {error}.") from None
+
+
+def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Return the names of the classes that a Parquet file's own metadata tells, as ``datasets`` writes it.
+
+    >>> class_names({b"huggingface": b'{"info": {"features": {"y": {"_type": "ClassLabel", "names": ["no", "yes"]}}}}'})
+    {'y': ['no', 'yes']}
+    """
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
+    """Put the names of classes in the place of their numbers; a number that has no name stays."""
+    for column, names in classes.items():
+        number = row.get(column)
+        if isinstance(number, int) and 0 <= number < len(names):
+            row[column] = names[number]

@@ -13,12 +13,13 @@ from dsbs.core.records import Example
 from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.cells import MISSING, fold
-from dsbs.tasks.columns import ABSENT, EMPTY_INPUTS, UNLABELLED, Columns, look_up, template_columns
+from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED, Columns
 from dsbs.tasks.gold import FORMS, Gold
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import SPLITS, SUFFIXES, FileSource, Row, Source, split_of
 from dsbs.tasks.survey import MOST_LABELS, find_form, survey_labels
+from dsbs.tasks.templates import ABSENT, look_up, template_columns
 
 ANSWER_KINDS = ("free", "closed", "number")
 _LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs")

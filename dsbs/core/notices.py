@@ -1,0 +1,12 @@
+"""What a user should know once, however often the code comes by it."""
+
+import logging
+from functools import cache
+
+logger = logging.getLogger(__name__)
+
+
+@cache
+def tell_once(message: str) -> None:
+    """Log a message, unless this process has logged it before."""
+    logger.info("%s", message)

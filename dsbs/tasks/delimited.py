@@ -1,0 +1,93 @@
+"""CSV as it really comes: separated by commas, semicolons, tabs or bars, with a byte order mark, with blank lines."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
+
+MAX_CSV_FIELD = 1 << 24
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_LOOKED_AT = 30  # lines of a file that show what separates its cells
+_LONGEST_LINE = 1 << 16
+_EXCEL = re.compile(r'"?sep=(.)"?\s*')
+
+
+def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of a CSV file with their places.
+
+    Raises:
+        DataError: for broken quotes, rows of another length than the first line, and two columns of one name.
+    """
+    csv.field_size_limit(MAX_CSV_FIELD)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head = list(islice(iter(lambda: file.readline(_LONGEST_LINE), ""), _LOOKED_AT))
+    excel = _EXCEL.fullmatch(head[0]) if head else None
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
+    delimiter = excel[1] if excel else sniff_delimiter(head, usual)
+    if delimiter != usual:
+        tell_once(f"{path}: its cells are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if excel:
+            file.readline()
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        yield from _read(reader, path, delimiter, int(bool(excel)))
+
+
+def sniff_delimiter(head: list[str], usual: str = ",") -> str:
+    r"""Return what separates the cells of a file.
+
+    The usual sign does where it parts the first line, unless the other lines disagree, and with another sign do not.
+
+    >>> sniff_delimiter(["text;label\n", "fine, really;good\n"]), sniff_delimiter(["text\n", "a; b\n"])
+    (';', ',')
+    """
+
+    def cells(delimiter: str) -> list[int]:
+        try:
+            return [len(row) for row in csv.reader(head, delimiter=delimiter) if row]
+        except csv.Error:
+            return []
+
+    found = {delimiter: cells(delimiter) for delimiter in [usual, *DELIMITERS]}
+    parting = [delimiter for delimiter, counts in found.items() if counts and counts[0] > 1]
+    whole = -1 if len(head) == _LOOKED_AT else None  # the last row may be cut
+    agreeing = [delimiter for delimiter in parting if len(set(found[delimiter][:whole])) <= 1]
+    return next(iter([*agreeing, *parting]), usual)
+
+
+def check_names(names: list[str], place: str) -> None:
+    """Refuse two columns of one name: nobody knows which is meant.
+
+    Raises:
+        DataError: naming them.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
+    if twice:
+        raise DataError(
+            f"{place}: {', '.join(map(repr, twice))}: two columns of one name. Rename one of them; the columns are: "
+            f"{', '.join(names)}."
+        )
+
+
+def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    line = 1
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        check_names(names, f"{path}:{1 + skipped}")
+        for cells in reader:
+            line = reader.line_num + skipped
+            if len(cells) != len(names) and cells:
+                raise DataError(
+                    f"{path}:{line}: {len(cells)} cells, but the first line names {len(names)} columns "
+                    f"({', '.join(names)}). Quote cells that hold {DELIMITERS.get(delimiter, repr(delimiter))}."
+                )
+            if cells:
+                yield f"{path}:{line}", dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}:{max(line, reader.line_num + skipped)}: broken CSV: {error}.") from None

@@ -1,0 +1,148 @@
+"""Templates over the columns of a row, and paths into what a cell holds: objects, lists, chat messages."""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.tasks.cells import MISSING, is_missing, to_text
+from dsbs.tasks.sources import Row
+
+ABSENT = object()  # what a row holds in a column that it does not have
+_COLUMN = re.compile(r"\{([^{}]+)\}")
+_LONGEST = 1_000_000  # characters of a cell that is read as JSON
+# Who speaks in chat messages, in OpenAI's words and in ShareGPT's.
+ROLES = {
+    "system": {"system", "developer"},
+    "user": {"user", "human"},
+    "assistant": {"assistant", "gpt", "model", "chatgpt", "bing", "bard"},
+}
+
+
+def template_columns(template: str) -> list[str]:
+    """Return the columns that a template names; one without braces is a column's name.
+
+    >>> template_columns("{title}: {body}"), template_columns("text")
+    (['title', 'body'], ['text'])
+    """
+    return _COLUMN.findall(template) or ([template] if template.strip() else [])
+
+
+def fill(
+    template: str,
+    row: Row,
+    place: str,
+    missing: Collection[str] = MISSING,
+    absent: Counter[tuple[str, str]] | None = None,
+) -> str:
+    """Put a row's values into a template; nothing but ``{column}`` has a meaning in it.
+
+    Args:
+        template: of the input.
+        row, place: the values, and where they stand.
+        missing: words that stand for nothing.
+        absent: counts the columns that the row does not have; None: such a column is an error.
+
+    >>> fill("{a.__class__} {b}", {"a.__class__": 1, "b": "{a}"}, "here:1")
+    '1 {a}'
+
+    Raises:
+        DataError: for cells that hold no text.
+    """
+
+    def value(column: str) -> str:
+        found = look_up(row, column)
+        if found is ABSENT:
+            if absent is None:
+                raise no_column(row, place, column, "input")
+            absent["input", column] += 1
+        return "" if found is ABSENT or is_missing(found, missing) else to_text(found, place, column, "input")
+
+    if not _COLUMN.search(template):
+        return value(template)
+    template = template.replace("\\n", "\n")  # a command line hands the two characters on
+    return _COLUMN.sub(lambda match: value(match[1]), template)
+
+
+def look_up(row: Row, column: str) -> Any:
+    """Return what a row holds in a column; ``ABSENT`` where there is no such one.
+
+    A path reaches into a column: ``a.b`` into an object, ``a.0`` into a list, ``a.*`` joins a list of texts,
+    ``a.user`` is the last message of the user in a list of chat messages (so are ``system`` and ``assistant``).
+    An object or list may be written as text, as it is in a CSV.
+
+    >>> look_up({"a": {"b": ["x", "y"]}}, "a.b.1"), look_up({"words": ["a", "b"]}, "words.*")
+    ('y', 'a b')
+    >>> look_up({"m": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]}, "m.user")
+    'Hi'
+    """
+    if column in row:
+        return row[column]
+    found: Any = row
+    for part in column.split("."):
+        found = _step(_parsed(found) if isinstance(found, str) else found, part)
+        if found is ABSENT:
+            break
+    return found
+
+
+def _step(found: Any, part: str) -> Any:
+    if isinstance(found, dict):
+        return found.get(part, ABSENT)
+    if not isinstance(found, list):
+        return ABSENT
+    if part == "*":
+        return " ".join(map(str, found)) if all(isinstance(one, str | int | float) for one in found) else found
+    if part.isdecimal():
+        return found[int(part)] if int(part) < len(found) else ABSENT
+    if part in ROLES:
+        said = [one for one in found if isinstance(one, dict) and role_of(one) == part]
+        return _content(said[-1]) if said else ABSENT
+    return ABSENT
+
+
+def role_of(message: dict[str, Any]) -> str | None:
+    """Return who speaks in a chat message: system, user, assistant; None where it is no chat message."""
+    named = message.get("role", message.get("from"))
+    return next((role for role, names in ROLES.items() if isinstance(named, str) and named.lower() in names), None)
+
+
+def _content(message: dict[str, Any]) -> Any:
+    content = message.get("content", message.get("value"))
+    texts = (
+        [part.get("text") if isinstance(part, dict) else part for part in content]
+        if (isinstance(content, list))
+        else None
+    )
+    return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
+
+
+def _parsed(text: str) -> Any:
+    """Return the object or list that a text holds, as JSON or as Python prints it; another text as it is."""
+    if len(text) > _LONGEST or not text.lstrip().startswith(("{", "[")):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return text
+
+
+def no_column(row: Row, place: str, column: str, key: str) -> DataError:
+    """Return the error about a column that is not there."""
+    hint = " For data without labels: task.label=null." if key == "label" else ""
+    return DataError(
+        f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
+    )
+
+
+def require(row: Row, column: str, place: str, key: str) -> Any:
+    """Return what a row holds in a column that it has to have."""
+    found = look_up(row, column)
+    if found is ABSENT:
+        raise no_column(row, place, column, key)
+    return found
