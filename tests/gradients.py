@@ -20,6 +20,16 @@ from dsbs.training.trainer import DistillationTrainer, build_arguments, checkpoi
 WITH_RATIONALE = {*range(11), 13, 20}
 
 
+# How each of two processes cuts its step, and what the step is; the last ones end an epoch, with a smaller batch.
+EPOCHS = {"remainder": 44, "nothing_for_one": 33}
+CUT_IN_TWO: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+    "plain": ((16, 1), {}),
+    "accumulated": ((8, 2, "target", 100), {}),
+    **{name: ((16, 1), {"examples": examples, "steps": 2}) for name, examples in EPOCHS.items()},
+    "accumulated_remainder": ((8, 2, "target", 100), {"examples": EPOCHS["remainder"], "steps": 2}),
+}
+
+
 class Keep(TrainerCallback):
     """Keeps the gradients of the step."""
 
@@ -38,17 +48,18 @@ def step(
     folder: Path, batch: int, accumulation: int, prefix_on: str = "target", tokens_per_pass: int | None = None,
     patch: Callable[[DistillationTrainer], None] = lambda trainer: None, checkpointing: bool = False,
     build: Callable[[str], StudentModel] = tiny_t5, with_rationale: set[int] = WITH_RATIONALE, bf16: bool = False,
+    examples: int = 32, steps: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
-    """Take one step over 32 examples and return gradients, target tokens and the loss that was logged."""
+    """Take one step over 32 examples, or several; return gradients and loss of the last one, and the target tokens."""
     student = build(prefix_on)
     if checkpointing:
         checkpoint_activations(student)
     objective = StepByStep(name="step_by_step", alpha=0.3, prefix_on=prefix_on)
-    data = annotated(32, with_rationale)
+    data = annotated(examples, with_rationale)
     targets = [objective.targets(example, annotation) for example, annotation in data]
     rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
     settings = Training(
-        max_steps=1, eval_steps=1, logging_steps=1, warmup_steps=0, max_grad_norm=0.0,
+        max_steps=steps, eval_steps=steps, logging_steps=1, warmup_steps=0, max_grad_norm=0.0,
         per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation, bf16=bf16,
     )  # fmt: skip
     keep = Keep()
@@ -58,7 +69,7 @@ def step(
     )
     patch(trainer)
     trainer.train()
-    losses = next(entry for entry in trainer.state.log_history if "loss" in entry)
+    losses = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
     return {"gradients": keep.gradients, "tokens": int(trainer.target_tokens), "losses": losses, "rows": rows,
             "tokens_per_pass": trainer.tokens_per_pass}  # fmt: skip
 
@@ -69,8 +80,8 @@ def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
     }  # fmt: skip
-    for name, arguments in (("plain", (16, 1)), ("accumulated", (8, 2, "target", 100))):
-        result = step(Path(folder) / name, *arguments)
+    for name, (arguments, named) in CUT_IN_TWO.items():
+        result = step(Path(folder) / name, *arguments, **named)
         if rank == 0:
             torch.save({key: result[key] for key in ("gradients", "tokens", "losses")}, Path(folder) / f"{name}.pt")
     torch.distributed.destroy_process_group()

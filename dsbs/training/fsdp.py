@@ -5,7 +5,7 @@ import dataclasses
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from dsbs.core.distributed import is_main
 from dsbs.core.errors import ConfigError
-from dsbs.students.collator import SHARED, Row
+from dsbs.students.collator import Row
 from dsbs.students.loading import load_weights
 from dsbs.students.model import StudentModel
 from dsbs.students.tensors import IGNORED
@@ -74,13 +74,14 @@ class ShardingTrainer(PassTrainer):
     def _cut(self, rows: list[Row], counts: Any) -> list[list[Row]]:
         """Cut a micro-batch so that all processes call the layers equally often: a layer is gathered, and its gradients
         are added up, when all ask for it. They make as many passes, each with every kind of target that the step has.
+        Without FSDP they only have to make one: an epoch's last batch may hold nothing for some of them.
         """
         passes = super()._cut(rows, counts)
         if not self.is_fsdp_enabled:
-            return passes
+            return passes if rows else [[silent_row(self.student, self.parts)]]
         most = int(self.accelerator.gather(torch.tensor([len(passes)], device=self.args.device)).max())
         passes += [[] for _ in range(most - len(passes))]
-        silent = silent_row(self.student, [kind for kind, count in counts.items() if count])
+        silent = silent_row(self.student, self.parts)
         return [[*part, silent] for part in passes]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
@@ -150,15 +151,18 @@ def sum_in_fp32(plugin: Any) -> None:
         plugin.mixed_precision_policy = dataclasses.replace(policy, reduce_dtype=torch.float32)
 
 
-def silent_row(student: StudentModel, kinds: list[str]) -> Row:
-    """Return a row with targets of some kinds that add nothing to loss and gradients.
+def silent_row(student: StudentModel, parts: Sequence[tuple[str, str]]) -> Row:
+    """Return a row with targets that add nothing to loss and gradients.
 
     There are two of each, so that the student reads every kind in a pass of its own, as it does where another process
     has several targets of one input.
+
+    Args:
+        student: whose padding is read.
+        parts: kinds of targets, each with the name of its input.
     """
-    sources = {kind: SHARED if student.prefix_on == "target" else kind for kind in kinds}
-    targets = [(kind, source, [IGNORED], 0.0) for kind, source in sources.items()]
-    return Row({source: [student.pad_id] for source in sources.values()}, [*targets, *targets])
+    targets = [(kind, name, [IGNORED], 0.0) for kind, name in parts]
+    return Row({name: [student.pad_id] for _, name in parts}, [*targets, *targets])
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ class PassTrainer(Seq2SeqTrainer):
     Attributes:
         tokens_per_pass: the most tokens of a pass, padding included, or None: a micro-batch is one pass.
         taken: micro-batches of the optimiser step that is under way; emptied when a step begins.
+        parts: the kinds of targets of the step, with the names of the inputs that they read, over all processes.
         told: what ``compute_loss`` adds up for the log: term -> sum and count [2]; a pass that failed takes it back.
     """
 
@@ -30,6 +31,7 @@ class PassTrainer(Seq2SeqTrainer):
         self.collate = collate
         self.tokens_per_pass = tokens_per_pass
         self.taken: list[list[Row]] = []
+        self.parts: list[tuple[str, str]] = []
         self.told: dict[str, torch.Tensor] = {}
 
     def training_step(

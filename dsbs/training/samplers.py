@@ -1,9 +1,9 @@
-"""In which order examples are seen: at random, or at random in batches of about equal length."""
+"""In which order examples are seen: at random, or in batches of about equal length; and which process sees which."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 POOL = 50  # batches that are sorted together: enough for little padding, few enough for batches that differ by epoch
 GROUP = 10  # batches of a pool that have targets of about equal length; they are sorted by input
@@ -45,3 +45,26 @@ class LengthGroups(Sampler[int]):
     def _sort(self, pool: np.ndarray) -> np.ndarray:
         ranks = self.written[pool].argsort(kind="stable").argsort(kind="stable")
         return pool[np.lexsort((self.read[pool], ranks // (GROUP * self.batch_size)))]
+
+
+class ProcessBatches(BatchSampler):
+    """Yields the part of each batch that one of several processes takes.
+
+    All processes together see every example once an epoch. The last batch, which may be smaller, is shared out as
+    evenly as it can be; there may be nothing in it for some of them. (accelerate's way repeats examples there, so that
+    the step would not be that of one process.)
+
+    Args:
+        sampler: yields positions, the same in all processes.
+        batch_size: examples of a batch, over all processes.
+        rank: the number of this process.
+        processes: how many there are.
+    """
+
+    def __init__(self, sampler: Sampler[int], batch_size: int, rank: int, processes: int) -> None:
+        super().__init__(sampler, batch_size, drop_last=False)
+        self.rank, self.processes = rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in super().__iter__():
+            yield np.array_split(np.array(batch), self.processes)[self.rank].tolist()

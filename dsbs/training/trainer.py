@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -31,7 +33,7 @@ from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing
 from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
-from dsbs.training.samplers import LengthGroups
+from dsbs.training.samplers import LengthGroups, ProcessBatches
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import RowFile
 
@@ -159,7 +161,29 @@ class DistillationTrainer(ShardingTrainer):
         if self.args.train_sampling_strategy == "random":
             return super()._get_train_sampler(train_dataset)
         assert isinstance(self.rows, RowFile)
-        return LengthGroups(self.rows.lengths(), self.args.train_batch_size, self.args.seed)
+        return LengthGroups(self.rows.lengths(), self.global_batch, self.args.seed)
+
+    @property
+    def global_batch(self) -> int:
+        """Examples of an optimiser step, over all micro-batches and processes."""
+        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+    def get_train_dataloader(self) -> Any:
+        """Return the loader of this process's part of every batch."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        size = self.args.train_batch_size * self.args.world_size
+        sampler = self._get_train_sampler(self.train_dataset)
+        batches = ProcessBatches(sampler, size, self.args.process_index, self.args.world_size)
+        pinned = self.args.dataloader_pin_memory
+        loader = DataLoader(self.rows, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=pinned)
+        # For accelerate, which would cut the batches up once more, this is the loader of a single process.
+        prepared = prepare_data_loader(
+            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=["generator"],
+            use_seedable_sampler=True, data_seed=self.args.data_seed,
+        )  # fmt: skip
+        self.accelerator._dataloaders.append(prepared)
+        return prepared
 
     def _get_num_items_in_batch(  # type: ignore[override]
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
@@ -168,9 +192,11 @@ class DistillationTrainer(ShardingTrainer):
         self.taken = []
         rows = [row for batch in batch_samples for row in batch["rows"]]
         tokens = sum(len(ids) for row in rows for _, _, ids, _ in row.targets)
-        found = gather([(tokens, self.method.count(rows))])
-        self.target_tokens += sum(tokens for tokens, _ in found)
-        counts = sum_counts([part for _, part in found])
+        parts = {(kind, name) for row in rows for kind, name, _, _ in row.targets}
+        found = gather([(tokens, parts, self.method.count(rows))])
+        self.target_tokens += sum(tokens for tokens, _, _ in found)
+        self.parts = sorted({part for _, parts, _ in found for part in parts})
+        counts = sum_counts([counts for _, _, counts in found])
         return {term: torch.tensor(float(count), device=device) for term, count in counts.items()}
 
     def compute_loss(
@@ -256,8 +282,7 @@ class DistillationTrainer(ShardingTrainer):
         """Return what the training took, over all its resumes: seconds include evaluation."""
         steps = self.state.global_step
         best = self.state.best_model_checkpoint
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        examples = steps * min(batch, len(self.rows))
+        examples = steps * min(self.global_batch, len(self.rows))
         return {
             "steps": steps,
             "target_tokens": self.target_tokens,

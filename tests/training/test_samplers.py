@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 from tiny import tiny_t5
+from torch.utils.data import SequentialSampler
 from training.test_tokenized import texts
 from training.test_trainer import trainer_on
 
 from dsbs.students.collator import Row
 from dsbs.training import tokenized as rows
-from dsbs.training.samplers import LengthGroups
+from dsbs.training.samplers import LengthGroups, ProcessBatches
 from dsbs.training.tokenized import prepare_rows
 
 
@@ -76,3 +77,13 @@ def test_a_training_takes_its_batches_so(tmp_path: Path) -> None:
         return sum(max(batch) - min(batch) for batch in batches)
 
     assert spread(order("group_by_length")) < spread(order("random"))
+
+
+@pytest.mark.parametrize(("count", "processes"), [(360, 2), (33, 2), (64, 4), (35, 4)])
+def test_processes_share_every_batch_and_no_example_is_seen_twice(count: int, processes: int) -> None:
+    parts = [list(ProcessBatches(SequentialSampler(range(count)), 32, rank, processes)) for rank in range(processes)]
+    for step, batches in enumerate(zip(*parts, strict=True)):
+        assert [place for batch in batches for place in batch] == list(range(count))[step * 32 : (step + 1) * 32]
+        sizes = [len(batch) for batch in batches]
+        assert max(sizes) - min(sizes) <= 1
+    assert len(ProcessBatches(SequentialSampler(range(count)), 32, 0, processes)) == len(parts[0])

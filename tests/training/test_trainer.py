@@ -116,6 +116,11 @@ def test_a_batch_of_32_is_two_processes_of_16(whole: dict[str, Any], tmp_path: P
     torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(tmp_path), port), nprocs=2)
     assert_same_step(whole, torch.load(tmp_path / "plain.pt"))
     assert_same_step(whole, torch.load(tmp_path / "accumulated.pt"))  # in micro-batches, and those in passes
+    for name, examples in gradients.EPOCHS.items():  # so is the last step of an epoch, whose batch is smaller
+        last = gradients.step(tmp_path / f"whole {name}", 32, 1, examples=examples, steps=2)
+        assert_same_step(last, torch.load(tmp_path / f"{name}.pt"))
+        if name == "remainder":
+            assert_same_step(last, torch.load(tmp_path / "accumulated_remainder.pt"))
 
 
 def test_the_gradient_is_that_of_the_loss_worked_out_over_the_whole_step(whole: dict[str, Any]) -> None:
