@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from dsbs.objectives import StepByStep
 from dsbs.students.collator import tokenize
 from dsbs.students.model import StudentModel
+from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.settings import Training
 from dsbs.training.trainer import DistillationTrainer, build_arguments, checkpoint_activations
 
@@ -74,6 +75,21 @@ def step(
             "tokens_per_pass": trainer.tokens_per_pass}  # fmt: skip
 
 
+def train(folder: Path, batch: int) -> list[float]:
+    """Train for four steps, or go on from the last checkpoint in the folder; return the loss of each step."""
+    student, objective, data = tiny_t5(), StepByStep(name="step_by_step"), annotated(72, WITH_RATIONALE)
+    targets = [objective.targets(example, annotation) for example, annotation in data]
+    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
+    settings = Training(
+        max_steps=4, eval_steps=1, logging_steps=1, warmup_steps=0, per_device_train_batch_size=batch,
+        save_total_limit=9,
+    )  # fmt: skip
+    arguments = build_arguments(settings, 0, folder)
+    trainer = DistillationTrainer(student, objective, rows, lambda model: {"accuracy": 0.0}, arguments, [])
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder))
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
 def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
     """Take the step as one of two processes; the first writes what came."""
     os.environ |= {
@@ -84,4 +100,8 @@ def step_of_one_of_two(rank: int, folder: str, port: int) -> None:
         result = step(Path(folder) / name, *arguments, **named)
         if rank == 0:
             torch.save({key: result[key] for key in ("gradients", "tokens", "losses")}, Path(folder) / f"{name}.pt")
+    for name in ("begun by two", "begun by one"):
+        losses = train(Path(folder) / name, 16)
+        if rank == 0:
+            torch.save(losses, Path(folder) / f"{name}.pt")
     torch.distributed.destroy_process_group()

@@ -1,6 +1,7 @@
 """Reading the folders of training runs: finished ones whole, all others with the reason why they do not count."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -148,12 +149,24 @@ def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, 
     task = (manifest.get("settings") or {}).get("task") or {}
     content = {key: value for key, value in task.items() if f"task.{key}" not in config}
     origin: dict[str, Any] = {"data": fingerprint(content)} if content else {}
+    origin |= trace_batch(manifest)
     annotations = manifest.get("annotations")
     if isinstance(annotations, dict):
         return origin | {f"learnt.{key}": value for key, value in flatten(annotations).items()}
     if place := manifest.get("rationales"):
         origin |= {"learnt.folder": Path(str(place)).name, "learnt.filter": "none", "learnt.samples": 1}
     return origin
+
+
+def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the batch of an optimiser step, as if a single process read it at once: what decides the result."""
+    settings = manifest.get("settings") or {}
+    training = settings.get("training") or {}
+    keys = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
+    cut = [training.get(key.partition(".")[2]) for key in keys]
+    if not all(isinstance(number, int) for number in cut):
+        return {}
+    return dict(zip(keys, (math.prod(cut) * settings.get("processes", 1), 1), strict=True))
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

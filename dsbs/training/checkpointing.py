@@ -93,14 +93,14 @@ def is_whole(checkpoint: Path) -> bool:
     """Tell whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
-        random = list(checkpoint.glob("rng_state*.pth"))  # one of every process
+        random = list(checkpoint.glob("rng_state*.pth"))  # one of every process that there was
         for path in (checkpoint / "optimizer.pt", checkpoint / "scheduler.pt", *random):
             with zipfile.ZipFile(path) as archive:
                 if archive.testzip() is not None:  # reads all of it, against its checksums
                     return False
     except (OSError, ValueError, zipfile.BadZipFile, SafetensorError):
         return False
-    return has_weights(checkpoint) and len(random) >= count_processes()
+    return has_weights(checkpoint) and bool(random)
 
 
 def has_weights(checkpoint: Path) -> bool:

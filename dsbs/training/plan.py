@@ -19,7 +19,7 @@ from dsbs.training.compatibility import check_answers
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
-from dsbs.training.settings import TrainSettings
+from dsbs.training.settings import Training, TrainSettings
 
 
 class NotAnnotated(DataError):
@@ -112,7 +112,8 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.prompt,
         settings.control,
     )
-    run = name_run(settings.output_dir, run_identity(settings, data, fraction))
+    identity = run_identity(settings, data, fraction)
+    run = name_run(settings.output_dir, identity, former_identity(settings.training, identity))
     return Plan(settings, recipe, data, run, described, rationales)
 
 
@@ -156,9 +157,14 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         identity["prompt"] = settings.prompt.identity()
     if control := settings.control.identity():
         identity["control"] = control
-    if count_processes() > 1:
-        identity["processes"] = count_processes()  # so many times the batch
     return identity
+
+
+def former_identity(training: Training, identity: dict[str, Any]) -> dict[str, Any]:
+    """Return what named the same run before its name held the global batch, however a step is cut into that."""
+    cut = {key: getattr(training, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps")}
+    former = {**identity, "training": {**identity["training"], **cut}}
+    return {**former, "processes": count_processes()} if count_processes() > 1 else former
 
 
 def find_annotations(

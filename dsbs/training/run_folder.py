@@ -124,13 +124,18 @@ class Run:
         (self.folder / "failed.json").unlink(missing_ok=True)
 
 
-def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
+def name_run(output_dir: str, settings: dict[str, Any], former: dict[str, Any] | None = None) -> Run:
     """Return the run that the settings name.
 
     Args:
         output_dir: first folder of the path.
         settings: must hold task.name, student.name, objective.name, data_fraction, seed.
+        former: what named the same run in earlier versions; taken where only a folder of that name is there.
     """
+    if former is not None and former != settings:
+        known = name_run(output_dir, former)
+        if known.folder.exists() and not name_run(output_dir, settings).folder.exists():
+            return known
     folder = (
         Path(output_dir)
         / "train"

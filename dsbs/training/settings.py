@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dsbs.core.distributed import count_processes
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation, Example
 from dsbs.core.tracking import Tracking
@@ -78,9 +79,15 @@ class Training:
     optim: str = "adamw_torch"
     threads: int | None = None
 
+    @property
+    def global_batch(self) -> int:
+        """Examples of an optimiser step: over its micro-batches, and the processes that share the run."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * count_processes()
+
     def identity(self) -> dict[str, object]:
         """Return what decides the result of a training: not how often it tells about itself."""
         identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
+        identity |= {"per_device_train_batch_size": self.global_batch, "gradient_accumulation_steps": 1}
         # Runs from before there was a choice keep their names.
         return {key: value for key, value in identity.items() if LATER.get(key) != value}
 

@@ -27,7 +27,16 @@ from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
 from dsbs.training.backends.huggingface import check_labels
-from dsbs.training.plan import NotAnnotated, Plan, execute, extract_command, plan_run, prepare_run
+from dsbs.training.plan import (
+    NotAnnotated,
+    Plan,
+    execute,
+    extract_command,
+    former_identity,
+    plan_run,
+    prepare_run,
+)
+from dsbs.training.run_folder import name_run
 from dsbs.training.settings import Training, TrainSettings
 
 
@@ -382,3 +391,29 @@ def test_the_tokenizers_texts_are_the_same_for_every_objective_fraction_and_seed
     assert one == other
     assert {"refund", "escalate"} <= set(one)
     assert any("to leak is wear" in text for text in one)
+
+
+def test_a_run_is_named_by_the_batch_of_a_step_however_that_is_cut(
+    finished: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def name(batch: int, accumulation: int = 1, processes: int = 1) -> str:
+        monkeypatch.setattr("dsbs.training.settings.count_processes", lambda: processes)
+        monkeypatch.setattr("dsbs.training.plan.count_processes", lambda: processes)
+        training = Training(
+            max_steps=6, eval_steps=2, warmup_steps=0,
+            per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
+        )  # fmt: skip
+        return plan_run(settings(finished.run.folder.parents[6], training=training)).run.folder.name
+
+    assert finished.run.folder.name == "0-1440d1bb"  # runs of a single process keep the name that they always had
+    assert [name(8), name(4, 2), name(4, 1, 2), name(2, 2, 2)] == [finished.run.folder.name] * 4
+    assert name(16) == name(8, 1, 2) != name(8)
+
+
+def test_a_run_of_an_earlier_version_is_found_by_its_former_name(tmp_path: Path) -> None:
+    training = Training(per_device_train_batch_size=4, gradient_accumulation_steps=2)
+    run = prepare_run(settings(tmp_path, training=training)).run
+    former = name_run(str(tmp_path / "outputs"), former_identity(training, run.settings))
+    assert former.folder != run.folder
+    former.folder.mkdir(parents=True)
+    assert plan_run(settings(tmp_path, training=training)).run.folder == former.folder

@@ -1,6 +1,7 @@
 """The trainer: one optimiser step is the same however it is cut."""
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -109,18 +110,42 @@ def test_so_it_is_with_the_prefix_on_the_input(tmp_path: Path) -> None:
     assert_same_step(one, gradients.step(tmp_path / "four", 8, 4, "input"))
 
 
-def test_a_batch_of_32_is_two_processes_of_16(whole: dict[str, Any], tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """What two processes leave behind, and the losses of a training by one that they took over after two steps."""
+    folder = tmp_path_factory.mktemp("two")
+    losses = gradients.train(folder / "begun by one", 32)
+    for step in (3, 4):
+        shutil.rmtree(folder / "begun by one" / f"checkpoint-{step}")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(tmp_path), port), nprocs=2)
-    assert_same_step(whole, torch.load(tmp_path / "plain.pt"))
-    assert_same_step(whole, torch.load(tmp_path / "accumulated.pt"))  # in micro-batches, and those in passes
-    for name, examples in gradients.EPOCHS.items():  # so is the last step of an epoch, whose batch is smaller
-        last = gradients.step(tmp_path / f"whole {name}", 32, 1, examples=examples, steps=2)
-        assert_same_step(last, torch.load(tmp_path / f"{name}.pt"))
+    torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(folder), port), nprocs=2)
+    return folder, losses
+
+
+def test_a_batch_of_32_is_two_processes_of_16(whole: dict[str, Any], of_two: tuple[Path, list[float]]) -> None:
+    assert_same_step(whole, torch.load(of_two[0] / "plain.pt"))
+    assert_same_step(whole, torch.load(of_two[0] / "accumulated.pt"))  # in micro-batches, and those in passes
+
+
+def test_so_is_the_last_step_of_an_epoch_whose_batch_is_smaller(
+    of_two: tuple[Path, list[float]], tmp_path: Path
+) -> None:
+    for name, examples in gradients.EPOCHS.items():
+        last = gradients.step(tmp_path / name, 32, 1, examples=examples, steps=2)
+        assert_same_step(last, torch.load(of_two[0] / f"{name}.pt"))
         if name == "remainder":
-            assert_same_step(last, torch.load(tmp_path / "accumulated_remainder.pt"))
+            assert_same_step(last, torch.load(of_two[0] / "accumulated_remainder.pt"))
+
+
+def test_a_run_goes_on_with_another_number_of_processes(of_two: tuple[Path, list[float]]) -> None:
+    folder, losses = of_two
+    assert len(losses) == 4
+    assert torch.load(folder / "begun by one.pt") == pytest.approx(losses, abs=1e-3)
+    for step in (3, 4):
+        shutil.rmtree(folder / "begun by two" / f"checkpoint-{step}")
+    assert gradients.train(folder / "begun by two", 32) == pytest.approx(losses, abs=1e-3)
 
 
 def test_the_gradient_is_that_of_the_loss_worked_out_over_the_whole_step(whole: dict[str, Any]) -> None:
