@@ -1,6 +1,7 @@
 """Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dsbs.core.files import whole
-from dsbs.core.fingerprint import fingerprint
+from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
 from dsbs.students.collator import Row, tokenize
@@ -97,7 +98,6 @@ def prepare_rows(
     student: StudentModel,
     texts: Iterable[tuple[str, list[Target]]],
     count: int,
-    digest: str,
     max_input_tokens: int,
     max_target_tokens: int,
     folder: Path,
@@ -106,9 +106,8 @@ def prepare_rows(
 
     Args:
         student: whose tokenizer it is.
-        texts: input and targets of every example.
+        texts: input and targets of every example; read once to name the file, and once more to write it.
         count: how many examples there are.
-        digest: a hash over the texts.
         max_input_tokens: longer inputs are cut.
         max_target_tokens: longer targets are cut.
         folder: where the files lie; their names say what is in them.
@@ -119,6 +118,7 @@ def prepare_rows(
     fast = getattr(tokenizer, "backend_tokenizer", None)
     words = fast.to_str() if fast else [repr(tokenizer), tokenizer.get_vocab()]
     said = [type(student).__name__, student.prefix_on, words]
+    digest = fingerprint_stream(([text, *map(asdict, targets)] for text, targets in texts), length=16)
     key = [FORMAT, digest, said, max_input_tokens, max_target_tokens, transformers.__version__]
     path = folder / f"rows-{fingerprint(key, length=16)}.arrow"
     if path.exists():

@@ -106,8 +106,8 @@ class Data:
         """Return a split as rows; tokenised once."""
         objective = StepByStep(name="step_by_step", prefix_on=student.prefix_on)
         pairs = getattr(self, split)
-        texts = ((example.input, objective.targets(example, one)) for example, one in pairs)
-        return prepare_rows(student, texts, len(pairs), split, 512, 256, self.folder)
+        texts = [(example.input, objective.targets(example, one)) for example, one in pairs]
+        return prepare_rows(student, texts, len(pairs), 512, 256, self.folder)
 
 
 def load(release: Path | None, folder: Path, batch: int) -> Data:

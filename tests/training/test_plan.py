@@ -1,5 +1,7 @@
 """From settings to a run: whose annotations, which folder, what it leaves behind."""
 
+import contextlib
+import copy
 import dataclasses
 import json
 import shlex
@@ -10,8 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from tiny import tiny_t5
-from transformers import TrainerCallback
+from tiny import byte_tokenizer, causal_model, seq2seq_model, tiny_t5
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, TrainerCallback
 
 from dsbs.core.errors import ConfigError, DataError, RunError, StudentError, TeacherError
 from dsbs.core.records import Example
@@ -22,11 +25,13 @@ from dsbs.extraction.annotations import rationales_dir
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students import T5Scratch
+from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
-from dsbs.training.backends.huggingface import check_labels
+from dsbs.training.backends.huggingface import check_labels, check_prefixes
 from dsbs.training.plan import (
     NotAnnotated,
     Plan,
@@ -417,3 +422,19 @@ def test_a_run_of_an_earlier_version_is_found_by_its_former_name(tmp_path: Path)
     assert former.folder != run.folder
     former.folder.mkdir(parents=True)
     assert plan_run(settings(tmp_path, training=training)).run.folder == former.folder
+
+
+def test_a_tokenizer_without_brackets_does_not_write_the_prefix_as_unknown_in_silence() -> None:
+    words = Tokenizer(models.WordLevel({"<pad>": 0, "</s>": 1, "<unk>": 2, "label": 3}, unk_token="<unk>"))
+    marks = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, **marks)
+    for prefix_on, refused in (("target", False), ("input", True)):
+        student = Seq2SeqModel(seq2seq_model("t5", 10), copy.deepcopy(tokenizer), prefix_on)
+        with (
+            pytest.raises(StudentError, match=r"cannot write \[label\]; it would read <unk>.*prefix_on=target")
+            if refused
+            else contextlib.nullcontext()
+        ):
+            check_prefixes(student)
+    for student in (tiny_t5("input"), DecoderOnlyModel(causal_model("llama", 300), byte_tokenizer(), "input")):
+        check_prefixes(student)

@@ -54,7 +54,7 @@ def test_the_batches_are_mostly_tokens_and_come_in_any_order() -> None:
 
 def test_lengths_are_read_from_the_file_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "CHUNK", 4)
-    found = prepare_rows(tiny_t5(), texts(), 25, "digest", 64, 64, tmp_path)
+    found = prepare_rows(tiny_t5(), list(texts()), 25, 64, 64, tmp_path)
 
     def count(row: Row) -> tuple[int, int]:
         return sum(map(len, row.inputs.values())), sum(len(target[2]) for target in row.targets)
@@ -66,7 +66,7 @@ def test_a_training_takes_its_batches_so(tmp_path: Path) -> None:
     def order(strategy: str) -> list[Any]:
         trainer = trainer_on(tmp_path / strategy, train_sampling_strategy=strategy)
         student = trainer.student
-        trainer.train_dataset = trainer.rows = prepare_rows(student, texts(40), 40, "digest", 64, 64, tmp_path)
+        trainer.train_dataset = trainer.rows = prepare_rows(student, list(texts(40)), 40, 64, 64, tmp_path)
         seen: list[Any] = []
         collate = trainer.collate
         trainer.collate = lambda batch: seen.append([len(row.inputs["shared"]) for row in batch]) or collate(batch)  # type: ignore[func-returns-value]

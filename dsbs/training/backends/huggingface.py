@@ -1,15 +1,15 @@
 """Students of torch, fitted by a subclass of Hugging Face's trainer."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from transformers import set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from dsbs.core.distributed import main_first
+from dsbs.core.distributed import gather, is_main, main_first
 from dsbs.core.errors import StudentError
-from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Example, Target
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
@@ -17,7 +17,7 @@ from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import GenerativeStudent
-from dsbs.students.model import StudentModel
+from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
 from dsbs.training.backends.base import Fitted
 from dsbs.training.checkpointing import last_checkpoint
@@ -47,10 +47,11 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
             bf16=reading.bf16,
         )
     )
+    check_prefixes(student)
     check_labels(student, recipe.task, data.examples())
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
-    rows = main_first(lambda: tokenize_train(student, recipe, data, run))
+    rows = tokenize_train(student, recipe, data, run)
     recipe.objective.prepare(student, arguments.device)
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
 
@@ -99,27 +100,54 @@ def decoding_of(recipe: Recipe) -> DecodingConfig:
     )
 
 
-def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
-    """Return the rows to train on."""
-    control, task, source = recipe.control, recipe.task, source_of(recipe)
+@dataclass(frozen=True)
+class Texts:
+    """Inputs and targets of the examples to learn from, made anew by every iteration."""
 
-    def texts() -> Iterator[tuple[str, list[Target]]]:
-        for example, annotation in data.train:
-            learnt = annotation and control.rewrite(task, example, annotation)
+    recipe: Recipe
+    data: RunData
+
+    def __iter__(self) -> Iterator[tuple[str, list[Target]]]:
+        recipe = self.recipe
+        for example, annotation in self.data.train:
+            learnt = annotation and recipe.control.rewrite(recipe.task, example, annotation)
             yield example.input, recipe.objective.targets(example, learnt)
 
-    identity = [data.train.digest, recipe.objective.identity()] + ([i] if (i := control.identity()) else [])
-    with writing("the tokenised examples", run.cache):
-        rows = prepare_rows(
-            student,
-            texts(),
-            len(data.train),
-            fingerprint(identity, length=16),
-            source.max_input_tokens,
-            source.max_target_tokens,
-            run.cache,
-        )
-        return control_rows(rows, control, recipe.seed, run.cache)
+
+def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
+    """Return the rows to train on. Where several processes share the run, the main one writes them."""
+
+    def prepare() -> Path | None:
+        if not is_main():
+            return None
+        source = source_of(recipe)
+        lengths = (source.max_input_tokens, source.max_target_tokens)
+        with writing("the tokenised examples", run.cache):
+            rows = prepare_rows(student, Texts(recipe, data), len(data.train), *lengths, run.cache)
+            return control_rows(rows, recipe.control, recipe.seed, run.cache).path
+
+    path, *_ = gather([main_first(prepare)])
+    assert path is not None
+    return RowFile(path)
+
+
+def check_prefixes(student: StudentModel) -> None:
+    """Check that the student's tokenizer can write the task prefixes where they stand on the input.
+
+    Raises:
+        StudentError: where a part of them would be the token for what is unknown.
+    """
+    unknown = student.tokenizer.unk_token_id
+    if student.prefix_on != "input" or unknown is None:
+        return
+    for kind in KINDS:
+        prefix = task_prefix(kind)
+        if unknown in student.tokenizer(prefix, add_special_tokens=False)["input_ids"]:
+            raise StudentError(
+                f"objective.prefix_on=input: the student's tokenizer cannot write {prefix}; it would read "
+                f"{student.tokenizer.unk_token} in its place. Add objective.prefix_on=target: there the prefixes are "
+                "tokens of their own."
+            )
 
 
 def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:
