@@ -26,7 +26,7 @@ def student() -> Any:
 def rows_of(student: Any, folder: Path) -> RowFile:
     objective = StepByStep(name="step_by_step", prefix_on=student.prefix_on)
     pairs = annotated(24, with_rationale=set(range(20)))
-    texts = ((example.input, objective.targets(example, annotation)) for example, annotation in pairs)
+    texts = [(example.input, objective.targets(example, annotation)) for example, annotation in pairs]
     return prepare_rows(student, texts, len(pairs), 64, 64, folder)
 
 
