@@ -163,8 +163,8 @@ def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
     settings = manifest.get("settings") or {}
     training = settings.get("training") or {}
     keys = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
-    cut = [training.get(key.partition(".")[2]) for key in keys]
-    if not all(isinstance(number, int) for number in cut):
+    cut = [number for key in keys if isinstance(number := training.get(key.partition(".")[2]), int)]
+    if len(cut) < len(keys):
         return {}
     return dict(zip(keys, (math.prod(cut) * settings.get("processes", 1), 1), strict=True))
 

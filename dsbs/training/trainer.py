@@ -176,7 +176,10 @@ class DistillationTrainer(ShardingTrainer):
         sampler = self._get_train_sampler(self.train_dataset)
         batches = ProcessBatches(sampler, size, self.args.process_index, self.args.world_size)
         pinned = self.args.dataloader_pin_memory
-        loader = DataLoader(self.rows, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=pinned)
+        dataset: Any = self.rows  # has what a loader asks for
+        loader: DataLoader[Row] = DataLoader(
+            dataset, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=pinned
+        )
         # For accelerate, which would cut the batches up once more, this is the loader of a single process.
         prepared = prepare_data_loader(
             loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=["generator"],
