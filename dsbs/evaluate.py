@@ -1,4 +1,11 @@
-"""``python -m dsbs.evaluate checkpoint=RUN``: how right a trained student is, on its own data or on other."""
+"""Measure a trained student on its own data or on other.
+
+    dsbs evaluate checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
+    dsbs evaluate checkpoint=RUN split=validation output=predictions.parquet
+    dsbs evaluate checkpoint=RUN path=more-reviews.csv output=figures.json
+
+RUN is the folder of a finished run, or its checkpoint.
+"""
 
 from pathlib import Path
 from typing import Any

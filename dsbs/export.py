@@ -1,4 +1,11 @@
-"""``python -m dsbs.export checkpoint=RUN``: a finished student for a fast engine, checked against the checkpoint."""
+"""Convert a finished student for a fast engine, and keep it only if it answers as the checkpoint does.
+
+    dsbs export checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
+    dsbs export checkpoint=RUN quantization=int8
+    dsbs export checkpoint=RUN split=validation limit=200
+
+RUN is the folder of a finished run, or its checkpoint.
+"""
 
 import json
 import shutil

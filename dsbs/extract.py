@@ -1,4 +1,12 @@
-"""``python -m dsbs.extract``: ask a teacher for rationales and labels."""
+"""Ask a teacher for a rationale and a label of each example, and keep every completion.
+
+    dsbs extract                                             the built-in task and its scripted teacher
+    dsbs extract task=table task.path=reviews.csv teacher=openai teacher.model=gpt-5-mini dry_run=true
+    dsbs extract task=cqa task.path=data/cqa teacher=llama_cpp limit=100
+
+dry_run=true asks nothing: it counts requests and estimates tokens, dollars and time. The same command goes on where it
+was stopped, and asks nothing twice.
+"""
 
 from typing import Any
 

@@ -1,4 +1,11 @@
-"""``python -m dsbs.predict checkpoint=RUN input=FILE``: a trained student answers; works in a shell pipe."""
+"""Let a trained student answer: a line of JSON for each input; works in a shell pipe.
+
+    dsbs predict checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d input=messages.txt
+    dsbs predict checkpoint=RUN input=reviews.csv output=answers.jsonl rationale=true
+    cat messages.txt | dsbs predict checkpoint=RUN input=- | jq .label
+
+RUN is the folder of a finished run, or its checkpoint.
+"""
 
 import os
 import sys

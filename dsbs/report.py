@@ -1,4 +1,11 @@
-"""``python -m dsbs.report runs=outputs/train/triage``: compare finished runs, with intervals, a plot and a page."""
+"""Compare finished runs: a table with intervals, a plot and a page for each task.
+
+    dsbs report
+    dsbs report runs=outputs/train/triage
+    dsbs report runs=outputs/train tracking.mode=disabled output_dir=comparison
+
+Each task gets a folder of its own below outputs/report.
+"""
 
 from pathlib import Path
 
@@ -14,7 +21,10 @@ def main(config: ReportConfig) -> None:
     """Write a report for each task among the runs, and show it."""
     if faults := [*collect_faults(config), *config.faults()]:
         raise ConfigError.from_faults(faults)
-    from dsbs.reporting import build_reports, show_report, track_report, write_report  # scipy takes its time
+    from dsbs.reporting.report import build_reports  # with scipy, which takes its time
+    from dsbs.reporting.terminal import show_report
+    from dsbs.reporting.tracked import track_report
+    from dsbs.reporting.writing import write_report
 
     console, output_dir = Console(), Path(config.output_dir)
     for report in build_reports(Path(config.runs), config):

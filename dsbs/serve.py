@@ -1,4 +1,11 @@
-"""``python -m dsbs.serve checkpoint=RUN_OR_EXPORT``: a student behind HTTP, with OpenAI's chat endpoint."""
+"""Serve a trained student over HTTP, in batches, with an endpoint like OpenAI's chat.
+
+    dsbs serve checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
+    dsbs serve checkpoint=RUN host=0.0.0.0 port=8080 token_env=DSBS_TOKEN
+    dsbs serve checkpoint=RUN/exports/ctranslate2-int8
+
+RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP loads it again, without a gap.
+"""
 
 import contextlib
 import logging

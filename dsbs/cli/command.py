@@ -1,45 +1,53 @@
-"""The frame of every command: Hydra around it, one message for what goes wrong, and how the jobs of a sweep ended."""
+"""The frame of every command: Hydra around it, help, and one message for what goes wrong."""
 
-import json
 import logging
 import os
 import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import traceback
-import uuid
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from dsbs.cli.config import conf_dir, register_schemas, to_object
+from dsbs import __version__
+from dsbs.cli.composition import conf_dir
+from dsbs.cli.config import register_schemas, to_object
+from dsbs.cli.explain import explain
+from dsbs.cli.sweeps import (
+    MULTIRUN,
+    describe_endings,
+    endings_folder,
+    note_ending,
+    read_endings,
+    sweep_fault,
+    sweeps,
+)
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
 
-# Where it is installed it is imported before `main` runs, and warns of a kernel that nothing here asks for.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-# Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
-PLUGINS = {
-    "launcher/joblib": ("hydra_joblib_launcher", "joblib"),
-    "launcher/ray": ("hydra_ray_launcher", "ray-launcher"),
-    "launcher/slurm": ("hydra_submitit_launcher", "slurm"),
-    "search/optuna": ("hydra_optuna_sweeper", "optuna"),
-    "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
-}
+FULL_ERROR = "HYDRA_FULL_ERROR"
+_program: list[str] = []  # how the command of this process was called, without what was typed behind it
 
 
 def typed_overrides() -> list[str]:
     """Return what was typed behind the command; in a sweep, what this job got of it."""
     return list(HydraConfig.get().overrides.task)
+
+
+def typed_command() -> str:
+    """Return the command that starts this run, to be pasted into a shell; of a sweep, the one of this job."""
+    return shlex.join([*_program, *typed_overrides()])
 
 
 def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
@@ -53,121 +61,158 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
         def main() -> None:
             _quieten()
-            if fault := _sweep_fault(sys.argv[1:]):
-                sys.stderr.write(f"dsbs.{name}: {fault}\n")
-                sys.exit(1)
-            register_schemas()
-            endings = _endings_folder()
-
-            def guarded(config: DictConfig) -> float | None:  # with a sweep's launcher in any process, on any machine
-                _quieten()
-                try:
-                    value = run(to_object(config))
-                except MainProcessError:
-                    if not _sweeps():
-                        sys.exit(1)
-                    return None
-                except DsbsError as error:
-                    _fail(name, str(error), endings)
-                    return None
-                except Exception as error:
-                    traceback.print_exc()
-                    _fail(name, f"unexpected {type(error).__name__}: {error}", endings)
-                    return None
-                if is_main():
-                    _note(endings, failure=None, value=value)
-                return value
-
-            # Hydra wants a folder for sweeps; ours are the runs' own, so what it writes goes where it is removed again.
-            OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
-            # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
-            wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
-            before = signal.signal(signal.SIGTERM, _terminate)  # a sweep's launcher then ends its processes, too
+            words = sys.argv[1:]
             try:
-                wrapped()
-                failed = _list_endings(endings)
-            except KeyboardInterrupt as stop:
-                how = f" {stop}" if str(stop) else ""
-                if is_main():
-                    sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
-                sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
-            finally:
-                signal.signal(signal.SIGTERM, before)
-                shutil.rmtree(endings, ignore_errors=True)
-            if failed:
-                sys.exit(1)
+                if _show_and_end(name, words):
+                    return
+                if fault := sweep_fault(name, words):
+                    _fail(name, fault)
+                register_schemas(name)
+            except DsbsError as error:
+                _fail(name, str(error))
+            _run(name, run, words)
 
         return main
 
     return decorate
 
 
-def _endings_folder() -> Path:
-    """Return where the jobs of a sweep note how they ended; Hydra makes it where there is a sweep.
+def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> None:
+    endings, program = endings_folder(), _program_of(name, words)
 
-    It lies where the command was started, because jobs on other machines see that folder, too.
-    """
-    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
-    return here / f".dsbs-sweep-{uuid.uuid4().hex[:8]}"
+    def guarded(config: DictConfig) -> float | None:  # with a sweep's launcher in any process, on any machine
+        _quieten()
+        _program[:] = program
+        try:
+            if sweeps():
+                note_ending(endings)
+            value = run(to_object(config))
+        except MainProcessError:
+            if not sweeps():
+                sys.exit(1)
+            return None
+        except DsbsError as error:
+            _fail_job(name, str(error), endings)
+            return None
+        except Exception as error:
+            traceback.print_exc()
+            _fail_job(name, f"unexpected {type(error).__name__}: {error}", endings)
+            return None
+        if is_main() and sweeps():
+            note_ending(endings, failure=None, value=value)
+        return value
 
-
-def _sweeps() -> bool:
-    return HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def _fail(name: str, message: str, endings: Path) -> None:
-    sys.stderr.write(f"dsbs.{name}: {message}\n")
-    if not _sweeps():
+    # Hydra wants a folder for sweeps; ours are the runs' own, so what it writes goes where it is removed again.
+    OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
+    before = signal.signal(signal.SIGTERM, _terminate)  # a sweep's launcher then ends its processes, too
+    try:
+        try:
+            _start_hydra(name, guarded, words)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            ended = read_endings(endings)
+            shutil.rmtree(endings, ignore_errors=True)
+    except KeyboardInterrupt as stop:
+        how = f" {stop}" if str(stop) else ""
+        if is_main():
+            sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
+        sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
+    except SystemExit:
+        sys.stderr.write(describe_endings(ended))
+        raise
+    sys.stderr.write(describe_endings(ended))
+    if any(ending.failure is not None for ending in ended):
         sys.exit(1)
-    _note(endings, failure=message, value=None)
 
 
-def _note(endings: Path, failure: str | None, value: float | None) -> None:
-    """Note how a job of a sweep ended."""
-    if _sweeps():
-        endings.mkdir(exist_ok=True)
-        note = {"job": " ".join(typed_overrides()), "failure": failure, "value": value}
-        (endings / f"{HydraConfig.get().job.num}.json").write_text(json.dumps(note), encoding="utf-8")
+def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words: list[str]) -> None:
+    """Let Hydra compose the config and run the job or the jobs; tell in our words what it refuses."""
+    if {*MULTIRUN} & {*words} and any(word.endswith("launcher=joblib") for word in words):
+        from dsbs.cli.workers import install  # joblib takes its time
+
+        install()
+    # Hydra cannot tell a folder inside a package from one beside it; an absolute path works for both.
+    wrapped = hydra.main(version_base=None, config_path=str(conf_dir()), config_name=name)(guarded)
+    try:
+        with _raising_what_hydra_refuses():
+            wrapped()
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if os.environ.get(FULL_ERROR) == "1":
+            raise
+        _fail(name, explain(error, name, words))
+    except Exception as error:
+        if {*MULTIRUN} & {*words} and os.environ.get(FULL_ERROR) != "1":
+            _fail(name, f"the sweep ended early, by {type(error).__name__}: {error}")
+        traceback.print_exc()
+        _fail(name, f"unexpected {type(error).__name__}: {error}")
 
 
-def _list_endings(endings: Path) -> int:
-    """Tell how the jobs of a sweep ended; return how many failed."""
-    files = sorted(endings.glob("*.json"), key=lambda file: int(file.stem))
-    notes = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    done = [note for note in notes if note["failure"] is None]
-    failed = [note for note in notes if note["failure"] is not None]
-    if done:
-        sys.stderr.write(f"\n{len(done)} of this sweep's jobs ended well:\n")
-        for note in done:
-            found = "" if note["value"] is None else f"      validation {100 * note['value']:.2f}%\n"
-            sys.stderr.write(f"  {note['job']}\n{found}")
-    if failed:
-        sys.stderr.write(f"\n{len(failed)} of this sweep's jobs failed:\n")
-        for note in failed:
-            sys.stderr.write(f"  {note['job']}\n      {note['failure']}\n")
-    return len(failed)
+@contextmanager
+def _raising_what_hydra_refuses() -> Iterator[None]:
+    """Keep Hydra from printing its errors itself, which it does unless it is asked for full ones."""
+    asked = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if asked is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = asked
+
+
+def _show_and_end(name: str, words: Sequence[str]) -> bool:
+    """Show help or version where they are asked for, and tell so; refuse flags that there are not."""
+    if "--version" in words:
+        sys.stdout.write(f"dsbs {__version__}\n")
+        return True
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        _fail(name, f"{message}. --help lists the flags.")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    flags, unknown = parser.parse_known_args(list(words))
+    if unknown:
+        key, _, value = unknown[0].lstrip("-").partition("=")
+        _fail(name, f"{unknown[0]}: there is no such flag. A key is typed without dashes: {key}={value or '…'}")
+    if flags.help:
+        from dsbs.cli.help import show_help
+
+        register_schemas(name)
+        sys.stdout.write(f"{show_help(name, flags.overrides)}\n")
+        return True
+    return False
+
+
+def _program_of(name: str, words: Sequence[str]) -> list[str]:
+    """Return how the command was called, with the flags that every run of it needs."""
+    called = Path(sys.argv[0]).name
+    if called.split(" ")[0] == "dsbs":
+        program = ["dsbs", name]
+    elif not called.endswith(".py") or Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1]:
+        program = ["python", "-m", f"dsbs.{name}"]
+    else:  # a script of the user's own around the command
+        program = ["python", sys.argv[0]]
+    parser: ArgumentParser = get_args_parser()
+    folder = parser.parse_known_args(list(words))[0].config_dir
+    return [*program, *(["--config-dir", folder] if folder else [])]
+
+
+def _fail(name: str, message: str) -> NoReturn:
+    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    sys.exit(1)
+
+
+def _fail_job(name: str, message: str, endings: Path) -> None:
+    if not sweeps():
+        _fail(name, message)
+    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    note_ending(endings, failure=message)
 
 
 def _terminate(number: int, frame: object) -> None:
     raise Terminated(f"by {signal.Signals(number).name}", number)
-
-
-def _sweep_fault(words: Sequence[str]) -> str | None:
-    """Return what is wrong with what was typed about sweeps; Hydra would find no file, or say nothing."""
-    for word in words:
-        key, _, value = word.partition("=")
-        if key in ("launcher", "search") and value != "null" and not {"-m", "--multirun"} & set(words):
-            return f"{word} is for sweeps, which -m starts: python -m dsbs.train -m {shlex.join(words)}"
-        objectives = [typed for typed in words if typed.startswith("objective=") and typed != "objective=step_by_step"]
-        if word == "search=optuna" and objectives:
-            return f"search=optuna tries objective.alpha, of step_by_step alone: {objectives[0]} search=optuna_rate"
-        package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))
-        try:
-            if package and find_spec(f"hydra_plugins.{package}") is None:
-                raise ModuleNotFoundError
-        except ModuleNotFoundError:  # also where there is no plugin at all
-            return f"{word} needs a plugin of Hydra: pip install 'dsbs[{extra}]'"
-    return None
 
 
 def _quieten() -> None:
@@ -176,7 +221,9 @@ def _quieten() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    several = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    # Where it is installed it is imported before `main` runs, and warns of a kernel that nothing here asks for.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    several = HydraConfig.initialized() and sweeps()
     job = f"job {HydraConfig.get().job.num}: " if several else ""
     logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
     logging.getLogger("dsbs").setLevel(logging.INFO if is_main() else logging.ERROR)

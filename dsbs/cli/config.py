@@ -7,7 +7,8 @@ The dataclasses of tasks, teachers, students and objectives *are* their schemas:
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,7 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
+from dsbs.cli.composition import install
 from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
 from dsbs.data.controls import CONTROLS
 from dsbs.extraction import ExtractionSettings
@@ -34,6 +37,8 @@ from dsbs.teachers import TEACHERS
 from dsbs.training.settings import Training, TrainSettings
 
 Part = TypeVar("Part")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -144,53 +149,48 @@ class PredictConfig:
         return faults
 
 
-ROOTS = {
-    "extract": ExtractConfig,
-    "train": TrainSettings,
-    "report": ReportConfig,
-    "evaluate": EvaluateConfig,
-    "predict": PredictConfig,
-    "export": ExportConfig,
-    "serve": ServeConfig,
-}
-GROUPS: dict[str, dict[str, Any]] = {
+# Command -> its root config. A new one also has conf/<name>.yaml, and dsbs/<name>.py whose docstring is its help.
+ROOTS: Registry[Any] = Registry(
+    None,
+    {
+        "extract": ExtractConfig,
+        "train": TrainSettings,
+        "evaluate": EvaluateConfig,
+        "predict": PredictConfig,
+        "report": ReportConfig,
+        "export": ExportConfig,
+        "serve": ServeConfig,
+    },
+)
+# The parts of a config: those that are of several kinds, and those of one.
+GROUPS: dict[str, Mapping[str, Any]] = {
     "task": TASKS,
     "teacher": TEACHERS,
     "objective": OBJECTIVES,
     "student": STUDENTS,
     "control": CONTROLS,
 }
+SINGLE = {"prompt": Prompt, "gate": Gate, "training": Training, "tracking": Tracking}
+PARTS = (*GROUPS, *SINGLE)
+# Schemas of plugins that cannot be loaded -> why; told when one is asked for.
+BROKEN: dict[str, str] = {}
 
 
-def conf_dir() -> Path:
-    """Return the folder of the configs: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def register_schemas() -> None:
-    """Register the typed schemas with Hydra; safe to repeat."""
+def register_schemas(command: str | None = None) -> None:
+    """Register the typed schemas with Hydra, of one command or of all; safe to repeat."""
+    install()
     store = ConfigStore.instance()
-    for name, root in ROOTS.items():
-        store.store(group="schema", name=name, node=root)
-    store.store(group="schema", name="prompt", node=Prompt)
-    store.store(group="schema", name="gate", node=Gate)
-    store.store(group="schema", name="training", node=Training)
-    store.store(group="schema", name="tracking", node=Tracking)
+    for name in ROOTS if command is None else (command,):
+        store.store(group="schema", name=name, node=ROOTS[name])
+    for name, node in SINGLE.items():
+        store.store(group="schema", name=name, node=node)
     for group, kinds in GROUPS.items():
-        for kind, node in kinds.items():
-            store.store(group=f"schema/{group}", name=kind, node=_with_open_tables(node))
-
-
-def _with_open_tables(node: Any) -> DictConfig:
-    """Return a schema whose dictionaries take keys of the user's own: ``task.synonyms={pos: positive}``, without +."""
-    schema: DictConfig = OmegaConf.structured(node)
-    for name in schema:
-        part = schema._get_node(name)
-        if isinstance(part, DictConfig):
-            OmegaConf.set_struct(part, False)
-    return schema
+        for kind in kinds:
+            try:
+                store.store(group=f"schema/{group}", name=kind, node=kinds[kind])
+            except ConfigError as error:  # a plugin's; whoever does not use it need not mind
+                BROKEN[f"schema/{group}/{kind}"] = str(error)
+                logger.warning("%s", error)
 
 
 def to_object(config: DictConfig) -> Any:
@@ -228,11 +228,11 @@ def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
 def collect_faults(root: Any) -> list[str]:
     """Return all that is wrong with the parts of a config, each part asked for its own."""
     faults: list[str] = []
-    for group in ("task", "teacher", "prompt", "gate", "objective", "student", "training", "control", "tracking"):
+    for group in PARTS:
         part = getattr(root, group, None)
         if part is not None:
-            kinds = GROUPS.get(group, {})
-            if kinds and kinds.get(part.kind) is not type(part):
+            kinds = GROUPS.get(group)
+            if kinds is not None and kinds.get(part.kind) is not type(part):
                 faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, the kind follows from it.")
             faults += part.faults()
     if getattr(root, "labels", "gold") not in ("gold", "teacher"):

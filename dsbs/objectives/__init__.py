@@ -1,18 +1,23 @@
 """Objectives: what a student learns. A new one is a dataclass with ``targets`` and a line in this registry."""
 
+from dsbs.core.registry import Registry
 from dsbs.objectives.base import Objective
 from dsbs.objectives.finetune import Finetune
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
 
-OBJECTIVES: dict[str, type[Objective]] = {
-    "finetune": Finetune,
-    "step_by_step": StepByStep,
-    "soft_targets": SoftTargets,
-    "rationale_then_label": RationaleThenLabel,
-    "label_then_rationale": LabelThenRationale,
-}
+OBJECTIVES: Registry[type[Objective]] = Registry(
+    "dsbs.objectives",
+    {
+        "finetune": Finetune,
+        "step_by_step": StepByStep,
+        "soft_targets": SoftTargets,
+        "rationale_then_label": RationaleThenLabel,
+        "label_then_rationale": LabelThenRationale,
+    },
+    Objective,
+)
 
 __all__ = [
     "OBJECTIVES",

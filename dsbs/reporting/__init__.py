@@ -5,11 +5,3 @@
 it, ``wording`` puts it in words; ``report`` holds it together. ``document``, ``figure``, ``page`` and ``terminal`` show
 it, ``writing`` writes the files, ``tracked`` logs it to W&B.
 """
-
-from dsbs.reporting.report import Report, build_reports
-from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.terminal import build_table, show_report
-from dsbs.reporting.tracked import track_report
-from dsbs.reporting.writing import write_report
-
-__all__ = ["Report", "ReportSettings", "build_reports", "build_table", "show_report", "track_report", "write_report"]

@@ -1,5 +1,6 @@
 """Students: what is trained. A new one is a dataclass with a ``build`` and a line in this registry."""
 
+from dsbs.core.registry import Registry
 from dsbs.students.auto import Auto
 from dsbs.students.base import GenerativeStudent, Student
 from dsbs.students.causal import Causal
@@ -9,14 +10,18 @@ from dsbs.students.minilm import MiniLM
 from dsbs.students.pretrained import Pretrained
 from dsbs.students.scratch import T5Scratch
 
-STUDENTS: dict[str, type[Student]] = {
-    "t5_scratch": T5Scratch,
-    "pretrained": Pretrained,
-    "causal": Causal,
-    "minilm": MiniLM,
-    "auto": Auto,
-    "logreg": LogReg,
-}
+STUDENTS: Registry[type[Student]] = Registry(
+    "dsbs.students",
+    {
+        "t5_scratch": T5Scratch,
+        "pretrained": Pretrained,
+        "causal": Causal,
+        "minilm": MiniLM,
+        "auto": Auto,
+        "logreg": LogReg,
+    },
+    Student,
+)
 
 __all__ = [
     "STUDENTS",

@@ -1,16 +1,21 @@
 """Teachers: whoever answers the questions. A new one is a dataclass with ``identity`` and ``connect``, listed here."""
 
+from dsbs.core.registry import Registry
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.handbook import HandbookTeacher
 from dsbs.teachers.llama_cpp import LlamaCppTeacher
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.recorded import RecordedTeacher
 
-TEACHERS: dict[str, type[Teacher]] = {
-    "handbook": HandbookTeacher,
-    "llama_cpp": LlamaCppTeacher,
-    "openai": OpenAITeacher,
-    "recorded": RecordedTeacher,
-}
+TEACHERS: Registry[type[Teacher]] = Registry(
+    "dsbs.teachers",
+    {
+        "handbook": HandbookTeacher,
+        "llama_cpp": LlamaCppTeacher,
+        "openai": OpenAITeacher,
+        "recorded": RecordedTeacher,
+    },
+    Teacher,
+)
 
 __all__ = ["TEACHERS", "Ask", "Teacher"]

@@ -239,10 +239,15 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
 
 
-def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
+def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train") -> dict[str, Any]:
     """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics.
 
     Where several processes share the run, only the main one locks, tracks and writes.
+
+    Args:
+        plan: of the run.
+        config_yaml: the config, as the run keeps it.
+        command: what starts the run, for its manifest.
     """
     run, settings = plan.run, plan.settings
     with ExitStack() as stack:
@@ -253,7 +258,7 @@ def execute(plan: Plan, config_yaml: str) -> dict[str, Any]:
             metrics = run.finished_metrics()  # another command was faster
             if is_main() and not metrics:
                 run.clear_failure()
-                run.write_manifest(config_yaml, _provenance(plan))
+                run.write_manifest(config_yaml, command, _provenance(plan))
             return metrics
 
         if metrics := main_first(begin):

@@ -2,7 +2,6 @@
 
 import json
 import platform
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,12 +95,12 @@ class Run:
         finally:
             lock.release()
 
-    def write_manifest(self, config_yaml: str, extra: dict[str, Any]) -> None:
+    def write_manifest(self, config_yaml: str, command: str, extra: dict[str, Any]) -> None:
         """Write ``config.yaml`` and ``manifest.json`` before the training starts."""
         write_text(self.folder / "config.yaml", config_yaml)
         manifest = {
             "dsbs": __version__,
-            "command": "python -m dsbs.train " + " ".join(sys.argv[1:]),
+            "command": command,
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "python": platform.python_version(),
             "platform": platform.platform(),

@@ -9,8 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dsbs.cli.command import PLUGINS
-from dsbs.cli.config import GROUPS, ROOTS, collect_faults, conf_dir, recall, recall_part, register_schemas, to_object
+from dsbs.cli.composition import conf_dir
+from dsbs.cli.config import GROUPS, ROOTS, collect_faults, recall, recall_part, register_schemas, to_object
+from dsbs.cli.keys import default_values
+from dsbs.cli.sweeps import PLUGINS
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.students import T5Scratch
 from dsbs.tasks.triage import TriageTask
@@ -41,9 +43,7 @@ def faults_of(settings: Any) -> list[str]:
 
 @pytest.mark.parametrize("command", ROOTS)
 def test_every_command_composes_with_its_defaults(command: str) -> None:
-    required = {"evaluate": ["checkpoint=a"], "export": ["checkpoint=a"], "predict": ["checkpoint=a", "input=-"]}.get(
-        command, []
-    )
+    required = [f"{key}=a" for key, value in default_values(ROOTS[command]).items() if value == "???"]
     settings = build(command, *required)
     assert type(settings) is ROOTS[command]
     assert faults_of(settings) == []

@@ -42,7 +42,7 @@ def test_launchers_run_jobs_side_by_side_and_list_the_failed_one(tmp_path: Path,
     found = sweep(tmp_path, *words, "objective=finetune,distill")
     assert found.returncode == 1
     assert {metrics["objective"] for metrics in finished(tmp_path)} == {"finetune"}
-    assert "1 of this sweep's jobs ended well:" in found.stderr
+    assert "1 of this sweep's jobs succeeded:" in found.stderr
     assert "1 of this sweep's jobs failed:" in found.stderr
     assert "objective=distill" in found.stderr
     assert "Traceback" not in found.stderr

@@ -53,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 def test_an_option_whose_plugin_is_missing_names_the_extra(
     run: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], extra: str
 ) -> None:
-    monkeypatch.setattr("dsbs.cli.command.find_spec", lambda name: None)
+    monkeypatch.setattr("dsbs.cli.sweeps.find_spec", lambda name: None)
     assert run(*words) == (1, "", f"dsbs.train: {words[1]} needs a plugin of Hydra: pip install 'dsbs[{extra}]'\n")
 
 
@@ -101,7 +101,9 @@ def test_output_dir_is_the_only_place_that_is_written(run: Command, tmp_path: Pa
     [metrics] = metrics_below(tmp_path)
     config = (metrics.parent / "config.yaml").read_text(encoding="utf-8")
     assert "max_steps: 2" in config
-    assert "dsbs.train" in json.loads((metrics.parent / "manifest.json").read_text(encoding="utf-8"))["command"]
+    manifest = json.loads((metrics.parent / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["command"].startswith("python -m dsbs.train task.products=12 ")
+    assert manifest["command"].endswith(" objective=finetune training.max_steps=2 output_dir=elsewhere/deep")
 
 
 def test_in_a_sweep_a_failed_job_is_listed_and_the_others_go_on(run: Command, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_in_a_sweep_a_failed_job_is_listed_and_the_others_go_on(run: Command, tm
     assert "objective=distill" in listed
     assert "labels=teacher" in listed
     assert "objective=finetune" not in listed
-    well = err[err.index("2 of this sweep's jobs ended well:") : err.index("1 of this sweep's jobs failed:")]
+    well = err[err.index("2 of this sweep's jobs succeeded:") : err.index("1 of this sweep's jobs failed:")]
     assert well.index("objective=finetune") < well.index("objective=step_by_step")
     assert well.count("validation ") == 2
     assert "Traceback" not in err
@@ -125,9 +127,9 @@ def test_in_a_sweep_a_failed_job_is_listed_and_the_others_go_on(run: Command, tm
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["task.nme=1"], "Key 'nme' not in 'TriageTask'"),
+        (["task.nme=1"], "task.nme: there is no such key. Did you mean task.name?"),
         (["+task.nme=1"], "Did you mean task.name?"),
-        (["task=nosuch"], "Could not find 'task/nosuch'"),
+        (["task=nosuch"], "task=nosuch: there is no such option. Options: anli1"),
         (["student=pretrained"], "student.model is not given"),
         (["objective=distill"], "labels=teacher"),
         (["task.products=7", "labels=silver", "data_fraction=2"], "3 settings cannot stand:"),
@@ -172,7 +174,7 @@ def test_a_loss_that_runs_away_is_a_failed_run_that_says_why(run: Command, tmp_p
 
 
 def test_ctrl_c_is_no_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.train.execute", lambda plan, text: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("dsbs.train.execute", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
     code, out, err = run(*SMALL, "objective=finetune")
     assert code == 130
     assert "The same command goes on where it was" in err

@@ -12,9 +12,12 @@ from fake_runs import share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.core.errors import DataError
-from dsbs.reporting import Report, ReportSettings, build_reports, show_report, write_report
 from dsbs.reporting.document import to_document
 from dsbs.reporting.notes import all_notes
+from dsbs.reporting.report import Report, build_reports
+from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.terminal import show_report
+from dsbs.reporting.writing import write_report
 
 
 def build(root: Path) -> Report:

@@ -68,7 +68,8 @@ def compose_student() -> dict[str, Student]:
     """The students of ``conf/student/`` that ``auto`` chooses among."""
     from hydra import compose, initialize_config_dir
 
-    from dsbs.cli.config import conf_dir, register_schemas, to_object
+    from dsbs.cli.composition import conf_dir
+    from dsbs.cli.config import register_schemas, to_object
 
     register_schemas()
     names = ("t5_scratch", "minilm", "smollm2", "flan_t5_small", "flan_t5_base", "flan_t5_large")

@@ -1,0 +1,243 @@
+"""How a config is composed: what the user types wins over all that a preset, an experiment or ``tuned`` says.
+
+Hydra merges the options of the groups in the order of the defaults list, so an option that comes late (``experiment``,
+``tuned``) would win over one that the user typed. ``ConfigLoader`` puts that right at the one place where Hydra merges:
+the keys that the file of a typed option sets are merged once more behind everything else. Keys that are typed win by
+themselves.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal import hydra as hydra_internals
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.default_element import GroupDefault, ResultDefault
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+from dsbs.core.registry import find_entry_points
+
+PLUGIN_GROUPS = ("dsbs.tasks", "dsbs.teachers", "dsbs.students", "dsbs.objectives", "dsbs.executors", "dsbs.conf")
+TUNED = "tuned"
+# The groups that name a file of `tuned`: it was chosen for them, so it may add to them.
+TUNED_FOR = ("task", "student", "objective")
+# Groups whose options set keys of other groups, and no others' rank applies to them.
+PRESETS = ("experiment", TUNED)
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+@cache
+def plugin_conf_dirs() -> tuple[Path, ...]:
+    """Return the ``conf`` folders of the packages that add to dsbs: inside the package of an entry point.
+
+    An entry point of the group ``dsbs.conf`` names a package that has configs and nothing else.
+    """
+    folders: dict[Path, None] = {}
+    for group in PLUGIN_GROUPS:
+        for point in find_entry_points(group):
+            module = point.value.partition(":")[0].strip()
+            names = [module] if group == "dsbs.conf" else [module.partition(".")[0]]
+            for name in names:
+                try:
+                    spec = find_spec(name)
+                except (ImportError, ValueError):  # told when somebody asks for what it brings
+                    continue
+                places = [Path(place) for place in (spec.submodule_search_locations if spec else None) or []]
+                for place in places:
+                    inside = place / "conf"
+                    if inside.is_dir():
+                        folders[inside] = None
+                    elif group == "dsbs.conf" and place.is_dir():
+                        folders[place] = None
+    return tuple(folders)
+
+
+class PluginConfigs(SearchPathPlugin):
+    """Lets Hydra find the configs of other packages, behind our own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add a folder for each package."""
+        for folder in plugin_conf_dirs():
+            search_path.append(provider=f"dsbs plugin {folder.parent.name}", path=f"file://{folder}")
+
+
+class Repository(CachingConfigRepository):
+    """Finds configs; a task without a prompt of its name gets the one of ``table``, unless a prompt was typed."""
+
+    prompt_typed = False
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Return a config, or None where there is none."""
+        found = super().load_config(config_path)
+        group, _, name = config_path.partition("/")
+        if found is None and group == "prompt" and not self.prompt_typed and self.config_exists(f"task/{name}"):
+            return super().load_config("prompt/table")
+        return found
+
+
+class ConfigLoader(ConfigLoaderImpl):
+    """Hydra's loader, in which what was typed comes last."""
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed, found = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
+        repository = Repository(found.delegate)
+        repository.cache = found.cache
+        self._typed = [
+            override.key_or_group
+            for override in parsed
+            if not override.is_hydra_override() and repository.group_exists(override.key_or_group)
+        ]
+        self._primary = config_name
+        repository.prompt_typed = "prompt" in self._typed
+        return parsed, repository
+
+    def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
+        # What the repository in front of it has cached, Hydra has changed to what was chosen.
+        usual = _default_options(self._primary, getattr(repo, "delegate", repo))
+        ranked = rank_defaults(defaults, self._typed, usual)
+        config = super()._compose_config_from_defaults_list(ranked, repo)
+        for node in _free_nodes(config):
+            OmegaConf.set_struct(node, False)
+        return config
+
+
+def rank_defaults(
+    defaults: Sequence[ResultDefault], typed: Sequence[str], usual: dict[str, str]
+) -> list[ResultDefault]:
+    """Return the parts of a config in the order in which they are merged.
+
+    Args:
+        defaults: as Hydra lists them.
+        typed: the groups of which an option was typed.
+        usual: group -> its option where nobody chooses one.
+    """
+    ranked = []
+    for part in defaults:
+        ranked.append(part)
+        if _group(part) == TUNED:
+            # It was found with the usual options. One that was chosen instead is taken as it is, not half of each.
+            ranked += [
+                other
+                for other in defaults
+                if (group := _group(other)) not in PRESETS
+                and group in usual
+                and (group in typed or not _is_option(defaults, group, usual[group]))
+                and (_own(other) or group not in TUNED_FOR)
+            ]
+    return ranked + [part for part in defaults if _group(part) in typed and _group(part) not in PRESETS and _own(part)]
+
+
+def _group(part: ResultDefault) -> str:
+    """Return the group that a part of a config belongs to, or an empty text."""
+    path = part.config_path or ""
+    if path.startswith("schema"):
+        return (part.package or "").partition(".")[0]
+    return path.partition("/")[0] if "/" in path and not path.startswith("hydra/") else ""
+
+
+def _own(part: ResultDefault) -> bool:
+    """Tell whether a part is a file that somebody wrote, and not the defaults of a schema."""
+    return not (part.config_path or "").startswith("schema")
+
+
+def _is_option(defaults: Sequence[ResultDefault], group: str, option: str) -> bool:
+    return any(part.config_path == f"{group}/{option}" for part in defaults)
+
+
+def _default_options(primary: str | None, repo: IConfigRepository) -> dict[str, str]:
+    """Return group -> option as the root file lists them."""
+    loaded = repo.load_config(primary) if primary else None
+    return {
+        part.group: part.value
+        for part in (loaded.defaults_list if loaded else None) or []
+        if isinstance(part, GroupDefault) and part.group and isinstance(part.value, str)
+    }
+
+
+def _free_nodes(node: Any) -> Iterator[DictConfig]:
+    """Yield the nodes that are declared as dictionaries: their keys are the user's own, and need no ``+``."""
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing() or node._is_interpolation():
+        return
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            if OmegaConf.get_type(child) is dict and OmegaConf.get_type(node) is not dict:
+                yield child
+            else:
+                yield from _free_nodes(child)
+
+
+def install() -> None:
+    """Make Hydra compose as this module says; safe to repeat."""
+    hydra_internals.ConfigLoaderImpl = ConfigLoader  # type: ignore[misc]
+    if PluginConfigs not in Plugins.instance().discover(SearchPathPlugin):
+        Plugins.instance().register(PluginConfigs)
+
+
+def list_options(command: str) -> dict[str, list[str]]:
+    """Return the groups that a command lets one choose from, each with its options, the usual one first."""
+    with composing() as loader:
+        repo = loader.repository
+        loaded = repo.load_config(command)
+        listed = [part for part in (loaded.defaults_list if loaded else None) or [] if isinstance(part, GroupDefault)]
+        groups = {}
+        for part in listed:
+            group = part.group or ""
+            if part.is_override() or group.startswith(("schema", "hydra")) or group == TUNED:
+                continue
+            usual = str(part.value)
+            if usual.startswith("${"):  # the option of another group, such as ${task}
+                usual = next((str(other.value) for other in listed if other.group == usual[2:-1]), usual)
+            options = _options(repo, group)
+            groups[group] = [name for name in [usual] if name in options] + [name for name in options if name != usual]
+    return groups
+
+
+def _options(repo: IConfigRepository, group: str) -> list[str]:
+    own = repo.get_group_options(group, ObjectType.CONFIG)
+    below = [
+        f"{folder}/{option}"
+        for folder in repo.get_group_options(group, ObjectType.GROUP)
+        for option in _options(repo, f"{group}/{folder}")
+    ]
+    return sorted({*own, *below})
+
+
+@contextmanager
+def composing() -> Iterator[ConfigLoader]:
+    """Open Hydra on our configs, outside of its own run."""
+    install()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_dir()), version_base=None):
+        yield cast(ConfigLoader, GlobalHydra.instance().config_loader())
+
+
+def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return the composed config of a command.
+
+    Raises:
+        HydraException, OmegaConfBaseException: for what is wrong with the overrides.
+    """
+    with composing():
+        return hydra_compose(command, list(overrides))

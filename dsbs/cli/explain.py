@@ -1,0 +1,263 @@
+"""What Hydra and OmegaConf refuse, told as a user wants to hear it: the key, what was expected, what to type."""
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from dsbs.cli.composition import conf_dir
+from dsbs.cli.config import BROKEN, GROUPS
+
+# What a value has to be, by the type of its key.
+WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
+_NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
+_DICTIONARY = re.compile(r"\{[^{}:,]+:[^{}]*\}")
+_SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
+
+
+def explain(error: Exception, command: str, words: Sequence[str]) -> str:
+    """Return in a sentence or two what is wrong with what was typed, and what to type instead.
+
+    Args:
+        error: what Hydra or OmegaConf raised over it.
+        command: the name of the command.
+        words: what was typed behind it.
+    """
+    typed = [word for word in words if not word.startswith("-")]
+    for word in typed:
+        if told := _explain_grammar(word):
+            return told
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _explain_option(error.missing_cfg_file, str(error), error.options or ())
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
+    if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
+        return explain_key(str(cause.full_key), _keys_beside(cause))
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _explain_value(cause, typed)
+    return _explain_message(str(error), command, words)
+
+
+def _explain_grammar(word: str) -> str | None:
+    """Return what is wrong with a word that Hydra cannot read, or None where it can."""
+    try:
+        OverridesParser.create().parse_override(word)
+        return None
+    except (OverrideParseException, HydraException, ValueError):
+        pass
+    key, equals, value = word.partition("=")
+    if not equals:
+        return f"{word}: expected KEY=VALUE, such as seed=1; --help lists the keys."
+    if quoted := quote_word(word):
+        return f"{word}: signs such as those in this value are read only between quotes. Type:\n    {quoted}"
+    if value.startswith("{"):
+        return (
+            f"{word}: a key in braces takes letters without accents, digits, _ and - alone. Others stand in a file, "
+            f"such as my/experiment/words.yaml, which --config-dir my experiment=words reads:\n"
+            f"    # @package _global_\n    {key.partition('.')[0]}:\n      {key.partition('.')[2] or 'KEY'}: {value}"
+        )
+    return f"{word}: expected KEY=VALUE; --help lists the keys."
+
+
+def quote_word(word: str) -> str | None:
+    r"""Return an override with quotes as Hydra and a shell want them; None where no quotes help.
+
+    >>> print(quote_word(r"task.input={title}\n{body}"))
+    'task.input="{title}\n{body}"'
+    >>> print(quote_word("task.labels=[gut, schön]"), quote_word("task.path=a=b.csv"))
+    'task.labels=[gut,"schön"]' 'task.path="a=b.csv"'
+    """
+    key, _, value = word.partition("=")
+    return next((shlex.quote(f"{key}={text}") for text in _quoted(value) if _reads(f"{key}={text}")), None)
+
+
+def _quoted(value: str) -> Iterator[str]:
+    inner = value[1:-1]
+    if _DICTIONARY.fullmatch(value):
+        pairs = [part.partition(":") for part in _split(inner)]
+        yield "{" + ", ".join(f"{name.strip()}: {_quote_part(text)}" for name, _, text in pairs) + "}"
+        return
+    if value.startswith("[") and value.endswith("]"):
+        yield f"[{','.join(_quote_part(part) for part in _split(inner))}]"
+    yield quote_text(value)
+
+
+def _quote_part(text: str) -> str:
+    return text.strip() if _reads(f"x=[{text.strip()}]") else quote_text(text.strip())
+
+
+def quote_text(text: str) -> str:
+    r"""Return a text between quotes as Hydra reads them: a backslash counts only before a quote.
+
+    >>> print(quote_text("it's"), quote_text('say "hi"'))
+    "it's" 'say "hi"'
+    """
+    quote = "'" if '"' in text and "'" not in text else '"'
+    escaped = re.sub(rf"(\\*){quote}", lambda found: found[1] * 2 + "\\" + quote, text)
+    tail = len(escaped) - len(escaped.rstrip("\\"))
+    return f"{quote}{escaped}{chr(92) * tail}{quote}"
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand in no brackets and no quotes."""
+    parts, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'" and not parts[-1].strip():
+            quote = sign
+        depth += (sign in "[{(") - (sign in ")}]") if not quote else 0
+        if sign == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+def _reads(word: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(word)
+    except (OverrideParseException, HydraException, ValueError):
+        return False
+    return True
+
+
+def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
+    """Return which option there is not, and which there are."""
+    if path in BROKEN:
+        return BROKEN[path]
+    group, _, option = path.partition("/")
+    if group == "schema":
+        option_file = re.search(r"In '([^']+)'", message)
+        kinds = GROUPS.get(option.partition("/")[0])
+        known = f" Known kinds: {', '.join(kinds)}." if kinds is not None else ""
+        return f"{option_file[1] if option_file else path}.yaml: there is no schema {path[7:]}.{known}"
+    names = sorted({*options, *_options_below(group)})
+    close = difflib.get_close_matches(option, names, n=1)
+    hint = f" Did you mean {group}={close[0]}?" if close else ""
+    return f"{group}={option}: there is no such option.{hint} Options: {', '.join(names) or 'none'}."
+
+
+def _options_below(group: str) -> list[str]:
+    folder = conf_dir() / group
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
+
+
+def explain_key(key: str, known: Sequence[str]) -> str:
+    """Return that there is no such key, with the nearest one, or the options of the group that have it.
+
+    Args:
+        key: with dots.
+        known: the keys beside which it would stand, without dots.
+    """
+    before, dot, name = key.rpartition(".")
+    close = difflib.get_close_matches(name, known, n=1)
+    group, _, rest = key.partition(".")
+    having = list(_kinds_with(group, rest.partition(".")[0])) if rest else []
+    if having and not (close and close[0] == name):
+        return f"{key}: the chosen {group} has no such key; {group}={f' and {group}='.join(having)} {_have(having)} it."
+    hint = f"Did you mean {before}{dot}{close[0]}?" if close else f"Known keys: {', '.join(known)}."
+    return f"{key}: there is no such key. {hint}"
+
+
+def _have(subjects: Sequence[str]) -> str:
+    return "has" if len(subjects) == 1 else "have"
+
+
+def _kinds_with(group: str, name: str) -> Iterator[str]:
+    """Yield an option of each kind of a group that has a key."""
+    kinds: Mapping[str, Any] = GROUPS.get(group, {})
+    for kind in kinds:
+        if f"schema/{group}/{kind}" not in BROKEN and name in getattr(kinds[kind], "__dataclass_fields__", ()):
+            yield _option_of(group, kind)
+
+
+def _option_of(group: str, kind: str) -> str:
+    files = sorted((conf_dir() / group).glob("*.yaml"), key=lambda file: (file.stem != kind, file.stem))
+    for file in files:
+        found = _SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))
+        if found and found[1] == kind:
+            return file.stem
+    return kind
+
+
+def _keys_beside(error: OmegaConfBaseException) -> list[str]:
+    node: Any = error.parent_node
+    if OmegaConf.is_dict(node):
+        return [str(key) for key in node if key not in ("kind", "hydra")]
+    fields: Mapping[str, Any] = getattr(error.object_type, "__dataclass_fields__", {})
+    return list(fields)
+
+
+def _explain_value(error: OmegaConfBaseException, typed: Sequence[str]) -> str:
+    """Return what a value should have been."""
+    key = str(error.full_key)
+    place = re.sub(r"\[\d+\]", "", key)
+    word = next((word for word in reversed(typed) if _key(word) in (key, place, place.rpartition(".")[0])), None)
+    shown = word or key
+    reason = str(error).splitlines()[0]
+    if word and _wants_text(error) and (quoted := _quote_null(word)):
+        return f"{shown}: null stands for nothing, which this is not. If the word null is meant, type:\n    {quoted}"
+    if wanted := _worded_type(error, place):
+        return f"{shown}: expected {wanted}."
+    return f"{shown}: {reason[0].lower()}{reason[1:]}."
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+def _wants_text(error: OmegaConfBaseException) -> bool:
+    reason = str(error)
+    return "NoneType is not a subclass of str" in reason or ("is not Optional" in reason and "str]" in reason)
+
+
+def _quote_null(word: str) -> str | None:
+    key, _, value = word.partition("=")
+    quoted = _NULL.sub('"null"', value)
+    return shlex.quote(f"{key}={quoted}") if quoted != value else None
+
+
+def _worded_type(error: OmegaConfBaseException, key: str) -> str | None:
+    """Return in words what type of value a key takes."""
+    if error.object_type in (list, dict):  # not one of its values, but all of it
+        return WORDED_CONTAINERS[error.object_type]
+    field = getattr(error.object_type, "__dataclass_fields__", {}).get(key.rpartition(".")[2])
+    if field is None:
+        return None
+    kinds = get_args(field.type) or (field.type,)
+    if (container := getattr(field.type, "__origin__", None)) in WORDED_CONTAINERS:
+        return WORDED_CONTAINERS[container]
+    words = [WORDED[kind] for kind in kinds if kind in WORDED]
+    if not words:
+        return None
+    if type(None) in kinds:
+        words.append("null")
+    return " or ".join(words)
+
+
+def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
+    """Return what else Hydra has to say."""
+    if found := re.match(r"Ambiguous value for argument '(.*)'", message):
+        word = found[1]
+        key, _, value = word.partition("=")
+        return (
+            f"{word}: several values make a sweep, which -m starts:\n"
+            f"    dsbs {command} -m {shlex.join(words)}\n"
+            f"  A list stands in brackets: {shlex.quote(f'{key}=[{value}]')}; one text with a comma between quotes: "
+            f"{shlex.quote(f'{key}={quote_text(value)}')}"
+        )
+    if found := re.match(r"Could not append to config. An item is already at '(.*)'", message):
+        return f"+{found[1]}: this key is there already; leave out the +."
+    if found := re.match(r"Could not delete from config. '(.*)' does not exist", message):
+        return f"~{found[1]}: there is no such key."
+    if "Config group override must be a string" in message:
+        return "An option of a group is a name: GROUP=NAME; --help lists the options. To leave a group out: ~GROUP"
+    told = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]
+    return " ".join(told)

@@ -1,0 +1,115 @@
+"""What each key of a config means: the ``Attributes:`` of its dataclass say it, for help, docs and messages alike."""
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from omegaconf import OmegaConf
+
+HIDDEN = ("kind",)  # it follows from the option
+_ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.*)")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a config.
+
+    Attributes:
+        name: with dots, as it is typed.
+        value: what it is where nobody sets it.
+        meaning: one sentence or two.
+    """
+
+    name: str
+    value: Any
+    meaning: str
+
+
+@cache
+def read_meanings(schema: type) -> dict[str, str]:
+    r"""Return what the docstrings of a dataclass and of its bases say of its fields.
+
+    >>> class Oven:
+    ...     '''An oven.
+    ...
+    ...     Attributes:
+    ...         heat, cold: degrees,
+    ...             in Celsius.
+    ...     '''
+    >>> read_meanings(Oven)
+    {'heat': 'degrees, in Celsius.', 'cold': 'degrees, in Celsius.'}
+    """
+    found: dict[str, str] = {}
+    for base in reversed(schema.__mro__):
+        names: list[str] = []
+        for line in _attributes(base.__dict__.get("__doc__")):
+            if entry := _ENTRY.fullmatch(line):
+                names = entry["names"].split(", ")
+                found |= dict.fromkeys(names, entry["text"])
+            else:
+                found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found
+
+
+def _attributes(doc: str | None) -> Iterator[str]:
+    """Yield the lines of a docstring's ``Attributes:``; those that go on are indented."""
+    inside = False
+    for line in inspect.cleandoc(doc or "").splitlines():
+        if line == "Attributes:":
+            inside = True
+        elif inside and line.strip() and not line.startswith("    "):
+            return
+        elif inside and line.strip():
+            yield line[4:]
+
+
+def list_keys(schema: type, value: Any, prefix: str = "") -> Iterator[Key]:
+    """Yield the keys of a dataclass, nested ones included, in the order in which it declares them.
+
+    Args:
+        schema: the dataclass.
+        value: mapping of what its keys are.
+        prefix: what is typed before the keys, such as ``training.``.
+    """
+    meanings = read_meanings(schema)
+    for field in dataclasses.fields(schema):
+        if field.name in HIDDEN:
+            continue
+        name, inner = f"{prefix}{field.name}", value[field.name]
+        if dataclasses.is_dataclass(field.type) and isinstance(field.type, type) and isinstance(inner, dict):
+            yield from list_keys(field.type, inner, f"{name}.")
+        else:
+            yield Key(name, inner, meanings.get(field.name, ""))
+
+
+def default_values(schema: type) -> dict[str, Any]:
+    """Return what the keys of a dataclass are where nobody sets them."""
+    values = OmegaConf.to_container(OmegaConf.structured(schema))
+    assert isinstance(values, dict)
+    return {str(name): value for name, value in values.items()}
+
+
+def show_value(value: Any) -> str:
+    """Return a value as it is typed behind a key; a long one is cut.
+
+    >>> show_value(None), show_value([1, "a b"]), show_value("???"), show_value(1e-3)
+    ('null', '[1,a b]', '(to be given)', '0.001')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        if any(isinstance(item, (dict, list)) for item in value):
+            return f"[{len(value)} of them]"
+        text = f"[{','.join(show_value(item) for item in value)}]"
+    elif isinstance(value, dict):
+        text = "{" + ", ".join(f"{name}: {show_value(item)}" for name, item in value.items()) + "}"
+    else:
+        text = "(to be given)" if value == "???" else str(value)
+    first, *more = text.splitlines() or [""]
+    return first if not more and len(first) <= 60 else f"{first[:57]}…"

@@ -1,0 +1,126 @@
+"""Sweeps: many jobs of one command; each notes how it ended, and the end lists them."""
+
+import json
+import os
+import shlex
+import tempfile
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+# Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
+PLUGINS = {
+    "launcher/joblib": ("hydra_joblib_launcher", "joblib"),
+    "launcher/ray": ("hydra_ray_launcher", "ray-launcher"),
+    "launcher/slurm": ("hydra_submitit_launcher", "slurm"),
+    "search/optuna": ("hydra_optuna_sweeper", "optuna"),
+    "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
+}
+MULTIRUN = ("-m", "--multirun")
+LOST = (
+    "ended without a word: killed, as by the kernel where memory runs out, or its machine is gone; the same command "
+    "goes on from its last checkpoint"
+)
+
+
+@dataclass
+class Ending:
+    """How a job of a sweep ended.
+
+    Attributes:
+        job: what it got of what was typed.
+        failure: why it failed, or None.
+        value: its accuracy on validation, where it has one.
+        searched: whether a search over settings chose what it got.
+    """
+
+    job: list[str]
+    failure: str | None = LOST
+    value: float | None = None
+    searched: bool = False
+
+
+def sweeps() -> bool:
+    """Tell whether this is a job of a sweep."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def endings_folder() -> Path:
+    """Return where the jobs of a sweep note how they ended; Hydra makes it where there is a sweep.
+
+    It lies where the command was started, because jobs on other machines see that folder, too.
+    """
+    here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
+    return here / f".dsbs-sweep-{uuid.uuid4().hex[:8]}"
+
+
+def note_ending(folder: Path, failure: str | None = LOST, value: float | None = None) -> None:
+    """Note how this job ended; before it does, that it was lost, so that a job that is killed is known, too."""
+    config = HydraConfig.get()
+    searched = "optuna" in str(config.sweeper.get("_target_", ""))
+    write_ending(folder, config.job.num, Ending(list(config.overrides.task), failure, value, searched))
+
+
+def write_ending(folder: Path, number: int, ending: Ending) -> None:
+    """Write the note of a job."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number}.json").write_text(json.dumps(asdict(ending)), encoding="utf-8")
+
+
+def read_endings(folder: Path) -> list[Ending]:
+    """Return how the jobs ended, in the order in which they started."""
+    files = sorted(folder.glob("*.json"), key=lambda file: int(file.stem))
+    return [Ending(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def describe_endings(endings: Sequence[Ending]) -> str:
+    """Return the list of how the jobs ended, an empty text where there are none.
+
+    Each is named by what only some of them have.
+    """
+    if not endings:
+        return ""
+    shared = set.intersection(*(set(ending.job) for ending in endings)) if len(endings) > 1 else set()
+    names = [" ".join(word for word in ending.job if word not in shared) or "(all alike)" for ending in endings]
+    named = list(zip(names, endings, strict=True))
+    done = [(name, ending) for name, ending in named if ending.failure is None]
+    failed = [(name, ending) for name, ending in named if ending.failure is not None]
+    lines = []
+    if done:
+        lines.append(f"\n{len(done)} of this sweep's jobs succeeded:")
+        lines += [f"  {name}{_show_value(ending)}" for name, ending in done]
+    if failed:
+        lines.append(f"\n{len(failed)} of this sweep's jobs failed:")
+        lines += [f"  {name}\n      {ending.failure}" for name, ending in failed]
+    measured = [(name, ending) for name, ending in done if ending.value is not None and ending.searched]
+    if measured:
+        name, best = max(measured, key=lambda trial: trial[1].value or 0.0)
+        lines.append(f"\nThe best of {len(endings)} trials: {name}{_show_value(best)}")
+    return "\n".join(lines) + "\n"
+
+
+def _show_value(ending: Ending) -> str:
+    return "" if ending.value is None else f"   validation {100 * ending.value:.2f}%"
+
+
+def sweep_fault(command: str, words: Sequence[str]) -> str | None:
+    """Return what is wrong with what was typed about sweeps; Hydra would find no file, or say nothing."""
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in ("launcher", "search") and value != "null" and not {*MULTIRUN} & set(words):
+            return f"{word} is for sweeps, which -m starts: python -m dsbs.{command} -m {shlex.join(words)}"
+        objectives = [typed for typed in words if typed.startswith("objective=") and typed != "objective=step_by_step"]
+        if word == "search=optuna" and objectives:
+            return f"search=optuna tries objective.alpha, of step_by_step alone: {objectives[0]} search=optuna_rate"
+        package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))
+        try:
+            if package and find_spec(f"hydra_plugins.{package}") is None:
+                raise ModuleNotFoundError
+        except ModuleNotFoundError:  # also where there is no plugin at all
+            return f"{word} needs a plugin of Hydra: pip install 'dsbs[{extra}]'"
+    return None

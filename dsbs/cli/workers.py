@@ -1,0 +1,155 @@
+"""Jobs side by side in processes of this machine (``launcher=joblib``): one that is killed costs its own job alone.
+
+joblib itself gives up all jobs where one process is killed.
+"""
+
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import connection, get_context
+from pathlib import Path
+from typing import Any
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PATIENCE = 60.0  # seconds that a job may take to save its state when all is stopped
+
+
+@dataclass
+class Killed:
+    """What came of a job whose process was killed.
+
+    Attributes:
+        exit_code: of the process; negative: the signal that ended it.
+    """
+
+    exit_code: int | None
+
+    def __str__(self) -> str:
+        number = -(self.exit_code or 0)
+        how = f"by {signal.Signals(number).name}" if number > 0 else f"(exit code {self.exit_code})"
+        memory = ", as the kernel does where memory runs out" if number == signal.SIGKILL else ""
+        return f"its process was killed {how}{memory}; the same command goes on from its last checkpoint"
+
+
+class _Worker:
+    """A process that does one job after another, so that only its first one waits for imports."""
+
+    def __init__(self, context: Any, function: bytes) -> None:
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_work, args=(other, function))
+        self.process.start()
+        other.close()
+        self.job: int | None = None
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.pipe.send(None)
+
+
+def _work(pipe: connection.Connection, function: bytes) -> None:
+    try:
+        call = pickle.loads(function)
+        while (arguments := pipe.recv()) is not None:
+            pipe.send_bytes(_pickle(call(*pickle.loads(arguments))))
+    except (EOFError, KeyboardInterrupt):
+        sys.exit(1)
+
+
+def _pickle(value: Any) -> bytes:
+    """Pickle what plain pickle cannot, too: functions within functions."""
+    try:
+        import cloudpickle
+    except ImportError:  # an older joblib brings its own
+        from joblib.externals import cloudpickle
+    packed: bytes = cloudpickle.dumps(value)
+    return packed
+
+
+def run_jobs(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], at_once: int, context: Any = None
+) -> list[Any]:
+    """Call a function for each job, in processes of their own; return what came of each, ``Killed`` where it was.
+
+    Args:
+        function: what to do; it is sent to the processes.
+        jobs: arguments of each call.
+        at_once: how many processes there are at most.
+        context: how processes are started; by default anew, without what this one has loaded.
+    """
+    context = context or get_context("spawn")
+    packed = _pickle(function)
+    found: list[Any] = [None] * len(jobs)
+    waiting = list(reversed(range(len(jobs))))
+    workers: list[_Worker] = []
+    try:
+        while waiting or any(worker.job is not None for worker in workers):
+            idle = [worker for worker in workers if worker.job is None]
+            while waiting and (idle or len(workers) < at_once):
+                worker = idle.pop() if idle else _Worker(context, packed)
+                if worker not in workers:
+                    workers.append(worker)
+                worker.job = waiting.pop()
+                worker.pipe.send(_pickle(jobs[worker.job]))
+            ready = connection.wait([worker.pipe for worker in workers if worker.job is not None])
+            for worker in [worker for worker in workers if worker.pipe in ready]:
+                place = worker.job
+                assert place is not None
+                try:
+                    found[place] = pickle.loads(worker.pipe.recv_bytes())
+                    worker.job = None
+                except (EOFError, ConnectionError):
+                    worker.process.join()
+                    found[place] = Killed(worker.process.exitcode)
+                    workers.remove(worker)
+    except BaseException:
+        for worker in workers:
+            worker.process.terminate()
+        raise
+    finally:
+        for worker in workers:
+            worker.close()
+        for worker in workers:
+            worker.process.join(PATIENCE)
+            worker.process.kill()
+    return found
+
+
+def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
+    """Do what Hydra's joblib launcher does with the jobs of a sweep; a job that was killed is noted as failed."""
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import JobReturn, JobStatus, setup_globals
+    from hydra_plugins.hydra_joblib_launcher._core import execute_job
+    from joblib import effective_n_jobs
+
+    from dsbs.cli.sweeps import Ending, write_ending
+
+    setup_globals()
+    folder = Path(str(launcher.config.hydra.sweep.dir))
+    folder.mkdir(parents=True, exist_ok=True)
+    at_once = min(effective_n_jobs(launcher.joblib["n_jobs"]), len(job_overrides))
+    parts = (launcher.hydra_context, launcher.config, launcher.task_function, Singleton.get_state())
+    jobs = [(initial_job_idx + place, overrides, *parts) for place, overrides in enumerate(job_overrides)]
+    share = str(max(1, (os.cpu_count() or 1) // at_once))
+    unset = [name for name in THREADS if name not in os.environ]
+    os.environ.update(dict.fromkeys(unset, share))
+    try:
+        found = run_jobs(execute_job, jobs, at_once)
+    finally:
+        for name in unset:
+            del os.environ[name]
+    for place, (result, overrides) in enumerate(zip(found, job_overrides, strict=True)):
+        if isinstance(result, Killed):
+            write_ending(folder, initial_job_idx + place, Ending(list(overrides), str(result)))
+            found[place] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
+    return found
+
+
+def install() -> None:
+    """Let Hydra's joblib launcher start jobs as this module does."""
+    from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
+
+    JoblibLauncher.launch = launch

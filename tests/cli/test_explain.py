@@ -1,0 +1,113 @@
+"""What Hydra refuses is told in our words; what a message says to type is read as it was meant."""
+
+import shlex
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from dsbs.cli.composition import compose
+from dsbs.cli.config import register_schemas, to_object
+from dsbs.cli.explain import explain, quote_word
+from dsbs.core.errors import DsbsError
+
+register_schemas()
+TABLE = ["task=table", "task.path=rows.csv"]
+
+
+def told(*words: str) -> str:
+    with pytest.raises((HydraException, DsbsError, ValueError)) as refused:
+        to_object(compose("train", words))
+    return explain(refused.value, "train", words)
+
+
+def read(word: str) -> Any:
+    """What Hydra makes of the value of a word as a shell passes it."""
+    [word] = shlex.split(word)
+    return OverridesParser.create().parse_override(word).value()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["taks=1"], "taks: there is no such key. Did you mean task?"),
+        (["task.nme=1"], "task.nme: there is no such key. Did you mean task.name?"),
+        (["qqqq=1"], "qqqq: there is no such key. Known keys: task, teacher"),
+        (["task.labels=[a]"], "task.labels: the chosen task has no such key; task=table has it."),
+        (["student.lora.r=2"], "student.lora: the chosen student has no such key; student=pretrained and student=cau"),
+        (["task=tabel"], "task=tabel: there is no such option. Did you mean task=table? Options: anli1, asdiv, cqa"),
+        (["experiment=paper/cqq"], "Did you mean experiment=paper/cqa?"),
+        (["student.d_model=wide"], "student.d_model=wide: expected a whole number."),
+        (["training.max_steps=1.5"], "training.max_steps=1.5: expected a whole number."),
+        (["training.max_steps=null"], "training.max_steps=null: expected a whole number."),
+        (["training.threads=some"], "training.threads=some: expected a whole number or null."),
+        (["training.bf16=perhaps"], "training.bf16=perhaps: expected true or false."),
+        (["data_fraction=[1]"], "data_fraction=[1]: expected a number or a whole number or a text."),
+        (["task.path=[a]"], "task.path=[a]: expected a text or null."),
+        (["tracking.tags=a"], "tracking.tags=a: expected a list, such as [a,b]."),
+        ([*TABLE, "task.labels={a: b}"], "task.labels={a: b}: expected a list"),
+        (["seed=0,1"], "seed=0,1: several values make a sweep, which -m starts:\n    dsbs train -m seed=0,1\n"),
+        (["task.path=a,b.csv"], """one text with a comma between quotes: 'task.path="a,b.csv"'"""),
+        (["+seed=1"], "+seed: this key is there already; leave out the +."),
+        (["~nosuch"], "~nosuch: there is no such key."),
+        (["foo"], "foo: expected KEY=VALUE, such as seed=1"),
+        (["training=1"], "An option of a group is a name: GROUP=NAME"),
+        (["hydra.nosuch=1"], "hydra.nosuch: there is no such key."),
+        (["objective.alpha=${nosuch}"], "nosuch"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_told_with_the_key_and_what_was_expected(words: list[str], says: str) -> None:
+    assert says in told(*words)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        (r"task.input={title}\n{body}", r"{title}\n{body}"),
+        ("task.path=München.csv", "München.csv"),
+        ("task.path=a=b/c.jsonl", "a=b/c.jsonl"),
+        ("task.path=data (1).csv", "data (1).csv"),
+        ("task.path=run#3/data[1].csv", "run#3/data[1].csv"),
+        ("task.path=~/x y.csv", "~/x y.csv"),
+        ("teacher.base_url=https://example.org/v1?key=a&b=c", "https://example.org/v1?key=a&b=c"),
+        ("task.labels=[gut,schön]", ["gut", "schön"]),
+        ("task.labels=[it's on,a#b, plain]", ["it's on", "a#b", "plain"]),
+        ("task.synonyms={good: schön, bad: [a]}", {"good": "schön", "bad": ["a"]}),
+        ('prompt.cue=Say "yes" to (a)', 'Say "yes" to (a)'),
+        ("prompt.cue=it's (so)", "it's (so)"),
+        ("prompt.cue='it\"s'(", "'it\"s'("),
+        ("task.path=C:\\data(1)\\", "C:\\data(1)\\"),
+    ],
+)
+def test_a_word_that_wants_quotes_is_shown_with_them(word: str, meant: Any) -> None:
+    message = told(*TABLE, word)
+    assert message.startswith(f"{word}: signs such as those in this value are read only between quotes. Type:\n")
+    assert read(message.splitlines()[-1]) == meant
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1))
+def test_whatever_is_quoted_is_read_as_it_was_meant(text: str) -> None:
+    assume(text[0] + text[-1] not in ("[]", "{}") and "${" not in text)
+    quoted = quote_word(f"task.path={text}")
+    assert quoted is not None
+    assert read(quoted) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("task.labels=[null,some]", ["null", "some"]), ("task.synonyms={none: null}", {"none": "null"})],
+)
+def test_a_null_that_was_meant_as_a_word_is_shown_between_quotes(word: str, meant: Any) -> None:
+    message = told(*TABLE, word)
+    assert "null stands for nothing" in message
+    assert read(message.splitlines()[-1]) == meant
+
+
+def test_a_key_that_cannot_be_typed_at_all_is_shown_where_to_write_it() -> None:
+    message = told(*TABLE, "task.synonyms={schön: gut}")
+    assert "--config-dir my experiment=words" in message
+    assert "synonyms: {schön: gut}" in message

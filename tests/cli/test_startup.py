@@ -1,0 +1,120 @@
+"""Help, a mistyped key, a fault of the config and 'finished already' wait for no heavy import."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsbs.cli.command import command
+from dsbs.cli.config import ROOTS
+from dsbs.cli.main import main
+
+HEAVY = ["torch", "transformers", "accelerate", "peft", "bitsandbytes", "scipy", "sklearn", "openai", "wandb", "ray"]
+SCRIPT = f"""
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from dsbs.cli.main import main
+told = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["dsbs", *words]
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            main()
+        except SystemExit:
+            pass
+    told.append([said.getvalue(), [name for name in {HEAVY} if name in sys.modules]])
+print(json.dumps(told))
+"""
+SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16"]
+
+
+def say(folder: Path, *commands: list[str]) -> list[str]:
+    """Run commands one after another in one process; return what they said, and check what was imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)], cwd=folder, capture_output=True, text=True, check=True
+    )
+    told = json.loads(done.stdout)
+    assert [heavy for _, heavy in told] == [[]] * len(commands), told
+    return [said for said, _ in told]
+
+
+def test_what_is_answered_without_work_imports_nothing_heavy(tmp_path: Path) -> None:
+    helps = [[name, "--help"] for name in ROOTS]
+    faults = [
+        ["train", "taks=1"],
+        ["train", "labels=silver"],
+        ["extract", "concurrency=0"],
+        ["evaluate", "checkpoint=no"],
+    ]
+    dry = [["extract", *SMALL, "dry_run=true"]]
+    told = say(tmp_path, *helps, *faults, *dry)
+    for name, said in zip(ROOTS, told, strict=False):
+        assert said.startswith(f"dsbs {name}: ")
+    assert "Did you mean task?" in told[-5]
+    assert "labels=silver" in told[-4]
+    assert "Nothing was asked" in told[-1]
+    assert not (tmp_path / "outputs" / "train").exists()
+
+
+def test_a_finished_run_is_told_without_importing_torch(tmp_path: Path) -> None:
+    words = ["train", *SMALL, "objective=finetune"]
+    [said] = say(tmp_path, [*words, "labels=silver"])
+    assert "labels=silver" in said
+    find = "from dsbs import train; train.execute = lambda plan, *_: print(plan.run.folder) or exit(); train.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv[1:] = {words[1:]!r}; {find}"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    run = tmp_path / done.stdout.strip()
+    run.mkdir(parents=True)
+    metrics = {
+        "task": "triage", "student": "t5_scratch", "objective": "finetune", "labels": "gold",
+        "train_examples": 64, "data_fraction": 1.0,
+        "seed": 0, "best_step": 2, "steps": 2, "seconds": 1.0, "examples_per_second": 1.0, "counts": {},
+        "validation": {"accuracy": 0.5, "examples": 16}, "test": {"accuracy": 0.25, "examples": 16},
+    }  # fmt: skip
+    (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    [said] = say(tmp_path, words)
+    assert "finished already" in said
+    assert "25.00%" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--version"], 0, "dsbs 0."),
+        (["--help"], 0, "dsbs COMMAND --help"),
+        ([], 0, "dsbs COMMAND --help"),
+        (["train", "--version"], 0, "dsbs 0."),
+        (["trian"], 1, "dsbs: trian: there is no such command. Did you mean dsbs train?"),
+        (["train", "--seed=3"], 1, "--seed=3: there is no such flag. A key is typed without dashes: seed=3"),
+    ],
+)
+def test_the_console_script(
+    words: list[str], code: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["dsbs", *words])
+    try:
+        main()
+        ended = 0
+    except SystemExit as stop:
+        ended = int(str(stop.code))
+    assert ended == code
+    said = capsys.readouterr()
+    assert says in said.out + said.err
+
+
+def test_a_command_is_named_by_how_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dsbs.cli.command import _program_of
+
+    module = Path(command.__code__.co_filename).parents[1] / "train.py"
+    for called, program in [
+        ("dsbs train", ["dsbs", "train"]),
+        (str(module), ["python", "-m", "dsbs.train"]),
+        ("my/own.py", ["python", "my/own.py"]),
+    ]:
+        monkeypatch.setattr(sys, "argv", [called])
+        assert _program_of("train", ["--config-dir", "conf", "seed=1"]) == [*program, "--config-dir", "conf"]
