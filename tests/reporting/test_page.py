@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from fake_runs import write_study
 
-from dsbs.reporting import build_reports, write_report
 from dsbs.reporting.charts import choose_ticks, draw_curve
 from dsbs.reporting.document import to_document
+from dsbs.reporting.report import build_reports
 from dsbs.reporting.samples import build_samples
+from dsbs.reporting.writing import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from fake_runs import share, write_run, write_study
 
-from dsbs.reporting import ReportSettings, build_reports
 from dsbs.reporting.document import to_document
+from dsbs.reporting.report import build_reports
 from dsbs.reporting.savings import find_crossing, find_savings
+from dsbs.reporting.settings import ReportSettings
 
 
 def test_a_curve_is_read_at_its_first_crossing() -> None:
