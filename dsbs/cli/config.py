@@ -23,6 +23,7 @@ from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
 from dsbs.data.controls import CONTROLS
+from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction import ExtractionSettings
 from dsbs.extraction.filters import Gate
 from dsbs.extraction.prompts import Prompt
@@ -160,6 +161,7 @@ ROOTS: Registry[Any] = Registry(
         "report": ReportConfig,
         "export": ExportConfig,
         "serve": ServeConfig,
+        "defer": DeferConfig,
     },
 )
 # The parts of a config: those that are of several kinds, and those of one.
@@ -296,6 +298,7 @@ def recall_settings(run: Path) -> TrainSettings:
     prompt = values.pop("prompt", None)
     settings = recall(TrainSettings, values, place)
     for name, part in groups.items():
-        setattr(settings, name, recall_part(name, part, place))
+        if part is not None or getattr(settings, name) is None:  # a group that came later has a default
+            setattr(settings, name, recall_part(name, part, place))
     settings.prompt = recall(Prompt, prompt, place)
     return settings

@@ -19,11 +19,13 @@ class HeldOut:
 
     Attributes:
         validation: on which its checkpoint was chosen; labels are gold or the teacher's, as ``labels`` said.
+        validation_split: the source's split that validation was taken from.
         test: with gold labels; empty where the task has none.
     """
 
     validation: list[Example]
     test: list[Example]
+    validation_split: str = "train"
 
 
 def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldOut:
@@ -50,4 +52,4 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
                 f"The {name} examples of task={settings.task.name} are not those that the run was measured on: the "
                 "data has changed since. Bring the old files back, or train again."
             )
-    return HeldOut(data.validation, data.test)
+    return HeldOut(data.validation, data.test, selection.validation_split)

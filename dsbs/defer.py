@@ -1,0 +1,119 @@
+"""``python -m dsbs.defer checkpoint=RUN accuracy=0.95``: when the student shall leave an answer to its teacher."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
+from dsbs.cli.command import command
+from dsbs.cli.config import recall_settings
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.files import write_text
+from dsbs.core.records import Annotation, Example
+from dsbs.deferral.page import build_page, draw_curve, rows_of
+from dsbs.deferral.policy import policy_path, save_policy
+from dsbs.deferral.settings import DeferConfig
+from dsbs.deferral.study import Costs, Part, choose_policy, measure
+from dsbs.extraction.annotations import iterate_annotations, load_summary
+from dsbs.inference.checkpoint import run_of
+from dsbs.training.held_out import load_held_out
+
+
+@command("defer")
+def main(config: DeferConfig) -> None:
+    """Choose a threshold on validation, measure it on test, and write what ``dsbs.serve`` uses."""
+    record, path = defer(config)
+    show(record, path, Console())
+
+
+def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
+    """Return what ``defer.json`` holds, and where it lies.
+
+    Raises:
+        DsbsError: where checkpoint or data are missing, or the goal cannot be reached.
+    """
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    checkpoint = open_checkpoint(config.checkpoint)
+    run = checkpoint.run or run_of(checkpoint.folder)
+    if run is None:
+        raise ConfigError(
+            "This checkpoint lies apart from its run, whose validation examples are needed to choose a threshold: "
+            "name the run."
+        )
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    held_out = load_held_out(recall_settings(run), manifest)
+    rationales = Path(manifest["rationales"]) if manifest.get("rationales") else None
+    predictor = checkpoint.load(config.batch_size)
+    task = checkpoint.task_of_run()
+
+    def part(examples: list[Example], split: str) -> Part:
+        return Part(examples, predictor.predict(examples), teacher_of(rationales, split, examples))
+
+    costs = costs_of(config, run, rationales)
+    validation = part(held_out.validation, held_out.validation_split)
+    policy, kind = choose_policy(task, config, validation, costs)
+    record: dict[str, Any] = {
+        "checkpoint": str(checkpoint.folder),
+        "goal": config.goal,
+        "goal_value": getattr(config, config.goal),
+        "calibrated_by": kind,
+        "validation": measure(task, policy, validation, costs),
+        "test": measure(task, policy, part(held_out.test, "test"), costs) if held_out.test else None,
+    }
+    path = policy_path(checkpoint.folder, run)
+    save_policy(path, policy, record)
+    record["threshold"] = json.loads(path.read_text(encoding="utf-8"))["threshold"]
+    write_text(path.with_suffix(".html"), build_page(name_of(checkpoint), record))
+    path.with_suffix(".svg").write_bytes(draw_curve(record["test"] or record["validation"], "svg"))
+    return record, path
+
+
+def name_of(checkpoint: Checkpoint) -> str:
+    """Return what people call the student."""
+    return f"{checkpoint.task.name}, {checkpoint.objective.name}"
+
+
+def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> dict[str, Annotation]:
+    """Return the teacher's annotations of some examples; none where it was not asked."""
+    if rationales is None:
+        return {}
+    wanted = {example.id for example in examples}
+    try:
+        return {one.id: one for one in iterate_annotations(rationales, split) if one.id in wanted}
+    except DataError:
+        return {}
+
+
+def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
+    """Return what is known of prices."""
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    splits = ((load_summary(rationales) if rationales else None) or {}).get("splits", {}).values()
+    paid = [(one.get("cost_usd"), one.get("requests")) for one in splits]
+    known = all(cost is not None for cost, _ in paid) and bool(paid)
+    spent = sum(cost for cost, _ in paid) if known else None
+    requests = sum(count or 0 for _, count in paid)
+    per_1000 = config.teacher_usd_per_1000
+    if per_1000 is None and spent is not None and requests:
+        per_1000 = 1000 * spent / requests
+    return Costs(per_1000, spent, metrics.get("seconds"))
+
+
+def show(record: dict[str, Any], path: Path, console: Console) -> None:
+    """Print what deferring brings."""
+    split = "test" if record["test"] else "validation"
+    table = Table(title=f"Deferring for {record['goal']}={record['goal_value']:g}, on {split}", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, value in rows_of(record[split]):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(f"  {path.with_suffix('.html')}", soft_wrap=True, highlight=False)
+    console.print(f"  {path}: dsbs.serve uses it where a teacher is named", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""When a student shall leave an answer to its teacher: calibrated on validation, measured once on test."""

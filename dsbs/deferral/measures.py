@@ -1,0 +1,115 @@
+"""How good confidences are, and what deferring brings: risk and coverage, AUGRC, ECE, thresholds with a guarantee."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Numbers = Sequence[float] | np.ndarray
+Flags = Sequence[bool] | np.ndarray
+
+
+def lower_bound(successes: int, trials: int, level: float = 0.95) -> float:
+    """Return the one-sided lower confidence bound of a share (Clopper and Pearson).
+
+    >>> round(lower_bound(95, 100), 4), lower_bound(0, 10), lower_bound(0, 0)
+    (0.8977, 0.0, 0.0)
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(1 - level, successes, trials - successes + 1)) if successes else 0.0
+
+
+def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: float = 0.95) -> float:
+    """Return the lowest threshold whose kept answers are right with at least ``goal``, at a confidence level.
+
+    Thresholds are tested one after the other from the most confident answers down, and the first that fails ends it:
+    so no correction for the number of thresholds is needed (fixed sequence testing; Angelopoulos et al. 2021). At the
+    top, where a few answers can prove nothing, the tests begin with as many answers as could.
+
+    Returns:
+        The threshold, infinite where not even the most confident answers keep to the goal.
+    """
+    order = sorted(range(len(confidences)), key=lambda place: -confidences[place])
+    least = next((count for count in range(1, len(order) + 1) if lower_bound(count, count, level) >= goal), None)
+    if least is None:
+        return float("inf")
+    found, correct = float("inf"), 0
+    # Every so many answers: a test after each one would end early by a single unlucky answer.
+    stride = max(1, len(order) // 50)
+    for kept, place in enumerate(order, 1):
+        correct += right[place]
+        last_of_ties = kept == len(order) or confidences[order[kept]] < confidences[place]
+        if kept < least or not last_of_ties or ((kept - least) % stride and kept != len(order)):
+            continue
+        if lower_bound(correct, kept, level) < goal:
+            break
+        found = confidences[place]
+    return found
+
+
+def threshold_of_share(confidences: Numbers, share: float) -> float:
+    """Return the threshold below which a share of the answers lies; more where many are equally confident.
+
+    >>> threshold_of_share([0.1, 0.2, 0.3, 0.4], 0.5), threshold_of_share([0.1, 0.2], 0.0)
+    (0.3, 0.1)
+    """
+    ordered = sorted(confidences)
+    place = min(round(share * len(ordered)), len(ordered))
+    return float("inf") if place == len(ordered) else ordered[place]
+
+
+def risk_coverage(confidences: Numbers, right: Flags) -> tuple[np.ndarray, np.ndarray]:
+    """Return coverages and the share of wrong answers among those kept, most confident first; ties are kept together.
+
+    >>> coverage, risk = risk_coverage([0.9, 0.5, 0.7, 0.5], [True, False, True, True])
+    >>> coverage.tolist(), [round(one, 3) for one in risk.tolist()]
+    ([0.25, 0.5, 1.0], [0.0, 0.0, 0.25])
+    """
+    order = np.argsort(-np.asarray(confidences), kind="stable")
+    values, wrong = np.asarray(confidences)[order], ~np.asarray(right, dtype=bool)[order]
+    last = np.append(values[1:] < values[:-1], True)
+    kept = np.arange(1, len(values) + 1)
+    return kept[last] / len(values), np.cumsum(wrong)[last] / kept[last]
+
+
+def augrc(confidences: Numbers, right: Flags) -> float:
+    """Return the area under the generalised risk-coverage curve (Traub et al. 2024): the mean over thresholds of the
+    share of all answers that are wrong and kept. Lower is better; 0 is an oracle without wrong answers.
+
+    >>> augrc([0.9, 0.1], [True, False]), augrc([0.1, 0.9], [True, False])
+    (0.125, 0.375)
+    """
+    coverage, risk = risk_coverage(confidences, right)
+    coverage, failures = np.append(0.0, coverage), np.append(0.0, coverage * risk)
+    return float(np.trapezoid(failures, coverage))
+
+
+def expected_calibration_error(confidences: Numbers, right: Flags, bins: int = 15) -> float:
+    """Return the mean distance between confidence and accuracy, over bins of equally many answers.
+
+    >>> expected_calibration_error([0.75] * 4, [True, True, True, False])
+    0.0
+    """
+    order = np.argsort(np.asarray(confidences), kind="stable")
+    values, hits = np.asarray(confidences, dtype=float)[order], np.asarray(right, dtype=float)[order]
+    parts = np.array_split(np.arange(len(values)), min(bins, len(values)))
+    return float(sum(len(part) * abs(values[part].mean() - hits[part].mean()) for part in parts) / len(values))
+
+
+def interval_of_risks(
+    confidences: Numbers,
+    right: Flags,
+    coverages: Sequence[float],
+    draws: int = 500,
+    seed: int = 0,
+) -> list[tuple[float, float]]:
+    """Return 95% bootstrap intervals over examples of the risk at some coverages."""
+    generator = np.random.default_rng(seed)
+    values, hits = np.asarray(confidences), np.asarray(right, dtype=bool)
+    found = np.empty((draws, len(coverages)))
+    for draw in range(draws):
+        places = generator.integers(0, len(values), len(values))
+        coverage, risk = risk_coverage(values[places], hits[places])
+        found[draw] = np.interp(coverages, coverage, risk)
+    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+    return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -1,0 +1,83 @@
+"""What ``defer.json`` says: below which confidence an answer is left to the teacher."""
+
+import json
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.files import write_json
+from dsbs.core.records import Prediction
+from dsbs.deferral.calibration import Calibration
+
+NAME = "defer.json"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When to defer.
+
+    Attributes:
+        calibration: from scores to a confidence.
+        threshold: answers that are less confident are deferred; infinite: all of them.
+        share: of the validation answers that are deferred.
+        labels: answer -> its share among the student's answers to validation, to tell when traffic drifts.
+    """
+
+    calibration: Calibration
+    threshold: float
+    share: float = 0.0
+    labels: dict[str, float] = field(default_factory=dict)
+
+    def confidence(self, prediction: Prediction) -> float:
+        """Return how sure the student is; 0 where it gave no answer or no scores."""
+        if prediction.label is None or not prediction.scores:
+            return 0.0
+        return self.calibration.of(prediction.scores)
+
+    def defers(self, prediction: Prediction) -> bool:
+        """Tell whether the teacher shall answer."""
+        return self.confidence(prediction) < self.threshold
+
+
+def shares_of(predictions: list[Prediction]) -> dict[str, float]:
+    """Return how often each answer was given, as shares."""
+    counts = Counter(str(one.label) for one in predictions)
+    return {label: count / len(predictions) for label, count in sorted(counts.items())}
+
+
+def save_policy(path: Path, policy: Policy, measured: dict[str, Any]) -> None:
+    """Write ``defer.json``: the policy, and what was measured with it."""
+    finite = policy.threshold if math.isfinite(policy.threshold) else None
+    write_json(path, {**asdict(policy), "threshold": finite, **measured})
+
+
+def load_policy(path: Path) -> Policy:
+    """Read ``defer.json``.
+
+    Raises:
+        DataError: where it is missing or broken.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        told = values["calibration"]
+        steps = tuple((float(start), float(level)) for start, level in told["steps"])
+        calibration = Calibration(str(told["confidence"]), float(told["temperature"]), steps)
+        threshold = math.inf if values["threshold"] is None else float(values["threshold"])
+        labels = {str(label): float(share) for label, share in values["labels"].items()}
+        policy = Policy(calibration, threshold, float(values["share"]), labels)
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path}: not written by dsbs.defer. Make it again.") from None
+    if not (0 < calibration.temperature < math.inf) or calibration.confidence not in ("probability", "margin"):
+        raise DataError(f"{path}: its calibration makes no sense. Make it again.")
+    return policy
+
+
+def policy_path(folder: Path, run: Path | None) -> Path:
+    """Return where the policy of a checkpoint lies: in its run, or in the folder of an export or a copy."""
+    own = run is not None and folder.resolve() == (run / "checkpoint").resolve()
+    return run / NAME if run is not None and own else folder / NAME

@@ -1,0 +1,61 @@
+"""Keys of ``dsbs.defer``."""
+
+from dataclasses import dataclass
+
+CONFIDENCES = ("probability", "margin")
+CALIBRATIONS = ("auto", "temperature", "isotonic", "none")
+GOALS = ("accuracy", "agreement", "share", "usd_per_1000")
+
+
+@dataclass
+class DeferConfig:
+    """Keys of ``dsbs.defer``. Of accuracy, agreement, share and usd_per_1000 one is given; it decides the threshold.
+
+    Attributes:
+        checkpoint: the folder of a finished run, its checkpoint, or an export.
+        confidence: ``probability`` of the label, or ``margin`` over the second best.
+        calibration: ``temperature``, ``isotonic``, ``none``, or ``auto``: isotonic from 1,000 validation examples on.
+        accuracy: the accuracy that the student's own answers shall have, with 95% confidence.
+        agreement: the share of its own answers that shall be the teacher's, with 95% confidence.
+        share: the share of answers to defer, from 0 to 1.
+        usd_per_1000: what 1,000 answers may cost.
+        teacher_usd_per_1000: what 1,000 answers of the teacher cost; None: as the extraction paid, where that is known.
+        batch_size: examples of one forward pass.
+    """
+
+    checkpoint: str = "???"
+    confidence: str = "probability"
+    calibration: str = "auto"
+    accuracy: float | None = None
+    agreement: float | None = None
+    share: float | None = None
+    usd_per_1000: float | None = None
+    teacher_usd_per_1000: float | None = None
+    batch_size: int = 64
+
+    @property
+    def goal(self) -> str:
+        """What decides the threshold."""
+        return next(name for name in GOALS if getattr(self, name) is not None)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = []
+        for key, known in (("confidence", CONFIDENCES), ("calibration", CALIBRATIONS)):
+            if getattr(self, key) not in known:
+                faults.append(f"{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
+        given = [name for name in GOALS if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = f"found {' and '.join(given)}" if given else "found none"
+            faults.append(f"Expected one of {', '.join(GOALS)}, such as accuracy=0.95; {found}.")
+        for key in ("accuracy", "agreement", "share"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value <= 1:
+                faults.append(f"{key}={value}: expected from 0 to 1, such as 0.95.")
+        for key in ("usd_per_1000", "teacher_usd_per_1000"):
+            value = getattr(self, key)
+            if value is not None and not 0 <= value < float("inf"):
+                faults.append(f"{key}={value}: expected dollars, 0 or more.")
+        if self.batch_size < 1:
+            faults.append(f"batch_size={self.batch_size}: expected at least 1.")
+        return faults

@@ -1,0 +1,213 @@
+"""One study: calibrate and choose a threshold on validation, then read test once."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import OK, Annotation, Example, Prediction
+from dsbs.deferral.calibration import Calibration, calibrate
+from dsbs.deferral.measures import (
+    augrc,
+    choose_threshold,
+    expected_calibration_error,
+    interval_of_risks,
+    lower_bound,
+    risk_coverage,
+    threshold_of_share,
+)
+from dsbs.deferral.policy import Policy, shares_of
+from dsbs.deferral.settings import DeferConfig
+from dsbs.tasks.base import Task
+
+COVERAGES = [number / 20 for number in range(1, 21)]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What is known of prices; None: not known.
+
+    Attributes:
+        teacher_usd_per_1000: of 1,000 answers of the teacher.
+        extraction_usd: what the extraction of the run cost.
+        training_seconds: how long the run trained.
+    """
+
+    teacher_usd_per_1000: float | None = None
+    extraction_usd: float | None = None
+    training_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A split: its examples, the student's answers, and the teacher's where it was asked."""
+
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    teacher: Mapping[str, Annotation]
+
+    def right(self, task: Task) -> list[bool]:
+        """Return which of the student's answers are right."""
+        return [task.answers.equivalent(one.label, one.gold) for one in self.predictions]
+
+
+def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> tuple[Policy, str]:
+    """Return the policy that validation leads to, and the kind of its calibration.
+
+    Raises:
+        ConfigError: where the goal cannot be reached, or prices are not known.
+        DataError: where the student gives no scores, or the teacher's answers are missing.
+    """
+    if any(one.scores is None for one in part.predictions):
+        raise DataError(
+            "This student gives no log-probabilities of closed answers (it writes free ones), so there is no "
+            "confidence to defer by. Students of tasks with closed answers have them with decoding=rank."
+        )
+    right, scores = part.right(task), [one.scores or {} for one in part.predictions]
+    calibration, kind = calibrate(
+        config.calibration, config.confidence, scores, [str(one.gold) for one in part.predictions], right
+    )
+    confidences = [calibration.of(one) for one in scores]
+    if config.goal in ("accuracy", "agreement"):
+        goal = config.accuracy if config.goal == "accuracy" else config.agreement
+        assert goal is not None
+        hits = right if config.goal == "accuracy" else agreements(task, part)
+        threshold = choose_threshold(confidences, hits, goal)
+        if math.isinf(threshold):
+            raise ConfigError(
+                f"{config.goal}={goal:g}: not even the most confident of {len(hits):,} validation answers keep to it "
+                f"with 95% confidence. A lower {config.goal}, share=0.5, or a better student."
+            )
+    else:
+        share = config.share
+        if share is None:
+            share = share_of_cost(config, costs)
+        threshold = threshold_of_share(confidences, share)
+    deferred = sum(one < threshold for one in confidences) / len(confidences)
+    return Policy(calibration, threshold, deferred, shares_of(list(part.predictions))), kind
+
+
+def share_of_cost(config: DeferConfig, costs: Costs) -> float:
+    """Return the share of answers that may be deferred for a price.
+
+    Raises:
+        ConfigError: where the teacher's price is not known.
+    """
+    assert config.usd_per_1000 is not None
+    if not costs.teacher_usd_per_1000:
+        raise ConfigError(
+            "usd_per_1000: what the teacher costs is not known here. Say it: teacher_usd_per_1000=1.50, or use "
+            "share=0.2."
+        )
+    return min(1.0, config.usd_per_1000 / costs.teacher_usd_per_1000)
+
+
+def agreements(task: Task, part: Part) -> list[bool]:
+    """Return which of the student's answers are the teacher's.
+
+    Raises:
+        DataError: where the teacher was not asked about these examples.
+    """
+    missing = [example.id for example in part.examples if example.id not in part.teacher]
+    if missing:
+        raise DataError(
+            f"agreement: the teacher was not asked about {len(missing):,} of {len(part.examples):,} validation "
+            f"examples (such as {missing[0]}). Ask it with dsbs.extract labels=teacher and the settings of the run, "
+            "or use accuracy=0.95."
+        )
+    return [
+        task.answers.equivalent(one.label, part.teacher[one.id].label) and part.teacher[one.id].status == OK
+        for one in part.predictions
+    ]
+
+
+def measure(task: Task, policy: Policy, part: Part, costs: Costs) -> dict[str, Any]:
+    """Return what the policy does on a split."""
+    right = part.right(task)
+    confidences = [policy.confidence(one) for one in part.predictions]
+    raw = [Calibration(policy.calibration.confidence).of(one.scores or {"": 0.0}) for one in part.predictions]
+    kept = [confidence >= policy.threshold for confidence in confidences]
+    coverage, risk = risk_coverage(confidences, right)
+    risks = [float(value) for value in _interpolate(COVERAGES, coverage, risk)]
+    wrong = 1 - sum(right) / len(right)
+    figures: dict[str, Any] = {
+        "examples": len(right),
+        "accuracy": 1 - wrong,
+        "deferred": 1 - sum(kept) / len(kept),
+        "accuracy_kept": _share(right, kept),
+        "accuracy_kept_lower_95": lower_bound(sum(a and b for a, b in zip(right, kept, strict=True)), sum(kept)),
+        "accuracy_deferred_student": _share(right, [not one for one in kept]),
+        "augrc": augrc(confidences, right),
+        "augrc_random": wrong / 2,
+        "augrc_oracle": wrong**2 / 2,
+        "ece_before": expected_calibration_error(raw, right),
+        "ece_after": expected_calibration_error(confidences, right),
+        "curve": {
+            "coverage": COVERAGES,
+            "risk": risks,
+            "interval": interval_of_risks(confidences, right, COVERAGES),
+            "random": [wrong] * len(COVERAGES),
+            "oracle": [max(0.0, (one - (1 - wrong)) / one) for one in COVERAGES],
+        },
+        "by_class": _by_class(part, right, kept),
+    }
+    return figures | _teacher_figures(task, part, right, kept) | prices(figures["deferred"], costs)
+
+
+def prices(deferred: float, costs: Costs) -> dict[str, Any]:
+    """Return what answers cost, and after how many requests extraction is paid back; None where not known."""
+    teacher = costs.teacher_usd_per_1000
+    own = None if teacher is None else teacher * deferred
+    break_even = None
+    if teacher and own is not None and costs.extraction_usd is not None and own < teacher:
+        break_even = math.ceil(1000 * costs.extraction_usd / (teacher - own))
+    return {
+        "usd_per_1000_teacher": teacher,
+        "usd_per_1000": own,
+        "extraction_usd": costs.extraction_usd,
+        "training_seconds": costs.training_seconds,
+        "break_even_requests": break_even,
+    }
+
+
+def _teacher_figures(task: Task, part: Part, right: list[bool], kept: list[bool]) -> dict[str, Any]:
+    """Return how right the teacher is, over all and on what is deferred; None where it was not asked."""
+    if any(example.id not in part.teacher for example in part.examples):
+        names = ("accuracy_teacher", "accuracy_deferred_teacher", "accuracy_together", "agreement_kept")
+        return dict.fromkeys(names)
+    taught = [part.teacher[one.id].label for one in part.predictions]
+    teacher = [task.answers.equivalent(label, one.gold) for label, one in zip(taught, part.predictions, strict=True)]
+    same = [task.answers.equivalent(label, one.label) for label, one in zip(taught, part.predictions, strict=True)]
+    together = [mine if keep else theirs for mine, theirs, keep in zip(right, teacher, kept, strict=True)]
+    return {
+        "accuracy_teacher": sum(teacher) / len(teacher),
+        "accuracy_deferred_teacher": _share(teacher, [not one for one in kept]),
+        "accuracy_together": sum(together) / len(together),
+        "agreement_kept": _share(same, kept),
+    }
+
+
+def _by_class(part: Part, right: list[bool], kept: list[bool]) -> dict[str, dict[str, Any]]:
+    classes: dict[str, dict[str, Any]] = {}
+    for gold in sorted({str(one.gold) for one in part.predictions}):
+        mine = [str(one.gold) == gold for one in part.predictions]
+        both = [a and b for a, b in zip(mine, kept, strict=True)]
+        classes[gold] = {
+            "examples": sum(mine),
+            "deferred": 1 - sum(both) / sum(mine),
+            "accuracy": _share(right, mine),
+            "accuracy_kept": _share(right, both),
+        }
+    return classes
+
+
+def _share(values: Sequence[bool], among: Sequence[bool]) -> float | None:
+    chosen = [value for value, one in zip(values, among, strict=True) if one]
+    return sum(chosen) / len(chosen) if chosen else None
+
+
+def _interpolate(at: Sequence[float], coverage: Any, risk: Any) -> Any:
+    import numpy as np
+
+    return np.interp(at, coverage, risk)

@@ -1,0 +1,124 @@
+"""A threshold is chosen on validation and measured on test; what is not known is called unknown."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from serving_client import student
+
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.records import Annotation, Example, Prediction
+from dsbs.deferral.calibration import Calibration
+from dsbs.deferral.page import build_page, rows_of
+from dsbs.deferral.policy import Policy, load_policy, policy_path, save_policy
+from dsbs.deferral.settings import DeferConfig
+from dsbs.deferral.study import Costs, Part, choose_policy, measure, prices
+
+TASK = student(None).task
+LABELS = ("refund", "repair")
+
+
+def part(count: int = 400, taught: bool = True, scored: bool = True) -> Part:
+    """Return answers that are right the more often the surer they are; the teacher is always right."""
+    examples = [Example(str(number), "it leaks", LABELS[number % 2], LABELS) for number in range(count)]
+    predictions = []
+    for number, example in enumerate(examples):
+        sure = 0.5 + 0.499 * number / count
+        right = number % 10 < 20 * (sure - 0.5)
+        label = example.label if right else LABELS[1 - number % 2]
+        other = LABELS[1 - LABELS.index(str(label))]
+        scores = {str(label): math.log(sure), other: math.log(1 - sure)} if scored else None
+        predictions.append(Prediction(example.id, example.label, label, scores=scores, confidence=sure))
+    teacher = {one.id: Annotation(one.id, one.label) for one in examples} if taught else {}
+    return Part(examples, predictions, teacher)
+
+
+@pytest.mark.parametrize(
+    ("goal", "check"),
+    [
+        ({"accuracy": 0.8}, lambda figures: figures["accuracy_kept_lower_95"] >= 0.8),
+        ({"agreement": 0.8}, lambda figures: figures["agreement_kept"] >= 0.8),
+        ({"share": 0.25}, lambda figures: figures["deferred"] == pytest.approx(0.25, abs=0.01)),
+        ({"usd_per_1000": 0.5}, lambda figures: figures["usd_per_1000"] <= 0.51),
+    ],
+)
+def test_each_goal_is_kept(goal: dict, check: object) -> None:
+    costs = Costs(2.0, 10.0, 60.0)
+    config = DeferConfig(checkpoint="run", **goal)
+    assert not config.faults()
+    policy, _ = choose_policy(TASK, config, part(), costs)
+    figures = measure(TASK, policy, part(), costs)
+    assert check(figures)  # type: ignore[operator]
+    assert figures["accuracy_deferred_teacher"] == 1.0
+    assert figures["accuracy_together"] > figures["accuracy"]
+    assert figures["augrc_oracle"] <= figures["augrc"] <= figures["augrc_random"]
+    assert figures["ece_after"] <= figures["ece_before"] + 0.01
+
+
+def test_what_is_not_known() -> None:
+    figures = measure(TASK, Policy(Calibration(), 0.8), part(taught=False), Costs())
+    told = dict(rows_of(figures))
+    assert told["the teacher's accuracy on all"] == "unknown"
+    assert told["dollars per 1,000 answers, deferring"] == "unknown"
+    assert prices(0.5, Costs(2.0, 10.0))["break_even_requests"] == 10_000
+    assert prices(1.0, Costs(2.0, 10.0))["break_even_requests"] is None
+
+
+def test_goals_that_cannot_be_reached_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="A lower accuracy"):
+        choose_policy(TASK, DeferConfig("run", accuracy=0.9999), part(), Costs())
+    with pytest.raises(DataError, match=r"dsbs\.extract"):
+        choose_policy(TASK, DeferConfig("run", agreement=0.8), part(taught=False), Costs())
+    with pytest.raises(ConfigError, match=r"teacher_usd_per_1000=1\.50"):
+        choose_policy(TASK, DeferConfig("run", usd_per_1000=1.0), part(), Costs())
+    with pytest.raises(DataError, match="no log-probabilities"):
+        choose_policy(TASK, DeferConfig("run", share=0.5), part(scored=False), Costs())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "found none"),
+        ({"accuracy": 0.9, "share": 0.1}, "found accuracy and share"),
+        ({"accuracy": 95}, "expected from 0 to 1"),
+        ({"usd_per_1000": -1}, "dollars"),
+        ({"share": 0.1, "confidence": "entropy"}, "confidence=entropy"),
+        ({"share": 0.1, "calibration": "platt"}, "calibration=platt"),
+    ],
+)
+def test_wrong_settings(changes: dict, message: str) -> None:
+    [fault] = DeferConfig("run", **changes).faults()
+    assert message in fault
+
+
+def test_a_policy_is_read_as_it_was_written(tmp_path: Path) -> None:
+    policy = Policy(Calibration("margin", 1.5, ((0.0, 0.2), (0.4, 0.9))), 0.7, 0.25, {"refund": 1.0})
+    save_policy(tmp_path / "defer.json", policy, {"goal": "share"})
+    assert load_policy(tmp_path / "defer.json") == policy
+    save_policy(tmp_path / "all.json", Policy(Calibration(), math.inf), {})
+    assert load_policy(tmp_path / "all.json").defers(Prediction("1", None, "refund", scores={"refund": 0.0}))
+    assert policy.defers(Prediction("1", None, None))
+
+
+@pytest.mark.parametrize("broken", ["", "[]", "{}", '{"threshold": "x", "calibration": {}}', '{"calibration": 3}'])
+def test_a_broken_policy_is_named(tmp_path: Path, broken: str) -> None:
+    (tmp_path / "defer.json").write_text(broken)
+    with pytest.raises(DataError, match=r"not written by dsbs\.defer"):
+        load_policy(tmp_path / "defer.json")
+    with pytest.raises(DataError, match="no such file"):
+        load_policy(tmp_path / "none.json")
+
+
+def test_the_policy_of_a_run_lies_in_its_folder_and_that_of_an_export_in_its_own(tmp_path: Path) -> None:
+    assert policy_path(tmp_path / "checkpoint", tmp_path) == tmp_path / "defer.json"
+    assert policy_path(tmp_path / "exports" / "x", tmp_path) == tmp_path / "exports" / "x" / "defer.json"
+
+
+def test_the_page_shows_figures_and_escapes(tmp_path: Path) -> None:
+    figures = measure(TASK, Policy(Calibration(), 0.8), part(60), Costs(2.0, 10.0))
+    record = {"threshold": 0.8, "calibrated_by": "temperature", "goal": "share", "goal_value": 0.2, "test": None}
+    page = build_page("<b>student</b>", record | {"validation": figures})
+    assert "&lt;b&gt;student" in page
+    assert "<svg" in page
+    assert json.dumps(figures)  # every figure can be written
