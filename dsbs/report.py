@@ -14,6 +14,7 @@ from rich.console import Console
 from dsbs.cli.command import command
 from dsbs.cli.config import ReportConfig, collect_faults
 from dsbs.core.errors import ConfigError
+from dsbs.core.names import path_part
 
 
 @command("report")
@@ -28,7 +29,7 @@ def main(config: ReportConfig) -> None:
 
     console, output_dir = Console(), Path(config.output_dir)
     for report in build_reports(Path(config.runs), config):
-        folder = output_dir / "report" / report.task
+        folder = output_dir / "report" / path_part(report.task, "task")
         show_report(report, write_report(report, folder), console)
         if url := track_report(report, folder, config.tracking, output_dir):
             console.print(f"  {url}", soft_wrap=True, markup=False)

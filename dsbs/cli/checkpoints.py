@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsbs.cli.config import recall, recall_part, recall_run
+from dsbs.core.errors import DataError
 from dsbs.inference.checkpoint import Remembered, find_checkpoint, load_remembered, run_of
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
 FOUND = ("labels", "label_form")  # settings of a task that may have been found in the training's data
+NO_PLACE = ("task.path", "task.hub")
 
 
 @dataclass(frozen=True)
@@ -58,4 +60,8 @@ def open_checkpoint(named: str) -> Checkpoint:
     remembered = recall(Remembered, load_remembered(folder), place)
     task = recall_part("task", remembered.task, place)
     objective = recall_part("objective", remembered.objective, place)
+    # That it does not say where the data lies is as it should be.
+    faults = [fault for fault in task.faults() if not fault.startswith(NO_PLACE)]
+    if faults := remembered.faults() + faults + objective.faults():
+        raise DataError(f"{place}: not as dsbs.train saves it.\n  - " + "\n  - ".join(faults))
     return Checkpoint(folder, run_of(folder), remembered, task, objective)

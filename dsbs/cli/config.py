@@ -6,7 +6,6 @@ The dataclasses of tasks, teachers, students and objectives *are* their schemas:
 
 import dataclasses
 import difflib
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from dsbs.cli.composition import install
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
+from dsbs.core.untrusted import MOST_YAML, check_yaml, excerpt, read_file
 from dsbs.data.controls import CONTROLS
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction import ExtractionSettings
@@ -38,6 +38,8 @@ from dsbs.teachers import TEACHERS
 from dsbs.training.settings import Training, TrainSettings
 
 Part = TypeVar("Part")
+MOST_DEPTH = 16
+MOST_VALUES = 25_000
 
 logger = logging.getLogger(__name__)
 
@@ -248,13 +250,29 @@ def recall(schema: type[Part], values: Any, place: str) -> Part:
     Raises:
         DataError: for keys that the schema does not know, and values of the wrong type.
     """
-    if not isinstance(values, dict) or "${" in json.dumps(values, default=str):  # OmegaConf would look it up
+    if not isinstance(values, dict) or not _is_plain(values) or count_values(values) > MOST_VALUES:
         raise DataError(f"{place}: expected plain keys and values.")
     try:
         return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
     except OmegaConfBaseException as error:
-        reason = str(error).split("\n")[0]
+        reason = excerpt(str(error).split("\n")[0], 400)
         raise DataError(f"{place}: {reason}. Another version of dsbs may have written it.") from None
+
+
+def count_values(value: Any) -> int:
+    """Return how many values there are in plain ones; OmegaConf takes a third of a millisecond over each."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(count_values, value)) if isinstance(value, list) else 1
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Tell whether values are as settings are: not deep, and nothing in them that OmegaConf would look up."""
+    if isinstance(value, str):
+        return "${" not in value
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return not isinstance(value, list) or (depth < MOST_DEPTH and all(_is_plain(item, depth + 1) for item in value))
 
 
 def recall_part(group: str, values: Any, place: str) -> Any:
@@ -266,7 +284,7 @@ def recall_part(group: str, values: Any, place: str) -> Any:
     kinds = GROUPS[group]
     kind = values.get("kind") if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in kinds:
-        raise DataError(f"{place}: {group}.kind={kind}: expected one of {', '.join(kinds)}.")
+        raise DataError(f"{place}: {group}.kind={excerpt(kind, 60)}: expected one of {', '.join(kinds)}.")
     return recall(kinds[kind], values, f"{place}: {group}")
 
 
@@ -278,9 +296,11 @@ def recall_run(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
-        raise DataError(f"{path}: cannot be read: {str(error).splitlines()[0]}.") from None
+        text = read_file(path, MOST_YAML).decode()
+        check_yaml(text)
+        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read: {excerpt(str(error).splitlines()[0])}.") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: expected keys and values.")
     return {str(key): value for key, value in values.items()}

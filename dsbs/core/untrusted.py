@@ -1,20 +1,35 @@
 """What strangers send: bytes and JSON of endpoints, runs, stores and checkpoints, read within bounds and by kind.
 
-Whoever reads something that nobody vouches for reads it through here: ``load_json`` for its syntax, ``Fields`` for its
-parts. A part of another kind than expected is not there; a text is bounded and can be written to any file.
+Whoever reads something that nobody vouches for reads it through here: ``open_regular``, ``read_file`` and
+``read_json_file`` for what lies on a disk, ``load_json`` for the syntax, ``Fields`` for the parts. A part of another
+kind than expected is not there; a text is bounded and can be written to any file. Names that become paths are checked
+by ``dsbs.core.names``.
 """
 
 import json
 import math
+import os
+import stat
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
+import yaml
+
+from dsbs.core.errors import DataError
+
+# Bytes of a file of settings or figures; what is larger holds data, and is read as a stream.
+MOST_FILE = 4 * 2**20
 # Characters of a text that a stranger may send; names and reasons are shorter.
 MOST_TEXT = 1_000_000
 MOST_NAME = 200
 MOST_COUNT = 10**12
 # Values of a JSON document: each takes some 60 bytes or more, however short it is written.
 MOST_VALUES = 2_000_000
+# Characters of a config that a run wrote down, and how deep it may be.
+MOST_YAML = 2**18
+MOST_DEPTH = 32
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there, ten times as fast
 _STARTS = (b",", b"[", b"{")
 
 
@@ -31,6 +46,75 @@ def load_json(content: bytes | str) -> Any:
         return json.loads(raw)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading, if it is one: a FIFO would never end, a device has no end.
+
+    Raises:
+        DataError: where it is missing, cannot be read, or is no regular file.
+    """
+    try:
+        # Without blocking: opening a FIFO waits for whoever writes to it.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(descriptor)
+        found = next((name for name, test in _KINDS.items() if test(kind)), "something else")
+        raise DataError(f"{path}: expected a regular file, found {found}.")
+    return os.fdopen(descriptor, "rb")
+
+
+_KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a device": stat.S_ISCHR, "a disk": stat.S_ISBLK,
+          "a socket": stat.S_ISSOCK}  # fmt: skip
+
+
+def read_file(path: Path, most: int = MOST_FILE) -> bytes:
+    """Return what is in a file.
+
+    Raises:
+        DataError: as ``open_regular``, and where it holds more than ``most`` bytes.
+    """
+    try:
+        with open_regular(path) as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
+    if len(content) > most:
+        raise DataError(f"{path}: larger than the {most:,} bytes that such a file may have.")
+    return content
+
+
+def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
+    """Return the JSON document in a file.
+
+    Raises:
+        DataError: as ``read_file``, and where it is no JSON document within bounds.
+    """
+    try:
+        return load_json(read_file(path, most))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON that can be read ({excerpt(str(error))}).") from None
+
+
+def check_yaml(text: str) -> None:
+    """Check that a YAML document has no aliases, with which a line of text grows to gigabytes, and is not deep.
+
+    Raises:
+        ValueError: where it is otherwise, or no YAML at all.
+    """
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has aliases (*name), which we never write")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH:
+                raise ValueError("it is nested too deeply")
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(excerpt(str(error).split("\n")[0]) or "it is no YAML") from None
 
 
 def storable(text: str) -> str:

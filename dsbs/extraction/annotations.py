@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from dsbs.core.errors import DataError
 from dsbs.core.files import write_json
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.names import path_part
 from dsbs.core.records import Annotation
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
@@ -34,15 +35,21 @@ def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt:
 
     The hash covers the examples, the teacher's model and sampling, and the prompt; not how many examples are asked.
     """
+    named = path_part(teacher.name, "teacher.name")
     identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
-    return Path(output_dir) / "rationales" / task.name / f"{teacher.name}-{fingerprint(identity)}"
+    return Path(output_dir) / "rationales" / path_part(task.name, "task.name") / f"{named}-{fingerprint(identity)}"
+
+
+def annotations_path(folder: Path, split: str) -> Path:
+    """Return where the annotations of a split lie."""
+    return folder / f"{path_part(split, 'split')}.parquet"
 
 
 class AnnotationWriter:
     """Writes ``<split>.parquet`` in batches; a context manager. The file appears whole, by rename, or not at all."""
 
     def __init__(self, folder: Path, split: str) -> None:
-        self.path = folder / f"{split}.parquet"
+        self.path = annotations_path(folder, split)
         self._unfinished = folder / f".{split}.parquet.{os.getpid()}.partial"
         folder.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
@@ -80,7 +87,7 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
     Raises:
         DataError: where there is no such file, or it is none of ours.
     """
-    path = folder / f"{split}.parquet"
+    path = annotations_path(folder, split)
     if not path.is_file():
         raise DataError(f"{path}: there are no annotations of split {split!r} here.")
     try:

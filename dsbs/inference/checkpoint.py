@@ -1,6 +1,5 @@
 """What a checkpoint remembers besides weights, so that it answers without the run that made it. No tensors here."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,13 +7,19 @@ from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Example
+from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.objectives.base import Objective
-from dsbs.students.base import SETTINGS
+from dsbs.students.base import PREFIXES, SETTINGS
 from dsbs.tasks.base import Task
 
 # Where the data lay when the student was trained: no business of whoever gets the checkpoint.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")
 EXPORTS = "exports"  # the folder in a run where its exports lie
+DECODINGS = ("auto", "rank", "generate")
+MOST_CONFIG = 2**25  # that of an export holds its vocabulary
+MOST_TOKENS = 2**20
+MOST_CHOICES = 10_000
+MOST_TEXT = 10_000
 _LISTED = 5
 _DEPTH = 6  # from the output folder down to a run
 
@@ -54,6 +59,23 @@ class Remembered:
     max_new_tokens: int = 128
     bf16: bool = False
     format: str = "transformers"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings, one sentence each: a checkpoint may be a stranger's."""
+        faults = []
+        if self.prefix_on not in PREFIXES:
+            faults.append(f"prefix_on={excerpt(self.prefix_on, 40)!r}: expected one of {', '.join(PREFIXES)}.")
+        if self.decoding not in DECODINGS:
+            faults.append(f"decoding={excerpt(self.decoding, 40)!r}: expected one of {', '.join(DECODINGS)}.")
+        for key in ("max_input_tokens", "max_new_tokens"):
+            if not 1 <= getattr(self, key) <= MOST_TOKENS:
+                faults.append(f"{key}={excerpt(getattr(self, key), 40)}: expected from 1 to {MOST_TOKENS:,}.")
+        if self.choices is not None and not 1 <= len(self.choices) <= MOST_CHOICES:
+            faults.append(f"choices: expected from 1 to {MOST_CHOICES:,} answers, found {len(self.choices):,}.")
+        texts = (*(self.choices or ()), self.input or "", self.id_column or "", self.choices_column or "")
+        if any(len(text) > MOST_TEXT for text in texts):
+            faults.append(f"choices, input, id_column, choices_column: expected at most {MOST_TEXT:,} characters.")
+        return faults
 
 
 def remember(task: Task, objective: Objective, examples: Iterable[Example], format: str, **reading: Any) -> Remembered:
@@ -155,28 +177,32 @@ def load_remembered(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / "config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        remembered = settings[SETTINGS]
-    except (KeyError, TypeError, ValueError):
-        raise DataError(f"{path}: not a student that dsbs.train has saved (there is no {SETTINGS!r} in it).") from None
-    if not isinstance(remembered, dict) or "task" not in remembered:
+        remembered = Fields(read_json_file(path, MOST_CONFIG)).raw(SETTINGS)
+    except DataError as error:
+        raise DataError(f"{path}: not a student that dsbs.train has saved ({error}).") from None
+    if remembered is None:
+        raise DataError(f"{path}: not a student that dsbs.train has saved (there is no {SETTINGS!r} in it).")
+    if not isinstance(remembered, dict) or not isinstance(remembered.get("task"), dict):
         raise DataError(f"{path}: {SETTINGS!r} does not say what the student was trained for; train it again.")
-    return remembered
+    # We write none of them, and nobody else may send us anywhere.
+    task = {key: value for key, value in remembered["task"].items() if key not in PLACES}
+    return remembered | {"task": task}
 
 
 def _reason(run: Path) -> str:
     try:
-        return f" ({json.loads((run / 'failed.json').read_text(encoding='utf-8'))['reason']})"
-    except (OSError, ValueError, KeyError, TypeError):
+        reason = Fields(read_json_file(run / "failed.json")).text("reason")
+    except DataError:
         return ""
+    return f" ({excerpt(reason)})" if reason else ""
 
 
 def _how_to_finish(run: Path) -> str:
     try:
-        command = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return "Finish it with the command that started it."
-    return f"Finish it with the command that started it: {command}"
+        command = Fields(read_json_file(run / "manifest.json")).text("command", most=2000)
+    except DataError:
+        command = None
+    return f"Finish it with the command that started it{': ' + excerpt(command, 2000) if command else ''}."
 
 
 def _runs_below(folder: Path) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from dsbs.core.names import name_faults
 from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig, Writer, add_rationales, read_labels
 from dsbs.tasks.base import Answers
@@ -56,9 +57,10 @@ class Objective:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
+        faults = name_faults("objective.name", self.name)
         if self.prefix_on in ("target", "input"):
-            return []
-        return [f"objective.prefix_on={self.prefix_on}: expected target or input."]
+            return faults
+        return [*faults, f"objective.prefix_on={self.prefix_on}: expected target or input."]
 
     def identity(self) -> dict[str, object]:
         """Return what decides the training."""

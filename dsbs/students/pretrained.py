@@ -10,6 +10,9 @@ from dsbs.students.base import GenerativeStudent, check_place, fingerprint_weigh
 from dsbs.students.lora import Lora
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from dsbs.students.loading import Opened
     from dsbs.students.model import StudentModel
 
 
@@ -20,12 +23,17 @@ class Pretrained(GenerativeStudent):
     Attributes:
         model: a hub name such as ``google-t5/t5-base``, or a local folder.
         revision: branch, tag or commit on the hub.
+        use_safetensors: read weights from safetensors alone; false lets in pickled ones (``pytorch_model.bin``), from
+            which PyTorch reads weights and nothing else.
+        trust_remote_code: run code that the model brings. Only for a model whose code you have read.
         lora: train a few small matrices beside the weights instead of the weights.
     """
 
     kind: str = "pretrained"
     model: str = "???"
     revision: str | None = None
+    use_safetensors: bool = True
+    trust_remote_code: bool = False
     lora: Lora = field(default_factory=Lora)
 
     def faults(self) -> list[str]:
@@ -35,6 +43,9 @@ class Pretrained(GenerativeStudent):
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training: of what lies here, its content rather than its place."""
         identity = asdict(self)
+        del identity["use_safetensors"]  # the same weights
+        if not self.trust_remote_code:
+            del identity["trust_remote_code"]
         if self.lora.r == 0:
             del identity["lora"]
         content = fingerprint_weights(Path(self.place()))
@@ -64,6 +75,17 @@ class Pretrained(GenerativeStudent):
                 f"student.max_new_tokens={self.max_new_tokens} there may be {self.tokens_needed()}. Make them smaller."
             )
 
+    def open(self) -> "AbstractContextManager[Opened]":
+        """Open the place of weights and tokenizer, as far as it is trusted."""
+        from dsbs.students.loading import open_model
+
+        return open_model(
+            self.place(),
+            revision=self.revision,
+            use_safetensors=self.use_safetensors,
+            trust_remote_code=self.trust_remote_code,
+        )
+
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Load weights and tokenizer.
 
@@ -71,19 +93,20 @@ class Pretrained(GenerativeStudent):
             StudentError: where they cannot be had.
         """
         import torch
-        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForSeq2SeqLM
 
+        from dsbs.students.loading import tell
         from dsbs.students.seq2seq import Seq2SeqModel
 
         check_place(self.model)
         torch.manual_seed(seed)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model, revision=self.revision)
-            model = AutoModelForSeq2SeqLM.from_pretrained(self.model, revision=self.revision, dtype=torch.float32)
-        except (OSError, ValueError) as error:
+            with self.open() as opened:
+                tokenizer, model = opened.tokenizer(), opened.network(AutoModelForSeq2SeqLM)
+        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
             raise StudentError(
                 f"student.model={self.model}: no encoder-decoder could be loaded from there "
-                f"({str(error).splitlines()[0]}). Give a hub name such as google-t5/t5-base, or a folder with "
+                f"({tell(error)}). Give a hub name such as google-t5/t5-base, or a folder with "
                 "config.json, model.safetensors and the tokenizer: student.model=FOLDER. A decoder-only model such as "
                 "SmolLM2 is student=causal."
             ) from error

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from dsbs.core.names import name_faults
 from dsbs.core.records import Example
 
 ACCURACY = "accuracy"  # the metric that counts answers that are right
@@ -72,11 +73,10 @@ class Task:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each with the key and what to type."""
-        return (
-            []
-            if 0 < self.validation_share < 1
-            else [f"task.validation_share={self.validation_share}: expected between 0 and 1."]
-        )
+        faults = name_faults("task.name", self.name)
+        if not 0 < self.validation_share < 1:
+            faults.append(f"task.validation_share={self.validation_share}: expected between 0 and 1.")
+        return faults
 
     def settled(self) -> "Task":
         """Return the task with everything in its settings that was found in its data, for whoever has no data."""

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from dsbs.core.names import name_faults
 from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.prices import Rates
@@ -86,7 +87,7 @@ class Teacher:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        return []
+        return name_faults("teacher.name", self.name)
 
     def identity(self) -> dict[str, object]:
         """Return what decides a completion: model and sampling settings, never an address or a key."""

@@ -56,10 +56,12 @@ class HandbookTeacher(Teacher):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
+        faults = super().faults()
         rates = {key: getattr(self, key) for key in ("wrong_kind", "wrong_label", "broken_format")}
-        faults = [f"teacher.{key}={rate}: expected a share from 0 to 1." for key, rate in rates.items()
+        shares = [f"teacher.{key}={rate}: expected a share from 0 to 1." for key, rate in rates.items()
                   if not 0 <= rate <= 1]  # fmt: skip
-        if not faults and sum(rates.values()) > 1:
+        faults += shares
+        if not shares and sum(rates.values()) > 1:
             faults.append(
                 "teacher.wrong_kind + teacher.wrong_label + teacher.broken_format: expected at most 1 in all."
             )

@@ -14,7 +14,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
 from dsbs.teachers.batches import BatchApi
-from dsbs.teachers.bodies import ACCEPTED, LARGE, Bounds
+from dsbs.teachers.bodies import ACCEPTED, Bounds
 from dsbs.teachers.prices import Rates, find_rates
 from dsbs.teachers.responses import Where, explain_error, read_completions, read_limits
 
@@ -90,7 +90,7 @@ class OpenAITeacher(Teacher):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = []
+        faults = super().faults()
         if not self.model:
             faults.append("teacher.model: which model shall answer? Type teacher.model=NAME, as the endpoint calls it.")
         if self.api not in APIS:
@@ -239,10 +239,7 @@ class _Endpoint:
         return completions[: len(requests)]
 
     async def _read(self, body: dict[str, Any]) -> list[Completion]:
-        content = await self._post(body)
-        if len(content) <= LARGE:
-            return read_completions(content, self.client.api_key)
-        return await asyncio.to_thread(read_completions, content, self.client.api_key)
+        return read_completions(await self._post(body), self.client.api_key)
 
     async def _post(self, body: dict[str, Any]) -> bytes:
         try:

@@ -44,9 +44,12 @@ class RecordedTeacher(Teacher):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
+        faults = super().faults()
         if self.path is None:
-            return ["teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER."]
-        return []
+            faults.append(
+                "teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER."
+            )
+        return faults
 
     def identity(self) -> dict[str, object]:
         """Return the kind, the model's name and a hash over the recorded completions."""

@@ -14,7 +14,7 @@ from dsbs.core.tracking import Tracker, derive_run_id, open_tracker
 from dsbs.data.join import Annotations, RunData, check_gold, load_run_data, missing_ids
 from dsbs.data.subsets import Selection, default_splits, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
-from dsbs.extraction.annotations import AnnotationFile, load_summary, rationales_dir
+from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, rationales_dir
 from dsbs.training.compatibility import check_answers
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
@@ -203,7 +203,7 @@ def find_annotations(
 
 
 def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
-    return {split: AnnotationFile(folder, split) for split in splits if (folder / f"{split}.parquet").exists()}
+    return {split: AnnotationFile(folder, split) for split in splits if annotations_path(folder, split).exists()}
 
 
 def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[str] = ()) -> str:

@@ -16,6 +16,7 @@ from dsbs import __version__
 from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.names import path_part
 
 PACKAGES = (
     "torch",
@@ -138,9 +139,9 @@ def name_run(output_dir: str, settings: dict[str, Any], former: dict[str, Any] |
     folder = (
         Path(output_dir)
         / "train"
-        / settings["task"]["name"]
-        / settings["student"]["name"]
-        / settings["objective"]["name"]
+        / path_part(settings["task"]["name"], "task.name")
+        / path_part(settings["student"]["name"], "student.name")
+        / path_part(settings["objective"]["name"], "objective.name")
         / str(round(settings["data_fraction"], 6))
         / f"{settings['seed']}-{fingerprint(settings)}"
     )

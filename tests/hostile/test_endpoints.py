@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -346,23 +345,3 @@ def test_an_id_that_is_no_name_is_never_made_an_address(name: Any, tmp_path: Pat
         with pytest.raises(TeacherError, match=r"no completion: .output_file_id:"):
             collect(tmp_path, server)
         assert not server.calls["content"]
-
-
-def test_a_large_answer_is_parsed_while_others_come(tmp_path: Path) -> None:
-    """The event loop is not held up by the reading of one body."""
-    body = answer_of(choices=[{"text": "a" * 500_000, "logprobs": [[0.0] * 4] * 200_000}])
-    teacher = OpenAITeacher(name="openai", model="m", timeout=20.0)
-
-    async def run(url: str) -> float:
-        teacher.base_url = url
-        longest, last = 0.0, time.monotonic()
-        async with teacher.connect(CountTask()) as answer:
-            asked = asyncio.ensure_future(answer(REQUEST))
-            while not asked.done():
-                await asyncio.sleep(0.001)
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
-            await asked
-        return longest
-
-    with serve(RawServer(body=body)) as server:
-        assert asyncio.run(run(server.url)) < 1.0

@@ -1,6 +1,5 @@
 """What all exports share: how they are asked, how texts become tokens, and what stands in their config.json."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from tokenizers import Tokenizer
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
+from dsbs.core.untrusted import read_json_file
+from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
 
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
@@ -100,9 +101,9 @@ def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        export = json.loads(path.read_text(encoding="utf-8"))[EXPORT]
+        export = read_json_file(path, MOST_CONFIG)[EXPORT]
         missing = [key for key in keys if key not in export]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError):
         raise DataError(f"{path}: not an export that dsbs.export has written.") from None
     if missing:
         raise DataError(f"{path}: {EXPORT}.{missing[0]} is missing; export the checkpoint again.")

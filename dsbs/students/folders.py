@@ -1,0 +1,259 @@
+"""A folder with a model, as strangers hand it on: which of its files are read, and what their JSON may say.
+
+Whatever loads a model from a folder gets a ``view`` of it instead: a temporary folder with links to the weights and the
+tokenizer's files, which were found regular and inside, and with the JSON of config and tokenizer written anew without
+what would fetch or run anything (code of its own, kernels, adapters, other files). What is not on the list here is not
+there for the loader: adapters, generation and processor configs, pickled metadata, scripts. No tensors here.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsbs.core.errors import StudentError
+from dsbs.core.untrusted import excerpt, load_json, read_file
+
+CONFIG = "config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+INDEX = ".index.json"
+WEIGHTS = re.compile(r"model(?:-\d{1,6}-of-\d{1,6})?\.safetensors")
+PICKLED = re.compile(r"pytorch_model(?:-\d{1,6}-of-\d{1,6})?\.bin")
+TOKENIZER = frozenset(
+    {
+        *("tokenizer.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja"),
+        *("vocab.json", "vocab.txt", "merges.txt", "vocab.bpe", "bpe.codes", "dict.txt"),
+        *("spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model", "sentencepiece.model"),
+        *("spm_char.model", "source.spm", "target.spm", "target_vocab.json", "prophetnet.tokenizer"),
+        *("normalizer.json", "vocab-src.json", "vocab-tgt.json", "tiktoken.model", "tekken.json"),
+    }
+)
+MOST_CONFIG = 4 * 2**20
+MOST_TOKENIZER = 2**28
+# Keys of either config that name code, kernels, or files and models elsewhere.
+_ELSEWHERE = re.compile(
+    r"auto_map|custom_\w+|\w*name_or_path|\w+_files?|\w*_path|\w+_dir|kernel\w*|use_kernels|\w*tp_plan|"
+    r"distributed_config|transformers_weights|num_labels|id2label|label2id"
+)
+_CODE = re.compile(r"_?(?:attn|experts)_implementation(?:_internal)?")
+_IMPLEMENTATIONS = (None, "eager", "sdpa")
+_COUNTS = re.compile(r"\w*layers?|\w*blocks?|\w*experts?|depth|\w*depth")
+FEW = 1024  # experts and the like may share a tensor
+MOST_NUMBER = 2**40
+MOST_POSITIONS = 2**24
+MOST_VALUES = 2**50
+MOST_DEPTH = 16
+
+
+class View(NamedTuple):
+    """What a loader is shown of a model.
+
+    Attributes:
+        folder: where it may read.
+        values: numbers in the weights; None: not known.
+    """
+
+    folder: Path
+    values: int | None = None
+
+
+@contextmanager
+def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
+    """Give a folder that holds what may be read of another, for as long as it takes to load it.
+
+    Args:
+        folder: with ``config.json``, weights and a tokenizer.
+        pickled: whether weights may be ``.bin`` where there are no safetensors (PyTorch reads weights alone from them).
+
+    Raises:
+        StudentError: where a file is missing, lies outside, or says what no loader may be told.
+    """
+    weights = find_weights(folder, pickled)
+    tensors = count_tensors(weights)
+    config = clean_config(_read_json(folder, CONFIG, MOST_CONFIG), folder / CONFIG, tensors)
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as temporary:
+        place = Path(temporary)
+        (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        if (folder / TOKENIZER_CONFIG).exists():
+            cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MOST_TOKENIZER), folder / TOKENIZER_CONFIG)
+            (place / TOKENIZER_CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
+        for name in sorted(TOKENIZER):
+            if (folder / name).exists():
+                (place / name).symlink_to(_inside(folder, name))
+        for path in weights:
+            (place / path.name).symlink_to(_inside(folder, path.name))
+        yield View(place, None if tensors is None else sum(tensors.values()))
+
+
+@contextmanager
+def view_file(file: Path) -> Iterator[View]:
+    """Give a folder that holds one file and nothing beside it, such as a GGUF model.
+
+    Raises:
+        StudentError: where it is no regular file.
+    """
+    if not file.is_file():
+        raise StudentError(f"{file}: expected a regular file.")
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as temporary:
+        (Path(temporary) / file.name).symlink_to(file.resolve())
+        yield View(Path(temporary))
+
+
+def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
+    """Return the files of weights: one, or an index and all that it names, which have to lie beside it.
+
+    Raises:
+        StudentError: where there are none, or the index names something else than weights in the folder.
+    """
+    for pattern, single in ((WEIGHTS, "model.safetensors"), (PICKLED, "pytorch_model.bin")):
+        if pattern is PICKLED and not pickled:
+            break
+        if (folder / single).exists():
+            return [_inside(folder, single, found=True)]
+        index = folder / f"{single}{INDEX}"
+        if index.exists():
+            named = _read_json(folder, index.name, MOST_TOKENIZER).get("weight_map")
+            files = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
+            if strange := [name for name in files if not pattern.fullmatch(name)]:
+                raise StudentError(
+                    f"{index}: names {excerpt(strange[0])!r}; expected files beside it such as model-00001-of-00002"
+                    f"{single[single.index('.') :]}."
+                )
+            if not files:
+                raise StudentError(f"{index}: names no weights (weight_map).")
+            return [index, *(_inside(folder, name, found=True) for name in files)]
+    raise StudentError(f"{folder}: there is no model.safetensors, nor an index of several.")
+
+
+def count_tensors(weights: list[Path]) -> dict[str, int] | None:
+    """Return how many values each tensor has, by name, from the headers of safetensors; None for other weights."""
+    found: dict[str, int] = {}
+    for path in weights:
+        if path.name.endswith(INDEX):
+            continue
+        if path.suffix != ".safetensors":
+            return None
+        found |= _read_header(path)
+    return found
+
+
+def _read_header(path: Path) -> dict[str, int]:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        content = file.read(size) if size <= MOST_TOKENIZER else b""
+    try:
+        header = load_json(content)
+        shapes = {str(name): entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+        sizes = {name: _product(shape) for name, shape in shapes.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise StudentError(f"{path}: the header of these weights is broken.") from None
+    return sizes
+
+
+def _product(shape: list[int]) -> int:
+    found = 1
+    for size in shape:
+        if not isinstance(size, int) or not 0 <= size <= MOST_NUMBER or found > MOST_VALUES:
+            raise ValueError
+        found *= size
+    return found
+
+
+def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | None) -> dict[str, Any]:
+    """Return a model's config without what leads elsewhere, after its numbers were found to be possible.
+
+    Args:
+        config: what ``config.json`` says.
+        place: for messages.
+        tensors: the weights that belong to it: a network has no more layers than they have tensors.
+
+    Raises:
+        StudentError: for attention that is fetched, weights in a packing that needs code, and sizes out of bounds.
+    """
+    if not isinstance(config.get("model_type"), str):
+        raise StudentError(f"{place}: model_type: expected the name of an architecture.")
+    if config.get("quantization_config") is not None:
+        raise StudentError(f"{place}: quantization_config: weights that are packed cannot be trained or read here.")
+    most = len(tensors) if tensors is not None else 10_000
+    _check_numbers(config, place, most, "")
+    return drop_elsewhere(config, place)
+
+
+def drop_elsewhere(values: dict[str, Any], place: Path) -> dict[str, Any]:
+    """Return JSON values without keys that name code, kernels, files or models elsewhere, at any depth."""
+
+    def clean(value: Any, depth: int) -> Any:
+        if depth > MOST_DEPTH:
+            raise StudentError(f"{place}: nested too deeply.")
+        if isinstance(value, list):
+            return [clean(item, depth + 1) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {key: item for key, item in value.items() if not _ELSEWHERE.fullmatch(key) and not _CODE.fullmatch(key)}
+        return {key: clean(item, depth + 1) for key, item in kept.items()}
+
+    cleaned: dict[str, Any] = clean(values, 0)
+    return cleaned
+
+
+def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0) -> None:
+    """Check every number and every name of an implementation in a config."""
+    if depth > MOST_DEPTH:
+        raise StudentError(f"{place}: nested too deeply.")
+    if _CODE.fullmatch(key) and (
+        not all(one in _IMPLEMENTATIONS for one in value.values())
+        if isinstance(value, dict)
+        else value not in _IMPLEMENTATIONS
+    ):
+        raise StudentError(
+            f"{place}: {key}={excerpt(value, 60)!r}: expected eager or sdpa; the code of others is fetched from "
+            "elsewhere."
+        )
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_numbers(item, place, most, name, depth + 1)
+    elif isinstance(value, list):
+        for item in value:
+            _check_numbers(item, place, most, key, depth + 1)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        counts = _COUNTS.fullmatch(key)
+        bound = max(most, FEW) if counts else MOST_POSITIONS if "position" in key else MOST_NUMBER
+        if abs(value) > bound:
+            why = f", for there are {most:,} tensors" if counts else ""
+            raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected at most {bound:,}{why}.")
+
+
+def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
+    path = _inside(folder, name)
+    try:
+        values = load_json(read_file(path, most))
+    except ValueError as error:
+        raise StudentError(f"{folder / name}: not JSON that can be read ({excerpt(str(error))}).") from None
+    if not isinstance(values, dict):
+        raise StudentError(f"{folder / name}: expected an object of settings.")
+    return values
+
+
+def _inside(folder: Path, name: str, found: bool = False) -> Path:
+    """Return where a file of a folder really lies: a regular file in it, or in the cache of the hub that it is of.
+
+    Args:
+        folder: the model's.
+        name: of the file.
+        found: give the path in the folder instead, after the same checks.
+
+    Raises:
+        StudentError: for a link that leads elsewhere, a FIFO, a device, a folder.
+    """
+    path, home = folder / name, folder.resolve()
+    real = path.resolve()
+    # The hub's cache keeps each file once, as ``blobs/HASH``, with links to it from ``snapshots/COMMIT``.
+    blobs = [home.parent.parent / "blobs"] if home.parent.name == "snapshots" else []
+    if not any(real.is_relative_to(place) for place in (home, *blobs)):
+        raise StudentError(f"{path}: a link to {real}, outside of the folder; copy the file there if it belongs to it.")
+    if not real.is_file():
+        raise StudentError(f"{path}: expected a regular file.")
+    return path if found else real
