@@ -55,7 +55,7 @@ def build_job(config: ExtractConfig) -> Job:
         task=config.task,
         teacher=config.teacher,
         prompt=config.prompt,
-        gate=config.gate,
+        filter=config.filter,
         folder=rationales_dir(config.output_dir, config.task, config.teacher, config.prompt),
         splits=choose_splits(config),
         select=ids,

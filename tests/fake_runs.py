@@ -113,7 +113,7 @@ def write_study(root: Path, fractions: tuple[float, ...] = (0.0625, 0.125, 0.25,
     folder = root / "rationales/triage/handbook-12345678"
     folder.mkdir(parents=True)
     split = {"teacher_accuracy": 0.93, "cost_usd": 1.25, "prompt_tokens": 120_000, "completion_tokens": 31_000}
-    summary = {"model": "a model", "gate": "none", "splits": {"train": split, "test": split}}
+    summary = {"model": "a model", "filter": "none", "splits": {"train": split, "test": split}}
     (folder / "summary.json").write_text(json.dumps(summary))
     rows = {
         "id": [f"test-{index}" for index in range(200)],

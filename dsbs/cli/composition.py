@@ -6,6 +6,8 @@ the keys that the file of a typed option sets are merged once more behind everyt
 themselves.
 """
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -36,6 +38,10 @@ TUNED = "tuned"
 TUNED_FOR = ("task", "student", "objective")
 # Groups whose options set keys of other groups, and no others' rank applies to them.
 PRESETS = ("experiment", TUNED)
+# Groups and keys by their earlier names.
+RENAMED = {"gate": "filter"}
+
+logger = logging.getLogger(__name__)
 
 
 def conf_dir() -> Path:
@@ -97,6 +103,11 @@ class Repository(CachingConfigRepository):
 class ConfigLoader(ConfigLoaderImpl):
     """Hydra's loader, in which what was typed comes last."""
 
+    def _load_configuration_impl(
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    ) -> DictConfig:
+        return super()._load_configuration_impl(config_name, [rename(word) for word in overrides], *args, **kwargs)
+
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]
     ) -> tuple[list[Override], CachingConfigRepository]:
@@ -120,6 +131,25 @@ class ConfigLoader(ConfigLoaderImpl):
         for node in _free_nodes(config):
             OmegaConf.set_struct(node, False)
         return config
+
+
+def rename(word: str) -> str:
+    """Return an override with the name that its key or group has today.
+
+    >>> rename("gate.min_words=3"), rename("seed=1")
+    ('filter.min_words=3', 'seed=1')
+    """
+    found = re.match(r"([+~]*)(\w+)", word)
+    if found is None or found[2] not in RENAMED:
+        return word
+    new = RENAMED[found[2]]
+    _tell_renamed(found[2], new)
+    return f"{found[1]}{new}{word[found.end() :]}"
+
+
+@cache
+def _tell_renamed(old: str, new: str) -> None:
+    logger.warning("%s= is called %s= now.", old, new)
 
 
 def rank_defaults(

@@ -25,7 +25,7 @@ from dsbs.core.untrusted import MOST_YAML, check_yaml, excerpt, read_file
 from dsbs.data.controls import CONTROLS
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction import ExtractionSettings
-from dsbs.extraction.filters import Gate
+from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Prompt
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
@@ -62,7 +62,7 @@ class ExtractConfig(ExtractionSettings):
     task: Any = None
     teacher: Any = None
     prompt: Any = None
-    gate: Any = None
+    filter: Any = None
     splits: list[str] = field(default_factory=list)
     limit: int | None = None
     data_fraction: float | int | str = 1.0
@@ -174,7 +174,7 @@ GROUPS: dict[str, Mapping[str, Any]] = {
     "student": STUDENTS,
     "control": CONTROLS,
 }
-SINGLE = {"prompt": Prompt, "gate": Gate, "training": Training, "tracking": Tracking}
+SINGLE = {"prompt": Prompt, "filter": Filter, "training": Training, "tracking": Tracking}
 PARTS = (*GROUPS, *SINGLE)
 # Schemas of plugins that cannot be loaded -> why; told when one is asked for.
 BROKEN: dict[str, str] = {}

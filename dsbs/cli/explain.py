@@ -19,7 +19,7 @@ WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: 
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 _DICTIONARY = re.compile(r"\{[^{}:,]+:[^{}]*\}")
-_SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
+SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
@@ -181,7 +181,7 @@ def _kinds_with(group: str, name: str) -> Iterator[str]:
 def _option_of(group: str, kind: str) -> str:
     files = sorted((conf_dir() / group).glob("*.yaml"), key=lambda file: (file.stem != kind, file.stem))
     for file in files:
-        found = _SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))
+        found = SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))
         if found and found[1] == kind:
             return file.stem
     return kind

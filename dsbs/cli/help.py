@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import re
 import shutil
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -108,7 +107,7 @@ def list_sections(command: str, config: DictConfig) -> Iterator[tuple[str, list[
 
 def _show_key(key: Key, width: int) -> list[str]:
     left = f"  {key.name}={show_value(key.value)}"
-    meaning = re.sub(r"\bNone\b", "null", key.meaning.replace("``", ""))
+    meaning = key.meaning.replace("``", "")
     if len(left) < KEY_COLUMN:
         return textwrap.wrap(
             meaning, width, initial_indent=f"{left:<{KEY_COLUMN}}", subsequent_indent=" " * KEY_COLUMN

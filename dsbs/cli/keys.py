@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 HIDDEN = ("kind",)  # it follows from the option
+TYPED = {"None": "null", "True": "true", "False": "false"}
 _ENTRY = re.compile(r"(?P<names>\w+(?:, \w+)*): (?P<text>.*)")
 
 
@@ -83,7 +84,12 @@ def list_keys(schema: type, value: Any, prefix: str = "") -> Iterator[Key]:
         if dataclasses.is_dataclass(field.type) and isinstance(field.type, type) and isinstance(inner, dict):
             yield from list_keys(field.type, inner, f"{name}.")
         else:
-            yield Key(name, inner, meanings.get(field.name, ""))
+            yield Key(name, inner, _as_typed(meanings.get(field.name, "")))
+
+
+def _as_typed(meaning: str) -> str:
+    """Return a meaning in which values are called as one types them."""
+    return re.sub(r"\b(None|True|False)\b", lambda found: TYPED[found[1]], meaning)
 
 
 def default_values(schema: type) -> dict[str, Any]:

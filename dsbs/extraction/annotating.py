@@ -8,7 +8,7 @@ from typing import Any
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.annotations import AnnotationWriter
 from dsbs.extraction.budget import reckon
-from dsbs.extraction.filters import GateKeeper
+from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
 from dsbs.extraction.parsing import vote
@@ -22,7 +22,7 @@ class SplitCount:
 
     Attributes:
         examples: examples that were asked about, now or before.
-        parsed: examples with an answer of the teacher, before any gate.
+        parsed: examples with an answer of the teacher, before any filter.
         gold: examples with a gold label.
         correct: examples whose answer agrees with gold.
         statuses: examples by status.
@@ -72,7 +72,7 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
         job, store, origin, split: what is annotated.
         look: gets to see every annotation.
     """
-    count, keeper = SplitCount(), GateKeeper(job.gate, job.task.answers)
+    count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
     with AnnotationWriter(job.folder, split) as writer:
         for batch in batches(job.task.examples(split)):
             annotations = []

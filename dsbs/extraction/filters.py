@@ -1,4 +1,4 @@
-"""Gates: annotations that were read but should not be learnt from. All off unless set; each one is counted."""
+"""Filters: annotations that were read but should not be learnt from. All off unless set; each one is counted."""
 
 import hashlib
 import re
@@ -12,11 +12,11 @@ NGRAM = 4
 
 
 @dataclass
-class Gate:
+class Filter:
     """What an annotation must pass; applied in the order of the fields, the first that refuses it is named.
 
     Attributes:
-        name: the option's name in ``conf/gate/``.
+        name: the option's name in ``conf/filter/``.
         agrees_with_gold: refuse labels that differ from the gold label, where there is one.
         min_agreement: refuse labels for which a smaller share of the samples voted.
         min_words: refuse rationales with fewer words.
@@ -43,56 +43,62 @@ class Gate:
         for key in ("min_agreement", "max_repetition"):
             value = getattr(self, key)
             if value is not None and not 0 <= value <= 1:
-                faults.append(f"gate.{key}={value}: expected a share from 0 to 1.")
+                faults.append(f"filter.{key}={value}: expected a share from 0 to 1.")
         for key in ("min_words", "max_words"):
             value = getattr(self, key)
             if value is not None and value < 0:
-                faults.append(f"gate.{key}={value}: expected a number of words, 0 or more.")
+                faults.append(f"filter.{key}={value}: expected a number of words, 0 or more.")
         if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
             faults.append(
-                f"gate.min_words={self.min_words} is above gate.max_words={self.max_words}: nothing can pass."
+                f"filter.min_words={self.min_words} is above filter.max_words={self.max_words}: nothing can pass."
             )
         if self.other_answer and self.gives_away:
-            faults.append("gate.other_answer=true and gate.gives_away=true: together they refuse every rationale that "
-                          "names a choice; set one of them.")  # fmt: skip
+            faults.append(
+                "filter.other_answer=true and filter.gives_away=true: together they refuse every rationale that "
+                "names a choice; set one of them."
+            )
         return faults
 
 
-class GateKeeper:
-    """Holds the annotations of one split against a gate.
+class FilterCheck:
+    """Holds the annotations of one split against a filter.
 
     Args:
-        gate: the settings.
+        settings: of the filter.
         answers: how the task compares answers.
     """
 
-    def __init__(self, gate: Gate, answers: Answers) -> None:
-        self.gate, self.answers = gate, answers
+    def __init__(self, settings: Filter, answers: Answers) -> None:
+        self.settings, self.answers = settings, answers
         self._seen: set[bytes] = set()
 
     def check(self, example: Example, annotation: Annotation) -> Annotation:
-        """Return the annotation as it is, or with the gate that refused it as its status (``gate: min_words``)."""
+        """Return the annotation as it is, or with the filter that refused it as its status (``filter: min_words``)."""
         refused = self._refused_by(example, annotation) if annotation.status == OK else None
-        return replace(annotation, status=f"gate: {refused}") if refused else annotation
+        return replace(annotation, status=f"filter: {refused}") if refused else annotation
 
     def _refused_by(self, example: Example, annotation: Annotation) -> str | None:
-        gate, rationale, label = self.gate, annotation.rationale or "", annotation.label or ""
-        if gate.agrees_with_gold and example.label is not None and not self.answers.equivalent(label, example.label):
+        settings, rationale, label = self.settings, annotation.rationale or "", annotation.label or ""
+        if (
+            settings.agrees_with_gold
+            and example.label is not None
+            and not self.answers.equivalent(label, example.label)
+        ):
             return "agrees_with_gold"
-        if gate.min_agreement is not None and (annotation.agreement or 0.0) < gate.min_agreement:
+        if settings.min_agreement is not None and (annotation.agreement or 0.0) < settings.min_agreement:
             return "min_agreement"
         words = WORD.findall(rationale.lower())
-        if gate.min_words is not None and len(words) < gate.min_words:
+        if settings.min_words is not None and len(words) < settings.min_words:
             return "min_words"
-        if gate.max_words is not None and len(words) > gate.max_words:
+        if settings.max_words is not None and len(words) > settings.max_words:
             return "max_words"
-        if gate.max_repetition is not None and repetition(words) > gate.max_repetition:
+        if settings.max_repetition is not None and repetition(words) > settings.max_repetition:
             return "max_repetition"
-        if gate.other_answer and names_other_answer(words, label, example.choices or ()):
+        if settings.other_answer and names_other_answer(words, label, example.choices or ()):
             return "other_answer"
-        if gate.gives_away and _holds(words, label):
+        if settings.gives_away and _holds(words, label):
             return "gives_away"
-        if gate.duplicates and self._occurred(words):
+        if settings.duplicates and self._occurred(words):
             return "duplicates"
         return None
 

@@ -10,7 +10,7 @@ from typing import Any
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
-from dsbs.extraction.filters import Gate
+from dsbs.extraction.filters import Filter
 from dsbs.extraction.parsing import annotate
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
@@ -26,7 +26,7 @@ class Job:
     """One extraction.
 
     Attributes:
-        task, teacher, prompt, gate: the parts.
+        task, teacher, prompt, filter: the parts.
         folder: where the store, the annotations and the summary lie (``dsbs.extraction.annotations.rationales_dir``).
         splits: the source's splits to ask about.
         select: the ids to ask about by split; a split that is missing here is asked about whole.
@@ -39,7 +39,7 @@ class Job:
     prompt: Prompt
     folder: Path
     splits: Collection[str]
-    gate: Gate = field(default_factory=Gate)
+    filter: Filter = field(default_factory=Filter)
     select: Mapping[str, Collection[str]] | None = None
     limit: int | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)

@@ -57,7 +57,7 @@ class Look:
         Args:
             split: its split.
             example: the example.
-            annotation: what was made of it, gates included.
+            annotation: what was made of it, filters included.
             said: what came back from the teacher.
             right: whether the teacher's answer agrees with gold.
         """

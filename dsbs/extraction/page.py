@@ -40,7 +40,11 @@ def _count(summary: dict[str, Any], status: str) -> int:
 
 
 def _explain(status: str) -> str:
-    refused = "refused by a gate" if status.startswith("gate: ") else "no completion came; the next run asks again"
+    refused = (
+        "refused by a filter"
+        if status.startswith(("filter: ", "gate: "))
+        else "no completion came; the next run asks again"
+    )
     return STATUSES.get(status) or refused
 
 

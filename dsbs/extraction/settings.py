@@ -74,9 +74,6 @@ class RaySettings:
         return faults
 
 
-EXECUTORS = ("local", "batch", "ray")
-
-
 @dataclass
 class ExtractionSettings:
     """Pace, patience and bounds.
@@ -125,8 +122,6 @@ class ExtractionSettings:
         for key, value in vars(self.budget).items():
             if value is not None and value < 0:
                 faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
-        if self.executor not in EXECUTORS:
-            faults.append(f"executor={self.executor}: expected one of {', '.join(EXECUTORS)}.")
         return faults + self.batch.faults() + self.ray.faults()
 
     def share(self, place: int, count: int) -> "ExtractionSettings":

@@ -39,7 +39,7 @@ def summarise(
         "model": job.identity["teacher"].get("model"),
         "stand_in": job.teacher.stand_in,
         "prompt": job.prompt.name,
-        "gate": job.gate.name,
+        "filter": job.filter.name,
         "splits": splits,
         "stopped": stopped,
         "seconds": round(seconds, 3),

@@ -67,15 +67,15 @@ def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
         split=None if accuracy is None else split,
         model=summary.get("model") or run.manifest.get("model"),
         stand_in=find_stand_in(run),
-        filter=_name(summary.get("gate")),
+        filter=_name(summary.get("filter", summary.get("gate"))),
         cost_usd=_sum(splits, "cost_usd"),
         prompt_tokens=_sum(splits, "prompt_tokens"),
         completion_tokens=_sum(splits, "completion_tokens"),
     )
 
 
-def _name(gate: Any) -> str | None:
-    return gate.get("name") if isinstance(gate, dict) else gate
+def _name(said: Any) -> str | None:
+    return said.get("name") if isinstance(said, dict) else said
 
 
 def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:

@@ -32,7 +32,7 @@ NO_VARIANT = (
     *(f"training.{key}" for key in NO_MATTER),
 )
 # What the teacher and its prompt were is nothing to a run that used neither.
-TEACHERS_OWN = ("teacher", "prompt", "gate", "learnt")
+TEACHERS_OWN = ("teacher", "prompt", "filter", "gate", "learnt")
 # What was learnt from; runs that differ in it stand on different lines, whatever the share of the data.
 ORIGIN = ("task", "data", "learnt")
 # Of the task's settings, those that leave the examples to learn from and to be tested on as they are.

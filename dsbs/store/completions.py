@@ -1,7 +1,7 @@
 """One SQLite file of raw completions, readable by itself.
 
 A completion is found by its key: a hash over the teacher's and the prompt's identity, the question and the number of
-the sample. So a new parser, gate or score re-asks nothing; a new prompt, model or sampling setting does.
+the sample. So a new parser, filter or score re-asks nothing; a new prompt, model or sampling setting does.
 """
 
 import hashlib

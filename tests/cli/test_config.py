@@ -57,12 +57,12 @@ def test_every_command_has_a_root_file() -> None:
 def test_every_option_composes_and_has_no_fault(group: str, option: str) -> None:
     if plugin := PLUGINS.get(f"{group}/{option}"):
         pytest.importorskip(f"hydra_plugins.{plugin[0]}", reason=f"{group}={option} needs an extra")
-    command = "extract" if group == "gate" else "train"
+    command = "extract" if group in ("filter", "executor") else "train"
     overrides = [f"{group}={option}", *NEEDS.get(f"{group}/{option}", [])]
     settings = build(command, *overrides)
     assert faults_of(settings) == []
     part = getattr(settings, group, None)
-    if group in GROUPS or group == "gate":
+    if group in GROUPS or group == "filter":
         assert part.name == option
     if group in GROUPS:
         assert type(part) is GROUPS[group][part.kind]

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from dsbs.cli.composition import list_options
 from dsbs.cli.config import GROUPS, PARTS, ROOTS, SINGLE, register_schemas
 from dsbs.cli.help import read_summary, show_commands, show_help
 from dsbs.cli.keys import HIDDEN, default_values, list_keys, read_meanings
+from dsbs.cli.reference import write_reference
 
 register_schemas()
 
@@ -68,6 +70,11 @@ def test_the_help_of_dsbs_names_every_command() -> None:
     text = show_commands()
     for command in ROOTS:
         assert re.search(rf"^  {command} +{re.escape(read_summary(command))}$", text, re.M)
+
+
+def test_the_page_of_all_keys_is_up_to_date() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "config.md"
+    assert page.read_text(encoding="utf-8") == write_reference(), "python scripts/config_docs.py writes it anew"
 
 
 def test_what_is_not_for_typing_is_not_shown() -> None:

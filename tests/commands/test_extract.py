@@ -79,7 +79,7 @@ def test_an_eighth_is_what_train_will_use_and_a_quarter_asks_for_the_rest(run, t
 
 
 def test_all_faults_are_told_at_once_and_nothing_is_written(run, tmp_path: Path) -> None:
-    code, said = run("concurrency=0", "limit=0", "teacher.wrong_kind=7", "gate.min_agreement=2")
+    code, said = run("concurrency=0", "limit=0", "teacher.wrong_kind=7", "filter.min_agreement=2")
     assert code == 1
     assert "4 settings cannot stand" in said
     assert "Traceback" not in said

@@ -43,7 +43,7 @@ ANNOTATIONS = {
     "train": [
         Annotation("train 0", "teacher's", "because"),
         Annotation("train 1", None, "because", status="cut_off"),
-        Annotation("train 2", "other", "since", status="gate: min_words"),
+        Annotation("train 2", "other", "since", status="filter: min_words"),
         Annotation("train 3", "not drawn", "since"),
     ],
     "validation": [

@@ -11,7 +11,7 @@ from dsbs.core.errors import ConfigError, DataError, TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_annotations
-from dsbs.extraction.filters import Gate
+from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar
 
 
@@ -202,12 +202,12 @@ def test_a_new_prompt_asks_anew_in_the_same_store(tmp_path: Path) -> None:
     assert teacher.asked == 20
 
 
-def test_a_gate_takes_away_without_asking_again(tmp_path: Path) -> None:
+def test_a_filter_takes_away_without_asking_again(tmp_path: Path) -> None:
     teacher = ScriptedTeacher()
     run_extraction(job_for(tmp_path, teacher))
-    summary = run_extraction(job_for(tmp_path, teacher, gate=Gate(min_words=50)))
+    summary = run_extraction(job_for(tmp_path, teacher, filter=Filter(min_words=50)))
     assert teacher.asked == 10
-    assert split_of(summary)["statuses"] == {"gate: min_words": 10}
+    assert split_of(summary)["statuses"] == {"filter: min_words": 10}
     assert split_of(summary)["parsed"] == 10
     assert split_of(run_extraction(job_for(tmp_path, teacher)))["statuses"] == {"ok": 10}
 

@@ -1,56 +1,56 @@
-"""Gates, each on its own."""
+"""Filters, each on its own."""
 
 import pytest
 
 from dsbs.core.records import Annotation, Example
-from dsbs.extraction.filters import Gate, GateKeeper
+from dsbs.extraction.filters import Filter, FilterCheck
 from dsbs.tasks.answers import ClosedAnswers
 
 EXAMPLE = Example("1", "It was cracked.", "refund", ("refund", "replace"))
 SOUND = Annotation("1", "refund", "The kettle was cracked, which is damage.", "ok", 0.6)
 
 
-def refused(gate: Gate, **changes: object) -> str:
+def refused(chosen: Filter, **changes: object) -> str:
     fields = {name: getattr(SOUND, name) for name in ("id", "label", "rationale", "status", "agreement")}
-    return GateKeeper(gate, ClosedAnswers()).check(EXAMPLE, Annotation(**(fields | changes))).status  # type: ignore[arg-type]
+    return FilterCheck(chosen, ClosedAnswers()).check(EXAMPLE, Annotation(**(fields | changes))).status  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("gate", "changes"),
+    ("filter", "changes"),
     [
-        (Gate(agrees_with_gold=True), {"label": "replace"}),
-        (Gate(min_agreement=0.7), {}),
-        (Gate(min_words=9), {}),
-        (Gate(max_words=6), {}),
-        (Gate(max_repetition=0.3), {"rationale": "it is so and it is so and it is so and it is so"}),
-        (Gate(other_answer=True), {"rationale": "We replace what is cracked."}),
-        (Gate(gives_away=True), {"rationale": "Damage means a refund."}),
+        (Filter(agrees_with_gold=True), {"label": "replace"}),
+        (Filter(min_agreement=0.7), {}),
+        (Filter(min_words=9), {}),
+        (Filter(max_words=6), {}),
+        (Filter(max_repetition=0.3), {"rationale": "it is so and it is so and it is so and it is so"}),
+        (Filter(other_answer=True), {"rationale": "We replace what is cracked."}),
+        (Filter(gives_away=True), {"rationale": "Damage means a refund."}),
     ],
 )
-def test_each_gate_refuses_what_it_is_for_and_is_named(gate: Gate, changes: dict[str, object]) -> None:
-    on = next(name for name, value in vars(gate).items() if name != "name" and value)
-    assert refused(gate, **changes) == f"gate: {on}"
-    assert refused(Gate(), **changes) == "ok"
+def test_each_filter_refuses_what_it_is_for_and_is_named(filter: Filter, changes: dict[str, object]) -> None:
+    on = next(name for name, value in vars(filter).items() if name != "name" and value)
+    assert refused(filter, **changes) == f"filter: {on}"
+    assert refused(Filter(), **changes) == "ok"
 
 
-def test_a_sound_annotation_passes_all_gates_that_need_no_samples() -> None:
-    gate = Gate(
+def test_a_sound_annotation_passes_all_filters_that_need_no_samples() -> None:
+    filter = Filter(
         agrees_with_gold=True, min_words=4, max_words=50, max_repetition=0.3, other_answer=True, duplicates=True
     )
-    assert refused(gate) == "ok"
-    assert refused(gate, rationale="Not replace but refund, for the kettle was cracked.") == "ok"
+    assert refused(filter) == "ok"
+    assert refused(filter, rationale="Not replace but refund, for the kettle was cracked.") == "ok"
 
 
 def test_the_second_of_two_equal_rationales_is_refused() -> None:
-    keeper = GateKeeper(Gate(duplicates=True), ClosedAnswers())
-    assert [keeper.check(EXAMPLE, SOUND).status for _ in range(2)] == ["ok", "gate: duplicates"]
+    keeper = FilterCheck(Filter(duplicates=True), ClosedAnswers())
+    assert [keeper.check(EXAMPLE, SOUND).status for _ in range(2)] == ["ok", "filter: duplicates"]
 
 
 def test_what_failed_before_keeps_its_own_reason() -> None:
-    assert refused(Gate(min_words=99), status="no_cue") == "no_cue"
+    assert refused(Filter(min_words=99), status="no_cue") == "no_cue"
 
 
 def test_faults_are_told_all_at_once() -> None:
-    gate = Gate(min_agreement=2.0, min_words=9, max_words=3, other_answer=True, gives_away=True)
-    assert len(gate.faults()) == 3
-    assert Gate().faults() == []
+    filter = Filter(min_agreement=2.0, min_words=9, max_words=3, other_answer=True, gives_away=True)
+    assert len(filter.faults()) == 3
+    assert Filter().faults() == []

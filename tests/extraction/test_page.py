@@ -9,7 +9,7 @@ from scripted import CountTask, ScriptedTeacher, correct, job_for
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Example, Request
 from dsbs.extraction import run_extraction
-from dsbs.extraction.filters import Gate
+from dsbs.extraction.filters import Filter
 from dsbs.extraction.look import MOST_CLASSES, SHOWN, Look
 
 
@@ -30,13 +30,13 @@ def test_failures_are_told_with_their_reason_and_an_example(tmp_path: Path) -> N
             return TeacherError("HTTP 400: far too long", reason="HTTP 400")
         return "<b>No & idea.</b>" if request.id == "train-2" else correct(request)
 
-    page = page_of(tmp_path, teacher=ScriptedTeacher(says=says), gate=Gate(max_words=4), size=5)
+    page = page_of(tmp_path, teacher=ScriptedTeacher(says=says), filter=Filter(max_words=4), size=5)
     assert "request_failed: HTTP 400</strong>: 1" in page
     assert "far too long" in page
     assert "no_cue</strong>: 1" in page
     assert "&lt;b&gt;No &amp; idea.&lt;/b&gt;" in page
     assert "<b>No" not in page
-    assert "gate: max_words</strong>: 3 (refused by a gate)" in page
+    assert "filter: max_words</strong>: 3 (refused by a filter)" in page
 
 
 def test_fifty_random_annotations_stand_beside_gold_and_stay_the_same(tmp_path: Path) -> None:

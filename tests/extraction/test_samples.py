@@ -11,7 +11,7 @@ from scripted import ScriptedTeacher, count_prompt, job_for
 from dsbs.core.records import Request
 from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_annotations
-from dsbs.extraction.filters import Gate
+from dsbs.extraction.filters import Filter
 from dsbs.teachers.openai import OpenAITeacher
 
 
@@ -35,9 +35,11 @@ def test_more_samples_ask_for_the_rest_alone(tmp_path: Path) -> None:
     assert (summary["requests"], summary["cached"], teacher.asked) == (6, 3, 9)
 
 
-def test_a_gate_can_ask_for_agreement(tmp_path: Path) -> None:
-    job = job_for(tmp_path, ScriptedTeacher(says=two_of_three), settings={"samples": 3}, gate=Gate(min_agreement=0.7))
-    assert run_extraction(job)["splits"]["train"]["statuses"] == {"gate: min_agreement": 10}
+def test_a_filter_can_ask_for_agreement(tmp_path: Path) -> None:
+    job = job_for(
+        tmp_path, ScriptedTeacher(says=two_of_three), settings={"samples": 3}, filter=Filter(min_agreement=0.7)
+    )
+    assert run_extraction(job)["splits"]["train"]["statuses"] == {"filter: min_agreement": 10}
 
 
 @pytest.mark.parametrize(("knows", "requests"), [(True, 20), (None, 61), (False, 61)])

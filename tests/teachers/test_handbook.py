@@ -8,7 +8,7 @@ from scripted import CountTask
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Completion, Example
-from dsbs.extraction.filters import Gate, GateKeeper
+from dsbs.extraction.filters import Filter, FilterCheck
 from dsbs.extraction.parsing import annotate
 from dsbs.tasks.triage import TriageTask, read_facts
 from dsbs.teachers.handbook import HandbookTeacher
@@ -36,7 +36,7 @@ def test_without_errors_every_answer_is_parsed_and_right() -> None:
 
 
 def test_its_rationales_do_not_give_the_answer_away() -> None:
-    keeper = GateKeeper(Gate(gives_away=True), TASK.answers)
+    keeper = FilterCheck(Filter(gives_away=True), TASK.answers)
     assert {keeper.check(example, annotation).status for example, annotation in annotate_all()} == {"ok"}
 
 
