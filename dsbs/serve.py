@@ -13,11 +13,14 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DsbsError, RunError
+from dsbs.deferral.calibration import Calibration
+from dsbs.deferral.policy import Policy, load_policy, policy_path
 from dsbs.serving.settings import ServeConfig
 
 logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
@@ -26,7 +29,8 @@ logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
 @command("serve")
 def main(config: ServeConfig) -> None:
     """Answer requests until the process is stopped; SIGHUP loads the checkpoint again."""
-    if faults := config.faults():
+    parts = [part.faults() for part in (config.teacher, config.prompt) if part is not None]
+    if faults := config.faults() + [fault for part in parts for fault in part]:
         raise ConfigError.from_faults(faults)
     serve(config)
 
@@ -65,8 +69,8 @@ def serve(config: ServeConfig) -> None:
         raise ConfigError(f"dsbs.serve needs the package {error.name}: pip install 'dsbs[serve]'") from None
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
-    service = Service(load_student(config))
-    answerer = Answerer(service, config.limits, Metrics())
+    service, metrics = Service(load_student(config)), Metrics()
+    answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
     token = os.environ[config.token_env] if config.token_env else None
     app = App(answerer, config, token).build()
     listener = listen(config)
@@ -84,6 +88,37 @@ def serve(config: ServeConfig) -> None:
     with contextlib.suppress(KeyboardInterrupt):  # how the server passes SIGINT and SIGTERM on when it is done
         uvicorn.Server(settings).run(sockets=[listener])
     logger.info("stopped; requests under way were answered")
+
+
+def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
+    """Return who reviews the student's answers, None where nobody does.
+
+    Raises:
+        DsbsError: where there is no policy, or it is broken.
+    """
+    from dsbs.extraction.settings import ExtractionSettings
+    from dsbs.serving.referee import Referee, Settings
+
+    if config.mode == "student":
+        return None
+    checkpoint = open_checkpoint(config.checkpoint)
+    named = config.deferral.policy
+    path = Path(named) if named else policy_path(checkpoint.folder, checkpoint.run)
+    if config.mode == "shadow" and not named and not path.is_file():
+        policy = Policy(Calibration(), 0.0)  # it only compares
+    else:
+        policy = load_policy(path)
+    told = config.deferral
+    return Referee(
+        policy,
+        config.teacher,
+        service.student.task,
+        config.prompt,
+        Settings(config.mode, told.timeout_s, told.concurrency, told.compare),
+        ExtractionSettings(attempts=told.attempts, backoff=0.2, max_backoff=2.0, budget=told.budget),
+        Path(told.store) if told.store else Path(config.output_dir) / "served.sqlite",
+        metrics,
+    )
 
 
 def listen(config: ServeConfig) -> socket.socket:

@@ -13,7 +13,8 @@ class Metrics:
         seconds: how long they took, by path.
         batch_size: examples answered together.
         answers: answers by label, and by who gave them.
-        deferred: answers that were asked of the teacher: ``teacher``, ``unavailable``, ``over_budget``.
+        deferred: answers that were asked of the teacher: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
+        shift, rate: how far labels and deferrals are from validation, over the last answers.
         compared: answers that student and teacher both gave: ``same`` or ``other``.
     """
 
@@ -30,6 +31,8 @@ class Metrics:
         self.waiting = Gauge("dsbs_waiting", "Examples in the queue", registry=registry)
         self.answers = Counter("dsbs_answers", "Answers by label and source", ["label", "source"], registry=registry)
         self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
+        self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
+        self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)
         self.compared = Counter("dsbs_compared", "Answers given by student and teacher", ["outcome"], registry=registry)
 
     def show(self) -> bytes:

@@ -4,7 +4,11 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
+from dsbs.extraction.settings import Budget
+
+MODES = ("student", "defer", "shadow")
 REPLIES = ("label", "json", "rationale")
 
 
@@ -76,11 +80,48 @@ class Chat:
 
 
 @dataclass
+class Deferral:
+    """How the teacher is asked, in the modes ``defer`` and ``shadow``.
+
+    Attributes:
+        policy: a ``defer.json``; None: the one that ``dsbs.defer`` wrote for the checkpoint.
+        timeout_s: seconds that a request waits for the teacher; then the student's answer is given.
+        concurrency: requests to the teacher at once.
+        attempts: times that a request is sent, where an error may pass.
+        compare: share of the student's own answers that the teacher is asked about as well, to be counted.
+        store: where the teacher's answers are kept; None: ``served.sqlite`` in ``output_dir``.
+        budget: bounds on what is spent.
+    """
+
+    policy: str | None = None
+    timeout_s: float = 10.0
+    concurrency: int = 16
+    attempts: int = 2
+    compare: float = 0.0
+    store: str | None = None
+    budget: Budget = field(default_factory=Budget)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [
+            f"deferral.{name}={getattr(self, name)}: expected more than 0."
+            for name in ("timeout_s", "concurrency", "attempts")
+            if getattr(self, name) <= 0
+        ]
+        if not 0 <= self.compare <= 1:
+            faults.append(f"deferral.compare={self.compare}: expected from 0 to 1.")
+        return faults
+
+
+@dataclass
 class ServeConfig:
     """Keys of ``dsbs.serve``.
 
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or an export.
+        mode: ``student`` answers alone; ``defer`` leaves what it is unsure of to the teacher; ``shadow`` lets the
+            teacher answer and compares the student with it.
+        teacher, prompt: who is asked in the other modes, and how; as in ``dsbs.extract``.
         host: the address to listen on; any other than loopback needs ``token_env``.
         port: the port to listen on; 0: any that is free.
         token_env: name of the environment variable with the token that clients send (``Authorization: Bearer ...``).
@@ -90,6 +131,9 @@ class ServeConfig:
     """
 
     checkpoint: str = "???"
+    mode: str = "student"
+    teacher: Any = None
+    prompt: Any = None
     host: str = "127.0.0.1"
     port: int = 8000
     token_env: str | None = None
@@ -98,10 +142,27 @@ class ServeConfig:
     log_requests: bool = False
     limits: Limits = field(default_factory=Limits)
     chat: Chat = field(default_factory=Chat)
+    deferral: Deferral = field(default_factory=Deferral)
+    output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = self.limits.faults() + self.chat.faults()
+        faults = self.limits.faults() + self.chat.faults() + self.deferral.faults()
+        if self.mode not in MODES:
+            faults.append(f"mode={self.mode}: expected one of {', '.join(MODES)}.")
+        elif self.mode != "student":
+            if self.teacher is None:
+                faults.append(f"mode={self.mode}: who shall be asked? teacher=openai teacher.model=... prompt=<task>")
+            elif self.teacher.by_id:
+                faults.append(
+                    f"teacher={self.teacher.name}: it replays known answers and cannot answer new ones."
+                )
+            if self.prompt is None:
+                faults.append(
+                    f"mode={self.mode}: how is the teacher asked? prompt=<that of the extraction>"
+                )
+        elif self.teacher is not None:
+            faults.append("teacher: it is only asked with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
             faults.append(f"port={self.port}: expected from 0 to 65535.")
         if self.threads is not None and self.threads < 1:

@@ -1,0 +1,187 @@
+"""The teacher behind the student: what the student is unsure of is asked of the teacher, within a budget, and kept."""
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dsbs.core.errors import DsbsError, TeacherError
+from dsbs.core.records import OK, Completion, Example, Prediction
+from dsbs.deferral.policy import Policy
+from dsbs.extraction.budget import Spending
+from dsbs.extraction.committing import Committer
+from dsbs.extraction.parsing import annotate
+from dsbs.extraction.prompts import Prompt
+from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.settings import ExtractionSettings
+from dsbs.serving.answering import STUDENT, Answered
+from dsbs.serving.metrics import Metrics
+from dsbs.store import CompletionStore, Origin
+from dsbs.store.completions import Totals
+from dsbs.tasks.base import Task
+from dsbs.teachers.base import Ask, Teacher
+
+logger = logging.getLogger(__name__)
+TEACHER = "teacher"
+SPLIT = "served"
+# Answers after which the shares of labels and of deferrals are compared with those of validation.
+WINDOW = 500
+DRIFT = 0.15
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the teacher is asked.
+
+    Attributes:
+        mode: ``defer``: it answers what the student is unsure of. ``shadow``: it answers everything, the student is
+            only compared with it.
+        timeout_s: seconds that a request waits for it; then the student's answer is given.
+        concurrency: requests under way at once.
+        compare: share of the student's own answers that the teacher is asked about as well, to see whether they still
+            agree; the student's answer is given all the same.
+    """
+
+    mode: str
+    timeout_s: float = 10.0
+    concurrency: int = 16
+    compare: float = 0.0
+
+
+class Referee:
+    """Reviews the student's answers.
+
+    Args:
+        policy: below which confidence an answer is the teacher's.
+        teacher, task, prompt: who is asked, and how.
+        settings: mode and times.
+        engine: attempts, waits and budget, as in an extraction.
+        store: where the teacher's answers are kept.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        teacher: Teacher,
+        task: Task,
+        prompt: Prompt,
+        settings: Settings,
+        engine: ExtractionSettings,
+        store: Path,
+        metrics: Metrics,
+    ) -> None:
+        self.policy, self.teacher, self.task, self.prompt = policy, teacher, task, prompt
+        self.settings, self.engine, self.path, self.metrics = settings, engine, store, metrics
+        self.room = asyncio.Semaphore(settings.concurrency)
+        self.labels: Counter[str] = Counter()
+        self.deferrals = 0
+        self._background: set[asyncio.Task[Answered]] = set()
+        self._ask: Ask | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be connected while the server runs; what was asked is written down before it ends."""
+        async with contextlib.AsyncExitStack() as stack:
+            store = stack.enter_context(CompletionStore(self.path))
+            example = Example("0", "warm-up")
+            identity = {"teacher": self.teacher.identity(), "prompt": self.prompt.identity(), "served": self.task.name}
+            self.origin: Origin = store.origin(identity, self.prompt.request(example, SPLIT))
+            totals = store.totals(self.origin)
+            self.number = totals[0]
+            self.spending = Spending(
+                self.engine.budget, self.teacher.rates(), Totals(*totals), getattr(self.teacher, "most_written", None)
+            )
+            self.committer = await stack.enter_async_context(Committer(store, self.origin, lambda arrival: None))
+            self._ask = await stack.enter_async_context(self.teacher.connect(self.task))
+            yield
+            if self._background:
+                await asyncio.wait(self._background)
+
+    async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
+        """Return the answers to give: the student's, or the teacher's where it is asked and answers."""
+        return list(await asyncio.gather(*map(self._review, examples, predictions)))
+
+    async def _review(self, example: Example, prediction: Prediction) -> Answered:
+        prediction = replace(prediction, confidence=self.policy.confidence(prediction))
+        defers = self.settings.mode == "shadow" or self.policy.defers(prediction)
+        self._watch(prediction, defers)
+        if defers:
+            return await self._consult(example, prediction)
+        if random.random() < self.settings.compare:
+            task = asyncio.create_task(self._consult(example, prediction))
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+        return Answered(prediction)
+
+    async def _consult(self, example: Example, prediction: Prediction) -> Answered:
+        """Ask the teacher; where that fails, keep the student's answer and say why."""
+        request = self.prompt.request(replace(example, id=self._next_id()), SPLIT)
+        cost = self.spending.estimate(self.spending.characters(request))
+        if self.spending.exceeded(cost):
+            return self._stay(prediction, "over_budget", "the teacher's budget is used up")
+        self.spending.reserve(cost)
+        try:
+            async with asyncio.timeout(self.settings.timeout_s), self.room:
+                retrying = build_retrying(self.engine, _worth_retrying, asyncio.sleep)
+                assert self._ask is not None
+                completion: Completion = await retrying(self._ask, request)
+            self.spending.count(request, completion)
+            await self.committer.commit((request, completion))
+        except (TeacherError, TimeoutError) as error:
+            reason = "did not answer in time" if isinstance(error, TimeoutError) else "is not available"
+            logger.warning("the teacher %s: %s", reason, str(error).splitlines()[0] if str(error) else "timeout")
+            return self._stay(prediction, "unavailable", f"the teacher {reason}")
+        except DsbsError as error:
+            logger.error("the teacher's answer could not be kept: %s", error)
+            return self._stay(prediction, "unavailable", "the teacher's answer could not be kept")
+        finally:
+            self.spending.reserve(cost, -1)
+        found = annotate(example, completion, self.prompt.cue, self.task.answers)
+        if found.label is None or found.status != OK:
+            return self._stay(prediction, "unread", "the teacher's answer could not be read")
+        self.metrics.deferred.labels(TEACHER).inc()
+        same = self.task.answers.equivalent(found.label, prediction.label)
+        self.metrics.compared.labels("same" if same else "other").inc()
+        answer = Prediction(prediction.id, None, found.label, found.rationale or None)
+        return Answered(answer, TEACHER)
+
+    def _stay(self, prediction: Prediction, outcome: str, why: str) -> Answered:
+        self.metrics.deferred.labels(outcome).inc()
+        return Answered(prediction, STUDENT, f"{why}; the student answered, though it is unsure")
+
+    def _next_id(self) -> str:
+        self.number += 1
+        return f"served-{self.number}"
+
+    def _watch(self, prediction: Prediction, deferred: bool) -> None:
+        """Count labels and deferrals; warn where they are no longer those of validation."""
+        self.labels[str(prediction.label)] += 1
+        self.deferrals += deferred
+        total = self.labels.total()
+        if total < WINDOW:
+            return
+        shift = sum(abs(self.labels[one] / total - self.policy.labels.get(one, 0.0)) for one in
+                    {*self.labels, *self.policy.labels}) / 2  # fmt: skip
+        rate = self.deferrals / total
+        self.metrics.shift.set(shift)
+        self.metrics.rate.set(rate)
+        if shift > DRIFT and self.policy.labels:
+            logger.warning("the last %d answers differ from validation: %.0f%% of labels moved", total, 100 * shift)
+        if self.settings.mode == "defer" and abs(rate - self.policy.share) > DRIFT:
+            logger.warning(
+                "%.0f%% of the last %d answers were deferred, %.0f%% on validation",
+                100 * rate,
+                total,
+                100 * self.policy.share,
+            )
+        self.labels.clear()
+        self.deferrals = 0
+
+
+def _worth_retrying(error: BaseException) -> bool:
+    return isinstance(error, TeacherError) and error.retryable and not error.fatal
