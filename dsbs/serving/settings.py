@@ -154,13 +154,9 @@ class ServeConfig:
             if self.teacher is None:
                 faults.append(f"mode={self.mode}: who shall be asked? teacher=openai teacher.model=... prompt=<task>")
             elif self.teacher.by_id:
-                faults.append(
-                    f"teacher={self.teacher.name}: it replays known answers and cannot answer new ones."
-                )
+                faults.append(f"teacher={self.teacher.name}: it replays known answers and cannot answer new ones.")
             if self.prompt is None:
-                faults.append(
-                    f"mode={self.mode}: how is the teacher asked? prompt=<that of the extraction>"
-                )
+                faults.append(f"mode={self.mode}: how is the teacher asked? prompt=<that of the extraction>")
         elif self.teacher is not None:
             faults.append("teacher: it is only asked with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
