@@ -94,6 +94,8 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
+    for note in summary["notes"]:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
         advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")
         console.print(f"Not complete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)

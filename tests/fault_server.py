@@ -38,6 +38,8 @@ class FaultServer:
         model: the one model it knows; None: any.
         knows_n: whether it gives ``n`` answers to one request; False: it refuses, None: it gives one.
         headers: sent with every sound answer.
+        refuses: gets the body of a request; returns the endpoint's words where it does not take it (HTTP 400), or None.
+        completion: gets the body of a sound answer and returns what is sent in its place.
         asked: how often each question came.
         answered: how often each question got a sound answer.
         most_at_once: most requests that were under way at one time.
@@ -50,6 +52,8 @@ class FaultServer:
     model: str | None = None
     knows_n: bool | None = True
     headers: dict[str, str] = field(default_factory=dict)
+    refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
+    completion: Callable[[dict[str, Any]], Any] = lambda answer: answer
     asked: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -88,11 +92,13 @@ class FaultServer:
                 return _error(404, f"The model `{body['model']}` does not exist", "model_not_found")
             if self.knows_n is False and body.get("n", 1) > 1:
                 return _error(400, "Only one completion choice is allowed", "invalid_value")
+            if (refused := self.refuses(body)) is not None:
+                return _error(400, refused, "invalid_request_error")
             fault = self.script(number, question)
             if fault is not None:
                 return await self._misbehave(request, fault, body, question)
             self.answered[question] += 1
-            return web.json_response(self._completion(body, question), headers=self.headers)
+            return web.json_response(self.completion(self._completion(body, question)), headers=self.headers)
         finally:
             self._at_once -= 1
 

@@ -35,6 +35,7 @@ class Request:
         sample: 0 for the first completion of this question, 1 for the second, ...
         choices: the closed answers of the example, for endpoints that can be held to them.
         answer_format: ``text``, or ``json`` where the endpoint is to be held to an object of rationale and answer.
+        system_role: whether the instruction is a message of its own; it makes no other question of it.
     """
 
     id: str
@@ -45,19 +46,33 @@ class Request:
     sample: int = 0
     choices: tuple[str, ...] | None = None
     answer_format: str = "text"
+    system_role: bool = True
 
     def messages(self) -> list[dict[str, str]]:
         """Return the request as chat messages."""
         turns = [{"role": "system", "content": self.instruction}] if self.instruction else []
         for question, answer in self.shots:
             turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return [*turns, {"role": "user", "content": self.question}]
+        turns.append({"role": "user", "content": self.question})
+        return turns if self.system_role else fold_system(turns)
 
     def text(self) -> str:
         """Return the request as one text for a plain completion; it ends where the teacher is to go on."""
         blocks = [self.instruction] if self.instruction else []
         blocks += [f"Q: {question}\nA: {answer}" for question, answer in self.shots]
         return "\n\n".join([*blocks, f"Q: {self.question}\nA:"])
+
+
+def fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    r"""Put a system message before the first question, for models that know no such role.
+
+    >>> fold_system([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}])
+    [{'role': 'user', 'content': 'Be brief.\n\nwhy?'}]
+    """
+    if len(messages) < 2 or messages[0]["role"] != "system":
+        return messages
+    instruction, first, *rest = messages
+    return [first | {"content": f"{instruction['content']}\n\n{first['content']}"}, *rest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,7 @@ class Completion:
         completion_tokens: tokens written, or None where unknown.
         created: Unix time in seconds.
         batch: number of the batch through which it came, at the price of a batch; None where it was asked for alone.
+        reasoning: what the model thought before, where the server hands it over beside the text; or None.
     """
 
     text: str
@@ -81,6 +97,7 @@ class Completion:
     completion_tokens: int | None = None
     created: float = 0.0
     batch: int | None = None
+    reasoning: str | None = None
 
 
 OK = "ok"

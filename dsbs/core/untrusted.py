@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import orjson
 import yaml
 
 from dsbs.core.errors import DataError
@@ -42,6 +43,10 @@ def load_json(content: bytes | str) -> Any:
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     if sum(map(raw.count, _STARTS)) > MOST_VALUES:
         raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass  # what only Python's reader takes: infinity, half surrogates
     try:
         return json.loads(raw)
     except RecursionError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dsbs.core.errors import RunError
+from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.files import write_text
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.annotating import annotate_split
@@ -23,6 +23,7 @@ from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.ray_shards import take_up_shards
 from dsbs.extraction.job import Job
 from dsbs.extraction.look import Look
+from dsbs.extraction.losses import CutPrompts
 from dsbs.extraction.page import build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
@@ -32,6 +33,8 @@ from dsbs.store.batches import open_batches
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted"
+# Reasons of failures that are told when they first occur; all of them are in the annotations.
+MOST_REASONS = 5
 
 
 class Watch:
@@ -86,7 +89,8 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
     """See ``run_extraction``."""
     started = time.monotonic()
     job.check()
-    tally, stopped, error = Tally(), None, None
+    tally, stopped = Tally(), None
+    error: Exception | None = None
     with _open_store(job) as store:
         origin = job.register(store)
         spending = _spending(job, store, origin)
@@ -95,6 +99,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         if survey.to_come:
             try:
                 stopped = await _collect(job, store, origin, survey, spending, tally, watch)
+                _check_answers(job, survey, tally, stopped)
             except Exception as raised:  # what came before it is annotated first
                 error = raised
                 if not store.count():
@@ -114,6 +119,18 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
             "same command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
         )
     return summary
+
+
+def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
+    """Refuse to end well where nothing was ever answered.
+
+    Raises:
+        TeacherError: with the first failure.
+    """
+    together = job.settings.executor == "batch" and job.settings.samples > 1  # the next run asks for them one by one
+    if tally.failures and not (tally.answered or survey.cached or stopped or together):
+        first = next(iter(tally.failures.values()))
+        raise TeacherError(f"None of {tally.failed:,} requests was answered. {first.message}")
 
 
 @contextlib.contextmanager
@@ -188,6 +205,8 @@ async def _collect(
         TeacherError: where nothing can succeed.
     """
 
+    cut = CutPrompts()
+
     def notice(arrival: Arrival) -> None:
         request, said = arrival
         parts.under_way.discard(origin.key(request))
@@ -195,8 +214,13 @@ async def _collect(
         if isinstance(said, Completion):
             tally.answered += 1
             spending.count(request, said)
+            if cut.look(spending.characters(request), said.prompt_tokens):
+                logger.warning(cut.tell())
         else:
             tally.failed += 1
+            if said.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
+                tally.failures[said.reason] = said
+                logger.warning("%s %s failed: %s", request.split, request.id, said.message)
         watch.arrived(request, said)
 
     estimate = estimate_job(job, survey, spending)
@@ -212,6 +236,8 @@ async def _collect(
                         await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
                 finally:
                     watch.end()
+                    if cut.count:
+                        tally.notes[cut.tell()] = None
                 return executor.stopped
 
 

@@ -251,7 +251,13 @@ def annotate(
     if most_written and (completion.completion_tokens or 0) >= most_written and finish_reason == "stop":
         finish_reason = "length"
     rationale, label, status = parse(
-        completion.text, finish_reason, cue, answers, example.choices, rationale_from=rationale_from
+        completion.text,
+        finish_reason,
+        cue,
+        answers,
+        example.choices,
+        reasoning=completion.reasoning,
+        rationale_from=rationale_from,
     )
     if label is None:
         return Annotation(example.id, None, rationale, status)

@@ -46,6 +46,8 @@ class Prompt:
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
             and completions are then objects with the keys ``rationale`` and ``answer``.
+        system_role: whether the instruction is a system message; false puts it before the first question, for models
+            that know no such role.
         rationale_from: ``answer``: what a teacher writes before its answer, or else its thought; ``thinking``: the
             thought of a reasoning model (``<think>``, ``reasoning_content``), or else what it writes; ``both``: one
             after the other. It is read from what the store holds, so changing it asks nothing again.
@@ -57,6 +59,7 @@ class Prompt:
     cue: str = "So the answer is"
     show_choices: bool = False
     answer_format: str = "text"
+    system_role: bool = True
     rationale_from: str = "answer"
     exemplars: list[Exemplar] = field(default_factory=list)
 
@@ -91,7 +94,15 @@ class Prompt:
         if "{choices}" in instruction:
             instruction = instruction.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
         return Request(
-            example.id, split, instruction, self.shots, question, sample, example.choices, self.answer_format
+            example.id,
+            split,
+            instruction,
+            self.shots,
+            question,
+            sample,
+            example.choices,
+            self.answer_format,
+            self.system_role,
         )
 
     @cached_property

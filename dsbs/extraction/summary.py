@@ -15,7 +15,7 @@ def summarise(
     """Return the content of ``summary.json``; splits that were extracted before and not now keep their numbers.
 
     ``examples`` to ``completion_tokens`` and ``cost_usd`` are about all that was ever asked in this folder, as the
-    annotations are; ``requests`` (made) and ``cached`` (found in the store) are about this run.
+    annotations are; ``requests`` (made), ``cached`` (found in the store) and ``notes`` are about this run.
     """
     earlier = load_summary(job.folder) or {}
     splits: dict[str, Any] = dict(earlier.get("splits", {}))
@@ -42,5 +42,6 @@ def summarise(
         "filter": job.filter.name,
         "splits": splits,
         "stopped": stopped,
+        "notes": list(tally.notes),
         "seconds": round(seconds, 3),
     }

@@ -187,5 +187,5 @@ def open_batches(store: CompletionStore) -> list[tuple[str, str | None, str, flo
 
 
 def _pack(request: Request) -> str:
-    names = ("id", "split", "instruction", "question", "sample", "choices", "answer_format")
+    names = ("id", "split", "instruction", "question", "sample", "choices", "answer_format", "system_role")
     return json.dumps({name: getattr(request, name) for name in names})

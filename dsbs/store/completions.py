@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, storable
-from dsbs.store.schema import BEFORE_BATCHES, CREATE, FORMAT, UPGRADE, read_format
+from dsbs.store.schema import FORMAT, UPGRADES, read_format, upgrade
 
 BUSY_SECONDS = 60
 BATCH = 500
@@ -94,9 +94,9 @@ class CompletionStore:
             # FULL: a committed completion outlives a power cut, not only a killed process.
             self._db.execute("PRAGMA synchronous=FULL")
             with self.transaction():
-                for statement in {None: CREATE, BEFORE_BATCHES: UPGRADE}.get(read_format(self._db), ()):
+                for statement in upgrade(read_format(self._db)):
                     self._db.execute(statement)
-        elif read_format(self._db) == BEFORE_BATCHES:
+        elif read_format(self._db) in UPGRADES:
             CompletionStore(self.path).close()  # brings it up to date
         found = read_format(self._db)
         if found != FORMAT:
@@ -156,11 +156,11 @@ class CompletionStore:
             (origin.key(request), origin.number, request.split, storable(request.id), request.sample,
              storable(request.question), storable(completion.text), _storable(completion.finish_reason),
              _storable(completion.model), _storable(completion.prompt_tokens), _storable(completion.completion_tokens),
-             completion.created or time.time(), completion.batch)
+             completion.created or time.time(), completion.batch, _storable(completion.reasoning))
             for request, completion in arrived
         ]  # fmt: skip
         with self.transaction():
-            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 13)})", rows)
+            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 14)})", rows)
             for table in ("failures", "batch_requests"):
                 self._db.executemany(f"DELETE FROM {table} WHERE key = ?", [row[:1] for row in rows])
 
@@ -197,7 +197,9 @@ class CompletionStore:
         """Return the completions of those keys that have one."""
         found: dict[bytes, Completion] = {}
         for part in _parts(list(keys)):
-            query = f"SELECT key, {COLUMNS}, batch FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            query = (
+                f"SELECT key, {COLUMNS}, batch, reasoning FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            )
             found.update((row[0], Completion(*row[1:])) for row in self._db.execute(query, part))
         return found
 
@@ -211,13 +213,16 @@ class CompletionStore:
 
     def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
         """Return the completion of an example, whatever the prompt was; the newest where there are several."""
-        query = f"SELECT {COLUMNS} FROM completions WHERE split = ? AND id = ? AND sample = ? ORDER BY created DESC"
+        query = (
+            f"SELECT {COLUMNS}, NULL, reasoning FROM completions WHERE split = ? AND id = ? AND sample = ? "
+            "ORDER BY created DESC"
+        )
         row = self._db.execute(query, (split, id, sample)).fetchone()
         return Completion(*row) if row else None
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield every completion with its split, id, sample, question and origin, in the order of arrival."""
-        query = f"SELECT origin, split, id, sample, question, {COLUMNS} FROM completions ORDER BY rowid"
+        query = f"SELECT origin, split, id, sample, question, {COLUMNS}, reasoning FROM completions ORDER BY rowid"
         with closing(self._db.cursor()) as cursor:
             cursor.execute(query)
             names = [column[0] for column in cursor.description]

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("prompt_tokens", pa.int64()),
         ("completion_tokens", pa.int64()),
         ("created", pa.float64()),
+        ("reasoning", pa.string()),
     ]
 )
 

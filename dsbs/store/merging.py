@@ -16,7 +16,7 @@ BATCH = """(SELECT mine.number FROM main.batches mine JOIN other.batches theirs 
 BATCHES = f"""INSERT OR IGNORE INTO batches (token, origin, address, file, remote, requests, characters, created, ended)
     SELECT token, {NUMBER}, address, file, remote, requests, characters, created, ended FROM other.batches row"""
 COMPLETIONS = f"""INSERT OR IGNORE INTO completions SELECT key, {NUMBER}, split, id, sample, question, text,
-    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH} FROM other.completions row
+    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH}, reasoning FROM other.completions row
     ORDER BY row.rowid"""
 # What is under way in one of the two is under way in both; what ended in one ended in both.
 HELD = (

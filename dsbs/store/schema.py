@@ -2,8 +2,7 @@
 
 import sqlite3
 
-FORMAT = "2"
-BEFORE_BATCHES = "1"
+FORMAT = "3"
 
 META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
 TABLES = (
@@ -14,7 +13,8 @@ TABLES = (
     """CREATE TABLE completions (
     key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
     sample INTEGER NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL, batch INTEGER REFERENCES batches)""",
+    prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL, batch INTEGER REFERENCES batches,
+    reasoning TEXT)""",
     "CREATE INDEX completions_by_id ON completions (split, id, sample)",
     """CREATE TABLE failures (
     key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
@@ -41,13 +41,22 @@ TRIGGER = """CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN
     UPDATE batches SET completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
         completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.batch; END"""
 CREATE = (META, *TABLES, *BATCH_TABLES, TRIGGER, f"INSERT INTO meta VALUES ('format', '{FORMAT}')")
-UPGRADE = (
-    "ALTER TABLE completions ADD COLUMN batch INTEGER",
-    *BATCH_TABLES,
-    "DROP TRIGGER count_completion",
-    TRIGGER,
-    f"UPDATE meta SET value = '{FORMAT}' WHERE name = 'format'",
-)
+# What brings a store of an older format up to the next one.
+UPGRADES = {
+    "1": ("ALTER TABLE completions ADD COLUMN batch INTEGER", *BATCH_TABLES, "DROP TRIGGER count_completion", TRIGGER),
+    "2": ("ALTER TABLE completions ADD COLUMN reasoning TEXT",),
+}
+
+
+def upgrade(found: str | None) -> list[str]:
+    """Return the statements that bring a store of a format up to date; None: an empty file."""
+    if found is None:
+        return list(CREATE)
+    statements: list[str] = []
+    while found in UPGRADES:
+        statements += UPGRADES[found]
+        found = str(int(found) + 1)
+    return [*statements, f"UPDATE meta SET value = '{FORMAT}' WHERE name = 'format'"] if statements else []
 
 
 def read_format(db: sqlite3.Connection) -> str | None:

@@ -1,21 +1,18 @@
 """An endpoint's batch API as OpenAI made it: a file of requests goes up, files of results come down, within a day."""
 
-import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
-from dsbs.teachers.bodies import MOST_FILE, most_body
-from dsbs.teachers.responses import Where, explain_error, malformed, read_answer, scrub
-
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+from dsbs.teachers.faults import explain_status, malformed, scrub
+from dsbs.teachers.http import Connection, Reply
+from dsbs.teachers.responses import read_answer
 
 OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"
@@ -25,8 +22,6 @@ IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{0,199}")
 REASON = 40
 # Clocks differ: a batch that was made so long before ours was written down is none of ours.
 SKEW_SECONDS = 86_400.0
-# A file of 200 MB takes longer than one request: so many times as long may it take.
-FILE_PATIENCE = 10
 NO_BATCHES = {"HTTP 404", "HTTP 405", "HTTP 501"}
 Body = Callable[[Request], dict[str, Any]]
 
@@ -61,20 +56,19 @@ class BatchApi:
     """The files and batches of one endpoint. Every method raises TeacherError, with what to do.
 
     Args:
-        client: the connection.
-        where: what messages have to name.
+        connection: to the endpoint.
         path: what the requests are for, such as ``/chat/completions``.
         body: gives the body of a request.
     """
 
-    def __init__(self, client: "AsyncOpenAI", where: Where, path: str, body: Body) -> None:
-        self.client, self.where, self.body = client, where, body
+    def __init__(self, connection: Connection, path: str, body: Body) -> None:
+        self.connection, self.body = connection, body
         self.endpoint = f"/v1{path}"
 
     @property
     def address(self) -> str:
         """Where the endpoint is."""
-        return self.where.base_url
+        return self.connection.where.base_url
 
     def line(self, name: str, together: Sequence[Request]) -> bytes:
         """Return a line of a batch's file.
@@ -89,20 +83,14 @@ class BatchApi:
 
     async def upload(self, content: BinaryIO, token: str) -> str:
         """Upload a batch's file; return the endpoint's id of it."""
-        content.seek(0)
-        answer = await self._send(
-            self.client.files.with_raw_response.create(file=(f"dsbs-{token}.jsonl", content), purpose="batch"),
-            patience=FILE_PATIENCE,
-        )
-        return _identifier(answer)
+        fields = {"purpose": "batch"}
+        return _identifier(self._read(await self.connection.upload("/files", f"dsbs-{token}.jsonl", content, fields)))
 
     async def create(self, file: str, token: str) -> BatchState:
         """Start a batch from an uploaded file."""
-        endpoint: Any = self.endpoint
-        call = self.client.batches.with_raw_response.create(
-            completion_window="24h", endpoint=endpoint, input_file_id=file, metadata={METADATA: token}
-        )
-        return self._read_state(await self._send(call))
+        order = {"completion_window": "24h", "endpoint": self.endpoint, "input_file_id": file,
+                 "metadata": {METADATA: token}}  # fmt: skip
+        return self._read_state(self._read(await self.connection.post("/batches", json.dumps(order).encode())))
 
     async def find(self, file: str, token: str, since: float) -> BatchState | None:
         """Look for a batch that may have been made although nobody was told so.
@@ -112,9 +100,9 @@ class BatchApi:
             token: its metadata.
             since: Unix time before which it was not made.
         """
-        after: Any = {}
+        after: dict[str, str] = {}
         for _ in range(MOST_PAGES):
-            page = await self._send(self.client.batches.with_raw_response.list(limit=PAGE, **after))
+            page = await self._send("GET", "/batches", params={"limit": str(PAGE), **after})
             batches = list(page.each("data"))
             if not page.has("data"):
                 raise malformed(page.raw("object"))
@@ -129,25 +117,21 @@ class BatchApi:
 
     async def retrieve(self, remote: str) -> BatchState:
         """Ask how far a batch is."""
-        return self._read_state(await self._send(self.client.batches.with_raw_response.retrieve(remote)))
+        return self._read_state(await self._send("GET", f"/batches/{remote}"))
 
     async def download(self, file: str, target: BinaryIO) -> None:
         """Load a file of results, whole."""
         target.seek(0)
         target.truncate()
 
-        async def load() -> None:
-            most_body.set(MOST_FILE)
-            async with self.client.files.with_streaming_response.content(file) as response:
-                async for chunk in response.iter_bytes():
-                    target.write(chunk)
-
-        await self._guard(load(), FILE_PATIENCE)
+        reply = await self.connection.download(f"/files/{file}/content", target)
+        if reply.status != 200:
+            raise self._explain(reply)
         target.seek(0)
 
     async def forget(self, file: str) -> None:
         """Delete a file at the endpoint."""
-        await self._send(self.client.files.with_raw_response.delete(file))
+        await self._send("DELETE", f"/files/{file}")
 
     def read_line(self, line: bytes) -> tuple[str, list[Completion] | TeacherError]:
         """Return the name of a line of a file of results, and what it says: completions, or why there are none.
@@ -161,7 +145,7 @@ class BatchApi:
             raise ValueError("a line without custom_id")
         if response and response.count("status_code") == 200:
             try:
-                return name, read_answer(response.raw("body"), self.client.api_key)
+                return name, read_answer(response.raw("body"), self.connection.key)
             except TeacherError as fault:
                 return name, fault
         if response:
@@ -172,7 +156,7 @@ class BatchApi:
         else:
             reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
             said = error.raw("message") or parts.raw("error")
-        said = scrub(said or "no explanation", self.client.api_key)
+        said = scrub(said or "no explanation", self.connection.key)
         return name, TeacherError(f"{reason}: {said}", reason=reason)
 
     def _read_state(self, answer: Fields) -> BatchState:
@@ -188,32 +172,33 @@ class BatchApi:
             raise malformed("a batch without a status")
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
         return BatchState(
-            _identifier(answer), status, done + failed, total, tuple(files), scrub(said, self.client.api_key)
+            _identifier(answer), status, done + failed, total, tuple(files), scrub(said, self.connection.key)
         )
 
-    async def _send(self, call: Awaitable[Any], patience: int = 1) -> Fields:
-        response = await self._guard(call, patience)
+    async def _send(self, method: str, route: str, **parts: Any) -> Fields:
+        return self._read(await self.connection.send(method, route, **parts))
+
+    def _read(self, reply: Reply) -> Fields:
+        if reply.status != 200:
+            raise self._explain(reply)
         try:
-            answer = Fields(load_json(response.content))
+            answer = Fields(load_json(reply.content))
         except ValueError:
             answer = Fields(None)
         if not answer or answer.raw("error"):
-            raise malformed(response.content, self.client.api_key)
+            raise malformed(reply.content, self.connection.key)
         return answer
 
-    async def _guard(self, call: Awaitable[Any], patience: int) -> Any:
-        try:
-            async with asyncio.timeout(self.where.timeout * patience):
-                return await call
-        except Exception as error:
-            explained = explain_error(error, self.where, self.client.api_key)
-            if explained.reason in NO_BATCHES:
-                explained = TeacherError(
-                    f"{explained.reason}: {self.address} does not know this file or batch, or has no batch API at all.",
-                    fatal=True,
-                    reason=explained.reason,
-                )
-            raise explained from None
+    def _explain(self, reply: Reply) -> TeacherError:
+        where, key = self.connection.where, self.connection.key
+        explained = explain_status(reply.status, reply.content, reply.headers, where, key)
+        if explained.reason not in NO_BATCHES:
+            return explained
+        return TeacherError(
+            f"{explained.reason}: {self.address} does not know this file or batch, or has no batch API at all.",
+            fatal=True,
+            reason=explained.reason,
+        )
 
 
 def _identifier(answer: Fields, name: str = "id") -> str:

@@ -1,31 +1,33 @@
 """Any OpenAI-compatible endpoint: OpenAI, vLLM, Ollama, a llama.cpp server, TGI, …"""
 
-import asyncio
-import ipaddress
+import json
+import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
+
+import orjson
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
+from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
 from dsbs.teachers.batches import BatchApi
-from dsbs.teachers.bodies import ACCEPTED, Bounds
+from dsbs.teachers.faults import Where, explain_status
+from dsbs.teachers.headers import read_limits
+from dsbs.teachers.http import Connection, is_loopback
 from dsbs.teachers.prices import Rates, find_rates
-from dsbs.teachers.responses import Where, explain_error, read_completions, read_limits
+from dsbs.teachers.responses import read_completions
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+logger = logging.getLogger(__name__)
 
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
-# Asks the client for the response as it came: its own reading into models costs more time than all of ours.
 REFUSED = {"HTTP 400", "HTTP 422"}
-RAW = {"X-Stainless-Raw-Response": "true"}
 
 
 @dataclass
@@ -120,6 +122,10 @@ class OpenAITeacher(Teacher):
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
                     "http://localhost:8000/v1."]  # fmt: skip
+        for route in ("/chat/completions", "/completions"):
+            if parts.path.rstrip("/").endswith(route):
+                short = (self.base_url or "").rstrip("/").removesuffix(route)
+                return [f"teacher.base_url: leave {route} out, it is added: teacher.base_url={short}"]
         if parts.username or parts.password or parts.query:
             return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
                     "name that with teacher.api_key_env=NAME."]  # fmt: skip
@@ -165,14 +171,14 @@ class OpenAITeacher(Teacher):
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
         """Open a connection pool to the endpoint; nothing is sent yet."""
-        async with self._open_client() as client:
-            yield _Endpoint(self, client)
+        async with Connection(self.where, self.find_key()) as connection:
+            yield _Endpoint(self, connection)
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator[BatchApi]:
         """Open a connection pool to the endpoint's files and batches; nothing is sent yet."""
-        async with self._open_client() as client:
-            yield BatchApi(client, self.where, self.route, self.body)
+        async with Connection(self.where, self.find_key()) as connection:
+            yield BatchApi(connection, self.route, self.body)
 
     @property
     def where(self) -> Where:
@@ -184,29 +190,21 @@ class OpenAITeacher(Teacher):
         """Where the endpoint takes requests, below ``base_url``."""
         return "/chat/completions" if self.api == "chat" else "/completions"
 
-    def _open_client(self) -> "AsyncOpenAI":
-        import openai
-
-        hooks = {"response": [Bounds().hook]}
-
-        return openai.AsyncOpenAI(
-            api_key=self.find_key(),
-            base_url=self.base_url or OPENAI,
-            max_retries=0,  # the engine retries, at one layer only
-            timeout=self.timeout,
-            http_client=openai.DefaultAioHttpClient(
-                timeout=self.timeout, headers={"Accept-Encoding": ACCEPTED}, event_hooks=hooks
-            ),
-        )
-
 
 class _Endpoint:
-    """Asks one endpoint; ``limits`` is what it told with its last answer."""
+    """Asks one endpoint.
 
-    def __init__(self, teacher: OpenAITeacher, client: "AsyncOpenAI") -> None:
-        self.teacher, self.client = teacher, client
+    Attributes:
+        limits: what it told about its limits with its last answer.
+        notes: what was found out about it that people should know.
+    """
+
+    def __init__(self, teacher: OpenAITeacher, connection: Connection) -> None:
+        self.teacher, self.connection = teacher, connection
         self.limits = ServerLimits()
+        self.notes: list[str] = []
         self.one_at_a_time = False
+        self._adapted: list[Adaptation] = []
 
     async def __call__(self, request: Request) -> Completion:
         """Return the endpoint's answer to one request.
@@ -214,7 +212,7 @@ class _Endpoint:
         Raises:
             TeacherError: for everything that can go wrong, with what to do.
         """
-        return (await self._read(self.teacher.body(request)))[0]
+        return (await self._ask(self.teacher.body(request)))[0]
 
     async def several(self, requests: Sequence[Request]) -> list[Completion]:
         """Return several samples of one question with one request, where the endpoint knows ``n``.
@@ -229,30 +227,56 @@ class _Endpoint:
         if self.one_at_a_time:
             return [await self(requests[0])]
         try:
-            completions = await self._read(self.teacher.body(requests[0]) | {"n": len(requests)})
+            completions = await self._ask(self.teacher.body(requests[0]) | {"n": len(requests)})
         except TeacherError as error:
             if error.reason not in REFUSED:
                 raise
+            completions = [await self(requests[0])]
+        if len(completions) == 1 and not self.one_at_a_time:
             self.one_at_a_time = True
-            return [await self(requests[0])]
-        self.one_at_a_time = len(completions) == 1
+            self._note("The endpoint gives one completion to a request: samples are asked for one at a time.")
         return completions[: len(requests)]
 
-    async def _read(self, body: dict[str, Any]) -> list[Completion]:
-        return read_completions(await self._post(body), self.client.api_key)
-
-    async def _post(self, body: dict[str, Any]) -> bytes:
-        try:
-            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
-            async with asyncio.timeout(self.teacher.timeout):
-                response: Any = await self.client.post(
-                    self.teacher.route, cast_to=object, body=body, options={"headers": RAW}
+    async def _ask(self, body: dict[str, Any]) -> list[Completion]:
+        """Send a request; where the endpoint says what it does not know, leave that out from then on."""
+        while True:
+            used, sent = len(self._adapted), body
+            for adaptation in self._adapted:
+                if adaptation.concerns(sent):
+                    sent = adaptation.change(sent)
+            try:
+                return await self._send(sent)
+            except TeacherError as error:
+                if used < len(self._adapted):
+                    continue  # somebody else has found out meanwhile
+                found = find_adaptation(sent, error.reason, error.said, self._adapted)
+                if found is None:
+                    raise
+                self._adapted.append(found)
+                self._note(
+                    f"The endpoint refuses {found.what} ({error.said!r}): {found.done} for this run. "
+                    f"To say so from the start: {found.setting}"
                 )
-        except Exception as error:
-            raise explain_error(error, self.teacher.where, self.client.api_key) from None
-        self.limits = read_limits(response.headers)
-        content: bytes = response.content
-        return content
+
+    def _note(self, note: str) -> None:
+        logger.warning(note)
+        self.notes.append(note)
+
+    async def _send(self, body: dict[str, Any]) -> list[Completion]:
+        reply = await self.connection.post(self.teacher.route, encode(body))
+        where, key = self.teacher.where, self.connection.key
+        if reply.status != 200:
+            raise explain_status(reply.status, reply.content, reply.headers, where, key)
+        self.limits = read_limits(reply.headers)
+        return read_completions(reply.content, key, where)
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # half surrogates, integers beyond 64 bits
+        return json.dumps(body).encode()
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:
@@ -263,16 +287,3 @@ def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:
     properties = {"rationale": {"type": "string"}, "answer": answer}
     schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
     return {"name": "annotation", "strict": True, "schema": schema}
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address leads to this machine.
-
-    >>> is_loopback("http://127.0.0.1:8000/v1"), is_loopback("http://localhost/v1"), is_loopback("https://host.io/v1")
-    (True, True, False)
-    """
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

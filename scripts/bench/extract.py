@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""How fast the extraction engine is, against bare loops over the same HTTP client and against distilabel.
+"""How fast the extraction engine is, against bare loops over two HTTP clients and against distilabel.
 
     python scripts/bench/extract.py
     python scripts/bench/extract.py --distilabel VENV/bin/python
@@ -40,7 +40,7 @@ from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers import Ask, Teacher
-from dsbs.teachers.openai import RAW, OpenAITeacher
+from dsbs.teachers.openai import OpenAITeacher
 
 LATENCY = 0.05
 MODEL = "bench"
@@ -161,20 +161,6 @@ async def run_bare(url: str, count: int, concurrency: int) -> None:
         await bounded(send, count, concurrency)
 
 
-async def run_post(url: str, count: int, concurrency: int) -> None:
-    """The same client, past its typed methods: bodies go out and come back as they are, as in ours."""
-    import openai
-
-    client = openai.AsyncOpenAI(api_key="none", base_url=url, max_retries=0, http_client=openai.DefaultAioHttpClient())
-    async with client:
-
-        async def send(messages: list[Any]) -> None:
-            body = {"model": MODEL, "messages": messages, "temperature": 0.0, "max_tokens": 512}
-            await client.post("/chat/completions", cast_to=object, body=body, options={"headers": RAW})
-
-        await bounded(send, count, concurrency)
-
-
 async def run_raw(url: str, count: int, concurrency: int) -> None:
     """A bare loop over aiohttp alone."""
     import aiohttp
@@ -276,7 +262,6 @@ def measure_speeds(arguments: argparse.Namespace) -> dict[str, float]:
     contestants: dict[str, Callable[[], None]] = {
         "bare": lambda: asyncio.run(run_bare(url, count, concurrency)),
         "ours": lambda: run_ours(url, count, concurrency),
-        "post": lambda: asyncio.run(run_post(url, count, concurrency)),
         "raw": lambda: asyncio.run(run_raw(url, count, concurrency)),
     }
     if arguments.distilabel:

@@ -23,8 +23,9 @@ from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.settings import BatchSettings
 from dsbs.store import CompletionStore
+from dsbs.teachers.headers import read_limits, read_retry_after
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_completions, read_limits, read_retry_after
+from dsbs.teachers.responses import read_completions
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = Request("1", "train", "", (), "two?")

@@ -11,8 +11,9 @@ from scripted import CountTask, count_prompt
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Example, Request
+from dsbs.teachers.headers import read_retry_after
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_completions, read_retry_after
+from dsbs.teachers.responses import read_completions
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
@@ -61,7 +62,7 @@ def test_plain_completions_send_one_text() -> None:
     [
         ("429", "HTTP 429"), ("500", "HTTP 500"), ("503", "HTTP 503"), ("drop", "no connection"),
         ("empty", "malformed answer"), ("malformed", "malformed answer"), ("not_json", "malformed answer"),
-        ("wrong_type", "malformed answer"), ("no_choices", "malformed answer"), ("error_in_200", "malformed answer"),
+        ("wrong_type", "malformed answer"), ("error_in_200", "error 502"),
         ("truncated", "no connection"),
     ],
 )  # fmt: skip
@@ -138,6 +139,8 @@ def test_faults_are_told_all_at_once() -> None:
     assert len(teacher.faults()) == 8
     assert "secret" not in " ".join(teacher.faults())
     assert len(OpenAITeacher(model="m", base_url="localhost:8000").faults()) == 1
+    (fault,) = OpenAITeacher(model="m", base_url="http://localhost:8000/v1/chat/completions").faults()
+    assert fault.endswith("teacher.base_url=http://localhost:8000/v1")
 
 
 def test_an_answer_without_text_is_kept_for_it_was_paid_for() -> None:

@@ -10,7 +10,7 @@ from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.job import Job
 from dsbs.extraction.pacing import format_seconds
-from dsbs.store import Origin
+from dsbs.store import Failure, Origin
 
 # Attempts that may fail before the first answer came; a wrong URL or a server that is down shows by then.
 HOPELESS_ATTEMPTS = 10
@@ -18,7 +18,11 @@ HOPELESS_ATTEMPTS = 10
 
 @dataclass
 class Tally:
-    """What happened so far in this process; ``by_split`` counts requests that ended, answered or failed."""
+    """What happened so far in this process; ``by_split`` counts requests that ended, answered or failed.
+
+    ``failures`` holds the first failure of each reason.
+    ``notes`` are what people should know of it, each once, in the order in which it was found out.
+    """
 
     by_split: Counter[str] = field(default_factory=Counter)
     answered: int = 0
@@ -26,6 +30,8 @@ class Tally:
     retried: int = 0
     failed_attempts_before_answer: int = 0
     failed_in_a_row: int = 0
+    failures: dict[str, Failure] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -18,7 +18,7 @@ from dsbs.teachers.base import Ask, AskSeveral, ServerLimits
 
 # Requests in a row that may end without an answer after their last attempt.
 HOPELESS_REQUESTS = 20
-BUSY = {"HTTP 429", "HTTP 503", "HTTP 529"}
+BUSY = {"HTTP 429", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
 OVERLOAD = BUSY | {"timeout"}
 
 
@@ -87,8 +87,14 @@ class Asker:
             self.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            self.tally.notes |= dict.fromkeys(self.notes)
         if self.error:
             raise self.error
+
+    @property
+    def notes(self) -> list[str]:
+        """What was found out about the teacher."""
+        return list(getattr(self.ask, "notes", ()))
 
     def _start(self, together: list[Request], cost: Reservation, room: asyncio.Semaphore) -> None:
         self.spending.reserve(cost)

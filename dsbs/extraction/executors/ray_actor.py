@@ -5,7 +5,7 @@ import contextlib
 import os
 import traceback
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ class Report:
         stopped: why the actor stopped by itself, or None.
         error: the error that goes with it.
         over: whether nothing is under way any more, and nothing will be asked again.
+        notes: what was found out about the teacher.
     """
 
     arrivals: list[tuple[bytes, Completion | Failure]]
@@ -70,6 +71,7 @@ class Report:
     stopped: str | None = None
     error: Exception | None = None
     over: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 class Worker:
@@ -78,7 +80,7 @@ class Worker:
     def __init__(self, order: Order) -> None:
         self.order = order
         self.tally = Tally()
-        self.spending = Spending(Budget(), None, Totals(), getattr(order.teacher, "max_tokens", None))
+        self.spending = Spending(Budget(), None, Totals(), order.teacher.most_written)
         self.asker: Asker | None = None
         self._error: Exception | None = None
         self._origin: Origin | None = None
@@ -131,6 +133,7 @@ class Worker:
         report.retried, self.tally.retried = self.tally.retried, 0
         if self.asker is not None:
             report.at_once, report.pause = self.asker.at_once, self.asker.pause.left
+            report.notes = self.asker.notes
             report.stopped, error = self.asker.stopped, self.asker.error
             if report.stopped and not self._stopping:
                 self._queue.put_nowait(None)  # it waits for a question that it will not ask

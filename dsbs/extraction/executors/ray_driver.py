@@ -212,6 +212,7 @@ class Spreader:
         """Commit what an actor handed over, and heed what it says of itself."""
         hand.report = report
         self.tally.retried += report.retried
+        self.tally.notes |= dict.fromkeys(report.notes)
         if report.error and hand.node != socket.gethostname():
             report.error = copy.copy(report.error)  # the actor may report it again
             report.error.args = (f"On {hand.node}: {report.error}",)

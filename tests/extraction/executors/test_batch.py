@@ -86,7 +86,7 @@ def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_r
         statuses = {one.id: one.status for one in load_annotations(tmp_path, "train").values() if one.status != "ok"}
         assert statuses == {
             "train-1": "request_failed: HTTP 400",
-            "train-2": "request_failed: malformed answer",
+            "train-2": "request_failed: no choices",
             "train-3": "request_failed: no answer in the batch",
             "train-5": "request_failed: batch expired",
         }
@@ -376,7 +376,8 @@ def test_a_store_from_before_there_were_batches_is_brought_up_to_date(tmp_path: 
     with sqlite3.connect(tmp_path / "completions.sqlite") as db:
         for statement in (
             "DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
-            "ALTER TABLE completions DROP COLUMN batch", "UPDATE meta SET value = '1'",
+            "ALTER TABLE completions DROP COLUMN batch", "ALTER TABLE completions DROP COLUMN reasoning",
+            "UPDATE meta SET value = '1'",
             "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET completions = 9; END",
         ):  # fmt: skip
             db.execute(statement)

@@ -1,0 +1,138 @@
+"""What an endpoint refuses is left out, or put another way, for the rest of a run; where its words leave no doubt."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.core.records import fold_system
+
+Body = dict[str, Any]
+# What a status has to be for the endpoint to have looked at the request at all; templates fail with 500.
+REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|500|501)|error in answer")
+_REFUSES = (
+    r"unsupported|not support|n't support|is not (?:allowed|available|permitted|enabled|known|implemented)"
+    r"|not (?:compatible|permitted|enabled|recogni[sz]ed)|unknown|unrecogni[sz]ed|unexpected|unavailable"
+    r"|only the default|extra (?:inputs|fields)|deprecated|no longer"
+)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """One thing that endpoints refuse.
+
+    Attributes:
+        what: its name.
+        words: what an endpoint says of it; the words of refusal aside.
+        concerns: tells whether a body has it.
+        change: returns the body as the endpoint will take it.
+        done: what was done, in words.
+        setting: what to type instead.
+        refusal: the words of refusal.
+    """
+
+    what: str
+    words: str
+    concerns: Callable[[Body], bool]
+    change: Callable[[Body], Body]
+    done: str
+    setting: str
+    refusal: str = _REFUSES
+
+    def fits(self, body: Body, said: str) -> bool:
+        """Tell whether an endpoint that says so refuses this."""
+        if not self.concerns(body) or not re.search(self.refusal, said, re.I):
+            return False
+        return re.search(self.words, said, re.I) is not None
+
+
+def without(*names: str) -> Callable[[Body], Body]:
+    """Return what leaves fields out of a body."""
+    return lambda body: {name: value for name, value in body.items() if name not in names}
+
+
+def _has(name: str) -> Callable[[Body], bool]:
+    return lambda body: name in body
+
+
+def _fold(body: Body) -> Body:
+    return body | {"messages": fold_system(body["messages"])}
+
+
+def _has_system(body: Body) -> bool:
+    return bool(body.get("messages")) and body["messages"][0]["role"] == "system"
+
+
+ADAPTATIONS = (
+    Adaptation(
+        "a system message",
+        r"system|developer instruction|roles must alternate|only user and assistant",
+        _has_system,
+        _fold,
+        "the instruction goes into the first question",
+        "prompt.system_role=false",
+        _REFUSES + r"|roles must alternate|only user and assistant|roles? .{0,30}must be|invalid role",
+    ),
+    Adaptation(
+        "response_format",
+        r"response_format|json_schema|json_object|structured|grammar|guided",
+        _has("response_format"),
+        without("response_format"),
+        "answers are asked for in JSON, but not held to it",
+        "prompt.answer_format=text",
+        _REFUSES + r"|invalid|must be|not valid",
+    ),
+    Adaptation(
+        "max_tokens",
+        r"max_completion_tokens",
+        _has("max_tokens"),
+        lambda body: without("max_tokens")(body) | {"max_completion_tokens": body["max_tokens"]},
+        "max_completion_tokens is sent in its place",
+        "'teacher.extra={max_completion_tokens: N}' teacher.max_tokens=null",
+        _REFUSES + r"|use .?max_completion_tokens|instead",
+    ),
+    Adaptation(
+        "temperature=0",
+        r"temperature",
+        lambda body: body.get("temperature") == 0,
+        lambda body: body | {"temperature": 0.01},
+        "0.01 is sent in its place",
+        "teacher.temperature=0.01",
+        r"strictly positive|greater than 0|> 0\b|> 0\.0|must be positive",
+    ),
+    Adaptation(
+        "top_p beside temperature",
+        r"temperature.{0,40}top_p|top_p.{0,40}temperature",
+        lambda body: "top_p" in body and "temperature" in body,
+        without("top_p"),
+        "top_p is left out",
+        "teacher.top_p=null",
+        r"both",
+    ),
+    *(
+        Adaptation(name, rf"\b{name}\b", _has(name), without(name), f"{name} is left out", setting)
+        for name, setting in (
+            ("temperature", "teacher.temperature=null"),
+            ("top_p", "teacher.top_p=null"),
+            ("stop", "teacher.stop=[]"),
+        )
+    ),
+)
+
+
+def find_adaptation(body: Body, reason: str, said: str, done: Sequence[Adaptation]) -> Adaptation | None:
+    """Return what an endpoint refuses of a body, or None where its words do not say.
+
+    Args:
+        body: what was sent.
+        reason, said: of the error that came back.
+        done: what was adapted before.
+
+    >>> said = "System role not supported"
+    >>> body = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}]}
+    >>> find_adaptation(body, "HTTP 400", said, ()).setting
+    'prompt.system_role=false'
+    """
+    if not said or not REFUSED.fullmatch(reason):
+        return None
+    return next((one for one in ADAPTATIONS if one not in done and one.fits(body, said)), None)

@@ -1,0 +1,210 @@
+"""Why there is no completion: the endpoint's own reason and the setting that helps, never the key."""
+
+import re
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from dsbs.core.errors import TeacherError
+from dsbs.core.untrusted import Fields, excerpt, load_json
+from dsbs.teachers.headers import read_retry_after
+
+EXCERPT = 200
+# Characters from which on a key is a secret.
+SECRET = 12
+# Not the request's fault: the same one may pass a little later. All above 500 count, too.
+RETRYABLE = {408, 409, 425, 429}
+NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+_PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|internal", re.I)
+# What an endpoint says, and what to do about it; the first that fits.
+HINTS = (
+    (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
+    (r"(?:maximum|max)\s?context|context.{0,3}(?:length|size|window)|too many tokens|prompt is too long"
+     r"|exceed.{0,40}context",
+     "The prompt is longer than the model can read: use fewer prompt.exemplars or shorter inputs."),
+    (r"max_(?:completion_)?tokens|maximum.{0,20}output", "Set teacher.max_tokens to what the model can write."),
+    (r"system.?(?:role|message|prompt|instruction)|'system'|developer instruction",
+     "prompt.system_role=false puts the instruction into the first question."),
+    (r"alternat", "This model wants turns to alternate: prompt.system_role=false, or no prompt.exemplars."),
+    (r"response_format|json_schema|json_object|structured|grammar|guided",
+     "prompt.answer_format=text asks for plain text."),
+    (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
+    (r"top_p", "teacher.top_p=null leaves it to the endpoint."),
+    (r"\bstop\b", "teacher.stop=[] leaves it out."),
+    (r"unrecogni[sz]ed|unknown (?:field|param)|extra (?:inputs|fields)|not permitted|unsupported param",
+     "Is it a field of teacher.extra?"),
+)  # fmt: skip
+
+
+class Where(NamedTuple):
+    """What a message about an endpoint has to name."""
+
+    base_url: str
+    model: str
+    api_key_env: str | None
+    timeout: float
+
+
+def explain_connection(error: Exception, where: Where, key: str, proxy: str | None) -> TeacherError:
+    """Return why nothing, or not the whole, came from an endpoint.
+
+    Args:
+        error: what the HTTP library raised.
+        where: the endpoint.
+        key: the key in use.
+        proxy: the proxy between, as messages may show it.
+    """
+    import aiohttp
+
+    through = f" through the proxy {proxy}" if proxy else ""
+    if isinstance(error, TimeoutError):
+        return TeacherError(
+            f"No whole answer{through} within teacher.timeout={where.timeout:g} seconds.",
+            retryable=True,
+            reason="timeout",
+        )
+    said = scrub(str(getattr(error, "os_error", None) or error) or type(error).__name__, key)
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return TeacherError(
+            f"No secure connection to {where.base_url}{through}: {said}. SSL_CERT_FILE=FILE.pem names certificates to "
+            "trust; a server without TLS wants http:// in teacher.base_url.",
+            fatal=True,
+            reason="no secure connection",
+        )
+    advice = "Does a server answer there, and is teacher.base_url right?"
+    if proxy:
+        advice = f"The environment names this proxy; NO_PROXY={_host(where.base_url)} goes past it."
+    return TeacherError(
+        f"No connection to {where.base_url}{through}: {said}. {advice}", retryable=True, reason="no connection"
+    )
+
+
+def explain_status(status: int, content: bytes, headers: Any, where: Where, key: str) -> TeacherError:
+    """Return what an endpoint says with an HTTP status other than 200."""
+    said, code = read_error(content, key)
+    if 300 <= status < 400:
+        place = scrub(str(headers.get("Location") or "another address"), key)
+        return TeacherError(
+            f"HTTP {status}: {where.base_url} has moved to {place}; nothing is sent there unasked. Set "
+            "teacher.base_url.",
+            fatal=True,
+            reason=f"HTTP {status}",
+        )
+    return explain_code(status, said, code, where, read_retry_after(headers))
+
+
+def explain_code(
+    status: int, said: str, code: str, where: Where, retry_after: float | None = None, prefix: str = "HTTP"
+) -> TeacherError:
+    """Return an endpoint's error as one that says what to do.
+
+    Args:
+        status: of HTTP, or as an error object within an answer names it.
+        said: the endpoint's own words.
+        code: its name for the error, or an empty text.
+        where: the endpoint.
+        retry_after: seconds that it asks to wait.
+        prefix: what kind of status it is.
+    """
+    reason = f"{prefix} {status}"
+    told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
+    if status == 401:
+        # What the server says is left out: some repeat the key in it.
+        return TeacherError(
+            f"{told}: {where.base_url} does not accept the key in the environment variable "
+            f"{where.api_key_env or '(none named)'}. Set it anew, or name another one with teacher.api_key_env=NAME.",
+            fatal=True,
+            reason=reason,
+        )
+    if status == 404:
+        advice = "Check teacher.model and teacher.base_url."
+        if not urlsplit(where.base_url).path.strip("/"):
+            advice = f"Most servers answer below a version: teacher.base_url={where.base_url.rstrip('/')}/v1."
+        return TeacherError(
+            f"{told}: {where.base_url} knows no model {where.model!r}, or the address is wrong ({said}). {advice}",
+            fatal=True,
+            reason=reason,
+        )
+    if status == 402 or (status == 429 and code in NO_MONEY):
+        return TeacherError(f"{told}: the account at {where.base_url} cannot pay for more ({said}).",
+                            fatal=True, reason=reason)  # fmt: skip
+    retryable = status in RETRYABLE or status >= 500
+    return TeacherError(
+        f"{told}: {said}" + ("" if status in RETRYABLE else hint(said)),
+        retryable=retryable,
+        retry_after=retry_after,
+        reason=reason,
+        said=said,
+    )
+
+
+def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherError:
+    """Return the error that an endpoint sent inside of a sound answer, as OpenRouter does."""
+    fields = Fields(error if isinstance(error, dict) else {"message": error})
+    said = scrub(fields.raw("message") or error or "no explanation", key)
+    metadata = fields.inside("metadata")
+    if (more := metadata.raw("raw")) and isinstance(more, str):
+        said = scrub(f"{said}: {more}", key)
+    status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999)
+    if status and where:
+        return explain_code(status, said, fields.text("type") or "", where, prefix="error")
+    kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
+    return TeacherError(
+        f"The endpoint answered with an error{f' ({kind})' if kind else ''}: {said}{hint(said)}",
+        retryable=_PASSING.search(f"{kind} {said}") is not None,
+        reason="error in answer",
+        said=said,
+    )
+
+
+def malformed(content: Any, key: str = "") -> TeacherError:
+    """Return the error of an answer that is none, as servers under load and gateways before them send."""
+    return TeacherError(
+        f"The endpoint answered with something that is no completion: {scrub(content, key)!r}. Does "
+        "teacher.base_url end in the API's version, such as /v1?",
+        retryable=True,
+        reason="malformed answer",
+    )
+
+
+def hint(said: str) -> str:
+    """Return which setting helps against what an endpoint said, as a sentence that follows it; empty where none does.
+
+    >>> hint("Unsupported value: 'temperature' does not support 0.0 with this model.")
+    ' teacher.temperature=null leaves it to the endpoint.'
+    """
+    advice = next((advice for pattern, advice in HINTS if re.search(pattern, said, re.I)), "")
+    return f"{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""
+
+
+def read_error(content: bytes, key: str) -> tuple[str, str]:
+    """Return what an error's body says, and its code."""
+    try:
+        body = load_json(content)
+    except ValueError:
+        body = content
+    inner = body.get("error", body) if isinstance(body, dict) else body
+    fields = Fields(inner)
+    said = fields.raw("message") or fields.raw("detail") or fields.raw("msg") or inner
+    return scrub(said or "no explanation", key), fields.text("code") or fields.text("type") or ""
+
+
+def scrub(said: Any, key: str) -> str:
+    """Return what an endpoint said, for a message: on one line, and without the key.
+
+    The key is taken out before the text is shortened, so that not even its head is left.
+    """
+    text = excerpt(said, 8 * EXCERPT)
+    return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
+
+
+def hide(text: str | None, key: str) -> str | None:
+    """Take the key out of what a teacher wrote. Keys such as ``none`` or ``EMPTY`` are no secrets, but words."""
+    return text.replace(key, "***") if text and len(key) >= SECRET else text
+
+
+def _digits(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) == 3 else None
+
+
+def _host(address: str) -> str:
+    return urlsplit(address).hostname or ""

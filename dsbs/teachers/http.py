@@ -1,0 +1,236 @@
+"""The connections to one endpoint: what goes out and what comes back, within bounds of time and size.
+
+The one place that knows the HTTP library. Everything that can go wrong between here and the endpoint becomes a
+TeacherError; what the endpoint itself has to say comes back as a ``Reply``.
+"""
+
+import asyncio
+import ipaddress
+import os
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from urllib.parse import urlsplit
+
+from dsbs.core.errors import TeacherError
+from dsbs.teachers.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
+from dsbs.teachers.faults import Where, explain_connection
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+# A file of 200 MB takes longer than one request: so many times as long may it take.
+FILE_PATIENCE = 10
+_PIECE = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What an endpoint answered.
+
+    Attributes:
+        status: of the HTTP response.
+        headers: by name, in any case.
+        content: the body, unpacked.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Proxy(NamedTuple):
+    """A proxy that the environment names.
+
+    Attributes:
+        url: its address, with name and password where there are any.
+        variable: the variable that names it.
+    """
+
+    url: str
+    variable: str
+
+    @property
+    def shown(self) -> str:
+        """What messages may show of it."""
+        parts = urlsplit(self.url)
+        place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+        return f"{self.variable}={parts.scheme}://{place}"
+
+
+class Connection:
+    """A pool of connections to an endpoint; an async context manager.
+
+    Args:
+        where: the endpoint, and what messages about it have to name.
+        key: sent with every request, told to nobody else.
+    """
+
+    def __init__(self, where: Where, key: str) -> None:
+        self.where, self.key = where, key
+        self._base = where.base_url.rstrip("/")
+        self._proxy = find_proxy(self._base)
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._session: ClientSession | None = None
+        self._routes: dict[str, Any] = {}
+
+    async def __aenter__(self) -> "Connection":
+        import aiohttp
+
+        secure = urlsplit(self._base).scheme == "https"
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else False),
+            headers={"Authorization": f"Bearer {self.key}", "Accept-Encoding": ACCEPTED, "User-Agent": "dsbs"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,  # within bounds, by ourselves
+            timeout=aiohttp.ClientTimeout(total=None),  # one deadline over everything, in ``send``
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._session is not None
+        await self._session.close()
+
+    async def post(self, route: str, content: bytes) -> Reply:
+        """Send a JSON document."""
+        return await self.send("POST", route, data=content, headers={"Content-Type": "application/json"})
+
+    async def send(self, method: str, route: str, patience: int = 1, **parts: Any) -> Reply:
+        """Send a request and return what the endpoint answers, errors included.
+
+        Args:
+            method: of HTTP.
+            route: below ``base_url``.
+            patience: so many times ``teacher.timeout`` may it take.
+            parts: ``data``, ``headers``, ``params``, as the HTTP library takes them.
+
+        Raises:
+            TeacherError: where no whole answer came.
+        """
+        async with self._open(method, route, patience, **parts) as response:
+            failed = response.status >= 400
+            size = response.content_length
+            if size is not None and size <= LARGE and not failed and "Content-Encoding" not in response.headers:
+                content = await response.read()
+            else:
+                async with AsyncExitStack() as stack:
+                    content = b"".join([piece async for piece in self._pieces(response, stack, failed)])
+            return Reply(response.status, response.headers, content)
+
+    async def download(self, route: str, target: BinaryIO) -> Reply:
+        """Load a file, whole; where the endpoint has none, the reply says why and ``target`` stays empty."""
+        async with self._open("GET", route, FILE_PATIENCE) as response:
+            if response.status >= 400:
+                async with AsyncExitStack() as stack:
+                    content = b"".join([piece async for piece in self._pieces(response, stack, failed=True)])
+                return Reply(response.status, response.headers, content)
+            async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
+                target.write(piece)
+            return Reply(response.status, response.headers, b"")
+
+    async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
+        """Send a file with the fields of a form."""
+        boundary = f"dsbs-{os.urandom(16).hex()}"
+        disposition = f'--{boundary}\r\nContent-Disposition: form-data; name="'
+        head = "".join(f'{disposition}{field}"\r\n\r\n{value}\r\n' for field, value in fields.items())
+        head += f'{disposition}file"; filename="{name}"\r\nContent-Type: application/octet-stream\r\n\r\n'
+        tail = f"\r\n--{boundary}--\r\n"
+        size = content.seek(0, os.SEEK_END)
+        content.seek(0)
+
+        async def body() -> AsyncIterator[bytes]:
+            yield head.encode()
+            while piece := content.read(_PIECE):
+                yield piece
+            yield tail.encode()
+
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}",
+                   "Content-Length": str(len(head.encode()) + size + len(tail))}  # fmt: skip
+        return await self.send("POST", route, FILE_PATIENCE, data=body(), headers=headers)
+
+    @asynccontextmanager
+    async def _open(self, method: str, route: str, patience: int, **parts: Any) -> AsyncIterator["ClientResponse"]:
+        assert self._session is not None
+        try:
+            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
+            async with (
+                asyncio.timeout(self.where.timeout * patience),
+                self._session.request(
+                    method, self._address(route), allow_redirects=False, **self._through_proxy(), **parts
+                ) as response,
+            ):
+                yield response
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise explain_connection(error, self.where, self.key, self._proxy and self._proxy.shown) from None
+
+    def _address(self, route: str) -> Any:
+        from yarl import URL
+
+        if route not in self._routes:
+            if len(self._routes) > 100:  # routes with ids in them
+                self._routes.clear()
+            self._routes[route] = URL(self._base + route)
+        return self._routes[route]
+
+    def _through_proxy(self) -> dict[str, Any]:
+        if self._proxy is None:
+            return {}
+        from aiohttp import BasicAuth
+        from yarl import URL
+
+        url = URL(self._proxy.url)
+        return {
+            "proxy": url.with_user(None),
+            "proxy_auth": BasicAuth(url.user, url.password or "") if url.user else None,
+        }
+
+    async def _pieces(self, response: "ClientResponse", stack: AsyncExitStack, failed: bool) -> AsyncIterator[bytes]:
+        """Yield a body; of an error the head, and of large ones only a few at once."""
+        size = 0
+        most = MOST_ERROR if failed else MOST_BODY
+        async for piece in read_body(response.content.iter_any(), response.headers, most, cut=failed):
+            before, size = size, size + len(piece)
+            if before <= LARGE < size:
+                await stack.enter_async_context(self._large)
+            yield piece
+
+
+def find_proxy(address: str) -> Proxy | None:
+    """Return the proxy that the environment names for an address; none for this machine itself."""
+    parts = urlsplit(address)
+    if is_loopback(address) or urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    for kind in (parts.scheme, "all"):
+        if url := proxies.get(kind):
+            names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
+            return Proxy(url if "://" in url else f"http://{url}", next((n for n in names if n in os.environ), "proxy"))
+    return None
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address leads to this machine.
+
+    >>> is_loopback("http://127.0.0.1:8000/v1"), is_loopback("http://localhost/v1"), is_loopback("https://host.io/v1")
+    (True, True, False)
+    """
+    host = urlsplit(address).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _trust() -> ssl.SSLContext:
+    """Return what is trusted: the system's certificates, and certifi's where it is there (slim images have none)."""
+    context = ssl.create_default_context()
+    with suppress(ImportError, OSError):
+        import certifi
+
+        context.load_verify_locations(certifi.where())
+    return context

@@ -1,0 +1,246 @@
+"""What servers send and what they refuse, over real HTTP on loopback."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_server import FaultServer, serve
+from scripted import CountTask, count_prompt, job_for
+
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
+from dsbs.extraction import run_extraction
+from dsbs.extraction.annotations import load_annotations
+from dsbs.teachers.http import find_proxy
+from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.responses import read_completions
+
+REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
+Body = dict[str, Any]
+
+
+def read(message: Any, finish_reason: str = "stop", **fields: Any) -> Completion:
+    choices = [{"message": message, "finish_reason": finish_reason}]
+    return read_completions(json.dumps({"choices": choices} | fields).encode())[0]
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "reasoning"),
+    [
+        ({"content": "It is 4."}, "It is 4.", None),
+        ({"content": [{"type": "text", "text": "It is "}, {"type": "text", "text": "4."}]}, "It is 4.", None),
+        ({"content": [{"type": "output_text", "text": "It is 4."}]}, "It is 4.", None),
+        ({"content": ["It is 4."]}, "It is 4.", None),
+        ({"content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "4."}]}, "4.", "Hm."),
+        (
+            {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"text": "4."}]},
+            "4.",
+            "Hm.",
+        ),
+        ({"content": "4.", "reasoning_content": "Hm."}, "4.", "Hm."),
+        ({"content": "4.", "reasoning": "Hm.", "reasoning_details": [{"text": "Hm."}]}, "4.", "Hm."),
+        ({"content": None, "reasoning_content": "Hm."}, "", "Hm."),
+        ({"content": None}, "", None),
+        ({"role": "assistant", "tool_calls": []}, "", None),
+        ({"content": "4.", "reasoning_content": ""}, "4.", None),
+    ],
+)
+def test_an_answer_is_read_in_every_form_in_which_servers_send_it(message: Any, text: str, reasoning: str) -> None:
+    said = read(message)
+    assert (said.text, said.reasoning) == (text, reasoning)
+
+
+def test_a_refusal_is_no_answer() -> None:
+    said = read({"content": None, "refusal": "I cannot say that the answer is 4."})
+    assert (said.finish_reason, said.text) == ("refusal", "I cannot say that the answer is 4.")
+    assert read({"content": "4.", "refusal": None}).finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "retryable", "words"),
+    [
+        ({"error": {"message": "m is overloaded", "code": 503}}, "error 503", True, "m is overloaded"),
+        ({"error": {"message": "no such model", "code": "404"}}, "error 404", False, "teacher.model"),
+        ({"error": {"message": "flagged", "code": 403}, "choices": []}, "error 403", False, "flagged"),
+        ({"error": "the model is busy"}, "error in answer", True, "the model is busy"),
+        ({"error": {"message": "bad prompt", "type": "invalid"}}, "error in answer", False, "bad prompt"),
+        ({"choices": [{"error": {"message": "upstream died", "code": 502}}]}, "error 502", True, "upstream died"),
+        ({"choices": []}, "no choices", False, "without a choice"),
+    ],
+)
+def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_address(
+    answer: Any, reason: str, retryable: bool, words: str
+) -> None:
+    with serve(FaultServer(completion=lambda body: answer)) as server, pytest.raises(TeacherError) as caught:
+        ask(server)
+    assert (caught.value.reason, caught.value.retryable) == (reason, retryable)
+    assert words in str(caught.value)
+    assert "/v1?" not in str(caught.value)
+
+
+def ask(server: FaultServer, **settings: Any) -> Completion:
+    return ask_twice(server, **settings)[0][0]
+
+
+def ask_twice(server: FaultServer, **settings: Any) -> tuple[list[Completion], list[str]]:
+    server.keep_bodies = True
+    teacher = OpenAITeacher(**({"name": "openai", "model": "m", "base_url": server.url, "timeout": 5.0} | settings))
+
+    async def run() -> tuple[list[Completion], list[str]]:
+        async with teacher.connect(CountTask()) as answer:
+            said = [await answer(REQUEST), *await asyncio.gather(answer(REQUEST), answer(REQUEST))]
+            return said, answer.notes  # type: ignore[attr-defined]
+
+    return asyncio.run(run())
+
+
+def has_system(body: Body) -> bool:
+    return body["messages"][0]["role"] == "system"
+
+
+REFUSALS: dict[str, tuple[Callable[[Body], bool], str, str]] = {
+    "gemma in vLLM": (has_system, "System role not supported", "prompt.system_role=false"),
+    "gemma at Google": (has_system, "Developer instruction is not enabled for models/gemma-3", "prompt.system_role"),
+    "mistral": (has_system, "Conversation roles must alternate user/assistant/user/...", "prompt.system_role=false"),
+    "o1-mini": (
+        has_system,
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
+        "prompt.system_role=false",
+    ),
+    "o3": (
+        lambda body: "max_tokens" in body,
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "max_completion_tokens",
+    ),
+    "gpt-5": (
+        lambda body: "temperature" in body,
+        "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported.",
+        "teacher.temperature=null",
+    ),
+    "TGI": (
+        lambda body: body.get("temperature") == 0,
+        "Input validation error: `temperature` must be strictly positive",
+        "teacher.temperature=0.01",
+    ),
+    "stop": (lambda body: "stop" in body, "'stop' is not supported with this model.", "teacher.stop=[]"),
+    "claude": (
+        lambda body: "temperature" in body and "top_p" in body,
+        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
+        "teacher.top_p=null",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_what_an_endpoint_refuses_by_name_is_adapted_once_and_said_with_the_setting(kind: str) -> None:
+    bad, words, setting = REFUSALS[kind]
+    with serve(FaultServer(refuses=lambda body: words if bad(body) else None)) as server:
+        said, notes = ask_twice(server, stop=["\n\n"], top_p=0.9)
+    assert len(said) == 3
+    assert server.requests == 4
+    assert len(notes) == 1
+    assert setting in notes[0]
+    assert words[:20] in notes[0]
+    assert "Be brief." in json.dumps(server.bodies[-1])
+
+
+def test_several_refusals_are_adapted_one_after_the_other() -> None:
+    def refuses(body: Body) -> str | None:
+        names = [name for name in ("max_tokens", "temperature") if name in body]
+        return f"Unsupported parameter: '{names[0]}'. Use 'max_completion_tokens' instead." if names else None
+
+    with serve(FaultServer(refuses=refuses)) as server:
+        notes = ask_twice(server)[1]
+    assert server.requests == 5
+    assert len(notes) == 2
+    assert server.bodies[-1]["max_completion_tokens"] == 512
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        ("temperature must be between 0 and 1", "teacher.temperature=null"),
+        ("This model's maximum context length is 4096 tokens.", "fewer prompt.exemplars"),
+        ("You must provide a chat template if the tokenizer does not define one.", "teacher.api=completions"),
+        ("Unrecognized request argument supplied: top_k", "teacher.extra"),
+        ("No idea.", "No idea."),
+    ],
+)
+def test_what_is_not_certain_is_told_with_the_endpoints_reason_and_not_adapted(words: str, advice: str) -> None:
+    with (
+        serve(FaultServer(refuses=lambda body: words)) as server,
+        pytest.raises(TeacherError, match="HTTP 400") as caught,
+    ):
+        ask(server)
+    assert server.requests == 1
+    assert words.rstrip(".") in str(caught.value)
+    assert advice in str(caught.value)
+
+
+def test_an_endpoint_without_response_format_is_asked_without_it(tmp_path: Path) -> None:
+    refuses = lambda body: "'response_format.type' must be text" if "response_format" in body else None  # noqa: E731
+    answer = lambda question: json.dumps({"rationale": "I counted.", "answer": str(len(question))})  # noqa: E731
+    with serve(FaultServer(refuses=refuses, answer=answer)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        summary = run_extraction(job_for(tmp_path, teacher, size=3, prompt=count_prompt(answer_format="json")))
+    assert summary["splits"]["train"]["parsed"] == 3
+    assert "prompt.answer_format=text" in " ".join(summary["notes"])
+
+
+def test_rows_that_all_fail_end_with_the_endpoints_reason(tmp_path: Path) -> None:
+    with serve(FaultServer(refuses=lambda body: "No.")) as server, pytest.raises(TeacherError, match="HTTP 400: No"):
+        run_extraction(job_for(tmp_path / "f", OpenAITeacher(name="openai", model="m", base_url=server.url), size=3))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thought_beside_the_text_is_kept_in_the_store_and_is_the_rationale(tmp_path: Path) -> None:
+    def thinks(body: Body) -> Body:
+        body["choices"][0]["message"] = {"content": "So the answer is 23.", "reasoning_content": "I counted 23."}
+        return body
+
+    with serve(FaultServer(completion=thinks)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        run_extraction(job_for(tmp_path, teacher, size=2))
+    annotations = load_annotations(tmp_path, "train").values()
+    assert {(one.rationale, one.label, one.status) for one in annotations} == {("I counted 23.", "23", "ok")}
+
+
+def test_a_prompt_that_the_server_cut_is_told(tmp_path: Path) -> None:
+    def reads_little(body: Body) -> Body:
+        body["usage"]["prompt_tokens"] = 256
+        return body
+
+    prompt = count_prompt(instruction="Count the letters of the question. " * 200)
+    with serve(FaultServer(completion=reads_little)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        summary = run_extraction(job_for(tmp_path, teacher, size=3, prompt=prompt))
+    (note,) = summary["notes"]
+    assert "256 tokens" in note
+    assert "num_ctx" in note
+
+
+def test_a_proxy_is_gone_past_on_loopback_and_named_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
+    with serve() as server:
+        assert "So the answer is" in ask(server).text
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789abcdef")
+    with pytest.raises(TeacherError, match=r"HTTP_PROXY=http://127\.0\.0\.1:9") as caught:
+        ask(FaultServer(url="http://gpu-7.example:8000/v1"))
+    assert "NO_PROXY=gpu-7.example" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("NO_PROXY", "gpu-7.example")
+    assert find_proxy("http://gpu-7.example:8000/v1") is None
+
+
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_is_told_and_the_prompt_sent_nowhere_else(status: int) -> None:
+    with serve(FaultServer(script=lambda number, question: str(status))) as server:
+        with pytest.raises(TeacherError, match=r"teacher\.base_url") as caught:
+            ask(server)
+        assert server.requests == 1
+    assert caught.value.fatal
