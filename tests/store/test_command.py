@@ -23,7 +23,8 @@ def shards(tmp_path: Path) -> list[str]:
         ids = {f"train-{number}" for number in numbers}
         run_extraction(job_for(tmp_path / name, ScriptedTeacher(), select={"train": ids}))
     failing = ScriptedTeacher(says=lambda request: TeacherError("HTTP 400: no", reason="HTTP 400"))
-    run_extraction(job_for(tmp_path / "two", failing, select={"train": {"train-0"}}))
+    with pytest.raises(TeacherError, match="None of 1 requests"):
+        run_extraction(job_for(tmp_path / "two", failing, select={"train": {"train-0"}}))
     return [str(tmp_path / "one"), str(tmp_path / "two")]
 
 
