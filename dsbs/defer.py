@@ -1,4 +1,11 @@
-"""``python -m dsbs.defer checkpoint=RUN accuracy=0.95``: when the student shall leave an answer to its teacher."""
+"""Choose when a student leaves an answer to its teacher: a threshold for a goal, on validation, measured on test.
+
+    dsbs defer checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d accuracy=0.95
+    dsbs defer checkpoint=RUN share=0.2
+    dsbs defer checkpoint=RUN usd_per_1000=0.5 teacher_usd_per_1000=2
+
+RUN is the folder of a finished run, its checkpoint or an export of it.
+"""
 
 import json
 from pathlib import Path

@@ -41,6 +41,8 @@ PRESETS = ("experiment", TUNED)
 # Groups and keys by their earlier names.
 RENAMED = {"gate": "filter"}
 
+_SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
+
 logger = logging.getLogger(__name__)
 
 
@@ -216,6 +218,15 @@ def _free_nodes(node: Any) -> Iterator[DictConfig]:
                 yield child
             else:
                 yield from _free_nodes(child)
+
+
+def kind_of_option(group: str, option: str) -> str | None:
+    """Return the kind that an option of a group chooses, such as ``finetune`` of ``objective=distill``."""
+    for folder in (conf_dir(), *plugin_conf_dirs()):
+        file = folder / group / f"{option}.yaml"
+        if option and file.is_file() and (found := _SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))):
+            return found[1]
+    return None
 
 
 def install() -> None:

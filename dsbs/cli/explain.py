@@ -11,7 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from dsbs.cli.composition import conf_dir
+from dsbs.cli.composition import conf_dir, kind_of_option
 from dsbs.cli.config import BROKEN, GROUPS
 
 # What a value has to be, by the type of its key.
@@ -19,7 +19,6 @@ WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: 
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 _DICTIONARY = re.compile(r"\{[^{}:,]+:[^{}]*\}")
-SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
@@ -179,12 +178,8 @@ def _kinds_with(group: str, name: str) -> Iterator[str]:
 
 
 def _option_of(group: str, kind: str) -> str:
-    files = sorted((conf_dir() / group).glob("*.yaml"), key=lambda file: (file.stem != kind, file.stem))
-    for file in files:
-        found = SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))
-        if found and found[1] == kind:
-            return file.stem
-    return kind
+    options = sorted({kind, *_options_below(group)}, key=lambda option: (option != kind, option))
+    return next((option for option in options if kind_of_option(group, option) == kind), kind)
 
 
 def _keys_beside(error: OmegaConfBaseException) -> list[str]:

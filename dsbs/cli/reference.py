@@ -7,9 +7,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from dsbs.cli.composition import conf_dir, list_options
+from dsbs.cli.composition import conf_dir, kind_of_option, list_options
 from dsbs.cli.config import GROUPS, PARTS, ROOTS, SINGLE, register_schemas
-from dsbs.cli.explain import SCHEMA_OF_OPTION
 from dsbs.cli.help import read_summary
 from dsbs.cli.keys import Key, default_values, list_keys, show_value
 
@@ -106,8 +105,8 @@ def _settings(group: str, file: Path) -> list[str]:
     values: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False) or {}
     if "@package" in text:
         return []
-    kind = SCHEMA_OF_OPTION.search(text)
-    usual = default_values(GROUPS[group][kind[1]]) if kind else {}
+    kind = kind_of_option(group, file.stem)
+    usual = default_values(GROUPS[group][kind]) if kind else {}
     return [
         f"`{key}={show_value(value)}`"
         for key, value in values.items()

@@ -13,6 +13,9 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from dsbs.cli.composition import kind_of_option
+from dsbs.objectives import OBJECTIVES
+
 # Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
 PLUGINS = {
     "launcher/joblib": ("hydra_joblib_launcher", "joblib"),
@@ -108,15 +111,24 @@ def _show_value(ending: Ending) -> str:
     return "" if ending.value is None else f"   validation {100 * ending.value:.2f}%"
 
 
+def _without_alpha(words: Sequence[str]) -> str | None:
+    """Return the objective that was typed and has no alpha to search for, or None."""
+    for word in words:
+        group, _, option = word.partition("=")
+        kind = kind_of_option(group, option) if group == "objective" else None
+        if kind and kind in OBJECTIVES and "alpha" not in OBJECTIVES[kind].__dataclass_fields__:
+            return word
+    return None
+
+
 def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with what was typed about sweeps; Hydra would find no file, or say nothing."""
     for word in words:
         key, _, value = word.partition("=")
         if key in ("launcher", "search") and value != "null" and not {*MULTIRUN} & set(words):
             return f"{word} is for sweeps, which -m starts: python -m dsbs.{command} -m {shlex.join(words)}"
-        objectives = [typed for typed in words if typed.startswith("objective=") and typed != "objective=step_by_step"]
-        if word == "search=optuna" and objectives:
-            return f"search=optuna tries objective.alpha, of step_by_step alone: {objectives[0]} search=optuna_rate"
+        if word == "search=optuna" and (typed := _without_alpha(words)):
+            return f"search=optuna tries objective.alpha, which {typed} does not have: {typed} search=optuna_rate"
         package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))
         try:
             if package and find_spec(f"hydra_plugins.{package}") is None:

@@ -9,15 +9,10 @@ from typing import Any
 from dsbs.core.files import write_text
 from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import show_score
-from dsbs.objectives.joint import ANSWER_CUE, RATIONALE_CUE
+from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.tasks.base import ACCURACY
 
 _UNKNOWN_LICENCE = "not stated (`teacher.licence`): look at the terms of its provider before you pass the student on"
-_WRITES = {
-    "step_by_step": "It writes the label alone; asked for a rationale, it writes that alone.",
-    "rationale_then_label": f"It writes its rationale first, then `{ANSWER_CUE}` and the label.",
-    "label_then_rationale": f"It writes the label first, then `{RATIONALE_CUE}` and its rationale.",
-}
 _SEQ2SEQ = """\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -178,9 +173,9 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
-    objective = remembered["objective"]["kind"]
-    notes = [_WRITES.get(objective, "It writes the label.")]
-    if objective != "step_by_step":
+    objective = OBJECTIVES.get(remembered["objective"]["kind"], Objective)
+    notes = [objective.output]
+    if not objective.rationale_apart:
         return notes
     if kind == "encoder-decoder" and remembered["prefix_on"] == "target":
         return [

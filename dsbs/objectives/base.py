@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsbs.core.names import name_faults
 from dsbs.core.records import Annotation, Example, Prediction, Target
@@ -34,6 +34,16 @@ class Objective:
     kind: str = "???"
     name: str = "???"
     prefix_on: str = "target"
+
+    # For the model card: what a trained student writes, and whether a rationale is a target of its own, which it writes
+    # when asked for it.
+    output: ClassVar[str] = "It writes the label."
+    rationale_apart: ClassVar[bool] = False
+
+    @property
+    def needs_teacher_labels(self) -> bool:
+        """Whether ``labels=gold`` makes no sense."""
+        return False
 
     @property
     def needs_rationales(self) -> bool:

@@ -18,6 +18,11 @@ class Finetune(Objective):
     teacher_labels_only: bool = False
 
     @property
+    def needs_teacher_labels(self) -> bool:
+        """Where it is label distillation."""
+        return self.teacher_labels_only
+
+    @property
     def needs_rationales(self) -> bool:
         """It reads no rationales."""
         return False

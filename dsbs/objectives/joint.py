@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.objectives.base import Objective
@@ -18,6 +19,8 @@ class RationaleThenLabel(Objective):
     """The student writes the rationale first, then the label: it has to reason aloud to answer."""
 
     kind: str = "rationale_then_label"
+
+    output: ClassVar[str] = f"It writes its rationale first, then `{ANSWER_CUE}` and the label."
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return one target; the label alone where there is no rationale.
@@ -60,6 +63,8 @@ class LabelThenRationale(Objective):
     """The student writes the label first, then why (explanation tuning)."""
 
     kind: str = "label_then_rationale"
+
+    output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return one target; the label alone where there is no rationale.

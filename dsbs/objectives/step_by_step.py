@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
@@ -17,6 +18,9 @@ class StepByStep(Objective):
 
     kind: str = "step_by_step"
     alpha: float = 0.5
+
+    output: ClassVar[str] = "It writes the label alone; asked for a rationale, it writes that alone."
+    rationale_apart: ClassVar[bool] = True
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

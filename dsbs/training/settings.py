@@ -221,8 +221,11 @@ class TrainSettings:
             faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
         if self.decoding not in ("auto", "rank", "generate"):
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
-        if getattr(self.objective, "teacher_labels_only", False) and self.labels != "teacher":
-            faults.append("objective=distill learns the teacher's labels: add labels=teacher, or choose finetune.")
+        if self.objective.needs_teacher_labels and self.labels != "teacher":
+            faults.append(
+                f"objective={self.objective.name} learns the teacher's labels: add labels=teacher, or choose another "
+                "objective."
+            )
         if self.control.identity() is not None and not _parts_rationales(self.objective):
             faults.append(
                 f"control={self.control.name} changes the rationale that is learnt beside the label: choose "
