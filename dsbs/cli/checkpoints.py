@@ -10,7 +10,7 @@ from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
-FOUND = ("labels", "label_form")  # settings of a task that may have been found in the training's data
+FOUND = ("labels", "label_form", "answer_kind")  # settings of a task that may have been found in the training's data
 NO_PLACE = ("task.path", "task.hub")
 
 

@@ -13,8 +13,6 @@ Said = Completion | Failure
 
 SHOWN = 50
 SHOWN_PER_STATUS = 3
-# Beyond so many different gold labels they are free answers, not classes.
-MOST_CLASSES = 40
 LENGTH_STEP = 10
 LONGEST = 200
 
@@ -35,21 +33,65 @@ class Shown:
 
 
 @dataclass
+class ClassCount:
+    """What became of the examples of one gold label.
+
+    Attributes:
+        examples: how many there are.
+        right: those that the teacher answered right.
+        taken_for: what it said instead; None: nothing.
+    """
+
+    examples: int = 0
+    right: int = 0
+    taken_for: Counter[str | None] = field(default_factory=Counter)
+
+    @property
+    def wrong(self) -> int:
+        """Those that it did not answer right."""
+        return self.examples - self.right
+
+
+class Draw:
+    """A random draw of examples that stays the same from run to run; memory does not grow with what it draws from."""
+
+    def __init__(self, size: int, purpose: str) -> None:
+        self.size, self.purpose = size, purpose
+        self._heap: list[tuple[int, str, str, Shown]] = []
+
+    def add(self, shown: "Shown") -> None:
+        """Offer an example; those with the lowest ranks are drawn."""
+        rank = -int.from_bytes(rank_of(shown.example.id, 0, f"{self.purpose} {shown.split}"), "big")
+        if len(self._heap) < self.size or rank > self._heap[0][0]:
+            push = heapq.heappush if len(self._heap) < self.size else heapq.heappushpop
+            push(self._heap, (rank, shown.split, shown.example.id, shown))
+
+    def drawn(self) -> list[Shown]:
+        """Return what was drawn, in no order."""
+        return [shown for *_, shown in sorted(self._heap, key=lambda entry: -entry[0])]
+
+
+@dataclass
 class Look:
     """Counts and samples over all splits of an extraction.
 
     Attributes:
-        classes: gold label -> (examples, of them answered right); emptied where there are too many of them.
+        classes: gold label -> what became of its examples, where all examples share their closed answers.
+        kind: what the answers are: ``closed``, ``own`` (each example has closed answers of its own), ``free``, or None
+            before the first example.
         lengths: words of the usable rationales, rounded down to tens -> examples.
         failures: status -> a few examples.
         sample: random annotations, the same ones in every run.
+        wrong: random ones among those that differ from gold.
     """
 
-    classes: dict[str, list[int]] = field(default_factory=dict)
+    classes: dict[str, ClassCount] = field(default_factory=dict)
+    kind: str | None = None
     lengths: Counter[int] = field(default_factory=Counter)
     failures: dict[str, list[Shown]] = field(default_factory=dict)
-    too_many_classes: bool = False
-    _heap: list[tuple[int, str, str, Shown]] = field(default_factory=list)
+    sample: Draw = field(default_factory=lambda: Draw(SHOWN, "look"))
+    wrong: Draw = field(default_factory=lambda: Draw(SHOWN, "wrong"))
+    _answers: frozenset[str] = frozenset()
 
     def add(self, split: str, example: Example, annotation: Annotation, said: list[Said], right: bool) -> None:
         """Count an example.
@@ -61,13 +103,7 @@ class Look:
             said: what came back from the teacher.
             right: whether the teacher's answer agrees with gold.
         """
-        if example.label is not None and not self.too_many_classes:
-            count = self.classes.setdefault(example.label, [0, 0])
-            count[0] += 1
-            count[1] += right
-            if len(self.classes) > MOST_CLASSES:
-                self.classes.clear()
-                self.too_many_classes = True
+        self._count_class(example, annotation, right)
         shown = Shown(split, example, annotation, _tell(said))
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
@@ -76,16 +112,23 @@ class Look:
             examples = self.failures.setdefault(annotation.status, [])
             if len(examples) < SHOWN_PER_STATUS:
                 examples.append(shown)
-        # The examples with the lowest ranks are a random draw that stays the same from run to run.
-        rank = -int.from_bytes(rank_of(example.id, 0, f"look {split}"), "big")
-        if len(self._heap) < SHOWN or rank > self._heap[0][0]:
-            push = heapq.heappush if len(self._heap) < SHOWN else heapq.heappushpop
-            push(self._heap, (rank, split, example.id, shown))
+        self.sample.add(shown)
+        if example.label is not None and not right:
+            self.wrong.add(shown)
 
-    @property
-    def sample(self) -> list[Shown]:
-        """Random annotations, in no order."""
-        return [shown for *_, shown in sorted(self._heap, key=lambda entry: -entry[0])]
+    def _count_class(self, example: Example, annotation: Annotation, right: bool) -> None:
+        answers = frozenset(example.choices or ())
+        if self.kind is None:
+            self.kind, self._answers = "closed" if answers else "free", answers
+        elif answers != self._answers and self.kind != "free":
+            self.kind = "own"
+            self.classes.clear()
+        if self.kind == "closed" and example.label is not None:
+            count = self.classes.setdefault(example.label, ClassCount())
+            count.examples += 1
+            count.right += right
+            if not right:
+                count.taken_for[annotation.label] += 1
 
 
 def _tell(said: list[Said]) -> str:

@@ -10,6 +10,7 @@ from dsbs.tasks.base import Answers
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TEXT = 1500
+MOST_TAKEN_FOR = 3
 
 
 def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
@@ -20,6 +21,8 @@ def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
         look: counts and samples.
         answers: how the task compares answers.
     """
+    sample = look.sample.drawn()
+    there = {(shown.split, shown.example.id) for shown in sample}
     return render(
         TEMPLATES,
         "rationales.html",
@@ -30,7 +33,10 @@ def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
         meanings={status: _explain(status) for status in look.failures},
         lengths=[(_name_length(start), count) for start, count in sorted(look.lengths.items())],
         most=max(look.lengths.values(), default=0),
-        sample=[(shown, shown.right(answers)) for shown in look.sample],
+        classes=sorted(look.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
+        sample=[(shown, shown.right(answers)) for shown in sample],
+        more=[shown for shown in look.wrong.drawn() if (shown.split, shown.example.id) not in there],
+        taken_for=MOST_TAKEN_FOR,
         longest=LONGEST_TEXT,
     )
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.tasks.sources import SPLITS, Row, name_classes, split_of
+from dsbs.tasks.sources import Row, name_classes
+from dsbs.tasks.splits import SPLITS, choose_names
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -57,11 +58,12 @@ class HubSource:
 
     @cached_property
     def _names_by_split(self) -> dict[str, str]:
-        names = {split: name for name in self._data if (split := split_of(name))}
-        if not names:
+        names, unclear = choose_names(self._data)
+        if unclear or not names:
+            what = "; ".join(f"{' or '.join(names)} for {split}" for split, names in unclear.items())
             raise DataError(
-                f"{self.id}: none of its splits ({', '.join(self._data)}) is called train, validation or test; "
-                "name them: 'task.split_names={train: ...}'."
+                f"{self.id}: which of its splits ({', '.join(self._data)}) are train, validation and test?"
+                f"{f' It may be {what}.' if what else ''} Name them: 'task.split_names={{train: ...}}'."
             )
         return names
 

@@ -14,6 +14,7 @@ from dsbs.tasks.gold import Gold
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Source
+from dsbs.tasks.splits import SPLITS, words_of
 
 NLI = ("entailment", "neutral", "contradiction")
 _NLI_COLUMNS = Columns(
@@ -109,10 +110,8 @@ class ReleaseTask(RowsTask):
             splits = BENCHMARKS[self.benchmark].hub_splits
             return HubSource(str(self.hub), self.hub_config, self.revision, splits)
         folder = Path(self.path).expanduser()
-        names = {"train": ("train",), "validation": ("validation", "valid"), "test": ("test",)}
-        files = {
-            split: [path] for split, words in names.items() for path in [self._file(folder, words)] if path is not None
-        }
+        found = {split: self._file(folder, words_of(split)) for split in SPLITS}
+        files = {split: [path] for split, path in found.items() if path is not None}
         if "train" not in files and "test" not in files:
             raise DataError(self._not_found(folder))
         return FileSource(files)
@@ -121,7 +120,7 @@ class ReleaseTask(RowsTask):
         """Return benchmark, reading and a hash of the data."""
         return {"kind": self.kind, "benchmark": self.benchmark, "reading": self.reading, **self.content}
 
-    def _file(self, folder: Path, words: tuple[str, ...]) -> Path | None:
+    def _file(self, folder: Path, words: list[str]) -> Path | None:
         paths = [folder / f"{self.benchmark}_{word}{suffix}" for word in words for suffix in (".json", ".jsonl")]
         return next((path for path in paths if path.is_file()), None)
 

@@ -1,7 +1,6 @@
 """Where rows come from: JSON lines, CSV and Parquet files, read as a stream, each row with its place for messages."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,9 @@ from typing import Any, Protocol
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.tasks.delimited import check_names, read_csv
+from dsbs.tasks.splits import SPLITS
 
 Row = Mapping[str, Any]
-SPLITS = ("train", "validation", "test")
-SPLIT_WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation"}
-SPLIT_WORDS |= {"dev": "validation", "test": "test"}
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 BATCH = 1024
 
@@ -50,16 +47,6 @@ class FileSource:
     def identity(self) -> dict[str, object]:
         """Return a hash of each split's files."""
         return {"files": {split: fingerprint_files(paths) for split, paths in self.files.items()}}
-
-
-def split_of(name: str) -> str | None:
-    """Return the split that a file's or a split's name tells.
-
-    >>> split_of("svamp_valid.json"), split_of("train-00000-of-00002.parquet"), split_of("latest.csv")
-    ('validation', 'train', None)
-    """
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
-    return SPLIT_WORDS[words[-1]] if words else None
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, Row]]:

@@ -6,11 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dsbs.tasks.cells import fold, plain_number
+from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import Columns
 from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
 from dsbs.tasks.sources import Row
 
-MOST_LABELS = 1000
+MOST_LABELS = 1000  # that are told apart at all
+# Up to so many different labels are classes, where each comes so often on average.
+MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
 _TRUTH = {"true", "false"}
 
 
@@ -21,12 +24,37 @@ class LabelSurvey:
     Attributes:
         rows: how many have a label.
         spellings: label, folded, or its value where it is a plain number -> how often each spelling occurs.
+        lists: how many rows hold a list, as text.
         too_many: whether there are more than ``MOST_LABELS``; the count stopped there.
     """
 
     rows: int = 0
     spellings: dict[object, Counter[str]] = field(default_factory=dict)
+    lists: int = 0
     too_many: bool = False
+
+    def kind(self) -> str:
+        """Return what the labels are: ``closed`` where a few of them come again and again, else ``number`` or ``free``.
+
+        >>> survey = LabelSurvey()
+        >>> for text in ("yes", "no", "yes", "no"): survey.add(text)
+        >>> survey.kind()
+        'closed'
+        """
+        numbers = all(not isinstance(key, str) for key in self.spellings)
+        different = len(self.spellings if numbers else self.labels())
+        few = 2 <= different <= (MOST_NUMBERS if numbers else MOST_CLASSES) and self.rows >= EACH * different
+        return "closed" if few else "number" if numbers and self.rows else "free"
+
+    def tell(self, column: str) -> str:
+        """Return what was found, in words."""
+        kind, merged = self.kind(), self.merged()
+        found = {"closed": "closed answers", "number": "numbers", "free": "free answers"}[kind]
+        others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
+        return (
+            f"{'more than ' * self.too_many}{len(self.spellings):,} different labels in {self.rows:,} rows of column "
+            f"{column!r}{others}: {found} (task.answer_kind={kind})."
+        )
 
     def labels(self) -> tuple[str, ...]:
         """Return one spelling of each label, sorted: the commonest one; of a number, the shortest; of a truth value
@@ -59,6 +87,7 @@ class LabelSurvey:
     def add(self, text: str) -> None:
         """Count a label."""
         self.rows += 1
+        self.lists += text.startswith("[") and read_list(text) is not None
         number = plain_number(text)
         self.spellings.setdefault(fold(text) if number is None else number, Counter())[" ".join(text.split())] += 1
 

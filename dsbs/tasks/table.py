@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
 from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED, Columns
+from dsbs.tasks.files import find_files
 from dsbs.tasks.gold import FORMS, Gold
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.sources import SPLITS, SUFFIXES, FileSource, Row, Source, split_of
-from dsbs.tasks.survey import MOST_LABELS, find_form, survey_labels
+from dsbs.tasks.sources import FileSource, Row, Source
+from dsbs.tasks.splits import SPLITS
+from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, survey_labels
 from dsbs.tasks.templates import ABSENT, look_up, template_columns
 
-ANSWER_KINDS = ("free", "closed", "number")
+ANSWER_KINDS = ("auto", "free", "closed", "number")
 _LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs")
 _LOOKED_AT = 100  # rows of a split that show whether it has a column
 
@@ -30,8 +32,9 @@ _LOOKED_AT = 100  # rows of a split that show whether it has a column
 class TableTask(RowsTask):
     r"""Rows of the user's own, from files (``path``) or from the hub (``hub``).
 
-    ``path`` is a file, a folder or a pattern such as ``data/*.parquet``. Files whose names hold ``train``, ``valid``,
-    ``validation``, ``val``, ``dev`` or ``test`` are those splits; one file without such a word is train.
+    ``path`` is a file, a folder or a pattern such as ``data/*.parquet``. The names of files (or of the folders that
+    they lie in) say which split they are: ``train``, ``test``, and ``validation``, also called ``valid``, ``val``,
+    ``dev`` or ``eval``; one file without such a word is train.
 
     Attributes:
         input: a column, or a template over columns such as ``"{title}\n{body}"``.
@@ -41,7 +44,8 @@ class TableTask(RowsTask):
         labels: the closed answers of the whole task; empty: none, or with ``answer_kind=closed`` those found in train.
         label_names: the names of the labels 0, 1, 2, ... where the data has numbers.
         synonyms: other words for an answer, in the data and in what teacher and student write: ``{pos: positive}``.
-        answer_kind: ``free`` text, ``closed`` or ``number``; labels, their names or choices make it closed.
+        answer_kind: ``free`` text, ``closed``, ``number``, or ``auto``: closed where few labels come again and again in
+            train, number where they are numbers. Labels, their names or choices make it closed.
         reading: how answers are read (see ``dsbs.tasks.answers``).
         list_choices: whether the input ends with the row's choices, listed by letter.
         label_pattern: a regular expression that takes the label out of the column's text: its group, or else all of it.
@@ -64,7 +68,7 @@ class TableTask(RowsTask):
     labels: list[str] = field(default_factory=list)
     label_names: list[str] = field(default_factory=list)
     synonyms: dict[str, str] = field(default_factory=dict)
-    answer_kind: str = "free"
+    answer_kind: str = "auto"
     reading: str = "tolerant"
     list_choices: bool = True
     label_pattern: str | None = None
@@ -78,16 +82,16 @@ class TableTask(RowsTask):
     @property
     def answers(self) -> Answers:
         """How answers are read and compared."""
-        if self._closed:
+        if self._kind == "closed":
             return ClosedAnswers(self._labels, tuple(self.synonyms.items()), self.reading)
-        return NumberAnswers(self.reading) if self.answer_kind == "number" else FreeAnswers()
+        return NumberAnswers(self.reading) if self._kind == "number" else FreeAnswers()
 
     @property
     def columns(self) -> Columns:
         """The column map."""
         form = self._form if self.choices is not None else "text"
         labels = None if self.choices is not None else self._labels
-        return self._columns(replace(self._plain_gold, labels=labels, form=form, number=self.answer_kind == "number"))
+        return self._columns(replace(self._plain_gold, labels=labels, form=form, number=self._kind == "number"))
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -104,7 +108,7 @@ class TableTask(RowsTask):
             faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
             faults.append(f"task.labels={self.labels}: expected at least two different answers.")
-        if self.answer_kind == "number" and self._closed:
+        if self.answer_kind == "number" and self._declared:
             faults.append("task.answer_kind=number: goes without task.labels, task.label_names and task.choices.")
         if self.labels and self.choices:
             faults.append("task.labels, task.choices: expected one of the two.")
@@ -164,16 +168,28 @@ class TableTask(RowsTask):
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in no_examples}
         plain = TableTask()  # settings that came later count where they are set, so that older runs keep their names
         settings = {key: value for key, value in settings.items() if key not in _LATER or value != getattr(plain, key)}
+        if self.answer_kind == "auto":  # as the same data was called before there was auto
+            settings["answer_kind"] = "free" if self._declared else self._kind
         return settings | self.content
 
     def settled(self) -> "TableTask":
         """Return the task with the labels that were found in train, and how they point at choices."""
         labels = [*self.labels] if self.label_names or self.choices is not None else [*(self._labels or ())]
-        return replace(self, labels=labels, label_form=self.columns.gold.form)
+        return replace(self, answer_kind=self._kind, labels=labels, label_form=self.columns.gold.form)
 
     @property
-    def _closed(self) -> bool:
-        return bool(self.labels or self.label_names or self.choices is not None or self.answer_kind == "closed")
+    def _declared(self) -> bool:
+        """Whether the settings say which answers there are."""
+        return bool(self.labels or self.label_names or self.choices is not None)
+
+    @property
+    def _kind(self) -> str:
+        """What the answers are: closed, number or free."""
+        if self._declared:
+            return "closed"
+        if self.answer_kind != "auto" or self.label is None:
+            return "free" if self.answer_kind == "auto" else self.answer_kind
+        return self._survey.kind()
 
     @property
     def _names(self) -> dict[str, str]:
@@ -233,11 +249,11 @@ class TableTask(RowsTask):
     def _labels(self) -> tuple[str, ...] | None:
         """The closed answers of the whole task: those given, or those found in train, sorted."""
         given = [*self.labels] or [*self.label_names]
-        if given or self.choices is not None or self.answer_kind != "closed":
+        if given or self.choices is not None or self._kind != "closed":
             return tuple(dict.fromkeys(given)) or None
         if self.label is None:
             raise DataError("task.answer_kind=closed with task.label=null: list the answers in task.labels.")
-        survey = survey_labels(self._first_rows(), self._columns(self._plain_gold))
+        survey = self._survey
         found = survey.labels()
         if survey.too_many:
             raise DataError(
@@ -251,37 +267,15 @@ class TableTask(RowsTask):
             )
         return found
 
-
-def find_files(path: str) -> dict[str, list[Path]]:
-    """Return the files of each split behind a file, a folder or a pattern.
-
-    Raises:
-        DataError: where there are none, or where several files do not say which split they are.
-    """
-    place = Path(path).expanduser()
-    if place.is_file():
-        return {"train": [place]}
-    if place.is_dir():
-        found = [file for file in sorted(place.iterdir()) if file.suffix.lower() in SUFFIXES]
-    else:
-        root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
-        pattern = str(place.relative_to(root))
-        found = sorted(root.glob(pattern)) if root.is_dir() and pattern != "." else []
-        found = [file for file in found if file.suffix.lower() in SUFFIXES]
-    if not found:
-        kinds = ", ".join(SUFFIXES)
-        raise DataError(f"task.path={path}: there is no such file, and no folder or pattern with {kinds} files.")
-    if len(found) == 1 and split_of(found[0].stem) is None:
-        return {"train": found}
-    files: dict[str, list[Path]] = {}
-    for file in found:
-        split = split_of(file.stem)
-        if split is None:
+    @cached_property
+    def _survey(self) -> LabelSurvey:
+        """What the label column of train holds; told where it decides something."""
+        survey = survey_labels(self._first_rows(), self._columns(self._plain_gold))
+        if survey.lists * 2 > survey.rows:
             raise DataError(
-                f"{file}: cannot tell which split this is, among {len(found)} files (task.path={path}). Put train, "
-                "validation or test into its name, or name one file."
+                f"The labels in column {self.label!r} are lists, written as text. An example has one label: "
+                f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
-        files.setdefault(split, []).append(file)
-    if "train" not in files and "test" not in files:
-        raise DataError(f"task.path={path}: found only files for {', '.join(files)}; expected train, test or both.")
-    return files
+        if survey.rows:
+            tell_once(survey.tell(str(self.label)))
+        return survey

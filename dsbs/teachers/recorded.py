@@ -13,6 +13,7 @@ from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore
 from dsbs.tasks.base import Task
+from dsbs.tasks.splits import choose_names
 from dsbs.teachers.base import Ask, Teacher
 
 FILE_NAME = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)\.json")
@@ -130,7 +131,14 @@ def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str
     Raises:
         DataError: where a file is broken or the counts do not match.
     """
-    matches = [(file, match) for file in files if (match := FILE_NAME.fullmatch(file.name)) and match["split"] == split]
+    named = [(file, match) for file in files if (match := FILE_NAME.fullmatch(file.name))]
+    chosen, unclear = choose_names({match["split"] for _, match in named})
+    matches = [(file, match) for file, match in named if match["split"] == chosen.get(split, split)]
+    if split in unclear:
+        raise DataError(
+            f"{files[0].parent}: completions of {' and of '.join(sorted(unclear[split]))}: which are those of split "
+            f"{split!r}? Take the others out of the folder."
+        )
     if not matches:
         names = ", ".join(sorted(file.name for file in files)[:6])
         raise DataError(

@@ -10,7 +10,9 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Example, Request
 from dsbs.extraction import run_extraction
 from dsbs.extraction.filters import Filter
-from dsbs.extraction.look import MOST_CLASSES, SHOWN, Look
+from dsbs.extraction.look import SHOWN, Look
+from dsbs.extraction.page import build_page
+from dsbs.tasks.answers import ClosedAnswers
 
 
 def page_of(folder: Path, **changes: Any) -> str:
@@ -48,15 +50,43 @@ def test_fifty_random_annotations_stand_beside_gold_and_stay_the_same(tmp_path: 
     assert shown[0] != sorted(shown[0])
 
 
-def test_classes_are_counted_unless_there_are_too_many() -> None:
+def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
+    labels = tuple(f"intent {number}" for number in range(77))
     look = Look()
-    for number in range(MOST_CLASSES):
-        example = Example(str(number), "x", str(number % 2))
-        look.add("train", example, Annotation(str(number), "1", "so"), [], right=number % 2 == 1)
-    assert look.classes == {"0": [20, 0], "1": [20, 20]}
-    for number in range(MOST_CLASSES):
-        look.add("train", Example(f"n{number}", "x", f"n{number}"), Annotation("x", "1", "so"), [], right=False)
-    assert look.too_many_classes
+    for number in range(770):
+        gold = labels[number % 77]
+        said = labels[3] if gold in (labels[7], labels[5]) or number == 9 else gold
+        if number == 82:
+            said = None
+        example = Example(str(number), f"question {number}", gold, labels)
+        annotation = Annotation(str(number), said, "so")
+        look.add("train", example, annotation, [], right=said == gold)
+    assert len(look.classes) == 77
+    counts = look.classes["intent 7"]
+    assert (counts.examples, counts.right, counts.wrong) == (10, 0, 10)
+    assert look.classes["intent 5"].taken_for == {labels[3]: 9, None: 1}
+    split = {"examples": 770, "parsed": 770, "teacher_accuracy": 0.9, "statuses": {"ok": 770}, "cost_usd": None}
+    split |= {"prompt_tokens": 0, "completion_tokens": 0}
+    summary = {"task": "t", "teacher": "t", "model": "m", "splits": {"train": split}, "stopped": None, "prompt": "p"}
+    page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, look, ClosedAnswers(labels))
+    table = page[page.index("Accuracy by class") : page.index("Not used, and why")]
+    assert table.count("<tr") == 78
+    order = [table.index(f"{label}</td>") for label in ("intent 5", "intent 7", "intent 9", "intent 0")]
+    assert order == sorted(order)
+    assert "intent 3 (9), no answer (1)" in table
+    assert page.count('class="differs"') + page.count('class="more"') == 21  # all that are wrong
+    assert 'id="wrong-only"' in page
+
+
+def test_answers_that_differ_from_row_to_row_are_no_classes() -> None:
+    look = Look()
+    for number in range(3):
+        choices = (f"a{number}", "b")
+        look.add("train", Example(str(number), "x", "b", choices), Annotation(str(number), "b", "so"), [], right=True)
+    assert (look.kind, look.classes) == ("own", {})
+    free = Look()
+    free.add("train", Example("1", "x", "b"), Annotation("1", "b", "so"), [], right=True)
+    assert (free.kind, free.classes) == ("free", {})
 
 
 def test_without_gold_labels_there_is_still_a_page(tmp_path: Path) -> None:
@@ -65,5 +95,4 @@ def test_without_gold_labels_there_is_still_a_page(tmp_path: Path) -> None:
             return (Example(example.id, example.input) for example in super().examples(split))
 
     page = page_of(tmp_path, task=Unlabelled())
-    assert "No gold labels" in page
     assert "no gold labels" in page

@@ -1,0 +1,69 @@
+"""The files of a table: which are there, and which split each of them is."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
+from dsbs.tasks.sources import SUFFIXES
+from dsbs.tasks.splits import split_of
+
+_NUMBERING = re.compile(r"[-_.]?\d+(?:[-_.]?of[-_.]?\d+)?$")  # of the parts that one split is written in
+
+
+def find_files(path: str) -> dict[str, list[Path]]:
+    """Return the files of each split behind a file, a folder or a pattern.
+
+    Raises:
+        DataError: where there are none, or where several files do not say which split they are.
+    """
+    place = Path(path).expanduser()
+    if place.is_file():
+        return {"train": [place]}
+    found = _list_files(place)
+    if not found:
+        kinds = ", ".join(SUFFIXES)
+        raise DataError(f"task.path={path}: there is no such file, and no folder or pattern with {kinds} files.")
+    if len(found) == 1 and _split_of(found[0], place) is None:
+        return {"train": found}
+    files: dict[str, list[Path]] = {}
+    for file in found:
+        split = _split_of(file, place)
+        if split is None:
+            raise DataError(
+                f"{file}: cannot tell which split this is, among {len(found)} files (task.path={path}). Put train, "
+                "validation or test into its name, or name one file."
+            )
+        files.setdefault(split, []).append(file)
+    _tell(files, path)
+    return files
+
+
+def _list_files(place: Path) -> list[Path]:
+    if place.is_dir():
+        found = _of_known_kind(place.iterdir())
+        folders = [folder for folder in place.iterdir() if folder.is_dir() and split_of(folder.name)]
+        return found or _of_known_kind(file for folder in folders for file in folder.iterdir())
+    root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
+    pattern = str(place.relative_to(root))
+    return _of_known_kind(root.glob(pattern)) if root.is_dir() and pattern != "." else []
+
+
+def _of_known_kind(files: Iterable[Path]) -> list[Path]:
+    return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+
+
+def _split_of(file: Path, place: Path) -> str | None:
+    """Return the split that a file's name tells, or else that of its folder below the place that was named."""
+    split = split_of(file.stem)
+    return split_of(file.parent.name) if split is None and file.parent not in (place, Path()) else split
+
+
+def _tell(files: dict[str, list[Path]], path: str) -> None:
+    """Say what is missing, and where files of different names are one split."""
+    for split, own in files.items():
+        if len({_NUMBERING.sub("", file.stem) for file in own}) > 1:
+            tell_once(f"task.path={path}: {split} is {', '.join(file.name for file in own)} together.")
+    if missing := [split for split in ("train", "test") if split not in files]:
+        tell_once(f"task.path={path}: there is no {' and no '.join(missing)} split; what is there: {', '.join(files)}.")

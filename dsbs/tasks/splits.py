@@ -1,0 +1,61 @@
+"""The names of splits, which everybody writes in another way."""
+
+import re
+from collections.abc import Iterable
+
+SPLITS = ("train", "validation", "test")
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "evaluation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that the name of a file, a folder or a split tells; its last word of that kind counts.
+
+    >>> split_of("svamp_valid.json"), split_of("train-00000-of-00002.parquet"), split_of("latest.csv")
+    ('validation', 'train', None)
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
+    return SPLIT_WORDS[words[-1]] if words else None
+
+
+def words_of(split: str) -> list[str]:
+    """Return the words for a split, its own name first.
+
+    >>> words_of("validation")
+    ['validation', 'valid', 'val', 'dev', 'eval', 'evaluation']
+    """
+    return [word for word, known in SPLIT_WORDS.items() if known == split]
+
+
+def choose_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return split -> the name that stands for it, and split -> names where several might.
+
+    The split's own name wins, else the only one that is nothing but a word for it, else the only one that holds one.
+
+    >>> choose_names(["train", "train_extra", "dev_r1", "dev_r2"])
+    ({'train': 'train'}, {'validation': ['dev_r1', 'dev_r2']})
+    """
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if split := split_of(name):
+            found.setdefault(split, []).append(name)
+    chosen, unclear = {}, {}
+    for split, candidates in found.items():
+        plain = [name for name in candidates if name.lower() in SPLIT_WORDS]
+        own = [name for name in candidates if name.lower() == split]
+        best = next((names for names in (own, plain, candidates) if len(names) == 1), None)
+        if best is None:
+            unclear[split] = candidates
+        else:
+            chosen[split] = best[0]
+    return chosen, unclear

@@ -1,0 +1,106 @@
+"""What a label column holds decides how its answers are read, unless the settings do."""
+
+import json
+
+import pytest
+
+from dsbs.cli.composition import conf_dir
+from dsbs.core import notices
+from dsbs.core.errors import DataError
+from dsbs.tasks import TableTask
+from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
+from dsbs.tasks.cells import MISSING
+
+
+def table(folder, column, **settings):
+    rows = [{"x": f"text {number}", "label": label} for number, label in enumerate(column)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return TableTask(path=str(folder / "rows.jsonl"), input="x", **settings)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [
+        (["good", "bad"] * 5, "closed"),
+        (["a", "b", "c", "a", "b", "c"], "closed"),
+        ([f"intent {number % 150}" for number in range(1500)], "closed"),
+        ([True, False] * 3, "closed"),
+        ([0, 1] * 3, "closed"),
+        ([1, 2, 3, 4, 5] * 4, "closed"),
+        ([1.0, 0.0, None] * 3, "closed"),
+        (["0", "1", "0", "1", "one", "one"], "closed"),
+        ([12, 7, 9], "number"),
+        (list(range(40)), "number"),
+        ([number % 100 for number in range(800)], "number"),  # sums of a schoolbook
+        (["1.5", "2.25", "3"], "number"),
+        (["Paris", "Rome", "the Danube"], "free"),
+        ([f"answer {number}" for number in range(60)], "free"),
+        ([f"name {number % 600}" for number in range(1800)], "free"),
+        (["good"] * 9, "free"),
+        ([None, "NaN", ""], "free"),
+        (["007", "008", "009"], "free"),
+    ],
+)
+def test_the_kind_of_answers_is_found(tmp_path, labels, kind):
+    task = table(tmp_path, labels)
+    assert isinstance(task.answers, {"closed": ClosedAnswers, "number": NumberAnswers, "free": FreeAnswers}[kind])
+    assert len(list(task.examples("train"))) == len(labels)
+    settled = task.settled()
+    assert settled.answer_kind == kind
+    assert bool(settled.labels) == (kind == "closed")
+
+
+def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    task = table(tmp_path, ["Sports", "sports", "news", "news", None])
+    list(task.examples("train"))
+    assert caplog.messages[0] == (
+        "2 different labels in 4 rows of column 'label' (1 other spellings of them are the same): closed answers "
+        "(task.answer_kind=closed)."
+    )
+    caplog.clear()
+    list(table(tmp_path, ["a", "b"], labels=["a", "b"]).examples("train"))
+    assert caplog.messages == []
+
+
+def test_the_settings_win(tmp_path):
+    labels = ["good", "bad"] * 5
+    assert table(tmp_path, labels, answer_kind="free").columns.gold.labels is None
+    assert table(tmp_path, labels, labels=["good", "bad", "ugly"]).columns.gold.labels == ("good", "bad", "ugly")
+    assert table(tmp_path, [0, 1] * 5, answer_kind="number").columns.gold.number
+
+
+def test_a_label_that_train_lacks_says_what_to_type(tmp_path):
+    for name, labels in (("train", ["good", "bad"] * 5), ("test", ["good", "mixed"])):
+        rows = [{"x": str(number), "label": label} for number, label in enumerate(labels)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TableTask(path=str(tmp_path), input="x")
+    with pytest.raises(DataError, match=r"(?s)'mixed': 1 times.*add them to task\.labels.*task\.answer_kind=free"):
+        list(task.examples("test"))
+
+
+@pytest.mark.parametrize("label", ["['a', 'b']", "['a']", "[3 5]", '["x", "y"]'])
+def test_lists_that_were_written_as_text_are_no_classes(tmp_path, label):
+    with pytest.raises(DataError, match=r"are lists, written as text.*task\.label=label\.0.*task\.answer_kind=free"):
+        list(table(tmp_path, [label, "['b']"] * 4).examples("train"))
+    assert next(table(tmp_path, [label] * 4, answer_kind="free").examples("train")).label == label
+
+
+def test_a_run_of_before_keeps_its_name(tmp_path):
+    labels = ["good", "bad"] * 5
+    assert table(tmp_path, labels).identity() == table(tmp_path, labels, answer_kind="closed").identity()
+    declared = table(tmp_path, labels, labels=["good", "bad"]).identity()
+    assert declared["answer_kind"] == "free"  # what it was by default
+    assert "missing" not in declared
+    assert "missing" in table(tmp_path, labels, missing=["-"]).identity()
+
+
+def test_the_defaults_of_the_config_are_those_of_the_class():
+    import yaml
+
+    config = yaml.safe_load((conf_dir() / "task" / "table.yaml").read_text())
+    assert tuple(config["missing"]) == MISSING
+    plain = TableTask()
+    for key in ("answer_kind", "label_form", "label_pattern", "unlabelled", "empty_inputs"):
+        assert config[key] == getattr(plain, key)

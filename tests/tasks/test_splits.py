@@ -1,0 +1,101 @@
+"""Splits have many names: in files, folders, sets of the hub, releases and recorded completions."""
+
+import json
+
+import datasets
+import pytest
+
+from dsbs.core import notices
+from dsbs.core.errors import DataError
+from dsbs.tasks import ReleaseTask, TableTask
+from dsbs.tasks.splits import choose_names
+from dsbs.teachers.recorded import join_by_position
+
+VALIDATION = ["valid", "validation", "dev", "val", "eval", "Dev", "my-eval-set", "reviews_VAL"]
+
+
+def write(path, count=1):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(json.dumps({"x": f"{path.stem} {n}", "y": "a"}) + "\n" for n in range(count)))
+
+
+def table(path):
+    return TableTask(path=str(path), input="x", label="y")
+
+
+@pytest.mark.parametrize("word", VALIDATION)
+@pytest.mark.parametrize("form", ["{}.jsonl", "data.{}.jsonl", "{}-00000-of-00002.jsonl", "{}/part.jsonl"])
+def test_validation_has_many_names_in_a_folder(tmp_path, word, form):
+    write(tmp_path / form.format("train"))
+    write(tmp_path / form.format(word))
+    assert table(tmp_path).splits() == ("train", "validation")
+
+
+@pytest.mark.parametrize("word", ["valid", "validation", "dev", "val", "eval"])
+def test_validation_has_many_names_in_a_release(tmp_path, word):
+    for split in ("train", word):
+        (tmp_path / f"svamp_{split}.json").write_text('{"input": "Two?", "label": "2"}\n')
+    assert ReleaseTask(name="svamp", benchmark="svamp", path=str(tmp_path)).splits() == ("train", "validation")
+
+
+@pytest.mark.parametrize("word", ["valid", "validation", "dev", "val", "eval"])
+def test_validation_has_many_names_in_recorded_completions(tmp_path, word):
+    write(tmp_path / "train.jsonl")
+    write(tmp_path / "dev.jsonl", 2)
+    recorded = tmp_path / "palm"
+    recorded.mkdir()
+    (recorded / f"{word}_CoT_0.json").write_text(json.dumps(["one", "two"]))
+    found = join_by_position(table(tmp_path), "validation", list(recorded.iterdir()))
+    assert list(found.values()) == ["one", "two"]
+
+
+def test_recorded_completions_of_two_names_are_not_mixed(tmp_path):
+    write(tmp_path / "dev.jsonl", 2)
+    for word in ("val", "dev"):
+        (tmp_path / f"{word}_CoT_0.json").write_text(json.dumps(["one", "two"]))
+    with pytest.raises(DataError, match="completions of dev and of val: which are those of split 'validation'"):
+        join_by_position(table(tmp_path), "validation", sorted(tmp_path.glob("*_CoT_0.json")))
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen", "unclear"),
+    [
+        (["train", "dev"], {"train": "train", "validation": "dev"}, []),
+        (["train", "validation", "validation_mismatched"], {"train": "train", "validation": "validation"}, []),
+        (["train", "val", "dev"], {"train": "train"}, ["validation"]),
+        (["train_r1", "train_r2", "test_r1"], {"test": "test_r1"}, ["train"]),
+        (["Train", "Test"], {"train": "Train", "test": "Test"}, []),
+        (["all"], {}, []),
+    ],
+)
+def test_of_several_names_none_wins_in_silence(names, chosen, unclear):
+    found = choose_names(names)
+    assert (found[0], list(found[1])) == (chosen, unclear)
+
+
+def test_a_set_whose_splits_are_unclear_is_not_guessed(monkeypatch):
+    rows = datasets.Dataset.from_list([{"x": "a", "y": "b"}])
+    data = datasets.DatasetDict({"train_r1": rows, "train_r2": rows, "dev_r1": rows})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: data)
+    with pytest.raises(DataError, match=r"It may be train_r1 or train_r2 for train\. Name them: 'task\.split_names="):
+        TableTask(hub="a/b", input="x", label="y").splits()
+
+
+@pytest.mark.parametrize(
+    ("there", "says"), [("dev", "no train and no test"), ("test", "no train"), ("train", "no test")]
+)
+def test_what_is_there_is_taken_and_what_is_missing_is_told(tmp_path, there, says, caplog):
+    caplog.set_level("INFO", notices.logger.name)
+    write(tmp_path / f"{there}-1.jsonl")
+    write(tmp_path / f"{there}-2.jsonl")
+    split = "validation" if there == "dev" else there
+    assert table(tmp_path).splits() == (split,)
+    assert caplog.messages == [f"task.path={tmp_path}: there is {says} split; what is there: {split}."]
+
+
+def test_files_of_different_names_that_are_one_split_are_told(tmp_path, caplog):
+    caplog.set_level("INFO", notices.logger.name)
+    for name in ("train", "test", "dev", "valid"):
+        write(tmp_path / f"{name}.jsonl")
+    assert len(list(table(tmp_path).examples("validation"))) == 2
+    assert caplog.messages == [f"task.path={tmp_path}: validation is dev.jsonl, valid.jsonl together."]
