@@ -37,7 +37,24 @@ _SKLEARN = """\
 from skops.io import load  # it builds estimators of scikit-learn and nothing else
 
 model = load("model.skops")
-print(model.predict(["{input}"])[0])
+print(str(model.predict(["{input}"])[0]))
+"""
+
+_EMBEDDING = """\
+import json
+
+import torch
+from skops.io import load  # it builds estimators of scikit-learn and nothing else
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("encoder")
+encoder = AutoModel.from_pretrained("encoder").eval()
+settings = json.load(open("encoder/embedding.json"))
+inputs = tokenizer("{input}", truncation=True, max_length=settings["max_input_tokens"], return_tensors="pt")
+with torch.no_grad():
+    states = encoder(**inputs).last_hidden_state[0]
+vector = states.mean(0) if settings["pooling"] == "mean" else states[0]
+print(str(load("model.skops").predict([(vector / vector.norm()).tolist()])[0]))
 """
 
 
@@ -61,6 +78,7 @@ class Usage:
 USAGES = {
     "encoder-decoder": Usage("transformers", "text2text-generation", _SEQ2SEQ, writes=True),
     "decoder": Usage("transformers", "text-generation", _CAUSAL, writes=True),
+    "embedding": Usage("sklearn", "text-classification", _EMBEDDING),
     "sklearn": Usage("sklearn", "text-classification", _SKLEARN),
 }
 
@@ -93,7 +111,7 @@ def build_card(
         metrics: of the run.
         kind: a key of ``USAGES``.
     """
-    base = str(manifest["settings"]["student"].get("model", ""))
+    base = str(manifest["settings"]["student"].get("model") or "")
     head = [
         "---",
         f"library_name: {USAGES[kind].library}",

@@ -17,6 +17,7 @@ PREDICTORS: dict[str, str] = {
     "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
     "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
     "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
+    "embedding": "dsbs.inference.embedding_predictor:EmbeddingPredictor",
 }
 
 

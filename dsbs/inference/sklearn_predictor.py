@@ -63,7 +63,7 @@ class SklearnPredictor:
         """Load a pipeline; see ``dsbs.inference.predictor.load_predictor``."""
         if decoding == "generate":
             raise StudentError("decoding=generate: this student writes nothing, it ranks the closed answers.")
-        return cls(load_model(checkpoint), remembered)
+        return cls(cls._load_pipeline(checkpoint), remembered)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the likeliest closed answer of each example."""
@@ -87,8 +87,15 @@ class SklearnPredictor:
     def save(self, folder: Path) -> None:
         """Write the pipeline, and what it remembers."""
         folder.mkdir(parents=True, exist_ok=True)
-        save_model(self.pipeline, folder)
+        self._save_pipeline(folder)
         write_json(folder / "config.json", {SETTINGS: asdict(self.remembered)})
+
+    def _save_pipeline(self, folder: Path) -> None:
+        save_model(self.pipeline, folder)
+
+    @classmethod
+    def _load_pipeline(cls, folder: Path) -> Any:
+        return load_model(folder)
 
 
 def save_model(model: Any, folder: Path) -> None:

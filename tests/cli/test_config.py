@@ -28,6 +28,7 @@ NEEDS = {
     "teacher/openai": ["teacher.model=a-model"],
     "objective/distill": ["labels=teacher"],
     "student/logreg": ["objective=finetune"],
+    "student/embedding": ["objective=finetune"],
 }
 
 

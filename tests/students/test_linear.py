@@ -7,14 +7,13 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from omegaconf import OmegaConf
+from quiz import Colours
 from trained import small_triage, train_tiny
 
 from dsbs.cli.checkpoints import open_checkpoint
@@ -27,40 +26,11 @@ from dsbs.inference.sklearn_predictor import TRUSTED
 from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.students import LogReg
-from dsbs.tasks import TASKS, Task
-from dsbs.tasks.answers import ClosedAnswers
-from dsbs.tasks.base import Answers
+from dsbs.tasks import TASKS
 from dsbs.training.compatibility import check_answers, combination_faults
 from dsbs.training.plan import execute, prepare_run
 
 LOGREG = LogReg(name="logreg", C=[0.1, 1.0, 10.0], min_df=1)
-COLOURS = ("red", "green", "blue")
-
-
-@dataclass
-class Colours(Task):
-    """Whoever reads the right word knows the colour."""
-
-    kind: str = "colours"
-    name: str = "colours"
-    taught: tuple[str, ...] = COLOURS
-    choices: tuple[str, ...] = COLOURS
-
-    @property
-    def answers(self) -> Answers:
-        return ClosedAnswers(COLOURS)
-
-    def splits(self) -> tuple[str, ...]:
-        return ("train", "validation", "test")
-
-    def examples(self, split: str) -> Iterator[Example]:
-        known = self.taught if split == "train" else self.choices
-        for number in range(30 if split == "train" else 12):
-            colour = known[number % len(known)]
-            yield Example(f"{split}{number}", f"a {colour}ish thing, number {number}", colour, self.choices)
-
-    def identity(self) -> dict[str, object]:
-        return {"kind": self.kind, "taught": self.taught, "choices": self.choices}
 
 
 @pytest.fixture(autouse=True)

@@ -97,7 +97,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     best = max(candidates, key=lambda one: (one.value, one.fit))
     logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
     seconds = time.monotonic() - started
-    steps = candidates[-1].step
+    steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
     account = {
         "steps": steps,
         "target_tokens": 0,  # labels are classes here

@@ -1,0 +1,32 @@
+"""A student of frozen embeddings: an encoder of torch, and a classifier of scikit-learn."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.inference.sklearn_predictor import SklearnPredictor, load_model, save_model
+
+ENCODER = "encoder"  # the folder in a checkpoint
+
+
+@dataclass
+class EmbeddingPredictor(SklearnPredictor):
+    """A pipeline of a ``SentenceEncoder`` and a classifier, stored apart but in one checkpoint."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the encoder has and the classifier learnt."""
+        return int(self.pipeline[0].parameters) + super().parameters
+
+    def _save_pipeline(self, folder: Path) -> None:
+        self.pipeline[0].save(folder / ENCODER)
+        save_model(self.pipeline[-1], folder)
+
+    @classmethod
+    def _load_pipeline(cls, folder: Path) -> Any:
+        from sklearn.pipeline import Pipeline
+
+        from dsbs.students.sentence_encoder import SentenceEncoder
+
+        classifier = load_model(folder)
+        return Pipeline([("features", SentenceEncoder.load(folder / ENCODER)), ("classifier", classifier)])

@@ -1,0 +1,46 @@
+"""Frozen sentence embeddings and logistic regression: an encoder that is not trained, and a small classifier."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from dsbs.students.encoders import PretrainedEncoder
+from dsbs.students.linear import LinearStudent
+
+POOLINGS = ("mean", "cls")
+
+
+@dataclass
+class Embedding(LinearStudent, PretrainedEncoder):
+    """Embeddings of a pretrained encoder, not trained any further, then multinomial logistic regression.
+
+    Attributes:
+        pooling: ``mean`` of the states of all tokens, or the state of the first one (``cls``).
+    """
+
+    format: ClassVar[str] = "embedding"
+
+    kind: str = "embedding"
+    C: list[float] = field(default_factory=lambda: [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
+    pooling: str = "mean"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults() + self.encoder_faults()
+        if self.pooling not in POOLINGS:
+            faults.append(f"student.pooling={self.pooling}: expected one of {', '.join(POOLINGS)}.")
+        return faults
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the student before training."""
+        settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
+        return settings | self.weights_identity()
+
+    def build_features(self, cache: Path) -> Any:
+        """Return the encoder; what it has read once is kept in ``cache``."""
+        from transformers import AutoModel
+
+        from dsbs.students.sentence_encoder import SentenceEncoder
+
+        network, tokenizer = self.load_encoder(AutoModel)
+        return SentenceEncoder(network, tokenizer, self.pooling, self.max_input_tokens, cache)

@@ -1,0 +1,60 @@
+"""Embeddings on disk by the content of what was read, for all runs of an output folder."""
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+logger = logging.getLogger(__name__)
+PATIENCE = 60  # seconds to wait for another process that writes
+CHUNK = 500  # keys of one question
+
+
+class EmbeddingCache:
+    """A file of embeddings, each under a hash of its text; a file that cannot be read or written is done without.
+
+    Args:
+        path: of the file; its name says which encoder it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def get(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the embeddings that are known, by text."""
+        by_key = {_key(text): text for text in texts}
+        keys, found = list(by_key), {}
+        try:
+            with closing(self._open()) as file:
+                for start in range(0, len(keys), CHUNK):
+                    part = keys[start : start + CHUNK]
+                    marks = ",".join("?" * len(part))
+                    for key, vector in file.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part):
+                        found[by_key[key]] = np.frombuffer(vector, dtype=np.float32)
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("%s: cannot be read (%s); inputs are embedded again.", self.path, error)
+        return found
+
+    def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep embeddings."""
+        rows = [(_key(text), vector.astype(np.float32).tobytes()) for text, vector in vectors.items()]
+        try:
+            with closing(self._open()) as file, file:
+                file.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+        except (sqlite3.Error, OSError) as error:
+            logger.warning("%s: cannot be written (%s).", self.path, error)
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = sqlite3.connect(self.path, timeout=PATIENCE)
+        file.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+        return file
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:16]

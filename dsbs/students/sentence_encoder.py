@@ -1,0 +1,124 @@
+"""A pretrained encoder that turns texts into vectors of length 1."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from dsbs.core.errors import DataError, StudentError
+from dsbs.core.files import write_json
+from dsbs.core.progress import Meter
+from dsbs.core.untrusted import Fields, read_json_file
+from dsbs.students.decoding import best_device
+from dsbs.students.embedding_cache import EmbeddingCache
+
+SETTINGS = "embedding.json"  # beside the encoder's own files
+BATCH = 64
+
+
+class SentenceEncoder:
+    """Texts to vectors, as a step of scikit-learn's pipelines; nothing in it is fitted.
+
+    Args:
+        network: an ``AutoModel``.
+        tokenizer: its tokenizer.
+        pooling: ``mean`` or ``cls``.
+        max_input_tokens: longer texts are cut.
+        cache: a folder where vectors are kept, or None.
+    """
+
+    def __init__(
+        self, network: Any, tokenizer: Any, pooling: str, max_input_tokens: int, cache: Path | None = None
+    ) -> None:
+        self.network = network.to(best_device()).eval()
+        self.tokenizer = tokenizer
+        self.pooling = pooling
+        self.max_input_tokens = max_input_tokens
+        self.cache = None if cache is None else EmbeddingCache(cache / f"embeddings-{self._fingerprint()}.sqlite")
+
+    @property
+    def parameters(self) -> int:
+        """How many weights the encoder has."""
+        return sum(weight.numel() for weight in self.network.parameters())
+
+    def fit(self, texts: Sequence[str], labels: Any = None) -> "SentenceEncoder":
+        """Do nothing: the encoder is frozen."""
+        return self
+
+    def fit_transform(self, texts: Sequence[str], labels: Any = None) -> NDArray[np.float32]:
+        """Return the vectors of texts [N, d]."""
+        return self.transform(texts)
+
+    def transform(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the vectors of texts [N, d], of those that were read before from the cache."""
+        known = self.cache.get(texts) if self.cache else {}
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        read = self._embed(new)
+        if self.cache and read:
+            self.cache.put(read)
+        known |= read
+        return np.stack([known[text] for text in texts])
+
+    @torch.inference_mode()
+    def _embed(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors of texts, read in batches of about equal length, the longest first."""
+        order = sorted(texts, key=lambda text: -len(text))
+        found: dict[str, NDArray[np.float32]] = {}
+        with Meter("embedding", len(order)) as meter:
+            for start in range(0, len(order), BATCH):
+                part = order[start : start + BATCH]
+                inputs = self.tokenizer(
+                    part, truncation=True, max_length=self.max_input_tokens, padding=True, return_tensors="pt"
+                ).to(self.network.device)
+                states = self.network(**inputs).last_hidden_state  # [B, S, d]
+                mask = inputs["attention_mask"].unsqueeze(-1)
+                pooled = (states * mask).sum(1) / mask.sum(1) if self.pooling == "mean" else states[:, 0]
+                found.update(zip(part, F.normalize(pooled.float()).cpu().numpy(), strict=True))
+                meter.update(len(found))
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write weights, tokenizer and how they are read."""
+        self.network.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        write_json(folder / SETTINGS, self._settings())
+
+    @classmethod
+    def load(cls, folder: Path) -> "SentenceEncoder":
+        """Read what ``save`` wrote.
+
+        Raises:
+            StudentError: where it is missing or broken.
+        """
+        from transformers import AutoModel
+
+        from dsbs.students.loading import open_model, quietly, tell
+
+        try:
+            fields = Fields(read_json_file(folder / SETTINGS))
+            pooling, most = fields.text("pooling"), fields.count("max_input_tokens")
+            if not pooling or not most:
+                raise DataError(f"{SETTINGS} lacks pooling or max_input_tokens")
+            with open_model(str(folder)) as opened, quietly():
+                return cls(opened.network(AutoModel), opened.tokenizer(), pooling, most)
+        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
+            raise StudentError(f"{folder}: the encoder cannot be read ({tell(error)}).") from error
+
+    def _settings(self) -> dict[str, Any]:
+        return {"pooling": self.pooling, "max_input_tokens": self.max_input_tokens}
+
+    def _fingerprint(self) -> str:
+        """Return a hash over all that decides a vector."""
+        fast = getattr(self.tokenizer, "backend_tokenizer", None)
+        words = fast.to_str() if fast else sorted(self.tokenizer.get_vocab().items())
+        digest = hashlib.sha256(json.dumps([self._settings(), words]).encode())
+        for name, weight in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
