@@ -162,6 +162,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
 
 def former_identity(training: Training, identity: dict[str, Any]) -> dict[str, Any]:
     """Return what named the same run before its name held the global batch, however a step is cut into that."""
+    if "training" not in identity:
+        return identity
     cut = {key: getattr(training, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps")}
     former = {**identity, "training": {**identity["training"], **cut}}
     return {**former, "processes": count_processes()} if count_processes() > 1 else former
