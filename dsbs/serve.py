@@ -22,6 +22,7 @@ from dsbs.core.errors import ConfigError, DsbsError, RunError
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy, load_policy, policy_path
 from dsbs.serving.settings import ServeConfig
+from dsbs.teachers.openai import OPENAI
 
 logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
 
@@ -59,7 +60,7 @@ def serve(config: ServeConfig) -> None:
         DsbsError: where the student cannot be loaded, a package is missing, or the port is taken.
     """
     try:
-        import uvicorn
+        import uvicorn  # noqa: F401 - found missing before the student is loaded
 
         from dsbs.serving.answering import Answerer
         from dsbs.serving.app import App
@@ -67,16 +68,38 @@ def serve(config: ServeConfig) -> None:
         from dsbs.serving.service import Service
     except ModuleNotFoundError as error:
         raise ConfigError(f"dsbs.serve needs the package {error.name}: pip install 'dsbs[serve]'") from None
+    if config.mode == "record":
+        run(config, build_proxy(config), f"recording what {config.teacher.base_url or OPENAI} is asked")
+        return
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
     service, metrics = Service(load_student(config)), Metrics()
     answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
     token = os.environ[config.token_env] if config.token_env else None
-    app = App(answerer, config, token).build()
-    listener = listen(config)
     reload_on_hangup(config, service)
+    run(config, App(answerer, config, token).build(), f"serving {service.student.name}")
+
+
+def build_proxy(config: ServeConfig) -> Any:
+    """Return the recording proxy before the teacher's endpoint."""
+    from dsbs.serving.proxy import Proxy
+    from dsbs.serving.traffic import TrafficStore
+
+    path = Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"
+    token = os.environ[config.token_env] if config.token_env else None
+    # Clients that send our token do not have the LLM's key, so it is sent for them; others send their own.
+    key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
+    store = TrafficStore(path, config.record.redact)
+    return Proxy(config.teacher.base_url or OPENAI, store, config, token, key).build()
+
+
+def run(config: ServeConfig, app: Any, what: str) -> None:
+    """Answer requests until the process is asked to stop."""
+    import uvicorn
+
+    listener = listen(config)
     place = "http://{}:{}".format(*listener.getsockname()[:2])
-    logger.info("serving %s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", service.student.name, place, place)
+    logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, place, place)
     settings = uvicorn.Config(
         app,
         log_level="warning",
@@ -98,6 +121,7 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     """
     from dsbs.extraction.settings import ExtractionSettings
     from dsbs.serving.referee import Referee, Settings
+    from dsbs.serving.traffic import TrafficStore
 
     if config.mode == "student":
         return None
@@ -118,6 +142,7 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
         ExtractionSettings(attempts=told.attempts, backoff=0.2, max_backoff=2.0, budget=told.budget),
         Path(told.store) if told.store else Path(config.output_dir) / "served.sqlite",
         metrics,
+        TrafficStore(Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"),
     )
 
 

@@ -31,7 +31,7 @@ from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.settings import ReportSettings
-from dsbs.serving.settings import ServeConfig
+from dsbs.serving.settings import ServeConfig, TrafficConfig
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
@@ -164,6 +164,7 @@ ROOTS: Registry[Any] = Registry(
         "export": ExportConfig,
         "serve": ServeConfig,
         "defer": DeferConfig,
+        "traffic": TrafficConfig,
     },
 )
 # The parts of a config: those that are of several kinds, and those of one.

@@ -20,6 +20,7 @@ from dsbs.extraction.retrying import build_retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.serving.answering import STUDENT, Answered
 from dsbs.serving.metrics import Metrics
+from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore, Origin
 from dsbs.store.completions import Totals
 from dsbs.tasks.base import Task
@@ -62,6 +63,7 @@ class Referee:
         engine: attempts, waits and budget, as in an extraction.
         store: where the teacher's answers are kept.
         metrics: what is counted.
+        traffic: where answers of both are written down side by side, or None.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Referee:
         engine: ExtractionSettings,
         store: Path,
         metrics: Metrics,
+        traffic: TrafficStore | None = None,
     ) -> None:
         self.policy, self.teacher, self.task, self.prompt = policy, teacher, task, prompt
         self.settings, self.engine, self.path, self.metrics = settings, engine, store, metrics
+        self.traffic = traffic
         self.room = asyncio.Semaphore(settings.concurrency)
         self.labels: Counter[str] = Counter()
         self.deferrals = 0
@@ -101,6 +105,8 @@ class Referee:
             yield
             if self._background:
                 await asyncio.wait(self._background)
+        if self.traffic is not None:
+            self.traffic.close()
 
     async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
         """Return the answers to give: the student's, or the teacher's where it is asked and answers."""
@@ -147,6 +153,11 @@ class Referee:
         self.metrics.deferred.labels(TEACHER).inc()
         same = self.task.answers.equivalent(found.label, prediction.label)
         self.metrics.compared.labels("same" if same else "other").inc()
+        if self.traffic is not None:
+            deferred = self.policy.defers(prediction)
+            await asyncio.to_thread(
+                self.traffic.compare, prediction.confidence, deferred, prediction.label, found.label
+            )
         answer = Prediction(prediction.id, None, found.label, found.rationale or None)
         return Answered(answer, TEACHER)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsbs.extraction.settings import Budget
 
-MODES = ("student", "defer", "shadow")
+MODES = ("student", "defer", "shadow", "record")
 REPLIES = ("label", "json", "rationale")
 
 
@@ -114,13 +114,36 @@ class Deferral:
 
 
 @dataclass
+class Recording:
+    """How traffic is recorded, in the mode ``record``.
+
+    Attributes:
+        store: the file that exchanges go to; None: ``traffic.sqlite`` in ``output_dir``.
+        share: of the requests that are recorded.
+        redact: regular expressions (RE2); what matches in a request or an answer is not written down.
+        timeout_s: seconds without a byte after which the LLM is given up.
+    """
+
+    store: str | None = None
+    share: float = 1.0
+    redact: list[str] = field(default_factory=list)
+    timeout_s: float = 300.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [] if 0 < self.share <= 1 else [f"record.share={self.share}: expected above 0 and up to 1."]
+        return faults + ([] if self.timeout_s > 0 else [f"record.timeout_s={self.timeout_s}: expected more than 0."])
+
+
+@dataclass
 class ServeConfig:
     """Keys of ``dsbs.serve``.
 
     Attributes:
-        checkpoint: the folder of a finished run, its checkpoint, or an export.
+        checkpoint: the folder of a finished run, its checkpoint, or an export; none with ``mode=record``.
         mode: ``student`` answers alone; ``defer`` leaves what it is unsure of to the teacher; ``shadow`` lets the
-            teacher answer and compares the student with it.
+            teacher answer and compares the student with it; ``record`` passes everything on to the teacher's endpoint
+            and writes it down, without a student.
         teacher, prompt: who is asked in the other modes, and how; as in ``dsbs.extract``.
         host: the address to listen on; any other than loopback needs ``token_env``.
         port: the port to listen on; 0: any that is free.
@@ -130,7 +153,7 @@ class ServeConfig:
         log_requests: whether to log a line for each request; never its content.
     """
 
-    checkpoint: str = "???"
+    checkpoint: str = ""
     mode: str = "student"
     teacher: Any = None
     prompt: Any = None
@@ -143,13 +166,19 @@ class ServeConfig:
     limits: Limits = field(default_factory=Limits)
     chat: Chat = field(default_factory=Chat)
     deferral: Deferral = field(default_factory=Deferral)
+    record: Recording = field(default_factory=Recording)
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = self.limits.faults() + self.chat.faults() + self.deferral.faults()
+        faults = self.limits.faults() + self.chat.faults() + self.deferral.faults() + self.record.faults()
+        if not self.checkpoint and self.mode != "record":
+            faults.append("checkpoint is not given: add checkpoint=RUN_OR_EXPORT to the command.")
         if self.mode not in MODES:
             faults.append(f"mode={self.mode}: expected one of {', '.join(MODES)}.")
+        elif self.mode == "record":
+            if not hasattr(self.teacher, "base_url"):
+                faults.append("mode=record: whom shall the proxy stand before? teacher=openai teacher.base_url=...")
         elif self.mode != "student":
             if self.teacher is None:
                 faults.append(f"mode={self.mode}: who shall be asked? teacher=openai teacher.model=... prompt=<task>")
@@ -173,6 +202,30 @@ class ServeConfig:
                 faults.append("token_env: expected the name of an environment variable, not the token itself.")
             elif not os.environ.get(self.token_env):
                 faults.append(f"token_env={self.token_env}: the environment has no such variable, or it is empty.")
+        return faults
+
+
+@dataclass
+class TrafficConfig:
+    """Keys of ``dsbs.traffic``.
+
+    Attributes:
+        store: the file that ``dsbs.serve mode=record`` wrote.
+        data: a folder to write train.jsonl and test.jsonl to, for ``dsbs.extract``; None: only show figures.
+        test_share: the share of the inputs, the latest ones, that becomes the test split.
+        chat: how the student's input stands in the last message of the user, as for ``dsbs.serve``.
+    """
+
+    store: str = "outputs/traffic.sqlite"
+    data: str | None = None
+    test_share: float = 0.1
+    chat: Chat = field(default_factory=Chat)
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = self.chat.faults()
+        if not 0 <= self.test_share < 1:
+            faults.append(f"test_share={self.test_share}: expected from 0 up to, not including, 1.")
         return faults
 
 

@@ -221,5 +221,6 @@ def test_the_page_asks_nobody_else() -> None:
     ],
 )
 def test_wrong_settings(config: ServeConfig, message: str) -> None:
+    config.checkpoint = "run"
     [fault] = config.faults()
     assert message in fault

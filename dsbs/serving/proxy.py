@@ -1,0 +1,194 @@
+"""``mode=record``: a transparent proxy before an LLM. What an application got whole is in the store.
+
+The answer passes as it comes, byte for byte; only its last piece waits until the exchange is on the disk.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from dsbs.core.errors import RunError
+from dsbs.serving.app import problem
+from dsbs.serving.metrics import Metrics
+from dsbs.serving.settings import Recording, ServeConfig
+from dsbs.serving.traffic import Exchange, TrafficStore
+
+logger = logging.getLogger(__name__)
+# Headers of one connection alone (RFC 9110), and those that the client of the next one sets itself.
+HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization",
+       "proxy-authenticate", "host", "content-length", "accept-encoding"}  # fmt: skip
+MOST_RECORDED = 16_000_000  # bytes of an answer
+
+
+class Proxy:
+    """Passes requests on and records chat completions.
+
+    Args:
+        base_url: of the LLM, with the version: ``https://api.openai.com/v1``.
+        store: where exchanges go.
+        config: of the server.
+        token: what clients have to send, or None.
+        key: the LLM's key, sent in the place of the token where there is one.
+        transport: how the LLM is reached; None: over the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        store: TrafficStore,
+        config: ServeConfig,
+        token: str | None = None,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.base_url, self.store, self.config, self.token, self.key = base_url.rstrip("/"), store, config, token, key
+        self.settings: Recording = config.record
+        self.metrics = Metrics()
+        self.client: httpx.AsyncClient | None = None
+        self.transport = transport
+
+    def build(self) -> Starlette:
+        """Return the ASGI app."""
+        every = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+        routes = [
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.health, methods=["GET"]),
+            Route("/metrics", self.show_metrics, methods=["GET"]),
+            Route("/v1/{path:path}", self.forward, methods=every),
+        ]
+        return Starlette(routes=routes, lifespan=self._lifespan)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        timeout = httpx.Timeout(self.settings.timeout_s, connect=10.0)
+        limits = httpx.Limits(max_connections=self.config.limits.queue)
+        async with httpx.AsyncClient(timeout=timeout, limits=limits, transport=self.transport) as self.client:
+            yield
+        self.store.close()
+
+    async def health(self, request: Request) -> Response:
+        """Tell that the process lives."""
+        return JSONResponse({"status": "ok"})
+
+    async def show_metrics(self, request: Request) -> Response:
+        """Return the counters."""
+        return Response(self.metrics.show(), media_type="text/plain; version=0.0.4")
+
+    async def forward(self, request: Request) -> Response:
+        """Send a request on and its answer back."""
+        given = request.headers.get("authorization", "")
+        if self.token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, True)
+        body, most = b"", self.config.limits.max_request_bytes
+        async for part in request.stream():
+            body += part
+            if len(body) > most:
+                return problem(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413, True)
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP]
+        if self.token is not None or self.key is not None:
+            headers = [(name, value) for name, value in headers if name.lower() != "authorization"]
+            headers += [("authorization", f"Bearer {self.key}")] if self.key else []
+        assert self.client is not None
+        started = time.time()
+        url = f"{self.base_url}/{request.path_params['path']}"
+        # Uncompressed: what passes is what is recorded.
+        sent = self.client.build_request(
+            request.method, url, params=request.url.query, headers=[*headers, ("accept-encoding", "identity")],
+            content=body,
+        )  # fmt: skip
+        try:
+            answer = await self.client.send(sent, stream=True)
+        except httpx.HTTPError as error:
+            logger.warning("the LLM cannot be reached: %s", type(error).__name__)
+            return problem(f"The LLM behind this proxy cannot be reached ({type(error).__name__}).", 502, True)
+        keys = f"{given} {self.key or ''} {self.token or ''}"
+        secrets = [word for word in keys.split() if len(word) > 7]  # not "Bearer"
+        chat = request.url.path.endswith("/chat/completions") and answer.status_code == 200
+        recorded = chat and random.random() < self.settings.share
+        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP]
+        stream = self._pass(answer, body if recorded else None, started, secrets)
+        self.metrics.requests.labels("/v1", str(answer.status_code)).inc()
+        return StreamingResponse(stream, answer.status_code, dict(kept))
+
+    async def _pass(
+        self, answer: httpx.Response, body: bytes | None, started: float, secrets: list[str]
+    ) -> AsyncIterator[bytes]:
+        """Yield the answer as it comes; the last piece when the exchange is on the disk."""
+        pieces: list[bytes] = []
+        size, last = 0, b""
+        try:
+            async for piece in answer.aiter_raw():
+                if last:
+                    yield last
+                last = piece
+                size += len(piece)
+                if body is not None and size <= MOST_RECORDED:
+                    pieces.append(piece)
+            if body is not None:
+                await self._record(body, b"".join(pieces) if size <= MOST_RECORDED else b"", started, secrets)
+            if last:
+                yield last
+        finally:
+            await answer.aclose()
+
+    async def _record(self, body: bytes, answer: bytes, started: float, secrets: list[str]) -> None:
+        exchange = read_exchange(body, answer, started)
+        if exchange is None:
+            self.metrics.deferred.labels("not_recorded").inc()
+            logger.warning("an answer is no chat completion that can be read; it was passed on and not recorded")
+            return
+        try:
+            await asyncio.to_thread(self.store.add, exchange, secrets)
+            self.metrics.deferred.labels("recorded").inc()
+        except RunError as error:
+            # The application is not to suffer; but nobody may believe that all is recorded.
+            self.metrics.deferred.labels("not_recorded").inc()
+            logger.error("an answer was passed on and NOT recorded: %s", error)
+
+
+def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None:
+    """Return a request and its answer, whole or as server-sent events; None where they are no chat completion."""
+    try:
+        asked = json.loads(body)
+        messages = asked["messages"]
+        if answer.lstrip().startswith(b"{"):
+            told = json.loads(answer)
+            choice = told["choices"][0]
+            text, reason, model = choice["message"].get("content") or "", choice.get("finish_reason"), told.get("model")
+        else:
+            text, reason, model = _join_events(answer.decode("utf-8"))
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+        return None
+    if not isinstance(messages, list) or not isinstance(text, str):
+        return None
+    words = [word if isinstance(word, str) else None for word in (model, reason)]
+    return Exchange(started, time.time() - started, words[0], messages, text, words[1])
+
+
+def _join_events(stream: str) -> tuple[str, Any, Any]:
+    """Return text, finish reason and model of a streamed completion."""
+    text, reason, model = "", None, None
+    events = [line.removeprefix("data:").strip() for line in stream.splitlines() if line.startswith("data:")]
+    for event in events:
+        if event == "[DONE]":
+            break
+        part = json.loads(event)
+        model = part.get("model") or model
+        for choice in part.get("choices", [])[:1]:
+            text += choice.get("delta", {}).get("content") or ""
+            reason = choice.get("finish_reason") or reason
+    if not events:
+        raise ValueError("no events")
+    return text, reason, model

@@ -1,0 +1,148 @@
+"""What an application asked its LLM and what came back, in one SQLite file; and how a student's answers compare."""
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from dsbs.core.errors import ConfigError, DataError, RunError
+
+REDACTED = "[redacted]"
+CREATE = (
+    "CREATE TABLE IF NOT EXISTS traffic (id INTEGER PRIMARY KEY, created REAL NOT NULL, seconds REAL NOT NULL, "
+    "model TEXT, messages TEXT NOT NULL, completion TEXT NOT NULL, finish_reason TEXT)",
+    "CREATE TABLE IF NOT EXISTS compared (id INTEGER PRIMARY KEY, created REAL NOT NULL, confidence REAL, "
+    "deferred INTEGER NOT NULL, student TEXT, teacher TEXT)",
+)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A chat request and its answer.
+
+    Attributes:
+        created: Unix time in seconds.
+        seconds: how long the LLM took.
+        model: the one that answered.
+        messages: the request's messages.
+        completion: the text of the answer.
+        finish_reason: why the LLM stopped.
+    """
+
+    created: float
+    seconds: float
+    model: str | None
+    messages: Any
+    completion: str
+    finish_reason: str | None
+
+
+class TrafficStore:
+    """The file; safe to use from several threads. What is added is on the disk when the call returns.
+
+    Args:
+        path: the file; it is made where it is missing.
+        redact: regular expressions (RE2); what matches is not written.
+
+    Raises:
+        ConfigError: for an expression that is none.
+        DataError: where the file is no such store.
+    """
+
+    def __init__(self, path: Path, redact: Sequence[str] = (), *, read_only: bool = False) -> None:
+        self.path = path
+        try:
+            self.redact = [re2.compile(pattern) for pattern in redact]
+        except re2.error as error:
+            raise ConfigError(f"record.redact: {error}.") from None
+        if read_only and not path.is_file():
+            raise DataError(f"{path}: there is no recorded traffic. Record it: python -m dsbs.serve mode=record ...")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
+        self._lock = threading.Lock()
+        try:
+            self._db = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=30)
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")  # a power cut loses nothing, either
+                for statement in CREATE:
+                    self._db.execute(statement)
+                self._db.commit()
+            self._db.execute("SELECT id, created, messages, completion FROM traffic LIMIT 1")
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path}: this is no recorded traffic ({error}).") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def add(self, exchange: Exchange, secrets: Sequence[str] = ()) -> None:
+        """Write an exchange down, without what is to be redacted and without secrets.
+
+        Raises:
+            RunError: where it cannot be written.
+        """
+        values = (
+            exchange.created,
+            exchange.seconds,
+            exchange.model,
+            self._clean(json.dumps(exchange.messages, ensure_ascii=False), secrets),
+            self._clean(exchange.completion, secrets),
+            exchange.finish_reason,
+        )
+        self._write(
+            "INSERT INTO traffic (created, seconds, model, messages, completion, finish_reason) VALUES (?,?,?,?,?,?)",
+            values,
+        )
+
+    def compare(self, confidence: float | None, deferred: bool, student: str | None, teacher: str | None) -> None:
+        """Write down what student and teacher answered to one request."""
+        self._write(
+            "INSERT INTO compared (created, confidence, deferred, student, teacher) VALUES (?,?,?,?,?)",
+            (time.time(), confidence, int(deferred), student, teacher),
+        )
+
+    def exchanges(self) -> Iterator[Exchange]:
+        """Yield all exchanges, the oldest first."""
+        rows = self._db.execute(
+            "SELECT created, seconds, model, messages, completion, finish_reason FROM traffic ORDER BY created, id"
+        )
+        for created, seconds, model, messages, completion, finish_reason in rows:
+            yield Exchange(created, seconds, model, json.loads(messages), completion, finish_reason)
+
+    def compared(self) -> list[tuple[float | None, bool, str | None, str | None]]:
+        """Return confidence, whether it was deferred, and the answers of student and teacher, the oldest first."""
+        rows = self._db.execute("SELECT confidence, deferred, student, teacher FROM compared ORDER BY id")
+        return [(confidence, bool(deferred), student, teacher) for confidence, deferred, student, teacher in rows]
+
+    def _write(self, statement: str, values: Sequence[Any]) -> None:
+        try:
+            with self._lock, self._db:
+                self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise RunError(f"{self.path}: cannot be written: {error}.") from None
+
+    def _clean(self, text: str, secrets: Sequence[str]) -> str:
+        for secret in secrets:
+            if secret:
+                text = text.replace(secret, REDACTED)
+        for pattern in self.redact:
+            text = pattern.sub(REDACTED, text)
+        return text.encode("utf-8", errors="replace").decode()
+
+
+@contextlib.contextmanager
+def open_traffic(path: Path) -> Iterator[TrafficStore]:
+    """Open recorded traffic for reading."""
+    store = TrafficStore(path, read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()

@@ -1,0 +1,127 @@
+"""``python -m dsbs.traffic``: what was recorded, how student and LLM compare, and the traffic as training data."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.cli.command import command
+from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.files import write_text
+from dsbs.deferral.measures import lower_bound
+from dsbs.serving.chat import Reader
+from dsbs.serving.settings import TrafficConfig
+from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
+
+
+@command("traffic")
+def main(config: TrafficConfig) -> None:
+    """Show where one stands between recording an LLM and a student that answers."""
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    with open_traffic(Path(config.store)) as store:
+        show(summarise(store, config), config, Console())
+
+
+def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
+    """Return what was recorded and compared; write the data where it is asked for.
+
+    Raises:
+        DataError: where there is nothing to write.
+    """
+    reader = Reader(config.chat)
+    requests, unread, first, last = 0, 0, None, None
+    rows: dict[str, dict[str, Any]] = {}
+    for exchange in store.exchanges():
+        requests += 1
+        first, last = first or exchange.created, exchange.created
+        row = to_row(exchange, reader)
+        if row is None:
+            unread += 1
+        else:
+            rows.setdefault(row["id"], row)  # the first answer to an input counts
+    figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
+    if config.data is not None:
+        figures["written"] = write_data(Path(config.data), list(rows.values()), config.test_share)
+    return figures | {"compared": compare(store)}
+
+
+def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
+    """Return an exchange as a row of data, None where its input cannot be found."""
+    try:
+        text = reader.read({"messages": exchange.messages}).strip()
+    except DataError:
+        return None
+    if not text or not exchange.completion.strip():
+        return None
+    id = hashlib.blake2b(" ".join(text.split()).casefold().encode(), digest_size=8).hexdigest()
+    return {"id": id, "input": text, "completion": exchange.completion, "model": exchange.model,
+            "finish_reason": exchange.finish_reason, "created": exchange.created}  # fmt: skip
+
+
+def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> dict[str, int]:
+    """Write the inputs, the latest ones as test, and return how many of each.
+
+    Raises:
+        DataError: where there are too few.
+    """
+    test = round(test_share * len(rows))
+    parts = {"train": rows[: len(rows) - test], "test": rows[len(rows) - test :]}
+    if not parts["train"]:
+        raise DataError("Nothing was recorded that could be learnt from: there is no input with an answer.")
+    for split, part in parts.items():
+        if part:
+            write_text(folder / f"{split}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in part))
+    return {split: len(part) for split, part in parts.items()}
+
+
+def compare(store: TrafficStore) -> dict[str, Any]:
+    """Return how often the student gave the LLM's answer: in all and by the LLM's answer, with 95% lower bounds."""
+    found = store.compared()
+    same: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    for _, _, student, teacher in found:
+        total[str(teacher)] += 1
+        same[str(teacher)] += student == teacher
+    classes = {
+        label: {"requests": count, "same": same[label], "lower_95": lower_bound(same[label], count)}
+        for label, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))
+    }
+    whole = {"requests": total.total(), "same": same.total(), "lower_95": lower_bound(same.total(), total.total())}
+    deferred = sum(deferred for _, deferred, _, _ in found)
+    return {"all": whole, "deferred": deferred, "classes": classes}
+
+
+def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> None:
+    """Print the figures, and what to do next."""
+    console.print(
+        f"{figures['requests']:,} requests recorded, {figures['inputs']:,} different inputs"
+        + (f"; {figures['unread']:,} without an input that could be read" if figures["unread"] else ""),
+        highlight=False,
+    )
+    if "written" in figures:
+        parts = ", ".join(f"{split} {count:,}" for split, count in figures["written"].items())
+        console.print(f"  {config.data}: {parts}. Next:", highlight=False, soft_wrap=True)
+        console.print(
+            f"    python -m dsbs.extract task=table task.path={config.data} task.input=input task.label=null "
+            "teacher=recorded teacher.column=completion labels=teacher", highlight=False, soft_wrap=True, markup=False,
+        )  # fmt: skip
+    whole = figures["compared"]["all"]
+    if not whole["requests"]:
+        console.print("  No answers of a student were compared yet: python -m dsbs.serve mode=shadow ...")
+        return
+    table = Table(title="The student's answer is the LLM's", title_justify="left")
+    for name in ("LLM's answer", "requests", "same", "at least (95%)"):
+        table.add_column(name, justify="left" if name == "LLM's answer" else "right")
+    for label, one in [("all", whole), *figures["compared"]["classes"].items()]:
+        share = f"{100 * one['same'] / one['requests']:.1f}%"
+        table.add_row(label, f"{one['requests']:,}", share, f"{100 * one['lower_95']:.1f}%")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
