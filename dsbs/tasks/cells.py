@@ -46,7 +46,7 @@ def to_text(value: Any, place: str, column: str, key: str) -> str:
         value: what stands in the cell; not missing.
         place: file and line, for messages.
         column: its name.
-        key: the setting that chose the column.
+        key: the setting that chose the column, such as ``task.input``.
 
     Raises:
         DataError: for lists, objects and bytes that are no text; with what to type.
@@ -91,8 +91,7 @@ def plain_number(text: str) -> Decimal | None:
 
 
 def _describe(value: Any, column: str, key: str) -> str:
-    setting = f"task.{key}"
-    told = f"column {column!r} ({setting}) holds "
+    told = f"column {column!r} ({key}) holds "
     if isinstance(value, dict):
         keys = [str(name) for name in value]
         if keys and all(name.isdecimal() for name in keys):
@@ -102,18 +101,17 @@ def _describe(value: Any, column: str, key: str) -> str:
             )
         return (
             f"{told}an object with the keys {', '.join(keys[:8])}; expected a text. Name what is meant, such as "
-            f"{setting}={column}.{keys[0] if keys else 'KEY'}."
+            f"{key}={column}.{keys[0] if keys else 'KEY'}."
         )
     if isinstance(value, list | tuple):
         first = value[0] if value else None
         if isinstance(first, dict) and first.keys() & {"role", "from"}:
-            meant = f"{setting}={column}.{'assistant' if key == 'label' else 'user'}"
+            who = "user" if key == "task.input" else "assistant"
+            several = f"; '{key}=\"{{{column}.system}}\\n{{{column}.user}}\"' joins several" * (who == "user")
             return (
-                f"{told}chat messages; expected a text. {meant} takes the last one of the "
-                f"{'assistant' if key == 'label' else 'user'}; a template can name several: "
-                f"'task.input=\"{{{column}.system}}\\n{{{column}.user}}\"'."
+                f"{told}chat messages; expected a text. {key}={column}.{who} takes the last one of the {who}{several}."
             )
-        one = "An example has one label: " if key == "label" else ""
-        join = "" if key == "label" else f", {setting}={column}.* joins them with blanks"
-        return f"{told}a list of {len(value)}; expected a text. {one}{setting}={column}.0 takes the first{join}."
+        one = "An example has one label: " if key.endswith(".label") else ""
+        join = "" if key.endswith(".label") else f", {key}={column}.* joins them with blanks"
+        return f"{told}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}."
     return f"{told}{type(value).__name__}; expected a text or a number."

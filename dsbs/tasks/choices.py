@@ -29,7 +29,7 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     choices: tuple[str, ...] = ()
     if isinstance(found, list | tuple):
         choices = tuple(
-            storable(to_text(choice, place, "choices", "choices")).strip() if not is_missing(choice, ()) else ""
+            storable(to_text(choice, place, "choices", "task.choices")).strip() if not is_missing(choice, ()) else ""
             for choice in found
         )
     if len(set(choices)) < 2 or not all(choices):

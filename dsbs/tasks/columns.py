@@ -89,10 +89,14 @@ class Columns:
     unlabelled: str = "keep"
     empty_inputs: str = "stop"
 
-    def examples(
+    def examples(self, rows: Iterable[tuple[str, Row]], split: str) -> Iterator[Example]:
+        """Yield an example for each row; see ``pairs``."""
+        return (example for example, _, _ in self.pairs(rows, split))
+
+    def pairs(
         self, rows: Iterable[tuple[str, Row]], split: str, counts: RowCounts | None = None
-    ) -> Iterator[Example]:
-        """Yield an example for each row.
+    ) -> Iterator[tuple[Example, str, Row]]:
+        """Yield an example for each row, with the place and the row itself.
 
         Args:
             rows: each with its place.
@@ -119,7 +123,7 @@ class Columns:
                     raise DataError(f"{place}: the id {example.id!r} occurs a second time in {split}.")
                 ids.add(example.id)
             if not faults:
-                yield example
+                yield example, place, row
         self._check_columns(row, place, faults, counts)
         if faults:
             raise DataError(faults.tell(self.input, self._expected(), self._advise(faults)))
@@ -129,7 +133,7 @@ class Columns:
         if self.label is None:
             return None
         value = look_up(row, self.label)
-        return None if value is ABSENT or is_missing(value, ()) else to_text(value, place, self.label, "label")
+        return None if value is ABSENT or is_missing(value, ()) else to_text(value, place, self.label, "task.label")
 
     def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
         """Return the closed answers of a row, where rows have their own."""
@@ -156,7 +160,7 @@ class Columns:
         if self.id is None:
             return default
         value = require(row, self.id, place, "id")
-        id = "" if is_missing(value, ()) else storable(to_text(value, place, self.id, "id")).strip()
+        id = "" if is_missing(value, ()) else storable(to_text(value, place, self.id, "task.id")).strip()
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
         return id

@@ -12,7 +12,7 @@ from dsbs.tasks.splits import split_of
 _NUMBERING = re.compile(r"[-_.]?\d+(?:[-_.]?of[-_.]?\d+)?$")  # of the parts that one split is written in
 
 
-def find_files(path: str) -> dict[str, list[Path]]:
+def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
     """Return the files of each split behind a file, a folder or a pattern.
 
     Raises:
@@ -24,7 +24,7 @@ def find_files(path: str) -> dict[str, list[Path]]:
     found = _list_files(place)
     if not found:
         kinds = ", ".join(SUFFIXES)
-        raise DataError(f"task.path={path}: there is no such file, and no folder or pattern with {kinds} files.")
+        raise DataError(f"{key}={path}: there is no such file, and no folder or pattern with {kinds} files.")
     if len(found) == 1 and _split_of(found[0], place) is None:
         return {"train": found}
     files: dict[str, list[Path]] = {}
@@ -32,11 +32,11 @@ def find_files(path: str) -> dict[str, list[Path]]:
         split = _split_of(file, place)
         if split is None:
             raise DataError(
-                f"{file}: cannot tell which split this is, among {len(found)} files (task.path={path}). Put train, "
+                f"{file}: cannot tell which split this is, among {len(found)} files ({key}={path}). Put train, "
                 "validation or test into its name, or name one file."
             )
         files.setdefault(split, []).append(file)
-    _tell(files, path)
+    _tell(files, path, key)
     return files
 
 
@@ -51,7 +51,10 @@ def _list_files(place: Path) -> list[Path]:
 
 
 def _of_known_kind(files: Iterable[Path]) -> list[Path]:
-    return sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+    """Return the files that can be read, part 2 before part 10."""
+    known = (file for file in files if file.suffix.lower() in SUFFIXES)
+    return sorted(known, key=lambda file: [(int(part), "") if part.isdecimal() else (0, part)
+                                           for part in re.split(r"(\d+)", str(file))])  # fmt: skip
 
 
 def _split_of(file: Path, place: Path) -> str | None:
@@ -60,10 +63,10 @@ def _split_of(file: Path, place: Path) -> str | None:
     return split_of(file.parent.name) if split is None and file.parent not in (place, Path()) else split
 
 
-def _tell(files: dict[str, list[Path]], path: str) -> None:
+def _tell(files: dict[str, list[Path]], path: str, key: str) -> None:
     """Say what is missing, and where files of different names are one split."""
     for split, own in files.items():
         if len({_NUMBERING.sub("", file.stem) for file in own}) > 1:
-            tell_once(f"task.path={path}: {split} is {', '.join(file.name for file in own)} together.")
+            tell_once(f"{key}={path}: {split} is {', '.join(file.name for file in own)} together.")
     if missing := [split for split in ("train", "test") if split not in files]:
-        tell_once(f"task.path={path}: there is no {' and no '.join(missing)} split; what is there: {', '.join(files)}.")
+        tell_once(f"{key}={path}: there is no {' and no '.join(missing)} split; what is there: {', '.join(files)}.")

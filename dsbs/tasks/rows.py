@@ -9,7 +9,7 @@ from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.columns import Columns, RowCounts
-from dsbs.tasks.sources import Source
+from dsbs.tasks.sources import Row, Source
 
 
 @dataclass
@@ -50,10 +50,14 @@ class RowsTask(Task):
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a split, row by row."""
+        return (example for example, _, _ in self.pairs(split))
+
+    def pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
+        """Yield the examples of a split, each with its place and its row."""
         if split not in self.splits():
             raise DataError(f"task={self.name} has no {split} split here; it has {', '.join(self.splits())}.")
         counts = RowCounts()
-        yield from self.columns.examples(self.source.rows(split), split, counts)
+        yield from self.columns.pairs(self.source.rows(split), split, counts)
         self.counts[split] = counts
         if told := counts.tell():
             tell_once(f"{self.path or self.hub}, {split}: {told}.")

@@ -148,16 +148,16 @@ class TableTask(RowsTask):
         splits = super().splits()
         return (*splits, "test") if self._cuts_test else splits
 
-    def examples(self, split: str) -> Iterator[Example]:
+    def pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
         """Yield the examples of a split; a cut-off test split is drawn by id, whatever the other rows are."""
         if not self._cuts_test or split not in ("train", "test"):
-            yield from super().examples(split)
+            yield from super().pairs(split)
             return
         empty = True
-        for example in super().examples("train"):
+        for example, place, row in super().pairs("train"):
             if (self._place(example.id) < self.test_share) == (split == "test"):
                 empty = False
-                yield example
+                yield example, place, row
         if empty:
             raise DataError(f"task.test_share={self.test_share} leaves no rows for {split}; choose another share.")
 

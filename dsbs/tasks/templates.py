@@ -59,7 +59,7 @@ def fill(
             if absent is None:
                 raise no_column(row, place, column, "input")
             absent["input", column] += 1
-        return "" if found is ABSENT or is_missing(found, missing) else to_text(found, place, column, "input")
+        return "" if found is ABSENT or is_missing(found, missing) else to_text(found, place, column, "task.input")
 
     if not _COLUMN.search(template):
         return value(template)

@@ -13,8 +13,10 @@ from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore
 from dsbs.tasks.base import Task
+from dsbs.tasks.files import find_files
 from dsbs.tasks.splits import choose_names
 from dsbs.teachers.base import Ask, Teacher
+from dsbs.teachers.columns import RecordedColumns
 
 FILE_NAME = re.compile(r"(?P<split>.+)_CoT_(?P<number>\d+)\.json")
 STORE_NAME = "completions.sqlite"
@@ -22,16 +24,25 @@ STORE_NAME = "completions.sqlite"
 
 @dataclass
 class RecordedTeacher(Teacher):
-    """Replays completions that lie in a folder.
+    """Replays what was made before, in one of three forms.
 
-    The folder holds either JSON arrays ``<split>_CoT_<number>.json`` in the order of the examples, as in the paper's
-    code release, or our own ``completions.sqlite``.
+    Completions in a folder: JSON arrays ``<split>_CoT_<number>.json`` in the order of the examples, as in the paper's
+    code release, or our own ``completions.sqlite``. Completions in a column (``column``), and ready rationales with
+    their labels (``rationale``, ``label``), of the task's own rows or of a table in ``path``.
 
     Attributes:
-        path: the folder, or the store itself.
+        path: the folder, the store itself, or a table; None: the task's own rows.
+        column: a column of raw completions, each a text, or a list with one for each sample.
+        rationale: a column of rationales that need no reading.
+        label: the column of the labels that go with them; None: the gold labels.
+        id: the column of the table in ``path`` with the examples' ids; None: its rows are in their order.
     """
 
     kind: str = "recorded"
+    column: str | None = None
+    rationale: str | None = None
+    label: str | None = None
+    id: str | None = None
 
     @property
     def free(self) -> bool:
@@ -46,14 +57,30 @@ class RecordedTeacher(Teacher):
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults()
-        if self.path is None:
+        if self.path is None and not self._in_columns:
             faults.append(
-                "teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER."
+                "teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER. Where "
+                "they are columns of the data: teacher.column=COLUMN (completions) or teacher.rationale=COLUMN."
             )
+        if self.column is not None and self.rationale is not None:
+            faults.append("teacher.column, teacher.rationale: expected one of the two.")
+        if self.label is not None and self.rationale is None:
+            faults.append(f"teacher.label={self.label}: goes with teacher.rationale=COLUMN.")
+        if self.id is not None and not (self.path and self._in_columns):
+            faults.append(f"teacher.id={self.id}: goes with a table in teacher.path.")
         return faults
+
+    @property
+    def _in_columns(self) -> bool:
+        return self.column is not None or self.rationale is not None
 
     def identity(self) -> dict[str, object]:
         """Return the kind, the model's name and a hash over the recorded completions."""
+        if self._in_columns:
+            files = find_files(self.path, "teacher.path") if self.path else {}
+            columns = {key: getattr(self, key) for key in ("column", "rationale", "label", "id")}
+            tables = {split: fingerprint_files(paths) for split, paths in files.items()}  # the task's own has its hash
+            return {"kind": self.kind, "model": self.model, **columns, "content": tables}
         store = self._store_path()
         content = _fingerprint_store(store) if store else fingerprint_files(self._arrays())
         return {"kind": self.kind, "model": self.model, "content": content}
@@ -81,6 +108,9 @@ class RecordedTeacher(Teacher):
         Raises:
             DataError: where files are missing or broken, or their count does not match.
         """
+        if self._in_columns:
+            yield RecordedColumns(task, self.path, self.column, self.rationale, self.label, self.id, self.model).ask
+            return
         store_path = self._store_path()
         if store_path:
             with CompletionStore(store_path, read_only=True) as store:
@@ -177,7 +207,8 @@ def load_array(file: Path) -> list[str]:
         raise DataError(f"{file}: expected a JSON array of texts, found {type(texts).__name__}.")
     for position, text in enumerate(texts):
         if not isinstance(text, str):
-            raise DataError(f"{file}: entry {position} is {type(text).__name__}, expected a text.")
+            objects = " teacher.column=KEY reads a key of objects." if isinstance(text, dict) else ""
+            raise DataError(f"{file}: entry {position} is {type(text).__name__}, expected a text.{objects}")
     return texts
 
 

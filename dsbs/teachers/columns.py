@@ -1,0 +1,170 @@
+"""What others made: completions, or rationales and labels, in columns of a table beside the examples or elsewhere."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from dsbs.core.errors import DataError, TeacherError
+from dsbs.core.notices import tell_once
+from dsbs.core.records import Completion, Example, Request
+from dsbs.tasks.base import Task
+from dsbs.tasks.cells import is_missing, to_text
+from dsbs.tasks.files import find_files
+from dsbs.tasks.gold import UnreadLabel
+from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.sources import Row, read_rows
+from dsbs.tasks.templates import ABSENT, look_up
+
+_LOOKED_AT = 100  # rows of a split that show whether it has a column
+Rows = Iterable[tuple[str, Row]]
+
+
+@dataclass(frozen=True)
+class RecordedColumns:
+    """Which columns hold what somebody else made.
+
+    Attributes:
+        task: whose examples they are about.
+        path: a file or folder with them, or None: the task's own rows.
+        column: raw completions, read as any other's; or None.
+        rationale: ready rationales; or None.
+        label: the labels that go with the rationales; None: the gold labels.
+        id: the column of ``path`` that holds the examples' ids; None: its rows are in the order of the examples.
+        model: who made them.
+    """
+
+    task: Task
+    path: str | None = None
+    column: str | None = None
+    rationale: str | None = None
+    label: str | None = None
+    id: str | None = None
+    model: str | None = None
+    _texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+
+    async def ask(self, request: Request) -> Completion:
+        """Return what stands beside the example."""
+        if request.split not in self._texts:
+            self._texts[request.split] = self.read(request.split)
+        texts = self._texts[request.split].get(request.id)
+        if texts is None:
+            raise TeacherError(f"{self._place()}: there is nothing for the example {request.id!r} of {request.split}.")
+        if request.sample >= len(texts):
+            raise TeacherError(
+                f"{self._place()} holds {len(texts)} completions for the example {request.id!r}; set samples=1, or to "
+                "the number of elements where the column holds lists.", fatal=True,
+            )  # fmt: skip
+        return Completion(texts[request.sample], "stop" if self.rationale else None, model=self.model)
+
+    def read(self, split: str) -> dict[str, list[str]]:
+        """Return the completions of a split by the ids of its examples.
+
+        Raises:
+            DataError: where a column is nowhere to be found, or rows and examples do not match.
+        """
+        if self.path is not None and split not in (files := find_files(self.path, "teacher.path")):
+            tell_once(f"teacher.path={self.path}: there is {', '.join(files)} and nothing for {split}.")
+            return {example.id: [""] for example in self.task.examples(split)}
+        wanted = [name for name in (self.column, self.rationale, self.label) if name is not None]
+        lacking = self._check_columns(split, wanted)
+        if lacking:
+            tell_once(f"{self._place()}: {split} has no column {lacking[0]!r}; nothing is known of its examples.")
+        unread: Counter[str] = Counter()
+        found = {example.id: self._read_row(example, place, row, unread) for example, place, row in self._pairs(split)}
+        if unread:
+            commonest = ", ".join(f"{raw!r} {count:,}" for raw, count in unread.most_common(5))
+            tell_once(f"{self._place()}, {split}: labels that are no answer of the task: {commonest}.")
+        return found
+
+    def _read_row(self, example: Example, place: str, row: Row, unread: Counter[str]) -> list[str]:
+        if self.column is not None:
+            return _texts_of(look_up(row, self.column), place, self.column)
+        rationale = _text_of(look_up(row, str(self.rationale)), place, str(self.rationale), "teacher.rationale")
+        label = example.label
+        if self.label is not None:
+            raw = _text_of(look_up(row, self.label), place, self.label, "teacher.label")
+            label = self._read_label(raw, example, unread)
+        return (
+            [json.dumps({"rationale": rationale, "answer": label or ""}, ensure_ascii=False)]
+            if (rationale or label)
+            else [""]
+        )
+
+    def _read_label(self, raw: str, example: Example, unread: Counter[str]) -> str | None:
+        """Read a label as gold labels are read; it is data, too."""
+        assert isinstance(self.task, RowsTask)
+        try:
+            return self.task.columns.gold.read(raw, example.choices if self.task.columns.choices is not None else None)
+        except UnreadLabel as error:
+            unread[str(error)] += 1
+            return None
+
+    def _pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
+        """Yield the examples of a split, each with the row that is about it."""
+        if self.path is None:
+            yield from self._own().pairs(split)
+            return
+        rows = self._rows(split)
+        if self.id is not None:
+            by_id: dict[str, tuple[str, Row]] = {}
+            for place, row in rows:
+                by_id[_text_of(look_up(row, self.id), place, self.id, "teacher.id")] = place, row
+            for example in self.task.examples(split):
+                if example.id in by_id:
+                    yield (example, *by_id[example.id])
+            return
+        examples, there = list(self.task.examples(split)), list(rows)
+        if len(examples) != len(there):
+            raise DataError(
+                f"{self._place()}: {len(there):,} rows for split {split!r}, but task {self.task.name} has "
+                f"{len(examples):,} examples. They join by position, so the counts must be equal; teacher.id=COLUMN "
+                "joins them by id."
+            )
+        yield from ((example, *pair) for example, pair in zip(examples, there, strict=True))
+
+    def _rows(self, split: str) -> Rows:
+        if self.path is None:
+            return self._own().source.rows(split)
+        return (pair for file in find_files(self.path, "teacher.path")[split] for pair in read_rows(file))
+
+    def _check_columns(self, split: str, wanted: Sequence[str]) -> list[str]:
+        """Return the columns that a split lacks.
+
+        Raises:
+            DataError: where no split has them.
+        """
+        lacking = [name for name in wanted if not self._has(split, name)]
+        splits = self._own().source.splits() if self.path is None else find_files(self.path, "teacher.path")
+        for name in lacking:
+            if not any(self._has(other, name) for other in splits if other != split):
+                _, row = next(iter(self._rows(split)), ("", {}))
+                raise DataError(
+                    f"{self._place()}: there is no column {name!r}. The columns are: {', '.join(map(str, row))}."
+                )
+        return lacking
+
+    def _has(self, split: str, name: str) -> bool:
+        split = "train" if self.path is None and split not in self._own().source.splits() else split
+        return any(look_up(row, name) is not ABSENT for _, row in islice(self._rows(split), _LOOKED_AT))
+
+    def _own(self) -> RowsTask:
+        if not isinstance(self.task, RowsTask):
+            raise DataError(f"task={self.task.name} makes its examples itself and has no columns; set teacher.path.")
+        return self.task
+
+    def _place(self) -> str:
+        return f"teacher.path={self.path}" if self.path else f"task={self.task.name}"
+
+
+def _text_of(value: Any, place: str, column: str, key: str) -> str:
+    return "" if value is ABSENT or is_missing(value, ()) else to_text(value, place, column, key).strip()
+
+
+def _texts_of(value: Any, place: str, column: str) -> list[str]:
+    """Return the completions in a cell: one, or a list with one for each sample."""
+    several = value if isinstance(value, list) and value and not isinstance(value[0], dict) else [value]
+    return ["" if one is ABSENT or is_missing(one, ()) else to_text(one, place, column, "teacher.column")
+            for one in several]  # fmt: skip

@@ -1,0 +1,141 @@
+"""What others made, beside the examples: completions, rationales, labels."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dsbs.core import notices
+from dsbs.core.errors import DataError
+from dsbs.extraction import Job, run_extraction
+from dsbs.extraction.annotations import load_annotations
+from dsbs.extraction.prompts import Prompt
+from dsbs.extraction.settings import ExtractionSettings
+from dsbs.tasks import TableTask
+from dsbs.teachers.recorded import RecordedTeacher
+
+NLI = ["entailment", "neutral", "contradiction"]
+ROWS = [
+    {"x": "A man runs. | A man moves.", "label": 0, "why": "Running is moving.", "said": "So. Answer: entailment"},
+    {"x": "A man runs. | He is late.", "label": 1, "why": "Nothing says so.", "said": "(b) neutral"},
+    {"x": "A man runs. | He sleeps.", "label": 2, "why": None, "said": " contradiction"},
+    {"x": "A man runs. | He eats.", "label": None, "why": "Unknown.", "said": None},
+]  # fmt: skip
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def read(folder: Path, rows: list[dict[str, Any]] = ROWS, *, samples: int = 1, split: str = "train", **teacher: Any):
+    """Extract, and return label, rationale and status of every example."""
+    write(folder / "train.jsonl", rows)
+    task = TableTask(path=str(folder), input="x", label_names=NLI)
+    recorded = RecordedTeacher(name="recorded", **teacher)
+    assert recorded.faults() == []
+    settings = ExtractionSettings(samples=samples)
+    job = Job(task, recorded, Prompt(name="p"), folder / "out", [split], settings=settings)
+    run_extraction(job)
+    return [(one.label, one.rationale, one.status) for one in load_annotations(folder / "out", split).values()]
+
+
+def test_raw_completions_of_a_column_are_read_as_any_others(tmp_path: Path) -> None:
+    assert read(tmp_path, column="said") == [
+        ("entailment", "So.", "ok"),
+        ("neutral", None, "no_rationale"),
+        ("contradiction", None, "no_rationale"),
+        (None, None, "empty"),
+    ]
+
+
+def test_ready_rationales_go_with_gold_labels(tmp_path: Path) -> None:
+    assert read(tmp_path, rationale="why") == [
+        ("entailment", "Running is moving.", "ok"),
+        ("neutral", "Nothing says so.", "ok"),
+        ("contradiction", None, "no_rationale"),
+        (None, "Unknown.", "no_answer"),
+    ]
+
+
+def test_ready_rationales_may_bring_their_labels_read_as_strictly_as_gold(tmp_path: Path, caplog) -> None:
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    theirs = [2, "Neutral", "c", None]
+    rows = [row | {"theirs": label, "why": "Because."} for row, label in zip(ROWS, theirs, strict=True)]
+    assert [label for label, _, _ in read(tmp_path, rows, rationale="why", label="theirs")] == [
+        "contradiction", "neutral", None, None,
+    ]  # fmt: skip
+    assert "task=table, train: labels that are no answer of the task: 'c' 1." in caplog.text
+
+
+def test_a_list_holds_a_completion_for_each_sample(tmp_path: Path) -> None:
+    rows = [ROWS[0] | {"said": ["A. Answer: entailment", "B. Answer: neutral", "C. Answer: entailment"]}]
+    assert read(tmp_path, rows, samples=3, column="said") == [("entailment", "A.", "ok")]
+
+
+def test_a_path_reaches_into_the_output_of_another_pipeline(tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "So. Answer: neutral"}]
+    assert read(tmp_path, [ROWS[0] | {"out": {"messages": chat}}], column="out.messages.assistant") == [
+        ("neutral", "So.", "ok")
+    ]
+
+
+def test_a_table_elsewhere_joins_by_id_or_by_position(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "palm"
+    elsewhere.mkdir()
+    for number in range(11):  # part 2 comes before part 10
+        (elsewhere / f"train_CoT_{number}.json").write_text(json.dumps([{"gen": f"R{number}. Answer: neutral"}]))
+    rows = [ROWS[1] | {"x": str(number)} for number in range(11)]
+    assert [rationale for _, rationale, _ in read(tmp_path, rows, path=str(elsewhere), column="gen")] == [
+        f"R{number}." for number in range(11)
+    ]
+    table = [{"id": f"train-{number}", "why": f"W{number}", "l": "neutral"} for number in (3, 1)]
+    (tmp_path / "other").mkdir()
+    theirs = tmp_path / "other" / "theirs.jsonl"
+    write(theirs, table)
+    found = read(tmp_path, rows[:4], path=str(theirs), rationale="why", label="l", id="id")
+    assert [rationale for _, rationale, _ in found] == [None, "W1", None, "W3"]
+    assert found[0][2].startswith("request_failed")
+
+
+def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "gen").mkdir()
+    write(tmp_path / "gen" / "rows.jsonl", [{"gen": "a"}] * 3)
+    with pytest.raises(DataError, match=r"3 rows for split 'train', but task table has 4 examples.*teacher\.id=COLUMN"):
+        read(tmp_path, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen")
+
+
+def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(tmp_path: Path, caplog) -> None:
+    with pytest.raises(DataError, match=r"there is no column 'gen'\. The columns are: x, label, why, said"):
+        read(tmp_path, column="gen")
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
+    assert read(tmp_path, column="said", split="test") == [(None, None, "empty")]
+    assert "task=table: test has no column 'said'; nothing is known of its examples." in caplog.text
+
+
+def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"column 'why' \(teacher\.rationale\) holds an object.*teacher\.rationale=why\.a"
+    ):
+        read(tmp_path, [ROWS[0] | {"why": {"a": "b"}}], rationale="why")
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"column": "a", "rationale": "b"}, "teacher.column, teacher.rationale"),
+        ({"label": "a", "path": "x"}, "teacher.label=a"),
+        ({"column": "a", "id": "b"}, "teacher.id=b"),
+        ({}, "teacher.column=COLUMN"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told(settings: dict[str, str], key: str) -> None:
+    assert key in "\n".join(RecordedTeacher(**settings).faults())
+
+
+def test_columns_are_part_of_what_the_teacher_is(tmp_path: Path) -> None:
+    identities = [RecordedTeacher(**settings).identity() for settings in ({"column": "a"}, {"rationale": "a"})]
+    assert identities[0] != identities[1]
