@@ -19,7 +19,7 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.records import OK
 from dsbs.data.subsets import default_splits, parse_fraction, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
-from dsbs.extraction.annotations import PAGE, rationales_dir
+from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
 
@@ -61,6 +61,7 @@ def build_job(config: ExtractConfig) -> Job:
         select=ids,
         limit=config.limit,
         settings=config,
+        neighbours=rationales_root(config.output_dir),
     )
 
 
@@ -105,18 +106,24 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
 def show_estimate(job: Job, console: Console) -> None:
     """Print what an extraction would ask and cost."""
     survey, estimate = estimate_extraction(job)
-    dollars = "unknown" if estimate.usd is None else f"${estimate.usd:.2f}"
-    time = format_seconds(estimate.seconds)
+    dollars = "price unknown (teacher.prompt_price, teacher.completion_price)"
+    if estimate.usd is not None:
+        dollars = f"${estimate.usd:.2f}"
+    time = "time unknown until the first answers come"
+    if estimate.seconds is not None:
+        time = format_seconds(estimate.seconds)
     if job.settings.executor == "batch":
         dollars, time = f"{dollars} at the price of a batch", f"up to {time}"
     waiting = f"{survey.in_batches:,} are in batches at the endpoint, " if survey.in_batches else ""
-    console.print(
+    most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
+    lines = [
         f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, {survey.cached:,} are answered "
         f"already, {waiting}{estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read "
-        f"and {estimate.completion_tokens:,.0f} to write, {dollars}, {time}.",
-        soft_wrap=True,
-        highlight=False,
-    )
+        f"and {estimate.completion_tokens:,.0f}{most} to write, {dollars}, {time}.",
+        *survey.found,
+    ]
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

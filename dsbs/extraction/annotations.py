@@ -30,6 +30,11 @@ SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in datacla
 LATER = {"votes"}  # columns that older files lack
 
 
+def rationales_root(output_dir: str | Path) -> Path:
+    """Return the folder of all extractions."""
+    return Path(output_dir) / "rationales"
+
+
 def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt: Prompt) -> Path:
     """Return ``<output_dir>/rationales/<task>/<teacher>-<hash>``.
 

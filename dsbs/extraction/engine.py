@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.files import write_text
 from dsbs.core.records import Completion, Request
@@ -22,12 +20,13 @@ from dsbs.extraction.executors import Executor, Parts, open_executor
 from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.ray_shards import take_up_shards
 from dsbs.extraction.job import Job
+from dsbs.extraction.locking import hold_store, sweep
 from dsbs.extraction.look import Look
 from dsbs.extraction.losses import CutPrompts
 from dsbs.extraction.page import build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
-from dsbs.store import Batches, CompletionStore, Failure, Origin
+from dsbs.store import Batches, CompletionStore, Failure, Neighbours, Origin
 from dsbs.store.batches import open_batches
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     Raises:
         DsbsError: with what is wrong; what was committed before stays, and the same call goes on from there.
     """
-    with _lock(job):
+    with hold_store(job.store_path, wait=job.settings.executor == "local"):
         return asyncio.run(extract(job, watch or Watch()))
 
 
@@ -81,8 +80,11 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
     with _open_store(job) as store:
         origin = job.register(store)
         spending = _spending(job, store, origin)
-        survey = survey_job(job, store, origin, spending)
-        return survey, estimate_job(job, survey, spending)
+        with Neighbours(job.neighbours, job.store_path, origin) as neighbours:
+            survey = survey_job(job, store, origin, spending, neighbours, take=False)
+            pace = store.pace(origin) or neighbours.pace()
+        survey.found = neighbours.tell()
+        return survey, estimate_job(job, survey, spending, pace)
 
 
 async def extract(job: Job, watch: Watch) -> dict[str, Any]:
@@ -93,9 +95,15 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
     error: Exception | None = None
     with _open_store(job) as store:
         origin = job.register(store)
+        measure = _spending(job, store, origin)
+        measure.check()
+        with Neighbours(job.neighbours, job.store_path, origin) as neighbours:
+            survey = survey_job(job, store, origin, measure, neighbours, take=True)
+        survey.found = neighbours.tell()
+        for note in survey.found:
+            logger.info(note)
+            tally.notes[note] = None
         spending = _spending(job, store, origin)
-        spending.check()
-        survey = survey_job(job, store, origin, spending)
         if survey.to_come:
             try:
                 stopped = await _collect(job, store, origin, survey, spending, tally, watch)
@@ -137,6 +145,7 @@ def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) 
 def _open_store(job: Job) -> Iterator[CompletionStore]:
     """Open the store, with what actors left behind; where a new one stays empty, leave no trace of it."""
     new, empty = not job.store_path.exists(), False
+    missing = [folder for folder in (job.folder, *job.folder.parents) if not folder.exists()]
     try:
         with CompletionStore(job.store_path) as store:
             try:
@@ -147,33 +156,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
                 empty = not store.count() and not open_batches(store)
     finally:
         if new and empty and not any(job.folder.glob("*.parquet")):
-            _sweep(job)
-
-
-def _sweep(job: Job) -> None:
-    for path in job.folder.glob(f"{job.store_path.name}*"):
-        path.unlink()
-    with contextlib.suppress(OSError):
-        job.folder.rmdir()
-
-
-@contextlib.contextmanager
-def _lock(job: Job) -> Iterator[None]:
-    """Let no second process send the same requests off; one that asks by itself sends them one by one, and may."""
-    if job.settings.executor == "local":
-        yield
-        return
-    path = job.store_path.with_name(f"{job.store_path.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            try:
-                yield
-            finally:
-                if not job.store_path.exists():
-                    _sweep(job)
-    except Timeout:
-        raise RunError(f"{job.folder}: another process extracts into this folder; wait for it or stop it.") from None
+            sweep(job.store_path, missing)
 
 
 def _tell_waiting(job: Job, waiting: int) -> str:

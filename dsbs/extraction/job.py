@@ -32,6 +32,7 @@ class Job:
         select: the ids to ask about by split; a split that is missing here is asked about whole.
         limit: at most this many examples of each split.
         settings: pace, patience and bounds.
+        neighbours: a folder of other extractions, whose completions of the same requests are taken; None: none.
     """
 
     task: Task
@@ -43,6 +44,7 @@ class Job:
     select: Mapping[str, Collection[str]] | None = None
     limit: int | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)
+    neighbours: Path | None = None
 
     @property
     def store_path(self) -> Path:

@@ -8,11 +8,9 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.job import Job, batches
-from dsbs.store import CompletionStore, Origin
+from dsbs.store import CompletionStore, Neighbours, Origin
 
 MOST_LEAKS_NAMED = 5
-# For an estimate of time where no rate limit decides it: what one stream of a common endpoint writes.
-GUESSED_TOKENS_PER_SECOND = 50
 CHARACTERS_PER_TOKEN = 4
 # A batch that has not ended by then has expired.
 BATCH_SECONDS = 24 * 3600.0
@@ -29,6 +27,7 @@ class Survey:
         collects: whether what waits is collected in this run.
         characters: length of all that the missing ones send.
         finished: examples at the beginning of each split of which nothing is missing.
+        found: what of it lies in other folders, a sentence each.
     """
 
     needed: dict[str, int] = field(default_factory=dict)
@@ -37,6 +36,7 @@ class Survey:
     collects: bool = False
     characters: int = 0
     finished: dict[str, int] = field(default_factory=dict)
+    found: list[str] = field(default_factory=list)
 
     @property
     def to_ask(self) -> int:
@@ -71,18 +71,29 @@ class Estimate:
         requests: completions to ask for.
         prompt_tokens, completion_tokens: to be read and written.
         usd: dollars, or None where no price is known.
-        seconds: time, from the rate limits that are set, else from a guess of the endpoint's speed; a day for batches.
+        most_written: the most that can be written, or None where there is no bound.
+        seconds: time, from the pace of earlier answers and the rate limits that are set; a day for batches; None where
+            nothing is known, until the first answers come.
     """
 
     requests: int
     prompt_tokens: float
     completion_tokens: float
     usd: float | None
-    seconds: float
+    most_written: float | None
+    seconds: float | None
 
 
-def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spending) -> Survey:
+def survey_job(
+    job: Job, store: CompletionStore, origin: Origin, spending: Spending, neighbours: Neighbours, *, take: bool
+) -> Survey:
     """Count what is needed and what is missing, and refuse exemplars that are among the examples.
+
+    Args:
+        job, store, origin: what is asked about.
+        spending: measures requests.
+        neighbours: where else the completions may lie.
+        take: whether they are copied into the store; else they are only counted.
 
     Raises:
         ConfigError: naming such examples.
@@ -100,6 +111,9 @@ def survey_job(job: Job, store: CompletionStore, origin: Origin, spending: Spend
             requests = {origin.key(request): request for example in batch for request in job.requests(example, split)}
             sent = store.in_batches(requests)
             absent = requests.keys() - store.present(requests) - sent
+            if absent:
+                wanted = {key: requests[key] for key in absent}
+                absent -= neighbours.lend(store, wanted) if take else neighbours.count(wanted)
             waiting += len(sent)
             needed += len(batch) * job.settings.samples
             missing += len(absent)
@@ -135,20 +149,26 @@ def missing_samples(
                     yield list(missing.values())
 
 
-def estimate_job(job: Job, survey: Survey, spending: Spending) -> Estimate:
-    """Return what asking for all that is missing will take."""
+def estimate_job(job: Job, survey: Survey, spending: Spending, pace: float | None = None) -> Estimate:
+    """Return what asking for all that is missing will take.
+
+    Args:
+        job, survey, spending: what is missing, and what it costs.
+        pace: answers a second when the teacher was last asked, or None.
+    """
     count, settings = survey.to_ask, job.settings
     prompt_tokens = survey.characters / CHARACTERS_PER_TOKEN
     written = count * (spending.mean_written or _written_by_exemplars(job))
-    streams = count * (1 + written / max(count, 1) / GUESSED_TOKENS_PER_SECOND) / settings.concurrency
+    bound = job.teacher.most_written
+    usd, most = spending.price(prompt_tokens, written), count * bound if bound else None
     if settings.executor == "batch":
-        return Estimate(count, prompt_tokens, written, spending.price(prompt_tokens, written), BATCH_SECONDS)
-    seconds = [streams]
+        return Estimate(count, prompt_tokens, written, usd, most, BATCH_SECONDS)
+    seconds = [count / pace] if pace else []
     if settings.requests_per_minute:
         seconds.append(60 * count / settings.requests_per_minute)
     if settings.tokens_per_minute:
         seconds.append(60 * (prompt_tokens + written) / settings.tokens_per_minute)
-    return Estimate(count, prompt_tokens, written, spending.price(prompt_tokens, written), max(seconds))
+    return Estimate(count, prompt_tokens, written, usd, most, max(seconds, default=0.0 if not count else None))
 
 
 def _written_by_exemplars(job: Job) -> float:

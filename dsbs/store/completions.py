@@ -10,56 +10,20 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, storable
+from dsbs.store.origin import Failure, Origin, Totals
+from dsbs.store.pace import PACE, measure_pace
 from dsbs.store.schema import FORMAT, UPGRADES, read_format, upgrade
 
 BUSY_SECONDS = 60
 BATCH = 500
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who was asked and how: what all requests of an extraction share.
-
-    Attributes:
-        number: its row in the store's table ``origins``.
-        prefix: hash over the identities and the rendered prompt, without the question.
-        by_id: whether the same question about another example is another request (a replay joins by example).
-    """
-
-    number: int
-    prefix: bytes
-    by_id: bool = False
-
-    def key(self, request: Request) -> bytes:
-        """Return the key of a request: 16 bytes."""
-        where = f"{request.split}\0{request.id}\0" if self.by_id else ""
-        # The instruction may name the example's own choices, so it counts with the question.
-        text = f"{request.sample}\0{where}{request.instruction}\0{request.question}"
-        return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.prefix, digest_size=16).digest()
-
-
-class Totals(NamedTuple):
-    """What came back so far."""
-
-    completions: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-class Failure(NamedTuple):
-    """A request that ended without a completion. It is asked again by the next run."""
-
-    reason: str
-    message: str
 
 
 class CompletionStore:
@@ -242,6 +206,10 @@ class CompletionStore:
         """Return the same for those completions that came through batches."""
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Totals._fields)
         return Totals(*self._db.execute(f"SELECT {sums} FROM batches WHERE origin = ?", (origin.number,)).fetchone())
+
+    def pace(self, origin: Origin) -> float | None:
+        """Return how many answers came a second when it was last asked, or None where that is not known."""
+        return measure_pace(self._db.execute(PACE, (origin.prefix,)))
 
     def overview(self) -> list[tuple[str, str, str, int, int, int, int]]:
         """Return task, teacher, split, completions, failures, tokens read and written for every origin and split."""

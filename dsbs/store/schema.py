@@ -41,6 +41,7 @@ TRIGGER = """CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN
     UPDATE batches SET completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
         completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.batch; END"""
 CREATE = (META, *TABLES, *BATCH_TABLES, TRIGGER, f"INSERT INTO meta VALUES ('format', '{FORMAT}')")
+FORMATS = ("1", "2", FORMAT)
 # What brings a store of an older format up to the next one.
 UPGRADES = {
     "1": ("ALTER TABLE completions ADD COLUMN batch INTEGER", *BATCH_TABLES, "DROP TRIGGER count_completion", TRIGGER),

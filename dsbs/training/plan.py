@@ -14,7 +14,7 @@ from dsbs.core.tracking import Tracker, derive_run_id, open_tracker
 from dsbs.data.join import Annotations, RunData, check_gold, load_run_data, missing_ids
 from dsbs.data.subsets import Selection, default_splits, parse_fraction, select
 from dsbs.extraction import Job, run_extraction
-from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, rationales_dir
+from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, rationales_dir, rationales_root
 from dsbs.training.compatibility import check_answers
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
@@ -200,8 +200,13 @@ def find_annotations(
         f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
         f"    {extract_command(settings, splits, typed)}"
         + (f"\n  or name one of the folders that exist:{hint}" if others else ""),
-        Job(settings.task, settings.teacher, settings.prompt, folder, asked) if settings.teacher.free else None,
+        _free_job(settings, folder, asked) if settings.teacher.free else None,
     )
+
+
+def _free_job(settings: TrainSettings, folder: Path, splits: list[str]) -> Job:
+    neighbours = rationales_root(settings.output_dir)
+    return Job(settings.task, settings.teacher, settings.prompt, folder, splits, neighbours=neighbours)
 
 
 def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:

@@ -1,0 +1,80 @@
+"""One process at a time asks for a folder: two would send the same requests, and pay for both."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dsbs.core.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock of a store; it ends with the process.
+
+    Args:
+        store: the file; it need not be there yet.
+        wait: whether to wait for another process that has it, and to say so once; what is missing then is asked.
+
+    Raises:
+        RunError: naming who holds it, where that is not waited for.
+    """
+    path, holder = store.with_name(f"{store.name}.lock"), store.with_name(f"{store.name}.holder")
+    missing = [folder for folder in (store.parent, *store.parent.parents) if not folder.exists()]
+    lock = FileLock(path)
+    try:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                who = _read(holder)
+                if not wait:
+                    raise RunError(
+                        f"{store.parent}: another process extracts into this folder ({who}); wait for it or stop it."
+                    ) from None
+                logger.warning("%s: another process extracts into this folder (%s); this one waits for it, and then "
+                               "asks for what is missing.", store.parent, who)  # fmt: skip
+                lock.acquire()
+            if path.exists():
+                break
+            lock.release()  # the other one has left no trace, its lock neither
+    except OSError as error:
+        raise RunError(
+            f"{store.parent}: cannot be written ({error}). Set output_dir=FOLDER to another place."
+        ) from None
+    try:
+        with contextlib.suppress(OSError):
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}))
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        if not store.exists():
+            sweep(store, missing)
+        lock.release()
+
+
+def sweep(store: Path, folders: Sequence[Path]) -> None:
+    """Delete what belongs to a store, and folders that are empty then."""
+    for path in store.parent.glob(f"{store.name}*"):
+        path.unlink(missing_ok=True)
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def _read(holder: Path) -> str:
+    try:
+        told = json.loads(holder.read_text())
+        return f"process {int(told['pid'])} on {str(told['host'])[:100]}, since {str(told['since'])[:20]}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it did not say which"

@@ -1,0 +1,48 @@
+"""Who was asked and how, the key of a request, and what came of it where that was no completion."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dsbs.core.records import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who was asked and how: what all requests of an extraction share.
+
+    Attributes:
+        number: its row in the store's table ``origins``.
+        prefix: hash over the identities and the rendered prompt, without the question.
+        by_id: whether the same question about another example is another request (a replay joins by example).
+    """
+
+    number: int
+    prefix: bytes
+    by_id: bool = False
+
+    def key(self, request: Request) -> bytes:
+        """Return the key of a request: 16 bytes."""
+        where = f"{request.split}\0{request.id}\0" if self.by_id else ""
+        # The instruction may name the example's own choices, so it counts with the question.
+        text = f"{request.sample}\0{where}{request.instruction}\0{request.question}"
+        if request.answer_format == "json" and request.choices:
+            # The endpoint is held to them, whether they are to be read or not.
+            hidden = [choice for choice in request.choices if choice not in text]
+            text += f"\0{request.choices}" if hidden else ""
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self.prefix, digest_size=16).digest()
+
+
+class Totals(NamedTuple):
+    """What came back so far."""
+
+    completions: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Failure(NamedTuple):
+    """A request that ended without a completion. It is asked again by the next run."""
+
+    reason: str
+    message: str
