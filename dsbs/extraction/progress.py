@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TextIO
 
 from rich.console import Console
@@ -34,6 +35,7 @@ class ProgressLine(Watch):
         self._marks: deque[tuple[float, int]] = deque()
         self._last_line = 0.0
         self._said = ""
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reading")
 
     def begin(self, progress: Progress) -> None:
         """Start the line."""
@@ -51,14 +53,19 @@ class ProgressLine(Watch):
         assert self.progress is not None
         self.done += 1
         if isinstance(said, Completion):
-            example = Example(request.id, request.question, choices=request.choices)
-            self.unparsed += self.progress.job.annotate(example, said).label is None
+            self._reader.submit(self._read, request, said)
         now = time.monotonic()
         if now - self._marks[-1][0] > WINDOW / MAXIMUM_MARKS:
             self._marks.append((now, self.done))
             while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
                 self._marks.popleft()
         self._write_now_and_then()
+
+    def _read(self, request: Request, said: Completion) -> None:
+        """Count an answer that cannot be read; in a thread, for the event loop has requests to look after."""
+        assert self.progress is not None
+        example = Example(request.id, request.question, choices=request.choices)
+        self.unparsed += self.progress.job.annotate(example, said).label is None
 
     def waiting(self) -> None:
         """Tell how it goes while nothing arrives, where that is news."""
@@ -75,6 +82,7 @@ class ProgressLine(Watch):
 
     def end(self) -> None:
         """Leave the last state behind."""
+        self._reader.shutdown()
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -102,7 +102,8 @@ def _match_as_written(text: str, names: dict[str, str]) -> str | None:
     if text in names:
         return names[text]
     fold = text == text.lower()
-    found = {answer for name, answer in names.items() if spaced(name, fold) == spaced(text, fold)}
+    wanted = spaced(text, fold)
+    found = {answer for name, answer in names.items() if spaced(name, fold) == wanted}
     return found.pop() if len(found) == 1 else None
 
 

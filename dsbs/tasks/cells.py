@@ -14,6 +14,7 @@ from dsbs.core.errors import DataError
 MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
 
 _LONGEST_WORD = 60
+_LONGEST_LABEL = 1000
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
@@ -23,7 +24,9 @@ def fold(text: str) -> str:
     >>> fold(" Very \n Good") == fold("very good")
     True
     """
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    if len(text) <= _LONGEST_LABEL:  # a row of accents takes a time that grows with its square
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.casefold().split())
 
 
 def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
-from dsbs.core.untrusted import storable
+from dsbs.core.errors import DataError
+from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate
 from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number
@@ -15,6 +16,7 @@ from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_numbe
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,3}")
+PATIENCE = 1.0  # seconds for a pattern of the user's over one cell
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*[).]?")
 
 
@@ -93,7 +95,15 @@ class Gold:
         )
 
     def _take_out(self, text: str) -> str:
-        found = re.search(str(self.pattern), text)
+        import regex  # which can be told to give up; it takes time to import
+
+        try:
+            found = regex.search(str(self.pattern), text, timeout=PATIENCE)
+        except TimeoutError:
+            raise DataError(
+                f"task.label_pattern={self.pattern!r} takes longer than {PATIENCE:g} s over a cell of {len(text):,} "
+                f"characters, {excerpt(text, 40)!r}: repetitions within repetitions, such as (a+)+, do so."
+            ) from None
         label = (found[1] if found.re.groups else found[0]) if found else None
         if label is None or not label.strip():
             raise UnreadLabel(text)

@@ -6,7 +6,8 @@ Every pattern here is linear: repetitions are bounded or cannot overlap, for a m
 
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, wraps
 
 QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"',
                         "「": '"', "」": '"', "『": '"', "』": '"'})  # fmt: skip
@@ -17,6 +18,7 @@ _TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
 _MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot)\b|n['’]t\b", re.I)
 _MOST_LAYERS = 12
+_REMEMBERED = 200
 
 
 def tidy(text: str) -> str:
@@ -80,26 +82,40 @@ def _unwrapped(text: str) -> str:
     return text
 
 
-@lru_cache(maxsize=65536)
+def remembered(shape: Callable[..., str]) -> Callable[..., str]:
+    """Remember the shapes of short texts: the choices come again and again, and long texts would fill the memory."""
+    kept = lru_cache(maxsize=65536)(shape)
+
+    @wraps(shape)
+    def look(text: str, *options: bool) -> str:
+        return (kept if len(text) <= _REMEMBERED else shape)(text, *options)
+
+    return look
+
+
+@remembered
 def squeeze(text: str, fold: bool = True) -> str:
     """Return a text without what tokenizers change: spaces, accents, the shape of quotes and (``fold``) case.
 
     >>> squeeze("Don ' t"), squeeze("don’t")
     ("don't", "don't")
     """
-    text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    # Accents go first, for a row of them takes a time that grows with its square to be put in order; then those that
+    # letters were composed of.
+    text = unicodedata.normalize("NFKD", "".join(c for c in text if not unicodedata.combining(c)))
+    text = "".join(c for c in text if not unicodedata.combining(c))
     text = "".join(text.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'}).split())
     return text.casefold() if fold else text
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def spaced(text: str, fold: bool = True) -> str:
     """Return the squeezed form with the spaces between words left in."""
     words = (squeeze(word, fold) for word in re.sub(r"([^\w\s])", r" \1 ", text).split())
     return re.sub(r" ?([^\w\s]) ?", r"\1", " ".join(words))
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def bare(text: str) -> str:
     """Return the squeezed form without the punctuation around it."""
     return squeeze(text).strip(".,;:!?'\"")

@@ -1,0 +1,134 @@
+"""How long each reader of strangers' texts takes over the texts that regular expressions fear; the last line is JSON.
+
+    python scripts/bench/readers.py [LENGTH]
+
+Every reader gets every adversary at LENGTH characters (10,000 by default) and at four times as many. A linear reader
+takes about four times as long over the second, a quadratic one sixteen times.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from dsbs.core.records import Annotation, Example
+from dsbs.core.untrusted import excerpt, storable
+from dsbs.extraction.filters import Filter, FilterCheck
+from dsbs.extraction.parsing import parse
+from dsbs.extraction.rationales import clean_rationale
+from dsbs.extraction.thoughts import split_thought
+from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
+from dsbs.tasks.arithmetic import evaluate, join_numbers, without_units
+from dsbs.tasks.cells import is_missing, plain_number
+from dsbs.tasks.choices import read_list
+from dsbs.tasks.gold import Gold, UnreadLabel
+from dsbs.tasks.numerals import read_number
+from dsbs.tasks.shapes import bare, spaced, squeeze, tidy
+from dsbs.tasks.wordings import read_closed
+
+LENGTH = 10_000
+CHOICES = ("yes", "no", "train station", "station", "a b", "not a", "1", "10")
+CUE = "So the answer is"
+
+# What is repeated up to the length ...
+# fmt: off
+ATOMS = (
+    " ", "\n", "\t", "\xa0", "\u2028", "a", "1", "0", "́", "̀̕", "ﷺ", "İ", "😀", "(", ")", "()", "((1", "(a", "(a)",
+    "[", "[]", "{", "{}", '{"', '{"a":', '{"answer":', '"', "'", "\\'", "''", ".", "..", ". ", ".1", "1.", "1. ", ",",
+    ", ", "1,", "1,1", ",111", ";", ":", "!", "?", "-", "- ", "--", "- 1", "$", "$(", "$ ", "$1", "$$", "€", "£ ",
+    "%", "1%", "+", "+1", "1+", "*", "**", "**a", "1*", "/", "1/", "1/1", "^", "^1", "2^", "=", "=1", "1=", "~", "~~",
+    "~~a", "_", "__", "`", "```", "#", "# ", "######", "&", "|", "a|", "\\", "\\(", "\\[", "\\boxed{", "\\text{",
+    "\\frac{", "\\frac{1}{", "\\frac12", "<", "<a", "</a>", "<answer>", "<think>", "</think>", "<|", "<|a",
+    "<|channel|>", "analysis ", "assistantfinal", "◁think▷", "x", "1x", "1 x", "1 x ", "x1", "a1", "1a", "1 a ",
+    "1 aa ", "a-", "a-a", "a.a", "a'", "n't ", "not ", "no ", "yes ", "nor a ", "not a ", "but ", "because",
+    " because ", ", as", "since ", " as ", "and ", "or ", "so ", "So ", "the ", "the answer", "answer: ",
+    "answer is ", "So the answer is ", "So the ", "So * _ ", "option ", "option a", "b) ", "\n\nQ", "\nQ: ",
+    "\nQuestion 1", "\nA: ", "\n- ", "\n* ", "\n#### ", "wait, ", "actually ", "one ", "one and ", "hundred ",
+    "two dozen ", "million", "1e", "1e9 ", "9 ** ", "train ", "train station ", "station. ", "t r a i n ",
+)
+# fmt: on
+# ... and what may stand around it.
+AROUND = (("", ""), ("1", "1"), ("a", "!"), ("So the answer is ", ""), ("(", "."), ('{"answer": "', '"}'))
+
+
+def adversaries(length: int) -> Iterator[str]:
+    """Yield the texts, each of about a length."""
+    for atom in ATOMS:
+        for before, after in AROUND:
+            yield before + (atom * (length // len(atom)))[: length - len(before) - len(after)] + after
+
+
+def readers() -> dict[str, Callable[[str], object]]:
+    """Return every reader of texts that people or models wrote, by name."""
+    closed, number, free = ClosedAnswers(), NumberAnswers(), FreeAnswers()
+    names = {choice: choice for choice in CHOICES}
+    gold, gold_number = Gold(labels=CHOICES, names={"x": "yes"}), Gold(number=True)
+    filters = Filter(min_words=1, max_words=10**6, max_repetition=1.0, gives_away=True, duplicates=True)
+    example = Example("1", "?", "no", CHOICES)
+
+    def read_gold(reader: Gold) -> Callable[[str], object]:
+        def read(text: str) -> str | None:
+            try:
+                return reader.read(text)
+            except UnreadLabel:
+                return None
+
+        return read
+
+    return {
+        "parse: closed answers": lambda text: parse(text, "stop", CUE, closed, CHOICES),
+        "parse: numbers": lambda text: parse(text, "length", CUE, number),
+        "parse: free answers": lambda text: parse(text, None, "", free),
+        "thoughts": split_thought,
+        "rationales": clean_rationale,
+        "filters": lambda text: FilterCheck(filters, closed).check(example, Annotation("1", "yes", text)),
+        "ClosedAnswers": lambda text: closed.parse(text, CHOICES),
+        "ClosedAnswers, alone": lambda text: closed.parse_alone(text, CHOICES),
+        "ClosedAnswers, paper": lambda text: ClosedAnswers(reading="paper").parse(text, CHOICES),
+        "closed wordings": lambda text: read_closed(text, CHOICES, names),
+        "NumberAnswers": number.parse,
+        "NumberAnswers, alone": number.parse_alone,
+        "NumberAnswers, paper": NumberAnswers("paper").parse,
+        "NumberAnswers, compared": lambda text: number.equivalent(text, text + "1"),
+        "numerals": read_number,
+        "FreeAnswers": free.parse,
+        "FreeAnswers, compared": lambda text: free.equivalent(text, text + "1"),
+        "arithmetic": evaluate,
+        "arithmetic, spacing": lambda text: (join_numbers(text), without_units(text)),
+        "shapes: tidy": tidy,
+        "shapes: squeeze": squeeze,
+        "shapes: spaced": spaced,
+        "shapes: bare": bare,
+        "gold labels": read_gold(gold),
+        "gold numbers": read_gold(gold_number),
+        "cells": lambda text: (is_missing(text), plain_number(text)),
+        "lists in cells": read_list,
+        "messages": lambda text: (excerpt(text), storable(text)),
+    }
+
+
+def worst(reader: Callable[[str], object], length: int) -> tuple[float, str]:
+    """Return the longest time in seconds that a reader takes over an adversary, and how that one begins."""
+    slowest, which = 0.0, ""
+    for text in adversaries(length):
+        started = time.process_time()
+        reader(text)
+        if (took := time.process_time() - started) > slowest:
+            slowest, which = took, text[:24]
+    return slowest, which
+
+
+def main() -> None:
+    """Print the table."""
+    length = int(sys.argv[1]) if len(sys.argv) > 1 else LENGTH
+    figures = {}
+    print(f"{'reader':28}{length:>12,}{4 * length:>12,}   worst on")
+    for name, reader in readers().items():
+        (once, which), (often, _) = worst(reader, length), worst(reader, 4 * length)
+        figures[name] = {"ms": round(1e3 * once, 2), "ms_at_4x": round(1e3 * often, 2)}
+        print(f"{name:28}{1e3 * once:9.2f} ms{1e3 * often:9.2f} ms   {which!r}", flush=True)
+    print(json.dumps({"characters": length, "adversaries": len(ATOMS) * len(AROUND), "readers": figures}))
+
+
+if __name__ == "__main__":
+    main()
