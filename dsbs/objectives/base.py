@@ -13,7 +13,8 @@ from dsbs.tasks.base import Answers
 if TYPE_CHECKING:
     import torch
 
-    from dsbs.students.collator import Row
+    from dsbs.students.base import GenerativeStudent
+    from dsbs.students.collator import Reader, Row
     from dsbs.students.model import Batch, StudentModel
 
 # Of each term of a loss: the sum over a batch, and what it is a mean over; scalars without gradients.
@@ -84,6 +85,18 @@ class Objective:
             annotation: a usable annotation, or None.
         """
         raise NotImplementedError
+
+    def check(self, student: "GenerativeStudent") -> None:
+        """Check what can be checked before any weights are loaded.
+
+        Raises:
+            StudentError: where the student does not go with the objective's settings.
+        """
+
+    @property
+    def readers(self) -> "Mapping[str, Reader]":
+        """Who reads the inputs of targets whose kind is not the student's own; by kind."""
+        return {}
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
         """Load what stands beside the student while it trains, such as a teacher. By default there is nothing."""

@@ -1,32 +1,42 @@
-"""Soft targets: the student matches the teacher's distribution over the answers, not its first choice alone."""
+"""Soft targets: the student matches the teacher's distribution, not its first choice alone."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dsbs.core.records import Annotation, Example, Target
-from dsbs.objectives.base import Objective, Terms
+from dsbs.objectives.divergences import Divergence
+from dsbs.objectives.taught import Taught
 
 if TYPE_CHECKING:
     import torch
 
-    from dsbs.objectives.divergences import Divergence
+    from dsbs.objectives.base import Terms
     from dsbs.students.collator import Row
     from dsbs.students.model import Batch
 
+# Where the distribution comes from. Those over closed answers work whatever the tokenizers.
+ANSWERS = ("votes", "ranking")
+TOKENS = ("teacher",)
+SOURCES = (*ANSWERS, *TOKENS)
+KINDS = ("label", "rationale")
+
 
 @dataclass
-class SoftTargets(Objective):
-    """The teacher's distribution over the closed answers (Hinton et al., 2015, arXiv 1503.02531), from its votes.
+class SoftTargets(Taught):
+    """The teacher's distribution over the closed answers, or over every next token (Hinton et al., 2015, 1503.02531).
 
-    Of each example the student scores all closed answers, as when it is asked to rank them; what it matches is how the
-    teacher's samples voted. With D the divergence of both at temperature T, and the label as in fine-tuning::
+    Over closed answers the student scores all of an example's answers, as when it is asked to rank them; D is the
+    divergence of both distributions at temperature T, a mean over examples::
 
         L = soft_weight * T^2 * D + (1 - soft_weight) * L_label
 
-    and with rationales ``alpha * L + (1 - alpha) * L_rationale``. D is a mean over examples, the others over tokens.
+    and with rationales ``alpha * L + (1 - alpha) * L_rationale``. Over tokens D is a mean over the target's tokens, and
+    rationales are learnt from the teacher's distribution as well as labels are.
 
     Attributes:
+        source: ``votes`` of the teacher's samples, or the ``ranking`` of the closed answers by ``teacher_model``; or
+            the next tokens of ``teacher_model`` beside the student (``teacher``), which has to have its tokenizer.
         divergence: ``forward_kl``, ``reverse_kl``, ``jsd``, ``skewed_kl`` or ``skewed_reverse_kl``.
         beta: of ``jsd``: 0 is forward KL, 1 reverse KL.
         skew: of the skewed ones: the share of the first distribution in the second.
@@ -38,6 +48,7 @@ class SoftTargets(Objective):
     """
 
     kind: str = "soft_targets"
+    source: str = "votes"
     divergence: str = "forward_kl"
     beta: float = 0.5
     skew: float = 0.1
@@ -47,6 +58,18 @@ class SoftTargets(Objective):
     rationales: bool = False
     alpha: float = 0.5
 
+    _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `hear` takes it
+
+    @property
+    def has_teacher(self) -> bool:
+        """Only where tokens are compared."""
+        return self.source in TOKENS
+
+    @property
+    def asks_ranking(self) -> bool:
+        """Whether ``teacher_model`` ranks the closed answers of all examples before the training."""
+        return self.source == "ranking"
+
     @property
     def needs_rationales(self) -> bool:
         """Only on request."""
@@ -54,33 +77,38 @@ class SoftTargets(Objective):
 
     @property
     def needs_votes(self) -> bool:
-        """The distribution comes from votes."""
-        return True
+        """Where the distribution comes from them."""
+        return self.source == "votes"
 
     @property
     def needs_choices(self) -> bool:
-        """The distribution is over closed answers."""
-        return True
+        """Where the distribution is over closed answers."""
+        return self.source in ANSWERS
 
     @property
-    def _divergence(self) -> "Divergence":
-        from dsbs.objectives.divergences import Divergence
-
+    def _divergence(self) -> Divergence:
         return Divergence(self.divergence, self.beta, self.skew)
 
     @property
     def shares(self) -> Mapping[str, float]:
         """The factor of each term."""
         label, rationale = (self.alpha, 1 - self.alpha) if self.rationales else (1.0, 0.0)
+        soft, hard = self.soft_weight * self.temperature**2, 1 - self.soft_weight
+        answers = self.needs_choices
         return {
-            "soft": label * self.soft_weight * self.temperature**2,
-            "label": label * (1 - self.soft_weight),
-            "rationale": rationale,
+            "soft": label * soft,
+            "label": label * hard,
+            "soft_rationale": 0.0 if answers else rationale * soft,
+            "rationale": rationale if answers else rationale * hard,
         }
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults() + self._divergence.faults("objective")
+        if self.source not in SOURCES:
+            return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
+        if self.asks_ranking and not self.teacher_model:
+            faults.append("objective.source=ranking needs a teacher that ranks: add objective.teacher_model=...")
         for key in ("soft_weight", "alpha"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"objective.{key}={getattr(self, key)}: expected from 0 to 1.")
@@ -88,17 +116,21 @@ class SoftTargets(Objective):
             faults.append(f"objective.temperature={self.temperature}: expected above 0.")
         if not self.smoothing >= 0:
             faults.append(f"objective.smoothing={self.smoothing}: expected 0 or more.")
-        if self._divergence.needs_support and self.smoothing == 0:
+        if self.needs_votes and self._divergence.needs_support and self.smoothing == 0:
             faults.append(
                 f"objective.divergence={self.divergence} is infinite for an answer that no sample gave: add "
                 "objective.smoothing=0.1, or choose forward_kl, jsd or a skewed one."
             )
         return faults
 
-    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return every closed answer with its probability as its weight, the label first, and the rationale on request.
+    def hear(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
+        """Take the log-probabilities of the closed answers by example, as the teacher ranked them."""
+        self._ranked = ranked
 
-        Where there is no usable annotation the label stands alone.
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return what the student scores. Over closed answers that is each of them with its probability as its weight,
+        the label first; the label alone where there are no votes. Over tokens it is the label. On request the rationale
+        follows.
 
         >>> votes = Annotation("1", "no", votes={"no": 3, "yes": 1})
         >>> targets = SoftTargets().targets(Example("1", "Is fire cold?", "no", ("yes", "no")), votes)
@@ -106,40 +138,63 @@ class SoftTargets(Objective):
         [('no', 0.75), ('yes', 0.25)]
         """
         assert example.label is not None
-        if annotation is None:
-            return [Target("label", example.label)]
+        rationale = annotation.rationale if self.rationales and annotation else None
+        told = [Target("rationale", rationale)] if rationale else []
+        if not self.needs_choices:
+            return self.for_teacher(example, [Target("label", example.label), *told])
+        shares = self._shares_of_answers(example, annotation)
+        return [*(Target("label", answer, share) for answer, share in shares.items()), *told]
+
+    def _shares_of_answers(self, example: Example, annotation: Annotation | None) -> dict[str, float]:
+        """Return the teacher's probabilities of the closed answers, the label first."""
+        assert example.label is not None
         assert example.choices
-        assert annotation.votes is not None
-        votes = {
-            choice: annotation.votes.get(choice, 0) + self.smoothing for choice in (example.label, *example.choices)
-        }
-        total = sum(votes.values())
-        targets = [Target("label", choice, number / total) for choice, number in votes.items()]
-        if self.rationales and annotation.rationale:
-            targets.append(Target("rationale", annotation.rationale))
-        return targets
+        if self.asks_ranking:
+            import math
+
+            scores = self._ranked[example.id]
+            top = max(scores.values())
+            found = {answer: math.exp(scores.get(answer, -math.inf) - top) for answer in (example.label, *scores)}
+        elif annotation is None:
+            return {example.label: 1.0}
+        else:
+            votes = annotation.votes or {}
+            found = {answer: votes.get(answer, 0) + self.smoothing for answer in (example.label, *example.choices)}
+        total = sum(found.values())
+        return {answer: share / total for answer, share in found.items()}
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the examples with a distribution, and the tokens of labels and rationales."""
-        counts = {"soft": 0.0, "label": 0.0, "rationale": 0.0}
+        """Return the tokens of labels and rationales, and what the divergences are means over."""
+        counts = dict.fromkeys(("soft", "label", "soft_rationale", "rationale"), 0.0)
         for row in rows:
-            labels = [ids for kind, _, ids, _ in row.targets if kind == "label"]
-            counts["soft"] += len(labels) > 1
-            counts["label"] += len(labels[0])
-            counts["rationale"] += sum(len(ids) for kind, _, ids, _ in row.targets if kind == "rationale")
+            written = {kind: [ids for one, _, ids, _ in row.targets if one == kind] for kind in KINDS}
+            counts["label"] += len(written["label"][0])
+            counts["rationale"] += sum(map(len, written["rationale"]))
+            counts["soft"] += len(written["label"]) > 1
+        if not self.needs_choices:
+            counts |= {"soft": counts["label"], "soft_rationale": counts["rationale"]}
         return counts
 
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its terms ``soft``, ``label`` and ``rationale``; see the class."""
+        """Return the loss of a batch and its terms ``soft``, ``label``, ``rationale`` and ``soft_rationale``."""
         import torch
 
-        from dsbs.objectives.closed_answers import group_answers
-        from dsbs.objectives.losses import count_tokens, mean_of_step, summed_cross_entropy, target_log_likelihoods
+        from dsbs.objectives.losses import mean_of_step
 
-        logits = model(batch["inputs"], batch["targets"])
-        label = batch["targets"]["label"]
+        own = {kind: batch["targets"][kind] for kind in KINDS if kind in batch["targets"]}
+        inputs = {target["source"]: batch["inputs"][target["source"]] for target in own.values()}
+        logits = model(inputs, own)
+        terms = self._answer_terms(logits, own) if self.needs_choices else self._token_terms(logits, own, batch)
+        losses = [self.shares[term] * mean_of_step(total, counts[term]) for term, (total, _) in terms.items()]
+        return torch.stack(losses).sum(), {term: (total.detach(), count) for term, (total, count) in terms.items()}
+
+    def _answer_terms(self, logits: "dict[str, torch.Tensor]", own: "Batch") -> "Terms":
+        from dsbs.objectives.closed_answers import group_answers
+        from dsbs.objectives.losses import count_tokens, summed_cross_entropy, target_log_likelihoods
+
+        label = own["label"]
         scores = target_log_likelihoods(logits["label"], label["labels"])
         answers = group_answers(scores, label["weights"], label["examples"])
         divergences = self._divergence(answers.teacher(self.temperature), answers.student(self.temperature))
@@ -147,8 +202,19 @@ class SoftTargets(Objective):
             "soft": ((divergences * answers.given).sum(), answers.given.sum()),
             "label": (-(scores * answers.first).sum(), (count_tokens(label["labels"]) * answers.first).sum()),
         }
-        if "rationale" in logits:
-            target = batch["targets"]["rationale"]
-            terms["rationale"] = summed_cross_entropy(logits["rationale"], target["labels"], target["weights"])
-        losses = [self.shares[term] * mean_of_step(total, counts[term]) for term, (total, _) in terms.items()]
-        return torch.stack(losses).sum(), {term: (total.detach(), count) for term, (total, count) in terms.items()}
+        if "rationale" in own:
+            rationale = own["rationale"]
+            terms["rationale"] = summed_cross_entropy(logits["rationale"], rationale["labels"], rationale["weights"])
+        return terms
+
+    def _token_terms(self, logits: "dict[str, torch.Tensor]", own: "Batch", batch: "Batch") -> "Terms":
+        from dsbs.objectives.losses import summed_cross_entropy
+        from dsbs.objectives.token_targets import summed_divergence
+
+        taught = self.teacher.logits(batch, tuple(own))
+        terms = {}
+        for kind, target in own.items():
+            name = {"label": "soft", "rationale": "soft_rationale"}[kind]
+            terms[kind] = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
+            terms[name] = summed_divergence(self._divergence, taught[kind], logits[kind], target, self.temperature)
+        return terms

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint_files
@@ -100,6 +100,10 @@ class GenerativeStudent(Student):
             StudentError: where weights or tokenizer cannot be had.
         """
         raise NotImplementedError
+
+    def load_tokenizer(self) -> Any:
+        """Return the tokenizer without the weights, or None where it is made, or comes with them."""
+        return None
 
 
 def check_place(model: str) -> None:

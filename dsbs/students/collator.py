@@ -1,13 +1,13 @@
 """From rows of token ids to the tensors of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from dsbs.core.records import Target
-from dsbs.students.model import Batch, StudentModel
+from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.students.tensors import IGNORED, pad
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
@@ -31,12 +31,28 @@ class Row:
         return sum(map(len, self.inputs.values())) + sum(len(ids) for _, _, ids, _ in self.targets)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """How inputs are read of a kind of target that is not the student's own, but that of a teacher beside it.
+
+    Attributes:
+        model: whose way of reading it is; its tokens are the student's.
+        kind: what it writes, ``label`` or ``rationale``.
+        max_input_tokens: longer inputs are cut.
+    """
+
+    model: StudentModel
+    kind: str
+    max_input_tokens: int
+
+
 def tokenize(
     student: StudentModel,
     inputs: Sequence[str],
     targets: Sequence[list[Target]],
     max_input_tokens: int,
     max_target_tokens: int,
+    readers: Mapping[str, Reader] | None = None,
 ) -> tuple[list[Row], dict[str, int]]:
     """Return a row for each example, and how many inputs and targets had to be cut.
 
@@ -46,9 +62,11 @@ def tokenize(
         targets: those of each example.
         max_input_tokens: longer inputs are cut.
         max_target_tokens: longer targets are cut.
+        readers: who reads the inputs of kinds that are not the student's own.
     """
+    readers = readers or {}
     names = [_name_inputs(student, row) for row in targets]
-    read = _encode_inputs(student, inputs, targets, names, max_input_tokens + 1)
+    read = _encode_inputs(student, inputs, targets, names, max_input_tokens, readers)
     ids = iter(student.encode_targets([target.text for row in targets for target in row]))
     cut = {"inputs_cut": 0, "targets_cut": 0}
     rows = []
@@ -56,7 +74,7 @@ def tokenize(
         # In the order of the targets: a set's order differs from process to process, and with it the draws of dropout.
         row_inputs = {}
         for name in dict.fromkeys(names[position]):
-            row_inputs[name], was_cut = _cut(read[position, name], max_input_tokens)
+            row_inputs[name], was_cut = read[position, name]
             cut["inputs_cut"] += was_cut
         row_targets = []
         for target, name in zip(row, names[position], strict=True):
@@ -85,18 +103,24 @@ def _name_inputs(student: StudentModel, targets: list[Target]) -> list[str]:
 
 
 def _encode_inputs(
-    student: StudentModel, inputs: Sequence[str], targets: Sequence[list[Target]], names: list[list[str]], limit: int
-) -> dict[tuple[int, str], list[int]]:
-    """Return the token ids of the inputs by example and name, those of a kind encoded together."""
+    student: StudentModel,
+    inputs: Sequence[str],
+    targets: Sequence[list[Target]],
+    names: list[list[str]],
+    max_input_tokens: int,
+    readers: Mapping[str, Reader],
+) -> dict[tuple[int, str], tuple[list[int], bool]]:
+    """Return the token ids of the inputs by example and name, and whether they were cut; a kind at a time."""
     wanted: dict[str, dict[tuple[int, str], str]] = {}
     for position, row in enumerate(targets):
         for target, name in zip(row, names[position], strict=True):
             text = inputs[position] if target.input is None else target.input
             wanted.setdefault(SHARED if name == SHARED else target.kind, {})[position, name] = text
-    found: dict[tuple[int, str], list[int]] = {}
+    found: dict[tuple[int, str], tuple[list[int], bool]] = {}
     for kind, texts in wanted.items():
-        rows = student.encode_inputs(list(texts.values()), "label" if kind == SHARED else kind, limit)
-        found |= dict(zip(texts, rows, strict=True))
+        reader = readers.get(kind, Reader(student, "label" if kind == SHARED else kind, max_input_tokens))
+        rows = reader.model.encode_inputs(list(texts.values()), reader.kind, reader.max_input_tokens + 1)
+        found |= dict(zip(texts, (_cut(row, reader.max_input_tokens) for row in rows), strict=True))
     return found
 
 
@@ -160,7 +184,7 @@ class Collator:
 
     def _pad_targets(self, kind: str, part: list[tuple[int, int, list[int], float]]) -> dict[str, Any]:
         examples, rows, ids, weights = map(list, zip(*part, strict=True))
-        start = self.student.start_id(kind)
+        start = self.student.start_id(kind) if kind in KINDS else self.student.pad_id  # a teacher puts its own there
         return {
             "rows": torch.tensor(rows),
             "examples": torch.tensor(examples),

@@ -49,16 +49,20 @@ class DecoderOnlyModel(StudentModel):
         tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"
         self._takes = set(inspect.signature(model.forward).parameters)
         self._shares = check_causal(model, tokenizer)
-        words = list(KINDS) if prefix_on == "target" else [ANSWER]
-        ids, new = self.add_tokens([task_prefix(word) for word in words])
-        self.prefix_ids = ids
-        self._start_ids = dict(zip(KINDS, ids if prefix_on == "target" else ids * len(KINDS), strict=True))
-        if new:  # else a checkpoint of ours: they are trained
-            self._name_prefixes(dict(zip(words, ids, strict=True)))
+        self._start_ids = dict.fromkeys(KINDS, self.pad_id)
+        if words := {"target": list(KINDS), "input": [ANSWER]}.get(prefix_on):
+            self._add_prefix_tokens(words)
         # What a pretrained student brings (sampling, penalties) fits its own use, not ours.
         model.generation_config = GenerationConfig(
             bos_token_id=tokenizer.bos_token_id, pad_token_id=self.pad_id, eos_token_id=self._end_id
         )
+
+    def _add_prefix_tokens(self, words: list[str]) -> None:
+        ids, new = self.add_tokens([task_prefix(word) for word in words])
+        self.prefix_ids = ids
+        self._start_ids = dict(zip(KINDS, ids if len(words) > 1 else ids * len(KINDS), strict=True))
+        if new:  # else a checkpoint of ours: they are trained
+            self._name_prefixes(dict(zip(words, ids, strict=True)))
 
     def _name_prefixes(self, ids: dict[str, int]) -> None:
         """Let a prefix begin as the mean of its word's pieces: a causal model has no start token to copy."""

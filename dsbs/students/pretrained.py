@@ -86,6 +86,23 @@ class Pretrained(GenerativeStudent):
             trust_remote_code=self.trust_remote_code,
         )
 
+    def load_tokenizer(self) -> Any:
+        """Return the tokenizer without the weights.
+
+        Raises:
+            StudentError: where it cannot be had.
+        """
+        from dsbs.students.loading import tell
+
+        check_place(self.place())
+        try:
+            with self.open() as opened:
+                return opened.tokenizer()
+        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
+            raise StudentError(
+                f"student.model={self.model}: no tokenizer could be loaded from there ({tell(error)})."
+            ) from error
+
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Load weights and tokenizer.
 

@@ -1,7 +1,8 @@
 """Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from dsbs.core.files import whole
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
-from dsbs.students.collator import Row, tokenize
+from dsbs.students.collator import Reader, Row, tokenize
 from dsbs.students.model import StudentModel
 
 FORMAT = 2  # of the file; another one has another name
@@ -101,6 +102,7 @@ def prepare_rows(
     max_input_tokens: int,
     max_target_tokens: int,
     folder: Path,
+    readers: Mapping[str, Reader] | None = None,
 ) -> RowFile:
     """Tokenise inputs and targets as a stream into a file, unless it is there already.
 
@@ -111,6 +113,7 @@ def prepare_rows(
         max_input_tokens: longer inputs are cut.
         max_target_tokens: longer targets are cut.
         folder: where the files lie; their names say what is in them.
+        readers: who reads the inputs of kinds that are not the student's own.
     """
     import transformers
 
@@ -120,6 +123,8 @@ def prepare_rows(
     said = [type(student).__name__, student.prefix_on, words]
     digest = fingerprint_stream(([text, *map(asdict, targets)] for text, targets in texts), length=16)
     key = [FORMAT, digest, said, max_input_tokens, max_target_tokens, transformers.__version__]
+    if readers:
+        key.append({kind: [one.model.prefix_on, one.kind, one.max_input_tokens] for kind, one in readers.items()})
     path = folder / f"rows-{fingerprint(key, length=16)}.arrow"
     if path.exists():
         try:
@@ -127,20 +132,23 @@ def prepare_rows(
         except ValueError:
             path.unlink()
     with Meter("tokenising", count) as meter:
-        _write(path, _tokenize(student, iter(texts), max_input_tokens, max_target_tokens, meter))
+        tokenize_part = partial(
+            tokenize,
+            student,
+            max_input_tokens=max_input_tokens,
+            max_target_tokens=max_target_tokens,
+            readers=readers,
+        )
+        _write(path, _tokenize(iter(texts), meter, tokenize_part))
     return RowFile(path)
 
 
 def _tokenize(
-    student: StudentModel,
-    texts: Iterator[tuple[str, list[Target]]],
-    max_input_tokens: int,
-    max_target_tokens: int,
-    meter: Meter,
+    texts: Iterator[tuple[str, list[Target]]], meter: Meter, tokenize_part: Callable[..., tuple[list[Row], Any]]
 ) -> Iterator[list[dict[str, Any]]]:
     while chunk := list(islice(texts, CHUNK)):
         inputs, targets = zip(*chunk, strict=True)
-        rows, cut = tokenize(student, inputs, targets, max_input_tokens, max_target_tokens)
+        rows, cut = tokenize_part(inputs, targets)
         records = [_to_record(row) for row in rows]
         records[0] |= cut  # the counts of a chunk stand in its first row
         yield records

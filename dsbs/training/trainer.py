@@ -27,7 +27,7 @@ from dsbs.objectives.base import Objective
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import slow_bf16
 from dsbs.students.memory import is_out_of_memory
-from dsbs.students.model import Batch, StudentModel
+from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.tasks.base import ACCURACY
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
@@ -194,7 +194,7 @@ class DistillationTrainer(ShardingTrainer):
         """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
         self.taken = []
         rows = [row for batch in batch_samples for row in batch["rows"]]
-        tokens = sum(len(ids) for row in rows for _, _, ids, _ in row.targets)
+        tokens = sum(len(ids) for row in rows for kind, _, ids, _ in row.targets if kind in KINDS)
         parts = {(kind, name) for row in rows for kind, name, _, _ in row.targets}
         found = gather([(tokens, parts, self.method.count(rows))])
         self.target_tokens += sum(tokens for tokens, _, _ in found)

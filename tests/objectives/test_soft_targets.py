@@ -8,21 +8,19 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import annotated, byte_tokenizer, causal_model, tiny_t5
+from objectives.steps import Data, assert_same_however_cut, loss_of, rows_of, tiny_llama
+from tiny import annotated, tiny_t5
 from trained import train_tiny
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation, Example
-from dsbs.objectives import Finetune, Objective, SoftTargets, StepByStep
+from dsbs.objectives import Finetune, SoftTargets, StepByStep
 from dsbs.objectives.closed_answers import group_answers
 from dsbs.objectives.divergences import DIVERGENCES, FLOOR
-from dsbs.students.collator import Collator, Row, tokenize
-from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.collator import Collator
 from dsbs.students.model import StudentModel
 from dsbs.training.plan import check_choices
 from dsbs.training.settings import TrainSettings
-
-Data = list[tuple[Example, Annotation | None]]
 
 
 def voted() -> Data:
@@ -34,31 +32,6 @@ def voted() -> Data:
     ]
     few = replace(data[3][0], choices=("escalate", "refund"))
     return [*data[:3], (few, data[3][1]), (data[4][0], None)]
-
-
-def tiny_llama(prefix_on: str = "target") -> StudentModel:
-    tokenizer = byte_tokenizer()
-    return DecoderOnlyModel(causal_model("llama", len(tokenizer)), tokenizer, prefix_on)
-
-
-def rows_of(student: StudentModel, objective: Objective, data: Data) -> list[Row]:
-    targets = [objective.targets(example, annotation) for example, annotation in data]
-    return tokenize(student, [example.input for example, _ in data], targets, 64, 64)[0]
-
-
-def loss_of(
-    student: StudentModel, objective: Objective, data: Data, cut: int = 100
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """Return the loss of a step in batches of so many examples, and its mean terms."""
-    rows = rows_of(student, objective, data)
-    counts = {term: torch.tensor(count) for term, count in objective.count(rows).items()}
-    total, sums = torch.zeros(()), dict.fromkeys(counts, 0.0)
-    for start in range(0, len(rows), cut):
-        loss, terms = objective.loss(student, Collator(student)(rows[start : start + cut]), counts)
-        total = total + loss
-        for term, (value, _) in terms.items():
-            sums[term] += float(value)
-    return total, {term: value / max(float(counts[term]), 1) for term, value in sums.items()}
 
 
 def plainly(student: StudentModel, objective: SoftTargets, data: Data) -> dict[str, float]:
@@ -107,18 +80,9 @@ def test_the_terms_are_those_of_one_answer_at_a_time(build: Any, settings: dict[
 
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_however_a_step_is_cut_and_padded_it_is_the_same(name: str) -> None:
-    student, found = tiny_t5(), []
+    student = tiny_t5()
     objective = SoftTargets(divergence=name, smoothing=0.1, rationales=True)
-    for cut in (100, 2, 1):
-        student.zero_grad()
-        loss, terms = loss_of(student, objective, voted(), cut)
-        loss.backward()
-        found.append((loss.item(), terms, [w.grad.clone() for w in student.parameters() if w.grad is not None]))
-    for loss, terms, gradients in found[1:]:
-        assert loss == pytest.approx(found[0][0], abs=1e-5)
-        assert terms == pytest.approx(found[0][1], abs=1e-5)
-        for gradient, whole in zip(gradients, found[0][2], strict=True):
-            torch.testing.assert_close(gradient, whole, atol=1e-5, rtol=1e-4)
+    assert_same_however_cut(student, objective, rows_of(student, objective, voted()))
 
 
 def test_without_weight_it_is_fine_tuning_and_with_rationales_step_by_step() -> None:

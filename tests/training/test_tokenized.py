@@ -40,9 +40,9 @@ def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many chunks were tokenised."""
     chunks: list[int] = []
 
-    def count(*arguments: Any) -> Any:
+    def count(*arguments: Any, **named: Any) -> Any:
         chunks.append(len(arguments[1]))
-        return tokenize(*arguments)
+        return tokenize(*arguments, **named)
 
     monkeypatch.setattr(rows, "tokenize", count)
     return chunks
@@ -79,7 +79,7 @@ def test_what_an_edited_objective_or_other_data_write_is_never_taken_for_what_wa
 def test_a_stopped_preparation_leaves_nothing_and_a_broken_file_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     student, data = tiny_t5(), list(texts())

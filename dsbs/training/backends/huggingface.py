@@ -21,6 +21,7 @@ from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
 from dsbs.training.backends.base import Fitted
 from dsbs.training.checkpointing import last_checkpoint
+from dsbs.training.consulting import consult
 from dsbs.training.controlled import control_rows
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
@@ -36,6 +37,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         torch.set_num_threads(recipe.training.threads)
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
+    recipe.objective.check(source)
     set_seed(recipe.seed)
     student = source.build(recipe.texts(), recipe.objective.prefix_on, recipe.seed)
     student.settings = asdict(
@@ -51,8 +53,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     check_labels(student, recipe.task, data.examples())
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
-    rows = tokenize_train(student, recipe, data, run)
     recipe.objective.prepare(student, arguments.device)
+    rows = tokenize_train(student, recipe, data, run)
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
 
     def validate(model: StudentModel) -> dict[str, float]:
@@ -117,13 +119,17 @@ class Texts:
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
     """Return the rows to train on. Where several processes share the run, the main one writes them."""
 
+    with writing("what the teacher says", run.cache):
+        consult(recipe, data, run.cache)
+
     def prepare() -> Path | None:
         if not is_main():
             return None
         source = source_of(recipe)
         lengths = (source.max_input_tokens, source.max_target_tokens)
         with writing("the tokenised examples", run.cache):
-            rows = prepare_rows(student, Texts(recipe, data), len(data.train), *lengths, run.cache)
+            texts, readers = Texts(recipe, data), recipe.objective.readers
+            rows = prepare_rows(student, texts, len(data.train), *lengths, run.cache, readers)
             return control_rows(rows, recipe.control, recipe.seed, run.cache).path
 
     path, *_ = gather([main_first(prepare)])

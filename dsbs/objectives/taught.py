@@ -1,0 +1,139 @@
+"""Objectives that ask a model on this machine while the student learns. No tensors here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dsbs.core.records import Example, Target
+from dsbs.objectives.base import Objective
+from dsbs.students.base import GenerativeStudent, fingerprint_weights
+
+if TYPE_CHECKING:
+    import torch
+
+    from dsbs.objectives.teacher import LiveTeacher
+    from dsbs.students.collator import Reader
+    from dsbs.students.model import StudentModel
+
+PLACE = "{input}"
+
+
+def teacher_kind(kind: str) -> str:
+    """Return the kind of the target that the teacher reads where it reads another text than the student."""
+    return f"teacher {kind}"
+
+
+@dataclass
+class Taught(Objective):
+    """Base of the objectives with a teacher beside the student.
+
+    Attributes:
+        teacher_model: a hub name, a folder, a GGUF file, or the folder of a finished run.
+        teacher_revision: branch, tag or commit on the hub.
+        teacher_input: what the teacher reads; ``{input}`` stands for the example's input. A decoder goes on where it
+            ends, so let it end with a line break or the like.
+        teacher_chat: whether that is put to the teacher as a user's message, in the chat template of its tokenizer.
+        teacher_max_input_tokens: longer texts for the teacher are cut, where they are not the student's own.
+        teacher_bf16: whether the teacher computes in bfloat16; divergences are in float32 all the same.
+    """
+
+    teacher_model: str | None = None
+    teacher_revision: str | None = None
+    teacher_input: str = PLACE
+    teacher_chat: bool = False
+    teacher_max_input_tokens: int = 2048
+    teacher_bf16: bool = True
+
+    _teacher = cast("LiveTeacher | None", None)  # no field, so no setting: `prepare` loads it
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether the settings ask for a teacher that stands beside the student."""
+        return True
+
+    @property
+    def asks_ranking(self) -> bool:
+        """Whether the teacher ranks the closed answers of all examples before the training."""
+        return False
+
+    def hear(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
+        """Take what the teacher said: example's id -> closed answer -> its log-probability, in nats."""
+
+    @property
+    def teacher(self) -> "LiveTeacher":
+        """The teacher that ``prepare`` has loaded."""
+        assert self._teacher is not None, "the backend prepares an objective before it trains"
+        return self._teacher
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if self.has_teacher and not self.teacher_model:
+            faults.append(
+                f"objective={self.name} needs a teacher: add objective.teacher_model=... (a hub name, a folder, a GGUF "
+                "file, or the folder of a finished run)."
+            )
+        if PLACE not in self.teacher_input:
+            faults.append(f"objective.teacher_input: expected {PLACE} in it, where the example's input goes.")
+        if self.teacher_max_input_tokens < 8:
+            faults.append(f"objective.teacher_max_input_tokens={self.teacher_max_input_tokens}: expected at least 8.")
+        return faults
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the training: of a teacher that lies here, its content rather than its place."""
+        identity = asdict(self)
+        if self.teacher_model and (content := fingerprint_weights(find_weights(self.teacher_model))) is not None:
+            identity["teacher_model"] = content
+        return identity
+
+    def check(self, student: GenerativeStudent) -> None:
+        """Check that teacher and student have the same tokens, before any weights are loaded.
+
+        Raises:
+            StudentError: where they do not, or the teacher cannot be had.
+        """
+        if self.has_teacher and (tokenizer := student.load_tokenizer()) is not None:
+            from dsbs.objectives.teacher import check_tokenizers, load_teacher_tokenizer
+
+            assert self.teacher_model is not None
+            theirs = load_teacher_tokenizer(self.teacher_model, self.teacher_revision)
+            check_tokenizers(tokenizer, theirs, self.teacher_model)
+
+    def prepare(self, student: "StudentModel", device: "torch.device") -> None:
+        """Load the teacher.
+
+        Raises:
+            StudentError: where it cannot be had, or has other tokens than the student.
+        """
+        if self.has_teacher:
+            from dsbs.objectives.teacher import LiveTeacher
+
+            self._teacher = LiveTeacher.load(self, student, device)
+
+    @property
+    def readers(self) -> "Mapping[str, Reader]":
+        """How texts are read that the teacher alone reads."""
+        return self._teacher.readers if self._teacher is not None else {}
+
+    def for_teacher(self, example: Example, targets: Sequence[Target]) -> list[Target]:
+        """Return targets, and the same once more with what the teacher reads, where that is another text."""
+        if self._teacher is None or self._teacher.reads_as_student:
+            return list(targets)
+        text = self.word(example.input, self._teacher.student.tokenizer)
+        return [*targets, *(Target(teacher_kind(one.kind), one.text, one.weight, text) for one in targets)]
+
+    def word(self, text: str, tokenizer: Any) -> str:
+        """Return what the teacher reads for an example's input."""
+        worded = self.teacher_input.replace(PLACE, text)
+        if not self.teacher_chat:
+            return worded
+        messages = [{"role": "user", "content": worded}]
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
+def find_weights(model: str) -> Path:
+    """Return where the weights lie of a model that is named by a path; for a run that is the checkpoint in it."""
+    path = Path(model).expanduser()
+    checkpoint = path / "checkpoint"
+    return checkpoint if (checkpoint / "config.json").is_file() else path

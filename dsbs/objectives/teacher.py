@@ -1,0 +1,135 @@
+"""A teacher beside the student: a causal model or an encoder-decoder with the student's tokens; it is never trained."""
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from dsbs.core.errors import StudentError
+from dsbs.objectives.taught import PLACE, Taught, find_weights, teacher_kind
+from dsbs.students.base import SETTINGS
+from dsbs.students.collator import Reader
+from dsbs.students.decoder_only import ANSWER
+from dsbs.students.decoding import slow_bf16
+from dsbs.students.loading import load_student
+from dsbs.students.model import KINDS, Batch, StudentModel, task_prefix
+from dsbs.students.plain import load_plain, load_plain_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIXES = tuple(task_prefix(word) for word in (*KINDS, ANSWER))
+
+
+@dataclass(frozen=True)
+class LiveTeacher:
+    """A teacher that tells its logits.
+
+    Attributes:
+        student: the model; of ours where it is a finished run, else as it came.
+        vocabulary: how many tokens teacher and student have in common: those of the tokenizer, without what was added
+            as a task prefix and without what only pads a table.
+        reads_as_student: whether it reads the very token ids that the student reads.
+        readers: how it reads texts of its own, by kind of target.
+    """
+
+    student: StudentModel
+    vocabulary: int
+    reads_as_student: bool
+    readers: "Mapping[str, Reader]"
+
+    @classmethod
+    def load(cls, settings: Taught, student: StudentModel, device: torch.device) -> "LiveTeacher":
+        """Load a teacher for a student.
+
+        Raises:
+            StudentError: where it cannot be had, or has other tokens than the student.
+        """
+        place = settings.teacher_model
+        assert place is not None
+        check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, settings.teacher_revision), place)
+        teacher = load_model(place, settings.teacher_revision)
+        if settings.teacher_bf16 and not slow_bf16():
+            teacher.to(torch.bfloat16)
+        teacher.to(device).eval().requires_grad_(False)
+        vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
+        for model, who in ((teacher, "teacher"), (student, "student")):
+            if (size := len(model.embedding_tables()[1])) < vocabulary:
+                raise StudentError(
+                    f"The {who}'s table of weights has {size} tokens, but its tokenizer {vocabulary}; choose another."
+                )
+        alike = [(model.prefix_on, bool(model.config.is_encoder_decoder)) for model in (teacher, student)]
+        same = settings.teacher_input == PLACE and not settings.teacher_chat and alike[0] == alike[1]
+        limit = settings.teacher_max_input_tokens
+        readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, limit) for kind in KINDS}
+        return cls(teacher, vocabulary, same, readers)
+
+    def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:
+        """Return the teacher's logits over the common tokens [R, T, V], by kind, at the positions of the student's."""
+        named = {kind: kind if self.reads_as_student else teacher_kind(kind) for kind in kinds}
+        targets = {}
+        for kind, own in named.items():
+            if own in batch["targets"]:
+                target = batch["targets"][own]
+                given = target["decoder_input_ids"].clone()
+                given[:, 0] = self.student.start_id(kind)
+                targets[kind] = {**target, "decoder_input_ids": given}
+        inputs = {target["source"]: batch["inputs"][target["source"]] for target in targets.values()}
+        with torch.no_grad():
+            found = self.student(inputs, targets)
+        return {kind: logits[..., : self.vocabulary] for kind, logits in found.items()}
+
+
+def load_model(place: str, revision: str | None = None) -> StudentModel:
+    """Return a model: of ours where it is a finished run or its checkpoint, else as it comes.
+
+    Raises:
+        StudentError: where it cannot be had.
+    """
+    return load_student(find_weights(place)) if is_ours(place) else load_plain(place, revision)
+
+
+def is_ours(place: str) -> bool:
+    """Tell whether a place is a finished run or its checkpoint."""
+    try:
+        return SETTINGS in json.loads((find_weights(place) / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def load_teacher_tokenizer(place: str, revision: str | None = None) -> Any:
+    """Return the tokenizer of a teacher without its weights.
+
+    Raises:
+        StudentError: where it cannot be had.
+    """
+    return load_plain_tokenizer(str(find_weights(place)) if is_ours(place) else place, revision)
+
+
+def base_vocabulary(tokenizer: Any) -> dict[str, int]:
+    """Return token -> id, without the task prefixes that were added to a student's."""
+    return {token: id for token, id in tokenizer.get_vocab().items() if token not in PREFIXES}
+
+
+def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
+    """Check that student and teacher have the same tokens: probabilities of tokens can only be compared among them.
+
+    Raises:
+        StudentError: naming both tokenizers, and the way that works for any two.
+    """
+    one, two = base_vocabulary(ours), base_vocabulary(theirs)
+    if one == two:
+        return
+    shared = sum(two.get(token) == id for token, id in one.items())
+    raise StudentError(
+        f"objective.teacher_model={place}: the teacher's tokenizer ({describe(theirs)}, {len(two)} tokens) is not the "
+        f"student's ({describe(ours)}, {len(one)} tokens); {shared} tokens are the same. Token by token a student "
+        "learns only from a teacher with its own tokens. What works across tokenizers, for closed answers: "
+        "objective=soft_targets objective.source=ranking. For text: objective=respond."
+    )
+
+
+def describe(tokenizer: Any) -> str:
+    """Return the name of a tokenizer: its class, and where it came from."""
+    return f"{type(tokenizer).__name__} of {getattr(tokenizer, 'name_or_path', '') or 'this task'}"

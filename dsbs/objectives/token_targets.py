@@ -1,0 +1,37 @@
+"""The teacher's distribution over the next token, at every position of a target."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from dsbs.objectives.divergences import Divergence, soften
+from dsbs.students.tensors import IGNORED
+
+if TYPE_CHECKING:
+    from dsbs.students.model import Batch
+
+
+def summed_divergence(
+    divergence: Divergence,
+    teacher: torch.Tensor,
+    student: torch.Tensor,
+    target: "Batch",
+    temperature: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sum of the divergence over the tokens of targets, in nats, and the sum of the weights.
+
+    Args:
+        divergence: of the teacher's and the student's distribution over the tokens that both know.
+        teacher: its logits [R, T, V], over the common tokens alone.
+        student: its logits [R, T, V or more], with gradients.
+        target: ``labels`` [R, T], ``IGNORED`` where there is no token, and ``weights`` [R].
+        temperature: of both.
+
+    Returns:
+        Two scalars; only the first one has gradients.
+    """
+    known = target["labels"].ne(IGNORED)
+    weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[known]
+    common = student[known][:, : teacher.shape[-1]]
+    found = divergence(soften(teacher[known], temperature), soften(common, temperature))
+    return (weights * found).sum(), weights.sum()

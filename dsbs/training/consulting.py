@@ -1,0 +1,120 @@
+"""A teacher on this machine ranks the closed answers of all examples before the training: any model, any tokenizer."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dsbs.core.distributed import gather, is_main
+from dsbs.core.errors import RunError
+from dsbs.core.fingerprint import fingerprint, fingerprint_stream
+from dsbs.core.progress import Meter
+from dsbs.core.records import Example
+from dsbs.data.join import RunData
+from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.predictor import Predictor, load_predictor
+from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.objectives import OBJECTIVES, Finetune
+from dsbs.objectives.taught import Taught, find_weights
+from dsbs.objectives.teacher import is_ours, load_model
+from dsbs.students.answering import DecodingConfig
+from dsbs.students.decoding import best_device
+from dsbs.students.plain import PlainDecoderOnly
+from dsbs.training.recipe import Recipe
+
+CHUNK = 1000  # examples that are ranked between two lines of progress
+SCHEMA = pa.schema([("id", pa.string()), ("scores", pa.map_(pa.string(), pa.float64()))])
+
+
+def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
+    """Let the objective's teacher rank the closed answers of what is learnt from, where the objective asks for that.
+
+    The log-probabilities are kept in ``folder``, so that other seeds, students and settings ask nothing anew.
+
+    Raises:
+        RunError: where the teacher gives no probabilities of the answers.
+        StudentError: where it cannot be had.
+    """
+    objective = recipe.objective
+    if not (isinstance(objective, Taught) and objective.asks_ranking):
+        return
+    said = ([example.id, example.input, example.choices] for example, _ in data.train)
+    who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
+    path = folder / f"ranked-{fingerprint([who, fingerprint_stream(said, length=16)], length=16)}.parquet"
+    known, *_ = gather([path.exists()])  # by the main process, which writes
+    if not known:
+        rows = _rank(recipe, objective, data)  # processes share the examples
+        if is_main():
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, rows)
+        else:
+            list(rows)
+        gather([None])  # the others wait for the file
+    objective.hear({row["id"]: row["scores"] for row in pq.read_table(path).to_pylist(maps_as_pydicts="strict")})
+
+
+def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[str, Mapping[str, float]]]:
+    place = objective.teacher_model
+    assert place is not None
+    teacher, tokenizer, gap = _load(recipe, objective, place)
+    examples = (example for example, _ in data.train)
+    with Meter("ranking by the teacher", len(data.train)) as meter:
+        while part := list(islice(examples, CHUNK)):
+            worded = [_word(objective, example, tokenizer, gap) for example in part]
+            for example, asked, found in zip(part, worded, teacher.predict(worded), strict=True):
+                if found.scores is None:
+                    raise RunError(
+                        f"objective.teacher_model={place}: this teacher does not say how probable each closed answer "
+                        "is. Choose a run whose objective ranks them, such as finetune, or a model from a hub."
+                    )
+                yield example.id, _name_again(example, asked, found.scores)
+            meter.update(meter.done + len(part))
+
+
+def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, object, bool]:
+    """Return the teacher, its tokenizer, and whether its answers have a space in front."""
+    if is_ours(place):
+        checkpoint = find_weights(place)
+        try:
+            values = load_remembered(checkpoint)
+            remembered = Remembered(**values)
+            kind = OBJECTIVES[values["objective"]["kind"]](**values["objective"])
+        except (KeyError, TypeError) as error:
+            raise RunError(f"objective.teacher_model={place}: {checkpoint}/config.json: {error}") from error
+        teacher = load_predictor(checkpoint, remembered, recipe.task, kind, decoding="rank")
+        return teacher, getattr(getattr(teacher, "student", None), "tokenizer", None), False
+    model = load_model(place, objective.teacher_revision).to(best_device()).eval()
+    reading = DecodingConfig("rank", max_input_tokens=objective.teacher_max_input_tokens, bf16=objective.teacher_bf16)
+    teacher = TorchPredictor(model, recipe.task, Finetune(name="finetune"), reading)
+    return teacher, model.tokenizer, isinstance(model, PlainDecoderOnly)
+
+
+def _word(objective: Taught, example: Example, tokenizer: object, gap: bool) -> Example:
+    """Return an example as the teacher reads it: where its prompt does not end with a space, its answers begin so."""
+    text = objective.word(example.input, tokenizer)
+    choices = example.choices or ()
+    if gap and not text[-1:].isspace():
+        choices = tuple(f" {choice}" for choice in choices)
+    return replace(example, input=text, choices=choices)
+
+
+def _name_again(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores under the names that the answers have in the task."""
+    names = dict(zip(asked.choices or (), example.choices or (), strict=True))
+    return {names[choice]: score for choice, score in scores.items()}
+
+
+def _write(path: Path, rows: Iterator[tuple[str, Mapping[str, float]]]) -> None:
+    """Write the file by rename: it is complete or not there."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with pq.ParquetWriter(partial, SCHEMA) as writer:
+            while part := list(islice(rows, CHUNK)):
+                ids, scores = zip(*part, strict=True)
+                writer.write_batch(pa.record_batch([list(ids), list(scores)], schema=SCHEMA))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
