@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
-from dsbs.students.base import GenerativeStudent, fingerprint_weights
+from dsbs.students.base import GenerativeStudent, find_weights, fingerprint_weights
 
 if TYPE_CHECKING:
     import torch
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PLACE = "{input}"
-
-
-def teacher_kind(kind: str) -> str:
-    """Return the kind of the target that the teacher reads where it reads another text than the student."""
-    return f"teacher {kind}"
 
 
 @dataclass
@@ -109,7 +103,16 @@ class Taught(Objective):
         if self.has_teacher:
             from dsbs.objectives.teacher import LiveTeacher
 
-            self._teacher = LiveTeacher.load(self, student, device)
+            assert self.teacher_model is not None
+            self._teacher = LiveTeacher.load(
+                self.teacher_model,
+                self.teacher_revision,
+                student,
+                device,
+                bf16=self.teacher_bf16,
+                max_input_tokens=self.teacher_max_input_tokens,
+                as_given=self.teacher_input == PLACE and not self.teacher_chat,
+            )
 
     @property
     def readers(self) -> "Mapping[str, Reader]":
@@ -121,6 +124,8 @@ class Taught(Objective):
         if self._teacher is None or self._teacher.reads_as_student:
             return list(targets)
         text = self.word(example.input, self._teacher.student.tokenizer)
+        from dsbs.objectives.teacher import teacher_kind
+
         return [*targets, *(Target(teacher_kind(one.kind), one.text, one.weight, text) for one in targets)]
 
     def word(self, text: str, tokenizer: Any) -> str:
@@ -130,10 +135,3 @@ class Taught(Objective):
             return worded
         messages = [{"role": "user", "content": worded}]
         return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
-
-
-def find_weights(model: str) -> Path:
-    """Return where the weights lie of a model that is named by a path; for a run that is the checkpoint in it."""
-    path = Path(model).expanduser()
-    checkpoint = path / "checkpoint"
-    return checkpoint if (checkpoint / "config.json").is_file() else path

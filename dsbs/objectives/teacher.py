@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dsbs.core.errors import StudentError
-from dsbs.objectives.taught import PLACE, Taught, find_weights, teacher_kind
-from dsbs.students.base import SETTINGS
+from dsbs.students.base import SETTINGS, find_weights
 from dsbs.students.collator import Reader
 from dsbs.students.decoder_only import ANSWER
 from dsbs.students.decoding import slow_bf16
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIXES = tuple(task_prefix(word) for word in (*KINDS, ANSWER))
+
+
+def teacher_kind(kind: str) -> str:
+    """Return the kind of the target that the teacher reads where it reads another text than the student."""
+    return f"teacher {kind}"
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,34 @@ class LiveTeacher:
     readers: "Mapping[str, Reader]"
 
     @classmethod
-    def load(cls, settings: Taught, student: StudentModel, device: torch.device) -> "LiveTeacher":
+    def load(
+        cls,
+        place: str,
+        revision: str | None,
+        student: StudentModel,
+        device: torch.device,
+        *,
+        bf16: bool,
+        max_input_tokens: int,
+        as_given: bool,
+    ) -> "LiveTeacher":
         """Load a teacher for a student.
+
+        Args:
+            place: a hub name, a folder, a GGUF file, or the folder of a finished run.
+            revision: branch, tag or commit on the hub.
+            student: who learns from it.
+            device: where it computes.
+            bf16: whether in bfloat16; not on a CPU that only imitates it.
+            max_input_tokens: longer texts of its own are cut.
+            as_given: whether it reads the examples' inputs and nothing else.
 
         Raises:
             StudentError: where it cannot be had, or has other tokens than the student.
         """
-        place = settings.teacher_model
-        assert place is not None
-        check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, settings.teacher_revision), place)
-        teacher = load_model(place, settings.teacher_revision)
-        if settings.teacher_bf16 and not slow_bf16():
+        check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, revision), place)
+        teacher = load_model(place, revision)
+        if bf16 and not slow_bf16():
             teacher.to(torch.bfloat16)
         teacher.to(device).eval().requires_grad_(False)
         vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
@@ -60,9 +81,8 @@ class LiveTeacher:
                     f"The {who}'s table of weights has {size} tokens, but its tokenizer {vocabulary}; choose another."
                 )
         alike = [(model.prefix_on, bool(model.config.is_encoder_decoder)) for model in (teacher, student)]
-        same = settings.teacher_input == PLACE and not settings.teacher_chat and alike[0] == alike[1]
-        limit = settings.teacher_max_input_tokens
-        readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, limit) for kind in KINDS}
+        same = as_given and alike[0] == alike[1]
+        readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, max_input_tokens) for kind in KINDS}
         return cls(teacher, vocabulary, same, readers)
 
     def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:

@@ -116,6 +116,13 @@ def check_place(model: str) -> None:
         raise StudentError(f"student.model={model}: no such file or folder.")
 
 
+def find_weights(model: str) -> Path:
+    """Return where the weights lie of a model that is named by a path; for a run that is the checkpoint in it."""
+    path = Path(model).expanduser()
+    checkpoint = path / "checkpoint"
+    return checkpoint if (checkpoint / "config.json").is_file() else path
+
+
 def fingerprint_weights(path: Path) -> str | None:
     """Return a hash over weights, config and tokenizer in a file or folder; None where there is nothing.
 

@@ -18,9 +18,10 @@ from dsbs.inference.checkpoint import Remembered, load_remembered
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import OBJECTIVES, Finetune
-from dsbs.objectives.taught import Taught, find_weights
+from dsbs.objectives.taught import Taught
 from dsbs.objectives.teacher import is_ours, load_model
 from dsbs.students.answering import DecodingConfig
+from dsbs.students.base import find_weights
 from dsbs.students.decoding import best_device
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.training.recipe import Recipe
