@@ -7,6 +7,7 @@
 A run that is finished is not trained again; one that was stopped goes on from its last checkpoint.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -36,8 +37,12 @@ def main(settings: TrainSettings) -> float:
     return float(metrics["validation"][plan.settings.task.metric])
 
 
-def make_plan(settings: TrainSettings) -> Plan:
+def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Plan:
     """Check the settings, then look at the data; a teacher that costs nothing is asked for what is missing.
+
+    Args:
+        settings: of the run.
+        typed: what was typed for it; None: what was typed behind this command.
 
     Raises:
         DsbsError: for all that is wrong with either.
@@ -45,7 +50,7 @@ def make_plan(settings: TrainSettings) -> Plan:
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
     settings.student = settings.student.resolve()
-    return prepare_run(settings, typed_overrides())
+    return prepare_run(settings, typed_overrides() if typed is None else typed)
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:

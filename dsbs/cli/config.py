@@ -30,7 +30,7 @@ from dsbs.extraction.prompts import Prompt
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES
-from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.settings import CompareConfig, ReportSettings
 from dsbs.serving.settings import ServeConfig, TrafficConfig
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
@@ -165,6 +165,7 @@ ROOTS: Registry[Any] = Registry(
         "serve": ServeConfig,
         "defer": DeferConfig,
         "traffic": TrafficConfig,
+        "compare": CompareConfig,
     },
 )
 # The parts of a config: those that are of several kinds, and those of one.

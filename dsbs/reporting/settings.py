@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from dsbs.core.errors import ConfigError
 from dsbs.data.subsets import parse_fraction
@@ -49,3 +50,51 @@ class ReportSettings:
     def allowance(self) -> float:
         """The margin as a difference of scores."""
         return self.margin / 100
+
+
+@dataclass
+class CompareConfig:
+    """Keys of ``dsbs.compare``; what is typed of task, teacher, prompt, labels and rationales goes to every run.
+
+    Attributes:
+        methods: ``student:objective`` of each kind of student.
+        fractions: shares of the training data.
+        seeds: seeds of each.
+        labels: ``gold`` or ``teacher``.
+        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
+        train: what else is typed for every run, such as ``training.max_steps=500``.
+        dry_run: only say what would be trained.
+        output_dir: first folder of everything that is written.
+    """
+
+    task: Any = None
+    teacher: Any = None
+    prompt: Any = None
+    methods: list[str] = field(
+        default_factory=lambda: [
+            "logreg:finetune",
+            "embedding:finetune",
+            "encoder:finetune",
+            "t5_scratch:finetune",
+            "t5_scratch:step_by_step",
+        ]
+    )
+    fractions: list[str] = field(default_factory=lambda: ["1"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    labels: str = "gold"
+    rationales: str | None = None
+    train: list[str] = field(default_factory=list)
+    dry_run: bool = False
+    output_dir: str = "outputs"
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = [
+            f"{key}: expected at least one." for key in ("methods", "fractions", "seeds") if not getattr(self, key)
+        ]
+        faults += [
+            f"methods: {method}: expected student:objective, such as logreg:finetune."
+            for method in self.methods
+            if method.count(":") != 1 or not all(method.split(":"))
+        ]
+        return faults

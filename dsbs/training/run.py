@@ -1,5 +1,6 @@
 """One training run from data to metrics: fit, read the test split once, write; the backend knows what a student is."""
 
+import time
 from typing import Any
 
 from dsbs.core.distributed import is_main
@@ -32,7 +33,9 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
         RunError: where the training diverges, memory runs out, or a disk is full.
     """
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)
+    started = time.perf_counter()
     predictions = fitted.predictor.predict(data.test) if data.test else []
+    milliseconds = 1000 * (time.perf_counter() - started) / max(len(data.test), 1)
     metrics = {
         **described,
         "metric": recipe.task.metric,
@@ -45,6 +48,7 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
             "examples": len(data.validation),
             "against": described["labels"],
         },
+        "milliseconds_per_example": round(milliseconds, 4) if data.test else None,
         "test": score(recipe.task, predictions).figures(),
         "counts": {**data.counts, **fitted.counts},
     }

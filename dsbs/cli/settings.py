@@ -1,0 +1,25 @@
+"""The settings of a command out of words, from within another command."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from dsbs.cli.composition import compose
+from dsbs.cli.config import register_schemas, to_object
+from dsbs.cli.explain import explain
+from dsbs.core.errors import ConfigError
+
+
+def compose_settings(command: str, words: Sequence[str]) -> Any:
+    """Return what the words typed behind a command come to.
+
+    Raises:
+        ConfigError: for what is wrong with them.
+    """
+    register_schemas(command)
+    try:
+        return to_object(compose(command, words))
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ConfigError(explain(error, command, words)) from None

@@ -1,0 +1,216 @@
+"""Train every kind of student on one task and one extraction, and say which one to take.
+
+    dsbs compare                                              the built-in task
+    dsbs compare task=table task.path=reviews.csv task.label=stars fractions=[1/8,1] seeds=[0,1,2]
+    dsbs compare methods=[logreg:finetune,t5_small:step_by_step] dry_run=true
+
+Finished runs are used as they are; what was stopped goes on. What does not fit the task is left out and listed.
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.cli.command import command, typed_overrides
+from dsbs.cli.config import CompareConfig
+from dsbs.cli.settings import compose_settings
+from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
+from dsbs.core.files import write_json
+from dsbs.core.html import show_duration, show_size
+from dsbs.core.names import path_part
+from dsbs.inference.metrics import show_score
+from dsbs.train import make_plan
+from dsbs.training.run_folder import Run
+
+OWN = ("methods", "fractions", "seeds", "train", "dry_run")  # all else that is typed is typed for train
+
+
+@dataclass
+class Candidate:
+    """A run of the comparison.
+
+    Attributes:
+        method: ``student:objective``.
+        words: what is typed behind ``dsbs.train``.
+        run: its folder; None where it cannot be planned.
+        fault: why it is left out or failed, or None.
+        finished: its metrics, or None.
+    """
+
+    method: str
+    words: list[str]
+    run: Run | None = None
+    fault: str | None = None
+    finished: dict[str, Any] | None = field(default=None)
+
+
+@command("compare")
+def main(config: CompareConfig) -> None:
+    """Forecast, train what is missing, and show the ladder."""
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    console = Console()
+    candidates = plan_all(config, typed_overrides())
+    forecast(candidates, console)
+    if config.dry_run:
+        return
+    train_all([one for one in candidates if one.run and not one.finished], console)
+    conclude(config, candidates, console)
+    if failed := [one for one in candidates if one.run and not one.finished]:
+        raise RunError(f"{len(failed)} of {len(candidates)} runs failed; the same command tries them again.")
+
+
+def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
+    """Return the runs of the comparison, planned; those that do not fit the task have a fault.
+
+    Raises:
+        DataError: where none fits.
+    """
+    shared = [word for word in typed if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
+    candidates = []
+    for method in config.methods:
+        student, _, objective = method.partition(":")
+        for fraction in config.fractions:
+            for seed in config.seeds:
+                words = [*shared, f"student={student}", f"objective={objective}", f"data_fraction={fraction}"]
+                words += [f"seed={seed}", *config.train]
+                candidate = Candidate(method, words)
+                try:
+                    candidate.run = make_plan(compose_settings("train", words), words).run
+                    candidate.finished = candidate.run.finished_metrics()
+                except DsbsError as error:
+                    candidate.fault = str(error)
+                candidates.append(candidate)
+    if not any(one.run for one in candidates):
+        listing = "\n".join(f"  {method}: {fault}" for method, fault in faults_by_method(candidates).items())
+        raise DataError(f"None of the students fits this task, or its data is not there:\n{listing}")
+    return candidates
+
+
+def faults_by_method(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Return why methods are left out, once each."""
+    return {one.method: one.fault for one in candidates if one.fault}
+
+
+def forecast(candidates: Sequence[Candidate], console: Console) -> None:
+    """Say how many runs there are, and how long those that are missing take, as far as earlier ones tell."""
+    missing = [one for one in candidates if one.run and not one.finished]
+    seconds: dict[str, list[float]] = {}
+    for one in candidates:
+        if one.finished:
+            seconds.setdefault(one.method, []).append(float(one.finished["seconds"]))
+    known = [sum(seconds[one.method]) / len(seconds[one.method]) for one in missing if one.method in seconds]
+    done = sum(one.finished is not None for one in candidates)
+    console.print(f"{len(candidates)} runs: {done} finished, {len(missing)} to train.", highlight=False)
+    if missing:
+        told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "the time is not known yet"
+        console.print(f"  {told}; the teacher is not asked again, so they cost no dollars.", highlight=False)
+    for method, fault in faults_by_method(candidates).items():
+        console.print(f"  left out: {method}: {fault.splitlines()[0]}", highlight=False, markup=False)
+
+
+def train_all(missing: Sequence[Candidate], console: Console) -> None:
+    """Train runs one after the other, each in a process of its own; a failed one does not end the others."""
+    started = time.monotonic()
+    for number, one in enumerate(missing, 1):
+        assert one.run is not None
+        console.print(f"[{number}/{len(missing)}] {shlex.join(['dsbs', 'train', *one.words])}", markup=False,
+                      highlight=False, soft_wrap=True)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "dsbs.train", *one.words], capture_output=True, text=True, check=False
+        )
+        one.finished = one.run.finished_metrics()
+        if one.finished is None:
+            lines = done.stderr.strip().splitlines()
+            one.fault = lines[-1] if lines else f"exit code {done.returncode}"
+            console.print(f"    failed: {one.fault}", markup=False, highlight=False)
+            continue
+        metric, value = one.finished["metric"], one.finished["test"].get(one.finished["metric"])
+        score = "no gold answers in test" if value is None else f"test {show_score(metric, value)}"
+        left = (time.monotonic() - started) / number * (len(missing) - number)
+        console.print(
+            f"    {score}, {one.finished['seconds']:.0f} s; about {show_duration(left)} left", highlight=False
+        )
+
+
+def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> None:
+    """Write and show the ladder of all runs that are finished."""
+    from dsbs.extraction.annotations import load_summary
+    from dsbs.reporting.conditions import group_runs
+    from dsbs.reporting.ladder import advise, build_rungs, draw_frontier, price_teacher
+    from dsbs.reporting.reading import FinishedRun, read_run
+    from dsbs.reporting.teachers import annotation_folders, find_teachers
+
+    runs = [read_run(one.run.folder) for one in candidates if one.run and one.finished]
+    read = [run for run in runs if isinstance(run, FinishedRun) and run.metrics["test"].get(run.metric) is not None]
+    if not read:
+        raise DataError("No run could be measured: the task has no test examples with gold answers, or all failed.")
+    conditions, _ = group_runs(read)
+    folders = [folder for run in read for folder in annotation_folders(run)]
+    teacher = price_teacher(find_teachers(read), load_summary(folders[0]) if folders else None)
+    rungs = build_rungs(conditions)
+    folder = Path(config.output_dir) / "compare" / path_part(str(read[0].metrics["task"]), "task")
+    advice = advise(rungs, teacher)
+    record = {
+        "task": read[0].metrics["task"],
+        "metric": read[0].metric,
+        "students": [asdict(rung) for rung in rungs],
+        "teacher": asdict(teacher) if teacher else None,
+        "advice": advice,
+        "left_out": faults_by_method(candidates),
+    }
+    write_json(folder / "compare.json", record)
+    for format in ("svg", "png"):
+        (folder / f"frontier.{format}").write_bytes(draw_frontier(rungs, teacher, format))
+    show(record, console)
+    for sentence in advice:
+        console.print(f"  {sentence}", highlight=False, markup=False)
+    console.print(f"  {folder}", soft_wrap=True, highlight=False)
+    console.print(f"  The whole report: dsbs report runs={read[0].folder.parents[3]}", soft_wrap=True, highlight=False)
+
+
+def show(record: dict[str, Any], console: Console) -> None:
+    """Print the ladder; those on the frontier have a star."""
+    table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
+    for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
+        table.add_column(name, justify="left" if name in ("student", "objective") else "right")
+    metric = record["metric"]
+    for one in record["students"]:
+        table.add_row(
+            one["student"],
+            one["objective"],
+            f"{one['data_fraction']:g}",
+            str(one["seeds"]),
+            show_score(metric, one["score"]),
+            f"{show_score(metric, one['low'])} to {show_score(metric, one['high'])}",
+            "" if one["parameters"] is None else f"{one['parameters']:,.0f}",
+            show_size(one["size_bytes"]),
+            show_duration(one["train_seconds"]),
+            "" if one["milliseconds"] is None else f"{one['milliseconds']:.3g}",
+            "*" if one["on_frontier"] else "",
+        )
+    console.print(table)
+    if teacher := record["teacher"]:
+        score = "unknown" if teacher["score"] is None else show_score(metric, teacher["score"])
+        usd = "unknown" if teacher["usd_per_1000"] is None else f"${teacher['usd_per_1000']:.4f}"
+        speed = (
+            "unknown"
+            if teacher["milliseconds"] is None
+            else f"{teacher['milliseconds']:.3g} ms an answer, many at once"
+        )
+        console.print(
+            f"  teacher {teacher['name']}: {score} on {teacher['split']}; {usd} for 1,000 answers; {speed}",
+            highlight=False,
+        )
+
+
+if __name__ == "__main__":
+    main()

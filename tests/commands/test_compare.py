@@ -1,0 +1,45 @@
+"""``dsbs.compare`` trains what fits, lists what does not, and uses finished runs as they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dsbs.cli.config import CompareConfig
+from dsbs.compare import conclude, forecast, plan_all, train_all
+from dsbs.core.errors import DataError
+
+SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16"]
+
+
+def test_what_fits_is_trained_once_and_the_rest_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = CompareConfig(methods=["logreg:finetune", "logreg:step_by_step"], output_dir=str(tmp_path))
+    typed = [*SMALL, f"output_dir={tmp_path}", "methods=[logreg:finetune]", "seeds=[0]"]
+    candidates = plan_all(config, typed)
+    assert [one.method for one in candidates if one.run] == ["logreg:finetune"]
+    forecast(candidates, Console())
+    train_all([one for one in candidates if one.run], Console())
+    conclude(config, candidates, Console(width=160))
+    shown = capsys.readouterr().out
+    assert "left out: logreg:step_by_step" in shown
+    record = json.loads((tmp_path / "compare" / "triage" / "compare.json").read_text())
+    [student] = record["students"]
+    assert student["student"] == "logreg"
+    assert student["milliseconds"] > 0
+    assert student["parameters"] > 0
+    assert student["on_frontier"]
+    assert record["advice"]
+    assert (tmp_path / "compare" / "triage" / "frontier.svg").is_file()
+    again = plan_all(config, typed)
+    assert again[0].finished
+
+
+def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
+    config = CompareConfig(methods=["logreg:step_by_step"])
+    with pytest.raises(DataError, match="None of the students fits"):
+        plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
+
+
+def test_wrong_settings() -> None:
+    assert len(CompareConfig(methods=["logreg", "a:b:c"], seeds=[]).faults()) == 3

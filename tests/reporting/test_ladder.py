@@ -1,0 +1,57 @@
+"""Which student to take: the frontier of score and time, and advice that names its requirement."""
+
+import pytest
+
+from dsbs.reporting.ladder import Rung, TeacherCosts, advise, draw_frontier, mark_frontier, price_teacher
+from dsbs.reporting.teachers import TeacherFacts
+
+
+def rung(student: str, score: float, milliseconds: float | None, low: float | None = None) -> Rung:
+    low = score - 0.01 if low is None else low
+    return Rung(student, "finetune", 1.0, 3, score, low, score + 0.01, 1000, 5000, 12.0, milliseconds)
+
+
+RUNGS = [rung("t5", 0.96, 20.0), rung("encoder", 0.95, 5.0), rung("slow", 0.94, 9.0), rung("logreg", 0.88, 0.1)]
+TEACHER = TeacherCosts("llm", 0.98, "test", 2.0, 300.0)
+
+
+def test_the_frontier() -> None:
+    assert [one.student for one in mark_frontier([*RUNGS, rung("untimed", 0.99, None)]) if one.on_frontier] == [
+        "t5",
+        "encoder",
+        "logreg",
+    ]
+    assert [one.on_frontier for one in mark_frontier([rung("a", 0.9, 1.0), rung("b", 0.9, 1.0)])] == [True, True]
+
+
+def test_advice_takes_the_fastest_that_is_good_enough() -> None:
+    first, second = advise(RUNGS, TEACHER)
+    assert first == "At least 99% of the teacher's accuracy: no student."
+    assert second == "At least 95% or 90% of the teacher's accuracy: encoder, finetune, 1 of the data, 5 ms."
+    [only] = advise([rung("logreg", 0.99, 0.1)], TEACHER)
+    assert "99% or 95% or 90%" in only
+    assert "the best student's score" in advise(RUNGS, None)[0]
+    assert advise([rung("a", 0.9, None)], None) == []
+
+
+def test_an_interval_that_reaches_below_is_said() -> None:
+    [said] = advise([rung("a", 0.98, 1.0, low=0.8)], TEACHER)
+    assert said.endswith("though its interval reaches below.")
+
+
+def test_the_teacher_is_priced_by_its_extraction() -> None:
+    facts = [TeacherFacts("llm", 0.9, "test")]
+    summary = {"seconds": 60.0, "splits": {"train": {"requests": 300, "cost_usd": 0.5}}}
+    costs = price_teacher(facts, summary)
+    assert costs is not None
+    assert costs.usd_per_1000 == pytest.approx(5 / 3)
+    assert costs.milliseconds == pytest.approx(200.0)
+    unknown = price_teacher(facts, {"splits": {"train": {"requests": 3, "cost_usd": None}}})
+    assert unknown is not None
+    assert unknown.usd_per_1000 is None
+    assert price_teacher([], None) is None
+
+
+def test_the_plot_is_drawn() -> None:
+    assert b"<svg" in draw_frontier(mark_frontier(RUNGS), TEACHER, "svg")
+    assert draw_frontier([rung("a$b", 0.5, None)], None, "png").startswith(b"\x89PNG")
