@@ -6,12 +6,14 @@ from dsbs.objectives.finetune import Finetune
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
+from dsbs.objectives.step_by_step_mi import StepByStepMI
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
     "dsbs.objectives",
     {
         "finetune": Finetune,
         "step_by_step": StepByStep,
+        "step_by_step_mi": StepByStepMI,
         "soft_targets": SoftTargets,
         "rationale_then_label": RationaleThenLabel,
         "label_then_rationale": LabelThenRationale,
@@ -27,4 +29,5 @@ __all__ = [
     "RationaleThenLabel",
     "SoftTargets",
     "StepByStep",
+    "StepByStepMI",
 ]
