@@ -32,7 +32,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from dsbs.core.registry import find_entry_points
 
-PLUGIN_GROUPS = ("dsbs.tasks", "dsbs.teachers", "dsbs.students", "dsbs.objectives", "dsbs.executors", "dsbs.conf")
+PLUGIN_GROUPS = (
+    "dsbs.tasks",
+    "dsbs.teachers",
+    "dsbs.students",
+    "dsbs.objectives",
+    "dsbs.backends",
+    "dsbs.executors",
+    "dsbs.conf",
+)
 TUNED = "tuned"
 # The groups that name a file of `tuned`: it was chosen for them, so it may add to them.
 TUNED_FOR = ("task", "student", "objective")

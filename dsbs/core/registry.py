@@ -15,13 +15,14 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
 
     Args:
         group: the group of entry points through which packages add to it; None: nobody does.
-        own: what dsbs itself has: the thing, or ``module:name`` of it.
+        own: what dsbs itself has: the thing, or where it is: ``module:name``, or ``module`` where it is a module.
         base: the class that what is added has to extend, or None.
     """
 
     def __init__(self, group: str | None, own: Mapping[str, Kind | str], base: type | None = None) -> None:
         self.group, self.base = group, base
         self._own: dict[str, Kind | str] = dict(own)
+        self._loaded: dict[str, Kind] = {}
 
     def __getitem__(self, name: str) -> Kind:
         """Return what a name stands for.
@@ -34,9 +35,13 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
             found = self._own[name]
             if isinstance(found, str):
                 module, _, attribute = found.partition(":")
-                found = self._own[name] = cast(Kind, getattr(import_module(module), attribute))
+                there = import_module(module)
+                found = self._own[name] = cast(Kind, getattr(there, attribute) if attribute else there)
             return found
-        return self._load(self._added()[name])
+        point = self._added()[name]
+        if name not in self._loaded:
+            self._loaded[name] = self._load(point)
+        return self._loaded[name]
 
     def __setitem__(self, name: str, kind: Kind) -> None:
         self._own[name] = kind
@@ -65,7 +70,6 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
         if self.base and not (isinstance(kind, type) and issubclass(kind, self.base)):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise ConfigError(f"{_describe(point)} cannot be used: expected a class that extends {base}.")
-        self._own[point.name] = kind
         return cast(Kind, kind)
 
 

@@ -82,6 +82,16 @@ def test_a_finished_run_is_told_without_importing_torch(tmp_path: Path) -> None:
     assert "25.00%" in said
 
 
+def test_a_training_waits_for_no_package_that_it_does_not_use_and_nothing_speaks_meanwhile() -> None:
+    unwanted = ["peft", "bitsandbytes", "datasets", "pandas", "scipy", "sklearn"]
+    script = (
+        "import sys; from dsbs.training.backends import load_backend; load_backend('huggingface'); "
+        f"print([name for name in {unwanted} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -1,19 +1,40 @@
 """Backends: who fits a student. A new one is a module with ``fit`` and a line in this registry."""
 
-import importlib
-from typing import cast
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
 
+from dsbs.core.registry import Registry
 from dsbs.training.backends.base import Backend, Fitted
 
 # What a student's `backend` says -> module, imported when such a student is trained.
-BACKENDS: dict[str, str] = {
-    "huggingface": "dsbs.training.backends.huggingface",
-    "sklearn": "dsbs.training.backends.sklearn",
-}
+BACKENDS: Registry[Backend] = Registry(
+    "dsbs.backends",
+    {"huggingface": "dsbs.training.backends.huggingface", "sklearn": "dsbs.training.backends.sklearn"},
+)
 
 __all__ = ["BACKENDS", "Backend", "Fitted", "load_backend"]
 
 
+# What `transformers` imports beside its Trainer where it is installed: over two seconds of CPU. Whoever needs one of
+# them (LoRA peft, the hub datasets) imports it.
+UNWANTED = {"huggingface": ("peft", "datasets", "pandas", "scipy", "sklearn")}
+
+
 def load_backend(name: str) -> Backend:
-    """Import a backend."""
-    return cast(Backend, importlib.import_module(BACKENDS[name]))
+    """Import a backend; what it prints meanwhile, such as transformers' word on W&B, is kept from the user."""
+    with _hidden(*UNWANTED.get(name, ())), contextlib.redirect_stdout(io.StringIO()):
+        return BACKENDS[name]
+
+
+@contextlib.contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """Let packages that are not imported yet look as if they were not installed."""
+    hidden: list[str] = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import fails
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
