@@ -19,6 +19,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import recall_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
+from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
@@ -33,7 +34,7 @@ from dsbs.training.held_out import load_held_out
 def main(config: DeferConfig) -> None:
     """Choose a threshold on validation, measure it on test, and write what ``dsbs.serve`` uses."""
     record, path = defer(config)
-    show(record, path, Console())
+    show(record, path, standard_output())
 
 
 def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:

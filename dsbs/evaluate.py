@@ -18,6 +18,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
+from dsbs.core.progress import standard_output
 from dsbs.core.records import Prediction
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
@@ -29,7 +30,7 @@ from dsbs.tasks.base import ACCURACY, Task
 @command("evaluate")
 def main(config: EvaluateConfig) -> None:
     """Measure a student and show the figures."""
-    show(evaluate(config), config, Console())
+    show(evaluate(config), config, standard_output())
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:

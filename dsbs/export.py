@@ -22,6 +22,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import recall_settings
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import write_json, write_text
+from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
 from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports import choose_format, find_format
@@ -37,7 +38,7 @@ PACKAGES = ("ctranslate2", "tokenizers", "gguf", "skops", "onnxruntime")
 @command("export")
 def main(config: ExportConfig) -> None:
     """Convert a finished student, compare its answers with the checkpoint's, and keep it if they agree."""
-    show(export(config), Console())
+    show(export(config), standard_output())
 
 
 def export(config: ExportConfig) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from dsbs.cli.command import command
 from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
+from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.data.subsets import default_splits, parse_fraction, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
@@ -29,9 +30,9 @@ def main(config: ExtractConfig) -> None:
     """Extract what the config asks for and show what came."""
     job = build_job(config)
     if config.dry_run:
-        show_estimate(job, Console())
+        show_estimate(job, standard_output())
     else:
-        show(run_extraction(job, ProgressLine()), job, Console())
+        show(run_extraction(job, ProgressLine()), job, standard_output())
 
 
 def build_job(config: ExtractConfig) -> Job:

@@ -9,12 +9,11 @@ Each task gets a folder of its own below outputs/report.
 
 from pathlib import Path
 
-from rich.console import Console
-
 from dsbs.cli.command import command
 from dsbs.cli.config import ReportConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.names import path_part
+from dsbs.core.progress import standard_output
 
 
 @command("report")
@@ -27,7 +26,7 @@ def main(config: ReportConfig) -> None:
     from dsbs.reporting.tracked import track_report
     from dsbs.reporting.writing import write_report
 
-    console, output_dir = Console(), Path(config.output_dir)
+    console, output_dir = standard_output(), Path(config.output_dir)
     for report in build_reports(Path(config.runs), config):
         folder = output_dir / "report" / path_part(report.task, "task")
         show_report(report, write_report(report, folder), console)

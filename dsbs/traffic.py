@@ -12,6 +12,7 @@ from rich.table import Table
 from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
+from dsbs.core.progress import standard_output
 from dsbs.deferral.measures import lower_bound
 from dsbs.serving.chat import Reader
 from dsbs.serving.settings import TrafficConfig
@@ -24,7 +25,7 @@ def main(config: TrafficConfig) -> None:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     with open_traffic(Path(config.store)) as store:
-        show(summarise(store, config), config, Console())
+        show(summarise(store, config), config, standard_output())
 
 
 def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dsbs.cli.command import command, typed_command, typed_overrides
 from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
+from dsbs.core.progress import standard_output
 from dsbs.inference.metrics import show_score
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
@@ -33,7 +34,7 @@ def main(settings: TrainSettings) -> float:
     finished = plan.run.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)), typed_command())
     if is_main():
-        show(metrics, plan, finished is not None, Console())
+        show(metrics, plan, finished is not None, standard_output())
     return float(metrics["validation"][plan.settings.task.metric])
 
 

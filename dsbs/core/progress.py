@@ -1,6 +1,7 @@
 """How far long work is, for people: a bar where somebody looks, a line now and then where nobody does."""
 
 import logging
+import os
 import time
 from functools import cache
 from types import TracebackType
@@ -10,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from dsbs.core.distributed import is_main
 
+FILE_WIDTH = 200  # of tables in a file or a pipe
 LINE_SECONDS = 60.0  # between two lines
 PATIENCE = 3.0  # seconds that work may take before a bar is worth it
 
@@ -20,6 +22,12 @@ logger = logging.getLogger(__name__)
 def standard_error() -> Console:
     """Return the one console on standard error: bars of the same console can stand below each other."""
     return Console(stderr=True)
+
+
+def standard_output() -> Console:
+    """Return a console on standard output; what goes into a file or a pipe is not cut into lines of 80 letters."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH)
 
 
 class Meter:
@@ -52,13 +60,13 @@ class Meter:
             self._bar.stop()
             self._bar = None
 
-    def update(self, done: int, said: str | None = None) -> None:
+    def update(self, done: int, said: str | None = None, tell: bool = False) -> None:
         """Note that so much is done, and what there is to say of it; show it where it is time."""
         self.done = done
         self.said = self.said if said is None else said
         now = time.monotonic()
         if not self._shows:
-            if now - self._told >= LINE_SECONDS:
+            if tell or now - self._told >= LINE_SECONDS:
                 self.tell()
         elif self._bar:
             self._bar.update(self._task, completed=done, said=self.said)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsbs.core.errors import DsbsError
+from dsbs.core.progress import standard_output
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore
 from dsbs.store.exporting import export
@@ -22,7 +23,7 @@ FILE_NAME = "completions.sqlite"
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     arguments = _parser().parse_args(words)
-    console = Console()
+    console = standard_output()
     try:
         if arguments.command == "merge":
             with CompletionStore(_locate(arguments.store)) as store:

@@ -45,6 +45,4 @@ class ProgressCallback(TrainerCallback):
         # The first evaluation may come before the first log, and the other way round.
         parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
         parts += [] if self.score is None else [f"validation {metric} {show_score(metric, self.score)}"]
-        self.meter.update(state.global_step, ", ".join(parts))
-        if found is not None:
-            self.meter.tell()
+        self.meter.update(state.global_step, ", ".join(parts), tell=found is not None)

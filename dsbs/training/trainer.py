@@ -265,7 +265,10 @@ class DistillationTrainer(ShardingTrainer):
         if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
             self._load_best_model()
             self.train_seconds = self.seconds_before
+            logger.info("The training finished before, at step %d; the test split is read.", self.state.global_step)
             return None
+        if resume_from_checkpoint:
+            logger.info("Resuming from %s.", Path(str(resume_from_checkpoint)).name)
         self._started = time.monotonic()
         try:
             with self.stopper.listening(), self.progress.showing():

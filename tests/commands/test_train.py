@@ -239,9 +239,15 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(run: Command, tm
     assert not metrics_below(tmp_path / "killed")
     code, _, err = run(*words, "output_dir=killed")
     assert code == 0, err
+    assert "Resuming from checkpoint-" in err
     code, _, err = run(*words, "output_dir=whole")
     assert code == 0, err
     killed, whole = (json.loads(metrics_below(tmp_path / name)[0].read_text()) for name in ("killed", "whole"))
     for metrics in (killed, whole):
         del metrics["seconds"], metrics["examples_per_second"]
     assert killed == whole
+    run_folder = metrics_below(tmp_path / "killed")[0].parent
+    (run_folder / "metrics.json").rename(run_folder / "metrics.once")
+    code, _, err = run(*words, "output_dir=killed")
+    assert "The training finished before, at step 90; the test split is read." in err
+    assert (run_folder / "metrics.json").exists()

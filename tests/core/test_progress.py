@@ -8,7 +8,7 @@ from rich.console import Console
 from tiny import examples, tiny_t5
 
 from dsbs.core import progress as meter
-from dsbs.core.progress import Meter
+from dsbs.core.progress import Meter, standard_output
 from dsbs.students.decoding import DecodingConfig, generate, rank
 
 
@@ -34,6 +34,26 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
         "counting: 1,060 of 2,000, at 60, about 940 s left",
         "counting: 1,120 of 2,000, at 120, about 880 s left",
     ]
+
+
+def test_a_line_that_is_due_and_asked_for_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="dsbs")
+    now = 0.0
+    monkeypatch.setattr(meter.time, "monotonic", lambda: now)
+    with Meter("training", 100, 0, Console(file=StringIO())) as training:
+        now = 90.0
+        training.update(50, "validation accuracy 60.00%", tell=True)
+    assert len(caplog.messages) == 1
+
+
+def test_what_goes_into_a_file_is_not_cut_into_lines_of_80_letters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    standard_output().print("word " * 30)
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_on_a_terminal_a_bar_comes_where_work_takes_long_and_goes_whatever_happens(
