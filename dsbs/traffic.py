@@ -1,4 +1,11 @@
-"""``python -m dsbs.traffic``: what was recorded, how student and LLM compare, and the traffic as training data."""
+"""Show what dsbs.serve mode=record wrote down, how a student compares with the LLM, and make training data of it.
+
+    dsbs traffic
+    dsbs traffic store=outputs/traffic.sqlite data=my-data
+    dsbs traffic data=my-data test_share=0.2
+
+The folder of the data is what dsbs extract and dsbs train take as task.path.
+"""
 
 import hashlib
 import json

@@ -151,6 +151,7 @@ class ServeConfig:
         name: the model's name in ``/v1/models``; None: task and student.
         threads: threads of one batch; None: all cores.
         log_requests: whether to log a line for each request; never its content.
+        output_dir: first folder of what is written down.
     """
 
     checkpoint: str = ""
