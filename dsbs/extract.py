@@ -8,6 +8,7 @@ dry_run=true asks nothing: it counts requests and estimates tokens, dollars and 
 was stopped, and asks nothing twice.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -18,8 +19,9 @@ from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.data.subsets import default_splits, parse_fraction, select
+from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
+from dsbs.extraction.advice import advise
 from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
@@ -48,19 +50,15 @@ def build_job(config: ExtractConfig) -> Job:
     if faults:
         raise ConfigError.from_faults(faults)
     config.task.gold_optional = config.labels == "teacher"
-    fraction = parse_fraction(config.data_fraction)
-    ids = None
-    if fraction < 1:
-        ids = select(config.task, fraction, config.seed, config.split_seed).by_split(config.labels == "teacher")
+    splits = choose_splits(config)
     return Job(
         task=config.task,
         teacher=config.teacher,
         prompt=config.prompt,
         filter=config.filter,
         folder=rationales_dir(config.output_dir, config.task, config.teacher, config.prompt),
-        splits=choose_splits(config),
-        select=ids,
-        limit=config.limit,
+        splits=splits,
+        select=choose_examples(config, splits),
         settings=config,
         neighbours=rationales_root(config.output_dir),
     )
@@ -72,6 +70,23 @@ def choose_splits(config: ExtractConfig) -> list[str]:
         return list(dict.fromkeys(config.splits))
     needed = ["validation"] if config.labels == "teacher" and "validation" in config.task.splits() else []
     return list(dict.fromkeys([*default_splits(config.task), *needed]))
+
+
+def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, frozenset[str]] | None:
+    """Return the ids to ask about by split, drawn by seed: those of ``data_fraction``, and ``limit`` of them.
+
+    A larger limit asks about the same examples and more. None: all.
+    """
+    fraction = parse_fraction(config.data_fraction)
+    chosen: dict[str, frozenset[str]] = {}
+    if fraction < 1:
+        with_validation = config.labels == "teacher"
+        chosen |= select(config.task, fraction, config.seed, config.split_seed).by_split(with_validation)
+    if config.limit is not None:
+        for split in set(splits) & set(config.task.splits()):
+            ids = chosen.get(split) or (example.id for example in config.task.examples(split))
+            chosen[split] = frozenset(sample_ids(ids, config.limit, config.seed, purpose="limit"))
+    return chosen or None
 
 
 def show(summary: dict[str, Any], job: Job, console: Console) -> None:
@@ -96,7 +111,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
-    for note in summary["notes"]:
+    for note in [*summary["notes"], *advise(summary, job.splits), *job.task.remarks()]:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
         advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")
@@ -115,6 +130,8 @@ def show_estimate(job: Job, console: Console) -> None:
         time = format_seconds(estimate.seconds)
     if job.settings.executor == "batch":
         dollars, time = f"{dollars} at the price of a batch", f"up to {time}"
+    for remark in job.task.remarks():
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     waiting = f"{survey.in_batches:,} are in batches at the endpoint, " if survey.in_batches else ""
     most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
     lines = [

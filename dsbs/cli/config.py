@@ -51,7 +51,7 @@ class ExtractConfig(ExtractionSettings):
     Attributes:
         splits: the source's splits to ask about; empty: train and test, as far as they are there, and with
             ``labels=teacher`` validation.
-        limit: at most this many examples of each split, or None.
+        limit: at most this many examples of each split, drawn by ``seed``; None: all.
         data_fraction: share of train, drawn as ``dsbs.train`` draws it.
         seed: seed of that draw.
         split_seed: seed of the validation cut, as in ``dsbs.train``.

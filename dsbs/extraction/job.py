@@ -76,6 +76,8 @@ class Job:
                 f"executor=batch: teacher={self.teacher.name} has no batch API. Type teacher=openai, or leave "
                 "executor=batch out."
             )
+        if faults := [] if self.teacher.by_id else list(self._exemplar_faults()):
+            raise ConfigError.from_faults(faults)
         known = self.task.splits()
         unknown = [split for split in self.splits if split not in known]
         if unknown or not self.splits:
@@ -83,6 +85,20 @@ class Job:
                 f"splits=[{','.join(self.splits)}]: task {self.task.name} has the splits {', '.join(known) or 'none'}. "
                 f"Type splits=[{','.join(known)}]."
             )
+
+    def _exemplar_faults(self) -> Iterator[str]:
+        """Yield the exemplars whose answer is none of the task's: they would teach the teacher to answer so."""
+        answers = self.task.answers
+        labels = getattr(answers, "labels", None)
+        closed = hasattr(answers, "labels")
+        for number, exemplar in enumerate(self.prompt.exemplars):
+            place, answer = f"prompt.exemplars[{number}].answer={exemplar.answer!r}", exemplar.answer
+            if labels and answer not in labels:
+                yield f"{place}: no answer of task {self.task.name}; expected one of {', '.join(labels)}."
+            elif (exemplar.choices or not closed) and not answers.equivalent(
+                answers.parse(answer, tuple(exemplar.choices) or None), answer
+            ):
+                yield f"{place}: task {self.task.name} does not read it as an answer."
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a split that are asked about."""

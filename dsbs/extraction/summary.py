@@ -18,7 +18,9 @@ def summarise(
     annotations are; ``requests`` (made), ``cached`` (found in the store) and ``notes`` are about this run.
     """
     earlier = load_summary(job.folder) or {}
-    splits: dict[str, Any] = dict(earlier.get("splits", {}))
+    splits: dict[str, Any] = {
+        split: part | {"requests": 0, "cached": 0} for split, part in earlier.get("splits", {}).items()
+    }
     rates, batch_rates = job.teacher.rates(), job.teacher.batch_rates()[0]
     for split, count in counts.items():
         splits[split] = {
@@ -43,5 +45,6 @@ def summarise(
         "splits": splits,
         "stopped": stopped,
         "notes": list(tally.notes),
+        "data": job.task.data_counts(),
         "seconds": round(seconds, 3),
     }

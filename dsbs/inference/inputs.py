@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
-from dsbs.tasks.columns import Columns
+from dsbs.tasks.columns import Columns, RowCounts
 from dsbs.tasks.gold import Gold
 from dsbs.tasks.sources import SUFFIXES, Row, parse_row, read_rows
 from dsbs.tasks.templates import template_columns
@@ -40,16 +41,24 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
         raise DataError(f"input={named}: there is no such file. Expected a file of inputs, or - for standard input.")
     else:
         rows = _rows_of_file(path, format)
-    empty = True
+    counts = RowCounts()
     for number, (place, row) in enumerate(rows, 1):
-        empty = False
-        yield to_example(row, place, str(number), remembered)
-    if empty:
+        yield to_example(row, place, str(number), remembered, counts)
+    if told := counts.tell():
+        tell_once(f"input={named}: {told}.")
+    if not counts.rows:
         raise DataError(f"input={named}: there is nothing in it; expected at least one input, a line each.")
 
 
-def to_example(row: Row, place: str, number: str, remembered: Remembered) -> Example:
-    """Return a row as an example: worded as in training where it has the columns, else what its ``input`` says."""
+def to_example(row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None = None) -> Example:
+    """Return a row as an example: worded as in training where it has the columns, else what its ``input`` says.
+
+    Args:
+        row, place: the values, and where they stand.
+        number: the id of a row that brings none.
+        remembered: how inputs were worded.
+        counts: counts the row, and what was replaced in it.
+    """
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
     if template is None or (not _has(row, template) and "input" in row):
         template, choices = "input", "choices" if choices is None or choices not in row else choices
@@ -61,7 +70,7 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered) -> Exa
         gold=Gold(missing=frozenset(map(fold, remembered.task.get("missing", MISSING)))),
         list_choices=remembered.lists_choices,
     )
-    (example,) = columns.examples([(place, row)], "row")
+    ((example, _, _),) = columns.pairs([(place, row)], "", counts)
     if columns.id is None:
         example = replace(example, id=number)
     if example.choices is not None:

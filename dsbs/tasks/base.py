@@ -102,6 +102,14 @@ class Task:
         """Return what an example's rationale is to name, in a word or two; None where the task cannot tell."""
         return None
 
+    def data_counts(self) -> dict[str, dict[str, int]]:
+        """Return, for each split that was read to its end, what of it is not as one would expect, with its number."""
+        return {}
+
+    def remarks(self) -> list[str]:
+        """Return the same in words, a sentence for each split."""
+        return []
+
     def identity(self) -> dict[str, object]:
         """Return what decides the examples: settings and a hash of the content, but no place on a disk."""
         raise NotImplementedError

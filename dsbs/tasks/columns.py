@@ -46,6 +46,12 @@ class RowCounts:
         """Rows that are examples."""
         return self.rows - self.without_input - self.left_out
 
+    def noted(self) -> dict[str, int]:
+        """Return what is not as one would expect, with its number."""
+        names = ("without_label", "left_out", "without_input", "replaced")
+        found = {name: int(getattr(self, name)) for name in names if getattr(self, name)}
+        return {"rows": self.rows, **found} if found else {}
+
     def tell(self) -> str:
         """Return in words what is not as one would expect; empty where all is.
 

@@ -19,7 +19,7 @@ class RowFaults:
     """Faults by kind, each with counts and places.
 
     Attributes:
-        split: whose rows they are.
+        split: whose rows they are; empty: of none, a single row.
         unread: what stood in label cells that are no answer of the task.
         first_places: where each of them stood first.
         no_input: places of the first rows without an input.
@@ -69,9 +69,10 @@ class RowFaults:
         """
         parts = []
         if self.no_input:
+            drop = ", or type task.empty_inputs=drop to leave such rows out" * bool(self.split)
             parts.append(
                 f"{_places(self.no_input, self.without_input)}: the input is empty (task.input={input!r}). Mend the "
-                "data, or type task.empty_inputs=drop to leave such rows out."
+                f"data{drop}."
             )
         if self.unlabelled:
             parts.append(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.columns import Columns, RowCounts
@@ -59,14 +58,21 @@ class RowsTask(Task):
         counts = RowCounts()
         yield from self.columns.pairs(self.source.rows(split), split, counts)
         self.counts[split] = counts
-        if told := counts.tell():
-            tell_once(f"{self.path or self.hub}, {split}: {told}.")
         if not counts.examples:
             place = self.path or self.hub
             left = f" {counts.tell()} are left out." if counts.rows else ""
             raise DataError(
                 f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{left}"
             )
+
+    def data_counts(self) -> dict[str, dict[str, int]]:
+        """Return what was counted in each split that was read to its end; empty where all is as it should be."""
+        return {split: counts.noted() for split, counts in self.counts.items() if counts.noted()}
+
+    def remarks(self) -> list[str]:
+        """Return the same in words."""
+        told = {split: counts.tell() for split, counts in self.counts.items()}
+        return [f"{self.path or self.hub}, {split}: {words}." for split, words in told.items() if words]
 
     @cached_property
     def counts(self) -> dict[str, RowCounts]:

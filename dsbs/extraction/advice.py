@@ -1,0 +1,37 @@
+"""What to do where few of a teacher's answers can be used: the commonest reason, and what to type."""
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from dsbs.core.records import OK
+
+FEW = 0.6  # share of the annotations that are used, below which something is said
+_EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
+ADVICE = {
+    "no_cue": f"It does not mark its answer as asked. {_EXEMPLARS}; prompt.cue names the words that mark it.",
+    "no_answer": f"Nothing follows the words that mark its answer. {_EXEMPLARS}.",
+    "unknown_label": f"It answers in other words. {_EXEMPLARS}; task.synonyms says what its words stand for.",
+    "no_rationale": f"It answers without a reason. {_EXEMPLARS}; prompt.instruction can ask for one.",
+    "cut_off": "It was stopped before it had answered: a larger teacher.max_tokens lets it end.",
+    "empty": "It wrote nothing: look at the model and its chat template.",
+}
+
+
+def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
+    """Return a line of advice for each split of which few annotations are used.
+
+    >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]
+    'train: 3 of 20 are used, no_cue takes 17. It'
+    """
+    lines = []
+    for split in splits:
+        part = summary["splits"].get(split, {})
+        statuses = Counter(part.get("statuses", {}))
+        used, examples = statuses.pop(OK, 0), part.get("examples", 0)
+        if not examples or used >= FEW * examples or not statuses:
+            continue
+        status, count = statuses.most_common(1)[0]
+        if status in ADVICE:
+            lines.append(f"{split}: {used:,} of {examples:,} are used, {status} takes {count:,}. {ADVICE[status]}")
+    return lines
