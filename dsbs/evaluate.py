@@ -19,7 +19,7 @@ from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.progress import standard_output
-from dsbs.core.records import Prediction
+from dsbs.core.records import Example, Prediction
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -62,18 +62,20 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     }
     if output is not None:
         try:
-            write(output, figures, predictions, task)
+            write(output, figures, predictions, task, examples)
         except OSError as error:
             raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
     return figures
 
 
-def write(output: Path, figures: dict[str, Any], predictions: list[Prediction], task: Task) -> None:
+def write(
+    output: Path, figures: dict[str, Any], predictions: list[Prediction], task: Task, examples: list[Example]
+) -> None:
     """Write the figures or the predictions, whichever the name asks for."""
     if output.suffix == ".json":
         write_json(output, figures)
     else:
-        write_predictions(output, predictions, task)
+        write_predictions(output, predictions, task, examples)
 
 
 def describe(result: Score, remembered: Remembered) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.inference.metrics import show_score
+from dsbs.training.measuring import lacks_measures
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
 
@@ -32,6 +33,8 @@ def main(settings: TrainSettings) -> float:
     """
     plan = main_first(lambda: make_plan(settings))
     finished = plan.run.finished_metrics()
+    if finished and lacks_measures(finished, settings.testing):
+        finished = None  # the test split is still to be read
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)), typed_command())
     if is_main():
         show(metrics, plan, finished is not None, standard_output())
@@ -65,12 +68,13 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
     )
     agreement = "agreement with the teacher, " * (metrics["labels"] == "teacher")
-    test = metrics["test"]
-    told = (
-        f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
-        if test["examples"]
-        else (f"no {metric} is known: there are no gold labels to test on")
-    )
+    test = metrics.get("test")
+    if test is None:
+        told = "test not read (test=false)"
+    elif test["examples"]:
+        told = f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
+    else:
+        told = f"no {metric} is known: there are no gold labels to test on"
     console.print(
         f"  {agreement}validation {show_score(metric, metrics['validation'][metric])} ({best}), {told}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"

@@ -71,7 +71,7 @@ def step(
     patch(trainer)
     trainer.train()
     losses = [entry for entry in trainer.state.log_history if "loss" in entry][-1]
-    return {"gradients": keep.gradients, "tokens": int(trainer.target_tokens), "losses": losses, "rows": rows,
+    return {"gradients": keep.gradients, "tokens": int(trainer.effort.target_tokens), "losses": losses, "rows": rows,
             "tokens_per_pass": trainer.tokens_per_pass}  # fmt: skip
 
 

@@ -243,6 +243,12 @@ def collect_faults(root: Any) -> list[str]:
             faults += part.faults()
     if getattr(root, "labels", "gold") not in ("gold", "teacher"):
         faults.append(f"labels={root.labels}: expected gold or teacher.")
+    asks_for_gold = getattr(getattr(root, "filter", None), "agrees_with_gold", False)
+    if asks_for_gold and getattr(root, "labels", "gold") == "teacher":
+        faults.append(
+            "filter.agrees_with_gold=true with labels=teacher: it asks for the gold labels that such a run does "
+            "without. Leave the filter out, or learn the gold labels (labels=gold)."
+        )
     return faults
 
 
@@ -317,10 +323,11 @@ def recall_settings(run: Path) -> TrainSettings:
     values = recall_run(run)
     place = f"{run}/config.yaml"
     groups = {name: values.pop(name, None) for name in GROUPS}
-    prompt = values.pop("prompt", None)
+    prompt, passed = values.pop("prompt", None), values.pop("filter", None)
     settings = recall(TrainSettings, values, place)
     for name, part in groups.items():
         if part is not None or getattr(settings, name) is None:  # a group that came later has a default
             setattr(settings, name, recall_part(name, part, place))
     settings.prompt = recall(Prompt, prompt, place)
+    settings.filter = recall(Filter, passed, place) if passed else Filter()
     return settings

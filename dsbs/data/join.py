@@ -1,7 +1,7 @@
 """The data of a run: examples joined to annotations by id, nothing dropped in silence, train never in memory."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from dsbs.core.errors import ConfigError, DataError
@@ -11,6 +11,7 @@ from dsbs.data.subsets import Selection
 from dsbs.tasks.base import Task
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
+Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that it deserves
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Join:
         drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
         needs_rationales: whether the objective reads rationales.
         needs_votes: whether it reads how the teacher's samples voted.
+        filter: makes what is asked about each example and annotation, in their order, whether they may be learnt from;
+            None: all that could be read may.
     """
 
     task: Task
@@ -34,6 +37,7 @@ class Join:
     drop: bool
     needs_rationales: bool
     needs_votes: bool = False
+    filter: Callable[[], Filter] | None = None
 
     def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
         """Yield the part (train or validation), the example, and its annotation where that is of use; count the rest.
@@ -44,13 +48,17 @@ class Join:
         validation = self.selection.validation if split == self.selection.validation_split else frozenset()
         asked = (one for one in self.annotations.get(split, ()) if one.id in train or one.id in validation)
         ahead: dict[str, Annotation] = {}
+        check = self.filter() if self.filter else None
         for example in self.task.examples(split):
             if example.id not in train and example.id not in validation:
                 continue
             while example.id not in ahead and (annotation := next(asked, None)) is not None:
                 ahead[annotation.id] = annotation
             part = "train" if example.id in train else "validation"
-            if kept := self._use(part, example, ahead.pop(example.id, None), counts):
+            annotation = ahead.pop(example.id, None)
+            if annotation is not None and check is not None:
+                annotation = check(example, annotation)
+            if kept := self._use(part, example, annotation, counts):
                 counts[part] += 1
                 yield part, *kept
 
@@ -144,6 +152,7 @@ def load_run_data(
     without_annotation: str,
     needs_rationales: bool,
     needs_votes: bool = False,
+    filter: Callable[[], Filter] | None = None,
 ) -> RunData:
     """Join examples and annotations.
 
@@ -155,13 +164,15 @@ def load_run_data(
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
         needs_votes: whether it reads how the teacher's samples voted.
+        filter: which annotations may be learnt from; see ``Join``.
 
     Raises:
         DataError: where nothing is left to train or validate on; where test has no gold labels, but train has.
     """
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
-    join = Join(task, selection, annotations, labels, without_annotation == "drop", needs_rationales, needs_votes)
+    drop = without_annotation == "drop"
+    join = Join(task, selection, annotations, labels, drop, needs_rationales, needs_votes, filter)
     counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
 

@@ -37,6 +37,17 @@ class Filter:
     gives_away: bool = False
     duplicates: bool = False
 
+    @property
+    def title(self) -> str:
+        """The name with all that it asks for, so that two filters of one name can be told apart.
+
+        >>> Filter().title, Filter("gold", agrees_with_gold=True).title, Filter("strict", min_words=5).title
+        ('none', 'gold (agrees_with_gold)', 'strict (min_words=5)')
+        """
+        asked = {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False)}
+        told = ", ".join(key if value is True else f"{key}={value}" for key, value in asked.items())
+        return f"{self.name} ({told})" if told else "none"
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
         faults = []
@@ -60,6 +71,19 @@ class Filter:
         return faults
 
 
+# A status that begins so names what refused an annotation; the second is from earlier versions.
+REFUSED = ("filter: ", "gate: ")
+
+
+def restore(annotation: Annotation) -> Annotation:
+    """Return an annotation as it was before any filter: what was read stays in it, and it is usable again.
+
+    >>> restore(Annotation("1", "no", "Fire is hot.", status="filter: min_words")).status
+    'ok'
+    """
+    return replace(annotation, status=OK) if annotation.status.startswith(REFUSED) else annotation
+
+
 class FilterCheck:
     """Holds the annotations of one split against a filter.
 
@@ -75,7 +99,7 @@ class FilterCheck:
     def check(self, example: Example, annotation: Annotation) -> Annotation:
         """Return the annotation as it is, or with the filter that refused it as its status (``filter: min_words``)."""
         refused = self._refused_by(example, annotation) if annotation.status == OK else None
-        return replace(annotation, status=f"filter: {refused}") if refused else annotation
+        return replace(annotation, status=f"{REFUSED[0]}{refused}") if refused else annotation
 
     def _refused_by(self, example: Example, annotation: Annotation) -> str | None:
         settings, rationale, label = self.settings, annotation.rationale or "", annotation.label or ""

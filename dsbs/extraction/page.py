@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.html import render
+from dsbs.extraction.filters import REFUSED
 from dsbs.extraction.look import LENGTH_STEP, LONGEST, Look
 from dsbs.extraction.parsing import STATUSES
 from dsbs.tasks.base import Answers
@@ -46,11 +47,7 @@ def _count(summary: dict[str, Any], status: str) -> int:
 
 
 def _explain(status: str) -> str:
-    refused = (
-        "refused by a filter"
-        if status.startswith(("filter: ", "gate: "))
-        else "no completion came; the next run asks again"
-    )
+    refused = "refused by a filter" if status.startswith(REFUSED) else "no completion came; the next run asks again"
     return STATUSES.get(status) or refused
 
 

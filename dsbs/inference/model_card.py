@@ -155,7 +155,9 @@ def _facts(
         facts["licence of the teacher's outputs"] = manifest.get("licence") or _UNKNOWN_LICENCE
     metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
-        part = metrics[split]
+        part = metrics.get(split)
+        if part is None:  # a search leaves the test split alone
+            continue
         name = "agreement with the teacher" if part.get("against") == "teacher" else metric
         facts[f"{name}, {split}"] = (
             f"{show_score(metric, part[metric])} of {part['examples']:,} examples"

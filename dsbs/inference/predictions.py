@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from dsbs.inference.metrics import is_correct
 from dsbs.tasks.base import Task
 
 
-def write_predictions(path: Path, predictions: Sequence[Prediction], task: Task) -> None:
-    """Write predictions as Parquet: the fields of ``Prediction``, whether each is right, and its score by the metric.
+def write_predictions(
+    path: Path, predictions: Sequence[Prediction], task: Task, examples: Iterable[Example] = ()
+) -> None:
+    """Write predictions as Parquet: the fields of ``Prediction``, whether each is right, its score by the metric, and
+    what was asked, as far as the examples are given.
 
     ``scores`` is a map from closed answers to nats. The name of the metric is in the metadata of the schema; its
     column is ``metric_score``, because ``score`` is the label's log-probability.
@@ -28,10 +31,12 @@ def write_predictions(path: Path, predictions: Sequence[Prediction], task: Task)
     columns["scores"] = [None if one.scores is None else list(one.scores.items()) for one in predictions]
     columns["correct"] = [is_correct(task.answers, one.label, one.gold) for one in predictions]
     columns["metric_score"] = [0.0 if one.gold is None else task.score(one.label, one.gold) for one in predictions]
+    inputs = {example.id: example.input for example in examples}
+    columns["input"] = [inputs.get(prediction.id) for prediction in predictions]
     schema = pa.schema(
         [(name, pa.string()) for name in ("id", "gold", "label", "rationale")]
         + [("score", pa.float64()), ("correct", pa.bool_()), ("confidence", pa.float64())]
-        + [("scores", pa.map_(pa.string(), pa.float64())), ("metric_score", pa.float64())],
+        + [("scores", pa.map_(pa.string(), pa.float64())), ("metric_score", pa.float64()), ("input", pa.string())],
         metadata={"metric": task.metric},
     )
     with whole(path) as partial:

@@ -13,6 +13,7 @@ from dsbs.reporting.notes import all_notes, note_comparison, note_condition
 from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.report import Report
 from dsbs.reporting.savings import Saving, find_savings
+from dsbs.reporting.searches import list_searches
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_controls, tell_saving
 
@@ -42,6 +43,7 @@ def to_document(report: Report) -> dict[str, Any]:
         "learning_curves": [
             {"cell": condition.id, "runs": curves} for condition in conditions if (curves := read_histories(condition))
         ],
+        "searches": list_searches(report.searched),
         "teacher": {
             "accuracy": known[0].accuracy if len(known) == 1 else None,
             "all": [vars(teacher) for teacher in report.teachers],

@@ -17,6 +17,7 @@ from dsbs.reporting.tables import (
     list_teachers,
     list_verdicts,
     name_cells,
+    show_searches,
 )
 from dsbs.reporting.wording import show_score
 
@@ -82,6 +83,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         payload={"examples": samples["examples"], "names": sample_names, "seeds": seeds},
         reading=READING,
         facts=list_facts(document),
+        searches=show_searches(document),
     )
 
 

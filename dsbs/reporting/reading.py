@@ -18,7 +18,7 @@ from dsbs.tasks.base import ACCURACY
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.
 ELSEWHERE = ("rationales", "report", "wandb")
-REQUIRED = ("task", "student", "objective", "labels", "data_fraction", "seed", "steps", "best_step", "test")
+REQUIRED = ("task", "student", "objective", "labels", "data_fraction", "seed", "steps", "best_step", "validation")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ class FinishedRun:
     def score(self) -> float:
         """The mean score over the test examples."""
         return float(self.metrics["test"][self.metric])
+
+    @property
+    def tested(self) -> bool:
+        """Whether its test split was read."""
+        return "test" in self.metrics
 
     @property
     def ends_at_its_best(self) -> bool:
@@ -125,19 +130,22 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
         metrics = _read_json(folder / "metrics.json")
         missing = [key for key in REQUIRED if key not in metrics]
         metric = metrics.get("metric", ACCURACY)
-        missing += [] if metric in metrics.get("test", {}) else [f"test.{metric}"]
+        missing += [] if metric in metrics.get("test", {metric: None}) else [f"test.{metric}"]
         if missing:
             raise DataError(f"metrics.json lacks {', '.join(missing)}")
         config = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
     except (DataError, OSError, ValueError, yaml.YAMLError) as error:
         return LeftOut(folder, f"cannot be read: {error}", command)
+    config |= trace_origin(config, manifest)
+    if "test" not in metrics:  # a search, which leaves the test split alone
+        return FinishedRun(folder, metrics, config, manifest, None, "its test split was not read (test=false)")
     if metrics["test"][metric] is None:
         return LeftOut(folder, "measured on nothing: its task has no test examples with gold labels", command)
     try:
         answers, fault = read_answers(folder / "predictions.parquet", metrics["test"], metric), None
     except DataError as error:
         answers, fault = None, str(error)
-    return FinishedRun(folder, metrics, config | trace_origin(config, manifest), manifest, answers, fault)
+    return FinishedRun(folder, metrics, config, manifest, answers, fault)
 
 
 def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:

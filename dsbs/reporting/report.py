@@ -23,6 +23,7 @@ class Report:
         comparisons: headline first.
         teachers: those that runs learnt from; several with one name where what is known of them differs.
         left_out: runs that do not count, with the reason.
+        searched: runs that left the test split alone.
         settings: what was compared, and how strictly.
     """
 
@@ -33,6 +34,7 @@ class Report:
     teachers: list[TeacherFacts]
     left_out: list[LeftOut]
     settings: ReportSettings = field(default_factory=ReportSettings)
+    searched: list[FinishedRun] = field(default_factory=list)
 
     @property
     def headlines(self) -> list[str]:
@@ -42,7 +44,7 @@ class Report:
     @property
     def metric(self) -> str:
         """What scores measure."""
-        return self.conditions[0].metric
+        return self.conditions[0].metric if self.conditions else self.searched[0].metric
 
     @property
     def stand_ins(self) -> dict[str, str]:
@@ -66,11 +68,13 @@ def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Re
     for run in finished:
         by_task.setdefault(str(run.metrics["task"]), []).append(run)
     reports = []
-    for task, runs in sorted(by_task.items()):
+    for task, found in sorted(by_task.items()):
+        runs = [run for run in found if run.tested]
+        searched = [run for run in found if not run.tested]
         conditions, repeats = group_runs(runs)
         # By the layout of the folders; a run that no task claims is listed with each.
         others = [run for run in left_out if task in run.folder.parts or not set(by_task) & set(run.folder.parts)]
         comparisons = compare_conditions(conditions, settings)
         teachers = find_teachers(runs)
-        reports.append(Report(task, root, conditions, comparisons, teachers, [*others, *repeats], settings))
+        reports.append(Report(task, root, conditions, comparisons, teachers, [*others, *repeats], settings, searched))
     return reports

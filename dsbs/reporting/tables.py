@@ -192,6 +192,26 @@ def list_teachers(document: dict[str, Any]) -> list[Row]:
     ]
 
 
+def show_searches(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the searches, each with its rows, best first, and the command that reads the test split for the best."""
+    return [
+        {
+            "title": f"{search['student']}, {search['objective']}, {show_fraction(search['data_fraction'])}",
+            "command": search["tried"][0]["command"],
+            "rows": [
+                (
+                    one["variant"] or "as configured",
+                    str(len(one["seeds"])),
+                    show_score(search["metric"], one["validation"]),
+                    show_count(one["steps"]),
+                )
+                for one in search["tried"]
+            ],
+        }
+        for search in document["searches"]
+    ]
+
+
 def list_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return how the runs were made, name by name."""
     origin = document["provenance"]

@@ -60,6 +60,8 @@ def _caption(report: Report) -> str | None:
             lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
     if any(cell.unconverged for cell in report.conditions):
         lines.append("* perhaps not converged: the best checkpoint is the last")
+    if report.searched:
+        lines.append(f"{len(report.searched)} runs left the test split alone (test=false); the page lists them")
     if report.left_out:
         count = len(report.left_out)
         lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")

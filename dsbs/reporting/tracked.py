@@ -40,7 +40,8 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
         tracker.lines("accuracy over data fraction", rows, x="data_fraction", y="accuracy", stroke="method")
         tracker.table("cells", rows)
         tracker.table("comparisons", [{key: _flat(value) for key, value in row.items()} for row in made])
-        tracker.image("plot", folder / PLOTS["png"])
+        if report.conditions:
+            tracker.image("plot", folder / PLOTS["png"])
         tracker.summary({"headline": " ".join(report.headlines)})
         return tracker.url
 

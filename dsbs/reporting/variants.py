@@ -28,6 +28,13 @@ NO_VARIANT = (
     "teacher.api_key_env",
     "teacher.base_url",
     "learnt.rows",
+    "learnt.hash",
+    # Told by learnt.filter, with its name.
+    "filter",
+    "gate",
+    "test",
+    "also_measure",
+    "explain",
     "training.eval_steps",
     *(f"training.{key}" for key in NO_MATTER),
 )

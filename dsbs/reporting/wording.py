@@ -214,7 +214,7 @@ def tell_headlines(
 ) -> list[str]:
     """Return the main result in words: one text for each headline comparison, or what is missing for it."""
     if not conditions:
-        return ["No run is finished yet."]
+        return ["No run has read its test split yet."]
     told = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
     return told or [explain_no_headline(conditions, settings)]
 

@@ -18,8 +18,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     document = to_document(report)
     write_json(folder / JSON, document)
-    pictures = draw_scores(report, tuple(PLOTS))
+    pictures = draw_scores(report, tuple(PLOTS)) if report.conditions else {}
     for format, picture in pictures.items():
         (folder / PLOTS[format]).write_bytes(picture)
     write_text(folder / PAGE, build_page(document, build_samples(report)))
-    return [folder / name for name in (JSON, PAGE, *PLOTS.values())]
+    return [folder / name for name in (JSON, PAGE, *(PLOTS[format] for format in pictures))]

@@ -9,7 +9,7 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Example
 from dsbs.data.join import Annotations, load_run_data
 from dsbs.data.subsets import parse_fraction, select
-from dsbs.training.plan import find_annotations
+from dsbs.training.annotated import build_filter, find_annotations
 from dsbs.training.settings import TrainSettings
 
 
@@ -43,7 +43,15 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     annotations: dict[str, Annotations] = {}
     if settings.labels == "teacher":
         _, annotations = find_annotations(settings, selection)
-    data = load_run_data(settings.task, selection, annotations, settings.labels, settings.without_annotation, False)
+    data = load_run_data(
+        settings.task,
+        selection,
+        annotations,
+        settings.labels,
+        settings.without_annotation,
+        needs_rationales=False,
+        filter=build_filter(settings),
+    )
     known = manifest.get("settings", {})
     for name, examples in (("validation", data.validation), ("test", data.test)):
         found = fingerprint([asdict(example) for example in examples])

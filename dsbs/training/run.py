@@ -1,21 +1,22 @@
 """One training run from data to metrics: fit, read the test split once, write; the backend knows what a student is."""
 
-import time
 from typing import Any
 
 from dsbs.core.distributed import is_main
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
-from dsbs.inference.metrics import score
 from dsbs.inference.model_card import write_card
-from dsbs.inference.predictions import write_predictions
 from dsbs.training.backends import load_backend
 from dsbs.training.disk import writing
+from dsbs.training.measuring import measure_otherwise, measure_test
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
+from dsbs.training.settings import Testing
 
 
-def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any], tracker: Tracker) -> dict[str, Any]:
+def train_run(
+    recipe: Recipe, data: RunData, run: Run, described: dict[str, Any], tracker: Tracker, testing: Testing
+) -> dict[str, Any]:
     """Train, measure and write everything that a run leaves behind; ``metrics.json`` comes last.
 
     Args:
@@ -24,6 +25,7 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
         run: the folder.
         described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
         tracker: where metrics are logged.
+        testing: whether the test split is read, and what else is measured on it.
 
     Returns:
         What ``metrics.json`` holds.
@@ -33,9 +35,10 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
         RunError: where the training diverges, memory runs out, or a disk is full.
     """
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)
-    started = time.perf_counter()
-    predictions = fitted.predictor.predict(data.test) if data.test else []
-    milliseconds = 1000 * (time.perf_counter() - started) / max(len(data.test), 1)
+    tested: dict[str, Any] = {}
+    if testing.test:
+        tested = measure_test(recipe, fitted.predictor, data.test, run, testing.explain)
+        tested |= measure_otherwise(recipe, fitted, data.test, testing.also_measure, tested["test"])
     metrics = {
         **described,
         "metric": recipe.task.metric,
@@ -48,14 +51,12 @@ def train_run(recipe: Recipe, data: RunData, run: Run, described: dict[str, Any]
             "examples": len(data.validation),
             "against": described["labels"],
         },
-        "milliseconds_per_example": round(milliseconds, 4) if data.test else None,
-        "test": score(recipe.task, predictions).figures(),
+        **tested,
         "counts": {**data.counts, **fitted.counts},
     }
     if is_main():
-        with writing("the student and its predictions", run.folder):
+        with writing("the student", run.folder):
             fitted.predictor.save(run.checkpoint)
-            write_predictions(run.folder / "predictions.parquet", predictions, recipe.task)
             metrics["size_bytes"] = sum(path.stat().st_size for path in run.checkpoint.rglob("*") if path.is_file())
             write_card(run.checkpoint, run.manifest_path, metrics)
             run.finish(metrics)

@@ -12,6 +12,7 @@ from dsbs.core.records import Annotation, Example
 from dsbs.core.tracking import Tracking
 from dsbs.data.controls import Control
 from dsbs.data.subsets import parse_fraction
+from dsbs.extraction.filters import Filter
 from dsbs.training.compatibility import combination_faults
 
 STRATEGIES = ("random", "group_by_length")
@@ -20,6 +21,9 @@ NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
     *("tokens_per_pass", "gradient_checkpointing", "fp16"),
 )
+# Other scores on the test split: what `also_measure` names -> field of metrics.json.
+LAST_STEP, GENERATED = "last", "generate"
+MEASURES = {LAST_STEP: "test_last", GENERATED: "test_generated"}
 # What was always so before it became a setting.
 LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
 
@@ -180,6 +184,15 @@ def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
+@dataclass(frozen=True)
+class Testing:
+    """What is read of the test split; see ``TrainSettings``."""
+
+    test: bool = True
+    also_measure: tuple[str, ...] = ()
+    explain: int = 0
+
+
 @dataclass
 class TrainSettings:
     """Keys of ``dsbs.train``.
@@ -190,16 +203,23 @@ class TrainSettings:
         split_seed: cuts validation off train where the source has none.
         labels: ``gold`` or ``teacher``.
         rationales: a folder of annotations; None: what task, teacher and prompt lead to.
+        filter: what an annotation must pass to be learnt from, whatever the extraction let through.
         without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
             leaves them out; counted either way.
         control: what is learnt in the place of rationales, to see whether it is what they say that helps.
         decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
+        test: whether the test split is read at the end. ``false`` for searches over settings: it is looked at once per
+            study, by the same command with ``test=true`` for the settings that were chosen on validation.
+        also_measure: other scores on the test split: ``last`` (the student of the last step), ``generate`` (answers
+            that are written freely, beside the ranked ones).
+        explain: of so many test examples, the student's rationales are written down, for people to read.
         output_dir: first folder of everything that is written.
     """
 
     task: Any = None
     teacher: Any = None
     prompt: Any = None
+    filter: Any = field(default_factory=Filter)
     objective: Any = None
     student: Any = None
     training: Training = field(default_factory=Training)
@@ -212,6 +232,9 @@ class TrainSettings:
     rationales: str | None = None
     without_annotation: str = "label_only"
     decoding: str = "auto"
+    test: bool = True
+    also_measure: list[str] = field(default_factory=list)
+    explain: int = 50
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
@@ -221,6 +244,10 @@ class TrainSettings:
             faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
         if self.decoding not in ("auto", "rank", "generate"):
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        if unknown := sorted({*self.also_measure} - {*MEASURES}):
+            faults.append(f"also_measure=[{','.join(unknown)}]: expected any of {', '.join(MEASURES)}.")
+        if self.explain < 0:
+            faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
         if self.objective.needs_teacher_labels and self.labels != "teacher":
             faults.append(
                 f"objective={self.objective.name} learns the teacher's labels: add labels=teacher, or choose another "
@@ -241,6 +268,11 @@ class TrainSettings:
         except ConfigError as error:
             faults.append(str(error))
         return faults
+
+    @property
+    def testing(self) -> Testing:
+        """What is read of the test split."""
+        return Testing(self.test, tuple(self.also_measure), self.explain)
 
     @property
     def needs_annotations(self) -> bool:

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from dsbs.core.tracking import Tracker
 from dsbs.objectives.base import Objective
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import slow_bf16
+from dsbs.students.loading import load_weights
 from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.tasks.base import ACCURACY
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing
+from dsbs.training.effort import Effort, read_history
 from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
 from dsbs.training.samplers import LengthGroups, ProcessBatches
 from dsbs.training.settings import Training
@@ -152,7 +155,7 @@ class DistillationTrainer(ShardingTrainer):
         self.progress = ProgressCallback()
         self.add_callback(self.progress)
         self.spoilt = torch.tensor(NEVER, device=args.device)  # the first step whose loss was no number
-        self.target_tokens = 0
+        self.effort = Effort()
         self.seconds_before = 0.0
         self._started = time.monotonic()
         self.train_seconds = 0.0
@@ -194,10 +197,12 @@ class DistillationTrainer(ShardingTrainer):
         """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
         self.taken = []
         rows = [row for batch in batch_samples for row in batch["rows"]]
-        tokens = sum(len(ids) for row in rows for kind, _, ids, _ in row.targets if kind in KINDS)
+        targets = [(kind, len(ids)) for row in rows for kind, _, ids, _ in row.targets if kind in KINDS]
+        label_tokens = sum(tokens for kind, tokens in targets if kind == "label")
+        seen = (len(rows), label_tokens, sum(tokens for _, tokens in targets))
         parts = {(kind, name) for row in rows for kind, name, _, _ in row.targets}
-        found = gather([(tokens, parts, self.method.count(rows))])
-        self.target_tokens += sum(tokens for tokens, _, _ in found)
+        found = gather([(seen, parts, self.method.count(rows))])
+        self.effort.add(seen for seen, _, _ in found)
         self.parts = sorted({part for _, parts, _ in found for part in parts})
         counts = sum_counts([counts for _, _, counts in found])
         return {term: torch.tensor(float(count), device=device) for term, count in counts.items()}
@@ -231,7 +236,7 @@ class DistillationTrainer(ShardingTrainer):
             if is_diverging(means):
                 course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
                 raise self._diverged(f"The loss diverges: {course}")
-        logs["target_tokens"] = self.target_tokens
+        logs |= self.effort.to_log()
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
 
@@ -285,17 +290,33 @@ class DistillationTrainer(ShardingTrainer):
             self.train_seconds = self.seconds
 
     def account(self) -> dict[str, Any]:
-        """Return what the training took, over all its resumes: seconds include evaluation."""
+        """Return what the training took, over all its resumes: seconds include evaluation, the speed does not."""
         steps = self.state.global_step
         best = self.state.best_model_checkpoint
-        examples = steps * min(self.global_batch, len(self.rows))
         return {
             "steps": steps,
-            "target_tokens": self.target_tokens,
-            "seconds": round(self.train_seconds, 1),
-            "examples_per_second": round(examples / self.train_seconds, 2),
             "best_step": int(best.rsplit("-", 1)[1]) if best else steps,
+            **self.effort.account(self.train_seconds, len(self.rows)),
+            "history": read_history(self.state.log_history, str(self.args.metric_for_best_model)),
         }
+
+    @contextmanager
+    def at_last_step(self) -> Iterator[bool]:
+        """Give the student the weights of its last step, and afterwards its best ones again; tell whether they differ.
+
+        Nothing is done where the last step is the best, or where its checkpoint is gone.
+        """
+        last = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        best = best_checkpoint(last.parent, self.state)
+        if best is None or last == best or not last.is_dir():
+            yield False
+            return
+        load_weights(self.student, last)
+        self.student.to(self.args.device)
+        try:
+            yield True
+        finally:
+            self._load_best_model()
 
     def _recall(self, checkpoint: Path) -> bool:
         """Go on counting seconds and target tokens from where the checkpoint stopped; tell whether it was the last.
@@ -304,7 +325,7 @@ class DistillationTrainer(ShardingTrainer):
         """
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         for entry in state.log_history:
-            self.target_tokens = entry.get("target_tokens", self.target_tokens)
+            self.effort.recall(entry)
             self.seconds_before = entry.get("seconds", self.seconds_before)
         best_checkpoint(checkpoint.parent, state)  # before hours are spent on what could not be ended
         over = bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
@@ -324,10 +345,12 @@ class DistillationTrainer(ShardingTrainer):
         Raises:
             RunError: where weights are no numbers, before a checkpoint is made of them.
         """
+        started = time.monotonic()
         with self.whole_student() as student:
             if not all(weight.isfinite().all() for weight in student.parameters()):
                 raise self._diverged("Weights of the student are no numbers")
             metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
+        self.effort.evaluation_seconds += time.monotonic() - started
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

@@ -18,16 +18,18 @@ SCORES = {"yes": math.log(0.6), "no": math.log(0.2)}
 
 def test_predictions_keep_what_is_missing_as_missing(tmp_path: Path) -> None:
     ranked = Prediction.ranked("a", "yes", SCORES)
-    write_predictions(tmp_path / "predictions.parquet", [ranked, Prediction("b", "no", None, "because")], Quiz())
+    write_predictions(tmp_path / "predictions.parquet", [ranked, Prediction("b", "no", None, "because")], Quiz(),
+                      [Example("a", "Is fire hot?")])  # fmt: skip
     table = pq.read_table(tmp_path / "predictions.parquet")
     one, other = table.to_pylist()
     assert one == {
         "id": "a", "gold": "yes", "label": "yes", "rationale": None, "score": SCORES["yes"], "correct": True,
         "confidence": pytest.approx(0.75), "scores": list(SCORES.items()), "metric_score": 1.0,
+        "input": "Is fire hot?",
     }  # fmt: skip
     assert other == {
         "id": "b", "gold": "no", "label": None, "rationale": "because", "score": None, "correct": False,
-        "confidence": None, "scores": None, "metric_score": 0.0,
+        "confidence": None, "scores": None, "metric_score": 0.0, "input": None,
     }  # fmt: skip
     assert table.schema.metadata[b"metric"] == b"accuracy"
     assert [path.name for path in tmp_path.iterdir()] == ["predictions.parquet"]

@@ -464,3 +464,39 @@ def test_the_missing_command_carries_all_that_the_runs_were_made_with(tmp_path: 
         "`python -m dsbs.train task=table 'task.path=/data/my train.jsonl' task.label=verdict student=smollm2 "
         "teacher=openai teacher.model=gpt-x training.max_steps=50 objective=step_by_step data_fraction=1/8`" in headline
     )
+
+
+def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_path: Path) -> None:
+    write_headline(tmp_path)
+    for index, (rate, validation) in enumerate(((0.1, 0.7), (0.2, 0.9))):
+        for seed in (0, 1):
+            folder = write_run(tmp_path, share(50), seed=seed, suffix=f"s{index}", config={"student.dropout": rate},
+                               validation={"accuracy": validation, "examples": 80})  # fmt: skip
+            metrics = json.loads((folder / "metrics.json").read_text())
+            del metrics["test"]
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+            command = "python -m dsbs.train -m seed=0,1 student.dropout=0.1,0.2 test=false"
+            (folder / "manifest.json").write_text(json.dumps({"command": command}))
+    report = build(tmp_path)
+    (search,) = to_document(report)["searches"]
+    assert [(one["variant"], one["validation"]) for one in search["tried"]] == [
+        ("dropout=0.2", 0.9),
+        ("dropout=0.1", 0.7),
+    ]
+    assert search["tried"][0]["command"] == "python -m dsbs.train -m student.dropout=0.2 seed=0,1 test=true"
+    assert len(report.conditions) == 3  # what is searched is no condition
+    write_report(report, tmp_path / "report")
+    assert "Searched on validation" in (tmp_path / "report/index.html").read_text()
+
+
+def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, share(50))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    del metrics["test"]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    report = build(tmp_path)
+    paths = write_report(report, tmp_path / "report")
+    assert [path.name for path in paths] == ["report.json", "index.html"]
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    show_report(report, paths, console)
+    assert "1 runs left the test split alone" in console.export_text()

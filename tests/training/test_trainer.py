@@ -339,8 +339,12 @@ def test_a_plateau_is_one_of_the_accuracy(tmp_path: Path) -> None:
 def test_examples_per_second_are_those_that_were_there(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, per_device_train_batch_size=100, max_steps=2)
     trainer.train()
-    trainer.train_seconds = 1.0
-    assert trainer.account()["examples_per_second"] == 16  # 8 examples, twice
+    trainer.train_seconds, trainer.effort.evaluation_seconds = 3.0, 2.0
+    account = trainer.account()
+    assert (account["example_visits"], account["epochs"]) == (16, 2)  # 8 examples, twice
+    assert account["examples_per_second"] == 16  # without the time of the evaluations
+    assert 0 < account["label_tokens"] <= account["target_tokens"]
+    assert all(entry["step"] for entry in account["history"])
 
 
 def test_a_schedule_with_a_decay_ends_at_nothing(tmp_path: Path) -> None:

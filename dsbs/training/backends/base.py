@@ -1,6 +1,7 @@
 """What a backend is given, and what it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,15 +19,20 @@ class Fitted:
     Attributes:
         predictor: the student that was best on validation.
         validation: its score on validation, by the task's metric.
-        account: fields of ``metrics.json``: ``steps``, ``target_tokens``, ``seconds`` (over all resumes, evaluation
-            included), ``examples_per_second``, ``best_step``, ``parameters``.
+        account: fields of ``metrics.json``: ``steps``, ``example_visits``, ``epochs``, ``label_tokens``,
+            ``target_tokens``, ``seconds`` (over all resumes, evaluation included), ``evaluation_seconds``,
+            ``examples_per_second``, ``best_step``, ``parameters``, ``history``.
         counts: what else was counted, such as inputs that had to be cut.
+        free: the same student, writing closed answers freely instead of ranking them; None: it has no other way.
+        last_step: within it, the predictor is the student of the last step; it yields whether that is another one.
     """
 
     predictor: Predictor
     validation: float
     account: Mapping[str, Any]
     counts: Mapping[str, int] = field(default_factory=dict)
+    free: Predictor | None = None
+    last_step: Callable[[], AbstractContextManager[bool]] = lambda: nullcontext(False)
 
 
 class Backend(Protocol):

@@ -1,7 +1,7 @@
 """Students of torch, fitted by a subclass of Hugging Face's trainer."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -76,7 +76,9 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     predictor.student = trainer.student
     assert trainer.state.best_metric is not None
     parameters = sum(weight.numel() for weight in student.parameters())
-    return Fitted(predictor, trainer.state.best_metric, {**trainer.account(), "parameters": parameters}, rows.cut())
+    account = {**trainer.account(), "parameters": parameters}
+    free = replace(predictor, reading=replace(reading, decoding="generate")) if recipe.decoding != "generate" else None
+    return Fitted(predictor, trainer.state.best_metric, account, rows.cut(), free, trainer.at_last_step)
 
 
 def source_of(recipe: Recipe) -> GenerativeStudent:

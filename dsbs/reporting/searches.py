@@ -1,0 +1,52 @@
+"""Searches over settings: runs that were chosen on validation and left the test split alone."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dsbs.reporting.commands import overrides_of
+from dsbs.reporting.conditions import Condition, group_runs
+from dsbs.reporting.reading import FinishedRun
+
+
+def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
+    """Return what was searched, one entry for each student, objective and share of the data.
+
+    Returns:
+        ``student``, ``objective``, ``data_fraction``, ``metric``, and ``tried``: for each setting, best first, its
+        ``variant``, ``variant_settings``, ``seeds``, ``validation`` (mean over seeds), ``steps``, and the ``command``
+        that reads the test split for it.
+    """
+    conditions, _ = group_runs(runs)
+    searches: dict[tuple[Any, ...], list[Condition]] = defaultdict(list)
+    for condition in conditions:
+        labels = (condition.labels, condition.teacher, condition.control)
+        searches[(condition.student, condition.objective, *labels, condition.data_fraction)].append(condition)
+    return [
+        {
+            "student": tried[0].student,
+            "objective": tried[0].objective,
+            "data_fraction": tried[0].data_fraction,
+            "metric": tried[0].metric,
+            "tried": sorted((_describe(one) for one in tried), key=lambda one: -one["validation"]),
+        }
+        for tried in searches.values()
+    ]
+
+
+def _describe(condition: Condition) -> dict[str, Any]:
+    run = condition.runs[0]
+    words = [word for word in overrides_of(run) if word.partition("=")[0] not in ("test", "seed")]
+    seeds = ",".join(map(str, condition.seeds))
+    sweep = ["-m"] if len(condition.seeds) > 1 else []
+    return {
+        "variant": condition.variant_text,
+        "variant_settings": condition.settings,
+        "seeds": condition.seeds,
+        "validation": float(np.mean([run.metrics["validation"][run.metric] for run in condition.runs])),
+        "steps": condition.mean("steps"),
+        "command": shlex.join(["python", "-m", "dsbs.train", *sweep, *words, f"seed={seeds}", "test=true"]),
+    }

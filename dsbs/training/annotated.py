@@ -1,0 +1,157 @@
+"""The annotations that a run learns from: where they are, which of them it takes, and what to type where some lack."""
+
+import logging
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.fingerprint import fingerprint_files
+from dsbs.core.records import Annotation, Example
+from dsbs.data.join import Annotations, Filter, missing_ids
+from dsbs.data.subsets import Selection, default_splits, parse_fraction
+from dsbs.extraction import Job
+from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, rationales_dir, rationales_root
+from dsbs.extraction.filters import FilterCheck, restore
+from dsbs.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+
+class NotAnnotated(DataError):
+    """Examples that the run uses have no annotation yet.
+
+    Args:
+        message: with the command that asks for them.
+        job: the extraction that asks for them, where that costs nothing; else None.
+    """
+
+    def __init__(self, message: str, job: Job | None = None) -> None:
+        super().__init__(message)
+        self.job = job
+
+
+def find_annotations(
+    settings: TrainSettings, selection: Selection, typed: Sequence[str] = ()
+) -> tuple[Path, dict[str, Annotations]]:
+    """Return the folder of the annotations and what it holds by split.
+
+    Raises:
+        NotAnnotated: with the command that extracts what is missing.
+    """
+    with_validation = settings.labels == "teacher"
+    splits = list(selection.by_split(with_validation))
+    named = settings.rationales
+    folder = (
+        Path(named) if named else rationales_dir(settings.output_dir, settings.task, settings.teacher, settings.prompt)
+    )
+    annotations = _load(folder, splits)
+    missing = missing_ids(selection, annotations, with_validation)
+    if not missing:
+        return folder, annotations
+    if named:
+        raise NotAnnotated(
+            f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder is "
+            f"of another task, subset or split. Extract them with:\n    {extract_command(settings, splits, typed)}"
+        )
+    others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
+    hint = "".join(f"\n    rationales={path}" for path in others)
+    asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]
+    raise NotAnnotated(
+        f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
+        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
+        f"    {extract_command(settings, splits, typed)}"
+        + (f"\n  or name one of the folders that exist:{hint}" if others else ""),
+        _free_job(settings, folder, asked) if settings.teacher.free else None,
+    )
+
+
+def _free_job(settings: TrainSettings, folder: Path, splits: list[str]) -> Job:
+    neighbours = rationales_root(settings.output_dir)
+    return Job(settings.task, settings.teacher, settings.prompt, folder, splits, neighbours=neighbours)
+
+
+def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
+    return {split: AnnotationFile(folder, split) for split in splits if annotations_path(folder, split).exists()}
+
+
+def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[str] = ()) -> str:
+    """Return the command that asks the teacher for what a run needs.
+
+    Args:
+        settings: of the run.
+        splits: the source's splits to ask about.
+        typed: the overrides that the user typed; those of task, teacher and prompt are repeated.
+    """
+    words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
+    if settings.task.path:
+        words["task.path"] = f"task.path={settings.task.path}"
+    for key in ("path", "base_url", "model"):
+        value = getattr(settings.teacher, key, None)
+        if value and key in vars(settings.teacher):
+            words[f"teacher.{key}"] = f"teacher.{key}={value}"
+    for word in typed:
+        key = word.split("=")[0].lstrip("+")
+        if key.split(".")[0] in ("task", "teacher", "prompt"):
+            words[key] = word
+    if splits != ["train"]:
+        words["splits"] = f"splits=[{','.join(splits)}]"
+    if parse_fraction(settings.data_fraction) < 1:
+        words["data_fraction"] = f"data_fraction={settings.data_fraction}"
+        words["seed"] = f"seed={settings.seed}"
+        if settings.split_seed:
+            words["split_seed"] = f"split_seed={settings.split_seed}"
+    if settings.labels != "gold":
+        words["labels"] = f"labels={settings.labels}"
+    if settings.output_dir != "outputs":
+        words["output_dir"] = f"output_dir={settings.output_dir}"
+    return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
+
+
+def build_filter(settings: TrainSettings) -> Callable[[], Filter]:
+    """Return what says of each example and annotation, in their order, whether the run may learn from it.
+
+    That is the run's own ``filter``; what an extraction refused by another one is usable again. So the same command
+    makes the same run, whatever the last extraction let through.
+    """
+
+    def start() -> Filter:
+        filter_check = FilterCheck(settings.filter, settings.task.answers)
+
+        def check(example: Example, annotation: Annotation) -> Annotation:
+            return filter_check.check(example, restore(annotation))
+
+        return check
+
+    return start
+
+
+def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[str, Any]:
+    """Return what the manifest says of what a run learnt from: whose annotations, filtered how, and which files."""
+    if folder is None:
+        return {"rationales": None}
+    summary = load_summary(folder) or {}
+    splits = summary.get("splits", {})
+    files = sorted(folder.glob("*.parquet"))
+    extracted = str(summary.get("filter", summary.get("gate", "none")))
+    if extracted not in ("none", settings.filter.title, settings.filter.name):
+        logger.warning(
+            "The annotations were extracted with filter=%s; this run learns from all that pass its own, filter=%s. "
+            "Type filter=%s to apply the former.",
+            *(extracted, settings.filter.title, extracted.split(" ")[0]),
+        )
+    return {
+        "rationales": str(folder),
+        "model": summary.get("model"),
+        "teacher_accuracy": {name: part.get("teacher_accuracy") for name, part in splits.items()},
+        "licence": settings.teacher.licence,
+        "annotations": {
+            "folder": folder.name,
+            "model": summary.get("model"),
+            "filter": settings.filter.title,
+            "samples": summary.get("samples", 1),
+            "rows": sum(part.get("examples", 0) for part in splits.values()),
+            "hash": fingerprint_files(files),
+        },
+    }

@@ -1,0 +1,74 @@
+"""What a training takes: counted on the way, told in its log, so that a resumed run counts on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class Effort:
+    """Counts over all resumes and processes.
+
+    Attributes:
+        example_visits: examples that were learnt from, each as often as it was seen.
+        label_tokens: tokens of labels in the loss.
+        target_tokens: tokens of all targets in the loss.
+        evaluation_seconds: time that went into reading validation.
+    """
+
+    example_visits: int = 0
+    label_tokens: int = 0
+    target_tokens: int = 0
+    evaluation_seconds: float = 0.0
+
+    def add(self, parts: Iterable[tuple[int, int, int]]) -> None:
+        """Count a step.
+
+        Args:
+            parts: of each process: examples, tokens of labels, tokens of all targets.
+        """
+        for examples, label_tokens, target_tokens in parts:
+            self.example_visits += examples
+            self.label_tokens += label_tokens
+            self.target_tokens += target_tokens
+
+    def to_log(self) -> dict[str, float]:
+        """Return what a resumed run has to know."""
+        return asdict(self) | {"evaluation_seconds": round(self.evaluation_seconds, 2)}
+
+    def recall(self, entry: Mapping[str, Any]) -> None:
+        """Go on from a log entry; what it does not hold stays."""
+        for name in asdict(self):
+            setattr(self, name, entry.get(name, getattr(self, name)))
+
+    def account(self, seconds: float, examples: int) -> dict[str, Any]:
+        """Return the fields of ``metrics.json``.
+
+        Args:
+            seconds: the whole training took, evaluation included.
+            examples: how many different ones there are.
+        """
+        training = max(seconds - self.evaluation_seconds, 1e-9)
+        return {
+            **self.to_log(),
+            "epochs": round(self.example_visits / examples, 4),
+            "seconds": round(seconds, 1),
+            "examples_per_second": round(self.example_visits / training, 2),
+        }
+
+
+def read_history(log: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, float]]:
+    """Return how a training went, from a trainer's log: losses by step, and the score on validation.
+
+    >>> log = [{"step": 10, "loss": 1.2, "loss_label": 1.0, "seconds": 3}, {"step": 10, "eval_accuracy": 0.5}]
+    >>> read_history(log, "accuracy")
+    [{'step': 10, 'loss': 1.2, 'loss_label': 1.0}, {'step': 10, 'validation': 0.5}]
+    """
+    history = []
+    for entry in log:
+        kept = {name: entry[name] for name in entry if name == "loss" or name.startswith("loss_")}
+        if f"eval_{metric}" in entry:
+            kept["validation"] = entry[f"eval_{metric}"]
+        if kept:
+            history.append({"step": entry["step"], **kept})
+    return history

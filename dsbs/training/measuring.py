@@ -1,0 +1,119 @@
+"""The test split, read for a student that was chosen on validation; and what else is said of it there."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from dsbs.core.distributed import is_main
+from dsbs.core.records import Example, Prediction
+from dsbs.data.join import RunData
+from dsbs.data.subsets import sample_ids
+from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.metrics import score
+from dsbs.inference.model_card import write_card
+from dsbs.inference.predictions import write_predictions
+from dsbs.inference.predictor import Predictor, load_predictor
+from dsbs.training.backends import Fitted
+from dsbs.training.disk import writing
+from dsbs.training.recipe import Recipe
+from dsbs.training.run_folder import Run
+from dsbs.training.settings import GENERATED, LAST_STEP, MEASURES, Testing
+
+FREE = MEASURES[GENERATED]
+
+
+def measure_test(
+    recipe: Recipe, predictor: Predictor, test: Sequence[Example], run: Run, explain: int
+) -> dict[str, Any]:
+    """Read the test split and write ``predictions.parquet``; return the fields of ``metrics.json``.
+
+    Args:
+        recipe: what was trained.
+        predictor: the student that was best on validation.
+        test: examples with gold labels; may be empty.
+        run: where predictions go.
+        explain: of so many examples, the same in all runs, the student's rationales are written as well.
+    """
+    started = time.monotonic()
+    predictions = predictor.predict(test) if test else []
+    seconds = time.monotonic() - started
+    if recipe.objective.needs_rationales:
+        predictions = explain_some(predictor, test, predictions, explain)
+    if is_main():
+        with writing("the predictions", run.folder):
+            write_predictions(run.folder / "predictions.parquet", predictions, recipe.task, test)
+    speed = {"milliseconds_per_example": round(1000 * seconds / len(test), 3)} if test else {}
+    return {"test": score(recipe.task, predictions).figures(), **speed}
+
+
+def explain_some(
+    predictor: Predictor, examples: Sequence[Example], predictions: Sequence[Prediction], count: int
+) -> list[Prediction]:
+    """Return the predictions, some of them with the student's rationale: it takes long, and is for people to read."""
+    chosen = sample_ids((example.id for example in examples), count, 0, "explain")
+    places = [
+        place
+        for place, (example, prediction) in enumerate(zip(examples, predictions, strict=True))
+        if example.id in chosen and prediction.rationale is None
+    ]
+    explained = list(predictions)
+    if places:
+        found = predictor.explain([examples[place] for place in places], [predictions[place] for place in places])
+        for place, prediction in zip(places, found, strict=True):
+            explained[place] = replace(predictions[place], rationale=prediction.rationale)
+    return explained
+
+
+def measure_otherwise(
+    recipe: Recipe, fitted: Fitted, test: Sequence[Example], wanted: Iterable[str], tested: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return other scores on the test split: of the student's last step, and of answers that are written freely.
+
+    Args:
+        recipe: what was trained.
+        fitted: the student.
+        test: examples with gold labels.
+        wanted: of ``MEASURES``.
+        tested: the figures of the best student; where the last step is the best, they are its own, too.
+    """
+    found: dict[str, Any] = {}
+    if LAST_STEP in wanted and test:
+        with fitted.last_step() as differs:
+            found[MEASURES[LAST_STEP]] = _score(recipe, fitted.predictor, test) if differs else dict(tested)
+    if GENERATED in wanted and test:
+        found[FREE] = _score(recipe, fitted.free, test) if fitted.free else dict(tested)
+    return found
+
+
+def lacks_measures(metrics: Mapping[str, Any], testing: Testing) -> bool:
+    """Tell whether a finished run lacks what is asked of the test split; its last step cannot be measured any more."""
+    return testing.test and ("test" not in metrics or (GENERATED in testing.also_measure and FREE not in metrics))
+
+
+def measure_finished(
+    recipe: Recipe, data: RunData, run: Run, metrics: Mapping[str, Any], testing: Testing
+) -> dict[str, Any]:
+    """Read the test split for a run that finished without it, and write its metrics anew; they are returned.
+
+    Raises:
+        StudentError: where the checkpoint is broken.
+    """
+    remembered = Remembered(**load_remembered(run.checkpoint))
+    load = partial(load_predictor, run.checkpoint, remembered, recipe.task, recipe.objective)
+    batch_size = recipe.training.per_device_eval_batch_size
+    found = dict(metrics)
+    if "test" not in found:
+        found |= measure_test(recipe, load(batch_size), data.test, run, testing.explain)
+    if GENERATED in testing.also_measure and data.test:
+        found[FREE] = _score(recipe, load(batch_size, "generate"), data.test)
+    if is_main():
+        with writing("the metrics", run.folder):
+            write_card(run.checkpoint, run.manifest_path, found)
+            run.finish(found)
+    return found
+
+
+def _score(recipe: Recipe, predictor: Predictor, test: Sequence[Example]) -> dict[str, Any]:
+    return score(recipe.task, predictor.predict(test)).figures()
