@@ -1,0 +1,98 @@
+"""A package of others adds a task, a teacher, a student and an objective; its runs are like ours."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from dsbs.cli.composition import list_options, plugin_conf_dirs
+from dsbs.cli.config import BROKEN
+from dsbs.cli.main import main
+from dsbs.core.registry import _all_entry_points
+from dsbs.tasks import TASKS
+
+PLUGIN = Path(__file__).resolve().parents[1] / "plugin"
+CHOSEN = ["task=shapes", "teacher=oracle", "student=small", "objective=with_hints"]
+SHORT = ["training.max_steps=4", "training.eval_steps=2", "training.per_device_train_batch_size=8"]
+Say = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Say]:
+    """Run ``dsbs`` where the package is installed; return its exit code, its output and its errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.syspath_prepend(str(PLUGIN))
+
+    def forget() -> None:
+        _all_entry_points.cache_clear()
+        plugin_conf_dirs.cache_clear()
+        BROKEN.clear()
+
+    def say(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dsbs", *words])
+        GlobalHydra.instance().clear()
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    forget()
+    yield say
+    forget()
+
+
+def test_a_run_of_a_plugin_is_trained_measured_and_asked_like_any_other(say: Say, tmp_path: Path) -> None:
+    words = [*CHOSEN, *SHORT, "tracking.mode=disabled"]
+    code, out, err = say("train", *words)
+    assert code == 0, err
+    assert "shapes · small · with_hints on 24 examples" in out
+    [metrics] = tmp_path.rglob("metrics.json")
+    run = metrics.parent
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["command"] == " ".join(["dsbs train", *words])
+    assert manifest["settings"]["objective"]["kind"] == "with_hints"
+    code, out, err = say("evaluate", f"checkpoint={run}")
+    assert code == 0, err
+    assert "shapes on the test split" in out
+    (tmp_path / "questions.txt").write_text("which shape has 3 sides?\n", encoding="utf-8")
+    code, out, err = say("predict", f"checkpoint={run / 'checkpoint'}", "input=questions.txt")
+    assert code == 0, err
+    assert json.loads(out)["label"] in ("triangle", "square", "pentagon")
+    code, out, err = say("report", "tracking.mode=disabled")
+    assert code == 0, err
+
+
+def test_its_options_are_listed_and_its_task_gets_a_prompt(say: Say) -> None:
+    code, out, err = say("train", "task=shapes", "--help")
+    assert code == 0, err
+    assert "task.size=24" in out
+    assert "examples in each split." in out
+    assert "prompt.name=table" in out
+    options = list_options("train")
+    assert {"shapes", "triage"} <= {*options["task"]}
+    assert options["task"][0] == "triage"
+
+
+def test_what_cannot_be_loaded_is_a_sentence_for_who_asks_for_it_and_a_warning_for_others(say: Say) -> None:
+    code, out, err = say("train", "teacher=broken")
+    assert code == 1
+    assert "Traceback" not in err
+    told = (
+        "The plugin broken = dsbs_shapes:NoSuchTeacher of the package dsbs-shapes 0.1 (dsbs.teachers) cannot be loaded"
+    )
+    assert f"dsbs.train: {told}: AttributeError" in err
+    code, out, err = say("extract", "task=shapes", "teacher=oracle", "dry_run=true")
+    assert code == 0
+    assert "Nothing was asked" in out
+    assert told in err
+
+
+def test_what_is_not_installed_is_not_there() -> None:
+    assert "shapes" not in TASKS
