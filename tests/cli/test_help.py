@@ -32,7 +32,9 @@ def nested(schema: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    "schema", {part for schema in schemas() for part in nested(schema)}, ids=lambda it: it.__name__
+    "schema",
+    sorted({part for schema in schemas() for part in nested(schema)}, key=lambda it: it.__name__),
+    ids=lambda it: it.__name__,
 )
 def test_every_key_has_a_meaning_and_every_meaning_a_key(schema: Any) -> None:
     fields = {field.name: field for field in dataclasses.fields(schema)}
