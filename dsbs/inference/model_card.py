@@ -57,6 +57,26 @@ vector = states.mean(0) if settings["pooling"] == "mean" else states[0]
 print(str(load("model.skops").predict([(vector / vector.norm()).tolist()])[0]))
 """
 
+_CLASSIFIER = """\
+from transformers import pipeline
+
+classify = pipeline("text-classification", model=".", truncation=True, max_length={max_input_tokens})
+print(classify("{input}")[0]["label"])
+"""
+_MULTIPLE_CHOICE = """\
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder, choices = ".", ["one choice", "another"]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder)
+inputs = tokenizer(
+    ["{input}"] * len(choices), choices, truncation="only_first", max_length={max_input_tokens}, padding=True,
+    return_tensors="pt",
+)
+scores = model(input_ids=inputs.input_ids, attention_mask=inputs.attention_mask).logits[:, 0]
+print(choices[int(scores.argmax())])
+"""
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -78,6 +98,8 @@ class Usage:
 USAGES = {
     "encoder-decoder": Usage("transformers", "text2text-generation", _SEQ2SEQ, writes=True),
     "decoder": Usage("transformers", "text-generation", _CAUSAL, writes=True),
+    "classifier": Usage("transformers", "text-classification", _CLASSIFIER),
+    "multiple-choice": Usage("transformers", "multiple-choice", _MULTIPLE_CHOICE),
     "embedding": Usage("sklearn", "text-classification", _EMBEDDING),
     "sklearn": Usage("sklearn", "text-classification", _SKLEARN),
 }
@@ -97,6 +119,8 @@ def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> 
     usage = remembered.get("format", "transformers")
     if usage == "transformers":
         usage = "encoder-decoder" if config.get("is_encoder_decoder") else "decoder"
+    elif usage == "classifier" and remembered["own_choices"]:
+        usage = "multiple-choice"
     write_text(checkpoint / "README.md", build_card(remembered, run, metrics, usage))
 
 

@@ -15,6 +15,7 @@ from dsbs.tasks.base import Task
 # What `format` says in a checkpoint's config.json -> module and class, imported when such a checkpoint is loaded.
 PREDICTORS: dict[str, str] = {
     "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
+    "classifier": "dsbs.inference.torch_predictor:TorchPredictor",
     "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
     "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
     "embedding": "dsbs.inference.embedding_predictor:EmbeddingPredictor",

@@ -5,6 +5,7 @@ from dsbs.students.auto import Auto
 from dsbs.students.base import GenerativeStudent, Student
 from dsbs.students.causal import Causal
 from dsbs.students.embedding import Embedding
+from dsbs.students.encoder import Encoder
 from dsbs.students.logreg import LogReg
 from dsbs.students.lora import Lora
 from dsbs.students.minilm import MiniLM
@@ -21,6 +22,7 @@ STUDENTS: Registry[type[Student]] = Registry(
         "auto": Auto,
         "logreg": LogReg,
         "embedding": Embedding,
+        "encoder": Encoder,
     },
     Student,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "Auto",
     "Causal",
     "Embedding",
+    "Encoder",
     "GenerativeStudent",
     "LogReg",
     "Lora",

@@ -1,9 +1,9 @@
 """What a student is before it is built: a dataclass whose fields are its configuration. No tensors here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint_files
@@ -27,6 +27,7 @@ class Student:
         writes: whether it writes text. One that does not chooses among closed answers.
         own_choices: whether it can choose among answers that are given with each input, as in multiple choice; else
             all inputs have the same closed answers.
+        fits_any_loss: whether it can be trained with a loss of an objective's own, by gradients.
         reads_training: whether the ``training`` group decides the result.
 
     Attributes:
@@ -38,6 +39,7 @@ class Student:
     format: ClassVar[str]
     writes: ClassVar[bool] = False
     own_choices: ClassVar[bool] = False
+    fits_any_loss: ClassVar[bool] = False
     reads_training: ClassVar[bool] = True
 
     kind: str = "???"
@@ -61,9 +63,44 @@ class Student:
         return self
 
 
+class Lengths(NamedTuple):
+    """The most tokens of an input, of a target in training, and of an answer that is written."""
+
+    input: int
+    target: int
+    new: int
+
+
 @dataclass
-class GenerativeStudent(Student):
-    """Base of the students that write: encoder-decoders and decoders of torch.
+class TorchStudent(Student):
+    """Base of the students of torch, which Hugging Face's trainer fits."""
+
+    backend: ClassVar[str] = "huggingface"
+    fits_any_loss: ClassVar[bool] = True
+
+    @property
+    def lengths(self) -> Lengths:
+        """How long inputs and targets may be."""
+        raise NotImplementedError
+
+    def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":
+        """Return the student ready for training.
+
+        Args:
+            texts: the texts of the task (inputs, answers, exemplars), for students that make their own tokenizer.
+            prefix_on: ``target`` or ``input``: where the task prefixes stand.
+            seed: of weights that start at random.
+            choices: the closed answers that all examples share, or None.
+
+        Raises:
+            StudentError: where weights or tokenizer are not available.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class GenerativeStudent(TorchStudent):
+    """Base of the students that write: encoder-decoders and decoders.
 
     Attributes:
         max_input_tokens: longer inputs are cut (counted in the manifest).
@@ -71,7 +108,6 @@ class GenerativeStudent(Student):
         max_new_tokens: the most tokens that are generated.
     """
 
-    backend: ClassVar[str] = "huggingface"
     format: ClassVar[str] = "transformers"
     writes: ClassVar[bool] = True
     own_choices: ClassVar[bool] = True
@@ -88,16 +124,20 @@ class GenerativeStudent(Student):
             if getattr(self, key) < 8
         ]
 
-    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Return the student ready for training.
+    @property
+    def lengths(self) -> Lengths:
+        """How long inputs and targets may be."""
+        return Lengths(self.max_input_tokens, self.max_target_tokens, self.max_new_tokens)
 
-        Args:
-            texts: the texts of the task (inputs, answers, exemplars), for students that make their own tokenizer.
-            prefix_on: ``target`` or ``input``: where the task prefixes stand.
-            seed: of weights that start at random.
+    def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":
+        """Return the student ready for training; whoever writes needs no list of answers."""
+        return self.build(texts, prefix_on, seed)
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Return the student ready for training; see ``prepare``.
 
         Raises:
-            StudentError: where weights or tokenizer cannot be had.
+            StudentError: where weights or tokenizer are not available.
         """
         raise NotImplementedError
 

@@ -78,7 +78,7 @@ def tokenize(
             cut["inputs_cut"] += was_cut
         row_targets = []
         for target, name in zip(row, names[position], strict=True):
-            target_ids, was_cut = _cut(next(ids), max_target_tokens)
+            target_ids, was_cut = student.cut(next(ids), max_target_tokens)
             cut["targets_cut"] += was_cut
             row_targets.append((target.kind, name, target_ids, target.weight))
         rows.append(Row(row_inputs, row_targets))
@@ -120,13 +120,8 @@ def _encode_inputs(
     for kind, texts in wanted.items():
         reader = readers.get(kind, Reader(student, "label" if kind == SHARED else kind, max_input_tokens))
         rows = reader.model.encode_inputs(list(texts.values()), reader.kind, reader.max_input_tokens + 1)
-        found |= dict(zip(texts, (_cut(row, reader.max_input_tokens) for row in rows), strict=True))
+        found |= dict(zip(texts, (reader.model.cut(row, reader.max_input_tokens) for row in rows), strict=True))
     return found
-
-
-def _cut(ids: list[int], limit: int) -> tuple[list[int], bool]:
-    """Cut in the middle, so that the end token stays."""
-    return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
 
 
 def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:

@@ -71,7 +71,7 @@ def generate(
     """Return what the student writes for each example, in their order."""
     texts: dict[int, str] = {}
     for positions, inputs in _batches(student, examples, kind, reading):
-        with _inference(student, reading.bf16):
+        with inference(student, reading.bf16):
             written = student.generate(inputs, kind, reading.max_new_tokens)
         texts.update(zip(positions, written, strict=True))
     return [texts[position] for position in range(len(examples))]
@@ -93,7 +93,7 @@ def _batches(
 
 
 @contextmanager
-def _inference(student: "StudentModel", bf16: bool) -> Iterator[None]:
+def inference(student: "StudentModel", bf16: bool) -> Iterator[None]:
     """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
     training = student.training
     student.eval()
@@ -117,7 +117,7 @@ def _score(
     ids = pad([[id for row in rows for id in (start, *row[:-1])] for rows in packed], student.pad_id)
     most = max(map(len, packed))
     blocks = pad([[number for number, row in enumerate(rows) for _ in row] for rows in packed], most)
-    with _inference(student, bf16):
+    with inference(student, bf16):
         places = torch.tensor(owners, device=student.device)
         states = student.select(student.encode(inputs, readers=max(map(len, choices))), places)
         mask = inputs["attention_mask"].index_select(0, places)

@@ -20,12 +20,19 @@ from typing import Any
 import torch
 import transformers
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.students.base import PREFIXES, SETTINGS
+from dsbs.students.classifier import CLASSIFIER, ClassifierModel, MultipleChoiceModel
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.folders import (
     CONFIG,
@@ -182,13 +189,24 @@ def load_student(folder: Path) -> StudentModel:
     settings = dict(settings)
     try:
         with open_model(str(folder)) as opened:
-            model, tokenizer = opened.network(), opened.tokenizer()
-        built = Seq2SeqModel if model.config.is_encoder_decoder else DecoderOnlyModel
-        student = built(model, tokenizer, settings.pop("prefix_on"))
+            student = _build(opened, settings)
     except Exception as error:  # whatever a broken or hostile file makes the loaders raise
         raise StudentError(f"{folder}: the checkpoint cannot be read ({tell(error)}).") from error
     student.settings = settings
     return student
+
+
+def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:
+    """Return the student of a checkpoint, of the kind that its settings and its config say."""
+    prefix_on, tokenizer = settings.pop("prefix_on"), opened.tokenizer()
+    if settings.get("format") != CLASSIFIER:
+        model = opened.network()
+        return (Seq2SeqModel if model.config.is_encoder_decoder else DecoderOnlyModel)(model, tokenizer, prefix_on)
+    classes = [str(name) for name in settings.get("choices") or ()]
+    model = opened.network(AutoModelForSequenceClassification, num_labels=len(classes) or 1)
+    if classes:
+        return ClassifierModel(model, tokenizer, prefix_on, classes)
+    return MultipleChoiceModel(model, tokenizer, prefix_on, int(settings["max_input_tokens"]))
 
 
 def tell(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dsbs.core.records import Example, Prediction
+from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import SETTINGS
 
@@ -77,6 +77,19 @@ class StudentModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    @property
+    def row_identity(self) -> list[Any]:
+        """What decides tokenised rows beside the class of the student and its tokenizer."""
+        return []
+
+    def reword(self, example: Example, targets: Sequence[Target]) -> tuple[str, list[Target]]:
+        """Return the input and the targets of an example as this student reads them."""
+        return example.input, list(targets)
+
+    def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
+        """Cut token ids in the middle, so that the end token stays; tell whether it had to be."""
+        return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return token ids of inputs, with the task prefix where it stands on the input."""

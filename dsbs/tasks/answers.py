@@ -35,8 +35,21 @@ def with_choices(text: str, choices: Sequence[str]) -> str:
     >>> with_choices("Where?", ("bank", "park"))
     'Where?\nAnswer Choices:\n(a) bank\n(b) park'
     """
-    listed = "\nAnswer Choices:" + "".join(f"\n({letter_of(i)}) {choice}" for i, choice in enumerate(choices))
+    listed = _list_choices(choices)
     return text if text.endswith(listed) else text + listed
+
+
+def without_choices(text: str, choices: Sequence[str]) -> str:
+    r"""Return a question without the list of its choices.
+
+    >>> without_choices(with_choices("Where?", ("bank", "park")), ("bank", "park"))
+    'Where?'
+    """
+    return text.removesuffix(_list_choices(choices))
+
+
+def _list_choices(choices: Sequence[str]) -> str:
+    return "\nAnswer Choices:" + "".join(f"\n({letter_of(i)}) {choice}" for i, choice in enumerate(choices))
 
 
 def letter_of(position: int) -> str:

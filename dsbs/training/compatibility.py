@@ -23,10 +23,10 @@ def combination_faults(student: Student, objective: Objective, decoding: str) ->
             f"objective={objective.name}: {who}, so it cannot learn to write rationales: type objective=finetune, "
             f"objective=distill labels=teacher, or {WRITER}."
         )
-    elif type(objective).loss is not Objective.loss:
+    elif type(objective).loss is not Objective.loss and not (student.fits_any_loss and objective.needs_choices):
         faults.append(
-            f"objective={objective.name} has a loss of its own, which student={student.name} cannot be fitted with: "
-            f"type objective=finetune, objective=distill labels=teacher, or {WRITER}."
+            f"objective={objective.name} has a loss of its own over texts, which student={student.name} cannot be "
+            f"trained with: type objective=finetune, objective=distill labels=teacher, or {WRITER}."
         )
     if decoding == "generate":
         faults.append(f"decoding=generate: {who}; leave it out, and the closed answers are ranked.")

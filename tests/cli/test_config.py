@@ -29,6 +29,7 @@ NEEDS = {
     "objective/distill": ["labels=teacher"],
     "student/logreg": ["objective=finetune"],
     "student/embedding": ["objective=finetune"],
+    "student/encoder": ["objective=finetune"],
 }
 
 

@@ -16,7 +16,7 @@ from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.base import GenerativeStudent
+from dsbs.students.base import GenerativeStudent, TorchStudent
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
 from dsbs.training.backends.base import Fitted
@@ -37,20 +37,21 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         torch.set_num_threads(recipe.training.threads)
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
-    recipe.objective.check(source)
+    if isinstance(source, GenerativeStudent):
+        recipe.objective.check(source)
     set_seed(recipe.seed)
-    student = source.build(recipe.texts(), recipe.objective.prefix_on, recipe.seed)
-    student.settings = asdict(
-        recipe.remember(
-            data.examples(),
-            decoding=reading.decoding,
-            max_input_tokens=reading.max_input_tokens,
-            max_new_tokens=reading.max_new_tokens,
-            bf16=reading.bf16,
-        )
+    remembered = recipe.remember(
+        data.examples(),
+        decoding=reading.decoding,
+        max_input_tokens=reading.max_input_tokens,
+        max_new_tokens=reading.max_new_tokens,
+        bf16=reading.bf16,
     )
-    check_prefixes(student)
-    check_labels(student, recipe.task, data.examples())
+    student = source.prepare(recipe.texts(), recipe.objective.prefix_on, recipe.seed, remembered.choices)
+    student.settings = asdict(remembered)
+    if source.writes:
+        check_prefixes(student)
+        check_labels(student, recipe.task, data.examples())
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
     recipe.objective.prepare(student, arguments.device)
@@ -81,25 +82,25 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     return Fitted(predictor, trainer.state.best_metric, account, rows.cut(), free, trainer.at_last_step)
 
 
-def source_of(recipe: Recipe) -> GenerativeStudent:
+def source_of(recipe: Recipe) -> TorchStudent:
     """Return the student that is trained.
 
     Raises:
         TypeError: where it is none that this backend fits.
     """
-    if not isinstance(recipe.student, GenerativeStudent):
-        raise TypeError(f"{type(recipe.student).__name__}: backend=huggingface fits a GenerativeStudent.")
+    if not isinstance(recipe.student, TorchStudent):
+        raise TypeError(f"{type(recipe.student).__name__}: backend=huggingface fits a TorchStudent.")
     return recipe.student
 
 
 def decoding_of(recipe: Recipe) -> DecodingConfig:
     """Return how answers are read during and after the training."""
-    source = source_of(recipe)
+    lengths = source_of(recipe).lengths
     return DecodingConfig(
         recipe.decoding,
         recipe.training.per_device_eval_batch_size,
-        source.max_input_tokens,
-        source.max_new_tokens,
+        lengths.input,
+        lengths.new,
         bf16=recipe.training.bf16,
     )
 
@@ -108,6 +109,7 @@ def decoding_of(recipe: Recipe) -> DecodingConfig:
 class Texts:
     """Inputs and targets of the examples to learn from, made anew by every iteration."""
 
+    student: StudentModel
     recipe: Recipe
     data: RunData
 
@@ -115,7 +117,7 @@ class Texts:
         recipe = self.recipe
         for example, annotation in self.data.train:
             learnt = annotation and recipe.control.rewrite(recipe.task, example, annotation)
-            yield example.input, recipe.objective.targets(example, learnt)
+            yield self.student.reword(example, recipe.objective.targets(example, learnt))
 
 
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
@@ -127,11 +129,10 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
     def prepare() -> Path | None:
         if not is_main():
             return None
-        source = source_of(recipe)
-        lengths = (source.max_input_tokens, source.max_target_tokens)
+        lengths = source_of(recipe).lengths
         with writing("the tokenised examples", run.cache):
-            texts, readers = Texts(recipe, data), recipe.objective.readers
-            rows = prepare_rows(student, texts, len(data.train), *lengths, run.cache, readers)
+            texts, readers = Texts(student, recipe, data), recipe.objective.readers
+            rows = prepare_rows(student, texts, len(data.train), lengths.input, lengths.target, run.cache, readers)
             return control_rows(rows, recipe.control, recipe.seed, run.cache).path
 
     path, *_ = gather([main_first(prepare)])

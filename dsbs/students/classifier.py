@@ -1,0 +1,230 @@
+"""Encoders with a head as students: a label is one class, so every objective over labels trains them as they are.
+
+To the trainer such a student is one whose targets have a single token, the number of a class: the logits of a target
+are [R, 1, classes], its labels [R, 1]. The usual cross-entropy over target tokens is then the classifier's, weights of
+soft targets included.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dsbs.core.errors import StudentError
+from dsbs.core.progress import Meter
+from dsbs.core.records import Example, Prediction, Target
+from dsbs.students.answering import DecodingConfig, choose
+from dsbs.students.base import SETTINGS
+from dsbs.students.decoding import inference
+from dsbs.students.model import StudentModel
+from dsbs.students.tensors import pad
+from dsbs.tasks.answers import without_choices
+
+CLASSIFIER = "classifier"  # the format of a checkpoint
+APART = -1  # stands between the sequences of one input; no token of any tokenizer
+_BETWEEN = "\x1e"  # ASCII's record separator, between an input and its choices
+NEVER = -1e4  # the logit of a choice that an example does not have; e to its power is 0
+
+
+class ClassifierModel(StudentModel):
+    """A head with a class for each closed answer.
+
+    Args:
+        model: an ``AutoModelForSequenceClassification``.
+        tokenizer: its tokenizer.
+        prefix_on: where an objective puts task prefixes; there are none here.
+        classes: the closed answers, in the order of the head's outputs.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prefix_on: str, classes: Sequence[str] = ()) -> None:
+        super().__init__(model, tokenizer, prefix_on)
+        self.classes = tuple(classes)
+        self._numbers = {name: number for number, name in enumerate(self.classes)}
+        if self.classes:
+            model.config.id2label = dict(enumerate(self.classes))
+            model.config.label2id = dict(self._numbers)
+        if getattr(model.config, "pad_token_id", None) is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+
+    @property
+    def pad_id(self) -> int:
+        """The padding token of inputs."""
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def row_identity(self) -> list[Any]:
+        """The classes: they number the targets."""
+        return list(self.classes)
+
+    def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the weights that tokens are read with, twice: nothing is written."""
+        weight = self.model.get_input_embeddings().weight
+        return weight, weight
+
+    def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return token ids of inputs; there are no task prefixes."""
+        rows: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+        return rows
+
+    def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return the number of the class of each text, as its one token.
+
+        Raises:
+            StudentError: where a text is no class.
+        """
+        if strange := [text for text in texts if text not in self._numbers]:
+            raise StudentError(f"{strange[0]!r} is none of the closed answers: {', '.join(self.classes)}.")
+        return [[self._numbers[text]] for text in texts]
+
+    def decode(self, ids: list[list[int]]) -> list[str]:
+        """Return the answers of classes."""
+        return [self.classes[row[0]] for row in ids]
+
+    def start_id(self, kind: str) -> int:
+        """Return what stands for the decoder's first token, which nothing reads."""
+        return 0
+
+    def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
+        """Return the logits [B, classes] of inputs."""
+        logits: torch.Tensor = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+        return logits
+
+    def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the logits of some rows."""
+        return states.index_select(0, rows)
+
+    def decode_logits(
+        self,
+        states: torch.Tensor,
+        attention_mask: torch.Tensor,
+        decoder_input_ids: torch.Tensor,
+        blocks: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Return the logits [R, 1, classes]."""
+        return states.unsqueeze(1)
+
+    def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+        """Return the most probable closed answer of each example; batches are of about equal length."""
+        texts = [self.reword(example, [])[0] for example in examples]
+        rows = self.encode_inputs(texts, "label", reading.max_input_tokens)
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        found: dict[int, Prediction] = {}
+        with Meter("predicting labels", len(order)) as meter:
+            for start in range(0, len(order), reading.batch_size):
+                places = order[start : start + reading.batch_size]
+                ids = pad([rows[place] for place in places], self.pad_id).to(self.device)
+                mask = pad([[1] * len(rows[place]) for place in places], 0).to(self.device)
+                with inference(self, reading.bf16):
+                    scores = self.encode({"input_ids": ids, "attention_mask": mask}, 1).float().log_softmax(-1).tolist()
+                for place, row in zip(places, scores, strict=True):
+                    found[place] = self._choose(examples[place], row)
+                meter.update(len(found))
+        return [found[place] for place in range(len(examples))]
+
+    def _choose(self, example: Example, scores: list[float]) -> Prediction:
+        return choose(example, dict(zip(self.classes, scores, strict=True)))
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Refuse: there is no decoder.
+
+        Raises:
+            StudentError: always.
+        """
+        raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and writes nothing.")
+
+    def save(self, folder: Path) -> None:
+        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
+        setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+class MultipleChoiceModel(ClassifierModel):
+    """A head with one output, which scores an input together with each of its choices.
+
+    The token ids of an input are those of all its pairs, with ``APART`` between them; the class of a target is the
+    place of the choice.
+
+    Args:
+        max_input_tokens: longer pairs lose tokens of the input.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prefix_on: str, max_input_tokens: int) -> None:
+        super().__init__(model, tokenizer, prefix_on)
+        self.max_input_tokens = max_input_tokens
+
+    @property
+    def row_identity(self) -> list[Any]:
+        """What decides how inputs are cut: each pair for itself."""
+        return ["pairs", self.max_input_tokens]
+
+    def reword(self, example: Example, targets: Sequence[Target]) -> tuple[str, list[Target]]:
+        """Return the input with its choices behind it, and targets that name places of choices.
+
+        Raises:
+            StudentError: where a target is no choice of the example.
+        """
+        choices = list(dict.fromkeys(example.choices or ()))
+        if strange := [target.text for target in targets if target.text not in choices]:
+            raise StudentError(f"example {example.id}: {strange[0]!r} is none of its choices: {', '.join(choices)}.")
+        parts = [without_choices(example.input, example.choices or ()), *choices]
+        places = [Target(one.kind, str(choices.index(one.text)), one.weight) for one in targets]
+        return _BETWEEN.join(part.replace(_BETWEEN, " ") for part in parts), places
+
+    def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the token ids of the pairs of each input."""
+        rows = []
+        for text in texts:
+            input, *choices = text.split(_BETWEEN)
+            pairs = self.tokenizer(
+                [input] * len(choices), choices, truncation="only_first", max_length=self.max_input_tokens
+            )["input_ids"]
+            rows.append([id for pair in pairs for id in (*pair, APART)][:-1])
+        return rows
+
+    def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
+        """Leave an input as it is: its pairs are cut already."""
+        return ids, False
+
+    def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return places of choices, each as its one token."""
+        return [[int(text)] for text in texts]
+
+    def decode(self, ids: list[list[int]]) -> list[str]:
+        """Return places of choices."""
+        return [str(row[0]) for row in ids]
+
+    def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
+        """Return the logits [B, K] of the choices of inputs; ``NEVER`` where an input has fewer than K."""
+        rows = [
+            _split([id for id, real in zip(ids, mask, strict=True) if real])
+            for ids, mask in zip(inputs["input_ids"].tolist(), inputs["attention_mask"].tolist(), strict=True)
+        ]
+        pairs = [pair for row in rows for pair in row]
+        ids, mask = pad(pairs, self.pad_id).to(self.device), pad([[1] * len(pair) for pair in pairs], 0).to(self.device)
+        scores = self.model(input_ids=ids, attention_mask=mask).logits[:, 0]
+        table = scores.new_full((len(rows), max(map(len, rows))), NEVER)
+        owners = [owner for owner, row in enumerate(rows) for _ in row]
+        places = [place for row in rows for place in range(len(row))]
+        where = (torch.tensor(owners, device=self.device), torch.tensor(places, device=self.device))
+        return table.index_put(where, scores)
+
+    def _choose(self, example: Example, scores: list[float]) -> Prediction:
+        choices = list(dict.fromkeys(example.choices or ()))
+        return choose(example, dict(zip(choices, scores, strict=False)))  # a batch may hold examples with more choices
+
+
+def _split(ids: list[int]) -> list[list[int]]:
+    """Return the sequences between ``APART``.
+
+    >>> _split([5, 6, APART, 7])
+    [[5, 6], [7]]
+    """
+    parts: list[list[int]] = [[]]
+    for id in ids:
+        if id == APART:
+            parts.append([])
+        else:
+            parts[-1].append(id)
+    return parts
