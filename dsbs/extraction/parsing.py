@@ -153,14 +153,17 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
 
 
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
-    marked = list(find_cues(block, cue))
-    start = marked[0].start if marked else -1
+    marks = find_cues(block, cue)  # one by one: mostly the first is enough
+    mark = next(marks, None)
     in_object = _find_object(block, answers, choices)
-    if in_object and len(block) - len(in_object.after) > start:
+    if in_object and len(block) - len(in_object.after) > (mark.start if mark else -1):
         yield in_object
-    for mark in marked:
+    end = 0
+    while mark is not None:
+        end = mark.end
         yield _read_marked(block, mark, answers, choices)
-    yield from _find_alone(block, marked[-1].end if marked else 0, answers, choices)
+        mark = next(marks, None)
+    yield from _find_alone(block, end, answers, choices)
 
 
 def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...] | None) -> Found:
@@ -202,9 +205,10 @@ def _read_lone(line: str, answers: Answers, choices: tuple[str, ...] | None) -> 
 
 def _find_object(block: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
     """Read the last object of rationale and answer in a text, fenced, with prose around it, or plain."""
-    decoder, start, found = json.JSONDecoder(strict=False), block.find("{"), None
+    start, found = block.find("{"), None
+    decoder = json.JSONDecoder(strict=False) if start >= 0 else None
     for _ in range(_MOST_OBJECTS):
-        if start < 0:
+        if decoder is None or start < 0:
             break
         try:
             value, end = decoder.raw_decode(block, start)

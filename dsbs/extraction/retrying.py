@@ -1,38 +1,52 @@
 """Trying again: how often, and how long to wait. The one layer that does so."""
 
+import random
 from collections.abc import Awaitable, Callable
-
-import tenacity
+from typing import ParamSpec, TypeVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.extraction.settings import ExtractionSettings
 
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
-def build_retrying(
-    settings: ExtractionSettings,
-    worth: Callable[[BaseException], bool],
-    sleep: Callable[[float], Awaitable[None]],
-) -> tenacity.AsyncRetrying:
-    """Return what calls a function until it succeeds, is not worth it, or was tried ``attempts`` times.
+
+class Retrying:
+    """Calls a function until it succeeds, is not worth it, or was tried ``attempts`` times.
 
     Args:
         settings: attempts and waits.
         worth: tells whether an error may pass.
         sleep: waits so many seconds, or less where there is no more point in it.
     """
-    # Half of each wait is sure, half is random, so that requests that failed together do not come back together.
-    half = {"multiplier": settings.backoff / 2, "max": settings.max_backoff / 2}
-    backoff = tenacity.wait_exponential(**half) + tenacity.wait_random_exponential(**half)
 
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
+    def __init__(
+        self,
+        settings: ExtractionSettings,
+        worth: Callable[[BaseException], bool],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self.settings, self.worth, self.sleep = settings, worth, sleep
+
+    async def __call__(
+        self, function: Callable[Given, Awaitable[Result]], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Result:
+        """Return what the function returns, or raise its last error."""
+        attempt = 1
+        while True:
+            try:
+                return await function(*args, **kwargs)
+            except Exception as error:
+                if not self.worth(error) or attempt >= self.settings.attempts:
+                    raise
+                await self.sleep(self.wait_after(attempt, error))
+                attempt += 1
+
+    def wait_after(self, attempt: int, error: BaseException) -> float:
+        """Return the seconds to wait after an attempt, from 1 on: doubled each time, and what the server asks for.
+
+        Half of each wait is sure, half is random, so that requests that failed together do not come back together.
+        """
+        longest = min(self.settings.backoff * 2.0 ** min(attempt - 1, 50), self.settings.max_backoff)
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
-        return max(backoff(state), asked)
-
-    return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(worth),
-        stop=tenacity.stop_after_attempt(settings.attempts),
-        wait=wait,
-        sleep=sleep,
-        reraise=True,
-    )
+        return max(longest * random.uniform(0.5, 1.0), asked)

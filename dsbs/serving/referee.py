@@ -16,7 +16,7 @@ from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.parsing import annotate
 from dsbs.extraction.prompts import Prompt
-from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.serving.answering import STUDENT, Answered
 from dsbs.serving.metrics import Metrics
@@ -133,7 +133,7 @@ class Referee:
         self.spending.reserve(cost)
         try:
             async with asyncio.timeout(self.settings.timeout_s), self.room:
-                retrying = build_retrying(self.engine, _worth_retrying, asyncio.sleep)
+                retrying = Retrying(self.engine, _worth_retrying, asyncio.sleep)
                 assert self._ask is not None
                 completion: Completion = await retrying(self._ask, request)
             self.spending.count(request, completion)

@@ -10,7 +10,7 @@ import os
 import ssl
 import urllib.request
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
@@ -76,10 +76,17 @@ class Connection:
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._session: ClientSession | None = None
         self._routes: dict[str, Any] = {}
+        self._options: dict[str, Any] = {}
 
     async def __aenter__(self) -> "Connection":
         import aiohttp
+        from yarl import URL
 
+        self._options = {"allow_redirects": False}
+        if self._proxy is not None:
+            url = URL(self._proxy.url)
+            auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
+            self._options |= {"proxy": url.with_user(None), "proxy_auth": auth}
         secure = urlsplit(self._base).scheme == "https"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else False),
@@ -110,26 +117,36 @@ class Connection:
         Raises:
             TeacherError: where no whole answer came.
         """
-        async with self._open(method, route, patience, **parts) as response:
-            failed = response.status >= 400
-            size = response.content_length
-            if size is not None and size <= LARGE and not failed and "Content-Encoding" not in response.headers:
-                content = await response.read()
-            else:
-                async with AsyncExitStack() as stack:
-                    content = b"".join([piece async for piece in self._pieces(response, stack, failed)])
-            return Reply(response.status, response.headers, content)
+        assert self._session is not None
+        try:
+            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
+            async with (
+                asyncio.timeout(self.where.timeout * patience),
+                self._session.request(method, self._address(route), **self._options, **parts) as response,
+            ):
+                return Reply(response.status, response.headers, await self._read(response))
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise self._explain(error) from None
 
     async def download(self, route: str, target: BinaryIO) -> Reply:
         """Load a file, whole; where the endpoint has none, the reply says why and ``target`` stays empty."""
-        async with self._open("GET", route, FILE_PATIENCE) as response:
-            if response.status >= 400:
-                async with AsyncExitStack() as stack:
-                    content = b"".join([piece async for piece in self._pieces(response, stack, failed=True)])
-                return Reply(response.status, response.headers, content)
-            async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
-                target.write(piece)
-            return Reply(response.status, response.headers, b"")
+        assert self._session is not None
+        try:
+            async with (
+                asyncio.timeout(self.where.timeout * FILE_PATIENCE),
+                self._session.get(self._address(route), **self._options) as response,
+            ):
+                if response.status != 200:
+                    return Reply(response.status, response.headers, await self._read(response))
+                async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
+                    target.write(piece)
+                return Reply(response.status, response.headers, b"")
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise self._explain(error) from None
 
     async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
         """Send a file with the fields of a form."""
@@ -151,22 +168,23 @@ class Connection:
                    "Content-Length": str(len(head.encode()) + size + len(tail))}  # fmt: skip
         return await self.send("POST", route, FILE_PATIENCE, data=body(), headers=headers)
 
-    @asynccontextmanager
-    async def _open(self, method: str, route: str, patience: int, **parts: Any) -> AsyncIterator["ClientResponse"]:
-        assert self._session is not None
-        try:
-            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
-            async with (
-                asyncio.timeout(self.where.timeout * patience),
-                self._session.request(
-                    method, self._address(route), allow_redirects=False, **self._through_proxy(), **parts
-                ) as response,
-            ):
-                yield response
-        except TeacherError:
-            raise
-        except Exception as error:
-            raise explain_connection(error, self.where, self.key, self._proxy and self._proxy.shown) from None
+    def _explain(self, error: Exception) -> TeacherError:
+        return explain_connection(error, self.where, self.key, self._proxy and self._proxy.shown)
+
+    async def _read(self, response: "ClientResponse") -> bytes:
+        """Return a body; of an error the head, and of large ones only a few at once."""
+        failed, size = response.status >= 400, response.content_length
+        if size is not None and size <= LARGE and not failed and "Content-Encoding" not in response.headers:
+            return await response.read()
+        pieces: list[bytes] = []
+        most, read = MOST_ERROR if failed else MOST_BODY, 0
+        async with AsyncExitStack() as stack:
+            async for piece in read_body(response.content.iter_any(), response.headers, most, cut=failed):
+                before, read = read, read + len(piece)
+                if before <= LARGE < read:
+                    await stack.enter_async_context(self._large)
+                pieces.append(piece)
+        return b"".join(pieces)
 
     def _address(self, route: str) -> Any:
         from yarl import URL
@@ -176,28 +194,6 @@ class Connection:
                 self._routes.clear()
             self._routes[route] = URL(self._base + route)
         return self._routes[route]
-
-    def _through_proxy(self) -> dict[str, Any]:
-        if self._proxy is None:
-            return {}
-        from aiohttp import BasicAuth
-        from yarl import URL
-
-        url = URL(self._proxy.url)
-        return {
-            "proxy": url.with_user(None),
-            "proxy_auth": BasicAuth(url.user, url.password or "") if url.user else None,
-        }
-
-    async def _pieces(self, response: "ClientResponse", stack: AsyncExitStack, failed: bool) -> AsyncIterator[bytes]:
-        """Yield a body; of an error the head, and of large ones only a few at once."""
-        size = 0
-        most = MOST_ERROR if failed else MOST_BODY
-        async for piece in read_body(response.content.iter_any(), response.headers, most, cut=failed):
-            before, size = size, size + len(piece)
-            if before <= LARGE < size:
-                await stack.enter_async_context(self._large)
-            yield piece
 
 
 def find_proxy(address: str) -> Proxy | None:

@@ -20,7 +20,7 @@ from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.extraction.feeding import Feed, Portion
 from dsbs.extraction.pacing import sleep_unless
-from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.batches import BatchApi, BatchState
@@ -74,7 +74,7 @@ class Batcher:
         self._tried: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         self._stop_event = asyncio.Event()
-        self._persist: Any = build_retrying(
+        self._persist: Any = Retrying(
             settings, self._worth_retrying, lambda seconds: sleep_unless(self._stop_event, seconds)
         )
         self.collector = Collector(api, books, committer, self._persist)

@@ -11,7 +11,7 @@ from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally, tell_pace
 from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
-from dsbs.extraction.retrying import build_retrying
+from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral, ServerLimits
@@ -56,8 +56,7 @@ class Asker:
         self.error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_event = asyncio.Event()
-        retrying = build_retrying(settings, self._worth_retrying, self._sleep)
-        self._persist = retrying.wraps(self._attempt)
+        self._retrying = Retrying(settings, self._worth_retrying, self._sleep)
 
     async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
         """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
@@ -143,7 +142,7 @@ class Asker:
         try:
             while together:
                 try:
-                    completions = await self._persist(together)
+                    completions = await self._retrying(self._attempt, together)
                 except TeacherError as error:
                     await self._note_failure(together, error)
                     return
