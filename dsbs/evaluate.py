@@ -20,6 +20,7 @@ from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
+from dsbs.core.terminal import plain
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -95,7 +96,7 @@ def describe(result: Score, remembered: Remembered) -> dict[str, Any]:
 def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> None:
     """Print the figures as a table."""
     data = config.path or f"the {figures['split']} split"
-    table = Table(title=f"{figures['task']} on {data}", title_justify="left")
+    table = Table(title=plain(f"{figures['task']} on {data}"), title_justify="left")
     table.add_column("")
     table.add_column(figures["metric"], justify="right")
     table.add_column("examples", justify="right")
@@ -103,7 +104,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     value = show_score(figures["metric"], figures[figures["metric"]])
     table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
     for name, share in (figures["accuracy_by_class"] or {}).items():
-        table.add_row(name, show_score(ACCURACY, share), "", "")
+        table.add_row(plain(name), show_score(ACCURACY, share), "", "")
     console.print(table)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")

@@ -19,6 +19,7 @@ from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
+from dsbs.core.terminal import plain
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.advice import advise
@@ -91,13 +92,15 @@ def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, f
 
 def show(summary: dict[str, Any], job: Job, console: Console) -> None:
     """Print the summary as a table, and where everything lies."""
-    table = Table(title=f"{summary['task']}, teacher {summary['model'] or summary['teacher']}", title_justify="left")
+    table = Table(
+        title=plain(f"{summary['task']}, teacher {summary['model'] or summary['teacher']}"), title_justify="left"
+    )
     for name in ("split", "examples", "parsed", "failed", "used", "accuracy", "asked now", "cost"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for split, count in summary["splits"].items():
         accuracy, cost = count["teacher_accuracy"], count["cost_usd"]
         table.add_row(
-            split,
+            plain(split),
             f"{count['examples']:,}",
             f"{count['parsed']:,}",
             f"{count['failed']:,}",

@@ -35,6 +35,7 @@ from dsbs.cli.sweeps import (
 )
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
+from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 _program: list[str] = []  # how the command of this process was called, without what was typed behind it
@@ -118,9 +119,9 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
             sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
         sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
     except SystemExit:
-        sys.stderr.write(describe_endings(ended))
+        sys.stderr.write(visible(describe_endings(ended)))
         raise
-    sys.stderr.write(describe_endings(ended))
+    sys.stderr.write(visible(describe_endings(ended)))
     if any(ending.failure is not None for ending in ended):
         sys.exit(1)
 
@@ -200,14 +201,14 @@ def _program_of(name: str, words: Sequence[str]) -> list[str]:
 
 
 def _fail(name: str, message: str) -> NoReturn:
-    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    sys.stderr.write(visible(f"dsbs.{name}: {message}\n"))
     sys.exit(1)
 
 
 def _fail_job(name: str, message: str, endings: Path) -> None:
     if not sweeps():
         _fail(name, message)
-    sys.stderr.write(f"dsbs.{name}: {message}\n")
+    sys.stderr.write(visible(f"dsbs.{name}: {message}\n"))
     note_ending(endings, failure=message)
 
 
@@ -225,5 +226,7 @@ def _quieten() -> None:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     several = HydraConfig.initialized() and sweeps()
     job = f"job {HydraConfig.get().job.num}: " if several else ""
-    logging.basicConfig(level=logging.WARNING, format=f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S", force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(VisibleFormatter(f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("dsbs").setLevel(logging.INFO if is_main() else logging.ERROR)

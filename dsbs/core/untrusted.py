@@ -30,7 +30,7 @@ MOST_VALUES = 2_000_000
 # Characters of a config that a run wrote down, and how deep it may be.
 MOST_YAML = 2**18
 MOST_DEPTH = 32
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there, ten times as fast
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there, ten times as fast
 _STARTS = (b",", b"[", b"{")
 
 
@@ -112,7 +112,7 @@ def check_yaml(text: str) -> None:
     """
     depth = 0
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(text, Loader=YAML_LOADER):
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("it has aliases (*name), which we never write")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -146,6 +146,13 @@ def excerpt(value: Any, most: int = MOST_NAME) -> str:
             value = f"a {type(value).__name__}"
     text = storable(value[: 8 * most])
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most].rstrip()
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether a value is a number that arithmetic can go on with: finite, and no whole number beyond a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= 1e300 and math.isfinite(value)
 
 
 class Fields:
@@ -193,9 +200,7 @@ class Fields:
     def number(self, name: str) -> float | None:
         """Return a finite number; None where it is none."""
         value = self._values.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
-            return None
-        return float(value) if math.isfinite(value) else None
+        return float(value) if value is not None and is_finite(value) else None
 
     def inside(self, name: str) -> "Fields":
         """Return an object within this one; one without fields where it is none."""

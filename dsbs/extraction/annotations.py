@@ -1,7 +1,6 @@
 """The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from dsbs.core.files import write_json
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import Annotation
+from dsbs.core.untrusted import load_json, read_file
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
@@ -134,7 +134,9 @@ def load_summary(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary = load_json(read_file(path))
     except ValueError as error:
         raise DataError(f"{path}: broken JSON ({error}). Delete it and run dsbs.extract again.") from error
+    if not isinstance(summary, dict):
+        raise DataError(f"{path}: expected an object. Delete it and run dsbs.extract again.")
     return summary

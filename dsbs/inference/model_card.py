@@ -1,12 +1,14 @@
 """The model card beside a checkpoint: what the student is, how good, and how to use it with plain transformers."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.files import write_text
+from dsbs.core.terminal import visible
 from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import show_score
 from dsbs.objectives import OBJECTIVES, Objective
@@ -140,12 +142,14 @@ def build_card(
         "---",
         f"library_name: {USAGES[kind].library}",
         f"pipeline_tag: {USAGES[kind].pipeline}",
-        *([f"base_model: {base}"] if "/" in base else []),  # a name on the hub; what lay elsewhere has a hash here
+        *(
+            [f"base_model: {_scalar(base)}"] if "/" in base else []
+        ),  # a name on the hub; what lay elsewhere has a hash here
         "tags: [dsbs, distillation, rationales]",
-        f"metrics: [{metrics.get('metric', ACCURACY)}]",
+        f"metrics: [{_scalar(metrics.get('metric', ACCURACY))}]",
         "---",
     ]
-    title = f"# {metrics['task']}: {metrics['student']}, {metrics['objective']}"
+    title = f"# {words(metrics['task'])}: {words(metrics['student'])}, {words(metrics['objective'])}"
     about = (
         "A small model trained with dsbs, which distils a large language model step by step "
         "([Hsieh et al., 2023](https://arxiv.org/abs/2305.02301))."
@@ -160,10 +164,10 @@ def _facts(
     remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], base: str
 ) -> dict[str, str]:
     objective = remembered["objective"]
-    settings = ", ".join(f"{key} {value}" for key, value in objective.items() if key not in ("kind", "name"))
+    settings = ", ".join(words(f"{key} {value}") for key, value in objective.items() if key not in ("kind", "name"))
     share = "all" if metrics["data_fraction"] == 1 else f"{metrics['data_fraction']:g}"
     facts = {
-        "started from": f"`{base if '/' in base else metrics['student']}`",
+        "started from": code(base if "/" in base else str(metrics["student"])),
         "objective": f"{metrics['objective']} ({settings})",
         "data": f"{metrics['task']}: {metrics['train_examples']:,} examples, {share} of the train split, seed "
         f"{metrics['seed']}",
@@ -173,10 +177,11 @@ def _facts(
     if metrics["teacher"]:
         model = manifest.get("model")
         accuracy = (manifest.get("teacher_accuracy") or {}).get("train")
-        facts["teacher"] = metrics["teacher"] + (f", model {model}" if model else "")
+        facts["teacher"] = words(metrics["teacher"]) + (f", model {words(model)}" if model else "")
         if accuracy is not None:
             facts["teacher"] += f"; its labels on the train split are right in {100 * accuracy:.1f}%"
-        facts["licence of the teacher's outputs"] = manifest.get("licence") or _UNKNOWN_LICENCE
+        licence = manifest.get("licence")
+        facts["licence of the teacher's outputs"] = words(licence) if licence else _UNKNOWN_LICENCE
     metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
         part = metrics.get(split)
@@ -201,19 +206,19 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
         asked = asked if on_target else f"[label] {asked}"
         if kind == "decoder":
             asked += "[label]" if on_target else "[answer]"
-    code = usage.code.format(input=asked, max_input_tokens=remembered["max_input_tokens"])
+    program = usage.code.format(input=asked, max_input_tokens=remembered["max_input_tokens"])
     notes = _writing_notes(remembered, kind) if usage.writes else ["It names the likeliest of the closed answers."]
     if remembered["input"]:
-        notes.append(f"Inputs were worded as `{json.dumps(remembered['input'], ensure_ascii=False)}`.")
+        notes.append(f"Inputs were worded as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
     if remembered["choices"]:
-        notes.append(f"The answers: {', '.join(f'`{choice}`' for choice in remembered['choices'])}.")
+        notes.append(f"The answers: {', '.join(map(code, remembered['choices']))}.")
     closed = remembered["choices"] or remembered["own_choices"]
     if usage.writes and remembered["decoding"] != "generate" and closed:
         notes.append(
             "The accuracy above is that of the likeliest of the closed answers; a freely written one may differ."
         )
     use = "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."
-    return ["## Use", f"```python\n{code}```", " ".join(notes), use]
+    return ["## Use", f"```python\n{program}```", " ".join(notes), use]
 
 
 def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
@@ -228,6 +233,31 @@ def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
             '`decoder_start_token_id=tokenizer.convert_tokens_to_ids("[rationale]")`.',
         ]
     return [*notes, "For the rationale write `[rationale]` in place of `[label]`."]
+
+
+def words(text: object) -> str:
+    """Return words of others for Markdown, on one line: what would be markup, HTML or a link stands as it is.
+
+    >>> words("a [link](x) | <b>"), words("gpt_4")
+    ('a \\\\[link\\\\](x) | \\\\<b\\\\>', 'gpt_4')
+    """
+    return re.sub(r"([\\`*\[\]<>!#~])", r"\\\1", visible(" ".join(str(text).split())))
+
+
+def code(text: str) -> str:
+    """Return words of others as code, within more backticks than they have themselves.
+
+    >>> code("yes"), code("a`b")
+    ('`yes`', '`` a`b ``')
+    """
+    text = visible(" ".join(text.split()))
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if len(fence) == 1 else f"{fence} {text} {fence}"
+
+
+def _scalar(text: str) -> str:
+    """Return a text as a value in YAML."""
+    return text if re.fullmatch(r"[A-Za-z][\w./-]*", text) else json.dumps(text)
 
 
 def _cell(text: str) -> str:

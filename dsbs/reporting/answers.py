@@ -1,6 +1,7 @@
 """What a finished run answered on the test split, example by example: ``predictions.parquet``."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.base import ACCURACY
 
 # Columns that older runs lack; what is missing is None for every example.
+MOST_ROWS, MOST_BYTES = 2_000_000, 2**30
 OPTIONAL = ("label", "rationale", "confidence", "input")
 
 
@@ -59,7 +62,9 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
     scores = np.array(columns["scored"], dtype=np.float64)
     if len(set(ids)) != len(ids):
         raise DataError("predictions.parquet names an id twice")
-    if len(ids) != test.get("examples", len(ids)) or not ids or abs(scores.mean() - test[metric]) > 1e-6:
+    if not np.isfinite(scores).all():
+        raise DataError("predictions.parquet holds scores that are no finite numbers")
+    if len(ids) != (test.get("examples") or len(ids)) or not ids or abs(scores.mean() - test[metric]) > 1e-6:
         raise DataError(f"predictions.parquet and metrics.json do not agree on the test {metric}")
     return Answered(
         test_set=fingerprint([[id, gold] for id, gold in zip(ids, golds, strict=True)], length=16),
@@ -80,18 +85,47 @@ def _read_columns(path: Path, scored: str) -> dict[str, list[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             there = set(file.schema_arrow.names)
             wanted = {"id", "gold", "correct", scored}
             if missing := sorted(wanted - there):
                 raise DataError(f"predictions.parquet lacks {', '.join(missing)}")
-            table = file.read(columns=sorted(wanted | (set(OPTIONAL) & there)))
-        rows = {name: table[name].to_pylist() for name in table.column_names}
+            names = sorted(wanted | (set(OPTIONAL) & there))
+            _check_types(file.schema_arrow, names)
+            rows = _read_bounded(file, names)
         rows["scored"] = list(rows[scored])
+        if None in rows["id"] or None in rows["gold"] or None in rows[scored] or None in rows["correct"]:
+            raise DataError("predictions.parquet has rows without id, gold answer or score")
         order = sorted(range(len(rows["id"])), key=rows["id"].__getitem__)
-    except (OSError, pa.ArrowException, TypeError) as error:
-        raise DataError(f"predictions.parquet cannot be read ({str(error).splitlines()[0]})") from None
+    except (OSError, pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"predictions.parquet cannot be read ({excerpt(str(error).splitlines()[0])})") from None
     empty = [None] * len(order)
     return {
         name: [values[place] for place in order] for name, values in {**dict.fromkeys(OPTIONAL, empty), **rows}.items()
     }
+
+
+def _check_types(schema: Any, names: Sequence[str]) -> None:
+    import pyarrow.types as kinds
+
+    tests = {"correct": (kinds.is_boolean,), "metric_score": (kinds.is_floating, kinds.is_integer)}
+    tests["confidence"] = (kinds.is_floating, kinds.is_null)
+    texts = (kinds.is_string, kinds.is_large_string, kinds.is_null)
+    for name in names:
+        if not any(test(schema.field(name).type) for test in tests.get(name, texts)):
+            raise DataError(f"predictions.parquet: the column {name} is {excerpt(str(schema.field(name).type), 40)}")
+
+
+def _read_bounded(file: Any, names: list[str]) -> dict[str, list[Any]]:
+    """Read columns piece by piece: a kilobyte of Parquet may stand for a billion rows."""
+    rows: dict[str, list[Any]] = {name: [] for name in names}
+    size = 0
+    if file.metadata.num_rows > MOST_ROWS:
+        raise DataError(f"predictions.parquet: {file.metadata.num_rows:,} rows, of at most {MOST_ROWS:,}")
+    for batch in file.iter_batches(batch_size=8192, columns=names):
+        size += batch.nbytes
+        if size > MOST_BYTES:
+            raise DataError(f"predictions.parquet: more than {MOST_BYTES:,} bytes of answers")
+        for name in names:
+            rows[name] += batch.column(name).to_pylist()
+    return rows

@@ -28,9 +28,10 @@ def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
     from matplotlib.ticker import NullLocator, PercentFormatter
 
     conditions = [condition for condition in report.conditions if not condition.control] or report.conditions
-    with mpl.rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": report.task, "font.size": 11, "axes.edgecolor": INK, "text.color": INK}
-    ):
+    look = {"font.size": 11, "axes.edgecolor": INK, "text.color": INK}
+    # Names are names: a dollar sign starts no formula.
+    options: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": report.task}
+    with mpl.rc_context(options | look):
         figure = Figure(figsize=(8, 5), dpi=160, layout="constrained", facecolor="white")
         axes = figure.subplots()
         axes.set_xscale("log", base=2)

@@ -1,6 +1,5 @@
 """Reading the folders of training runs: finished ones whole, all others with the reason why they do not count."""
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -12,13 +11,15 @@ import yaml
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, Fields, check_yaml, excerpt, load_json, read_file
 from dsbs.reporting.answers import Answered, read_answers
+from dsbs.reporting.schema import CONFIG, check, check_manifest, check_metrics, clean
 from dsbs.tasks.base import ACCURACY
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.
 ELSEWHERE = ("rationales", "report", "wandb")
-REQUIRED = ("task", "student", "objective", "labels", "data_fraction", "seed", "steps", "best_step", "validation")
+MOST_JSON = 2**24  # of metrics with their history
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class FinishedRun:
     @property
     def metric(self) -> str:
         """What the score measures: ``accuracy`` where the task does not say otherwise."""
-        return str(self.metrics.get("metric", ACCURACY))
+        return str(self.metrics.get("metric") or ACCURACY)
 
     @property
     def score(self) -> float:
@@ -121,28 +122,31 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
     """Read one run."""
     try:
         manifest = _read_json(folder / "manifest.json")
-    except DataError:
+        check_manifest(manifest)
+        fault = None
+    except DataError as error:  # some are left without one, and are finished all the same
+        fault = f"cannot be read: {error}" if (folder / "manifest.json").exists() else None
         manifest = {}
     command = manifest.get("command")
     if not (folder / "metrics.json").exists():
         return LeftOut(folder, _read_failure(folder), command)
+    if fault:
+        return LeftOut(folder, fault, command)
     try:
         metrics = _read_json(folder / "metrics.json")
-        missing = [key for key in REQUIRED if key not in metrics]
-        metric = metrics.get("metric", ACCURACY)
-        missing += [] if metric in metrics.get("test", {metric: None}) else [f"test.{metric}"]
-        if missing:
-            raise DataError(f"metrics.json lacks {', '.join(missing)}")
-        config = flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-    except (DataError, OSError, ValueError, yaml.YAMLError) as error:
+        check_metrics(metrics)
+        config = _read_config(folder / "config.yaml")
+    except DataError as error:
         return LeftOut(folder, f"cannot be read: {error}", command)
+    metric = metrics.get("metric") or ACCURACY
     config |= trace_origin(config, manifest)
-    if "test" not in metrics:  # a search, which leaves the test split alone
+    if metrics.get("test") is None:  # a search, which leaves the test split alone
         return FinishedRun(folder, metrics, config, manifest, None, "its test split was not read (test=false)")
     if metrics["test"][metric] is None:
         return LeftOut(folder, "measured on nothing: its task has no test examples with gold labels", command)
+    fault = None
     try:
-        answers, fault = read_answers(folder / "predictions.parquet", metrics["test"], metric), None
+        answers = read_answers(folder / "predictions.parquet", metrics["test"], metric)
     except DataError as error:
         answers, fault = None, str(error)
     return FinishedRun(folder, metrics, config, manifest, answers, fault)
@@ -193,16 +197,42 @@ def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} is broken or missing ({error})") from None
+        value = load_json(read_file(path, MOST_JSON))
+    except DataError as error:
+        raise DataError(f"{path.name} is broken or missing ({_without(path, error)})") from None
+    except ValueError as error:
+        raise DataError(f"{path.name} is broken or missing ({excerpt(str(error))})") from None
     if not isinstance(value, dict):
         raise DataError(f"{path.name}: expected an object, found {type(value).__name__}")
-    return value
+    cleaned: dict[str, Any] = clean(value, path.name)
+    return cleaned
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """Return ``config.yaml``, flat."""
+    try:
+        text = read_file(path, MOST_YAML).decode()
+        check_yaml(text)
+        values = yaml.load(text, Loader=YAML_LOADER)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path.name}: {excerpt(str(error).splitlines()[0])}") from None
+    except DataError as error:
+        raise DataError(f"{path.name}: {_without(path, error)}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path.name}: expected keys and values, found {type(values).__name__}")
+    flat = flatten(clean(values, path.name))
+    check(flat, CONFIG, path.name)
+    return flat
+
+
+def _without(path: Path, error: DataError) -> str:
+    return str(error).removeprefix(f"{path}: ")
 
 
 def _read_failure(folder: Path) -> str:
     try:
-        return f"failed: {_read_json(folder / 'failed.json')['reason']}"
-    except (DataError, KeyError):
-        return "not finished: it is still running, or was stopped; the same command goes on from its last checkpoint"
+        if reason := Fields(_read_json(folder / "failed.json")).text("reason", most=1000):
+            return f"failed: {reason}"
+    except DataError:
+        pass
+    return "not finished: it is still running, or was stopped; the same command goes on from its last checkpoint"

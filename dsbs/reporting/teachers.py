@@ -8,6 +8,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.extraction.annotations import load_summary
 from dsbs.reporting.reading import FinishedRun
+from dsbs.reporting.schema import SPLIT, SUMMARY, check, clean
 from dsbs.teachers import TEACHERS
 
 
@@ -75,7 +76,8 @@ def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
 
 
 def _name(said: Any) -> str | None:
-    return said.get("name") if isinstance(said, dict) else said
+    said = said.get("name") if isinstance(said, dict) else said
+    return said if isinstance(said, str) else None
 
 
 def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:
@@ -87,7 +89,11 @@ def _load_summary(run: FinishedRun) -> dict[str, Any] | None:
     for folder in annotation_folders(run):
         try:
             if summary := load_summary(folder):
-                return summary
+                checked: dict[str, Any] = clean(summary, "summary.json")
+                check(checked, SUMMARY, "summary.json")
+                for name, split in checked["splits"].items():
+                    check(split, SPLIT, f"summary.json: splits.{name}")
+                return checked
         except (DataError, OSError):
             continue
     return None

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dsbs.core.terminal import plain
 from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
@@ -18,21 +19,24 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     """Print the table, the main result in words, caveats, and where the rest is."""
     console.print(build_table(report))
     for text in report.headlines:
-        console.print(Text(f"\n{text}"))
+        console.print(plain(f"\n{text}"))
     notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
-        console.print(Text(f"  - caveat: {note}"))
+        console.print(plain(f"  - caveat: {note}"))
     for name, told in report.stand_ins.items():
-        console.print(Text(f"  - caveat: the teacher {name} {told}"))
+        console.print(plain(f"  - caveat: the teacher {name} {told}"))
     console.print(Text("\nWritten:"))
     for place in places:
-        console.print(Text(f"  {place}"), soft_wrap=True)
+        console.print(plain(f"  {place}"), soft_wrap=True)
 
 
 def build_table(report: Report) -> Table:
     """Return the conditions as a table that fits 80 columns."""
     table = Table(
-        title=f"{report.task}: test {report.metric}", title_justify="left", box=SIMPLE_HEAD, caption=_caption(report)
+        title=plain(f"{report.task}: test {report.metric}"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        caption=_caption(report),
     )
     table.caption_justify = "left"
     table.add_column("method", overflow="fold")
@@ -41,7 +45,7 @@ def build_table(report: Report) -> Table:
     for cell in report.conditions:
         estimate, examples, steps = cell.estimate, cell.mean("train_examples"), cell.mean("steps")
         table.add_row(
-            describe_condition(cell, report.conditions),
+            plain(describe_condition(cell, report.conditions)),
             show_fraction(cell.data_fraction),
             "" if examples is None else f"{examples:,.0f}",
             str(len(cell.runs)),
@@ -52,7 +56,7 @@ def build_table(report: Report) -> Table:
     return table
 
 
-def _caption(report: Report) -> str | None:
+def _caption(report: Report) -> Text | None:
     lines = []
     for teacher in report.teachers:
         stand_in = " (scripted stand-in)" if teacher.stand_in else ""
@@ -65,4 +69,4 @@ def _caption(report: Report) -> str | None:
     if report.left_out:
         count = len(report.left_out)
         lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")
-    return "\n".join(lines) or None
+    return plain("\n".join(lines)) if lines else None

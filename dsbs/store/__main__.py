@@ -12,6 +12,7 @@ from rich.table import Table
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.progress import standard_output
+from dsbs.core.terminal import plain, visible
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore
 from dsbs.store.exporting import export
@@ -43,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
             else:
                 show(store, arguments.examples, console)
     except DsbsError as error:
-        sys.stderr.write(f"dsbs.store: {error}\n")
+        sys.stderr.write(f"dsbs.store: {visible(str(error))}\n")
         return 1
     return 0
 
@@ -74,20 +75,21 @@ def _locate(place: str) -> Path:
 
 def show(store: CompletionStore, examples: int, console: Console) -> None:
     """Print what a store holds."""
-    table = Table(title=str(store.path), title_justify="left")
+    table = Table(title=plain(store.path), title_justify="left")
     for name in ("task", "teacher", "split", "completions", "failed", "tokens read", "tokens written"):
         table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")
     for counted in store.overview():
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else cell for cell in counted))
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in counted))
     console.print(table)
     for token, remote, address, created, held in open_batches(store):
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
         said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests are still to come"
-        console.print(said, soft_wrap=True, markup=False, highlight=False)
+        console.print(plain(said), soft_wrap=True)
     for row in islice(store.rows(), examples):
-        console.rule(f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}")
-        console.print(row["question"], style="dim", markup=False, highlight=False)
-        console.print(row["text"], markup=False, highlight=False)
+        head = f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}"
+        console.rule(plain(head.replace("\n", " ")))
+        console.print(plain(row["question"]), style="dim")
+        console.print(plain(row["text"]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,176 @@
+"""What a run's files may say: every field that the report reads has a kind and bounds, whoever made the run.
+
+A run that says something else is left out with the first fault as its reason; the others are reported.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.names import EXPECTED, is_name
+from dsbs.core.untrusted import MOST_COUNT, excerpt, is_finite, storable
+from dsbs.tasks.base import ACCURACY
+
+MOST_DEPTH = 8
+MOST_TEXT = 4000
+MOST_KEY = 200
+MOST_VALUES = 200_000
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a field may hold.
+
+    Attributes:
+        expected: in words.
+        test: tells whether a value is that.
+        optional: whether it may be missing or ``null``.
+    """
+
+    expected: str
+    test: Callable[[Any], bool]
+    optional: bool = False
+
+    def or_none(self) -> "Kind":
+        """Return the same where the field may be missing."""
+        return Kind(self.expected, self.test, optional=True)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNT
+
+
+def _is_amount(value: Any) -> bool:
+    return is_finite(value) and 0 <= value <= MOST_COUNT
+
+
+NAME = Kind(EXPECTED, is_name)
+LABELS = Kind("gold or teacher", lambda value: value in ("gold", "teacher"))
+FRACTION = Kind("a share above 0, up to 1", lambda value: is_finite(value) and 1e-9 <= value <= 1)
+COUNT = Kind("a whole number, 0 or more", _is_count)
+SOME = Kind("a whole number, 1 or more", lambda value: _is_count(value) and value > 0)
+AMOUNT = Kind("a number, 0 or more", _is_amount)
+SHARE = Kind("a number from 0 to 1", lambda value: is_finite(value) and 0 <= value <= 1)
+SCORE = Kind("a finite number", is_finite)
+TEXT = Kind("a text", lambda value: isinstance(value, str))
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+LIST = Kind("a list", lambda value: isinstance(value, list))
+
+METRICS = {
+    **dict.fromkeys(("task", "student", "objective"), NAME),
+    **dict.fromkeys(("teacher", "control", "metric"), NAME.or_none()),
+    "labels": LABELS,
+    "data_fraction": FRACTION,
+    **dict.fromkeys(("seed", "steps", "best_step"), COUNT),
+    **dict.fromkeys(("train_examples", "validation_examples", "parameters", "size_bytes"), COUNT.or_none()),
+    **dict.fromkeys(("target_tokens", "label_tokens", "example_visits", "seconds"), AMOUNT.or_none()),
+    **dict.fromkeys(("examples_per_second", "milliseconds_per_example"), AMOUNT.or_none()),
+    "validation": OBJECT,
+    **dict.fromkeys(("counts", "test_last", "test_generated"), OBJECT.or_none()),
+    "history": LIST.or_none(),
+}
+MANIFEST = {
+    **dict.fromkeys(("command", "started", "dsbs", "python", "platform", "rationales", "model"), TEXT.or_none()),
+    **dict.fromkeys(("packages", "settings", "annotations"), OBJECT.or_none()),
+}
+SETTINGS = {
+    **dict.fromkeys(("task", "training"), OBJECT.or_none()),
+    "train": TEXT.or_none(),
+    "processes": SOME.or_none(),
+}
+TRAINING = dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), SOME.or_none())
+CONFIG = {f"training.{key}": kind for key, kind in TRAINING.items()} | {"teacher.kind": TEXT.or_none()}
+SUMMARY = {
+    "splits": OBJECT,
+    "model": TEXT.or_none(),
+    "teacher": TEXT.or_none(),
+}
+SPLIT = {
+    "teacher_accuracy": SHARE.or_none(),
+    **dict.fromkeys(("cost_usd", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
+}
+
+
+def check(values: Any, kinds: Mapping[str, Kind], place: str) -> None:
+    """Check the fields of an object.
+
+    Raises:
+        DataError: for the first that is missing or of another kind.
+    """
+    if not isinstance(values, dict):
+        raise DataError(f"{place}: expected an object, found {type(values).__name__}")
+    for name, kind in kinds.items():
+        value = values.get(name)
+        if value is None and kind.optional:
+            continue
+        if name not in values:
+            raise DataError(f"{place} lacks {name}")
+        if not kind.test(value):
+            raise DataError(f"{place}: {name}={excerpt(value, 60)!r}: expected {kind.expected}")
+
+
+def check_metrics(metrics: dict[str, Any]) -> None:
+    """Check what ``metrics.json`` says.
+
+    Raises:
+        DataError: with the first fault.
+    """
+    check(metrics, METRICS, "metrics.json")
+    metric = metrics.get("metric") or ACCURACY
+    score = SHARE if metric == ACCURACY else SCORE
+    if "test" in metrics:
+        check(metrics, {"test": OBJECT}, "metrics.json")
+        if metric not in metrics["test"]:
+            raise DataError(f"metrics.json lacks test.{metric}")
+    for part in ("validation", "test", "test_last", "test_generated"):  # what was measured on nothing has no score
+        check(metrics.get(part) or {}, {"examples": COUNT.or_none(), metric: score.or_none()}, f"metrics.json: {part}")
+
+
+def check_manifest(manifest: dict[str, Any]) -> None:
+    """Check what ``manifest.json`` says.
+
+    Raises:
+        DataError: with the first fault.
+    """
+    check(manifest, MANIFEST, "manifest.json")
+    settings = manifest.get("settings") or {}
+    check(settings, SETTINGS, "manifest.json: settings")
+    check(settings.get("training") or {}, TRAINING, "manifest.json: settings.training")
+
+
+def clean(value: Any, place: str) -> Any:
+    """Return JSON or YAML values as a report may show them: without control characters, each text bounded.
+
+    Raises:
+        DataError: where they are nested too deeply, too many, or numbers that are none.
+    """
+    left = [MOST_VALUES]
+
+    def walk(node: Any, path: str, depth: int) -> Any:
+        left[0] -= 1
+        if depth > MOST_DEPTH:
+            raise DataError(f"{place}: {path or 'it'} is nested too deeply")
+        if left[0] < 0:
+            raise DataError(f"{place}: more than {MOST_VALUES:,} values")
+        if isinstance(node, dict):
+            return {_key(key): walk(item, f"{path}.{_key(key)}".lstrip("."), depth + 1) for key, item in node.items()}
+        if isinstance(node, list):
+            return [walk(item, f"{path}[]", depth + 1) for item in node]
+        if isinstance(node, str):
+            return storable(_CONTROL.sub(" ", node[:MOST_TEXT]))
+        if node is None or isinstance(node, bool):
+            return node
+        if isinstance(node, int | float):
+            if not is_finite(node):
+                raise DataError(f"{place}: {path}={excerpt(node, 40)}: expected a finite number")
+            return node
+        return excerpt(str(node))  # dates, which YAML reads
+
+    return walk(value, "", 0)
+
+
+def _key(key: Any) -> str:
+    return excerpt(str(key) if isinstance(key, str | int | float | bool) else type(key).__name__, MOST_KEY)
