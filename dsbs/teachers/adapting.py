@@ -80,7 +80,7 @@ ADAPTATIONS = (
         without("response_format"),
         "answers are asked for in JSON, but not held to it",
         "prompt.answer_format=text",
-        _REFUSES + r"|invalid|must be|not valid",
+        _REFUSES + r"|invalid|must be|not valid|not both",
     ),
     Adaptation(
         "max_tokens",
@@ -88,7 +88,7 @@ ADAPTATIONS = (
         _has("max_tokens"),
         lambda body: without("max_tokens")(body) | {"max_completion_tokens": body["max_tokens"]},
         "max_completion_tokens is sent in its place",
-        "'teacher.extra={max_completion_tokens: N}' teacher.max_tokens=null",
+        "teacher.max_tokens=null +teacher.extra.max_completion_tokens=N",
         _REFUSES + r"|use .?max_completion_tokens|instead",
     ),
     Adaptation(
@@ -98,7 +98,7 @@ ADAPTATIONS = (
         lambda body: body | {"temperature": 0.01},
         "0.01 is sent in its place",
         "teacher.temperature=0.01",
-        r"strictly positive|greater than 0|> 0\b|> 0\.0|must be positive",
+        r"strictly positive|greater than 0|> 0\b|must be positive|range \(0",
     ),
     Adaptation(
         "top_p beside temperature",

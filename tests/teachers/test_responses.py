@@ -125,6 +125,11 @@ REFUSALS: dict[str, tuple[Callable[[Body], bool], str, str]] = {
         "Input validation error: `temperature` must be strictly positive",
         "teacher.temperature=0.01",
     ),
+    "llama.cpp": (
+        lambda body: "response_format" in body,
+        'Either "json_schema" or "grammar" can be specified, but not both',
+        "prompt.answer_format=text",
+    ),
     "stop": (lambda body: "stop" in body, "'stop' is not supported with this model.", "teacher.stop=[]"),
     "claude": (
         lambda body: "temperature" in body and "top_p" in body,
@@ -138,7 +143,7 @@ REFUSALS: dict[str, tuple[Callable[[Body], bool], str, str]] = {
 def test_what_an_endpoint_refuses_by_name_is_adapted_once_and_said_with_the_setting(kind: str) -> None:
     bad, words, setting = REFUSALS[kind]
     with serve(FaultServer(refuses=lambda body: words if bad(body) else None)) as server:
-        said, notes = ask_twice(server, stop=["\n\n"], top_p=0.9)
+        said, notes = ask_twice(server, stop=["\n\n"], top_p=0.9, extra={"response_format": {"type": "json_schema"}})
     assert len(said) == 3
     assert server.requests == 4
     assert len(notes) == 1
