@@ -3,7 +3,9 @@
 from dsbs.core.registry import Registry
 from dsbs.objectives.base import Objective
 from dsbs.objectives.finetune import Finetune
+from dsbs.objectives.gkd import GKD
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
+from dsbs.objectives.minillm import MiniLLM
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
 from dsbs.objectives.step_by_step_mi import StepByStepMI
@@ -15,6 +17,8 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "step_by_step": StepByStep,
         "step_by_step_mi": StepByStepMI,
         "soft_targets": SoftTargets,
+        "gkd": GKD,
+        "minillm": MiniLLM,
         "rationale_then_label": RationaleThenLabel,
         "label_then_rationale": LabelThenRationale,
     },
@@ -22,9 +26,11 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
 )
 
 __all__ = [
+    "GKD",
     "OBJECTIVES",
     "Finetune",
     "LabelThenRationale",
+    "MiniLLM",
     "Objective",
     "RationaleThenLabel",
     "SoftTargets",

@@ -11,6 +11,7 @@ from dsbs.students.answering import DecodingConfig, Writer, add_rationales, read
 from dsbs.tasks.base import Answers
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from dsbs.students.base import GenerativeStudent
@@ -25,12 +26,17 @@ Terms = dict[str, "tuple[torch.Tensor, torch.Tensor]"]
 class Objective:
     """Base of all objectives; a dataclass whose fields are its configuration.
 
+    Class attributes:
+        on_policy: whether the student writes targets itself while it learns (``rollout``).
+
     Attributes:
         kind: which class this is; a key of ``dsbs.objectives.OBJECTIVES``.
         name: the name in folders and reports; the option's name in ``conf/objective/``.
         prefix_on: where the task prefix stands. ``target``: the decoder starts with it, one encoder pass serves both
             tasks. ``input``: before the input, as in the paper.
     """
+
+    on_policy: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"
@@ -100,6 +106,19 @@ class Objective:
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
         """Load what stands beside the student while it trains, such as a teacher. By default there is nothing."""
+
+    def rollout(
+        self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
+    ) -> "list[Row]":
+        """Return the rows of an optimiser step with targets that the student writes; only where ``on_policy``.
+
+        Args:
+            student: as it stands before the step.
+            rows: of all micro-batches of this process.
+            draws: the random numbers of each row: the same for a row, a step and a seed, whatever the machine.
+            bf16: whether the student computes in bfloat16.
+        """
+        raise NotImplementedError
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
         """Return what each term of the loss is a mean over, for some rows of an optimiser step.

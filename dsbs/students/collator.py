@@ -1,13 +1,13 @@
 """From rows of token ids to the tensors of a batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from dsbs.core.records import Target
-from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.students.model import Batch, StudentModel
 from dsbs.students.tensors import IGNORED, pad
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
@@ -20,10 +20,12 @@ class Row:
     Attributes:
         inputs: name of the encoder input -> token ids.
         targets: (kind, name of its encoder input, token ids, weight) of each target.
+        signals: kind -> name -> a number for each token of its target, where an objective has some.
     """
 
     inputs: dict[str, list[int]]
     targets: list[tuple[str, str, list[int], float]]
+    signals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -143,6 +145,10 @@ def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:
     return passes
 
 
+# Of a target in a batch: its example, the row of its input, token ids, weight, signals.
+_Part = tuple[int, int, list[int], float, dict[str, list[float]]]
+
+
 class Collator:
     """Make a batch of rows: encoder inputs, each once, and targets by kind."""
 
@@ -151,20 +157,22 @@ class Collator:
 
     def __call__(self, rows: list[Row]) -> Batch:
         """Return ``inputs``: name -> input_ids, attention_mask [B, S], and ``targets``: kind -> source, rows [R],
-        examples [R] (whose target it is), whether each row occurs once, decoder_input_ids, labels [R, T], weights [R].
+        examples [R] (whose target it is), whether each row occurs once, decoder_input_ids, labels [R, T], weights
+        [R], and ``signals``: name -> numbers [R, T].
         """
         sources = _name_sources(rows)
         inputs: dict[str, list[list[int]]] = {}
-        targets: dict[str, list[tuple[int, int, list[int], float]]] = {}
+        targets: dict[str, list[_Part]] = {}
         for number, row in enumerate(rows):
             places: dict[tuple[str, str], int] = {}  # of the row's inputs among those of the batch
             for kind, name, ids, weight in row.targets:
                 source = sources[kind]
                 if (source, name) not in places:
-                    part = inputs.setdefault(source, [])
-                    places[source, name] = len(part)
-                    part.append(row.inputs[name])
-                targets.setdefault(kind, []).append((number, places[source, name], ids, weight))
+                    read = inputs.setdefault(source, [])
+                    places[source, name] = len(read)
+                    read.append(row.inputs[name])
+                part = (number, places[source, name], ids, weight, row.signals.get(kind, {}))
+                targets.setdefault(kind, []).append(part)
         return {
             "inputs": {name: self._pad_inputs(ids) for name, ids in inputs.items()},
             "targets": {
@@ -177,9 +185,10 @@ class Collator:
         mask = pad([[1] * len(row) for row in ids], 0)
         return {"input_ids": pad(ids, self.student.pad_id), "attention_mask": mask}
 
-    def _pad_targets(self, kind: str, part: list[tuple[int, int, list[int], float]]) -> dict[str, Any]:
-        examples, rows, ids, weights = map(list, zip(*part, strict=True))
-        start = self.student.start_id(kind) if kind in KINDS else self.student.pad_id  # a teacher puts its own there
+    def _pad_targets(self, kind: str, part: list[_Part]) -> dict[str, Any]:
+        examples, rows, ids, weights, signals = map(list, zip(*part, strict=True))
+        start = self.student.start_id(kind.rpartition(" ")[2])  # of ``teacher label``, as of ``label``
+        width = max(map(len, ids))
         return {
             "rows": torch.tensor(rows),
             "examples": torch.tensor(examples),
@@ -187,6 +196,10 @@ class Collator:
             "decoder_input_ids": pad([[start, *row[:-1]] for row in ids], self.student.pad_id),
             "labels": pad(ids, IGNORED),
             "weights": torch.tensor(weights),
+            "signals": {
+                name: torch.tensor([(own := one.get(name, [])) + [0.0] * (width - len(own)) for one in signals])
+                for name in sorted({name for one in signals for name in one})
+            },
         }
 
 

@@ -97,6 +97,11 @@ class DecoderOnlyModel(StudentModel):
         return int(self.tokenizer.pad_token_id)
 
     @property
+    def keeps_cache(self) -> bool:
+        """Whether all that the network has read is kept as keys and values."""
+        return self._shares
+
+    @property
     def shares_prompt(self) -> bool:
         """Whether targets share one pass over their prompt: not where layers keep no keys and values, where gradient
         checkpointing has them computed again, or where FSDP would not know that their gradients need the layers.
@@ -109,7 +114,7 @@ class DecoderOnlyModel(StudentModel):
         if readers == 1 or not self.shares_prompt:  # a single pass over prompt and target is faster than two
             return Prompt(ids, None)
         # Nobody asks for the logits of the prompt; one position is the least that can be computed.
-        output = self.model(**self._arguments(ids, mask, keep=1), use_cache=True)
+        output = self.model(**self.arguments(ids, mask, keep=1), use_cache=True)
         return Prompt(ids, output.past_key_values)
 
     def select(self, states: Prompt, rows: torch.Tensor) -> Prompt:
@@ -129,12 +134,12 @@ class DecoderOnlyModel(StudentModel):
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)
         length = decoder_input_ids.shape[1]
         if states.cache is not None:
-            arguments = self._arguments(decoder_input_ids, mask)
+            arguments = self.arguments(decoder_input_ids, mask)
             return self.model(**arguments, past_key_values=_copy(states.cache), use_cache=True).logits
         ids = torch.cat([states.ids, decoder_input_ids], dim=1)
-        return self.model(**self._arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
+        return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
-    def _arguments(self, ids: torch.Tensor, mask: torch.Tensor, keep: int = 0) -> dict[str, Any]:
+    def arguments(self, ids: torch.Tensor, mask: torch.Tensor, keep: int = 0) -> dict[str, Any]:
         """Return what the network takes of ids [R, T], the mask [R, T or more] of all that was read, and how many
         positions need logits; 0: all.
         """

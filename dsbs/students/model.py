@@ -39,6 +39,8 @@ class StudentModel(nn.Module):
         merge_lora: puts what LoRA has learnt into the weights and removes it; None without LoRA.
     """
 
+    _end_id: int
+
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
         super().__init__()
         # For the whole process. cuDNN's attention plans anew for every shape, and our batches seldom have the same one
@@ -72,6 +74,11 @@ class StudentModel(nn.Module):
     def pad_id(self) -> int:
         """The padding token of inputs and targets."""
         raise NotImplementedError
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a target."""
+        return int(self._end_id)
 
     @property
     def device(self) -> torch.device:

@@ -50,7 +50,7 @@ class PlainDecoderOnly(DecoderOnlyModel):
         written, length = decoder_input_ids[:, 1:], decoder_input_ids.shape[1]
         ids = torch.cat([states.ids, written], dim=1)
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(written)], dim=1)
-        return self.model(**self._arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
+        return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])

@@ -36,6 +36,7 @@ from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing
 from dsbs.training.effort import Effort, read_history
 from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
+from dsbs.training.rollouts import roll_out
 from dsbs.training.samplers import LengthGroups, ProcessBatches
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import RowFile
@@ -147,6 +148,11 @@ class DistillationTrainer(ShardingTrainer):
         self.remove_callback(PrinterCallback)  # ours tells what there is to tell
         # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
         self.loss_is_scaled_for_ga = True
+        if objective.on_policy and self.is_fsdp_enabled:
+            raise ConfigError(
+                f"objective={objective.name} samples from the student, which is not offered for one that is sharded "
+                "across processes (FSDP). Leave out --use_fsdp, or choose an objective that samples nothing."
+            )
         self.rows = rows
         self.method = objective  # `objective` is the Trainer's own, for its searches
         self.validate = validate
@@ -196,6 +202,9 @@ class DistillationTrainer(ShardingTrainer):
     ) -> dict[str, torch.Tensor]:
         """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
         self.taken = []
+        if self.method.on_policy:
+            student = self.accelerator.unwrap_model(self.model)
+            roll_out(self.method, student, batch_samples, self.args.seed, self.state.global_step, self.args.bf16)
         rows = [row for batch in batch_samples for row in batch["rows"]]
         targets = [(kind, len(ids)) for row in rows for kind, _, ids, _ in row.targets if kind in KINDS]
         label_tokens = sum(tokens for kind, tokens in targets if kind == "label")

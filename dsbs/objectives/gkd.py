@@ -1,0 +1,77 @@
+"""Generalised knowledge distillation on the student's own samples (Agarwal et al., 2024, arXiv 2306.13649)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dsbs.objectives.base import Terms
+from dsbs.objectives.divergences import Divergence
+from dsbs.objectives.on_policy import OnPolicy, write_over
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from dsbs.students.collator import Row
+    from dsbs.students.model import Batch, StudentModel
+
+
+@dataclass
+class GKD(OnPolicy):
+    """L = the generalised Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
+
+    Each target is one that the student has just drawn, with probability lambda, or the given one (algorithm 1, where
+    whole batches are the one or the other). No gradient goes through the drawing.
+
+    Attributes:
+        own_share: the paper's lambda: 0 learns from given targets alone (supervised), 1 from samples alone.
+        beta: 0 is forward KL(teacher || student), 1 is reverse KL, exactly.
+        temperature: of both distributions in the divergence.
+        sampling_temperature: of the student that draws.
+    """
+
+    kind: str = "gkd"
+    own_share: float = 0.5
+    beta: float = 0.5
+    temperature: float = 1.0
+    sampling_temperature: float = 1.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults() + Divergence("jsd", self.beta).faults("objective")
+        if not 0 <= self.own_share <= 1:
+            faults.append(
+                f"objective.own_share={self.own_share}: expected from 0 (given targets alone) to 1 (samples alone)."
+            )
+        for key in ("temperature", "sampling_temperature"):
+            if not getattr(self, key) > 0:
+                faults.append(f"objective.{key}={getattr(self, key)}: expected above 0.")
+        return faults
+
+    def rollout(
+        self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
+    ) -> "list[Row]":
+        """Return the rows, a share of them with samples of the student as labels."""
+        chosen = [place for place, draw in enumerate(draws) if draw.random() < self.own_share]
+        own = [rows[place] for place in chosen]
+        voice = self.voice_of_student(student, own)
+        samples = self.draw([voice], [draws[place] for place in chosen], bf16, self.sampling_temperature)
+        written = {place: write_over(row, ids) for place, row, ids in zip(chosen, own, samples, strict=True)}
+        return [written.get(place, row) for place, row in enumerate(rows)]
+
+    def count(self, rows: "Sequence[Row]") -> dict[str, float]:
+        """Return the tokens of labels."""
+        return {"divergence": super().count(rows).get("label", 0.0)}
+
+    def loss(
+        self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
+    ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch and its term ``divergence``."""
+        from dsbs.objectives.losses import mean_of_step
+        from dsbs.objectives.token_targets import summed_divergence
+
+        label = batch["targets"]["label"]
+        logits = model({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
+        taught = self.teacher.logits(batch, ("label",))["label"]
+        total, count = summed_divergence(Divergence("jsd", self.beta), taught, logits, label, self.temperature)
+        return mean_of_step(total, counts["divergence"]), {"divergence": (total.detach(), count)}

@@ -1,0 +1,120 @@
+"""Objectives whose targets the student writes itself while it learns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from dsbs.core.records import Annotation, Example, Prediction, Target
+from dsbs.objectives.joint import RationaleThenLabel
+from dsbs.objectives.taught import Taught
+from dsbs.students.answering import DecodingConfig, Writer
+from dsbs.tasks.base import Answers
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dsbs.students.collator import Row
+    from dsbs.students.model import StudentModel
+    from dsbs.students.sampling import Voice
+
+
+@dataclass
+class OnPolicy(Taught):
+    """Base of these objectives. Before every optimiser step samples take the place of the labels in its rows.
+
+    Attributes:
+        reasoning: whether what is written is the rationale and then the label, as with ``rationale_then_label``; else
+            it is the label, which may be a whole text (``task.answer_kind=text``).
+        max_new_tokens: samples are cut off there.
+    """
+
+    on_policy: ClassVar[bool] = True
+
+    reasoning: bool = False
+    max_new_tokens: int = 128
+
+    @property
+    def needs_rationales(self) -> bool:
+        """Only with reasoning."""
+        return self.reasoning
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if self.max_new_tokens < 1:
+            faults.append(f"objective.max_new_tokens={self.max_new_tokens}: expected at least 1.")
+        return faults
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return what is given to be written, for the student and, where it reads another text, for the teacher."""
+        assert example.label is not None
+        given = RationaleThenLabel().targets(example, annotation if self.reasoning else None)
+        return self.for_teacher(example, given)
+
+    def read(
+        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
+    ) -> list[Prediction]:
+        """Read the label: behind the rationale where there is one."""
+        if self.reasoning:
+            return RationaleThenLabel().read(student, examples, answers, reading)
+        return super().read(student, examples, answers, reading)
+
+    def explain(
+        self,
+        student: Writer,
+        examples: Sequence[Example],
+        predictions: list[Prediction],
+        answers: Answers,
+        reading: DecodingConfig,
+    ) -> list[Prediction]:
+        """Return the predictions as they are: a rationale stands before its label, or there is none."""
+        return predictions
+
+    def draw(
+        self,
+        voices: "Sequence[Voice]",
+        draws: "Sequence[np.random.Generator]",
+        bf16: bool,
+        temperature: float = 1.0,
+    ) -> list[list[int]]:
+        """Return a sample for each row; see ``dsbs.students.sampling.sample``."""
+        from dsbs.students.sampling import sample
+
+        return sample(
+            voices,
+            "label",
+            draws,
+            vocabulary=self.teacher.vocabulary,
+            end_id=voices[0].model.end_id,
+            max_new_tokens=self.max_new_tokens,
+            temperature=temperature,
+            bf16=bf16,
+        )
+
+    def voice_of_student(self, student: "StudentModel", rows: "Sequence[Row]", share: float = 1.0) -> "Voice":
+        """Return the student as it reads the rows' labels."""
+        from dsbs.students.sampling import Voice
+
+        return Voice(student, share, [read_by(row, "label") for row in rows])
+
+    def voice_of_teacher(self, rows: "Sequence[Row]", share: float) -> "Voice":
+        """Return the teacher as it reads the rows' labels."""
+        from dsbs.objectives.teacher import teacher_kind
+        from dsbs.students.sampling import Voice
+
+        kind = "label" if self.teacher.reads_as_student else teacher_kind("label")
+        return Voice(self.teacher.student, share, [read_by(row, kind) for row in rows])
+
+
+def read_by(row: "Row", kind: str) -> list[int]:
+    """Return the token ids of what is read for a kind of target."""
+    return next(row.inputs[name] for one, name, _, _ in row.targets if one == kind)
+
+
+def write_over(row: "Row", ids: list[int]) -> "Row":
+    """Return a row with other token ids as its label, for the student and for the teacher."""
+    targets = [
+        (kind, name, ids if kind.rpartition(" ")[2] == "label" else own, weight)
+        for kind, name, own, weight in row.targets
+    ]
+    return replace(row, targets=targets)

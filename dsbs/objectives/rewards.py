@@ -1,0 +1,88 @@
+"""What a sample is worth to a student that learns its teacher's reverse KL: rewards, returns, importance weights."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils import send_to_device
+
+from dsbs.objectives.divergences import soften
+from dsbs.objectives.teacher import LiveTeacher
+from dsbs.students.collator import Collator, Row
+from dsbs.students.sampling import LARGEST, evaluating
+from dsbs.students.tensors import IGNORED
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+
+def judge(
+    student: "StudentModel",
+    teacher: LiveTeacher,
+    rows: Sequence[Row],
+    bf16: bool,
+    teacher_share: float,
+    reward_clip: float,
+) -> list[dict[str, list[float]]]:
+    """Return for each row, per token of its label: ``importance`` w_t, ``returns`` R_{t+1} and ``log_q``.
+
+    Args:
+        student: as it was when it drew.
+        teacher: who judges.
+        rows: with samples as labels.
+        bf16: whether the student computes in bfloat16.
+        teacher_share: share of the teacher in the mixture that was drawn from.
+        reward_clip: rewards count from minus to plus this.
+    """
+    found: list[dict[str, list[float]]] = []
+    collate = Collator(student)
+    for start in range(0, len(rows), LARGEST):
+        batch = send_to_device(collate(list(rows[start : start + LARGEST])), student.device)
+        label = batch["targets"]["label"]
+        with evaluating([student], bf16):
+            logits = student({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
+            taught = teacher.logits(batch, ("label",))["label"]
+        known = label["labels"].ne(IGNORED)
+        log_p = pick_log_probabilities(taught, label["labels"])
+        log_q = pick_log_probabilities(logits[..., : taught.shape[-1]], label["labels"])
+        importance = importance_weights(log_p, log_q, teacher_share)
+        returns = mean_returns((log_p - log_q).clamp(-reward_clip, reward_clip), known)
+        lengths = known.sum(1).tolist()
+        signals = {"importance": importance, "returns": returns, "log_q": log_q}
+        lists = {name: values.tolist() for name, values in signals.items()}
+        found += [
+            {name: values[place][:length] for name, values in lists.items()} for place, length in enumerate(lengths)
+        ]
+    return found
+
+
+def pick_log_probabilities(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of each token of labels [R, T] in float32; 0 where there is none."""
+    known = labels.ne(IGNORED)
+    picked = soften(logits, 1.0).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
+    return torch.where(known, picked, torch.zeros_like(picked))
+
+
+def importance_weights(log_p: torch.Tensor, log_q: torch.Tensor, teacher_share: float) -> torch.Tensor:
+    """Return q / (share p + (1 - share) q) of log-probabilities: how much less often a token is the student's own.
+
+    >>> importance_weights(torch.tensor([0.5, 0.1]).log(), torch.tensor([0.1, 0.1]).log(), 0.5).tolist()
+    [0.3333333730697632, 1.0]
+    """
+    if teacher_share == 0:
+        return torch.ones_like(log_q)
+    mixed = torch.logaddexp(log_p + math.log(teacher_share), log_q + math.log1p(-teacher_share))
+    return (log_q - mixed).exp()
+
+
+def mean_returns(rewards: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Return at each position the mean reward of the positions behind it [R, T]; 0 at the last one and at padding.
+
+    >>> mean_returns(torch.tensor([[5.0, 1.0, 3.0, 9.0]]), torch.tensor([[True, True, True, False]])).tolist()
+    [[2.0, 3.0, 0.0, 0.0]]
+    """
+    rewards = rewards * known
+    behind = rewards.flip(1).cumsum(1).flip(1) - rewards
+    lengths = known.flip(1).cumsum(1).flip(1) - known.long()
+    return behind / lengths.clamp(min=1) * known

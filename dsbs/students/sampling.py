@@ -1,0 +1,215 @@
+"""Targets that a student draws from its own distribution, one token after another, with keys and values kept.
+
+A row's draws depend on its own random numbers alone: not on what it is batched with, nor on how many processes there
+are. So a sample is the same wherever its row is.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.modeling_outputs import BaseModelOutput
+
+from dsbs.core.errors import RunError, StudentError
+from dsbs.students.decoder_only import DecoderOnlyModel, align_right
+from dsbs.students.memory import is_out_of_memory
+from dsbs.students.model import StudentModel
+from dsbs.students.plain import PlainDecoderOnly
+from dsbs.students.seq2seq import Seq2SeqModel
+from dsbs.students.tensors import pad
+
+logger = logging.getLogger(__name__)
+LARGEST = 64  # rows that are drawn together
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One of the models that a mixture draws from.
+
+    Attributes:
+        model: the model.
+        share: of the mixture; all shares add up to 1.
+        inputs: the token ids that it reads for each row.
+    """
+
+    model: StudentModel
+    share: float
+    inputs: Sequence[list[int]]
+
+
+def sample(
+    voices: Sequence[Voice],
+    kind: str,
+    draws: Sequence[np.random.Generator],
+    *,
+    vocabulary: int,
+    end_id: int,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    bf16: bool = False,
+) -> list[list[int]]:
+    """Return a target for each row, its end token last where it came to an end.
+
+    Where memory runs out, fewer rows are drawn together; the samples stay the same.
+
+    Args:
+        voices: who draws: the student, and a teacher where both are mixed. Probabilities are mixed, not logits.
+        kind: what is written, ``label`` or ``rationale``.
+        draws: the random numbers of each row.
+        vocabulary: tokens from which is drawn: those before this id.
+        end_id: the end token.
+        max_new_tokens: a target is cut off there.
+        temperature: of each model's distribution; 0: the most probable token.
+        bf16: whether models in float32 compute in bfloat16.
+
+    Raises:
+        RunError: where memory runs out over a single row.
+    """
+    uniform = np.stack([draw.random(max_new_tokens) for draw in draws]) if draws else np.zeros((0, max_new_tokens))
+    order = sorted(range(len(draws)), key=lambda row: -sum(len(voice.inputs[row]) for voice in voices))
+    found: dict[int, list[int]] = {}
+    size = LARGEST
+    while order:
+        rows = order[:size]
+        part = [Voice(voice.model, voice.share, [voice.inputs[row] for row in rows]) for voice in voices]
+        try:
+            with evaluating([voice.model for voice in voices], bf16):
+                drawn = _draw(part, kind, torch.from_numpy(uniform[rows]), vocabulary, end_id, temperature)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise RunError(
+                    "Out of memory while a single target was sampled. Set objective.max_new_tokens or "
+                    "student.max_input_tokens smaller."
+                ) from error
+            size = len(rows) // 2
+            logger.warning("Out of memory while sampling; %d rows together from here on.", size)
+            continue
+        found.update(zip(rows, drawn, strict=True))
+        order = order[size:]
+    return [found[row] for row in range(len(draws))]
+
+
+def _draw(
+    voices: Sequence[Voice], kind: str, uniform: torch.Tensor, vocabulary: int, end_id: int, temperature: float
+) -> list[list[int]]:
+    readers = [open_decoder(voice.model, voice.inputs, kind) for voice in voices]
+    device = voices[0].model.device
+    uniform = uniform.to(device)
+    tokens: torch.Tensor | None = None
+    ended = torch.zeros(len(uniform), dtype=torch.bool, device=device)
+    written = []
+    for step in range(uniform.shape[1]):
+        mixed: Any = 0.0
+        for voice, reader in zip(voices, readers, strict=True):
+            logits = reader.next_logits(tokens)[:, :vocabulary].float()
+            mixed = mixed + voice.share * _probabilities(logits, temperature).to(device)
+        tokens = pick(mixed, uniform[:, step])
+        written.append(tokens.masked_fill(ended, end_id))
+        ended = ended | tokens.eq(end_id)
+        if bool(ended.all()):
+            break
+    return [_cut_off(row, end_id) for row in torch.stack(written, dim=1).tolist()]
+
+
+def _probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter(1, logits.argmax(1, keepdim=True), 1.0)
+    return (logits / temperature).softmax(-1)
+
+
+def pick(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Return the token [R] at which the sum of the probabilities [R, V] passes a number from 0 up to 1 [R].
+
+    >>> pick(torch.tensor([[0.2, 0.0, 0.8]] * 3), torch.tensor([0.1, 0.2, 0.999])).tolist()
+    [0, 2, 2]
+    """
+    sums = probabilities.double().cumsum(1)
+    wanted = uniform.double().unsqueeze(1) * sums[:, -1:]
+    return torch.searchsorted(sums, wanted, right=True).squeeze(1).clamp(max=probabilities.shape[1] - 1)
+
+
+def _cut_off(row: list[int], end_id: int) -> list[int]:
+    return row[: row.index(end_id) + 1] if end_id in row else row
+
+
+@contextmanager
+def evaluating(models: Sequence[StudentModel], bf16: bool) -> Iterator[None]:
+    """No gradients, no dropout; the mode from before comes back afterwards."""
+    modes = [model.training for model in models]
+    for model in models:
+        model.eval()
+    try:
+        with torch.no_grad(), torch.autocast(models[0].device.type, dtype=torch.bfloat16, enabled=bf16):
+            yield
+    finally:
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)
+
+
+def open_decoder(model: StudentModel, inputs: Sequence[list[int]], kind: str) -> "_Seq2SeqDecoder | _CausalDecoder":
+    """Return what writes one token after another for some inputs.
+
+    Raises:
+        StudentError: where the network keeps no keys and values.
+    """
+    ids = pad(inputs, model.pad_id).to(model.device)
+    mask = pad([[1] * len(row) for row in inputs], 0).to(model.device)
+    if isinstance(model, Seq2SeqModel):
+        return _Seq2SeqDecoder(model, ids, mask, kind)
+    assert isinstance(model, DecoderOnlyModel)
+    if not model.keeps_cache:
+        raise StudentError(
+            f"{type(model.model).__name__} keeps no keys and values, without which sampling is not offered. Choose an "
+            "objective that samples nothing (respond, soft_targets), or another model."
+        )
+    return _CausalDecoder(model, ids, mask, kind)
+
+
+class _Seq2SeqDecoder:
+    def __init__(self, model: Seq2SeqModel, ids: torch.Tensor, mask: torch.Tensor, kind: str) -> None:
+        self.model, self.mask = model, mask
+        self.states = BaseModelOutput(last_hidden_state=model.encode({"input_ids": ids, "attention_mask": mask}, 1))
+        self.start = ids.new_full((len(ids),), model.start_id(kind))
+        self.cache: Any = None
+
+    def next_logits(self, tokens: torch.Tensor | None) -> torch.Tensor:
+        """Return logits [R, V] of the token behind the one that was written last; None: of the first one."""
+        given = self.start if tokens is None else tokens
+        output = self.model.model(
+            encoder_outputs=self.states,
+            attention_mask=self.mask,
+            decoder_input_ids=given.unsqueeze(1),
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        self.cache = output.past_key_values
+        return output.logits[:, -1]
+
+
+class _CausalDecoder:
+    def __init__(self, model: DecoderOnlyModel, ids: torch.Tensor, mask: torch.Tensor, kind: str) -> None:
+        self.model = model
+        self.ids, self.mask = align_right(ids, mask)
+        if not isinstance(model, PlainDecoderOnly):
+            self._append(self.ids.new_full((len(ids),), model.start_id(kind)), self.ids)
+        self.cache: Any = None
+
+    def _append(self, tokens: torch.Tensor, before: torch.Tensor) -> None:
+        self.ids = torch.cat([before, tokens.unsqueeze(1)], dim=1)
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
+
+    def next_logits(self, tokens: torch.Tensor | None) -> torch.Tensor:
+        """Return logits [R, V] of the token behind the one that was written last; None: of the first one."""
+        if tokens is not None:
+            self._append(tokens, self.ids[:, :0])
+        output = self.model.model(
+            **self.model.arguments(self.ids, self.mask, keep=1), past_key_values=self.cache, use_cache=True
+        )
+        self.cache = output.past_key_values
+        return output.logits[:, -1]
