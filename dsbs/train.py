@@ -86,6 +86,8 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     }
     if left_out:
         console.print("  " + ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in left_out.items()))
+    for note in metrics.get("notes", ()):
+        console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)
 
 

@@ -193,6 +193,8 @@ def _facts(
             if part["examples"]
             else "not known: there are no gold labels to test on"
         )
+    if metrics.get("notes"):
+        facts["lost on the way"] = " ".join(metrics["notes"])
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts

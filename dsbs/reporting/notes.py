@@ -27,6 +27,7 @@ class Note:
 
 ONE_SEED = Note("one seed: the result is about that student and not about the method")
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
+LOSSES = "some of the data was lost on the way"
 GUESSES = "hardly better than always giving the most frequent answer"
 
 
@@ -36,6 +37,8 @@ def note_condition(condition: Condition) -> list[Note]:
     if condition.unconverged:
         plural = "s" if len(condition.unconverged) > 1 else ""
         notes.append(Note(UNCONVERGED, f"seed{plural} {', '.join(map(str, condition.unconverged))}"))
+    losses = dict.fromkeys(str(note) for run in condition.runs for note in run.metrics.get("notes") or ())
+    notes += [Note(LOSSES, loss) for loss in losses]
     guess = condition.majority if condition.metric == ACCURACY else None
     if guess is not None and condition.estimate.mean <= guess + GUESSING:
         notes.append(Note(GUESSES, f"{100 * guess:.1f}%"))

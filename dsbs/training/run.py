@@ -9,6 +9,7 @@ from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
 from dsbs.training.disk import writing
 from dsbs.training.measuring import measure_otherwise, measure_test
+from dsbs.training.notes import tell_losses
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import Testing
@@ -52,7 +53,9 @@ def train_run(
             "against": described["labels"],
         },
         **tested,
-        "counts": {**data.counts, **fitted.counts},
+        "counts": (counts := {**data.counts, **fitted.counts}),
+        "data": recipe.task.data_counts(),
+        "notes": tell_losses(recipe.task, counts),
     }
     if is_main():
         with writing("the student", run.folder):

@@ -19,7 +19,7 @@ STRATEGIES = ("random", "group_by_length")
 # Settings of training that do not decide its result: what is told and kept, and how the work is cut.
 NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
-    *("tokens_per_pass", "gradient_checkpointing", "fp16"),
+    *("tokens_per_pass", "gradient_checkpointing", "fp16", "max_unknown"),
 )
 # Other scores on the test split: what `also_measure` names -> field of metrics.json.
 LAST_STEP, GENERATED = "last", "generate"
@@ -58,6 +58,7 @@ class Training:
         fp16: refused: numbers above 65,504, which T5's activations reach, become infinite in it.
         optim: optimiser, as in Hugging Face; ``adamw_bnb_8bit`` needs the extra ``8bit``.
         threads: CPU threads of torch, or None for its own choice.
+        max_unknown: share of the tokens of inputs or targets that the tokenizer may not know; above it the run stops.
     """
 
     max_steps: int = 1000
@@ -82,6 +83,7 @@ class Training:
     fp16: bool = False
     optim: str = "adamw_torch"
     threads: int | None = None
+    max_unknown: float = 0.1
 
     @property
     def global_batch(self) -> int:
@@ -110,6 +112,8 @@ class Training:
         for key in positive:
             if getattr(self, key) < 1:
                 faults.append(f"training.{key}={getattr(self, key)}: expected at least 1.")
+        if not 0 <= self.max_unknown <= 1:
+            faults.append(f"training.max_unknown={self.max_unknown}: expected a share from 0 to 1.")
         if not 0 < self.learning_rate < math.inf:
             faults.append(f"training.learning_rate={self.learning_rate}: expected above 0, and finite.")
         for key in ("warmup_steps", "weight_decay", "max_grad_norm"):

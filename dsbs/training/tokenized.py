@@ -15,8 +15,8 @@ from dsbs.core.files import whole
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
-from dsbs.students.collator import Reader, Row, tokenize
-from dsbs.students.model import StudentModel
+from dsbs.students.collator import SHARED, Reader, Row, tokenize
+from dsbs.students.model import KINDS, StudentModel
 
 FORMAT = 2  # of the file; another one has another name
 CHUNK = 1000  # rows that are tokenised together
@@ -93,6 +93,32 @@ class RowFile:
     def cut(self) -> dict[str, int]:
         """Return how many inputs and targets had to be cut."""
         return {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
+
+    def count_unknown(self, unknown: int) -> tuple[dict[str, int], dict[str, int]]:
+        """Count the tokens of the student's own inputs and targets, and those of an id.
+
+        Returns:
+            ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; and for ``inputs`` and
+            ``targets`` the position of the first row that has the id.
+        """
+        counts = dict.fromkeys(("inputs_tokens", "inputs_unknown", "targets_tokens", "targets_unknown"), 0)
+        first: dict[str, int] = {}
+        start = 0
+        for batch in self._dataset.data.table.to_batches():  # a chunk at a time
+            for column, name in (("inputs", "name"), ("targets", "kind")):
+                parts = pc.list_flatten(batch.column(column))
+                kinds = [str(kind).split(" ")[0] for kind in pc.struct_field(parts, name).to_pylist()]
+                own = np.array([kind in (SHARED, *KINDS) for kind in kinds], dtype=bool)
+                ids = pc.struct_field(parts, "ids")
+                tokens, part_of = pc.list_flatten(ids).to_numpy(), pc.list_parent_indices(ids).to_numpy()
+                owners = pc.list_parent_indices(batch.column(column)).to_numpy()
+                lost = (tokens == unknown) & own[part_of]
+                counts[f"{column}_tokens"] += int(own[part_of].sum())
+                counts[f"{column}_unknown"] += int(lost.sum())
+                if column not in first and lost.any():
+                    first[column] = start + int(owners[part_of[lost.argmax()]])
+            start += len(batch)
+        return counts, first
 
 
 def prepare_rows(

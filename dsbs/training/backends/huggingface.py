@@ -28,6 +28,7 @@ from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.tokenized import RowFile, prepare_rows
 from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks, checkpoint_activations
+from dsbs.training.unknown import check_unknown
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
@@ -56,6 +57,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         checkpoint_activations(student)
     recipe.objective.prepare(student, arguments.device)
     rows = tokenize_train(student, recipe, data, run)
+    counts = rows.cut() | check_unknown(student, rows, Texts(recipe, data), recipe.training.max_unknown)
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
 
     def validate(model: StudentModel) -> dict[str, float]:
@@ -79,7 +81,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     parameters = sum(weight.numel() for weight in student.parameters())
     account = {**trainer.account(), "parameters": parameters}
     free = replace(predictor, reading=replace(reading, decoding="generate")) if recipe.decoding != "generate" else None
-    return Fitted(predictor, trainer.state.best_metric, account, rows.cut(), free, trainer.at_last_step)
+    return Fitted(predictor, trainer.state.best_metric, account, counts, free, trainer.at_last_step)
 
 
 def source_of(recipe: Recipe) -> TorchStudent:

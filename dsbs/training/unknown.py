@@ -1,0 +1,62 @@
+"""Tokens that a student's tokenizer does not know: what it reads or learns to write as nothing but ``<unk>``."""
+
+from collections.abc import Iterable
+from itertools import islice
+
+from dsbs.core.errors import StudentError
+from dsbs.core.records import Target
+from dsbs.students.model import StudentModel
+from dsbs.training.tokenized import RowFile
+
+_SHOWN_SIGNS = 8
+_SHOWN_TEXT = 60
+
+
+def unknown_id(student: StudentModel) -> int | None:
+    """Return the id of the token for what is unknown, or None where there is none of its own."""
+    tokenizer = student.tokenizer
+    others = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
+    return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
+
+
+def check_unknown(
+    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float
+) -> dict[str, int]:
+    """Count the unknown tokens of inputs and targets.
+
+    Args:
+        student: whose tokenizer it is.
+        rows: the tokenised examples.
+        texts: what they were made from, for messages.
+        most: the share of unknown tokens above which training is of no use.
+
+    Returns:
+        ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; nothing where all are known.
+
+    Raises:
+        StudentError: where inputs or targets have a larger share; with what to type.
+    """
+    unknown = unknown_id(student)
+    if unknown is None:
+        return {}
+    counts, first = rows.count_unknown(unknown)
+    for part in ("inputs", "targets"):
+        share = counts[f"{part}_unknown"] / max(counts[f"{part}_tokens"], 1)
+        if share > most:
+            text, targets = next(islice(iter(texts), first[part], None))
+            shown = text if part == "inputs" else " ".join(target.text for target in targets)
+            raise StudentError(
+                f"{100 * share:.1f}% of the tokens of the {part} are unknown to the student's tokenizer, which reads "
+                f"{student.tokenizer.unk_token} in their place: {_name_signs(student, shown, unknown)} in "
+                f"{' '.join(shown.split())[:_SHOWN_TEXT]!r}. Choose a student whose tokenizer knows the script; "
+                "training.max_unknown=1 trains all the same."
+            )
+    return counts if counts["inputs_unknown"] or counts["targets_unknown"] else {}
+
+
+def _name_signs(student: StudentModel, text: str, unknown: int) -> str:
+    def is_unknown(sign: str) -> bool:
+        return unknown in student.tokenizer(sign, add_special_tokens=False)["input_ids"]
+
+    signs = [sign for sign in dict.fromkeys(text) if not sign.isspace() and is_unknown(sign)]
+    return " ".join(signs[:_SHOWN_SIGNS]) or "some of the signs"
