@@ -205,6 +205,11 @@ def to_object(config: DictConfig) -> Any:
     Raises:
         ConfigError: for keys that no schema knows (those added with ``+``) and values that are missing.
     """
+    if keys := list(_reading_environment(OmegaConf.to_container(config, resolve=False), "")):
+        raise ConfigError(
+            f"{', '.join(keys)}: reads an environment variable, and settings are written down. Only keys that end in "
+            "_env may lead to one, by its name: teacher.api_key_env=NAME."
+        )
     try:
         root = OmegaConf.to_object(config)
     except MissingMandatoryValue as error:
@@ -216,6 +221,18 @@ def to_object(config: DictConfig) -> Any:
     if faults:
         raise ConfigError.from_faults(faults)
     return root
+
+
+def _reading_environment(node: Any, path: str) -> Iterator[str]:
+    """Yield the keys whose values take in the environment."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _reading_environment(value, f"{path}.{key}".lstrip("."))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _reading_environment(value, path)
+    elif isinstance(node, str) and "oc.env" in node and "${" in node:
+        yield path
 
 
 def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:

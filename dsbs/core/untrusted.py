@@ -21,6 +21,8 @@ from dsbs.core.errors import DataError
 
 # Bytes of a file of settings or figures; what is larger holds data, and is read as a stream.
 MOST_FILE = 4 * 2**20
+# Bytes of a line that a student is to answer; students read a few thousand words.
+MOST_LINE = 2**20
 # Characters of a text that a stranger may send; names and reasons are shorter.
 MOST_TEXT = 1_000_000
 MOST_NAME = 200
@@ -74,6 +76,20 @@ def open_regular(path: Path) -> BinaryIO:
 
 _KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a device": stat.S_ISCHR, "a disk": stat.S_ISBLK,
           "a socket": stat.S_ISSOCK}  # fmt: skip
+
+
+def bounded_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield the lines of a stream, none of them longer than ``MOST_LINE``.
+
+    Raises:
+        DataError: for a line that is, with its number.
+    """
+    number = 0
+    while line := file.readline(MOST_LINE + 1):
+        number += 1
+        if len(line) > MOST_LINE:
+            raise DataError(f"{name}:{number}: a line of more than {MOST_LINE:,} bytes; expected one input a line.")
+        yield line
 
 
 def read_file(path: Path, most: int = MOST_FILE) -> bytes:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
+from dsbs.core.untrusted import bounded_lines
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
@@ -36,7 +37,7 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     """
     rows: Iterable[tuple[str, Row]]
     if named == STDIN:
-        rows = _rows_of(stdin, "standard input", format)
+        rows = _rows_of(bounded_lines(stdin, "standard input"), "standard input", format)
     elif not (path := Path(named).expanduser()).exists() or path.is_dir():  # a pipe is as good as a file
         raise DataError(f"input={named}: there is no such file. Expected a file of inputs, or - for standard input.")
     else:
@@ -97,7 +98,7 @@ def _rows_of_file(path: Path, format: str) -> Iterator[tuple[str, Row]]:
         return
     try:
         with path.open("rb") as file:
-            yield from _rows_of(file, str(path), format)
+            yield from _rows_of(bounded_lines(file, str(path)), str(path), format)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
 

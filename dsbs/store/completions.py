@@ -19,7 +19,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, storable
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.schema import FORMAT, UPGRADES, read_format, upgrade
+from dsbs.store.schema import FORMAT, UPGRADES, check_schema, read_format, upgrade
 
 BUSY_SECONDS = 60
 BATCH = 500
@@ -53,6 +53,8 @@ class CompletionStore:
             raise DataError(f"{path}: this is no store of completions ({error}).") from error
 
     def _open(self, read_only: bool) -> None:
+        self._db.execute("PRAGMA trusted_schema=OFF")
+        check_schema(self._db)  # before anything is asked of a file that may be a stranger's
         if not read_only:
             self._db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.

@@ -1,5 +1,6 @@
 """The tables of a store, and how an older store gets those that came later."""
 
+import re
 import sqlite3
 
 FORMAT = "3"
@@ -49,6 +50,13 @@ UPGRADES = {
 }
 
 
+# Our trigger, of this version and earlier ones: it counts, and does nothing else.
+_COUNTING = re.compile(
+    r"create trigger count_completion after insert on completions begin (?:update (?:origins|batches) set "
+    r"(?:(?!select|delete|insert)[\w\s,=+().])+; ?)+end"
+)
+
+
 def upgrade(found: str | None) -> list[str]:
     """Return the statements that bring a store of a format up to date; None: an empty file."""
     if found is None:
@@ -58,6 +66,20 @@ def upgrade(found: str | None) -> list[str]:
         statements += UPGRADES[found]
         found = str(int(found) + 1)
     return [*statements, f"UPDATE meta SET value = '{FORMAT}' WHERE name = 'format'"] if statements else []
+
+
+def check_schema(db: sqlite3.Connection) -> None:
+    """Check that a store has nothing but tables and our own trigger: what else there is would run when it is read.
+
+    Raises:
+        sqlite3.DatabaseError: for views, other triggers, virtual tables and computed columns.
+    """
+    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000"):
+        words = " ".join(str(sql or "").lower().split())
+        ours = kind in ("table", "index") or (kind == "trigger" and _COUNTING.fullmatch(words) is not None)
+        strange = ("create virtual", " generated always", " as (", " check (", " check(")
+        if not ours or (kind != "trigger" and any(sign in words for sign in strange)):
+            raise sqlite3.DatabaseError(f"it has a {kind} that no store has: {str(name)[:60]!r}")
 
 
 def read_format(db: sqlite3.Connection) -> str | None:

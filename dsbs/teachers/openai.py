@@ -13,6 +13,7 @@ import orjson
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
+from dsbs.core.secrets import find_secrets, looks_secret
 from dsbs.tasks.base import Task
 from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
@@ -115,6 +116,11 @@ class OpenAITeacher(Teacher):
         reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()
         if reserved:
             faults.append(f"teacher.extra: {', '.join(sorted(reserved))} cannot be set there.")
+        if keys := find_secrets(self.extra):
+            faults.append(
+                f"teacher.extra: {', '.join(keys)} looks like a key, and settings are written down. Put it into an "
+                "environment variable, and name that with teacher.api_key_env=NAME."
+            )
         return faults
 
     def _address_faults(self) -> list[str]:
@@ -126,7 +132,8 @@ class OpenAITeacher(Teacher):
             if parts.path.rstrip("/").endswith(route):
                 short = (self.base_url or "").rstrip("/").removesuffix(route)
                 return [f"teacher.base_url: leave {route} out, it is added: teacher.base_url={short}"]
-        if parts.username or parts.password or parts.query:
+        secret = any(looks_secret(part) for part in parts.path.split("/"))
+        if parts.username or parts.password or parts.query or parts.fragment or secret:
             return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
                     "name that with teacher.api_key_env=NAME."]  # fmt: skip
         return []

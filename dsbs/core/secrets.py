@@ -1,0 +1,39 @@
+"""What looks like a key: settings are written down in stores, manifests and at W&B, so no key may be among them."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NAMES = re.compile(
+    r"(?:^|[_-])(?:api[_-]?key|apikey|authorization|auth|password|passwd|secret|access[_-]?token|bearer)$", re.I
+)
+# Prefixes that providers give their keys, and what follows them.
+_VALUES = re.compile(
+    r"(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|glpat|AKIA|AIza|nvapi|r8|pplx)[-_A-Za-z0-9]{16,}|Bearer\s+\S{8,}"
+)
+
+
+def looks_secret(text: str) -> bool:
+    """Tell whether a text looks like a key.
+
+    >>> looks_secret("sk-proj-0123456789abcdefghij"), looks_secret("v1"), looks_secret("skills")
+    (True, False, False)
+    """
+    found = _VALUES.search(text)
+    return found is not None and any(c.isdigit() for c in found[0])
+
+
+def find_secrets(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the keys of settings whose name or value says that they hold a secret.
+
+    >>> find_secrets({"top_k": 5, "headers": {"Authorization": "x"}, "user": "sk-0123456789abcdefghij"})
+    ['headers.Authorization', 'user']
+    """
+    found = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            found += find_secrets(value, f"{name}.")
+        elif value and (_NAMES.search(str(key)) or (isinstance(value, str) and looks_secret(value))):
+            found.append(name)
+    return found
