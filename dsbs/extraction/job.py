@@ -117,7 +117,7 @@ class Job:
             completion,
             self.prompt.cue,
             self.task.answers,
-            rationale_from=self.prompt.rationale_from,
+            take=self.prompt.take,
             most_written=self.teacher.most_written,
         )
 

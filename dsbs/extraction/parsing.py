@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from dsbs.core.records import OK, Annotation, Completion, Example
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
-from dsbs.extraction.rationales import clean_rationale
+from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.base import Answers
 
@@ -26,8 +26,9 @@ STATUSES = {
     "no_rationale": "an answer with nothing before it; the label can be used",
     "refused": "the server or the model would not answer (content filter, refusal)",
 }
-REFUSALS = ("content_filter", "refusal")
-RATIONALES_FROM = ("answer", "thinking", "both")
+# How servers call it that a model would not go on, and that it was not let go on.
+REFUSALS = ("content_filter", "refusal", "safety", "prohibited_content", "recitation")
+LENGTHS = ("length", "max_tokens", "max_output_tokens", "model_length")
 
 _JSON_ANSWERS = ("answer", "final_answer", "label")
 _JSON_RATIONALES = ("rationale", "reasoning", "explanation")
@@ -75,7 +76,7 @@ def parse(
     choices: tuple[str, ...] | None = None,
     *,
     reasoning: str | None = None,
-    rationale_from: str = "answer",
+    take: Take = FROM_ANSWER,
 ) -> tuple[str | None, str | None, str]:
     """Read one completion.
 
@@ -86,8 +87,7 @@ def parse(
         answers: how the task's answers are read.
         choices: the closed answers of the example, if any.
         reasoning: what the server handed over as thought beside the text.
-        rationale_from: ``answer``: what stands before the answer, or else the thought; ``thinking``: the other way
-            round; ``both``: the thought, then what stands before the answer.
+        take: which part of it becomes the rationale.
 
     Returns:
         rationale, label and status, a key of ``STATUSES``; any text gives one.
@@ -97,8 +97,10 @@ def parse(
     >>> parse(text, "length", "So the answer is", ClosedAnswers(), ("hotel", "bridge"))
     ('Bums live outdoors.', 'bridge', 'ok')
     """
-    if finish_reason in REFUSALS:
+    reason = (finish_reason or "").lower()
+    if reason in REFUSALS:
         return None, None, "refused"
+    finish_reason = "length" if reason in LENGTHS else finish_reason
     written = split_thought(text)
     thought = "\n".join(filter(None, (reasoning, written.thought)))
     if written.thinking:
@@ -112,11 +114,7 @@ def parse(
         stopped = whole and (finish_reason == "length" or (finish_reason is None and not _TERMINATED.search(block)))
         return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
     marks = [*own_pattern(cue), *([found.cue.pattern] if found.cue else [])]
-    parts = {"answer": clean_rationale(found.before, *marks), "thinking": clean_rationale(thought, *marks)}
-    if rationale_from == "both":
-        rationale = " ".join(filter(None, (parts["thinking"], parts["answer"]))) or None
-    else:
-        rationale = parts[rationale_from] or parts["answer"] or parts["thinking"] or None
+    rationale = take.choose(clean_rationale(found.before, *marks), clean_rationale(thought, *marks))
     if whole and _is_unfinished(found, finish_reason, block, choices or getattr(answers, "labels", None) or ()):
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
@@ -241,14 +239,14 @@ def annotate(
     cue: str,
     answers: Answers,
     *,
-    rationale_from: str = "answer",
+    take: Take = FROM_ANSWER,
     most_written: int | None = None,
 ) -> Annotation:
     """Return what a completion says about an example.
 
     Args:
         example, completion: the two.
-        cue, answers, rationale_from: see ``parse``.
+        cue, answers, take: see ``parse``.
         most_written: the bound on a completion's tokens; one that reached it was cut off, whatever the server says.
     """
     finish_reason = completion.finish_reason
@@ -261,7 +259,7 @@ def annotate(
         answers,
         example.choices,
         reasoning=completion.reasoning,
-        rationale_from=rationale_from,
+        take=take,
     )
     if label is None:
         return Annotation(example.id, None, rationale, status)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsbs.core.records import Example, Request
-from dsbs.extraction.parsing import RATIONALES_FROM
+from dsbs.extraction.rationales import RATIONALES_FROM, Take
 from dsbs.tasks.answers import letter_of, with_choices
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
@@ -51,6 +51,9 @@ class Prompt:
         rationale_from: ``answer``: what a teacher writes before its answer, or else its thought; ``thinking``: the
             thought of a reasoning model (``<think>``, ``reasoning_content``), or else what it writes; ``both``: one
             after the other. It is read from what the store holds, so changing it asks nothing again.
+        thought_sentences: of a thought, the last so many sentences become rationale; None: all of it.
+        thought_words: of a thought, the last sentences with no more than so many words together (a word is about one
+            and a third tokens); None: all of it.
         exemplars: the worked examples, in the order shown.
     """
 
@@ -61,6 +64,8 @@ class Prompt:
     answer_format: str = "text"
     system_role: bool = True
     rationale_from: str = "answer"
+    thought_sentences: int | None = None
+    thought_words: int | None = None
     exemplars: list[Exemplar] = field(default_factory=list)
 
     def faults(self) -> list[str]:
@@ -70,6 +75,9 @@ class Prompt:
             faults.append(f"prompt.answer_format={self.answer_format}: expected text or json.")
         if self.rationale_from not in RATIONALES_FROM:
             faults.append(f"prompt.rationale_from={self.rationale_from}: expected {', '.join(RATIONALES_FROM)}.")
+        for key in ("thought_sentences", "thought_words"):
+            if (bound := getattr(self, key)) is not None and bound < 1:
+                faults.append(f"prompt.{key}={bound}: expected at least 1, or null for the whole thought.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
         if not self.exemplars and "{cue}" not in self.instruction:
@@ -86,6 +94,11 @@ class Prompt:
                     f"prompt.exemplars[{number}].input: the same as prompt.exemplars[{questions.index(question)}]."
                 )
         return faults
+
+    @property
+    def take(self) -> Take:
+        """Which part of a completion becomes the rationale."""
+        return Take(self.rationale_from, self.thought_sentences, self.thought_words)
 
     def request(self, example: Example, split: str, sample: int = 0) -> Request:
         """Return the question about an example."""

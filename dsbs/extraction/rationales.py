@@ -1,7 +1,9 @@
 """Rationales in the form in which a student learns them: one line, without markup, without the answer's cue."""
 
 import re
+from dataclasses import dataclass
 
+RATIONALES_FROM = ("answer", "thinking", "both")
 _OPENING = re.compile(r"^[*_#>\s]{0,8}(?:A|Assistant|Rationale|Reasoning|Explanation)\s?[*_]{0,4}:[*_]{0,4}", re.I)
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
 _MARKUP = re.compile(
@@ -23,3 +25,55 @@ def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
             text = "".join(sentence for sentence in _SENTENCE.findall(text) if not cue.search(sentence))
     text = " ".join(_MARKUP.sub("", text).split()).rstrip(" ,;:*-_#`")
     return _DANGLING.sub("", text).strip(" ,;:*-_#`")
+
+
+@dataclass(frozen=True)
+class Take:
+    """Which part of a completion becomes the rationale.
+
+    Attributes:
+        source: ``answer``: what stands before the answer, or else the thought; ``thinking``: the other way round;
+            ``both``: the thought, then what stands before the answer.
+        sentences: of a thought, the last so many; None: all.
+        words: of a thought, the last sentences that have no more words than so many together; None: all.
+    """
+
+    source: str = "answer"
+    sentences: int | None = None
+    words: int | None = None
+
+    def choose(self, answer: str, thought: str) -> str | None:
+        """Return the rationale, or None where there is none.
+
+        Args:
+            answer: what stands before the answer, cleaned.
+            thought: what the model thought, cleaned.
+
+        >>> Take("thinking", sentences=1).choose("It broke.", "Hm. A pump hums. It broke, so it is bad.")
+        'It broke, so it is bad.'
+        """
+        thought = self.cut(thought)
+        if self.source == "both":
+            return " ".join(filter(None, (thought, answer))) or None
+        return (answer or thought if self.source == "answer" else thought or answer) or None
+
+    def cut(self, thought: str) -> str:
+        """Return the end of a thought, where it comes to its answer; its beginning repeats the question."""
+        if self.sentences is None and self.words is None:
+            return thought
+        sentences = [sentence for sentence in _SENTENCE.findall(thought) if sentence.strip()]
+        if self.sentences is not None:
+            sentences = sentences[-self.sentences :]
+        if self.words is not None:
+            kept, left = [], self.words
+            for sentence in reversed(sentences):
+                left -= len(sentence.split())
+                if left < 0:
+                    break
+                kept.append(sentence)
+            # A single sentence that is too long is cut itself.
+            sentences = kept[::-1] or [" ".join(sentences[-1].split()[-self.words :])] if sentences else []
+        return "".join(sentences).strip()
+
+
+FROM_ANSWER = Take()

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from dsbs.core.records import Completion, Example
 from dsbs.extraction.parsing import annotate, parse
+from dsbs.extraction.prompts import Prompt
+from dsbs.extraction.rationales import Take
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 
@@ -80,9 +82,9 @@ def test_a_thought_is_the_rationale_where_nothing_else_stands_before_the_answer(
 def test_where_the_rationale_comes_from_can_be_chosen():
     text = "<think>It hums, hm. So the answer is neutral? No.</think>It broke. So the answer is negative."
     assert read(text)[0] == "It broke."
-    assert read(text, rationale_from="thinking") == ("It hums, hm. No.", "negative", "ok")
-    assert read(text, rationale_from="both")[0] == "It hums, hm. No. It broke."
-    assert read("It broke. So the answer is negative.", rationale_from="thinking")[0] == "It broke."
+    assert read(text, take=Take("thinking")) == ("It hums, hm. No.", "negative", "ok")
+    assert read(text, take=Take("both"))[0] == "It hums, hm. No. It broke."
+    assert read("It broke. So the answer is negative.", take=Take("thinking"))[0] == "It broke."
     assert read("negative", reasoning="It broke.") == ("It broke.", "negative", "ok")
 
 
@@ -154,6 +156,45 @@ def test_numbers_alone_are_answers_but_lists_and_sentences_are_none():
     assert read("I need 3 more facts.", answers=numbers)[1] is None
     assert read("1. Take 6.\n2. Take 7.", answers=numbers)[1] is None
     assert read("Twelve.", answers=FreeAnswers())[1:] == (None, "no_cue")
+
+
+@pytest.mark.parametrize(
+    ("take", "rationale"),
+    [
+        (Take("thinking"), "A pump. It hums. It broke after a day."),
+        (Take("thinking", sentences=2), "It hums. It broke after a day."),
+        (Take("thinking", sentences=9), "A pump. It hums. It broke after a day."),
+        (Take("thinking", words=7), "It hums. It broke after a day."),
+        (Take("thinking", words=3), "after a day."),
+        (Take("thinking", sentences=1, words=50), "It broke after a day."),
+        (Take("both", sentences=1), "It broke after a day. Bad."),
+        (Take("answer", sentences=1), "Bad."),
+    ],
+)
+def test_a_thought_is_cut_to_its_end(take, rationale):
+    text = "<think>A pump. It hums. It broke after a day.</think>Bad. So the answer is negative."
+    assert read(text, take=take) == (rationale, "negative", "ok")
+
+
+@given(st.text(max_size=200), st.none() | st.integers(1, 5), st.none() | st.integers(1, 20))
+def test_a_cut_thought_is_the_end_of_the_thought(text, sentences, words):
+    cut = Take("thinking", sentences, words).cut(text)
+    assert words is None or len(cut.split()) <= words
+    assert " ".join(text.split()).endswith(" ".join(cut.split()))
+
+
+def test_settings_of_thoughts_are_checked():
+    faults = Prompt(name="p", instruction="{cue}", thought_sentences=0, thought_words=-1, rationale_from="x").faults()
+    assert [fault.split("=")[0] for fault in faults] == [
+        "prompt.rationale_from", "prompt.thought_sentences", "prompt.thought_words",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("MAX_TOKENS", "cut_off"), ("model_length", "cut_off"), ("SAFETY", "refused")]
+)
+def test_other_names_for_the_end_are_known(reason, status):
+    assert read("It broke. So the answer is negative", reason)[1:] == (None, status)
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "refusal"])
