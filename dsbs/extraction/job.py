@@ -11,8 +11,8 @@ from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
 from dsbs.extraction.filters import Filter
-from dsbs.extraction.parsing import annotate
-from dsbs.extraction.prompts import Prompt
+from dsbs.extraction.parsing import annotate, annotate_whole
+from dsbs.extraction.prompts import WHOLE, Prompt
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore, Origin
 from dsbs.tasks.base import Task
@@ -112,6 +112,8 @@ class Job:
 
     def annotate(self, example: Example, completion: Completion) -> Annotation:
         """Return what a completion says about an example."""
+        if self.prompt.answer_format == WHOLE:
+            return annotate_whole(example, completion, self.task.answers, most_written=self.teacher.most_written)
         return annotate(
             example,
             completion,

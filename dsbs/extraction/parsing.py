@@ -249,12 +249,9 @@ def annotate(
         cue, answers, take: see ``parse``.
         most_written: the bound on a completion's tokens; one that reached it was cut off, whatever the server says.
     """
-    finish_reason = completion.finish_reason
-    if most_written and (completion.completion_tokens or 0) >= most_written and finish_reason == "stop":
-        finish_reason = "length"
     rationale, label, status = parse(
         completion.text,
-        finish_reason,
+        _why_it_ended(completion, most_written),
         cue,
         answers,
         example.choices,
@@ -264,6 +261,38 @@ def annotate(
     if label is None:
         return Annotation(example.id, None, rationale, status)
     return Annotation(example.id, label, rationale, status, agreement=1.0, votes={label: 1})
+
+
+def annotate_whole(
+    example: Example, completion: Completion, answers: Answers, *, most_written: int | None = None
+) -> Annotation:
+    """Return the whole of a completion as the teacher's answer, without what it thought before.
+
+    Args:
+        example, completion: the two.
+        answers: how the task's answers are read.
+        most_written: as in ``annotate``.
+
+    >>> from dsbs.tasks.answers import TextAnswers
+    >>> said = Completion("<think>Two parts.</think>One.\\n\\nTwo.", "stop")
+    >>> annotate_whole(Example("1", "Write two lines."), said, TextAnswers()).label
+    'One.\\n\\nTwo.'
+    """
+    ended = _why_it_ended(completion, most_written)
+    written = split_thought(completion.text)
+    label = answers.parse(written.answer, example.choices)
+    if ended in REFUSALS:
+        return Annotation(example.id, status="refused")
+    if ended == "length" or written.thinking:
+        return Annotation(example.id, status="cut_off")
+    if label is None:
+        return Annotation(example.id, status="empty")
+    return Annotation(example.id, label, agreement=1.0, votes={label: 1})
+
+
+def _why_it_ended(completion: Completion, most_written: int | None) -> str | None:
+    reached = most_written and (completion.completion_tokens or 0) >= most_written
+    return "length" if reached and completion.finish_reason == "stop" else completion.finish_reason
 
 
 def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:

@@ -13,6 +13,7 @@ from dsbs.tasks.answers import letter_of, with_choices
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
 _JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
 SEEN_FIRST = 4
+WHOLE = "whole"  # the answer_format of prompts without a cue
 _NOT_WORDS = re.compile(r"[\W_]+")
 
 
@@ -45,7 +46,8 @@ class Prompt:
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
-            and completions are then objects with the keys ``rationale`` and ``answer``.
+            and completions are then objects with the keys ``rationale`` and ``answer``. ``whole``: all that a teacher
+            writes is its answer, and no cue marks it; for tasks whose answers are texts (``task.answer_kind=text``).
         system_role: whether the instruction is a system message; false puts it before the first question, for models
             that know no such role.
         rationale_from: ``answer``: what a teacher writes before its answer, or else its thought; ``thinking``: the
@@ -71,8 +73,8 @@ class Prompt:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
         faults = []
-        if self.answer_format not in ("text", "json"):
-            faults.append(f"prompt.answer_format={self.answer_format}: expected text or json.")
+        if self.answer_format not in ("text", "json", WHOLE):
+            faults.append(f"prompt.answer_format={self.answer_format}: expected text, json or {WHOLE}.")
         if self.rationale_from not in RATIONALES_FROM:
             faults.append(f"prompt.rationale_from={self.rationale_from}: expected {', '.join(RATIONALES_FROM)}.")
         for key in ("thought_sentences", "thought_words"):
@@ -80,7 +82,7 @@ class Prompt:
                 faults.append(f"prompt.{key}={bound}: expected at least 1, or null for the whole thought.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
-        if not self.exemplars and "{cue}" not in self.instruction:
+        if not self.exemplars and "{cue}" not in self.instruction and self.answer_format != WHOLE:
             faults.append(
                 "prompt.exemplars is empty and prompt.instruction does not name {cue}: without worked examples the "
                 "instruction has to tell how the answer is marked, such as 'End with: {cue} ANSWER.'"
@@ -155,6 +157,8 @@ class Prompt:
 
     def _answer(self, exemplar: Exemplar) -> str:
         answer = exemplar.answer
+        if self.answer_format == WHOLE:
+            return answer.strip()
         if self.answer_format == "json":
             return json.dumps({"rationale": exemplar.rationale.strip(), "answer": answer}, ensure_ascii=False)
         if self.show_choices and answer in exemplar.choices:
@@ -177,9 +181,11 @@ class Prompt:
     def _exemplar_faults(self, exemplar: Exemplar) -> list[str]:
         faults = [
             f".{key} is empty."
-            for key in ("input", "rationale", "answer")
+            for key in (("input", "answer") if self.answer_format == WHOLE else ("input", "rationale", "answer"))
             if getattr(exemplar, key).strip() in ("", "???")
         ]
+        if self.answer_format == WHOLE:
+            return faults
         if self.cue.strip() and self.cue.lower() in exemplar.rationale.lower():
             faults.append(f".rationale holds the cue {self.cue!r}: it is put between rationale and answer by itself.")
         if exemplar.answer.endswith("."):

@@ -6,6 +6,7 @@ from dsbs.objectives.finetune import Finetune
 from dsbs.objectives.gkd import GKD
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
 from dsbs.objectives.minillm import MiniLLM
+from dsbs.objectives.respond import Respond
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
 from dsbs.objectives.step_by_step_mi import StepByStepMI
@@ -14,6 +15,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
     "dsbs.objectives",
     {
         "finetune": Finetune,
+        "respond": Respond,
         "step_by_step": StepByStep,
         "step_by_step_mi": StepByStepMI,
         "soft_targets": SoftTargets,
@@ -33,6 +35,7 @@ __all__ = [
     "MiniLLM",
     "Objective",
     "RationaleThenLabel",
+    "Respond",
     "SoftTargets",
     "StepByStep",
     "StepByStepMI",

@@ -162,6 +162,27 @@ class NumberAnswers:
 
 
 @dataclass(frozen=True)
+class TextAnswers:
+    """Texts of any length, kept as they are; two are the same where they are equal but for white space."""
+
+    def parse(self, text: str, choices: Choices = None) -> str | None:
+        r"""Return the text without white space around it, or None where nothing is left.
+
+        >>> TextAnswers().parse(" One line.\n\nAnd another. ")
+        'One line.\n\nAnd another.'
+        """
+        return text.strip() or None
+
+    def parse_alone(self, text: str, choices: Choices = None) -> str | None:
+        """Return the same: all of it is the answer."""
+        return self.parse(text, choices)
+
+    def equivalent(self, answer: str | None, gold: str | None) -> bool:
+        """Tell whether two texts are the same."""
+        return answer is not None and gold is not None and answer.split() == gold.split()
+
+
+@dataclass(frozen=True)
 class FreeAnswers:
     """Free text; two are the same where they are equal but for spacing, case, accents and the full stop at the end."""
 

@@ -10,21 +10,22 @@ from itertools import islice
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
-from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers
-from dsbs.tasks.base import Answers
+from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswers, TextAnswers
+from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED, Columns
 from dsbs.tasks.files import find_files
 from dsbs.tasks.gold import FORMS, Gold
 from dsbs.tasks.hub import HubSource
+from dsbs.tasks.metrics import load_metric, metric_faults
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Row, Source
 from dsbs.tasks.splits import SPLITS
 from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, survey_labels
 from dsbs.tasks.templates import ABSENT, look_up, template_columns
 
-ANSWER_KINDS = ("auto", "free", "closed", "number")
-_LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs")
+ANSWER_KINDS = ("auto", "free", "closed", "number", "text")
+_LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs", "metric")
 _LOOKED_AT = 100  # rows of a split that show whether it has a column
 
 
@@ -45,7 +46,10 @@ class TableTask(RowsTask):
         label_names: the names of the labels 0, 1, 2, ... where the data has numbers.
         synonyms: other words for an answer, in the data and in what teacher and student write: ``{pos: positive}``.
         answer_kind: ``free`` text, ``closed``, ``number``, or ``auto``: closed where few labels come again and again in
-            train, number where they are numbers. Labels, their names or choices make it closed.
+            train, number where they are numbers. Labels, their names or choices make it closed. ``text``: whole texts,
+            of several lines or more.
+        metric: how an answer is scored: ``accuracy``, ``rouge_l``, ``chrf``, or a function of the user's as
+            ``module:function``, called with an answer and the gold one, which returns a number, larger for better.
         reading: how answers are read (see ``dsbs.tasks.answers``).
         list_choices: whether the input ends with the row's choices, listed by letter.
         label_pattern: a regular expression that takes the label out of the column's text: its group, or else all of it.
@@ -69,6 +73,7 @@ class TableTask(RowsTask):
     label_names: list[str] = field(default_factory=list)
     synonyms: dict[str, str] = field(default_factory=dict)
     answer_kind: str = "auto"
+    metric: str = ACCURACY
     reading: str = "tolerant"
     list_choices: bool = True
     label_pattern: str | None = None
@@ -84,7 +89,15 @@ class TableTask(RowsTask):
         """How answers are read and compared."""
         if self._kind == "closed":
             return ClosedAnswers(self._labels, tuple(self.synonyms.items()), self.reading)
+        if self._kind == "text":
+            return TextAnswers()
         return NumberAnswers(self.reading) if self._kind == "number" else FreeAnswers()
+
+    def score(self, prediction: str | None, gold: str) -> float:
+        """Return how good an answer is by ``metric``; no answer is worth 0."""
+        if self.metric == ACCURACY:
+            return super().score(prediction, gold)
+        return load_metric(self.metric)(prediction, gold) if prediction is not None else 0.0
 
     @property
     def columns(self) -> Columns:
@@ -108,8 +121,11 @@ class TableTask(RowsTask):
             faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
         if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
             faults.append(f"task.labels={self.labels}: expected at least two different answers.")
-        if self.answer_kind == "number" and self._declared:
-            faults.append("task.answer_kind=number: goes without task.labels, task.label_names and task.choices.")
+        faults += metric_faults(self.metric)
+        if self.answer_kind in ("number", "text") and self._declared:
+            faults.append(
+                f"task.answer_kind={self.answer_kind}: goes without task.labels, task.label_names and task.choices."
+            )
         if self.labels and self.choices:
             faults.append("task.labels, task.choices: expected one of the two.")
         for key, names in (("label_names", self.label_names), ("synonyms", self.synonyms.values())):

@@ -27,6 +27,7 @@ NEEDS = {
     "teacher/recorded": ["teacher.path=a-folder"],
     "teacher/openai": ["teacher.model=a-model"],
     "objective/distill": ["labels=teacher"],
+    "objective/respond": ["labels=teacher"],
     "objective/gkd": ["objective.teacher_model=a-folder"],
     "objective/minillm": ["objective.teacher_model=a-folder"],
     "student/logreg": ["objective=finetune"],

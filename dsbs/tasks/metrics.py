@@ -1,0 +1,71 @@
+"""How alike two texts are: the metrics of tasks with written answers, by name."""
+
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from functools import cache
+
+from dsbs.core.errors import ConfigError
+from dsbs.tasks.base import ACCURACY
+
+Metric = Callable[[str, str], float]  # (prediction, gold) -> a number, larger is better
+
+PACKAGES = {"rouge_l": "rouge_score", "chrf": "sacrebleu"}
+METRICS = (ACCURACY, *PACKAGES)
+_FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_typed: set[str] = set()  # functions that the user named in this command
+
+
+def metric_faults(name: str) -> list[str]:
+    """Return what is wrong with ``task.metric``; a function that the user typed may be called from here on."""
+    if _FUNCTION.fullmatch(name):
+        _typed.add(name)
+        return []
+    if name not in METRICS:
+        return [f"task.metric={name}: expected one of {', '.join(METRICS)}, or a function of yours as module:function."]
+    package = PACKAGES.get(name)
+    if package and importlib.util.find_spec(package) is None:
+        return [f"task.metric={name} needs the package {package}: pip install 'dsbs[text]'"]
+    return []
+
+
+@cache
+def load_metric(name: str) -> Metric:
+    """Return a metric.
+
+    Raises:
+        ConfigError: for a function that the user has not typed (a file of a stranger's may name any), or that is not
+            there.
+    """
+    if name == "rouge_l":
+        return _rouge_l()
+    if name == "chrf":
+        return _chrf()
+    if name not in _typed:
+        raise ConfigError(
+            f"task.metric={name} comes from a file and not from the command, so it is not called. Train with "
+            "task.metric=... typed, or measure such a checkpoint with a script of your own."
+        )
+    module, _, function = name.partition(":")
+    try:
+        found: Metric = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"task.metric={name}: {error}. The module has to be importable from here.") from error
+    return found
+
+
+def _rouge_l() -> Metric:
+    """Return ROUGE-L's F1 (Lin, 2004), words stemmed, from 0 to 1."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    return lambda prediction, gold: float(scorer.score(gold, prediction)["rougeL"].fmeasure)
+
+
+def _chrf() -> Metric:
+    """Return chrF (Popovic, 2015), from 0 to 1."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    scorer = CHRF()
+    return lambda prediction, gold: float(scorer.sentence_score(prediction, [gold]).score) / 100
