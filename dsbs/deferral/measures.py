@@ -87,7 +87,7 @@ def augrc(confidences: Numbers, right: Flags) -> float:
 def expected_calibration_error(confidences: Numbers, right: Flags, bins: int = 15) -> float:
     """Return the mean distance between confidence and accuracy, over bins of equally many answers.
 
-    >>> expected_calibration_error([0.75] * 4, [True, True, True, False])
+    >>> expected_calibration_error([0.75] * 4, [True, True, True, False], bins=1)
     0.0
     """
     order = np.argsort(np.asarray(confidences), kind="stable")

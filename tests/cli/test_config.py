@@ -49,7 +49,7 @@ def faults_of(settings: Any) -> list[str]:
 @pytest.mark.parametrize("command", ROOTS)
 def test_every_command_composes_with_its_defaults(command: str) -> None:
     required = [f"{key}=a" for key, value in default_values(ROOTS[command]).items() if value == "???"]
-    required += ["accuracy=0.9"] if command == "defer" else []
+    required += {"defer": ["accuracy=0.9"], "serve": ["checkpoint=a"]}.get(command, [])
     settings = build(command, *required)
     assert type(settings) is ROOTS[command]
     assert faults_of(settings) == []

@@ -5,6 +5,7 @@ import io
 import sys
 from collections.abc import Iterator
 
+from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.training.backends.base import Backend, Fitted
 
@@ -24,8 +25,12 @@ UNWANTED = {"huggingface": ("peft", "datasets", "pandas", "scipy", "sklearn")}
 
 def load_backend(name: str) -> Backend:
     """Import a backend; what it prints meanwhile, such as transformers' word on W&B, is kept from the user."""
-    with _hidden(*UNWANTED.get(name, ())), contextlib.redirect_stdout(io.StringIO()):
-        return BACKENDS[name]
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            with _hidden(*UNWANTED.get(name, ())):
+                return BACKENDS[name]
+        except (ImportError, ConfigError):  # transformers has found one of them before, and counts on it
+            return BACKENDS[name]
 
 
 @contextlib.contextmanager
