@@ -11,6 +11,7 @@ from dsbs.tasks.cells import MISSING
 _SHOWN = 20
 _KEPT = 10_000  # different labels that are told apart; beyond that they are counted together
 _NUMBER_INSIDE = re.compile(r"[^\d-]*-?\d[\d.,]*[^\d]*")
+_TYPED = ("null", "nan", "inf", "true", "false")  # what Hydra takes for something else than a text
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 
 
@@ -115,7 +116,7 @@ class RowFaults:
 
 def _word(raw: str) -> str:
     """Return a word as Hydra takes it in a list."""
-    return raw if _NAME.fullmatch(raw) and not raw.isdecimal() else json.dumps(raw, ensure_ascii=False)
+    return raw if _NAME.fullmatch(raw) and raw.lower() not in _TYPED else json.dumps(raw, ensure_ascii=False)
 
 
 def _shorten(raw: str) -> str:

@@ -292,6 +292,6 @@ class TableTask(RowsTask):
                 f"The labels in column {self.label!r} are lists, written as text. An example has one label: "
                 f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
-        if survey.rows:
+        if survey.rows and self.answer_kind == "auto":
             tell_once(survey.tell(str(self.label)))
         return survey

@@ -104,3 +104,11 @@ def test_the_defaults_of_the_config_are_those_of_the_class():
     plain = TableTask()
     for key in ("answer_kind", "label_form", "label_pattern", "unlabelled", "empty_inputs"):
         assert config[key] == getattr(plain, key)
+
+
+def test_a_declared_kind_is_not_told_as_another(tmp_path, caplog):
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    task = table(tmp_path, ["bad", "good", "good"], answer_kind="closed")  # too few for auto to call them closed
+    assert next(task.examples("train")).choices == ("bad", "good")
+    assert caplog.messages == []
