@@ -107,7 +107,8 @@ def measure_finished(
     if "test" not in found:
         found |= measure_test(recipe, load(batch_size), data.test, run, testing.explain)
     if GENERATED in testing.also_measure and data.test:
-        found[FREE] = _score(recipe, load(batch_size, "generate"), data.test)
+        writes = recipe.student.writes
+        found[FREE] = _score(recipe, load(batch_size, "generate"), data.test) if writes else dict(found["test"])
     if is_main():
         with writing("the metrics", run.folder):
             write_card(run.checkpoint, run.manifest_path, found)

@@ -80,7 +80,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     assert trainer.state.best_metric is not None
     parameters = sum(weight.numel() for weight in student.parameters())
     account = {**trainer.account(), "parameters": parameters}
-    free = replace(predictor, reading=replace(reading, decoding="generate")) if recipe.decoding != "generate" else None
+    other = source.writes and recipe.decoding != "generate"
+    free = replace(predictor, reading=replace(reading, decoding="generate")) if other else None
     return Fitted(predictor, trainer.state.best_metric, account, counts, free, trainer.at_last_step)
 
 

@@ -24,6 +24,7 @@ from dsbs.inference.predictor import find_class
 from dsbs.inference.sklearn_predictor import SklearnPredictor
 from dsbs.students.linear import LinearStudent
 from dsbs.training.backends.base import Fitted
+from dsbs.training.effort import Effort
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 
@@ -55,6 +56,7 @@ class Candidate:
         value: the score on validation, by the task's metric.
         fit: the mean log-probability of the gold answers of validation, in nats; decides between equal scores.
         step: iterations of the solver so far.
+        seconds: what measuring took.
     """
 
     predictor: SklearnPredictor
@@ -62,6 +64,7 @@ class Candidate:
     value: float
     fit: float
     step: int
+    seconds: float
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
@@ -87,23 +90,23 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         pipeline = Pipeline([("features", features), ("classifier", classifier)])
         return predictors(pipeline, remembered)
 
-    candidates = []
+    effort, candidates = Effort(), []
     with Meter("training", len(student.C)) as meter:
         for candidate in try_strengths(student, inputs, rows, build, recipe, data):
             candidates.append(candidate)
+            effort.evaluation_seconds += candidate.seconds
             shown = {f"validation/{recipe.task.metric}": candidate.value, "train/C": candidate.C}
             tracker.log(shown, step=candidate.step)
             meter.update(len(candidates), f"validation {recipe.task.metric} {candidate.value:.4f}")
     best = max(candidates, key=lambda one: (one.value, one.fit))
     logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
-    seconds = time.monotonic() - started
     steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
+    effort.add([(steps * len(data.train), steps * len(rows.labels), steps * len(rows.labels))])  # a label is one token
     account = {
         "steps": steps,
-        "target_tokens": 0,  # labels are classes here
-        "seconds": round(seconds, 1),
-        "examples_per_second": round(steps * len(data.train) / seconds, 2),
         "best_step": best.step,
+        **effort.account(time.monotonic() - started, len(data.train)),
+        "history": [{"step": one.step, "validation": one.value} for one in candidates],
         "parameters": best.predictor.parameters,
     }
     return Fitted(best.predictor, best.value, account)
@@ -169,11 +172,12 @@ def try_strengths(
         classifier = copy.copy(solver)
         if several:
             classifier.coef_ = solver.coef_.astype(np.float32)  # half the checkpoint, and no answer changes
-        predictor = build(classifier)
+        predictor, started = build(classifier), time.monotonic()
         predictions = predictor.predict(data.validation)
         value = score(recipe.task, predictions).value
         assert value is not None  # a run without examples to validate on does not start
-        yield Candidate(predictor, C, value, _mean_log_probability(predictions), steps)
+        likelihood = _mean_log_probability(predictions)
+        yield Candidate(predictor, C, value, likelihood, steps, time.monotonic() - started)
         if not several:
             return
 
