@@ -10,6 +10,7 @@ import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -62,7 +63,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
         def main() -> None:
             _quieten()
-            words = sys.argv[1:]
+            words = read_words()
             try:
                 if _show_and_end(name, words):
                     return
@@ -146,6 +147,15 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
             _fail(name, f"the sweep ended early, by {type(error).__name__}: {error}")
         traceback.print_exc()
         _fail(name, f"unexpected {type(error).__name__}: {error}")
+
+
+def read_words() -> list[str]:
+    """Return what was typed behind the command, as UTF-8 whatever the locale; what cannot be shown is replaced."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    sys.argv = [os.fsencode(word).decode("utf-8", "replace") for word in sys.argv]
+    return sys.argv[1:]
 
 
 @contextmanager
