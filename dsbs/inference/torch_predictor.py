@@ -45,7 +45,7 @@ class TorchPredictor:
         decoding: str | None,
     ) -> "TorchPredictor":
         """Load a student; see ``dsbs.inference.predictor.load_predictor``."""
-        from dsbs.students.answering import DecodingConfig
+        from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
         from dsbs.students.decoding import best_device
         from dsbs.students.loading import load_student
 
@@ -55,8 +55,13 @@ class TorchPredictor:
             remembered.max_input_tokens,
             remembered.max_new_tokens,
             bf16=remembered.bf16,
+            negligible=NEGLIGIBLE,
         )
         return cls(load_student(checkpoint).to(best_device()).eval(), task, objective, reading)
+
+    def scoring_all(self) -> "TorchPredictor":
+        """Return the same predictor that reads every closed answer to its end, however improbable it is."""
+        return replace(self, reading=replace(self.reading, negligible=0.0))
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the student's answers, in the order of the examples.

@@ -9,6 +9,9 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.tasks.base import Answers
 
+# Of what cannot win, as much may stay unread in a run: it costs about as much as writing the answer (docs/training.md).
+NEGLIGIBLE = 1.0
+
 
 @dataclass(frozen=True)
 class DecodingConfig:
@@ -21,6 +24,9 @@ class DecodingConfig:
         max_new_tokens: the most tokens that are generated.
         suffix: what a target has behind the label, for objectives that write on.
         bf16: bfloat16 autocast.
+        negligible: where closed answers are many, those that cannot win and are together less probable than this share
+            of those that were read are not read to their end: their scores are upper bounds, and the confidence is a
+            lower one. 0: all are read.
     """
 
     decoding: str = "auto"
@@ -29,6 +35,7 @@ class DecodingConfig:
     max_new_tokens: int = 128
     suffix: str = ""
     bf16: bool = False
+    negligible: float = 0.0
 
     def ranks(self, examples: Sequence[Example]) -> bool:
         """Tell whether closed answers are to be ranked."""

@@ -1,6 +1,5 @@
 """Decoder-only students: Llama, SmolLM2, GPT-2, Qwen and other causal language models."""
 
-import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 
 from dsbs.core.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
+from dsbs.students.ranking import Growing, copy_cache
+from dsbs.students.tensors import additive
 
 ANSWER = "answer"  # what comes behind an input that has its task prefix in front
 
@@ -48,7 +49,8 @@ class DecoderOnlyModel(StudentModel):
         # For plain `generate` on the checkpoint; what is saved are the arguments that a tokenizer was made with.
         tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"
         self._takes = set(inspect.signature(model.forward).parameters)
-        self._shares = check_causal(model, tokenizer)
+        self._shares, plain = check_causal(model, tokenizer)
+        self._branches = plain and "position_ids" in self._takes
         self._start_ids = dict.fromkeys(KINDS, self.pad_id)
         if words := {"target": list(KINDS), "input": [ANSWER]}.get(prefix_on):
             self._add_prefix_tokens(words)
@@ -118,7 +120,7 @@ class DecoderOnlyModel(StudentModel):
         return Prompt(ids, output.past_key_values)
 
     def select(self, states: Prompt, rows: torch.Tensor) -> Prompt:
-        cache = states.cache and _copy(states.cache)
+        cache = states.cache and copy_cache(states.cache)
         if cache is not None:
             cache.batch_select_indices(rows)
         return Prompt(states.ids.index_select(0, rows), cache)
@@ -135,9 +137,27 @@ class DecoderOnlyModel(StudentModel):
         length = decoder_input_ids.shape[1]
         if states.cache is not None:
             arguments = self.arguments(decoder_input_ids, mask)
-            return self.model(**arguments, past_key_values=_copy(states.cache), use_cache=True).logits
+            return self.model(**arguments, past_key_values=copy_cache(states.cache), use_cache=True).logits
         ids = torch.cat([states.ids, decoder_input_ids], dim=1)
         return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
+
+    def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+        ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
+        if not self._branches:
+            raise ValueError("no trees")
+        output = self.model(**self.arguments(ids, mask, keep=1), use_cache=True)
+        return Growing(None, mask, output.past_key_values, ids.new_zeros(1, 0))
+
+    def extend(
+        self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, Any]:
+        cache = copy_cache(states.cache)
+        rows, length = ids.shape
+        prompt = states.mask.bool().unsqueeze(1).expand(-1, length, -1)
+        mask = additive(torch.cat([prompt, seen.expand(rows, -1, -1)], dim=2), self.model.dtype)
+        positions = states.mask.sum(1, keepdim=True) + depths
+        arguments = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        return self.model(**arguments, past_key_values=cache, use_cache=True).logits, cache
 
     def arguments(self, ids: torch.Tensor, mask: torch.Tensor, keep: int = 0) -> dict[str, Any]:
         """Return what the network takes of ids [R, T], the mask [R, T or more] of all that was read, and how many
@@ -169,8 +189,9 @@ def align_right(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, to
     return ids.gather(1, places), mask.flip(1)
 
 
-def check_causal(model: Any, tokenizer: Any) -> bool:
-    """Check that no position sees a later one, and tell whether all that a prompt leaves behind is keys and values.
+def check_causal(model: Any, tokenizer: Any) -> tuple[bool, bool]:
+    """Check that no position sees a later one, and tell whether all that a prompt leaves behind is keys and values, and
+    whether all of them stay there.
 
     Encoders such as BERT load as causal models, too, and would learn to copy. Where layers have a state of another
     kind (Mamba, short convolutions), padding and selecting rows would not be safe.
@@ -191,12 +212,5 @@ def check_causal(model: Any, tokenizer: Any) -> bool:
             f"{type(model).__name__} is no causal language model: its positions see what comes after them. "
             "Choose a decoder-only model such as HuggingFaceTB/SmolLM2-135M."
         )
-    plain = (DynamicLayer, DynamicSlidingWindowLayer)
-    return isinstance(cache, DynamicCache) and all(type(layer) in plain for layer in cache.layers)
-
-
-def _copy(cache: DynamicCache) -> DynamicCache:
-    """Return a cache that can grow on its own; the tensors are shared until then."""
-    other = copy.copy(cache)
-    other.layers = [copy.copy(layer) for layer in cache.layers]
-    return other
+    kinds = {type(layer) for layer in cache.layers} if isinstance(cache, DynamicCache) else {object}
+    return kinds <= {DynamicLayer, DynamicSlidingWindowLayer}, kinds == {DynamicLayer}

@@ -3,21 +3,22 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.tensors import IGNORED, pad
+from dsbs.students.ranking import read_rows, read_trees
+from dsbs.students.tensors import pad
+from dsbs.students.trees import Search, Tree
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
-MOST_PACKED = 128  # tokens of all choices of an example that are read in one row; what they do not see costs, too
+SMALL = 64  # nodes of a tree that is always read whole
 
 
 def best_device() -> torch.device:
@@ -47,21 +48,36 @@ def slow_bf16() -> bool:
 def rank(student: "StudentModel", examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
     """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
 
-    A choice that an example lists twice is scored once. Each batch is one encoder pass and one decoder pass.
+    A choice that an example lists twice is scored once, and what choices begin with alike is read once.
     """
     texts = sorted({choice for example in examples for choice in example.choices or ()})
     encoded = student.encode_targets([choice + reading.suffix for choice in texts])
     if reading.suffix:  # the target goes on behind the suffix, so its end says nothing
         encoded = [row[:-1] for row in encoded]
     rows_of = dict(zip(texts, encoded, strict=True))
+    trees: dict[tuple[str, ...], Tree] = {}
     predictions: dict[int, Prediction] = {}
     for positions, inputs in _batches(student, examples, "label", reading):
-        choices = [list(dict.fromkeys(examples[position].choices or ())) for position in positions]
-        scores = _score(student, inputs, [[rows_of[choice] for choice in row] for row in choices], reading.bf16)
+        choices = [tuple(dict.fromkeys(examples[position].choices or ())) for position in positions]
+        with inference(student, reading.bf16):
+            if student.grows:
+                for row in {*choices} - trees.keys():
+                    trees[row] = Tree.of(student.start_id("label"), [rows_of[choice] for choice in row])
+                searches = [
+                    Search(trees[row], reading.negligible if len(trees[row].inner) > SMALL else 0.0) for row in choices
+                ]
+                read_trees(student, inputs, searches)
+                scores = [search.answers() for search in searches]
+            else:
+                searches = []
+                scores = read_rows(student, inputs, [[rows_of[choice] for choice in row] for row in choices])
         for position, row, row_scores in zip(positions, choices, scores, strict=True):
             example = examples[position]
             scored = dict(zip(row, row_scores, strict=True))
             predictions[position] = Prediction.ranked(example.id, example.label, scored)
+        for position, search in zip(positions, searches, strict=False):
+            if search.negligible:
+                predictions[position] = replace(predictions[position], confidence=search.confidence())
     return [predictions[position] for position in range(len(examples))]
 
 
@@ -102,28 +118,3 @@ def inference(student: "StudentModel", bf16: bool) -> Iterator[None]:
             yield
     finally:
         student.train(training)
-
-
-def _score(
-    student: "StudentModel", inputs: dict[str, torch.Tensor], choices: list[list[list[int]]], bf16: bool
-) -> list[list[float]]:
-    """Return the log-probability of each choice (token ids) of each example."""
-    pack = student.packs and max(sum(map(len, rows)) for rows in choices) <= MOST_PACKED
-    # Each row of the decoder: an example with all of its choices one behind the other, or one choice.
-    packed = choices if pack else [[row] for rows in choices for row in rows]
-    owners = range(len(choices)) if pack else [owner for owner, rows in enumerate(choices) for _ in rows]
-    start = student.start_id("label")
-    labels = pad([list(chain.from_iterable(rows)) for rows in packed], IGNORED).to(student.device)
-    ids = pad([[id for row in rows for id in (start, *row[:-1])] for rows in packed], student.pad_id)
-    most = max(map(len, packed))
-    blocks = pad([[number for number, row in enumerate(rows) for _ in row] for rows in packed], most)
-    with inference(student, bf16):
-        places = torch.tensor(owners, device=student.device)
-        states = student.select(student.encode(inputs, readers=max(map(len, choices))), places)
-        mask = inputs["attention_mask"].index_select(0, places)
-        packing = blocks.to(student.device) if pack else None
-        logits = student.decode_logits(states, mask, ids.to(student.device), packing).float()
-        tokens = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    sums = torch.zeros(len(packed), most + 1).scatter_add_(1, blocks, -tokens.view_as(labels).cpu())
-    numbers = iter(sums[row, place].item() for row, rows in enumerate(packed) for place in range(len(rows)))
-    return [[next(numbers) for _ in rows] for rows in choices]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save_file
@@ -12,6 +12,9 @@ from torch import nn
 from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import SETTINGS
+
+if TYPE_CHECKING:
+    from dsbs.students.ranking import Growing
 
 KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
@@ -53,6 +56,7 @@ class StudentModel(nn.Module):
         self.settings: dict[str, Any] = {}
         self.prefix_ids: list[int] = []
         self.merge_lora: Callable[[], Any] | None = None
+        self._grows: bool | None = None
         inputs, outputs = self.embedding_tables()
         if inputs is not outputs:
             # As loaded, T5 v1.1 and FLAN-T5 say that the two are one; whoever makes them grow would lose the second.
@@ -126,6 +130,41 @@ class StudentModel(nn.Module):
     def select(self, states: Any, rows: torch.Tensor) -> Any:
         """Return the states of some rows [R] of a batch; a row may be wanted several times."""
         raise NotImplementedError
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens a logit is computed for."""
+        return len(self.embedding_tables()[1])
+
+    @property
+    def grows(self) -> bool:
+        """Whether trees of answers can grow behind an input; found out when it is first asked."""
+        if self._grows is None:
+            from dsbs.students.ranking import can_grow
+
+            self._grows = can_grow(self)
+        return self._grows
+
+    def begin(self, inputs: dict[str, torch.Tensor]) -> "Growing":
+        """Return inputs (``input_ids`` and ``attention_mask`` [B, S], padded at the end) behind which nothing was read.
+
+        Raises:
+            ValueError: where trees cannot grow.
+        """
+        raise ValueError
+
+    def extend(
+        self, states: "Growing", ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, Any]:
+        """Read more tokens behind inputs; return their logits [R, T, V] and the cache with them.
+
+        Args:
+            states: of R inputs, with P positions that were read.
+            ids: [R, T].
+            depths: how many tokens of its answer stand before each [R or 1, T].
+            seen: which positions each one sees, itself included [R or 1, T, P + T].
+        """
+        raise ValueError
 
     @property
     def packs(self) -> bool:

@@ -1,13 +1,18 @@
 """Encoder-decoder students: T5, BART, BERT-to-BERT."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from dsbs.core.errors import StudentError
 from dsbs.students.model import KINDS, StudentModel, task_prefix
+from dsbs.students.ranking import Growing, copy_cache
+from dsbs.students.tensors import additive
 
 # Networks that know how far apart two positions are and not where they stand: two targets can lie one behind the other.
 RELATIVE = ("t5", "mt5")
@@ -92,8 +97,7 @@ class Seq2SeqModel(StudentModel):
         seen = None
         if blocks is not None:
             same = blocks.unsqueeze(2).eq(blocks.unsqueeze(1)).tril()
-            lowest = torch.finfo(states.dtype).min
-            seen = torch.zeros_like(same, dtype=states.dtype).masked_fill(~same, lowest).unsqueeze(1)
+            seen = additive(same, states.dtype)
         return self.model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=attention_mask,
@@ -101,6 +105,64 @@ class Seq2SeqModel(StudentModel):
             decoder_attention_mask=seen,
             use_cache=False,
         ).logits
+
+    def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+        states = self.encode(inputs, readers=1)
+        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        return Growing(states, inputs["attention_mask"], cache, inputs["input_ids"].new_zeros(1, 0))
+
+    def extend(
+        self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+    ) -> tuple[torch.Tensor, Any]:
+        assert states.inputs is not None
+        cache = copy_cache(states.cache)
+        with self._at(depths, torch.cat([states.depths.expand(len(depths), -1), depths], dim=1)) as positions:
+            logits = self.model(
+                encoder_outputs=BaseModelOutput(last_hidden_state=states.inputs),
+                attention_mask=states.mask,
+                decoder_input_ids=ids,
+                decoder_attention_mask=additive(seen, states.inputs.dtype),
+                past_key_values=cache,
+                use_cache=True,
+                **positions,
+            ).logits
+        return logits, cache
+
+    @contextmanager
+    def _at(self, depths: torch.Tensor, known: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
+        """Have the decoder take tokens for where they stand in their answer, not for where they stand in the row.
+
+        Args:
+            depths: of the tokens that are read [R or 1, T].
+            known: of all tokens, those in the cache first [R or 1, P + T].
+        """
+        decoder = self.model.get_decoder()
+        if self.packs:
+            attention = decoder.block[0].layer[0].SelfAttention
+            buckets = attention._relative_position_bucket(
+                known.unsqueeze(1) - depths.unsqueeze(2),
+                bidirectional=False,
+                num_buckets=attention.relative_attention_num_buckets,
+                max_distance=attention.relative_attention_max_distance,
+            )
+            bias = attention.relative_attention_bias(buckets).permute(0, 3, 1, 2)
+            attention.compute_bias = lambda *args, **kwargs: bias  # found before the method of its class
+            try:
+                yield {}
+            finally:
+                del attention.compute_bias
+        elif self.model.config.model_type == "encoder-decoder":
+            yield {"decoder_position_ids": depths}
+        else:
+            table = decoder.embed_positions.forward(
+                depths, 0, position_ids=torch.arange(1 + int(depths.max()), device=depths.device)
+            )
+            places = table.flatten(0, -2)[depths]
+            hook = decoder.embed_positions.register_forward_hook(lambda *call: places)
+            try:
+                yield {}
+            finally:
+                hook.remove()
 
     def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return logits as the base does. Where label and rationale read the same input, a T5 reads both in one decoder

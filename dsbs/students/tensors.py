@@ -15,3 +15,8 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
     """
     width = max(map(len, rows))
     return torch.tensor([[*row, *[value] * (width - len(row))] for row in rows], dtype=torch.long)
+
+
+def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return a mask [R, T, K] of what each position sees as it is added to attention's scores [R, 1, T, K]."""
+    return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)

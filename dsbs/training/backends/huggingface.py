@@ -15,7 +15,7 @@ from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
-from dsbs.students.answering import DecodingConfig
+from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
 from dsbs.students.base import GenerativeStudent, TorchStudent
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
@@ -105,6 +105,7 @@ def decoding_of(recipe: Recipe) -> DecodingConfig:
         lengths.input,
         lengths.new,
         bf16=recipe.training.bf16,
+        negligible=NEGLIGIBLE,
     )
 
 

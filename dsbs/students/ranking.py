@@ -1,0 +1,222 @@
+"""Closed answers scored by a torch student: as trees that grow behind an input, or one by one where it cannot do so."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+
+from dsbs.students.tensors import IGNORED, pad
+from dsbs.students.trees import Search, Tree
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+
+LOGITS = 2**24  # numbers of one pass; larger tensors are taken from and given back to the system every time
+OVERHEAD = 64  # a pass costs as much as so many positions more
+CLOSE = 1e-3  # how far a tree may be off what the network says of each answer alone; see `can_grow`
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Inputs of R examples with what was read behind each so far.
+
+    Attributes:
+        inputs: the encoder's states [R, S, d]; None for a decoder-only student, whose inputs are in the cache.
+        mask: of the inputs [R, S]; those of a decoder-only student are padded at the start.
+        cache: keys and values of the decoder; None before anything was read.
+        depths: tokens before each position that was read [R or 1, P].
+    """
+
+    inputs: torch.Tensor | None
+    mask: torch.Tensor
+    cache: Any
+    depths: torch.Tensor
+
+    def keep(self, rows: Sequence[int]) -> "Growing":
+        """Return some of the examples, to go on with on their own."""
+        if list(rows) == list(range(len(self.mask))):
+            return self
+        places = torch.tensor(rows, device=self.mask.device)
+        cache = copy_cache(self.cache)
+        if cache is not None:
+            cache.batch_select_indices(places)
+        inputs = None if self.inputs is None else self.inputs.index_select(0, places)
+        depths = self.depths if len(self.depths) == 1 else self.depths.index_select(0, places)
+        return Growing(inputs, self.mask.index_select(0, places), cache, depths)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples that are read in the same passes.
+
+    Attributes:
+        searches: what is known of each.
+        states: what was read.
+        paths: for each example, node -> positions of its beginning in the cache, its own last.
+    """
+
+    searches: list[Search]
+    states: Growing
+    paths: list[dict[int, list[int]]]
+
+    def keep(self, rows: Sequence[int]) -> "Group":
+        """Return some of the examples."""
+        return Group([self.searches[n] for n in rows], self.states.keep(rows), [self.paths[n] for n in rows])
+
+
+def read_trees(student: "StudentModel", inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
+    """Read nodes until all searches know what counts. What examples wait for is read in the same passes.
+
+    Args:
+        student: one that can grow trees.
+        inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
+        searches: of the B examples; told what comes.
+    """
+    waiting = [Group(searches, student.begin(inputs), [{} for _ in searches])]
+    while waiting:
+        group = waiting.pop()
+        wanted = [search.next() for search in group.searches]
+        for rows, width in share_out([len(nodes) for nodes in wanted], LOGITS // student.vocabulary):
+            part = group.keep(rows)
+            waiting.append(_read(student, part, [wanted[row][:width] for row in rows]))
+
+
+def share_out(counts: Sequence[int], most: int) -> list[tuple[list[int], int]]:
+    """Cut up examples that wait for so many nodes into passes of at most ``most`` positions, padding included.
+
+    Those of about equal counts go together, as long as another pass costs more than the padding. Returns the examples
+    of each pass and how many nodes are read of each.
+
+    >>> share_out([1, 0, 200, 2], most=150)
+    [([2], 150), ([3, 0], 2)]
+    """
+    order = sorted((row for row, count in enumerate(counts) if count), key=lambda row: -counts[row])
+    passes: list[tuple[list[int], int]] = []
+    while order:
+        width = min(counts[order[0]], most)
+        size = min(len(order), max(1, most // width))
+        spared = [(size - place) * (width - counts[order[place]]) for place in range(size)]
+        best = max(range(size), key=spared.__getitem__)
+        if spared[best] > OVERHEAD:
+            size = best
+        passes.append((order[:size], width))
+        order = order[size:]
+    return passes
+
+
+def _read(student: "StudentModel", group: Group, wanted: list[list[int]]) -> Group:
+    """Read some nodes of each example in one pass; tell the searches."""
+    states = group.states
+    known, width = states.depths.shape[1], max(map(len, wanted))
+    # Where all read the same nodes of the same tree, one row stands for all.
+    trees = [id(search.tree) for search in group.searches]
+    same = len(wanted) == 1 or (not known and _all_same(trees) and _all_same(wanted))
+    rows = list(zip(group.searches, group.paths, wanted, strict=True))[: 1 if same else None]
+    seen = torch.zeros(len(rows), width, known + width, dtype=torch.bool)
+    seen[:, range(width), range(known, known + width)] = True  # padding sees itself
+    for number, (search, paths, nodes) in enumerate(rows):
+        for place, node in enumerate(nodes):
+            before = paths[search.tree.parents[node]] if node else []
+            paths[node] = [*before, known + place]
+            seen[number, place, before] = True
+    ids = pad([[search.tree.tokens[node] for node in nodes] for search, _, nodes in rows], student.pad_id)
+    depths = pad([[search.tree.depths[node] for node in nodes] for search, _, nodes in rows], 0)
+    if same:
+        for paths in group.paths[1:]:
+            paths.update(group.paths[0])
+        ids = ids.expand(len(wanted), -1)
+    depths, seen = depths.to(student.device), seen.to(student.device)
+    logits, cache = student.extend(states, ids.to(student.device), depths, seen)
+    _tell(group.searches, wanted, logits)
+    if len(states.depths) != len(depths):
+        states = replace(states, depths=states.depths.expand(len(depths), -1))
+    depths = torch.cat([states.depths, depths], dim=1)
+    return Group(group.searches, replace(states, cache=cache, depths=depths), group.paths)
+
+
+def _all_same(values: list[Any]) -> bool:
+    return next((False for value in values if value != values[0]), True)
+
+
+def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor) -> None:
+    """Tell the log-probabilities of the children of the nodes that were read; the logits [R, T, V] are used up."""
+    asked = [
+        (row, place, token)
+        for row, (search, nodes) in enumerate(zip(searches, wanted, strict=True))
+        for place, node in enumerate(nodes)
+        for token in (search.tree.tokens[child] for child in search.tree.children[node])
+    ]
+    at = torch.tensor(asked, device=logits.device).unbind(1)
+    logits = logits.float()
+    most = logits.amax(-1, keepdim=True)
+    chosen = logits[at]
+    norms = logits.sub_(most).exp_().sum(-1).log_().add_(most.squeeze(-1))
+    found = iter((chosen - norms[at[:2]]).tolist())
+    for search, nodes in zip(searches, wanted, strict=True):
+        for node in nodes:
+            search.tell(node, [next(found) for _ in search.tree.children[node]])
+
+
+def read_rows(
+    student: "StudentModel", inputs: dict[str, torch.Tensor], choices: list[list[list[int]]]
+) -> list[list[float]]:
+    """Return the log-probability of each choice (token ids) of each example, each read in a row of its own.
+
+    Args:
+        student: any.
+        inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
+        choices: of the B examples.
+    """
+    states = student.encode(inputs, readers=max(map(len, choices)))
+    flat = [(owner, row) for owner, rows in enumerate(choices) for row in rows]
+    most = max(1, LOGITS // student.vocabulary // max(len(row) for _, row in flat))
+    found: list[float] = []
+    for start in range(0, len(flat), most):
+        part = flat[start : start + most]
+        places = torch.tensor([owner for owner, _ in part], device=student.device)
+        labels = pad([row for _, row in part], IGNORED).to(student.device)
+        ids = pad([[student.start_id("label"), *row[:-1]] for _, row in part], student.pad_id).to(student.device)
+        mask = inputs["attention_mask"].index_select(0, places)
+        logits = student.decode_logits(student.select(states, places), mask, ids).float()
+        tokens = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+        found += (-tokens.view_as(labels).sum(1)).tolist()
+    numbers = iter(found)
+    return [[next(numbers) for _ in rows] for rows in choices]
+
+
+def can_grow(student: "StudentModel") -> bool:
+    """Tell whether a student says of answers in a tree what it says of each alone.
+
+    Networks have their own ways with positions and masks, so it is tried on a few tokens, rather than known by name.
+    """
+    one, two, three = (number % student.vocabulary for number in (5, 6, 7))
+    rows = [[one, two, three, two], [one, two, two], [three, one, two]]
+    ids = torch.tensor([[two, one, three], [three, three, student.pad_id]], device=student.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]], device=student.device)}
+    tree = Tree.of(student.start_id("label"), rows)
+    searches = [Search(tree, 0.0), Search(tree, 1e-9)]  # one reads all at once, the other step by step
+    with torch.autocast(student.device.type, enabled=False):
+        try:
+            read_trees(student, inputs, searches)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return False
+        alone = torch.tensor(read_rows(student, inputs, [rows, rows]))
+    found = torch.tensor([search.answers() for search in searches])
+    return bool((found - alone).abs().max() < CLOSE * alone.abs().max())
+
+
+def copy_cache(cache: Any) -> Any:
+    """Return a cache that can grow on its own; the tensors are shared until then."""
+    import copy
+
+    from transformers.cache_utils import EncoderDecoderCache
+
+    if cache is None:
+        return None
+    if isinstance(cache, EncoderDecoderCache):
+        return EncoderDecoderCache(copy_cache(cache.self_attention_cache), copy_cache(cache.cross_attention_cache))
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    return other

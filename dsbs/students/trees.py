@@ -1,0 +1,129 @@
+"""Closed answers as a tree of tokens: what answers begin with alike is read once, and what cannot count is not read."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The beginnings of some token sequences, each once. Node 0 is the empty one; parents come before their children.
+
+    Attributes:
+        tokens: the last token of each node; of node 0 the token that the decoder starts with.
+        parents: of each node; of node 0 itself.
+        depths: tokens before the node's own.
+        children: of each node. A node with children is to be read: what it predicts is them.
+        ends: the node of each whole sequence, in the order of the sequences.
+    """
+
+    tokens: list[int]
+    parents: list[int]
+    depths: list[int]
+    children: list[list[int]]
+    ends: list[int]
+
+    @classmethod
+    def of(cls, start: int, rows: Iterable[Sequence[int]]) -> "Tree":
+        """Return the tree of some sequences; none is empty.
+
+        >>> tree = Tree.of(7, [[1, 2, 9], [1, 3, 9], [1, 2, 9]])
+        >>> tree.tokens, tree.parents, tree.ends
+        ([7, 1, 2, 9, 3, 9], [0, 0, 1, 2, 1, 4], [3, 5, 3])
+        """
+        tree = cls([start], [0], [0], [[]], [])
+        places: dict[tuple[int, int], int] = {}
+        for row in rows:
+            node = 0
+            for token in row:
+                child = places.setdefault((node, token), len(tree.tokens))
+                if child == len(tree.tokens):
+                    tree.tokens.append(token)
+                    tree.parents.append(node)
+                    tree.depths.append(tree.depths[node] + 1)
+                    tree.children.append([])
+                    tree.children[node].append(child)
+                node = child
+            tree.ends.append(node)
+        return tree
+
+    @property
+    def inner(self) -> list[int]:
+        """The nodes that have children, parents first."""
+        return [node for node, children in enumerate(self.children) if children]
+
+    def run(self, node: int) -> list[int]:
+        """Return a node and those behind it, as long as there is only one way on: they are read at once."""
+        found = [node]
+        while len(self.children[node]) == 1 and self.children[self.children[node][0]]:
+            node = self.children[node][0]
+            found.append(node)
+        return found
+
+
+@dataclass
+class Search:
+    """What is known of the answers to one example, and which nodes to read next.
+
+    Attributes:
+        tree: of the answers.
+        negligible: answers that are together less probable than this share of those whose end was read need no end;
+            0: all are read.
+        scores: log-probability of each node that is known, in nats.
+        read: the nodes that were read, in their order.
+    """
+
+    tree: Tree
+    negligible: float
+    scores: dict[int, float] = field(default_factory=lambda: {0: 0.0})
+    read: list[int] = field(default_factory=list)
+    _open: set[int] = field(default_factory=lambda: {0})
+
+    def __post_init__(self) -> None:
+        self._whole = set(self.tree.ends)
+
+    def next(self) -> list[int]:
+        """Return the nodes to read now, parents before children; empty where all is known that counts."""
+        if not self.negligible:
+            return self.tree.inner[len(self.read) :]
+        order = sorted(self._open, key=lambda node: -self.scores[node])
+        known = [self.scores[node] for node in self._whole if node in self.scores]
+        best = max(known, default=-math.inf)
+        if not order:
+            return []
+        if not known:  # the likeliest open node is at least as probable as any answer, so what is left now may wait
+            best, known = self.scores[order[0]], [self.scores[order[0]]]
+            order, kept = order[1:], order[:1]
+        else:
+            kept = []
+        bar, left = self.negligible * math.fsum(math.exp(log - best) for log in known), 0.0
+        while order and self.scores[order[-1]] < best:
+            left += math.exp(self.scores[order[-1]] - best)
+            if left > bar:
+                break
+            order.pop()
+        return [one for node in kept + order for one in self.tree.run(node)]
+
+    def tell(self, node: int, logs: Sequence[float]) -> None:
+        """Note the log-probabilities that a node gives to its children."""
+        self.read.append(node)
+        self._open.discard(node)
+        for child, log in zip(self.tree.children[node], logs, strict=True):
+            self.scores[child] = self.scores[node] + log
+            if self.tree.children[child]:
+                self._open.add(child)
+
+    def confidence(self) -> float:
+        """Return the probability of the likeliest answer among all of them; less, where some were not read."""
+        logs = [self.scores[node] for node in (self._whole & self.scores.keys()) | self._open]
+        most = max(logs)
+        return math.exp(max(self.answers()) - most) / math.fsum(math.exp(log - most) for log in logs)
+
+    def answers(self) -> list[float]:
+        """Return the log-probability of each answer; of one that was not read to its end, that of its beginning."""
+        found = []
+        for node in self.tree.ends:
+            while node not in self.scores:
+                node = self.tree.parents[node]
+            found.append(self.scores[node])
+        return found
