@@ -2,6 +2,7 @@
 
 from dsbs.core.registry import Registry
 from dsbs.objectives.base import Objective
+from dsbs.objectives.context import Context
 from dsbs.objectives.finetune import Finetune
 from dsbs.objectives.gkd import GKD
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
@@ -19,6 +20,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
         "step_by_step": StepByStep,
         "step_by_step_mi": StepByStepMI,
         "soft_targets": SoftTargets,
+        "context": Context,
         "gkd": GKD,
         "minillm": MiniLLM,
         "rationale_then_label": RationaleThenLabel,
@@ -30,6 +32,7 @@ OBJECTIVES: Registry[type[Objective]] = Registry(
 __all__ = [
     "GKD",
     "OBJECTIVES",
+    "Context",
     "Finetune",
     "LabelThenRationale",
     "MiniLLM",

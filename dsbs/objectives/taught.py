@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PLACE = "{input}"
+STUDENT = "student"  # the teacher that is the student before its training
 
 
 @dataclass
@@ -23,7 +24,8 @@ class Taught(Objective):
     """Base of the objectives with a teacher beside the student.
 
     Attributes:
-        teacher_model: a hub name, a folder, a GGUF file, or the folder of a finished run.
+        teacher_model: a hub name, a folder, a GGUF file, the folder of a finished run, or ``student``: the student as
+            it was before its training.
         teacher_revision: branch, tag or commit on the hub.
         teacher_input: what the teacher reads; ``{input}`` stands for the example's input. A decoder goes on where it
             ends, so let it end with a line break or the like.
@@ -87,6 +89,8 @@ class Taught(Objective):
         Raises:
             StudentError: where they do not, or the teacher cannot be had.
         """
+        if self.teacher_model == STUDENT:
+            return
         if self.has_teacher and (tokenizer := student.load_tokenizer()) is not None:
             from dsbs.objectives.teacher import check_tokenizers, load_teacher_tokenizer
 
@@ -105,7 +109,7 @@ class Taught(Objective):
 
             assert self.teacher_model is not None
             self._teacher = LiveTeacher.load(
-                self.teacher_model,
+                None if self.teacher_model == STUDENT else self.teacher_model,
                 self.teacher_revision,
                 student,
                 device,

@@ -13,7 +13,7 @@ from dsbs.students.decoder_only import ANSWER
 from dsbs.students.decoding import slow_bf16
 from dsbs.students.loading import load_student
 from dsbs.students.model import KINDS, Batch, StudentModel, task_prefix
-from dsbs.students.plain import load_plain, load_plain_tokenizer
+from dsbs.students.plain import copy_plain, load_plain, load_plain_tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,7 @@ class LiveTeacher:
     @classmethod
     def load(
         cls,
-        place: str,
+        place: str | None,
         revision: str | None,
         student: StudentModel,
         device: torch.device,
@@ -58,7 +58,7 @@ class LiveTeacher:
         """Load a teacher for a student.
 
         Args:
-            place: a hub name, a folder, a GGUF file, or the folder of a finished run.
+            place: a hub name, a folder, a GGUF file, or the folder of a finished run; None: the student as it is now.
             revision: branch, tag or commit on the hub.
             student: who learns from it.
             device: where it computes.
@@ -69,8 +69,11 @@ class LiveTeacher:
         Raises:
             StudentError: where it cannot be had, or has other tokens than the student.
         """
-        check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, revision), place)
-        teacher = load_model(place, revision)
+        if place is None:
+            teacher = copy_plain(student)
+        else:
+            check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, revision), place)
+            teacher = load_model(place, revision)
         if bf16 and not slow_bf16():
             teacher.to(torch.bfloat16)
         teacher.to(device).eval().requires_grad_(False)

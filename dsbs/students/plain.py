@@ -1,5 +1,6 @@
 """Models as they come from a hub: they know no task prefixes. They teach, or are measured beside their students."""
 
+import copy
 from typing import Any
 
 import torch
@@ -58,6 +59,15 @@ class PlainDecoderOnly(DecoderOnlyModel):
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
         )
         return self.decode(written[:, ids.shape[1] :].tolist())
+
+
+def copy_plain(student: StudentModel) -> StudentModel:
+    """Return a copy of a student's network, as it is now, that goes without task prefixes."""
+    built = PlainSeq2Seq if student.config.is_encoder_decoder else PlainDecoderOnly
+    network = copy.deepcopy(student.model)
+    if isinstance(student, Seq2SeqModel):
+        network.config.decoder_start_token_id = student.plain_start_id
+    return built(network, copy.deepcopy(student.tokenizer))
 
 
 def load_plain(model: str, revision: str | None = None) -> StudentModel:

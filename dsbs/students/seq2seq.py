@@ -27,6 +27,7 @@ class Seq2SeqModel(StudentModel):
         super().__init__(model, tokenizer, prefix_on)
         start = self._find_token("decoder_start_token_id", "bos_token_id", "pad_token_id")
         self._start_ids = dict.fromkeys(KINDS, start)
+        self.plain_start_id = start  # of a decoder that knows no task prefixes
         self._pad_id = self._find_token("pad_token_id", "eos_token_id")
         self._end_id = self._find_token("eos_token_id")
         if prefix_on == "target":

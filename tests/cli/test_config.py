@@ -28,6 +28,7 @@ NEEDS = {
     "teacher/openai": ["teacher.model=a-model"],
     "objective/distill": ["labels=teacher"],
     "objective/respond": ["labels=teacher"],
+    "objective/context": ["objective.teacher_input='Say: {input}'"],
     "objective/gkd": ["objective.teacher_model=a-folder"],
     "objective/minillm": ["objective.teacher_model=a-folder"],
     "student/logreg": ["objective=finetune"],

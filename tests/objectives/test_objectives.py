@@ -123,6 +123,6 @@ def test_distill_refuses_gold_labels_and_says_what_to_type() -> None:
 
 def test_who_needs_a_teacher() -> None:
     without = {kind for kind in OBJECTIVES if not OBJECTIVES[kind](name=kind).needs_rationales}
-    assert without == {"finetune", "respond", "soft_targets", "gkd", "minillm"}
+    assert without == {"finetune", "respond", "soft_targets", "context", "gkd", "minillm"}
     assert not TrainSettings(objective=Finetune(name="finetune")).needs_annotations
     assert TrainSettings(objective=Finetune(name="distill"), labels="teacher").needs_annotations

@@ -1,0 +1,39 @@
+"""Context distillation: what a prompt brings about becomes part of the weights (Snell et al., 2022, 2209.15189)."""
+
+from dataclasses import dataclass
+
+from dsbs.objectives.soft_targets import SoftTargets
+from dsbs.objectives.taught import PLACE, STUDENT
+
+
+@dataclass
+class Context(SoftTargets):
+    """The teacher reads an engineered prompt around the input, the student the input alone (section 3).
+
+    The student learns the teacher's distribution of every next token of the final answer; what the teacher may have
+    thought before is no target. The teacher is the student's own base unless another one is named: then a model learns
+    to do without its prompt.
+
+    Attributes:
+        teacher_model: a hub name, a folder, a GGUF file or a finished run; ``student``: itself before its training.
+        teacher_input: the engineered prompt; ``{input}`` stands for the example's input.
+        source: the next tokens of the teacher; nothing else is offered here.
+        soft_weight: share of the divergence in the loss; the rest is the label's, which a teacher in context needs not.
+    """
+
+    kind: str = "context"
+    teacher_model: str | None = STUDENT
+    source: str = "teacher"
+    soft_weight: float = 1.0
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        faults = super().faults()
+        if self.source != "teacher":
+            faults.append(f"objective.source={self.source}: objective={self.name} compares tokens: leave it out.")
+        if self.teacher_input == PLACE and not self.teacher_chat:
+            faults.append(
+                f"objective={self.name} needs the prompt that the teacher reads: add objective.teacher_input=... with "
+                f"{PLACE} where the input goes, such as 'Answer in one word.\\n{PLACE}\\nAnswer:'"
+            )
+        return faults
