@@ -37,6 +37,8 @@ class Objective:
     """
 
     on_policy: ClassVar[bool] = False
+    # Whether the answers that it teaches are texts of any length, which only a student with a decoder can write.
+    learns_texts: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"

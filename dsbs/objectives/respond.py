@@ -17,4 +17,5 @@ class Respond(Finetune):
     kind: str = "respond"
     teacher_labels_only: bool = True
 
+    learns_texts: ClassVar[bool] = True
     output: ClassVar[str] = "It writes an answer of any length."

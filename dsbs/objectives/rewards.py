@@ -67,8 +67,9 @@ def pick_log_probabilities(logits: torch.Tensor, labels: torch.Tensor) -> torch.
 def importance_weights(log_p: torch.Tensor, log_q: torch.Tensor, teacher_share: float) -> torch.Tensor:
     """Return q / (share p + (1 - share) q) of log-probabilities: how much less often a token is the student's own.
 
-    >>> importance_weights(torch.tensor([0.5, 0.1]).log(), torch.tensor([0.1, 0.1]).log(), 0.5).tolist()
-    [0.3333333730697632, 1.0]
+    >>> weights = importance_weights(torch.tensor([0.5, 0.1]).log(), torch.tensor([0.1, 0.1]).log(), 0.5)
+    >>> [round(weight, 4) for weight in weights.tolist()]
+    [0.3333, 1.0]
     """
     if teacher_share == 0:
         return torch.ones_like(log_q)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dsbs.core.records import Target
-from dsbs.students.model import Batch, StudentModel
+from dsbs.students.model import KINDS, Batch, StudentModel
 from dsbs.students.tensors import IGNORED, pad
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
@@ -187,7 +187,8 @@ class Collator:
 
     def _pad_targets(self, kind: str, part: list[_Part]) -> dict[str, Any]:
         examples, rows, ids, weights, signals = map(list, zip(*part, strict=True))
-        start = self.student.start_id(kind.rpartition(" ")[2])  # of ``teacher label``, as of ``label``
+        own = kind.rpartition(" ")[2]  # ``teacher label`` starts as ``label`` does
+        start = self.student.start_id(own) if own in KINDS else self.student.pad_id
         width = max(map(len, ids))
         return {
             "rows": torch.tensor(rows),

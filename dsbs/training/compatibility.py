@@ -23,6 +23,11 @@ def combination_faults(student: Student, objective: Objective, decoding: str) ->
             f"objective={objective.name}: {who}, so it cannot learn to write rationales: type objective=finetune, "
             f"objective=distill labels=teacher, or {WRITER}."
         )
+    elif objective.learns_texts:
+        faults.append(
+            f"objective={objective.name}: {who}, so it cannot learn to write whole answers: type objective=finetune, "
+            f"objective=distill labels=teacher, or {WRITER}."
+        )
     elif type(objective).loss is not Objective.loss and not (student.fits_any_loss and objective.needs_choices):
         faults.append(
             f"objective={objective.name} has a loss of its own over texts, which student={student.name} cannot be "

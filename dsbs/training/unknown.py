@@ -20,7 +20,7 @@ def unknown_id(student: StudentModel) -> int | None:
 
 
 def check_unknown(
-    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float
+    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float, writes: bool = True
 ) -> dict[str, int]:
     """Count the unknown tokens of inputs and targets.
 
@@ -29,6 +29,7 @@ def check_unknown(
         rows: the tokenised examples.
         texts: what they were made from, for messages.
         most: the share of unknown tokens above which training is of no use.
+        writes: whether it learns to write its targets, or only to choose among them.
 
     Returns:
         ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; nothing where all are known.
@@ -40,7 +41,7 @@ def check_unknown(
     if unknown is None:
         return {}
     counts, first = rows.count_unknown(unknown)
-    for part in ("inputs", "targets"):
+    for part in ("inputs", "targets") if writes else ("inputs",):
         share = counts[f"{part}_unknown"] / max(counts[f"{part}_tokens"], 1)
         if share > most:
             text, targets = next(islice(iter(texts), first[part], None))
@@ -51,6 +52,8 @@ def check_unknown(
                 f"{' '.join(shown.split())[:_SHOWN_TEXT]!r}. Choose a student whose tokenizer knows the script; "
                 "training.max_unknown=1 trains all the same."
             )
+    if not writes:
+        counts["targets_unknown"] = 0
     return counts if counts["inputs_unknown"] or counts["targets_unknown"] else {}
 
 

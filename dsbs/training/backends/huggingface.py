@@ -57,7 +57,9 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         checkpoint_activations(student)
     recipe.objective.prepare(student, arguments.device)
     rows = tokenize_train(student, recipe, data, run)
-    counts = rows.cut() | check_unknown(student, rows, Texts(student, recipe, data), recipe.training.max_unknown)
+    counts = rows.cut() | check_unknown(
+        student, rows, Texts(student, recipe, data), recipe.training.max_unknown, recipe.student.writes
+    )
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
 
     def validate(model: StudentModel) -> dict[str, float]:
