@@ -50,7 +50,7 @@ watch_logs() {
     while sleep 30 >/dev/null 2>&1; do
         for log in "$logs"/running-*; do
             name=${log##*/running-}
-            line=$(grep -s 'step ' "$log" | tail -n 1 | cut -d ' ' -f 2- | cut -c 1-90 || true)
+            line=$(grep -s 'training: ' "$log" | tail -n 1 | cut -d ' ' -f 2- | cut -c 1-90 || true)
             [ "$line" != "$(cat "$logs/said-$name" 2>/dev/null)" ] || continue
             printf '        %-20s  %s\n' "$name" "$line"
             echo "$line" >"$logs/said-$name"
