@@ -7,6 +7,8 @@ from collections import deque
 from contextlib import suppress
 from types import TracebackType
 
+from dsbs.teachers.headers import LONGEST_WAIT
+
 FIRST_LIMIT = 16
 
 
@@ -114,6 +116,7 @@ class Pause:
 
     def __init__(self) -> None:
         self.until = 0.0
+        self.capped = False
 
     @property
     def left(self) -> float:
@@ -121,7 +124,8 @@ class Pause:
         return max(0.0, self.until - time.monotonic())
 
     def ask(self, seconds: float) -> None:
-        """Wait at least so many seconds from now."""
+        """Wait at least so many seconds from now; what is as long as we wait at once may have been cut to that."""
+        self.capped = seconds >= LONGEST_WAIT
         self.until = max(self.until, time.monotonic() + seconds)
 
     async def wait(self, stop: asyncio.Event) -> None:
