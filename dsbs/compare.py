@@ -124,9 +124,8 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
         assert one.run is not None
         console.print(f"[{number}/{len(missing)}] {shlex.join(['dsbs', 'train', *one.words])}", markup=False,
                       highlight=False, soft_wrap=True)  # fmt: skip
-        done = subprocess.run(
-            [sys.executable, "-m", "dsbs.train", *one.words], capture_output=True, text=True, check=False
-        )
+        words = [sys.executable, "-m", "dsbs.train", *one.words]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
         one.finished = one.run.finished_metrics()
         if one.finished is None:
             lines = done.stderr.strip().splitlines()

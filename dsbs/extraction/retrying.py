@@ -49,4 +49,4 @@ class Retrying:
         """
         longest = min(self.settings.backoff * 2.0 ** min(attempt - 1, 50), self.settings.max_backoff)
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
-        return max(longest * random.uniform(0.5, 1.0), asked)
+        return max(longest * random.uniform(0.5, 1.0), asked)  # noqa: S311 - spreads what waits

@@ -213,7 +213,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         text = read_file(path, MOST_YAML).decode()
         check_yaml(text)
-        values = yaml.load(text, Loader=YAML_LOADER)
+        values = yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - it is a safe one
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path.name}: {excerpt(str(error).splitlines()[0])}") from None
     except DataError as error:

@@ -118,7 +118,7 @@ class Referee:
         self._watch(prediction, defers)
         if defers:
             return await self._consult(example, prediction)
-        if random.random() < self.settings.compare:
+        if random.random() < self.settings.compare:  # noqa: S311 - a sample
             task = asyncio.create_task(self._consult(example, prediction))
             self._background.add(task)
             task.add_done_callback(self._background.discard)

@@ -94,7 +94,7 @@ class HandbookTeacher(Teacher):
 
     def write(self, message: str, sample: int = 0) -> str:
         """Return the completion for a message."""
-        dice = random.Random(f"handbook {self.seed} {sample} {message}")
+        dice = random.Random(f"handbook {self.seed} {sample} {message}")  # noqa: S311 - seeded, draws errors
         facts = read_facts(message)
         if facts is None:
             return "The message names no product and complaint that the handbook knows."
