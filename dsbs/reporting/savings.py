@@ -80,11 +80,6 @@ def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> l
 def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAWS, seed: int = 0) -> Saving:
     """Return where a candidate's curve reaches the baseline's score, with a bootstrap interval.
 
-    The curve is interpolated linearly over the logarithm of the share. The bootstrap draws test examples, the same for
-    all conditions, and seeds within each condition; deviations of seeds are stretched by sqrt(n / (n - 1)), because n
-    drawn seeds spread less than n new ones. A condition with one seed adds no spread of seeds, so the interval is then
-    too narrow.
-
     Args:
         line: the candidate's conditions, smallest share first.
         baseline: the baseline's condition on all data.
@@ -96,27 +91,51 @@ def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAW
     curve = np.array([score.mean() for score in scores])
     target = float(baseline.scores().mean())
     point = find_crossing(shares, curve, target)
-    generator = np.random.default_rng(seed)
-    crossings: list[float] = []
-    for start in range(0, draws, CHUNK):
-        count = min(CHUNK, draws - start)
-        examples = scores[0].shape[1]
-        weights = generator.multinomial(examples, np.full(examples, 1 / examples), size=count) / examples
-        drawn = np.stack([_draw_means(one, weights, generator) for one in scores], axis=1)
-        targets = _draw_means(baseline.scores(), weights, generator)
-        crossings += [find_crossing(shares, row, one) for row, one in zip(drawn, targets, strict=True)]
-    low, high = np.quantile(np.array(crossings), [0.025, 0.975], method="inverted_cdf")
+    low, high = bootstrap_crossing(shares, scores, baseline.scores(), draws, seed)
     return Saving(
         candidate=line,
         baseline=baseline,
         fraction=None if point == NEVER else float(shares[0]) if point == ALREADY else point,
-        low=float(low) if math.isfinite(low) else None,
-        high=float(shares[0]) if high == ALREADY else float(high) if math.isfinite(high) else None,
+        low=low if math.isfinite(low) else None,
+        high=float(shares[0]) if high == ALREADY else high if math.isfinite(high) else None,
         reached=point != NEVER,
         bound=point == ALREADY,
         curve=dict(zip(shares.tolist(), curve.tolist(), strict=True)),
         target=target,
     )
+
+
+def bootstrap_crossing(
+    shares: NDArray[np.float64],
+    scores: Sequence[NDArray[np.float64]],
+    baseline: NDArray[np.float64],
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95% percentile interval of ``find_crossing``; its ends may be infinite.
+
+    Test examples are drawn, the same for all conditions, and seeds within each condition; deviations of seeds are
+    stretched by sqrt(n / (n - 1)), because n drawn seeds spread less than n new ones. A condition with one seed adds no
+    spread of seeds, so the interval is then too narrow.
+
+    Args:
+        shares: of the data, ascending.
+        scores: of the candidate on each share, (seeds, examples).
+        baseline: of the baseline on all data, (its seeds, the same examples).
+        draws: how many bootstrap samples.
+        seed: of the draws.
+    """
+    generator = np.random.default_rng(seed)
+    examples = baseline.shape[1]
+    crossings: list[float] = []
+    for start in range(0, draws, CHUNK):
+        count = min(CHUNK, draws - start)
+        weights = generator.multinomial(examples, np.full(examples, 1 / examples), size=count) / examples
+        drawn = np.stack([_draw_means(one, weights, generator) for one in scores], axis=1)
+        targets = _draw_means(baseline, weights, generator)
+        crossings += [find_crossing(shares, row, one) for row, one in zip(drawn, targets, strict=True)]
+    low, high = np.quantile(np.array(crossings), [0.025, 0.975], method="inverted_cdf")
+    return float(low), float(high)
 
 
 def find_crossing(shares: NDArray[np.float64], curve: NDArray[np.float64], target: float) -> float:

@@ -120,15 +120,15 @@ class Difference:
 def estimate_score(scores: Scores) -> Estimate:
     """Return the mean score with its 95% interval, which is about new seeds and new test examples alike.
 
-    Where every score is 0 or 1, the interval is Wilson's (1927) with the sample size that gives the estimated variance,
-    and Student's t in place of the normal distribution: it stays between 0 and 1 and suits shares near either. Other
-    scores get Student's t interval of the mean. A single seed says nothing about others; then it is about the sampling
-    of test examples alone.
+    Its reach is the root of the squares of two: Student's t for the seeds, whose spread two or three of them hardly
+    tell, and the normal one for the examples. Where every score is 0 or 1, the interval is Wilson's (1927) of that
+    reach: it stays between 0 and 1 and suits shares near either. A single seed says nothing about others; then it is
+    about the sampling of test examples alone.
 
-    >>> answers = np.array([[1.0] * 80 + [0.0] * 20, [0.0] * 16 + [1.0] * 84])
+    >>> answers = np.array([[1.0] * right + [0.0] * (500 - right) for right in (400, 404, 408)])
     >>> estimate = estimate_score(answers)
     >>> round(estimate.mean, 2), round(estimate.low, 2), round(estimate.high, 2), estimate.method
-    (0.82, 0.73, 0.88, 'seeds and test set')
+    (0.81, 0.77, 0.84, 'seeds and test set')
 
     Args:
         scores: of every answer, (seeds, examples).
@@ -138,18 +138,13 @@ def estimate_score(scores: Scores) -> Estimate:
     """
     if scores.ndim != 2 or not scores.size:
         raise ValueError("a score needs at least one seed and one test example")
-    mean, examples = float(scores.mean()), scores.shape[1]
-    parts = [_example_part(scores.mean(axis=0))] if examples > 1 else []
-    counted_twice = []
-    if len(scores) > 1:
-        parts.append(_seed_part(scores))
-        counted_twice = [_answer_part(scores)]
-    variance, freedom = combine_parts(parts, counted_twice if len(scores) >= RESIDUAL_SEEDS else [])
-    method = SEEDS if len(scores) > 1 else TEST_SET
-    if is_binary(scores):
-        return _estimate_share(mean, variance, freedom, examples, method)
-    reach = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(variance) if variance else 0.0
-    return Estimate(mean, mean - reach, mean + reach, method)
+    mean, (seeds, examples) = float(scores.mean()), scores.shape
+    between_examples = _example_part(scores.mean(axis=0))[0] if examples > 1 else 0.0
+    if seeds == 1:
+        return _estimate(mean, between_examples, None, examples, is_binary(scores))
+    if seeds >= RESIDUAL_SEEDS:
+        between_examples = max(0.0, between_examples - _answer_part(scores)[0])
+    return _estimate(mean, between_examples, _seed_part(scores), examples, is_binary(scores))
 
 
 def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
@@ -159,28 +154,35 @@ def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
         per_seed: the accuracy of each seed.
         examples: how many test examples each answered.
     """
-    mean = float(np.mean(per_seed))
-    parts = [(mean * (1 - mean) / examples, math.inf)]
-    if len(per_seed) > 1:
-        parts.append((float(np.var(per_seed, ddof=1)) / len(per_seed), len(per_seed) - 1))
-    variance, freedom = combine_parts(parts)
-    return _estimate_share(mean, variance, freedom, examples, SEEDS if len(per_seed) > 1 else TEST_SET)
+    mean, seeds = float(np.mean(per_seed)), len(per_seed)
+    between_seeds = (float(np.var(per_seed, ddof=1)) / seeds, seeds - 1.0) if seeds > 1 else None
+    return _estimate(mean, mean * (1 - mean) / examples, between_seeds, examples, binary=True)
 
 
-def _estimate_share(mean: float, variance: float, freedom: float, examples: int, method: str) -> Estimate:
-    size = mean * (1 - mean) / variance if variance and 0 < mean < 1 else float(examples)
-    low, high = wilson_interval(mean, size, freedom if variance else math.inf)
+def _estimate(
+    mean: float, between_examples: float, between_seeds: Part | None, examples: int, binary: bool
+) -> Estimate:
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    reach = z * math.sqrt(between_examples)
+    if between_seeds:
+        variance, freedom = between_seeds
+        reach = math.hypot(reach, float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * math.sqrt(variance))
+    method = SEEDS if between_seeds else TEST_SET
+    if not binary:
+        return Estimate(mean, mean - reach, mean + reach, method)
+    size = mean * (1 - mean) * (z / reach) ** 2 if reach and 0 < mean < 1 else float(examples)
+    low, high = wilson_interval(mean, size)
     return Estimate(mean, low, high, method)
 
 
-def wilson_interval(share: float, examples: float, freedom: float = math.inf) -> tuple[float, float]:
+def wilson_interval(share: float, examples: float) -> tuple[float, float]:
     """Return Wilson's 95% interval of a share that was seen among ``examples`` (Wilson 1927); it holds the share.
 
     >>> low, high = wilson_interval(1.0, 1221)
     >>> round(low, 4), high
     (0.9969, 1.0)
     """
-    z = float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
     scale = 1 + z * z / examples
     centre = (share + z * z / (2 * examples)) / scale
     reach = z * math.sqrt(share * (1 - share) / examples + z * z / (4 * examples * examples)) / scale

@@ -38,10 +38,9 @@ def test_several_seeds_count_the_spread_of_seeds_and_of_examples() -> None:
     estimate = estimate_score(scores)
     seeds = scores.mean(axis=1).var(ddof=1) / 3
     examples = scores.mean(axis=0).var(ddof=1) / 400
-    freedom = (seeds + examples) ** 2 / (seeds**2 / 2 + examples**2 / 399)
-    reach = stats.t.ppf(0.975, freedom) * np.sqrt(seeds + examples)
+    reach = np.hypot(stats.t.ppf(0.975, 2) * np.sqrt(seeds), 1.96 * np.sqrt(examples))
     assert estimate.method == "seeds and test set"
-    assert estimate.high - estimate.low == pytest.approx(2 * reach, rel=0.02)  # Wilson's, so not quite symmetrical
+    assert estimate.high - estimate.low == pytest.approx(2 * reach, rel=0.05)  # Wilson's, so not quite symmetrical
 
 
 def test_without_the_single_answers_the_interval_is_about_the_same() -> None:
@@ -69,10 +68,10 @@ def test_from_five_seeds_on_the_noise_of_single_answers_is_counted_once() -> Non
     assert errors[5] == pytest.approx(1.0, abs=0.4)  # a little more: it is never less than its largest part
 
 
-def test_scores_that_are_no_shares_get_students_interval_of_their_mean() -> None:
+def test_scores_that_are_no_shares_get_the_interval_of_a_mean() -> None:
     scores = np.random.default_rng(6).normal(2.0, 0.5, (1, 200))
     estimate = estimate_score(scores)
-    low, high = stats.t.interval(0.95, 199, loc=scores.mean(), scale=stats.sem(scores[0]))
+    low, high = stats.norm.interval(0.95, loc=scores.mean(), scale=stats.sem(scores[0]))
     assert (estimate.low, estimate.high) == (pytest.approx(low), pytest.approx(high))
 
 
