@@ -1,7 +1,7 @@
 """Conditions: the runs that differ in their seed alone."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -159,7 +159,7 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftO
             groups[(run.data_fraction, *(freeze(run.config.get(key)) for key in keys))].append(run)
         for (fraction, *_), group in groups.items():
             kept, repeated = _newest_per_seed(group)
-            settings = {key: kept[0].config.get(key) for key in keys}
+            settings = {key: shortest(key, kept[0].config, members) for key in keys}
             conditions.append(Condition(student, objective, labels, teacher, control, settings, fraction, kept))
             repeats += repeated
     return sorted(conditions, key=lambda condition: (*condition.line, condition.data_fraction)), repeats
@@ -168,6 +168,16 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftO
 def _find_control(run: FinishedRun) -> str | None:
     control = run.metrics.get("control")
     return None if control in (None, NO_CONTROL) else str(control)
+
+
+def shortest(key: str, config: Mapping[str, Any], runs: Sequence[FinishedRun]) -> Any:
+    """Return a setting's value; of a filter the name alone, where that tells it from those of the other runs."""
+    value = config.get(key)
+    if key != "learnt.filter":
+        return value
+    found = {str(run.config.get(key)) for run in runs}
+    names = {one.partition(" (")[0] for one in found}
+    return str(value).partition(" (")[0] if len(names) == len(found) else value
 
 
 def _newest_per_seed(runs: Iterable[FinishedRun]) -> tuple[list[FinishedRun], list[LeftOut]]:

@@ -65,7 +65,9 @@ def _caption(report: Report) -> Text | None:
     if any(cell.unconverged for cell in report.conditions):
         lines.append("* perhaps not converged: the best checkpoint is the last")
     if report.searched:
-        lines.append(f"{len(report.searched)} runs left the test split alone (test=false); the page lists them")
+        count = len(report.searched)
+        runs = "run" if count == 1 else "runs"
+        lines.append(f"{count} {runs} left the test split alone (test=false): listed on the page")
     if report.left_out:
         count = len(report.left_out)
         lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")

@@ -1,5 +1,6 @@
 """The page as a reader sees it: opened in a headless Chromium where the machine has one."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -160,3 +161,17 @@ def test_ticks_span_what_they_are_for() -> None:
         assert ticks[0] <= low + 1e-9
         assert ticks[-1] >= high - 1e-9
         assert len(ticks) <= 12
+
+
+def test_the_docs_name_every_key_and_the_line_for_a_paper_works(study: Path) -> None:
+    docs = (Path(__file__).parents[2] / "docs/files.md").read_text()
+    report = json.loads((study / "report/report.json").read_text())
+    keys = {*report, *report["cells"][0], *report["comparisons"][0], *report["labels_saved"][0], *report["provenance"]}
+    metrics = json.loads(next((study / "train").rglob("metrics.json")).read_text())
+    lacking = sorted(key for key in keys | metrics.keys() if f"`{key}`" not in docs)
+    assert not lacking
+    pandas = pytest.importorskip("pandas")
+    lines = docs[docs.index("table = ") : docs.index("print(table")]
+    found: dict[str, Any] = {"cells": pandas.DataFrame(report["cells"])}
+    exec(lines, found)
+    assert found["table"].shape == (4, 3)

@@ -413,16 +413,16 @@ def test_data_that_differ_are_no_line_and_are_not_compared(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("key", ["filter", "samples", "model"])
 def test_what_a_run_learnt_from_tells_conditions_apart(tmp_path: Path, key: str) -> None:
-    for index, value in enumerate((1, 3)):
+    for index, value in enumerate(("1", "3")):
         folder = write_run(tmp_path, share(80 + index), objective="step_by_step", suffix=str(index))
         manifest = json.loads((folder / "manifest.json").read_text())
         annotations = {"folder": "handbook-12345678", "filter": "none", "samples": 1, "rows": 800 + index}
         manifest["annotations"] = annotations | {key: value}
         (folder / "manifest.json").write_text(json.dumps(manifest))
     report = build(tmp_path)
-    assert [cell.variant for cell in report.conditions] == [{key: 1}, {key: 3}]
+    assert [cell.variant for cell in report.conditions] == [{key: "1"}, {key: "3"}]
     assert report.left_out == []
-    assert to_document(report)["cells"][0]["variant_settings"] == {f"learnt.{key}": 1}
+    assert to_document(report)["cells"][0]["variant_settings"] == {f"learnt.{key}": "1"}
 
 
 def test_another_evaluation_interval_is_no_method(tmp_path: Path) -> None:
@@ -499,4 +499,14 @@ def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["report.json", "index.html"]
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     show_report(report, paths, console)
-    assert "1 runs left the test split alone" in console.export_text()
+    assert "1 run left the test split alone" in console.export_text()
+
+
+def test_filters_go_by_their_names_where_these_tell_them_apart(tmp_path: Path) -> None:
+    for index, name in enumerate(("none", "strict (min_words=5)", "strict (min_words=9)", "gold (agrees_with_gold)")):
+        folder = write_run(tmp_path, share(80), objective="step_by_step", suffix=str(index), student=f"s{index % 2}")
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["annotations"] = {"folder": "handbook-12345678", "filter": name}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = {cell.variant["filter"] for cell in build(tmp_path).conditions}
+    assert found == {"none", "strict", "gold"}
