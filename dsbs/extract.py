@@ -23,7 +23,7 @@ from dsbs.core.terminal import plain
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.advice import advise
-from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root
+from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, variant_dir
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
 
@@ -52,16 +52,18 @@ def build_job(config: ExtractConfig) -> Job:
         raise ConfigError.from_faults(faults)
     config.task.gold_optional = config.labels == "teacher"
     splits = choose_splits(config)
+    base = rationales_dir(config.output_dir, config.task, config.teacher, config.prompt)
     return Job(
         task=config.task,
         teacher=config.teacher,
         prompt=config.prompt,
         filter=config.filter,
-        folder=rationales_dir(config.output_dir, config.task, config.teacher, config.prompt),
+        folder=variant_dir(base, config.filter.asked, config.samples),
         splits=splits,
         select=choose_examples(config, splits),
         settings=config,
         neighbours=rationales_root(config.output_dir),
+        base=base.name,
     )
 
 

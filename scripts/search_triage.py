@@ -1,9 +1,11 @@
 """Search the difficulty of the built-in task: where does step-by-step on 1/8 stand beside fine-tuning on everything?
 
-python scripts/search_triage.py train=4800,9600 facts=60,120 alpha=0.2,0.5 steps=3000 dropout=0.0,0.1
+python scripts/search_triage.py facts=84,96 train=2400,3600 steps=12000 patience=10
+python scripts/search_triage.py facts=96 train=3600 dropout=0.0,0.1,0.2 methods=finetune:1.0
 
-Runs every combination through `python -m dsbs.train`, two side by side, and prints a line for each with the accuracy on
-validation; finished runs are not repeated. The test split decides nothing here and is not shown.
+Runs every combination through `python -m dsbs.train`, two side by side (jobs=2), and prints a line for each with the
+score on validation; finished runs are not repeated. What is not named stays as the task and `conf/tuned` have it. The
+test split decides nothing here and is not read. A method whose best checkpoint is its last has not converged (*).
 """
 
 import itertools
@@ -13,60 +15,64 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-GRID = {
-    "facts": ["120"],
-    "train": ["4800"],
-    "alpha": ["0.2"],
-    "steps": ["3000"],
-    "dropout": ["0.1"],
-    "layers": ["1"],
-    "beta2": ["0.95"],
-    "batch": ["32"],
-    "lr": ["1e-3"],
-    "seed": ["0"],
+# What can be named, and the keys of dsbs.train that it sets.
+KEYS = {
+    "facts": ["task.products", "task.complaints"],
+    "train": ["task.train"],
+    "validation": ["task.validation"],
+    "test": ["task.test"],
+    "alpha": ["objective.alpha"],
+    "steps": ["training.max_steps"],
+    "patience": ["training.early_stopping_patience"],
+    "eval": ["training.eval_steps"],
+    "dropout": ["student.dropout_rate"],
+    "layers": ["student.num_layers"],
+    "beta2": ["training.adam_beta2"],
+    "batch": ["training.per_device_train_batch_size"],
+    "lr": ["training.learning_rate"],
+    "seed": ["seed"],
 }
-METHODS = (("finetune", "1.0"), ("step_by_step", "0.125"))
+USUAL = {"methods": ["finetune:1.0", "step_by_step:0.125"], "jobs": ["2"]}
+OWN = {"alpha": "step_by_step"}  # keys of one objective alone
 
 
-def measure(setting: dict[str, str], objective: str, fraction: str) -> str:
+def measure(setting: dict[str, str], method: str) -> str:
     """Train one student and return a row of a Markdown table."""
-    folder = Path("outputs/search") / "-".join(f"{key}{value}" for key, value in setting.items())
+    objective, _, fraction = method.partition(":")
+    folder = Path("outputs/search") / ("-".join(f"{key}{value}" for key, value in setting.items()) or "as-it-is")
+    typed = {key: value for key, value in setting.items() if OWN.get(key, objective) == objective}
     command = [
         *(sys.executable, "-m", "dsbs.train", f"objective={objective}", f"data_fraction={fraction}"),
-        *(f"task.products={setting['facts']}", f"task.complaints={setting['facts']}", f"task.train={setting['train']}"),
-        *(f"training.max_steps={setting['steps']}", f"student.dropout_rate={setting['dropout']}"),
-        *(f"student.num_layers={setting['layers']}", f"training.adam_beta2={setting['beta2']}"),
-        *(f"training.per_device_train_batch_size={setting['batch']}", f"training.learning_rate={setting['lr']}"),
-        *(f"seed={setting['seed']}", "training.threads=1", "tracking.mode=disabled", f"output_dir={folder}"),
-        *([f"objective.alpha={setting['alpha']}"] if objective == "step_by_step" else []),
+        *(f"{name}={value}" for key, value in typed.items() for name in KEYS[key]),
+        *("test=false", "training.threads=1", "tracking.mode=disabled", f"output_dir={folder}"),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return f"| {objective} {fraction} | {' | '.join(setting.values())} | failed: {done.stderr.strip()[-200:]} | | |"
-    path = next((folder / "train/triage/t5_scratch" / objective / fraction).glob(f"{setting['seed']}-*/metrics.json"))
+        return f"| {method} | {' | '.join(setting.values())} | failed: {done.stderr.strip()[-200:]} | | |"
+    runs = folder / "train/triage/t5_scratch" / objective / str(float(fraction))
+    newest = max(runs.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime)
+    seed = setting.get("seed", "0")
+    path = next((one for one in runs.glob(f"{seed}-*/metrics.json")), newest)
     metrics = json.loads(path.read_text(encoding="utf-8"))
     accuracy = f"{100 * metrics['validation']['accuracy']:.1f}%"
-    row = [
-        f"{objective} {fraction}",
-        *setting.values(),
-        accuracy,
-        str(metrics["best_step"]),
-        f"{metrics['seconds']:.0f}",
-    ]
-    return f"| {' | '.join(row)} |"
+    unfinished = "*" if metrics["best_step"] == metrics["steps"] else ""
+    steps = f"{metrics['best_step']:,} of {metrics['steps']:,}{unfinished}"
+    return f"| {' | '.join([method, *setting.values(), accuracy, steps, format(metrics['seconds'], '.0f')])} |"
 
 
 def main() -> None:
     """Run the grid."""
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
-    if unknown := given.keys() - GRID.keys():
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; expected {', '.join(GRID)}, each as name=value,value")
-    grid = GRID | {key: value.split(",") for key, value in given.items()}
-    settings = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    print(f"| method, fraction | {' | '.join(grid)} | validation | best step | seconds |")
-    print("|---" * (len(grid) + 4) + "|")
-    with ThreadPoolExecutor(2) as pool:
-        jobs = [(setting, *method) for setting in settings for method in METHODS]
+    given = {key: value.split(",") for key, _, value in (word.partition("=") for word in sys.argv[1:])}
+    if unknown := given.keys() - KEYS.keys() - USUAL.keys():
+        sys.exit(
+            f"unknown: {', '.join(sorted(unknown))}; expected {', '.join([*KEYS, *USUAL])}, each as name=value,value"
+        )
+    usual = {name: given.pop(name, values) for name, values in USUAL.items()}
+    settings = [dict(zip(given, values, strict=True)) for values in itertools.product(*given.values())]
+    print(f"| method, fraction | {' | '.join([*given, 'validation', 'best step', 'seconds'])} |")
+    print("|---" * (len(given) + 4) + "|")
+    jobs = [(setting, method) for setting in settings for method in usual["methods"]]
+    with ThreadPoolExecutor(int(usual["jobs"][0])) as pool:
         for row in pool.map(lambda job: measure(*job), jobs):
             print(row, flush=True)
 

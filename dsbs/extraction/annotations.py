@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,6 +43,49 @@ def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt:
     named = path_part(teacher.name, "teacher.name")
     identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
     return Path(output_dir) / "rationales" / path_part(task.name, "task.name") / f"{named}-{fingerprint(identity)}"
+
+
+def variant_dir(base: Path, filter: Mapping[str, Any], samples: int) -> Path:
+    """Return where annotations lie that passed a filter, or that several samples voted for: none overwrites another.
+
+    Args:
+        base: what ``rationales_dir`` returns; annotations of one sample without a filter lie there.
+        filter: what the filter asks for (``Filter.asked``).
+        samples: completions per example.
+    """
+    if not filter and samples == 1:
+        return base
+    identity = {"extraction": base.name, "filter": dict(filter), "samples": samples}
+    return base.with_name(f"{base.name.rpartition('-')[0]}-{fingerprint(identity)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """A folder of annotations.
+
+    Attributes:
+        folder: where it lies.
+        filter: the title of the filter that they passed.
+        samples: completions per example.
+    """
+
+    folder: Path
+    filter: str
+    samples: int
+
+
+def find_extractions(base: Path) -> list[Extraction]:
+    """Return all annotations of one task, teacher and prompt: those in ``base`` and its variants, ``base`` first."""
+    beside = sorted(base.parent.glob(f"{base.name.rpartition('-')[0]}-*"))
+    found = []
+    for folder in [base, *(path for path in beside if path != base)]:
+        if not any(folder.glob("*.parquet")):
+            continue
+        summary = load_summary(folder) or {}
+        if folder == base or summary.get("extraction") == base.name:
+            title = str(summary.get("filter", summary.get("gate", "none")))
+            found.append(Extraction(folder, title, int(summary.get("samples") or 1)))
+    return found
 
 
 def annotations_path(folder: Path, split: str) -> Path:

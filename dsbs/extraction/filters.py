@@ -3,6 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dsbs.core.records import OK, Annotation, Example
 from dsbs.tasks.base import Answers
@@ -38,14 +39,18 @@ class Filter:
     duplicates: bool = False
 
     @property
+    def asked(self) -> dict[str, Any]:
+        """What it asks for; empty where everything passes."""
+        return {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False)}
+
+    @property
     def title(self) -> str:
         """The name with all that it asks for, so that two filters of one name can be told apart.
 
         >>> Filter().title, Filter("gold", agrees_with_gold=True).title, Filter("strict", min_words=5).title
         ('none', 'gold (agrees_with_gold)', 'strict (min_words=5)')
         """
-        asked = {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False)}
-        told = ", ".join(key if value is True else f"{key}={value}" for key, value in asked.items())
+        told = ", ".join(key if value is True else f"{key}={value}" for key, value in self.asked.items())
         return f"{self.name} ({told})" if told else "none"
 
     def faults(self) -> list[str]:

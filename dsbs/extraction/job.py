@@ -33,6 +33,7 @@ class Job:
         limit: at most this many examples of each split.
         settings: pace, patience and bounds.
         neighbours: a folder of other extractions, whose completions of the same requests are taken; None: none.
+        base: the name of the folder for one sample without a filter; empty: that of ``folder``.
     """
 
     task: Task
@@ -45,6 +46,7 @@ class Job:
     limit: int | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)
     neighbours: Path | None = None
+    base: str = ""
 
     @property
     def store_path(self) -> Path:

@@ -43,6 +43,7 @@ def summarise(
         "prompt": job.prompt.name,
         "filter": job.filter.title,
         "samples": job.settings.samples,
+        "extraction": job.base or job.folder.name,
         "splits": splits,
         "stopped": stopped,
         "notes": list(tally.notes),

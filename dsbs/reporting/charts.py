@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dsbs.reporting.sizes import show_parameters
 from dsbs.reporting.wording import show_fraction, show_interval, show_score
 from dsbs.tasks.base import ACCURACY
 
@@ -17,21 +18,54 @@ Scale = Callable[[float], float]
 
 def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
     """Return the curve of scores over the share of the data, with intervals, seeds and the teachers' scores."""
-    metric, cells = document["metric"], [cell for cell in document["cells"] if not cell["control"]]
+    cells = [cell for cell in document["cells"] if not cell["control"]]
+    shares = sorted({cell["data_fraction"] for cell in cells})
+    ticks = [(math.log2(share), _name_share(share), _count_examples(share, cells)) for share in shares]
+    lines = [
+        (members[0]["name"], sorted(members, key=lambda cell: cell["data_fraction"]))
+        for line in dict.fromkeys(cell["line"] for cell in cells)
+        if (members := [cell for cell in cells if cell["line"] == line])
+    ]
+    return _draw_lines(document, lines, ticks, lambda cell: math.log2(cell["data_fraction"]), width, height)
+
+
+def draw_sizes(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
+    """Return the curve of scores over the number of parameters, a line for each group of students."""
+    cells = {cell["id"]: cell for cell in document["cells"]}
+    lines = [(ladder["name"], [cells[id] for id in ladder["cells"]]) for ladder in document["sizes"]]
+    counts = sorted({cell["parameters"] for _, members in lines for cell in members})
+    ticks = [(math.log2(count), show_parameters(count), "") for count in counts]
+    return _draw_lines(document, lines, ticks, lambda cell: math.log2(cell["parameters"]), width, height)
+
+
+def _draw_lines(
+    document: dict[str, Any],
+    lines: Sequence[tuple[str, list[Cell]]],
+    x_ticks: Sequence[tuple[float, str, str]],
+    x_of: Callable[[Cell], float],
+    width: int,
+    height: int,
+) -> dict[str, Any]:
+    """Return a chart of named lines.
+
+    Args:
+        document: of the report, for its teachers and its metric.
+        lines: name and conditions of each.
+        x_ticks: where, what stands there, and what below it.
+        x_of: where a condition stands.
+        width: of all.
+        height: of all.
+    """
+    metric, cells = document["metric"], [cell for _, members in lines for cell in members]
     if not cells:
         return {}
-    fractions = sorted({cell["data_fraction"] for cell in cells})
     teachers = [one for one in document["teacher"]["all"] if one["accuracy"] is not None and metric == ACCURACY]
     values = [value for cell in cells for value in (cell["ci_low"], cell["ci_high"], *cell["per_seed"])]
     values += [one["accuracy"] for one in teachers]
     ticks = [tick for tick in choose_ticks(min(values), max(values)) if metric != ACCURACY or tick < 1.001]
     y = _scale(ticks[0], max(ticks[-1], *values), height - BOTTOM, TOP)
     pad = 26  # for points that stand beside each other
-    x = _scale(math.log2(fractions[0]), math.log2(fractions[-1]), LEFT + pad, width - RIGHT - pad)
-    lines = [
-        sorted((cell for cell in cells if cell["line"] == line), key=lambda cell: cell["data_fraction"])
-        for line in dict.fromkeys(cell["line"] for cell in cells)
-    ]
+    x = _scale(x_ticks[0][0], x_ticks[-1][0], LEFT + pad, width - RIGHT - pad)
     step = min(9.0, 40 / max(1, len(lines)))
     return {
         "width": width,
@@ -40,10 +74,7 @@ def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, A
         "left": LEFT,
         "right": width - RIGHT,
         "y_ticks": [{"y": y(tick), "text": show_score(metric, tick).replace(".0%", "%")} for tick in ticks],
-        "x_ticks": [
-            {"x": x(math.log2(share)), "text": _name_share(share), "below": _count_examples(share, cells)}
-            for share in fractions
-        ],
+        "x_ticks": [{"x": x(place), "text": text, "below": below} for place, text, below in x_ticks],
         "teachers": [
             {
                 "y": y(one["accuracy"]),
@@ -53,22 +84,24 @@ def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, A
         ],
         "lines": [
             {
-                "name": members[0]["name"],
+                "name": name,
                 "colour": number % COLOURS,
                 "shape": SHAPES[number % len(SHAPES)],
-                "points": (points := _place(members, step * (number - (len(lines) - 1) / 2), metric, x, y)),
+                "points": (points := _place(members, step * (number - (len(lines) - 1) / 2), metric, x_of, x, y)),
                 "path": " ".join(f"{point['x']:.1f},{point['y']:.1f}" for point in points),
             }
-            for number, members in enumerate(lines)
+            for number, (name, members) in enumerate(lines)
         ],
     }
 
 
-def _place(cells: Sequence[Cell], shift: float, metric: str, x: Scale, y: Scale) -> list[dict[str, Any]]:
+def _place(
+    cells: Sequence[Cell], shift: float, metric: str, x_of: Callable[[Cell], float], x: Scale, y: Scale
+) -> list[dict[str, Any]]:
     """Return the points of a line, moved aside a little."""
     return [
         {
-            "x": x(math.log2(cell["data_fraction"])) + shift,
+            "x": x(x_of(cell)) + shift,
             "y": y(cell[metric]),
             "low": y(cell["ci_low"]),
             "high": y(cell["ci_high"]),

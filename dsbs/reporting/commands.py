@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.reading import FinishedRun
 
-SET_ANEW = ("objective", "data_fraction", "seed", "rationales")
+SET_ANEW = ("objective", "data_fraction", "seed", "control")
 
 
 def complete_command(conditions: Sequence[Condition], objective: str, fraction: str) -> list[str]:
@@ -23,17 +23,30 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
     alike = sorted(conditions, key=lambda condition: (condition.objective != objective, bool(condition.control)))
     run = alike[0].runs[0]
     kept = [word for word in overrides_of(run) if not _is_own(word, same=alike[0].objective == objective)]
-    if not any(word.startswith("task=") for word in kept):
+    if not any(word.partition("=")[0] in ("task", "experiment") for word in kept):
         kept.insert(0, f"task={run.metrics['task']}")
-    return ["python", "-m", "dsbs.train", *kept, f"objective={objective}", f"data_fraction={fraction}"]
+    return [*program_of(run), *kept, f"objective={objective}", f"data_fraction={fraction}"]
+
+
+def program_of(run: FinishedRun) -> list[str]:
+    """Return how to start a training as a run was started, with the folder of its user's own configs."""
+    words = words_of(run)
+    place = words.index("--config-dir") if "--config-dir" in words[:-1] else None
+    return ["python", "-m", "dsbs.train", *(words[place : place + 2] if place is not None else [])]
+
+
+def words_of(run: FinishedRun) -> list[str]:
+    """Return what was typed behind the command of a run: ``python -m dsbs.train``, ``dsbs train`` or a script."""
+    try:
+        words = shlex.split(str(run.manifest.get("command", "")))
+    except ValueError:
+        return []
+    return words[3:] if words[1:2] == ["-m"] else words[2:]
 
 
 def overrides_of(run: FinishedRun) -> list[str]:
     """Return the overrides of a run's command. Of a sweep's lists, the run's own value."""
-    try:
-        words = shlex.split(str(run.manifest.get("command", "")))[3:]  # python -m dsbs.train
-    except ValueError:
-        return []
+    words = words_of(run)
     swept = any(word in ("-m", "--multirun") for word in words)
     overrides = []
     for word in words:

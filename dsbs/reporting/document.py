@@ -15,6 +15,7 @@ from dsbs.reporting.report import Report
 from dsbs.reporting.savings import Saving, find_savings
 from dsbs.reporting.searches import list_searches
 from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.sizes import Ladder, find_ladders, tell_ladder
 from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_controls, tell_saving
 
 
@@ -37,6 +38,7 @@ def to_document(report: Report) -> dict[str, Any]:
             if not item.result
         ],
         "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
+        "sizes": [to_ladder(ladder, report) for ladder in find_ladders(conditions, report.teachers)],
         "controls": tell_controls(report.comparisons, conditions),
         "classes": [found for condition in conditions if (found := _to_classes(condition))],
         "calibration": [{"cell": condition.id, **bins} for condition in conditions if (bins := calibrate(condition))],
@@ -140,6 +142,18 @@ def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
         "training_labels": {key: saving.training_labels(share) for key, share in shares.items()},
         "all_labels": {key: saving.all_labels(share) for key, share in shares.items()},
         "told": tell_saving(saving, report.conditions),
+    }
+
+
+def to_ladder(ladder: Ladder, report: Report) -> dict[str, Any]:
+    """Return what ``report.json`` says about students of growing size."""
+    return {
+        "name": ladder.name,
+        "cells": [condition.id for condition in ladder.students],
+        "teacher_accuracy": ladder.level,
+        "smallest_that_reaches": ladder.reaches.id if ladder.reaches else None,
+        "smallest_that_beats": ladder.beats.id if ladder.beats else None,
+        "told": tell_ladder(ladder, report.conditions),
     }
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.html import render, show_percent
-from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history
+from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history, draw_sizes
 from dsbs.reporting.tables import (
     collect_caveats,
     list_comparisons,
@@ -61,6 +61,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         cards=list_verdicts(document),
         wide=draw_curve(document, 760, 380),
         narrow=draw_curve(document, 390, 330),
+        sizes=[draw_sizes(document, 760, 340), draw_sizes(document, 390, 320)] if document["sizes"] else [],
         curve_told=f"Test {metric}. {told}",
         rows={
             "conditions": list_conditions(document, marks),

@@ -9,17 +9,23 @@ from rich.table import Table
 from rich.text import Text
 
 from dsbs.core.terminal import plain
-from dsbs.reporting.comparisons import HEADLINE
+from dsbs.reporting.comparisons import HEADLINE, SAME_FRACTION
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
-from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score
+from dsbs.reporting.sizes import find_ladders, tell_ladder
+from dsbs.reporting.textplot import draw_text
+from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score, tell_comparison
 
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
-    """Print the table, the main result in words, caveats, and where the rest is."""
+    """Print the table, the curve, the main result in words, caveats, and where the rest is."""
     console.print(build_table(report))
-    for text in report.headlines:
+    for line in draw_text(report.conditions):
+        console.print(plain(line), soft_wrap=True)
+    for text in [*tell_equal_labels(report), *report.headlines]:
         console.print(plain(f"\n{text}"))
+    for ladder in find_ladders(report.conditions, report.teachers):
+        console.print(plain(f"\n{tell_ladder(ladder, report.conditions)}"))
     notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
         console.print(plain(f"  - caveat: {note}"))
@@ -28,6 +34,17 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     console.print(Text("\nWritten:"))
     for place in places:
         console.print(plain(f"  {place}"), soft_wrap=True)
+
+
+def tell_equal_labels(report: Report) -> list[str]:
+    """Return what the candidates of the headline do on the same share of the data as the baseline, in words."""
+    headlines = [item.candidate for item in report.comparisons if item.kind == HEADLINE]
+    candidates = headlines or [one for one in report.conditions if one.objective in report.settings.candidates]
+    return [
+        f"Equal labels: {tell_comparison(item, report.conditions)}"
+        for item in report.comparisons
+        if item.kind == SAME_FRACTION and item.candidate in candidates and item.result
+    ]
 
 
 def build_table(report: Report) -> Table:

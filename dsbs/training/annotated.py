@@ -12,8 +12,18 @@ from dsbs.core.records import Annotation, Example
 from dsbs.data.join import Annotations, Filter, missing_ids
 from dsbs.data.subsets import Selection, default_splits, parse_fraction
 from dsbs.extraction import Job
-from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, rationales_dir, rationales_root
+from dsbs.extraction.annotations import (
+    AnnotationFile,
+    Extraction,
+    annotations_path,
+    find_extractions,
+    load_summary,
+    rationales_dir,
+    rationales_root,
+    variant_dir,
+)
 from dsbs.extraction.filters import FilterCheck, restore
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -37,25 +47,33 @@ def find_annotations(
 ) -> tuple[Path, dict[str, Annotations]]:
     """Return the folder of the annotations and what it holds by split.
 
+    Of several folders of the same teacher and prompt, that with the run's own filter is taken, or else any: what a
+    filter refused is kept, and the run's own one decides. Samples are not told apart so: there it stops.
+
     Raises:
         NotAnnotated: with the command that extracts what is missing.
+        DataError: where there are annotations of different numbers of samples, and none was asked for.
     """
     with_validation = settings.labels == "teacher"
     splits = list(selection.by_split(with_validation))
-    named = settings.rationales
-    folder = (
-        Path(named) if named else rationales_dir(settings.output_dir, settings.task, settings.teacher, settings.prompt)
-    )
-    annotations = _load(folder, splits)
-    missing = missing_ids(selection, annotations, with_validation)
-    if not missing:
-        return folder, annotations
-    if named:
-        raise NotAnnotated(
-            f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder is "
-            f"of another task, subset or split. Extract them with:\n    {extract_command(settings, splits, typed)}"
-        )
-    others = sorted(path for path in folder.parent.glob("*") if path.is_dir() and path != folder)
+    if named := settings.rationales:
+        annotations = _load(Path(named), splits)
+        if missing := missing_ids(selection, annotations, with_validation):
+            raise NotAnnotated(
+                f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder "
+                f"is of another task, subset or split. Extract them with:\n    "
+                f"{extract_command(settings, splits, typed)}"
+            )
+        return Path(named), annotations
+    base = rationales_dir(settings.output_dir, settings.task, settings.teacher, settings.prompt)
+    there = [one for one in find_extractions(base) if settings.samples in (None, one.samples)]
+    lacking = {one: missing_ids(selection, _load(one.folder, splits), with_validation) for one in there}
+    if complete := [one for one in there if not lacking[one]]:
+        folder = _choose(complete, settings)
+        return folder, _load(folder, splits)
+    folder = variant_dir(base, {}, settings.samples or 1)
+    missing = min(lacking.values(), default=missing_ids(selection, {}, with_validation))
+    others = sorted(path for path in base.parent.glob("*") if path.is_dir() and path != folder)
     hint = "".join(f"\n    rationales={path}" for path in others)
     asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]
     raise NotAnnotated(
@@ -63,13 +81,39 @@ def find_annotations(
         f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
         f"    {extract_command(settings, splits, typed)}"
         + (f"\n  or name one of the folders that exist:{hint}" if others else ""),
-        _free_job(settings, folder, asked) if settings.teacher.free else None,
+        _free_job(settings, base, asked) if settings.teacher.free else None,
     )
 
 
-def _free_job(settings: TrainSettings, folder: Path, splits: list[str]) -> Job:
-    neighbours = rationales_root(settings.output_dir)
-    return Job(settings.task, settings.teacher, settings.prompt, folder, splits, neighbours=neighbours)
+def _choose(found: Sequence[Extraction], settings: TrainSettings) -> Path:
+    """Return the folder to learn from, of those that hold all of the run's examples.
+
+    Raises:
+        DataError: where their labels are votes of different numbers of samples.
+    """
+    if len(counts := sorted({one.samples for one in found})) > 1:
+        listing = "".join(f"\n    samples={one.samples}   {one.folder}" for one in found)
+        raise DataError(
+            f"There are annotations of {' and of '.join(map(str, counts))} samples for this run. Type the ones to "
+            f"learn from:{listing}"
+        )
+    order = (settings.filter.title, "none")
+    ranked = sorted(found, key=lambda one: order.index(one.filter) if one.filter in order else len(order))
+    return ranked[0].folder
+
+
+def _free_job(settings: TrainSettings, base: Path, splits: list[str]) -> Job:
+    samples = settings.samples or 1
+    return Job(
+        settings.task,
+        settings.teacher,
+        settings.prompt,
+        variant_dir(base, {}, samples),
+        splits,
+        settings=ExtractionSettings(samples=samples),
+        neighbours=rationales_root(settings.output_dir),
+        base=base.name,
+    )
 
 
 def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
@@ -82,7 +126,7 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     Args:
         settings: of the run.
         splits: the source's splits to ask about.
-        typed: the overrides that the user typed; those of task, teacher and prompt are repeated.
+        typed: the overrides that the user typed; those of task, teacher, prompt and filter are repeated.
     """
     words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
     if settings.task.path:
@@ -93,8 +137,10 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
             words[f"teacher.{key}"] = f"teacher.{key}={value}"
     for word in typed:
         key = word.split("=")[0].lstrip("+")
-        if key.split(".")[0] in ("task", "teacher", "prompt"):
+        if key.split(".")[0] in ("task", "teacher", "prompt", "filter"):
             words[key] = word
+    if settings.samples is not None:
+        words["samples"] = f"samples={settings.samples}"
     if splits != ["train"]:
         words["splits"] = f"splits=[{','.join(splits)}]"
     if parse_fraction(settings.data_fraction) < 1:
@@ -147,7 +193,7 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
         "teacher_accuracy": {name: part.get("teacher_accuracy") for name, part in splits.items()},
         "licence": settings.teacher.licence,
         "annotations": {
-            "folder": folder.name,
+            "folder": str(summary.get("extraction") or folder.name),
             "model": summary.get("model"),
             "filter": settings.filter.title,
             "samples": summary.get("samples", 1),

@@ -208,6 +208,7 @@ class TrainSettings:
         labels: ``gold`` or ``teacher``.
         rationales: a folder of annotations; None: what task, teacher and prompt lead to.
         filter: what an annotation must pass to be learnt from, whatever the extraction let through.
+        samples: learn from annotations of so many completions each; null: from those that are there.
         without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
             leaves them out; counted either way.
         control: what is learnt in the place of rationales, to see whether it is what they say that helps.
@@ -234,6 +235,7 @@ class TrainSettings:
     split_seed: int = 0
     labels: str = "gold"
     rationales: str | None = None
+    samples: int | None = None
     without_annotation: str = "label_only"
     decoding: str = "auto"
     test: bool = True
@@ -250,6 +252,8 @@ class TrainSettings:
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
         if unknown := sorted({*self.also_measure} - {*MEASURES}):
             faults.append(f"also_measure=[{','.join(unknown)}]: expected any of {', '.join(MEASURES)}.")
+        if self.samples is not None and self.samples < 1:
+            faults.append(f"samples={self.samples}: expected 1 or more, or null for those that are there.")
         if self.explain < 0:
             faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
         if self.objective.needs_teacher_labels and self.labels != "teacher":

@@ -29,7 +29,10 @@ def test_an_export_lies_in_its_run_and_is_evaluated_like_it(run: Path) -> None:
     assert record["parity"]["test"]["agreement"] == 1.0
     assert record["parity"]["test"]["examples"] == 16
     assert "translate_batch" in (folder / "README.md").read_text()
-    assert json.loads((folder / "export.json").read_text())["architecture"] == "t5"
+    written = json.loads((folder / "export.json").read_text())
+    assert written["architecture"] == "t5"
+    docs = (Path(__file__).parents[2] / "docs/files.md").read_text()
+    assert all(f"`{key}`" in docs for key in written)
     before, after = (evaluate(EvaluateConfig(checkpoint=str(place))) for place in (run, folder))
     assert before["accuracy"] == after["accuracy"]
     assert export(ExportConfig(checkpoint=str(run), quantization="float32"))["seconds"] == record["seconds"]

@@ -450,6 +450,22 @@ def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) ->
     assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
 
 
+@pytest.mark.parametrize(
+    ("program", "again"),
+    [
+        ("dsbs train", "python -m dsbs.train"),
+        ("python mine.py", "python -m dsbs.train"),
+        ("python -m dsbs.train --config-dir my", "python -m dsbs.train --config-dir my"),
+    ],
+)
+def test_the_missing_command_is_right_however_the_runs_were_started(tmp_path: Path, program: str, again: str) -> None:
+    folder = write_run(tmp_path, share(80), objective="step_by_step", fraction=0.125)
+    command = f"{program} experiment=mine control=shuffled data_fraction=1/8 rationales=theirs"
+    (folder / "manifest.json").write_text(json.dumps({"command": command}))
+    (headline,) = build(tmp_path).headlines
+    assert f"`{again} experiment=mine rationales=theirs objective=finetune data_fraction=1`" in headline
+
+
 def test_the_missing_command_carries_all_that_the_runs_were_made_with(tmp_path: Path) -> None:
     folder = write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config={"student.name": "smollm2"})
     command = (

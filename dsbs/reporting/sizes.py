@@ -1,0 +1,103 @@
+"""Students of growing size that learnt the same: which is the smallest that is as right as its teacher?"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.teachers import TeacherFacts
+from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score
+from dsbs.tasks.base import ACCURACY
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Students that differ in their size alone.
+
+    Attributes:
+        students: the smallest first.
+        teacher: the teacher that they are held against, or None where its accuracy on test is not known.
+    """
+
+    students: list[Condition]
+    teacher: TeacherFacts | None
+
+    @property
+    def name(self) -> str:
+        """What they have in common: ``step_by_step on 1/8 of the data``."""
+        first = self.students[0]
+        return f"{first.objective} on {show_fraction(first.data_fraction)} of the data"
+
+    @property
+    def level(self) -> float | None:
+        """The teacher's accuracy on test."""
+        return self.teacher.accuracy if self.teacher else None
+
+    @property
+    def reaches(self) -> Condition | None:
+        """The smallest student whose mean is at least the teacher's accuracy."""
+        level = self.level
+        return next((one for one in self.students if level is not None and one.estimate.mean >= level), None)
+
+    @property
+    def beats(self) -> Condition | None:
+        """The smallest student whose 95% interval lies above the teacher's accuracy."""
+        level = self.level
+        return next((one for one in self.students if level is not None and one.estimate.low > level), None)
+
+
+def find_ladders(conditions: Sequence[Condition], teachers: Sequence[TeacherFacts]) -> list[Ladder]:
+    """Return the groups of conditions that differ in the student alone, where these are of two sizes or more."""
+    groups: dict[tuple[object, ...], list[Condition]] = defaultdict(list)
+    for one in conditions:
+        if not one.control and one.mean("parameters") is not None:
+            groups[(one.data_fraction, *one.line[1:])].append(one)
+    ladders = []
+    for members in groups.values():
+        if len({one.mean("parameters") for one in members}) > 1:
+            members.sort(key=lambda one: one.mean("parameters") or 0.0)
+            ladders.append(Ladder(members, _find_teacher(members[0], teachers)))
+    return ladders
+
+
+def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> TeacherFacts | None:
+    """Return the teacher to hold students against: the only one whose accuracy on the same test split is known."""
+    if condition.metric != ACCURACY:
+        return None
+    known = [one for one in teachers if one.accuracy is not None and one.split == "test"]
+    known = [one for one in known if condition.teacher in (None, one.name)]
+    return known[0] if len({one.accuracy for one in known}) == 1 else None
+
+
+def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
+    """Return in a sentence or two which is the smallest student that is as right as its teacher."""
+    if ladder.teacher is None or ladder.level is None:
+        return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."
+    said = f"{ladder.name}: the teacher {ladder.teacher.name} is right in {show_score(ACCURACY, ladder.level)} of test."
+    if ladder.reaches is None:
+        return f"{said} No student reaches that."
+    said += f" The smallest student that reaches it is {_describe(ladder.reaches, among)}"
+    if ladder.beats is None:
+        return f"{said}; that one is better is not shown for any."
+    if ladder.beats is ladder.reaches:
+        return f"{said}, and its interval lies above."
+    return f"{said}; the smallest whose interval lies above is {_describe(ladder.beats, among)}."
+
+
+def show_parameters(count: float) -> str:
+    """Return a number of parameters as people say it.
+
+    >>> show_parameters(400_000), show_parameters(60_500_000), show_parameters(1.3e9)
+    ('0.4M', '60M', '1.3B')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:.1f}B"
+    return f"{count / 1e6:.0f}M" if count >= 1e7 else f"{count / 1e6:.2g}M"
+
+
+def _describe(condition: Condition, among: Sequence[Condition]) -> str:
+    estimate, metric = condition.estimate, condition.metric
+    return (
+        f"{describe_condition(condition, among)} of {show_parameters(condition.mean('parameters') or 0)} parameters "
+        f"({show_score(metric, estimate.mean)}, {show_interval(metric, estimate.low, estimate.high)})"
+    )

@@ -1,0 +1,85 @@
+"""The curve in plain letters, for a terminal: scores over the labels that were learnt from."""
+
+import math
+from collections.abc import Sequence
+
+from dsbs.reporting.charts import choose_ticks
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.wording import describe_condition, show_fraction, show_score
+from dsbs.tasks.base import ACCURACY
+
+WIDTH, HEIGHT = 70, 14  # of all, and of the field that holds the points
+LEFT = 7  # columns for the scale
+MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int = HEIGHT) -> list[str]:
+    """Return the lines of a plot: a letter for each method at its mean, ``|`` over its 95% interval.
+
+    There is nothing to draw for less than two conditions. Methods beyond the 26th have no letter and are left out.
+    """
+    if len(conditions) < 2:
+        return []
+    metric = conditions[0].metric
+    names = dict.fromkeys(condition.line for condition in conditions)
+    marks = dict(zip(names, MARKS, strict=False))
+    shown = [condition for condition in conditions if condition.line in marks]
+    ends = [end for one in shown for end in (one.estimate.low, one.estimate.high, one.estimate.mean)]
+    ticks = [tick for tick in choose_ticks(min(ends), max(ends), wanted=4) if metric != ACCURACY or tick < 1.001]
+    low, high = ticks[0], max(ticks[-1], *ends)
+
+    def row(value: float) -> int:
+        return round((height - 1) * (high - value) / (high - low))
+
+    shares = sorted({condition.data_fraction for condition in shown})
+    places = {share: _place(share, shares, width, len(marks)) for share in shares}
+    field = [[" "] * width for _ in range(height)]
+    for number, line in enumerate(marks):
+        shift = 2 * number - (len(marks) - 1)
+        for condition in (one for one in shown if one.line == line):
+            column = min(width - 1, max(LEFT + 1, places[condition.data_fraction] + shift))
+            for place in range(row(condition.estimate.high), row(condition.estimate.low) + 1):
+                field[place][column] = "|"
+            field[row(condition.estimate.mean)][column] = marks[line]
+    for tick in ticks:
+        for place, letter in enumerate(show_score(metric, tick).replace(".0%", "%").rjust(LEFT - 1)):
+            field[row(tick)][place] = letter
+    lines = ["".join([*cells[:LEFT], "|", *cells[LEFT + 1 :]]).rstrip() for cells in field]
+    lines.append(" " * LEFT + "+" + "-" * (width - LEFT - 1))
+    lines.append(_label({places[share]: show_fraction(share) for share in shares}, width))
+    if counts := _count_labels(shown):
+        lines.append(_label({places[share]: counts[share] for share in shares}, width))
+    lines += [f"{' ' * LEFT} {mark}  {_name(line, conditions)}" for line, mark in marks.items()]
+    return lines
+
+
+def _place(share: float, shares: Sequence[float], width: int, methods: int) -> int:
+    """Return the column of a share of the data, on a scale by powers of two."""
+    first, last = LEFT + 1 + methods + 3, width - methods - 4
+    if shares[0] == shares[-1]:
+        return (first + last) // 2
+    return round(first + (last - first) * math.log(share / shares[0]) / math.log(shares[-1] / shares[0]))
+
+
+def _label(texts: dict[int, str], width: int) -> str:
+    """Return a line in which each text stands below its column; one that would touch its neighbour is left out."""
+    line = ""
+    for column, text in sorted(texts.items()):
+        start = min(max(column - len(text) // 2, 0), width - len(text))
+        if not line or start > len(line):
+            line = line.ljust(start) + text
+    return line
+
+
+def _count_labels(conditions: Sequence[Condition]) -> dict[float, str]:
+    """Return the labels that were learnt from by share of the data; empty where they are not known or differ."""
+    found: dict[float, set[str]] = {}
+    for condition in conditions:
+        count = condition.mean("train_examples")
+        found.setdefault(condition.data_fraction, set()).add("" if count is None else f"{count:,.0f} labels")
+    single = {share: texts.pop() for share, texts in found.items() if len(texts) == 1}
+    return single if len(single) == len(found) and all(single.values()) else {}
+
+
+def _name(line: tuple[str, ...], conditions: Sequence[Condition]) -> str:
+    return describe_condition(next(one for one in conditions if one.line == line), conditions)

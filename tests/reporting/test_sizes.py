@@ -1,0 +1,61 @@
+"""Students of growing size against their teacher."""
+
+import json
+import os
+from pathlib import Path
+
+from fake_runs import share, write_run
+from rich.console import Console
+
+from dsbs.reporting.charts import draw_sizes
+from dsbs.reporting.document import to_document
+from dsbs.reporting.report import Report, build_reports
+from dsbs.reporting.terminal import show_report
+from dsbs.reporting.writing import write_report
+
+
+def build(root: Path, *sizes: tuple[str, int, int], teacher: float | None = 0.8) -> Report:
+    for student, parameters, right in sizes:
+        for seed in range(3):
+            answers = share(5 * right + seed, of=500)
+            metrics = {"student": student, "parameters": parameters}
+            write_run(root, answers, objective="step_by_step", fraction=0.125, seed=seed, suffix=student, **metrics)
+    folder = root / "rationales/triage/handbook-12345678"
+    folder.mkdir(parents=True)
+    split = {} if teacher is None else {"test": {"teacher_accuracy": teacher}}
+    (folder / "summary.json").write_text(json.dumps({"splits": split}))
+    (report,) = build_reports(root / "train")
+    return report
+
+
+def test_the_smallest_student_that_beats_its_teacher_is_named(tmp_path: Path) -> None:
+    report = build(tmp_path, ("large", 4_000_000, 95), ("tiny", 100_000, 60), ("small", 400_000, 81))
+    document = to_document(report)
+    (ladder,) = document["sizes"]
+    assert [id.split("/")[0] for id in ladder["cells"]] == ["tiny", "small", "large"]
+    assert ladder["smallest_that_reaches"].startswith("small/")
+    assert ladder["smallest_that_beats"].startswith("large/")
+    assert (
+        "teacher handbook is right in 80.0% of test. The smallest student that reaches it is step_by_step (small)"
+        in (ladder["told"])
+    )
+    chart = draw_sizes(document, 760, 340)
+    assert [tick["text"] for tick in chart["x_ticks"]] == ["0.1M", "0.4M", "4M"]
+    assert len(chart["teachers"]) == 1
+    paths = write_report(report, tmp_path / "report")
+    assert ladder["told"] in (tmp_path / "report/index.html").read_text()
+    console = Console(width=100, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    show_report(report, paths, console)
+    assert "step_by_step on 1/8 of the data: the teacher handbook" in console.export_text()
+
+
+def test_no_student_reaches_a_perfect_teacher_and_an_unknown_one_is_said_to_be_so(tmp_path: Path) -> None:
+    sizes = (("tiny", 100_000, 60), ("small", 400_000, 81))
+    for name, level, says in (("known", 1.0, "No student reaches that."), ("unknown", None, "is not known")):
+        (tmp_path / name).mkdir()
+        (ladder,) = to_document(build(tmp_path / name, *sizes, teacher=level))["sizes"]
+        assert says in ladder["told"]
+
+
+def test_students_of_one_size_are_no_ladder(tmp_path: Path) -> None:
+    assert to_document(build(tmp_path, ("one", 100, 60), ("other", 100, 70)))["sizes"] == []
