@@ -14,7 +14,7 @@ from dsbs.core.errors import DsbsError
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import plain, visible
 from dsbs.store.batches import abandon, open_batches
-from dsbs.store.completions import CompletionStore
+from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.exporting import export
 from dsbs.store.merging import merge
 
@@ -37,7 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 held = abandon(store, arguments.batch)
                 console.print(f"{held:,} requests are asked for again by the next extraction.", soft_wrap=True)
             return 0
-        with CompletionStore(_locate(arguments.store), read_only=True) as store:
+        with open_store(_locate(arguments.store)) as store:
             if arguments.command == "export":
                 count = export(store, arguments.to, public=arguments.public)
                 console.print(f"{count:,} completions written to {arguments.to}.", soft_wrap=True)

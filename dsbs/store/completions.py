@@ -9,19 +9,19 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MOST_COUNT, storable
+from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.schema import FORMAT, UPGRADES, check_schema, read_format, upgrade
+from dsbs.store.reading import BUSY_SECONDS, check_rows, guard, limited, open_reading
+from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
 
-BUSY_SECONDS = 60
 BATCH = 500
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
@@ -31,7 +31,7 @@ class CompletionStore:
 
     Args:
         path: the file; it is made where it is missing, its folder too.
-        read_only: open an existing store for reading alone.
+        read_only: open an existing store for reading alone; one of an older format stays as it is.
 
     Raises:
         DataError: where the file is no store of completions.
@@ -39,34 +39,32 @@ class CompletionStore:
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
-        if read_only and not path.is_file():
-            raise DataError(f"{path}: there is no such store of completions.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
-        self._db = sqlite3.connect(
-            address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None
-        )
         try:
-            self._open(read_only)
+            self._db = open_reading(path) if read_only else self._open()
         except sqlite3.DatabaseError as error:
-            self._db.close()
             raise DataError(f"{path}: this is no store of completions ({error}).") from error
 
-    def _open(self, read_only: bool) -> None:
-        self._db.execute("PRAGMA trusted_schema=OFF")
-        check_schema(self._db)  # before anything is asked of a file that may be a stranger's
-        if not read_only:
-            self._db.execute("PRAGMA journal_mode=WAL")
+    def _open(self) -> sqlite3.Connection:
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"{self.path}: expected a store of completions, found something else than a file.")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+        try:
+            guard(db)
+            check_schema(db)  # before anything is asked of a file that may be a stranger's
+            db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.
-            self._db.execute("PRAGMA synchronous=FULL")
-            with self.transaction():
-                for statement in upgrade(read_format(self._db)):
-                    self._db.execute(statement)
-        elif read_format(self._db) in UPGRADES:
-            CompletionStore(self.path).close()  # brings it up to date
-        found = read_format(self._db)
-        if found != FORMAT:
-            raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
+            db.execute("PRAGMA synchronous=FULL")
+            with _Transaction(db, self.path):
+                for statement in upgrade(read_format(db)):
+                    db.execute(statement)
+            found = read_format(db)
+            if found != FORMAT:
+                raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def __enter__(self) -> "CompletionStore":
         return self
@@ -114,7 +112,7 @@ class CompletionStore:
 
     def identities(self) -> list[dict[str, Any]]:
         """Return what was written down about every origin, in the order of ``origins``."""
-        return [json.loads(row[0]) for row in self._db.execute("SELECT identity FROM origins ORDER BY number")]
+        return [_read_object(row[0]) for row in self._db.execute("SELECT identity FROM origins ORDER BY number")]
 
     def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
         """Commit completions in one transaction. One that is there already stays as it is."""
@@ -222,17 +220,23 @@ class CompletionStore:
         identities = dict(zip((origin.number for origin in self.origins()), self.identities(), strict=True))
         overview = []
         for number, split, *counts in self._db.execute(query):
-            identity = identities[number]
-            teacher = identity["teacher"].get("model") or identity["teacher"].get("kind") or "?"
-            overview.append((identity.get("task", {}).get("name") or "?", str(teacher), split, *counts))
+            task, teacher = name_origin(identities.get(number, {}))
+            overview.append((task or "?", teacher or "?", split, *counts))
         return overview
 
     def adopt(self, path: Path, statements: Sequence[str]) -> None:
-        """Run statements that read from another store, named ``other`` in them, in one transaction."""
+        """Run statements that read from another store (its tables are ``other_origins`` … there) in one transaction.
+
+        Raises:
+            DataError: where the other one is no store.
+            RunError: where this one cannot be written.
+        """
         self._db.execute("ATTACH DATABASE ? AS other", (f"{path.resolve().as_uri()}?mode=ro",))
         try:
-            with self.transaction():
-                for statement in statements:
+            with limited(self._db, path), self.transaction():
+                check_schema(self._db, "other")
+                views = lens(str(read_format(self._db, "other")), "other", "other_")
+                for statement in [*views, *statements, *(f"DROP VIEW temp.other_{table}" for table in columns())]:
                     self._db.execute(statement)
         finally:
             self._db.execute("DETACH DATABASE other")
@@ -279,6 +283,32 @@ def _storable(value: Any) -> Any:
     if isinstance(value, str):
         return storable(value)
     return value if isinstance(value, int) and 0 <= value <= MOST_COUNT else None
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[CompletionStore]:
+    """Open a store that somebody else may have made, for reading: its rows are checked, and its time is limited.
+
+    Raises:
+        DataError: where it is none, or takes longer than its size justifies.
+    """
+    with CompletionStore(path, read_only=True) as store, limited(store._db, path):
+        check_rows(store._db)
+        yield store
+
+
+def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the names of the task and of the teacher that an origin's identity tells."""
+    fields = Fields(identity)
+    teacher = fields.inside("teacher")
+    return fields.inside("task").text("name"), teacher.text("model") or teacher.text("kind")
+
+
+def _read_object(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        if isinstance(value := load_json(text), dict):
+            return value
+    return {}
 
 
 def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.store.completions import CompletionStore
+from dsbs.store.completions import CompletionStore, name_origin
 
 BATCH = 5000
 HUB = "hub:"
@@ -72,12 +72,8 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
 def _rows(store: CompletionStore) -> Iterator[dict[str, Any]]:
     identities = {origin.number: identity for origin, identity in zip(store.origins(), store.identities(), strict=True)}
     for row in store.rows():
-        identity = identities[row.pop("origin")]
-        teacher = identity.get("teacher", {})
-        yield {
-            "task": identity.get("task", {}).get("name"),
-            "teacher": teacher.get("model") or teacher.get("kind"),
-        } | row
+        task, teacher = name_origin(identities.get(row.pop("origin"), {}))
+        yield {"task": task, "teacher": teacher} | row
 
 
 def _write_parquet(store: CompletionStore, path: Path) -> None:

@@ -3,34 +3,34 @@
 from pathlib import Path
 
 from dsbs.core.errors import DataError
-from dsbs.store.completions import CompletionStore
+from dsbs.store.completions import CompletionStore, open_store
 
 ORIGINS = (
-    """INSERT OR IGNORE INTO origins (prefix, identity, prompt) SELECT prefix, identity, prompt FROM other.origins"""
+    """INSERT OR IGNORE INTO origins (prefix, identity, prompt) SELECT prefix, identity, prompt FROM other_origins"""
 )
-NUMBER = """(SELECT mine.number FROM main.origins mine JOIN other.origins theirs ON mine.prefix = theirs.prefix
+NUMBER = """(SELECT mine.number FROM main.origins mine JOIN other_origins theirs ON mine.prefix = theirs.prefix
     WHERE theirs.number = row.origin)"""
-BATCH = """(SELECT mine.number FROM main.batches mine JOIN other.batches theirs ON mine.token = theirs.token
+BATCH = """(SELECT mine.number FROM main.batches mine JOIN other_batches theirs ON mine.token = theirs.token
     WHERE theirs.number = row.batch)"""
 # Their totals are counted as the completions come in.
 BATCHES = f"""INSERT OR IGNORE INTO batches (token, origin, address, file, remote, requests, characters, created, ended)
-    SELECT token, {NUMBER}, address, file, remote, requests, characters, created, ended FROM other.batches row"""
+    SELECT token, {NUMBER}, address, file, remote, requests, characters, created, ended FROM other_batches row"""
 COMPLETIONS = f"""INSERT OR IGNORE INTO completions SELECT key, {NUMBER}, split, id, sample, question, text,
-    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH}, reasoning FROM other.completions row
+    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH}, reasoning FROM other_completions row
     ORDER BY row.rowid"""
 # What is under way in one of the two is under way in both; what ended in one ended in both.
 HELD = (
-    f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, place, request FROM other.batch_requests row"""
+    f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, place, request FROM other_batch_requests row"""
 )
 REMOTE = """UPDATE batches SET (file, remote) = (SELECT coalesce(theirs.file, batches.file),
-    coalesce(theirs.remote, batches.remote) FROM other.batches theirs WHERE theirs.token = batches.token)
-    WHERE token IN (SELECT token FROM other.batches)"""
-ENDED = """UPDATE batches SET ended = (SELECT theirs.ended FROM other.batches theirs WHERE theirs.token = batches.token)
-    WHERE ended IS NULL AND token IN (SELECT token FROM other.batches)"""
+    coalesce(theirs.remote, batches.remote) FROM other_batches theirs WHERE theirs.token = batches.token)
+    WHERE token IN (SELECT token FROM other_batches)"""
+ENDED = """UPDATE batches SET ended = (SELECT theirs.ended FROM other_batches theirs WHERE theirs.token = batches.token)
+    WHERE ended IS NULL AND token IN (SELECT token FROM other_batches)"""
 RELEASED = """DELETE FROM batch_requests WHERE key IN (SELECT key FROM completions)
     OR batch IN (SELECT number FROM batches WHERE ended IS NOT NULL)"""
 FAILURES = f"""INSERT OR REPLACE INTO failures SELECT key, {NUMBER}, split, id, sample, reason, message, created
-    FROM other.failures row"""
+    FROM other_failures row"""
 ANSWERED = "DELETE FROM failures WHERE key IN (SELECT key FROM completions)"
 STATEMENTS = (ORIGINS, BATCHES, COMPLETIONS, FAILURES, ANSWERED, HELD, REMOTE, ENDED, RELEASED)
 
@@ -49,6 +49,7 @@ def merge(store: CompletionStore, others: list[Path]) -> int:
     for path in others:
         if path.resolve() == store.path.resolve():
             raise DataError(f"{path}: a store cannot be merged into itself.")
-        CompletionStore(path, read_only=True).close()  # says what is wrong with it
+        with open_store(path):
+            pass  # says what is wrong with it
         store.adopt(path, STATEMENTS)
     return store.count() - before

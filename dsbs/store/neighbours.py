@@ -8,20 +8,22 @@ import contextlib
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
+from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.store.completions import BATCH, COLUMNS, CompletionStore
 from dsbs.store.origin import Origin
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.schema import FORMATS, read_format
+from dsbs.store.reading import open_reading
 
 logger = logging.getLogger(__name__)
 
-# Columns that stores of earlier formats lack.
-LATER = ("batch", "reasoning")
+T = TypeVar("T")
+SOUND = "typeof(text) = 'text' AND typeof(created) = 'real'"
 BATCHES = "token, address, file, remote, requests, characters, created"
 
 
@@ -42,7 +44,7 @@ class Neighbours:
         self.origin = origin
         self.lent: Counter[Path] = Counter()
         self.under_way: Counter[Path] = Counter()
-        self._open: list[tuple[Path, sqlite3.Connection, list[str]]] = []
+        self._open: dict[Path, sqlite3.Connection] = {}
         if root is None or origin.by_id:  # a replay joins by example, and examples of other data have the same ids
             return
         for path in sorted(root.glob(f"*/*/{own.name}")):
@@ -51,75 +53,72 @@ class Neighbours:
 
     def _visit(self, path: Path) -> None:
         try:
-            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            try:
-                known = (
-                    read_format(db) in FORMATS
-                    and db.execute(
-                        "SELECT 1 FROM origins WHERE prefix = ? AND completions > 0", (self.origin.prefix,)
-                    ).fetchone()
-                )
-                columns = [row[1] for row in db.execute("PRAGMA table_info(completions)")]
-            except sqlite3.Error:
-                db.close()
-                raise
-        except sqlite3.Error as error:
+            self._open[path.parent] = open_reading(path)
+        except (sqlite3.Error, DataError) as error:
             logger.warning("%s cannot be read (%s): what it may hold is asked anew.", path, error)
             return
-        if known:
-            self._open.append((path.parent, db, columns))
-        else:
-            db.close()
+        query = "SELECT 1 FROM origins WHERE prefix = ? AND completions > 0"
+        known = self._ask(lambda db: db.execute(query, (self.origin.prefix,)).fetchone(), path.parent)
+        if not any(row for _, row in known):
+            self._drop(path.parent)
+
+    def _drop(self, folder: Path) -> None:
+        if folder in self._open:
+            self._open.pop(folder).close()
+
+    def _ask(self, read: Callable[[sqlite3.Connection], T], *folders: Path) -> Iterator[tuple[Path, T]]:
+        """Yield what was read in each of the stores; one that turns out to be broken is none of them any more."""
+        for folder in folders or list(self._open):
+            try:
+                yield folder, read(self._open[folder])
+            except sqlite3.Error as error:
+                logger.warning("%s cannot be read (%s): what it may hold is asked anew.", folder, error)
+                self._drop(folder)
 
     def __enter__(self) -> "Neighbours":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for _folder, db, _columns in self._open:
-            db.close()
+        for folder in list(self._open):
+            self._drop(folder)
 
     def pace(self) -> float | None:
         """Return how many answers came a second when neighbours were last asked, or None where that is not known."""
-        paces = [measure_pace(db.execute(PACE, (self.origin.prefix,))) for _folder, db, _columns in self._open]
-        return next(filter(None, paces), None)
+        paces = self._ask(lambda db: measure_pace(db.execute(PACE, (self.origin.prefix,))))
+        return next((pace for _, pace in paces if pace), None)
 
     def count(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of the keys that some neighbour has a completion of, and remember where."""
         found: set[bytes] = set()
-        for folder, db, _ in self._open:
-            rest = [key for key in keys if key not in found]
-            for start in range(0, len(rest), BATCH):
-                part = rest[start : start + BATCH]
-                query = f"SELECT key FROM completions WHERE key IN ({', '.join('?' * len(part))})"
-                here = {row[0] for row in db.execute(query, part)}
-                self.lent[folder] += len(here)
-                found |= here
-        self._look_for_batches(keys, found)
+        rest = list(keys)
+        for folder, here in self._ask(lambda db: {row[0] for row in _among(db, f"completions WHERE {SOUND}", rest)}):
+            self.lent[folder] += len(here)
+            found |= here
+            rest[:] = [key for key in rest if key not in found]
+        self._look_for_batches(rest)
         return found
 
-    def _look_for_batches(self, keys: Collection[bytes], found: set[bytes]) -> None:
-        for folder, db, columns in self._open:
-            rest = [key for key in keys if key not in found] if "batch" in columns else []
-            for start in range(0, len(rest), BATCH):
-                part = rest[start : start + BATCH]
-                query = f"SELECT count(*) FROM batch_requests WHERE key IN ({', '.join('?' * len(part))})"
-                self.under_way[folder] += db.execute(query, part).fetchone()[0]
+    def _look_for_batches(self, keys: Sequence[bytes]) -> None:
+        for folder, count in self._ask(lambda db: sum(1 for _ in _among(db, "batch_requests WHERE 1", keys))):
+            self.under_way[folder] += count
 
     def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> set[bytes]:
         """Copy the completions of requests into a store; return the keys of those that were found."""
         found: set[bytes] = set()
-        for folder, db, columns in self._open:
-            rest = [key for key in requests if key not in found]
-            for start in range(0, len(rest), BATCH):
-                rows = list(_read(db, columns, rest[start : start + BATCH]))
-                if rows:
-                    numbers = _take_batches(store, self.origin, db, {said.batch for _, said in rows if said.batch})
-                    store.add(self.origin, [
-                        (requests[key], replace(said, batch=numbers.get(said.batch or 0))) for key, said in rows
-                    ])  # fmt: skip
-                self.lent[folder] += len(rows)
-                found |= {key for key, _ in rows}
-        self._look_for_batches(requests, found)
+        rest = list(requests)
+        for folder, rows in self._ask(lambda db: _read(db, rest)):
+            numbers = _take_batches(
+                store, self.origin, self._open[folder], {said.batch for _, said in rows if said.batch}
+            )
+            for start in range(0, len(rows), BATCH):
+                store.add(self.origin, [
+                    (requests[key], replace(said, batch=numbers.get(said.batch or 0)))
+                    for key, said in rows[start : start + BATCH]
+                ])  # fmt: skip
+            self.lent[folder] += len(rows)
+            found.update(key for key, _ in rows)
+            rest[:] = [key for key in rest if key not in found]
+        self._look_for_batches(rest)
         return found
 
     def tell(self) -> list[str]:
@@ -138,11 +137,16 @@ def _name(counts: Counter[Path]) -> str:
     return ", ".join(f"{folder.parent.name}/{folder.name}" for folder in sorted(+counts))
 
 
-def _read(db: sqlite3.Connection, columns: Sequence[str], keys: Sequence[bytes]) -> Iterator[tuple[bytes, Completion]]:
-    later = ", ".join(name if name in columns else "NULL" for name in LATER)
-    query = f"SELECT key, {COLUMNS}, {later} FROM completions WHERE key IN ({', '.join('?' * len(keys))})"
-    for key, *parts in db.execute(query, keys):
-        yield key, Completion(*parts)
+def _among(db: sqlite3.Connection, table: str, keys: Sequence[bytes], columns: str = "") -> Iterator[tuple[Any, ...]]:
+    """Yield key and columns of those rows of a table (and a condition) that have one of the keys."""
+    for start in range(0, len(keys), BATCH):
+        part = keys[start : start + BATCH]
+        yield from db.execute(f"SELECT key{columns} FROM {table} AND key IN ({', '.join('?' * len(part))})", part)
+
+
+def _read(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[bytes, Completion]]:
+    rows = _among(db, f"completions WHERE {SOUND}", keys, f", {COLUMNS}, batch, reasoning")
+    return [(key, Completion(*parts)) for key, *parts in rows]
 
 
 def _take_batches(

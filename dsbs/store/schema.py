@@ -2,6 +2,10 @@
 
 import re
 import sqlite3
+from contextlib import closing
+from functools import cache
+
+from dsbs.core.untrusted import excerpt
 
 FORMAT = "3"
 
@@ -48,12 +52,23 @@ UPGRADES = {
     "1": ("ALTER TABLE completions ADD COLUMN batch INTEGER", *BATCH_TABLES, "DROP TRIGGER count_completion", TRIGGER),
     "2": ("ALTER TABLE completions ADD COLUMN reasoning TEXT",),
 }
-
+# The same, for one that is only read: tables and columns (of a table) that came with each format.
+LATER: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
+    ((), ()),
+    (("batches", "batch_requests"), (("completions", "batch"),)),
+    ((), (("completions", "reasoning"),)),
+)
+MOST_PARTS = 100
 
 # Our trigger, of this version and earlier ones: it counts, and does nothing else.
 _COUNTING = re.compile(
     r"create trigger count_completion after insert on completions begin (?:update (?:origins|batches) set "
     r"(?:(?!select|delete|insert)[\w\s,=+().])+; ?)+end"
+)
+
+_COMPUTED = re.compile(r"\b(?:generated|as|check)\b")
+_INDEXES = frozenset(
+    " ".join(statement.lower().split()) for statement in CREATE if statement.startswith("CREATE INDEX")
 )
 
 
@@ -68,30 +83,81 @@ def upgrade(found: str | None) -> list[str]:
     return [*statements, f"UPDATE meta SET value = '{FORMAT}' WHERE name = 'format'"] if statements else []
 
 
-def check_schema(db: sqlite3.Connection) -> None:
-    """Check that a store has nothing but tables and our own trigger: what else there is would run when it is read.
+def check_schema(db: sqlite3.Connection, schema: str = "main") -> None:
+    """Check that a store has nothing but tables, our index and our trigger: anything else would run when it is read.
+
+    Args:
+        db: a connection.
+        schema: which of its files; ``other`` is one that is attached.
 
     Raises:
-        sqlite3.DatabaseError: for views, other triggers, virtual tables and computed columns.
+        sqlite3.DatabaseError: for views, other triggers and indexes, virtual tables, computed columns and checks.
     """
-    for kind, name, sql in db.execute("SELECT type, name, sql FROM sqlite_master LIMIT 1000"):
+    listed = list(db.execute(f"SELECT type, name, sql, rootpage FROM {schema}.sqlite_master LIMIT {MOST_PARTS + 1}"))
+    if len(listed) > MOST_PARTS:
+        raise sqlite3.DatabaseError(f"it has more than {MOST_PARTS} tables")
+    for kind, name, sql, page in listed:
         words = " ".join(str(sql or "").lower().split())
-        ours = kind in ("table", "index") or (kind == "trigger" and _COUNTING.fullmatch(words) is not None)
-        strange = ("create virtual", " generated always", " as (", " check (", " check(")
-        if not ours or (kind != "trigger" and any(sign in words for sign in strange)):
-            raise sqlite3.DatabaseError(f"it has a {kind} that no store has: {str(name)[:60]!r}")
+        ours = {
+            # Virtual tables have no page of their own.
+            "table": words.startswith("create table ") and page and not _COMPUTED.search(words),
+            "index": words in _INDEXES or (sql is None and page),
+            "trigger": _COUNTING.fullmatch(words) is not None,
+        }
+        if not ours.get(kind):
+            raise sqlite3.DatabaseError(f"it has a {excerpt(kind, 20)} that no store has: {excerpt(name, 60)!r}")
+        if kind == "table" and any(column[6] for column in db.execute(f"PRAGMA {schema}.table_xinfo({_quote(name)})")):
+            raise sqlite3.DatabaseError(f"it has a table with computed columns: {excerpt(name, 60)!r}")
 
 
-def read_format(db: sqlite3.Connection) -> str | None:
+def _quote(name: object) -> str:
+    return '"' + str(name).replace('"', '""') + '"'
+
+
+@cache
+def columns() -> dict[str, list[tuple[str, str, bool]]]:
+    """Return the columns of each table of a store: name, kind, and whether a cell is always there."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        for statement in CREATE:
+            db.execute(statement)
+        names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'meta'")]
+        return {
+            name: [(row[1], row[2], bool(row[3])) for row in db.execute(f"PRAGMA table_info({name})")] for name in names
+        }
+
+
+def lens(found: str, schema: str = "main", prefix: str = "") -> list[str]:
+    """Return the statements for temporary views through which a store of any format looks like one of today's.
+
+    Args:
+        found: its format.
+        schema: which file of the connection it is.
+        prefix: of the views' names; without one they stand before the tables of their names.
+    """
+    if found == FORMAT and not prefix:
+        return []
+    later = LATER[int(found) :]
+    tables, cells = {table for one in later for table in one[0]}, {cell for one in later for cell in one[1]}
+    views = []
+    for table, kinds in columns().items():
+        shown = [f"NULL AS {name}" if table in tables or (table, name) in cells else name for name, _, _ in kinds]
+        source = "(SELECT 1) WHERE 0" if table in tables else f"{schema}.{table}"
+        if table == "completions":
+            shown.insert(0, "rowid AS rowid")
+        views.append(f"CREATE TEMP VIEW {prefix}{table} AS SELECT {', '.join(shown)} FROM {source}")
+    return views
+
+
+def read_format(db: sqlite3.Connection, schema: str = "main") -> str | None:
     """Return the format of a store, or None where the file is empty.
 
     Raises:
         sqlite3.DatabaseError: where the file is no store.
     """
-    names = {row[0] for row in db.execute("SELECT name FROM sqlite_master")}
+    names = {row[0] for row in db.execute(f"SELECT name FROM {schema}.sqlite_master")}
     if not names:
         return None
     if "meta" not in names:
         raise sqlite3.DatabaseError("it has no table meta")
-    found = db.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+    found = db.execute(f"SELECT value FROM {schema}.meta WHERE name = 'format'").fetchone()
     return str(found[0]) if found else ""

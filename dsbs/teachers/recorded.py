@@ -11,7 +11,7 @@ from typing import Any
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Completion, Request
-from dsbs.store import CompletionStore
+from dsbs.store import CompletionStore, open_store
 from dsbs.tasks.base import Task
 from dsbs.tasks.files import find_files
 from dsbs.tasks.splits import choose_names
@@ -214,5 +214,5 @@ def load_array(file: Path) -> list[str]:
 
 def _fingerprint_store(path: Path) -> str:
     """Hash what a store holds, not its bytes: SQLite files differ after a vacuum or a read."""
-    with CompletionStore(path, read_only=True) as store:
+    with open_store(path) as store:
         return store.digest()

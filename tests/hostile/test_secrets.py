@@ -1,8 +1,6 @@
-"""Keys that settings may not hold, stores that run something, lines without end: and the sentence that comes out."""
+"""Keys that settings may not hold, and lines without end: and the sentence that comes out."""
 
 import io
-import sqlite3
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,8 +11,6 @@ from dsbs.core.terminal import visible
 from dsbs.core.untrusted import MOST_LINE
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.inputs import read_inputs
-from dsbs.store import CompletionStore
-from dsbs.store.__main__ import main
 from dsbs.teachers.openai import OpenAITeacher
 
 KEY = "sk-proj-0123456789abcdefghij"
@@ -40,35 +36,6 @@ def test_settings_do_not_take_in_the_environment() -> None:
     for value in ("${oc.env:HOME}", "a ${oc.env:HOME,x}", ["${oc.env:HOME}"]):
         with pytest.raises(ConfigError, match=r"prompt\.instruction: reads an environment variable"):
             to_object(OmegaConf.create({"prompt": {"instruction": value}}))
-
-
-HOSTILE = {
-    "a view": "CREATE VIEW x AS SELECT 1",
-    "a view in place of a table": "DROP TABLE failures; CREATE VIEW failures AS SELECT 1",
-    "a trigger": "CREATE TRIGGER x AFTER INSERT ON failures BEGIN DELETE FROM completions; END",
-    "a trigger of our name": "DROP TRIGGER count_completion; "
-    "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN DELETE FROM completions; END",
-    "a computed column": "CREATE TABLE x (a INT, b TEXT GENERATED ALWAYS AS (zeroblob(1000000000)))",
-    "no table of ours": "DROP TABLE meta",
-}
-
-
-@pytest.mark.parametrize("kind", HOSTILE)
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
-def test_a_store_that_runs_something_is_refused(
-    kind: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = tmp_path / "theirs.sqlite"
-    CompletionStore(store).close()
-    with sqlite3.connect(store) as db:
-        db.executescript(HOSTILE[kind])
-    words = {
-        "show": [str(store)],
-        "export": [str(store), "--to", str(tmp_path / "out.jsonl")],
-        "merge": [str(tmp_path / "mine.sqlite"), str(store)],
-    }
-    assert main([command, *words[command]]) == 1
-    assert "this is no store of completions" in capsys.readouterr().err
 
 
 def test_a_line_without_end_is_told_with_its_number() -> None:

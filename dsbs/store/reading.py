@@ -1,0 +1,125 @@
+"""Opening a store for reading, also one that somebody else made: as it is, within bounds, with nothing of its own run.
+
+A store is opened with ``mode=ro``, so it is never brought up to a newer format in its place: what an older one lacks is
+added by temporary views (``schema.lens``), which are gone with the connection.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dsbs.core.errors import DataError, RunError
+from dsbs.core.untrusted import MOST_COUNT, load_json
+from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, lens, read_format
+
+BUSY_SECONDS = 60
+# Time for reading a store of somebody else: a fixed part, and a part for its size.
+SECONDS = 60.0
+BYTES_PER_SECOND = 2**20
+# Instructions of SQLite after which the time is looked at.
+STEPS = 10_000
+MOST_CELL = 2**26
+MOST_ORIGINS = 10_000
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Open a store for reading alone, whatever version wrote it.
+
+    Raises:
+        DataError: where there is none.
+        sqlite3.DatabaseError: where it is no store, or has something of its own to run.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such store of completions.")
+    address = f"{path.resolve().as_uri()}?mode=ro"
+    db = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
+    try:
+        guard(db)
+        check_schema(db)
+        found = read_format(db)
+        if found not in FORMATS:
+            raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
+        for statement in lens(found):
+            db.execute(statement)
+        db.execute("PRAGMA query_only=ON")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def guard(db: sqlite3.Connection) -> None:
+    """Let nothing in a file run, and let no text in it end the reading."""
+    db.execute("PRAGMA trusted_schema=OFF")
+    db.execute("PRAGMA cell_size_check=ON")
+    db.text_factory = _decode
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_CELL)
+
+
+def _decode(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+@contextmanager
+def limited(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Read what somebody else made: for no longer than its size justifies, and with a sentence for what is wrong.
+
+    Raises:
+        DataError: where that takes too long, or the file is broken.
+    """
+    seconds = SECONDS + path.stat().st_size / BYTES_PER_SECOND
+    until = time.monotonic() + seconds
+    db.set_progress_handler(lambda: time.monotonic() > until, STEPS)
+    try:
+        yield
+    except (sqlite3.Error, RunError) as error:
+        if time.monotonic() > until:
+            raise DataError(f"{path}: reading it takes more than the {seconds:.0f} seconds that a store of its size "
+                            "may take.") from None  # fmt: skip
+        if isinstance(error, RunError):
+            raise
+        raise DataError(f"{path}: this is no store of completions ({error}).") from None
+    finally:
+        db.set_progress_handler(None, 0)
+
+
+def check_rows(db: sqlite3.Connection) -> None:
+    """Check what a store of somebody else holds: pages that belong to one table each, and cells of the right kinds.
+
+    Raises:
+        sqlite3.DatabaseError: where it is otherwise.
+    """
+    # Pages that two places share make a file of a few kilobytes hold more rows than anybody can read.
+    (found,) = db.execute("PRAGMA main.quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(" ".join(found.split()))
+    for table, kinds in columns().items():
+        odd = " OR ".join(f"NOT ({_condition(name, kind, needed)})" for name, kind, needed in kinds)
+        (count,) = db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {odd} LIMIT 1000)").fetchone()
+        if count:
+            raise sqlite3.DatabaseError(
+                f"{count:,}{' or more' * (count == 1000)} rows of its table {table} are none that dsbs writes"
+            )
+    for place, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
+        if place >= MOST_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
+            raise sqlite3.DatabaseError("its table origins says something else than who was asked and how")
+
+
+def _condition(name: str, kind: str, needed: bool) -> str:
+    """Return what holds for every cell of a column that we wrote, in SQL."""
+    holds = {
+        "TEXT": f"typeof({name}) = 'text'",
+        "BLOB": f"typeof({name}) = 'blob' AND length({name}) <= 64",
+        "INTEGER": f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {MOST_COUNT}",
+        "REAL": f"typeof({name}) IN ('real', 'integer') AND {name} BETWEEN 0 AND {MOST_COUNT}",
+    }[kind]
+    return holds if needed else f"{name} IS NULL OR ({holds})"
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(load_json(text), dict)
+    except ValueError:
+        return False

@@ -1,0 +1,183 @@
+"""Stores of somebody else, given to ``store show``, ``export`` and ``merge``: and the sentence that comes out."""
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dsbs.core.records import Completion, Request
+from dsbs.store import CompletionStore, reading
+from dsbs.store.__main__ import main
+from dsbs.store.schema import FORMATS, UPGRADES
+
+IDENTITY = {"teacher": {"kind": "openai", "model": "m"}, "prompt": {}, "task": {"name": "count"}}
+FOREVER = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
+RUNS = {
+    "a view": "CREATE VIEW x AS SELECT 1",
+    "a slow view in place of a table": f"DROP TABLE failures; CREATE VIEW failures AS {FOREVER}",
+    "a trigger": "CREATE TRIGGER x AFTER INSERT ON failures BEGIN DELETE FROM completions; END",
+    "a trigger of our name": "DROP TRIGGER count_completion; "
+    "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN DELETE FROM completions; END",
+    "a virtual table": "CREATE VIRTUAL TABLE x USING fts5(y)",
+    "a virtual table in place of a table": "DROP TABLE failures; CREATE VIRTUAL TABLE failures USING fts5(x)",
+    "a computed column": "CREATE TABLE x (a INT, b TEXT GENERATED ALWAYS AS (zeroblob(1000000000)))",
+    "a computed column, said otherwise": "CREATE TABLE x (a INT, b TEXT AS(hex(zeroblob(1000000000))))",
+    "a computed column of a table": "ALTER TABLE completions ADD COLUMN x AS/**/(hex(zeroblob(1000000000)))",
+    "an index over an expression": "CREATE INDEX x ON completions (hex(zeroblob(length(text))))",
+    "a part of an index": "CREATE INDEX x ON completions (text) WHERE length(text) > 1",
+    "a check": "CREATE TABLE x (a INT CHECK(length(hex(zeroblob(a))) > 1))",
+    "tables without end": "".join(f"CREATE TABLE x{number} (a);" for number in range(200)),
+}
+ODD = {
+    "no table of ours": ("DROP TABLE meta", "no table meta"),
+    "a table that lacks a column": ("ALTER TABLE completions RENAME COLUMN text TO said", "no such column"),
+    "another format": ("UPDATE meta SET value = '99'", "format 99, expected"),
+    "a format that is no number": ("UPDATE meta SET value = zeroblob(9)", "format b'"),
+    "bytes in place of a text": ("UPDATE completions SET text = zeroblob(9)", "1 rows of its table completions"),
+    "a text in place of a time": ("UPDATE completions SET created = 'now'", "rows of its table completions are none"),
+    "tokens without end": ("UPDATE completions SET prompt_tokens = 1 << 62", "rows of its table completions"),
+    "an identity that is no JSON": ("UPDATE origins SET identity = '{'", "table origins says something else"),
+    "an identity that is a list": ("UPDATE origins SET identity = '[]'", "table origins says something else"),
+    "a deep identity": ("UPDATE origins SET identity = replace(hex(zeroblob(60000)), '0', '[')", "table origins says"),
+    "a cell of 100 MB": ("UPDATE completions SET text = hex(zeroblob(50000000))", "too big"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store that holds one completion, closed."""
+    path = tmp_path / "theirs.sqlite"
+    with CompletionStore(path) as opened:
+        request = Request("train-0", "train", "Count.", (), "How many?")
+        opened.add(opened.origin(IDENTITY, request), [(request, Completion("Two.", "stop", "m", 7, 2))])
+    return path
+
+
+def words(command: str, store: Path) -> list[str]:
+    """Return what is typed to give a store to a command."""
+    more = {"show": ["--examples", "9"], "export": ["--to", str(store.parent / "out.jsonl")], "merge": []}[command]
+    return [command, *([str(store.parent / "mine.sqlite")] if command == "merge" else []), str(store), *more]
+
+
+@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_store_that_runs_something_is_refused(
+    kind: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript(RUNS[kind])
+    assert main(words(command, store)) == 1
+    assert re.search(r"this is no store of completions \(it has (a|more than)", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("kind", ODD)
+def test_a_store_that_holds_something_else_is_refused(
+    kind: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statement, sentence = ODD[kind]
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript(statement)
+    assert main(words(command, store)) == 1
+    said = capsys.readouterr().err
+    assert "this is no store of completions" in said
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["show", "export", "merge"])
+def test_a_few_pages_that_show_rows_without_end_are_refused(
+    command: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        for number in range(2000):
+            db.execute("INSERT INTO failures VALUES (?, 1, 'train', ?, 0, 'no', ?, 1.0)",
+                       (number.to_bytes(16, "big"), str(number), "x" * 400))  # fmt: skip
+        db.commit()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'failures'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    content = bytearray(store.read_bytes())
+    page = (root - 1) * size
+    assert content[page] == 2  # an interior page: all of its cells are made to lead to the first one's child
+    cells = [int.from_bytes(content[page + 12 + 2 * n :][:2], "big") for n in range(content[page + 4])]
+    for cell in cells:
+        content[page + cell : page + cell + 4] = content[page + cells[0] : page + cells[0] + 4]
+    store.write_bytes(content)
+    assert main(words(command, store)) == 1
+    assert "this is no store of completions" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "export", "merge"])
+def test_reading_a_store_has_a_time_limit(
+    command: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reading, "SECONDS", -1.0)
+    monkeypatch.setattr(reading, "STEPS", 1)
+    assert main(words(command, store)) == 1
+    assert "reading it takes more than the" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_store_that_is_read_stays_as_it_is_whatever_its_format(
+    version: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+        age(db, version)
+    before = hashlib.sha256(store.read_bytes()).digest()
+    store.chmod(0o444)
+    assert main(words(command, store)) == 0
+    said = capsys.readouterr().out
+    assert hashlib.sha256(store.read_bytes()).digest() == before
+    assert not list(store.parent.glob("theirs.sqlite-*"))
+    if command == "show":
+        assert re.search(r"count +│ m +│ train +│ +1 │ +0 │ +7 │ +2", said)
+        assert "Two." in said
+    elif command == "export":
+        (row,) = map(json.loads, (store.parent / "out.jsonl").read_text().splitlines())
+        assert (row["task"], row["teacher"], row["text"], row["reasoning"]) == ("count", "m", "Two.", None)
+    else:
+        with CompletionStore(store.parent / "mine.sqlite") as mine:
+            assert [(row["text"], row["prompt_tokens"]) for row in mine.rows()] == [("Two.", 7)]
+            assert mine.totals(mine.origins()[0]) == (1, 7, 2)
+
+
+def age(db: sqlite3.Connection, version: str) -> None:
+    """Take from a store what came after a format."""
+    if version in UPGRADES:
+        db.execute("DROP TRIGGER count_completion")
+        db.execute("ALTER TABLE completions DROP COLUMN reasoning")
+    if version == "1":
+        db.execute("DROP TABLE batch_requests")
+        db.execute("ALTER TABLE completions DROP COLUMN batch")
+        db.execute("DROP TABLE batches")
+    db.execute("UPDATE meta SET value = ?", (version,))
+    db.commit()
+
+
+def test_what_is_no_text_does_not_end_the_reading(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(sqlite3.connect(store)) as db:
+        db.executescript("UPDATE completions SET text = CAST(x'41ff1b5d42' AS TEXT), id = CAST(x'ff' AS TEXT)")
+    for command in ("show", "export", "merge"):
+        assert main(words(command, store)) == 0
+    said = capsys.readouterr().out
+    assert "A\ufffd\\x1b]B" in said
+    assert main(["show", str(store.parent / "mine.sqlite"), "--examples", "1"]) == 0
+
+
+@pytest.mark.parametrize("place", ["a folder", "a FIFO", "words", "nothing", "a link to a device"])
+def test_what_is_no_store_is_told(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "theirs.sqlite"
+    make = {"a folder": path.mkdir, "a FIFO": lambda: os.mkfifo(path), "words": lambda: path.write_text("x" * 5000),
+            "nothing": lambda: None, "a link to a device": lambda: path.symlink_to("/dev/zero")}  # fmt: skip
+    make[place]()
+    for command in ("show", "export", "merge"):
+        assert main(words(command, path)) == 1
+        assert "no such store" in (said := capsys.readouterr().err) or "this is no store" in said
