@@ -7,7 +7,6 @@
 RUN is the folder of a finished run, its checkpoint or an export of it.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from rich.table import Table
 
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import recall_settings
+from dsbs.cli.recalling import is_below, recall_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
 from dsbs.core.terminal import plain
+from dsbs.core.untrusted import Fields, read_object
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
@@ -53,11 +53,12 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
             "This checkpoint lies apart from its run, whose validation examples are needed to choose a threshold: "
             "name the run."
         )
-    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    held_out = load_held_out(recall_settings(run), manifest)
-    rationales = Path(manifest["rationales"]) if manifest.get("rationales") else None
+    manifest = read_object(run / "manifest.json")
+    held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
+    named = Fields(manifest).text("rationales", most=4096)
+    rationales = Path(named) if named and (config.trust_run or is_below(named)) else None
     predictor = checkpoint.load(config.batch_size)
-    task = checkpoint.task_of_run()
+    task = checkpoint.task_of_run(None, config.trust_run)
 
     def part(examples: list[Example], split: str) -> Part:
         return Part(examples, predictor.predict(examples), teacher_of(rationales, split, examples))
@@ -75,7 +76,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     }
     path = policy_path(checkpoint.folder, run)
     save_policy(path, policy, record)
-    record["threshold"] = json.loads(path.read_text(encoding="utf-8"))["threshold"]
+    record["threshold"] = read_object(path)["threshold"]
     write_text(path.with_suffix(".html"), build_page(name_of(checkpoint), record))
     path.with_suffix(".svg").write_bytes(draw_curve(record["test"] or record["validation"], "svg"))
     return record, path
@@ -99,16 +100,16 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
 
 def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
     """Return what is known of prices."""
-    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-    splits = ((load_summary(rationales) if rationales else None) or {}).get("splits", {}).values()
-    paid = [(one.get("cost_usd"), one.get("requests")) for one in splits]
+    metrics = Fields(read_object(run / "metrics.json"))
+    splits = Fields((load_summary(rationales) if rationales else None) or {}).inside("splits")
+    paid = [(one.number("cost_usd"), one.count("requests")) for one in splits.objects()]
     known = all(cost is not None for cost, _ in paid) and bool(paid)
-    spent = sum(cost for cost, _ in paid) if known else None
+    spent = sum(cost or 0.0 for cost, _ in paid) if known else None
     requests = sum(count or 0 for _, count in paid)
     per_1000 = config.teacher_usd_per_1000
     if per_1000 is None and spent is not None and requests:
         per_1000 = 1000 * spent / requests
-    return Costs(per_1000, spent, metrics.get("seconds"))
+    return Costs(per_1000, spent, metrics.number("seconds"))
 
 
 def show(record: dict[str, Any], path: Path, console: Console) -> None:

@@ -44,7 +44,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise ConfigError.from_faults(faults)
     checkpoint = open_checkpoint(config.checkpoint)
     output = check_output(config.output) if config.output else None
-    task = checkpoint.task_of_run()
+    task = checkpoint.task_of_run(config.path, config.trust_run)
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
     except DataError as error:

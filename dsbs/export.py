@@ -7,7 +7,6 @@
 RUN is the folder of a finished run, or its checkpoint.
 """
 
-import json
 import shutil
 import time
 from importlib import metadata
@@ -19,11 +18,12 @@ from rich.console import Console
 from dsbs import __version__
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import recall_settings
-from dsbs.core.errors import ConfigError, RunError
+from dsbs.cli.recalling import recall_settings
+from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
+from dsbs.core.untrusted import is_finite, read_object
 from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports import choose_format, find_format
 from dsbs.inference.exports.parity import Parity, compare
@@ -32,6 +32,7 @@ from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import show_score
 from dsbs.training.held_out import load_held_out
 
+PARITY = ("agreement", "examples", "before", "after", "largest_difference")
 PACKAGES = ("ctranslate2", "tokenizers", "gguf", "skops", "onnxruntime")
 
 
@@ -60,7 +61,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         raise ConfigError(f"quantization={quantization}: format={name} takes auto, {', '.join(module.QUANTIZATIONS)}.")
     folder = output_folder(config, checkpoint, f"{name}-{quantization}")
     if (folder / "export.json").is_file() and (folder / "config.json").is_file():
-        return dict(json.loads((folder / "export.json").read_text(encoding="utf-8"))) | {"folder": str(folder)}
+        return read_record(folder / "export.json") | {"folder": str(folder)}
     parts = examples_of(config, checkpoint)  # missing data is reported before anything is converted
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -94,6 +95,26 @@ def export(config: ExportConfig) -> dict[str, Any]:
     return record | {"folder": str(folder)}
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return what an earlier export wrote down.
+
+    Raises:
+        DataError: where it is something else.
+    """
+    record = read_object(path)
+    parity = record.get("parity")
+    parts = parity.values() if isinstance(parity, dict) else [None]
+    sound = all(isinstance(record.get(key), str) for key in ("format", "quantization", "reason"))
+    sound = sound and all(is_finite(record.get(key)) for key in ("bytes", "checkpoint_bytes", "seconds"))
+    for part in parts:
+        numbers = [part.get(key) for key in PARITY] if isinstance(part, dict) else ["none"]
+        sound = sound and all(number is None or is_finite(number) for number in numbers)
+        sound = sound and isinstance(part, dict) and isinstance(part.get("metric"), str) and None not in numbers[:2]
+    if not sound:
+        raise DataError(f"{path}: not written by dsbs.export. Delete that folder, or name another one with output=.")
+    return record
+
+
 def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Path:
     """Return where the export goes: beside the checkpoint of its run, unless ``output`` says otherwise.
 
@@ -122,8 +143,8 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
         examples, _ = gold_examples(checkpoint.task, "test", config.path)
         parts = {"test": examples}
     else:
-        manifest = json.loads((checkpoint.run / "manifest.json").read_text(encoding="utf-8"))
-        held_out = load_held_out(recall_settings(checkpoint.run), manifest)
+        settings = recall_settings(checkpoint.run, config.trust_run)
+        held_out = load_held_out(settings, read_object(checkpoint.run / "manifest.json"))
         parts = {"validation": held_out.validation, "test": held_out.test}
     return {split: examples[: config.limit] for split, examples in parts.items() if examples}
 

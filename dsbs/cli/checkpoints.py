@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsbs.cli.config import recall, recall_part, recall_run
+from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
 from dsbs.inference.checkpoint import Remembered, find_checkpoint, load_remembered, run_of
 from dsbs.inference.predictor import Predictor, load_predictor
@@ -32,11 +32,22 @@ class Checkpoint:
     task: Task
     objective: Objective
 
-    def task_of_run(self) -> Task:
-        """Return the task of the run, which knows where the data lies; else as the checkpoint remembers it."""
+    def task_of_run(self, path: str | None, trusted: bool) -> Task:
+        """Return the task of the run, which knows where the data lies; else as the checkpoint remembers it.
+
+        Args:
+            path: other data, which the user named; then it matters no more what the run says.
+            trusted: whether the user typed that data is read wherever the run says.
+
+        Raises:
+            DataError: see ``check_places``.
+        """
         if self.run is None:
             return self.task
-        values = recall_run(self.run).get("task")
+        run = recall_run(self.run)
+        if path is None and not trusted:
+            check_places(run, self.run)
+        values = run.get("task")
         if isinstance(values, dict):
             values |= {key: self.remembered.task[key] for key in FOUND if key in self.remembered.task}
         task: Task = recall_part("task", values, f"{self.run}/config.yaml")

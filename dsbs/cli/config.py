@@ -10,18 +10,16 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from yaml import YAMLError
 
 from dsbs.cli.composition import install
-from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
-from dsbs.core.untrusted import MOST_YAML, check_yaml, excerpt, read_file
 from dsbs.data.controls import CONTROLS
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction import ExtractionSettings
@@ -34,12 +32,9 @@ from dsbs.reporting.settings import CompareConfig, ReportSettings
 from dsbs.serving.settings import ServeConfig, TrafficConfig
 from dsbs.students import STUDENTS
 from dsbs.tasks import TASKS
+from dsbs.tasks.metrics import allow_metric
 from dsbs.teachers import TEACHERS
 from dsbs.training.settings import Training, TrainSettings
-
-Part = TypeVar("Part")
-MOST_DEPTH = 16
-MOST_VALUES = 25_000
 
 logger = logging.getLogger(__name__)
 
@@ -97,6 +92,7 @@ class EvaluateConfig:
         decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
         batch_size: examples of one forward pass.
         output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
+        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
     """
 
     checkpoint: str = "???"
@@ -105,6 +101,7 @@ class EvaluateConfig:
     decoding: str | None = None
     batch_size: int = 64
     output: str | None = None
+    trust_run: bool = False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -220,6 +217,9 @@ def to_object(config: DictConfig) -> Any:
     faults = list(_unknown_keys(root, ""))
     if faults:
         raise ConfigError.from_faults(faults)
+    task = root.get("task") if isinstance(root, dict) else getattr(root, "task", None)
+    if metric := getattr(task, "metric", None):
+        allow_metric(metric)
     return root
 
 
@@ -267,84 +267,3 @@ def collect_faults(root: Any) -> list[str]:
             "without. Leave the filter out, or learn the gold labels (labels=gold)."
         )
     return faults
-
-
-def recall(schema: type[Part], values: Any, place: str) -> Part:
-    """Return what a file of ours says, as the dataclass that is its schema. A file is data: nothing in it is run.
-
-    Raises:
-        DataError: for keys that the schema does not know, and values of the wrong type.
-    """
-    if not isinstance(values, dict) or not _is_plain(values) or count_values(values) > MOST_VALUES:
-        raise DataError(f"{place}: expected plain keys and values.")
-    try:
-        return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
-    except OmegaConfBaseException as error:
-        reason = excerpt(str(error).split("\n")[0], 400)
-        raise DataError(f"{place}: {reason}. Another version of dsbs may have written it.") from None
-
-
-def count_values(value: Any) -> int:
-    """Return how many values there are in plain ones; OmegaConf takes a third of a millisecond over each."""
-    if isinstance(value, dict):
-        value = list(value.values())
-    return sum(map(count_values, value)) if isinstance(value, list) else 1
-
-
-def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Tell whether values are as settings are: not deep, and nothing in them that OmegaConf would look up."""
-    if isinstance(value, str):
-        return "${" not in value
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    return not isinstance(value, list) or (depth < MOST_DEPTH and all(_is_plain(item, depth + 1) for item in value))
-
-
-def recall_part(group: str, values: Any, place: str) -> Any:
-    """Return a task, objective, ... from what a file of ours says; only kinds of our registries are built.
-
-    Raises:
-        DataError: as ``recall``, and for an unknown kind.
-    """
-    kinds = GROUPS[group]
-    kind = values.get("kind") if isinstance(values, dict) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        raise DataError(f"{place}: {group}.kind={excerpt(kind, 60)}: expected one of {', '.join(kinds)}.")
-    return recall(kinds[kind], values, f"{place}: {group}")
-
-
-def recall_run(run: Path) -> dict[str, Any]:
-    """Return a run's ``config.yaml`` as plain values.
-
-    Raises:
-        DataError: where it is no config of ours.
-    """
-    path = run / "config.yaml"
-    try:
-        text = read_file(path, MOST_YAML).decode()
-        check_yaml(text)
-        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    except (ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise DataError(f"{path}: cannot be read: {excerpt(str(error).splitlines()[0])}.") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: expected keys and values.")
-    return {str(key): value for key, value in values.items()}
-
-
-def recall_settings(run: Path) -> TrainSettings:
-    """Return the settings of a finished run as typed objects, from its ``config.yaml``.
-
-    Raises:
-        DataError: where it is no config of ours, or of a kind that is not known here.
-    """
-    values = recall_run(run)
-    place = f"{run}/config.yaml"
-    groups = {name: values.pop(name, None) for name in GROUPS}
-    prompt, passed = values.pop("prompt", None), values.pop("filter", None)
-    settings = recall(TrainSettings, values, place)
-    for name, part in groups.items():
-        if part is not None or getattr(settings, name) is None:  # a group that came later has a default
-            setattr(settings, name, recall_part(name, part, place))
-    settings.prompt = recall(Prompt, prompt, place)
-    settings.filter = recall(Filter, passed, place) if passed else Filter()
-    return settings

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.untrusted import open_regular
+
 
 def fingerprint(value: Any, length: int = 8) -> str:
     """Return ``length`` hexadecimal characters over a JSON-like value; the order of keys does not matter.
@@ -38,6 +40,6 @@ def fingerprint_files(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]

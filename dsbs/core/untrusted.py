@@ -23,6 +23,10 @@ from dsbs.core.errors import DataError
 MOST_FILE = 4 * 2**20
 # Bytes of a line that a student is to answer; students read a few thousand words.
 MOST_LINE = 2**20
+# Bytes of a row of data, and characters of what becomes a part of an example.
+MOST_ROW = 2**24
+MOST_INPUT = 2**20
+MOST_LABEL = 100_000
 # Characters of a text that a stranger may send; names and reasons are shorter.
 MOST_TEXT = 1_000_000
 MOST_NAME = 200
@@ -36,17 +40,23 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is 
 _STARTS = (b",", b"[", b"{")
 
 
-def load_json(content: bytes | str) -> Any:
+def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES) -> Any:
     """Read a JSON document.
 
+    Args:
+        content: the document.
+        exact: whether whole numbers beyond 64 bits stay whole; else they come as floats.
+        most: how many values it may have.
+
     Raises:
-        ValueError: where it is none, is nested too deeply, or has more than ``MOST_VALUES`` values.
+        ValueError: where it is none, is nested too deeply, or has too many values.
     """
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
-    if sum(map(raw.count, _STARTS)) > MOST_VALUES:
-        raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    if sum(map(raw.count, _STARTS)) > most:
+        raise ValueError(f"it has more than {most:,} values")
     try:
-        return orjson.loads(raw)
+        if not exact:
+            return orjson.loads(raw)
     except orjson.JSONDecodeError:
         pass  # what only Python's reader takes: infinity, half surrogates
     try:
@@ -78,17 +88,19 @@ _KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a device": stat.S_
           "a socket": stat.S_ISSOCK}  # fmt: skip
 
 
-def bounded_lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """Yield the lines of a stream, none of them longer than ``MOST_LINE``.
+def bounded_lines(
+    file: BinaryIO, name: str, most: int = MOST_LINE, expected: str = "one input a line"
+) -> Iterator[bytes]:
+    """Yield the lines of a stream, none of them longer than ``most`` bytes.
 
     Raises:
         DataError: for a line that is, with its number.
     """
     number = 0
-    while line := file.readline(MOST_LINE + 1):
+    while line := file.readline(most + 1):
         number += 1
-        if len(line) > MOST_LINE:
-            raise DataError(f"{name}:{number}: a line of more than {MOST_LINE:,} bytes; expected one input a line.")
+        if len(line) > most:
+            raise DataError(f"{name}:{number}: a line of more than {most:,} bytes; expected {expected}.")
         yield line
 
 
@@ -118,6 +130,18 @@ def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
         return load_json(read_file(path, most))
     except ValueError as error:
         raise DataError(f"{path}: not JSON that can be read ({excerpt(str(error))}).") from None
+
+
+def read_object(path: Path, most: int = MOST_FILE) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises:
+        DataError: as ``read_json_file``, and where it is another value.
+    """
+    value = read_json_file(path, most)
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected an object, found {type(value).__name__}.")
+    return value
 
 
 def check_yaml(text: str) -> None:
@@ -221,6 +245,11 @@ class Fields:
     def inside(self, name: str) -> "Fields":
         """Return an object within this one; one without fields where it is none."""
         return Fields(self._values.get(name))
+
+    def objects(self) -> Iterator["Fields"]:
+        """Yield the objects within this one, whatever their names."""
+        for value in self._values.values():
+            yield Fields(value)
 
     def each(self, name: str) -> Iterator["Fields"]:
         """Yield the objects of a list; none where it is no list."""

@@ -1,6 +1,5 @@
 """What ``defer.json`` says: below which confidence an answer is left to the teacher."""
 
-import json
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
+from dsbs.core.untrusted import is_finite, read_object
 from dsbs.deferral.calibration import Calibration
 
 NAME = "defer.json"
@@ -61,7 +61,9 @@ def load_policy(path: Path) -> Policy:
         DataError: where it is missing or broken.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        if not path.exists():
+            raise FileNotFoundError
+        values = read_object(path)
         told = values["calibration"]
         steps = tuple((float(start), float(level)) for start, level in told["steps"])
         calibration = Calibration(str(told["confidence"]), float(told["temperature"]), steps)
@@ -70,9 +72,15 @@ def load_policy(path: Path) -> Policy:
         policy = Policy(calibration, threshold, float(values["share"]), labels)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: not written by dsbs.defer. Make it again.") from None
-    if not (0 < calibration.temperature < math.inf) or calibration.confidence not in ("probability", "margin"):
+    numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]
+    if (
+        not all(map(is_finite, numbers))
+        or math.isnan(threshold)
+        or calibration.temperature <= 0
+        or calibration.confidence not in ("probability", "margin")
+    ):
         raise DataError(f"{path}: its calibration makes no sense. Make it again.")
     return policy
 

@@ -21,6 +21,7 @@ class DeferConfig:
         usd_per_1000: what 1,000 answers may cost.
         teacher_usd_per_1000: what 1,000 answers of the teacher cost; None: as the extraction paid, where that is known.
         batch_size: examples of one forward pass.
+        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
     """
 
     checkpoint: str = "???"
@@ -32,6 +33,7 @@ class DeferConfig:
     usd_per_1000: float | None = None
     teacher_usd_per_1000: float | None = None
     batch_size: int = 64
+    trust_run: bool = False
 
     @property
     def goal(self) -> str:

@@ -15,7 +15,7 @@ from dsbs.core.files import write_json
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import Annotation
-from dsbs.core.untrusted import load_json, read_file
+from dsbs.core.untrusted import load_json, open_regular, read_file
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
@@ -139,15 +139,27 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
     if not path.is_file():
         raise DataError(f"{path}: there are no annotations of split {split!r} here.")
     try:
-        with pq.ParquetFile(path) as file:
-            columns = [name for name in SCHEMA.names if name in file.schema_arrow.names]
+        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
+            found = file.schema_arrow
+            columns = [name for name in SCHEMA.names if name in found.names]
             if not set(SCHEMA.names) - LATER <= set(columns):
                 raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
+            for name in columns:
+                if not _same_kind(found.field(name).type, TYPES[name]):
+                    raise DataError(f"{path}: column {name!r} holds {found.field(name).type}, expected {TYPES[name]}.")
             for batch in file.iter_batches(columns=columns):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
                     yield Annotation(**row)
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, KeyError) as error:  # a key that a map has twice
         raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error
+
+
+def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
+    if pa.types.is_map(wanted):
+        return bool(pa.types.is_map(found)) and all(
+            _same_kind(*pair) for pair in ((found.key_type, wanted.key_type), (found.item_type, wanted.item_type))
+        )
+    return bool(found == wanted) or (pa.types.is_large_string(found) and pa.types.is_string(wanted))
 
 
 @dataclasses.dataclass(frozen=True)

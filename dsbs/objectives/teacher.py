@@ -1,12 +1,12 @@
 """A teacher beside the student: a causal model or an encoder-decoder with the student's tokens; it is never trained."""
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dsbs.core.errors import StudentError
+from dsbs.core.errors import DataError, StudentError
+from dsbs.core.untrusted import read_object
 from dsbs.students.base import SETTINGS, find_weights
 from dsbs.students.collator import Reader
 from dsbs.students.decoder_only import ANSWER
@@ -116,8 +116,8 @@ def load_model(place: str, revision: str | None = None) -> StudentModel:
 def is_ours(place: str) -> bool:
     """Tell whether a place is a finished run or its checkpoint."""
     try:
-        return SETTINGS in json.loads((find_weights(place) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return SETTINGS in read_object(find_weights(place) / "config.json")
+    except (DataError, OSError):
         return False
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from dsbs.core.errors import StudentError
 from dsbs.core.untrusted import excerpt, load_json, read_file
+from dsbs.students.patterns import pattern_faults
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -31,6 +32,8 @@ TOKENIZER = frozenset(
         *("normalizer.json", "vocab-src.json", "vocab-tgt.json", "tiktoken.model", "tekken.json"),
     }
 )
+FAST = "tokenizer.json"
+MOST_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
 MOST_CONFIG = 4 * 2**20
 MOST_TOKENIZER = 2**28
 # Keys of either config that name code, kernels, or files and models elsewhere.
@@ -83,6 +86,7 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
         for name in sorted(TOKENIZER):
             if (folder / name).exists():
                 (place / name).symlink_to(_inside(folder, name))
+        check_patterns(folder)
         for path in weights:
             (place / path.name).symlink_to(_inside(folder, path.name))
         yield View(place, None if tensors is None else sum(tensors.values()))
@@ -162,6 +166,25 @@ def _product(shape: list[int]) -> int:
     return found
 
 
+def check_patterns(folder: Path) -> None:
+    """Check the regular expressions of a tokenizer, which are run over every text.
+
+    Raises:
+        StudentError: for one that may take a time without an end, and where the file is broken.
+    """
+    if not (folder / FAST).exists():
+        return
+    path = _inside(folder, FAST)
+    try:
+        values = load_json(read_file(path, MOST_TOKENIZER), most=MOST_WORDS)
+    except ValueError as error:
+        raise StudentError(f"{folder / FAST}: not JSON that can be read ({excerpt(str(error))}).") from None
+    for pattern in pattern_faults(values):
+        raise StudentError(
+            f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take a time without an end over some texts."
+        )
+
+
 def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | None) -> dict[str, Any]:
     """Return a model's config without what leads elsewhere, after its numbers were found to be possible.
 
@@ -229,7 +252,7 @@ def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0)
 def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
     path = _inside(folder, name)
     try:
-        values = load_json(read_file(path, most))
+        values = load_json(read_file(path, most), exact=True)
     except ValueError as error:
         raise StudentError(f"{folder / name}: not JSON that can be read ({excerpt(str(error))}).") from None
     if not isinstance(values, dict):

@@ -9,6 +9,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import storable
 from dsbs.tasks.cells import is_missing, to_text
 
+MOST_CHOICES = 1000
 _LONGEST = 20_000  # characters of a cell that is read as a list
 # An element of a list as Python, pandas or numpy write it: quoted, or a word or number without blanks.
 _ELEMENT = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+)\s*(,?)""", re.S)
@@ -28,6 +29,8 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     found = read_list(value) if isinstance(value, str) else value
     choices: tuple[str, ...] = ()
     if isinstance(found, list | tuple):
+        if len(found) > MOST_CHOICES:
+            raise DataError(f"{place}: {len(found):,} choices (task.choices); expected at most {MOST_CHOICES:,}.")
         choices = tuple(
             storable(to_text(choice, place, "choices", "task.choices")).strip() if not is_missing(choice, ()) else ""
             for choice in found

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
-from dsbs.core.untrusted import storable
+from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.choices import read_choices
@@ -19,6 +19,7 @@ _NO_ROW: Row = {}
 _SOON = 1000  # rows after which a column that none of them has is told
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
+MOST_ID = 1000  # characters
 
 
 @dataclass
@@ -139,7 +140,9 @@ class Columns:
         if self.label is None:
             return None
         value = look_up(row, self.label)
-        return None if value is ABSENT or is_missing(value, ()) else to_text(value, place, self.label, "task.label")
+        if value is ABSENT or is_missing(value, ()):
+            return None
+        return _check_length(to_text(value, place, self.label, "task.label"), MOST_LABEL, place, "a label")
 
     def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
         """Return the closed answers of a row, where rows have their own."""
@@ -148,6 +151,7 @@ class Columns:
     def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:
         text = storable(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
         counts.replaced += text != raw
+        _check_length(text, MOST_INPUT, place, "an input")
         if not text:
             counts.without_input += 1
             if self.empty_inputs != "drop":
@@ -167,6 +171,7 @@ class Columns:
             return default
         value = require(row, self.id, place, "id")
         id = "" if is_missing(value, ()) else storable(to_text(value, place, self.id, "task.id")).strip()
+        _check_length(id, MOST_ID, place, "an id")
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
         return id
@@ -225,3 +230,9 @@ class Columns:
             f"Mend the data, say what they stand for ({faults.synonyms()}) or that they stand for no label "
             f"({faults.missing()}), add them to task.labels, or set task.answer_kind=free."
         )
+
+
+def _check_length(text: str, most: int, place: str, what: str) -> str:
+    if len(text) > most:
+        raise DataError(f"{place}: {what} of {len(text):,} characters; expected at most {most:,}.")
+    return text

@@ -4,14 +4,16 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
+from dsbs.core.untrusted import MOST_ROW, open_regular
 
-MAX_CSV_FIELD = 1 << 24
+MOST_COLUMNS = 10_000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LOOKED_AT = 30  # lines of a file that show what separates its cells
 _LONGEST_LINE = 1 << 16
@@ -24,19 +26,32 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: for broken quotes, rows of another length than the first line, and two columns of one name.
     """
-    csv.field_size_limit(MAX_CSV_FIELD)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    csv.field_size_limit(MOST_ROW)
+    with _open(path) as file:
         head = list(islice(iter(lambda: file.readline(_LONGEST_LINE), ""), _LOOKED_AT))
     excel = _EXCEL.fullmatch(head[0]) if head else None
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     delimiter = excel[1] if excel else sniff_delimiter(head, usual)
     if delimiter != usual:
         tell_once(f"{path}: its cells are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _open(path) as file:
         if excel:
             file.readline()
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        reader = csv.reader(_lines(file, path), delimiter=delimiter, strict=True)
         yield from _read(reader, path, delimiter, int(bool(excel)))
+
+
+def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
+    number = 0
+    while line := file.readline(MOST_ROW + 1):
+        number += 1
+        if len(line) > MOST_ROW:
+            raise DataError(f"{path}:{number}: a line of more than {MOST_ROW:,} characters.")
+        yield line
+
+
+def _open(path: Path) -> TextIOWrapper:
+    return TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
 
 
 def sniff_delimiter(head: list[str], usual: str = ",") -> str:
@@ -65,8 +80,10 @@ def check_names(names: list[str], place: str) -> None:
     """Refuse two columns of one name: nobody knows which is meant.
 
     Raises:
-        DataError: naming them.
+        DataError: naming them; and where there are more than a table has.
     """
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{place}: {len(names):,} columns; expected at most {MOST_COLUMNS:,}.")
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise DataError(

@@ -14,13 +14,12 @@ Metric = Callable[[str, str], float]  # (prediction, gold) -> a number, larger i
 PACKAGES = {"rouge_l": "rouge_score", "chrf": "sacrebleu"}
 METRICS = (ACCURACY, *PACKAGES)
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
-_typed: set[str] = set()  # functions that the user named in this command
+_allowed: set[str] = set()  # functions that the user's own command or config named
 
 
 def metric_faults(name: str) -> list[str]:
-    """Return what is wrong with ``task.metric``; a function that the user typed may be called from here on."""
+    """Return what is wrong with ``task.metric``, wherever it comes from."""
     if _FUNCTION.fullmatch(name):
-        _typed.add(name)
         return []
     if name not in METRICS:
         return [f"task.metric={name}: expected one of {', '.join(METRICS)}, or a function of yours as module:function."]
@@ -30,19 +29,27 @@ def metric_faults(name: str) -> list[str]:
     return []
 
 
+def allow_metric(name: str) -> None:
+    """Let a function be called: for the commands alone, with what their user's config says.
+
+    Checking the settings of a checkpoint or a run does not do it: those may be a stranger's, and name ``os:system``.
+    """
+    _allowed.add(name)
+
+
 @cache
 def load_metric(name: str) -> Metric:
     """Return a metric.
 
     Raises:
-        ConfigError: for a function that the user has not typed (a file of a stranger's may name any), or that is not
-            there.
+        ConfigError: for a function that the user's config does not name (a file of a stranger's may name any), or
+            that is not there.
     """
     if name == "rouge_l":
         return _rouge_l()
     if name == "chrf":
         return _chrf()
-    if name not in _typed:
+    if name not in _allowed:
         raise ConfigError(
             f"task.metric={name} comes from a file and not from the command, so it is not called. Train with "
             "task.metric=... typed, or measure such a checkpoint with a script of your own."

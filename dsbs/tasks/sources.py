@@ -8,12 +8,15 @@ from typing import Any, Protocol
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
+from dsbs.core.untrusted import MOST_ROW, bounded_lines, excerpt, open_regular, read_file
 from dsbs.tasks.delimited import check_names, read_csv
 from dsbs.tasks.splits import SPLITS
 
 Row = Mapping[str, Any]
+MOST_ARRAY = 2**30  # bytes of a file that is one array, which is read whole
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
-BATCH = 1024
+BATCH = 256
+MOST_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a cell without end
 
 
 class Source(Protocol):
@@ -67,21 +70,25 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if number == 1 and line.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
-                yield from _read_json_array(path)
-                return
+    with open_regular(path) as file:
+        if file.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+            yield from _read_json_array(path)
+            return
+        file.seek(0)
+        for number, line in enumerate(bounded_lines(file, str(path), MOST_ROW, "one object a line"), 1):
             if line.strip():
                 yield f"{path}:{number}", parse_row(line.rstrip(), f"{path}:{number}")
 
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
     try:
-        items = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
+        text = read_file(path, MOST_ARRAY).decode("utf-8-sig")
+        items = json.loads(text, object_pairs_hook=_unique)
     except TwoOfOneName as error:
         raise DataError(f"{path}: {error}") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else f"{path}"
         raise DataError(f"{place}: not JSON: {error}. Expected one object a line, or one array of objects.") from None
     for number, item in enumerate(items, 1):
@@ -123,6 +130,8 @@ def parse_row(line: bytes, place: str) -> Row:
         ) from None
     except RecursionError:
         raise DataError(f"{place}: JSON nested too deeply.") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise DataError(f"{place}: not JSON that can be read ({excerpt(str(error))}).") from None
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object with the columns as keys, got {row!r:.80}.")
     return row
@@ -133,11 +142,13 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with open_regular(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             check_names(file.schema_arrow.names, f"{path}")
             classes = class_names(file.schema_arrow.metadata or {})
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
+                if batch.nbytes > MOST_BATCH:
+                    raise DataError(f"{path}:{number + 1}: {batch.num_rows} rows of more than {MOST_BATCH:,} bytes.")
                 for row in batch.to_pylist():
                     number += 1
                     name_classes(row, classes)

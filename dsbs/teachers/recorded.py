@@ -11,9 +11,11 @@ from typing import Any
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Completion, Request
+from dsbs.core.untrusted import excerpt, read_file
 from dsbs.store import CompletionStore, open_store
 from dsbs.tasks.base import Task
 from dsbs.tasks.files import find_files
+from dsbs.tasks.sources import MOST_ARRAY
 from dsbs.tasks.splits import choose_names
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.columns import RecordedColumns
@@ -194,15 +196,15 @@ def load_array(file: Path) -> list[str]:
         DataError: with the file and the place of the fault.
     """
     try:
-        texts: Any = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}).") from error
+        texts: Any = json.loads(read_file(file, MOST_ARRAY).decode())
     except json.JSONDecodeError as error:
         raise DataError(
             f"{file}:{error.lineno}: broken JSON: {error.msg} (column {error.colno}). Expected one array of texts."
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: is not UTF-8 text (byte {error.start}).") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested too deeply
+        raise DataError(f"{file}: no array of texts that can be read ({excerpt(str(error))}).") from None
     if not isinstance(texts, list):
         raise DataError(f"{file}: expected a JSON array of texts, found {type(texts).__name__}.")
     for position, text in enumerate(texts):

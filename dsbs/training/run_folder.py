@@ -1,6 +1,5 @@
 """The folder of a training run: named by what decides its result, finished when ``metrics.json`` is there."""
 
-import json
 import platform
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
+from dsbs.core.untrusted import read_object
 
 PACKAGES = (
     "torch",
@@ -72,7 +72,7 @@ class Run:
         """Return the metrics of a finished run, else None."""
         if not self.metrics_path.exists():
             return None
-        return dict(json.loads(self.metrics_path.read_text(encoding="utf-8")))
+        return read_object(self.metrics_path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -10,8 +10,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from dsbs.cli.composition import conf_dir
-from dsbs.cli.config import GROUPS, ROOTS, collect_faults, recall, recall_part, register_schemas, to_object
+from dsbs.cli.config import GROUPS, ROOTS, collect_faults, register_schemas, to_object
 from dsbs.cli.keys import default_values
+from dsbs.cli.recalling import recall, recall_part
 from dsbs.cli.sweeps import PLUGINS
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.students import T5Scratch

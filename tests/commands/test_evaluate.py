@@ -116,7 +116,9 @@ def test_one_file_is_measured_whole_whatever_its_name(table_run: Path, tmp_path:
 
 def test_a_run_on_a_table_finds_its_own_test_split_again(table_run: Path) -> None:
     metrics = json.loads((table_run / "metrics.json").read_text())
-    figures = evaluate(EvaluateConfig(checkpoint=str(table_run)))
+    with pytest.raises(DataError, match=r"task\.path=.*data\.jsonl lies outside of .*trust_run=true"):
+        evaluate(EvaluateConfig(checkpoint=str(table_run)))
+    figures = evaluate(EvaluateConfig(checkpoint=str(table_run), trust_run=True))
     assert {"accuracy": figures["accuracy"], "examples": figures["examples"]} == metrics["test"]
 
 
@@ -135,7 +137,7 @@ def test_a_label_that_the_student_never_saw_is_named_with_its_line(table_run: Pa
 )
 def test_data_that_is_not_there_is_a_clear_message(table_run: Path, change: dict[str, str], says: str) -> None:
     with pytest.raises(DsbsError, match=says):
-        evaluate(EvaluateConfig(checkpoint=str(table_run), **change))  # type: ignore[arg-type]
+        evaluate(EvaluateConfig(checkpoint=str(table_run), trust_run=True, **change))  # type: ignore[arg-type]
 
 
 def test_the_built_in_task_says_that_it_reads_no_files(run: Path, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from tiny import causal_folder, tiny_t5
 
 from dsbs.cli.checkpoints import open_checkpoint
-from dsbs.cli.config import PredictConfig, recall_run
+from dsbs.cli.config import PredictConfig
+from dsbs.cli.recalling import recall_run
 from dsbs.core.errors import DsbsError, StudentError
 from dsbs.inference.checkpoint import Remembered
 from dsbs.predict import predict
@@ -141,6 +142,11 @@ def shard(folder: Path, **weight_map: str) -> None:
     edit(folder, "model.safetensors.index.json", metadata={}, weight_map=mapped)
 
 
+def split_by(folder: Path, pattern: object, part: str = "pre_tokenizer", kind: str = "Split") -> None:
+    more = {"behavior": "Isolated", "invert": False} if kind == "Split" else {"content": ""}
+    edit(folder, "tokenizer.json", **{part: {"type": kind, "pattern": {"Regex": pattern}, **more}})
+
+
 def lie_about(folder: Path, header: bytes, size: int | None = None) -> None:
     content = struct.pack("<Q", len(header) if size is None else size) + header
     (folder / "model.safetensors").write_bytes(content)
@@ -217,7 +223,19 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "a vast vocabulary": (lambda folder: edit(folder, vocab_size=10**9), "describes a network of"),
     "a vast width": (lambda folder: edit(folder, d_ff=10**10), "describes a network of"),
-    "a number beyond all": (lambda folder: edit(folder, d_model=2**70), "d_model"),
+    "a number beyond all": (lambda folder: edit(folder, d_model=2**70), "d_model=.*: expected at most"),
+    "a number of a tokenizer beyond all": (
+        lambda folder: edit(folder, "tokenizer_config.json", model_max_length=10**5000), "not JSON that can be read"
+    ),
+    "a pattern that blows up": (lambda folder: split_by(folder, "(a+)+$"), r"the pattern '\(a\+\)\+\$' may take"),
+    "a pattern of a normalizer": (
+        lambda folder: split_by(folder, "(.*)*x", "normalizer", "Replace"), "may take a time without an end"
+    ),
+    "a pattern far inside": (
+        lambda folder: edit(folder, "tokenizer.json", decoder={"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"Regex": r"\s*\s*x"}, "content": ""}]}), "may take a time without an end"
+    ),
+    "a pattern that is none": (lambda folder: split_by(folder, ["a"]), "may take a time without an end"),
     "a negative width": (lambda folder: edit(folder, d_model=-4), "cannot be read"),
     "a width that is a text": (lambda folder: edit(folder, d_model="big"), "cannot be read"),
     "settings that are a text": (lambda folder: edit(folder, dsbs="all"), "does not say what the student was trained"),

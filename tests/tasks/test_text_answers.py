@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from dsbs.cli.config import to_object
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Completion, Example
 from dsbs.extraction.parsing import annotate_whole
@@ -49,17 +51,18 @@ def test_a_function_of_the_users_is_called_only_where_they_typed_it(
 ) -> None:
     (tmp_path / "my_scores.py").write_text("def length(prediction, gold):\n    return len(prediction) / len(gold)\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(metrics, "_typed", set())
+    monkeypatch.setattr(metrics, "_allowed", set())
     metrics.load_metric.cache_clear()
     task = table(tmp_path, metric="my_scores:length")
+    assert task.faults() == []  # asked of a checkpoint's settings, too
     with pytest.raises(ConfigError, match="comes from a file and not from the command"):
         task.score("ab", "abcd")
-    assert task.faults() == []  # a command asks its settings for faults, a file's are not asked
+    to_object(OmegaConf.create({"task": OmegaConf.structured(task)}))  # what a command does with its config
     assert task.score("ab", "abcd") == 0.5
     [fault] = table(tmp_path, metric="bleu").faults()
     assert "expected one of accuracy, rouge_l, chrf, or a function of yours as module:function" in fault
     missing = table(tmp_path, metric="my_scores:nothing")
-    assert missing.faults() == []
+    metrics.allow_metric("my_scores:nothing")
     with pytest.raises(ConfigError, match="my_scores:nothing"):
         missing.score("a", "b")
 

@@ -3,13 +3,12 @@ and a predictor, listed here and in ``dsbs.inference.predictor.PREDICTORS``.
 """
 
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from dsbs.core.errors import ConfigError
+from dsbs.core.untrusted import read_object
 
 # Name -> module, imported when it is asked for: ``convert(checkpoint, folder, quantization)`` and ``QUANTIZATIONS``.
 FORMATS = {
@@ -36,7 +35,7 @@ def choose_format(checkpoint: Path) -> Choice:
     Raises:
         ConfigError: where there is none.
     """
-    config: dict[str, Any] = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = read_object(checkpoint / "config.json")
     kind = str(config.get("model_type"))
     stored = config.get("dsbs", {}).get("format", "transformers")
     if stored != "transformers":

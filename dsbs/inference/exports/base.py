@@ -13,6 +13,7 @@ from dsbs.core.records import Prediction
 from dsbs.core.untrusted import read_json_file
 from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.folders import check_patterns
 
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
@@ -78,6 +79,7 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
         DataError: where it is missing or broken.
     """
     path = folder / "tokenizer.json"
+    check_patterns(folder)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises nothing more specific

@@ -17,6 +17,7 @@ class ExportConfig:
         path: other data to compare them on, a file or folder; None: validation and test of the run.
         limit: at most this many examples of each split; None: all.
         batch_size: examples of one forward pass.
+        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
     """
 
     checkpoint: str = "???"
@@ -27,6 +28,7 @@ class ExportConfig:
     path: str | None = None
     limit: int | None = None
     batch_size: int = 32
+    trust_run: bool = False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

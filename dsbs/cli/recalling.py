@@ -1,0 +1,150 @@
+"""What files of ours say, read back as settings: of a checkpoint, of a run. They may be somebody else's.
+
+Nothing in them is run, only kinds of our registries are built, and the places that they name are read where they lie
+below the folder that the command is typed in, or are a benchmark's own; others have to be typed.
+"""
+
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dsbs.cli.composition import conf_dir
+from dsbs.cli.config import GROUPS
+from dsbs.core.errors import DataError
+from dsbs.core.untrusted import MOST_YAML, check_yaml, excerpt, read_file
+from dsbs.extraction.filters import Filter
+from dsbs.extraction.prompts import Prompt
+from dsbs.training.settings import TrainSettings
+
+Part = TypeVar("Part")
+MOST_DEPTH = 16
+MOST_VALUES = 25_000
+HUB = ("hub", "hub_config", "revision")
+
+
+def recall(schema: type[Part], values: Any, place: str) -> Part:
+    """Return what a file of ours says, as the dataclass that is its schema. A file is data: nothing in it is run.
+
+    Raises:
+        DataError: for keys that the schema does not know, and values of the wrong type.
+    """
+    if not isinstance(values, dict) or not _is_plain(values) or count_values(values) > MOST_VALUES:
+        raise DataError(f"{place}: expected plain keys and values.")
+    try:
+        return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
+    except OmegaConfBaseException as error:
+        reason = excerpt(str(error).split("\n")[0], 400)
+        raise DataError(f"{place}: {reason}. Another version of dsbs may have written it.") from None
+
+
+def count_values(value: Any) -> int:
+    """Return how many values there are in plain ones; OmegaConf takes a third of a millisecond over each."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(count_values, value)) if isinstance(value, list) else 1
+
+
+def _is_plain(value: Any, depth: int = 0) -> bool:
+    """Tell whether values are as settings are: not deep, and nothing in them that OmegaConf would look up."""
+    if isinstance(value, str):
+        return "${" not in value
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return not isinstance(value, list) or (depth < MOST_DEPTH and all(_is_plain(item, depth + 1) for item in value))
+
+
+def recall_part(group: str, values: Any, place: str) -> Any:
+    """Return a task, objective, ... from what a file of ours says; only kinds of our registries are built.
+
+    Raises:
+        DataError: as ``recall``, and for an unknown kind.
+    """
+    kinds = GROUPS[group]
+    kind = values.get("kind") if isinstance(values, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise DataError(f"{place}: {group}.kind={excerpt(kind, 60)}: expected one of {', '.join(kinds)}.")
+    return recall(kinds[kind], values, f"{place}: {group}")
+
+
+def recall_run(run: Path) -> dict[str, Any]:
+    """Return a run's ``config.yaml`` as plain values.
+
+    Raises:
+        DataError: where it is no config of ours.
+    """
+    path = run / "config.yaml"
+    try:
+        text = read_file(path, MOST_YAML).decode()
+        check_yaml(text)
+        values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (ValueError, yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read: {excerpt(str(error).splitlines()[0])}.") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected keys and values.")
+    return {str(key): value for key, value in values.items()}
+
+
+def recall_settings(run: Path, trusted: bool) -> TrainSettings:
+    """Return the settings of a finished run as typed objects, from its ``config.yaml``.
+
+    Args:
+        run: its folder.
+        trusted: whether the user typed that data is read wherever it says.
+
+    Raises:
+        DataError: where it is no config of ours, or of a kind that is not known here; as ``check_places``.
+    """
+    values = recall_run(run)
+    if not trusted:
+        check_places(values, run)
+    place = f"{run}/config.yaml"
+    groups = {name: values.pop(name, None) for name in GROUPS}
+    prompt, passed = values.pop("prompt", None), values.pop("filter", None)
+    settings = recall(TrainSettings, values, place)
+    for name, part in groups.items():
+        if part is not None or getattr(settings, name) is None:  # a group that came later has a default
+            setattr(settings, name, recall_part(name, part, place))
+    settings.prompt = recall(Prompt, prompt, place)
+    settings.filter = recall(Filter, passed, place) if passed else Filter()
+    return settings
+
+
+def check_places(values: dict[str, Any], run: Path) -> None:
+    """Check that the data that a run's config names is such as a stranger may name.
+
+    Raises:
+        DataError: for files outside of this folder, and sets on the hub that are not a benchmark's own.
+    """
+    task, teacher = (part if isinstance(part := values.get(name), dict) else {} for name in ("task", "teacher"))
+    named = {"task.path": task.get("path"), "teacher.path": teacher.get("path"), "rationales": values.get("rationales")}
+    for key, place in named.items():
+        if place is not None and not is_below(str(place)):
+            raise _strange(f"{key}={excerpt(place, 400)}", f"lies outside of {Path.cwd()}", run)
+    if task.get("path") is None and task.get("hub") is not None:
+        hub = tuple(task.get(name) for name in HUB)
+        if hub not in _benchmarks():
+            raise _strange(f"task.hub={excerpt(task['hub'], 100)}", "is loaded from the hub", run)
+
+
+def is_below(place: str) -> bool:
+    """Tell whether a file, a folder or a pattern lies below the folder that the command is typed in."""
+    try:
+        return Path(place).expanduser().resolve().is_relative_to(Path.cwd().resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, no such user, a byte 0
+        return False
+
+
+def _strange(named: str, why: str, run: Path) -> DataError:
+    return DataError(
+        f"{run}/config.yaml: {named} {why}, and a run may be somebody else's. Type trust_run=true where the run is "
+        "yours and the data is to be read there; evaluate and export also take path=FILE_OR_FOLDER."
+    )
+
+
+def _benchmarks() -> set[tuple[Any, ...]]:
+    """Return the data sets on the hub that options of ``task`` name: id, configuration and revision."""
+    options = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in (conf_dir() / "task").glob("*.yaml")]
+    return {tuple(option.get(name) for name in HUB) for option in options if option and option.get("hub")}

@@ -1,0 +1,142 @@
+"""The regular expressions in a ``tokenizer.json``: they come with a model, and are run over every text.
+
+The library that runs them goes back and tries again without an end in sight, or panics. So a pattern has to be of the
+kind that tokenizers really have: alternatives of a few characters, classes and repetitions, in which a text that does
+not match is given up after as many steps as it has characters. What is refused are repetitions of what matches in
+several ways, such as ``(a+)+``, references, a third repetition, and something that must follow a second one, as in
+``\\s*\\s*x``. No tensors here.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+MOST_PATTERN = 2000
+MOST_DEPTH = 8
+MOST_TIMES = 64  # of a repetition with an end
+# An escape, the start of a group of a harmless kind or a look-ahead, or a single character.
+_TOKEN = re.compile(
+    r"\\[pP]\{\^?\w+\}|\\x\{[0-9A-Fa-f]+\}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[^kgXRGK1-9]|"
+    r"\(\?(?:[imsx]*(?:-[imsx]+)?:|[=!]|<[=!]|>)|\((?![?*])|[^\\]",
+    re.S,
+)
+_TIMES = re.compile(r"(?:[*+?]|\{(\d*)(,?)(\d*)\})[?+]?")
+
+
+def pattern_faults(tokenizer: Any) -> Iterator[str]:
+    """Yield the patterns of a tokenizer, as its JSON says them, that may take a time without an end."""
+    if not isinstance(tokenizer, dict):
+        return
+    parts = [tokenizer.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            pattern = part.get("Regex")
+            if pattern is not None and not (isinstance(pattern, str) and is_linear(pattern)):
+                yield str(pattern)
+            parts += [value for value in part.values() if isinstance(value, dict | list)]
+
+
+def is_linear(pattern: str) -> bool:
+    r"""Tell whether a pattern is of the kind described above.
+
+    >>> is_linear(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), is_linear(r"(a+)+$")
+    (True, False)
+    >>> is_linear(r"(a|a)*b"), is_linear(r"\s*\s*x"), is_linear(r"(.)\1")
+    (False, False, False)
+    """
+    if len(pattern) > MOST_PATTERN:
+        return False
+    try:
+        return _read(pattern, 0, 0).end == len(pattern)
+    except ValueError:
+        return False
+
+
+class _Read(NamedTuple):
+    """What was read of a pattern.
+
+    Attributes:
+        end: where it ends.
+        repeated: repetitions without an end, in the alternative that has most.
+        fixed: whether all that it matches has one length, and it has one way to match that.
+        look: whether it only looks.
+    """
+
+    end: int
+    repeated: int = 0
+    fixed: bool = True
+    look: bool = False
+
+
+def _read(pattern: str, place: int, depth: int) -> _Read:
+    """Read alternatives up to their end."""
+    if depth > MOST_DEPTH:
+        raise ValueError
+    most, repeated, fixed = 0, 0, True
+    while place < len(pattern) and pattern[place] != ")":
+        if pattern[place] == "|":
+            most, repeated, fixed, place = max(most, repeated), 0, False, place + 1
+            continue
+        piece = _read_piece(pattern, place, depth)
+        times = _TIMES.match(pattern, piece.end)
+        place = times.end() if times else piece.end
+        endless, optional = _bounds(times)
+        if times and times[0][0] != "?" and not piece.fixed:
+            raise ValueError  # something that matches in several ways is repeated
+        if repeated >= 2 and not piece.look and (endless or not optional):
+            raise ValueError  # something has to follow
+        repeated += piece.repeated + endless
+        if repeated > 2:
+            raise ValueError
+        fixed = fixed and piece.fixed and (times is None or times[0].strip("{}").isdecimal())
+    return _Read(place, max(most, repeated), fixed)
+
+
+def _read_piece(pattern: str, place: int, depth: int) -> _Read:
+    """Read a class, a group or a character, without what says how often."""
+    if pattern[place] == "[":
+        return _Read(_end_of_class(pattern, place))
+    token = _TOKEN.match(pattern, place)
+    if token is None or token[0] in "*+?{":
+        raise ValueError
+    if not token[0].startswith("("):
+        return _Read(token.end())
+    inner = _read(pattern, token.end(), depth + 1)
+    if inner.end >= len(pattern):
+        raise ValueError
+    look = token[0] in ("(?=", "(?!", "(?<=", "(?<!")
+    return _Read(inner.end + 1, inner.repeated, inner.fixed, look)
+
+
+def _bounds(times: re.Match[str] | None) -> tuple[bool, bool]:
+    """Tell whether a repetition has no end, and whether it may be none at all."""
+    if times is None:
+        return False, False
+    if times[0][0] in "*+?":
+        return times[0][0] != "?", times[0][0] != "+"
+    least, comma, most = times.groups()
+    bound = most or ("" if comma else least)
+    return not bound or int(bound) > MOST_TIMES, not least or int(least) == 0
+
+
+def _end_of_class(pattern: str, place: int) -> int:
+    """Return where a class ends; classes may lie within classes."""
+    depth = 0
+    while place < len(pattern):
+        sign = pattern[place]
+        if sign == "\\":
+            place += 2
+        elif sign == "[":
+            depth, place = depth + 1, place + 1
+            place += pattern[place : place + 1] == "^"
+            place += pattern[place : place + 1] == "]"  # the first one is meant
+        elif sign == "]":
+            depth, place = depth - 1, place + 1
+            if depth == 0:
+                return place
+        else:
+            place += 1
+    raise ValueError

@@ -1,0 +1,156 @@
+"""What a stranger's run or checkpoint would have read, called or believed: and the sentence that comes out."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dsbs.cli.checkpoints import open_checkpoint
+from dsbs.cli.recalling import is_below, recall_settings
+from dsbs.core.errors import ConfigError, DataError, DsbsError, StudentError
+from dsbs.deferral.policy import load_policy
+from dsbs.export import read_record
+from dsbs.extraction.annotations import iterate_annotations
+from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.exports.skops import convert
+from dsbs.tasks import metrics
+
+TABLE = {"kind": "table", "name": "theirs"}
+PLACES: dict[str, tuple[dict[str, Any], str]] = {
+    "a file of mine": ({"task": {**TABLE, "path": "/etc/passwd"}}, r"task\.path=/etc/passwd lies outside of"),
+    "above": ({"task": {**TABLE, "path": "../mail.jsonl"}}, "lies outside of"),
+    "above, from below": ({"task": {**TABLE, "path": "data/../../mail.jsonl"}}, "lies outside of"),
+    "my home": ({"task": {**TABLE, "path": "~/mail/*.jsonl"}}, "lies outside of"),
+    "through a link": ({"task": {**TABLE, "path": "link/passwd.csv"}}, "lies outside of"),
+    "through a link to itself": ({"task": {**TABLE, "path": "round/x.csv"}}, "lies outside of"),
+    "a byte 0": ({"task": {**TABLE, "path": "a\0b"}}, "lies outside of"),
+    "a set on the hub": ({"task": {**TABLE, "hub": "them/theirs"}}, r"task\.hub=them/theirs is loaded from the hub"),
+    "another revision": (
+        {"task": {"kind": "release", "benchmark": "svamp", "hub": "ChilleD/SVAMP", "revision": "x"}}, "from the hub"
+    ),
+    "a teacher's files": ({"teacher": {"kind": "recorded", "path": "/root/x"}}, r"teacher\.path=/root/x lies outside"),
+    "rationales": ({"rationales": "/root/x"}, r"rationales=/root/x lies outside of"),
+}  # fmt: skip
+
+
+def run_with(folder: Path, **values: Any) -> Path:
+    (folder / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_places_of_a_strangers_run_are_not_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("/etc")
+    Path("round").symlink_to("round")
+    values, sentence = PLACES[kind]
+    with pytest.raises(DataError, match=sentence) as caught:
+        recall_settings(run_with(tmp_path, **values), trusted=False)
+    assert "Type trust_run=true where the run is yours" in str(caught.value)
+    with pytest.raises(DsbsError) as after:  # goes on: there is no more in this config
+        recall_settings(tmp_path, trusted=True)
+    assert "trust_run" not in str(after.value)
+
+
+def test_places_below_the_folder_and_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_below("data/train.jsonl")
+    assert is_below(str(tmp_path / "data" / "*.csv"))
+    svamp = {"hub": "ChilleD/SVAMP", "hub_config": None, "revision": "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef"}
+    for task in ({**TABLE, "path": "data"}, {"kind": "release", "benchmark": "svamp", **svamp}, {"kind": "triage"}):
+        with pytest.raises(DsbsError) as caught:
+            recall_settings(run_with(tmp_path, task=task), trusted=False)
+        assert "trust_run" not in str(caught.value)
+
+
+def test_a_metric_of_a_strangers_is_never_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``score`` would call it with what the student wrote: a command for the shell, if they like."""
+    monkeypatch.setattr(metrics, "_allowed", set())
+    metrics.load_metric.cache_clear()
+    task = TABLE | {"answer_kind": "text", "metric": "os:system"}
+    objective = {"kind": "finetune", "name": "finetune"}
+    remembered = asdict(Remembered(task=task, objective=objective))
+    (tmp_path / "config.json").write_text(json.dumps({"dsbs": remembered}))
+    checkpoint = open_checkpoint(str(tmp_path))
+    with pytest.raises(ConfigError, match=r"task\.metric=os:system comes from a file .* so it is not called"):
+        checkpoint.task.score(f"touch {tmp_path}/was-run", "x")
+    assert not (tmp_path / "was-run").exists()
+
+
+POLICY = {"calibration": {"confidence": "probability", "temperature": 1.0, "steps": [[0.0, 0.5]]}, "threshold": 0.5,
+          "share": 0.1, "labels": {"yes": 1.0}}  # fmt: skip
+POLICIES = {
+    "a list": "[]",
+    "deep": "[" * 10**5,
+    "no JSON": "{",
+    "NaN as a threshold": POLICY | {"threshold": float("nan")},
+    "a threshold of 400 digits": POLICY | {"threshold": 10**400},
+    "a text as a share": POLICY | {"share": "most"},
+    "an infinite share": POLICY | {"share": float("inf")},
+    "labels that are a list": POLICY | {"labels": ["yes"]},
+    "a temperature of 0": POLICY | {"calibration": {**POLICY["calibration"], "temperature": 0}},  # type: ignore[dict-item]
+    "steps of NaN": POLICY | {"calibration": {**POLICY["calibration"], "steps": [[float("nan"), 1]]}},  # type: ignore[dict-item]
+    "steps of three": POLICY | {"calibration": {**POLICY["calibration"], "steps": [[1, 2, 3]]}},  # type: ignore[dict-item]
+    "another confidence": POLICY | {"calibration": {**POLICY["calibration"], "confidence": "os"}},  # type: ignore[dict-item]
+    "no calibration": {"threshold": 0.5},
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_a_strangers_thresholds_are_checked(kind: str, tmp_path: Path) -> None:
+    content = POLICIES[kind]
+    (tmp_path / "defer.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    with pytest.raises(DataError, match=r"defer\.json: (not written by dsbs|its calibration makes)"):
+        load_policy(tmp_path / "defer.json")
+
+
+@pytest.mark.timeout(20)
+def test_thresholds_that_are_a_fifo_are_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "defer.json")
+    with pytest.raises(DataError, match=r"defer\.json: not written by dsbs"):
+        load_policy(tmp_path / "defer.json")
+
+
+RECORD = {"format": "skops", "quantization": "none", "reason": "x", "bytes": 1, "checkpoint_bytes": 1, "seconds": 1.0}
+PART = {"agreement": 1.0, "examples": 3, "before": None, "after": 0.5, "largest_difference": None, "metric": "accuracy"}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [[], RECORD, RECORD | {"parity": []}, RECORD | {"parity": {"test": []}}, RECORD | {"parity": {}, "bytes": "many"},
+     RECORD | {"parity": {"test": PART | {"examples": None}}}, RECORD | {"parity": {"test": PART | {"before": "x"}}},
+     RECORD | {"parity": {"test": PART | {"metric": 1}}}, RECORD | {"parity": {}, "reason": ["x"]}],
+)  # fmt: skip
+def test_a_strangers_export_record_is_checked(record: object, tmp_path: Path) -> None:
+    (tmp_path / "export.json").write_text(json.dumps(RECORD | {"parity": {"test": PART}}))
+    assert read_record(tmp_path / "export.json")["format"] == "skops"
+    (tmp_path / "export.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"export\.json: (not written by dsbs\.export|expected an object)"):
+        read_record(tmp_path / "export.json")
+
+
+@pytest.mark.parametrize("name", ["id_rsa", "model.skops", "encoder/x.json"])
+def test_an_export_copies_no_file_from_elsewhere(name: str, tmp_path: Path) -> None:
+    """Who exports a checkpoint may well publish the copy."""
+    (tmp_path / "theirs" / "encoder").mkdir(parents=True)
+    (tmp_path / "theirs" / name).symlink_to("/etc/passwd")
+    with pytest.raises(StudentError, match="expected a regular file or a folder; a link may lead anywhere"):
+        convert(tmp_path / "theirs", tmp_path / "mine", "none")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_annotations_of_another_kind_are_told(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {"id": [1], "label": ["x"], "rationale": ["x"], "status": ["ok"], "agreement": [1.0]}
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    with pytest.raises(DataError, match="column 'id' holds int64, expected string"):
+        list(iterate_annotations(tmp_path, "train"))
+    (tmp_path / "test.parquet").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"there are no annotations|expected a regular file"):
+        list(iterate_annotations(tmp_path, "test"))
