@@ -9,8 +9,10 @@ _NAMES = re.compile(
 )
 # Prefixes that providers give their keys, and what follows them.
 _VALUES = re.compile(
-    r"(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|glpat|AKIA|AIza|nvapi|r8|pplx)[-_A-Za-z0-9]{16,}|Bearer\s+\S{8,}"
+    r"(?<![A-Za-z0-9])(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|glpat|AKIA|AIza|nvapi|r8|pplx)[-_A-Za-z0-9]{16,}|Bearer\s+\S{8,}"
 )
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def looks_secret(text: str) -> bool:
@@ -37,3 +39,15 @@ def find_secrets(values: Mapping[str, Any], prefix: str = "") -> list[str]:
         elif value and (_NAMES.search(str(key)) or (isinstance(value, str) and looks_secret(value))):
             found.append(name)
     return found
+
+
+def variable_faults(key: str, name: str | None) -> list[str]:
+    """Return what is wrong with the name of an environment variable that holds a key; it may be the key itself.
+
+    >>> variable_faults("teacher.api_key_env", "sk-0123456789abcdefghij")[0].partition(",")[0]
+    'teacher.api_key_env: expected the name of an environment variable'
+    """
+    if name is None or (_VARIABLE.fullmatch(name) and not looks_secret(name)):
+        return []
+    return [f"{key}: expected the name of an environment variable, such as OPENAI_API_KEY, and no key; settings are "
+            "written down."]  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsbs.core.records import Example, Request
+from dsbs.core.secrets import looks_secret
 from dsbs.extraction.rationales import RATIONALES_FROM, Take
 from dsbs.tasks.answers import letter_of, with_choices
 
@@ -89,6 +90,11 @@ class Prompt:
             )
         for number, exemplar in enumerate(self.exemplars):
             faults += [f"prompt.exemplars[{number}]{fault}" for fault in self._exemplar_faults(exemplar)]
+        texts = [self.instruction, *(text for one in self.exemplars for text in (one.input, one.rationale))]
+        if any(map(looks_secret, texts)):
+            faults.append(
+                "prompt: there is something like a key in its texts, which are written down and sent to the teacher."
+            )
         questions = [normalise(exemplar.input) for exemplar in self.exemplars]
         for number, question in enumerate(questions):
             if question in questions[:number]:

@@ -93,6 +93,9 @@ class Teacher:
         """Return what decides a completion: model and sampling settings, never an address or a key."""
         raise NotImplementedError
 
+    def announce(self) -> None:
+        """Say what of the user's goes where, before the first request; nothing where nothing does."""
+
     def connect(self, task: Task) -> AbstractAsyncContextManager[Ask]:
         """Open the teacher: ``async with teacher.connect(task) as ask: completion = await ask(request)``.
 

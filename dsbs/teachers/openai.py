@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from dsbs.core.errors import TeacherError
+from dsbs.core.notices import tell_once
 from dsbs.core.records import Completion, Request
-from dsbs.core.secrets import find_secrets, looks_secret
+from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
 from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.base import Ask, ServerLimits, Teacher
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
+NO_KEY = "none"
 REFUSED = {"HTTP 400", "HTTP 422"}
 
 
@@ -99,6 +101,7 @@ class OpenAITeacher(Teacher):
         if self.api not in APIS:
             faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
         faults += self._address_faults()
+        faults += variable_faults("teacher.api_key_env", self.api_key_env)
         if self.temperature is not None and self.temperature < 0:
             faults.append(f"teacher.temperature={self.temperature}: expected 0 or more.")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -157,7 +160,14 @@ class OpenAITeacher(Teacher):
                 "teacher.api_key_env=NAME, or type teacher.api_key_env=null where the endpoint wants no key.",
                 fatal=True,
             )
-        return key or "none"
+        return key or NO_KEY
+
+    def announce(self) -> None:
+        """Say which key goes to which host, where that is not OpenAI: a config of somebody else may have named it."""
+        address = self.base_url or OPENAI
+        host = urlsplit(address).netloc
+        if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not is_loopback(address):
+            tell_once(f"The key in the environment variable {self.api_key_env} goes to {host} (teacher.base_url).")
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the body of the HTTP request."""
@@ -178,12 +188,14 @@ class OpenAITeacher(Teacher):
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
         """Open a connection pool to the endpoint; nothing is sent yet."""
+        self.announce()
         async with Connection(self.where, self.find_key()) as connection:
             yield _Endpoint(self, connection)
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator[BatchApi]:
         """Open a connection pool to the endpoint's files and batches; nothing is sent yet."""
+        self.announce()
         async with Connection(self.where, self.find_key()) as connection:
             yield BatchApi(connection, self.route, self.body)
 

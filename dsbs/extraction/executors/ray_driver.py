@@ -294,6 +294,7 @@ async def open_ray_executor(parts: Parts) -> AsyncIterator[Spreader]:
         ConfigError: where there is no Ray, or no cluster at that address.
     """
     job = parts.job
+    job.teacher.announce()  # what its actors say is not shown here
     with open_ray(job.settings.ray) as ray:
         try:
             yield Spreader(ray, job, parts.origin, parts.committer, parts.tally, parts.spending, parts.waiting)

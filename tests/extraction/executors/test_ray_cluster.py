@@ -1,6 +1,7 @@
 """``executor=ray`` on a real Ray: many actors, each with a shard; what one loses another takes up."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from scripted import ScriptedTeacher, job_for
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.extraction import Budget, Job, run_extraction
 from dsbs.extraction.annotations import load_annotations
+from dsbs.extraction.executors import ray_cluster
 from dsbs.extraction.executors import ray_driver as spreading
 from dsbs.extraction.executors.ray_cluster import open_ray
 from dsbs.extraction.settings import RaySettings
@@ -136,6 +138,20 @@ def test_a_key_is_in_no_file_of_ray_nor_in_ours(tmp_path: Path) -> None:
     files = [path for path in [*session.rglob("*"), *tmp_path.rglob("*")] if path.is_file()]
     assert any(path.parent.name == "logs" for path in files)
     assert [path for path in files if KEY[3:].encode() in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("theirs", [{}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN_PATH": "/home/me/token"}])
+def test_a_ray_of_our_own_listens_on_loopback_and_wants_a_token_unless_the_user_says_otherwise(
+    theirs: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
+    monkeypatch.setattr("os.environ", {name: value for name, value in os.environ.items() if name not in names} | theirs)
+    ray_cluster._keep_to_ourselves()
+    found = {name: os.environ[name] for name in names if name in os.environ}
+    assert found.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0"
+    token = found.pop("RAY_AUTH_TOKEN", "")
+    assert found == {"RAY_AUTH_MODE": "token"} | theirs
+    assert len(token) == (0 if theirs else 64)
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
