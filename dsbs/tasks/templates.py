@@ -14,6 +14,7 @@ from dsbs.tasks.sources import Row
 ABSENT = object()  # what a row holds in a column that it does not have
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LONGEST = 1_000_000  # characters of a cell that is read as JSON
+_LONGEST_PRINTED = 50_000  # ... and as Python prints it, which takes a hundred times as long
 # Who speaks in chat messages, in OpenAI's words and in ShareGPT's.
 ROLES = {
     "system": {"system", "developer"},
@@ -124,7 +125,7 @@ def _parsed(text: str) -> Any:
     """Return the object or list that a text holds, as JSON or as Python prints it; another text as it is."""
     if len(text) > _LONGEST or not text.lstrip().startswith(("{", "[")):
         return text
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval)[: 1 + (len(text) <= _LONGEST_PRINTED)]:
         try:
             return read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

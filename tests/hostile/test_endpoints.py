@@ -4,7 +4,7 @@ import asyncio
 import json
 import threading
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +104,8 @@ def peak_memory() -> Iterator[list[float]]:
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "raw deflate", "stream"])
-def test_a_body_bomb_is_given_up_within_little_memory(kind: str) -> None:
+def test_a_body_bomb_is_given_up_within_little_memory(kind: str, record_property: Callable[..., None]) -> None:
+    """``pytest -k bomb --junitxml=FILE`` writes the figures down."""
     windows = {"gzip": 31, "deflate": 15, "raw deflate": -15}
     body: Any = bomb_of(2**30, windows[kind]) if kind in windows else stream_of(2**30)
     packed = {"Content-Encoding": kind.split()[-1]} if kind in windows else {}
@@ -113,6 +114,7 @@ def test_a_body_bomb_is_given_up_within_little_memory(kind: str) -> None:
         with pytest.raises(TeacherError, match=sentence) as caught:
             ask(server)
     assert (caught.value.retryable, caught.value.reason) == (False, "answer too large")
+    record_property("mb_above_idle", round(grown[0]))
     assert grown[0] < 200
 
 
