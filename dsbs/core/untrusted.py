@@ -11,6 +11,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,7 +66,7 @@ def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES
         raise ValueError("it is nested too deeply") from None
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading, if it is one: a FIFO would never end, a device has no end.
 
     Raises:
