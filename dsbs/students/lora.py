@@ -57,7 +57,7 @@ class Lora:
         tied = table is student.embedding_tables()[1]
         config = LoraConfig(
             r=self.r,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft divides it by r, whatever its type
+            lora_alpha=self.alpha,  # a float: peft divides it by r, whatever its type
             lora_dropout=self.dropout,
             target_modules=list(self.target_modules) or "all-linear",
             trainable_token_indices={modules[0 if tied else -1]: student.prefix_ids} if student.prefix_ids else None,

@@ -125,6 +125,8 @@ class DistillationTrainer(ShardingTrainer):
     step, so that it is a mean over its own count, such as the label's tokens, however the step is cut.
     """
 
+    control: Any  # transformers' TrainerControl
+
     def __init__(
         self,
         student: StudentModel,
@@ -197,7 +199,7 @@ class DistillationTrainer(ShardingTrainer):
         self.accelerator._dataloaders.append(prepared)
         return prepared
 
-    def _get_num_items_in_batch(  # type: ignore[override]
+    def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
