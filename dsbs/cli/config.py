@@ -177,23 +177,30 @@ SINGLE = {"prompt": Prompt, "filter": Filter, "training": Training, "tracking": 
 PARTS = (*GROUPS, *SINGLE)
 # Schemas of plugins that cannot be loaded -> why; told when one is asked for.
 BROKEN: dict[str, str] = {}
+# What Hydra's store holds, as making a node out of a dataclass takes milliseconds: place -> dataclass.
+STORED: dict[tuple[str, str], Any] = {}
 
 
 def register_schemas(command: str | None = None) -> None:
     """Register the typed schemas with Hydra, of one command or of all; safe to repeat."""
     install()
-    store = ConfigStore.instance()
     for name in ROOTS if command is None else (command,):
-        store.store(group="schema", name=name, node=ROOTS[name])
+        _store("schema", name, ROOTS[name])
     for name, node in SINGLE.items():
-        store.store(group="schema", name=name, node=node)
+        _store("schema", name, node)
     for group, kinds in GROUPS.items():
         for kind in kinds:
             try:
-                store.store(group=f"schema/{group}", name=kind, node=kinds[kind])
+                _store(f"schema/{group}", kind, kinds[kind])
             except ConfigError as error:  # a plugin's; whoever does not use it need not mind
                 BROKEN[f"schema/{group}/{kind}"] = str(error)
                 logger.warning("%s", error)
+
+
+def _store(group: str, name: str, node: Any) -> None:
+    if STORED.get((group, name)) is not node:
+        ConfigStore.instance().store(group=group, name=name, node=node)
+        STORED[group, name] = node
 
 
 def to_object(config: DictConfig) -> Any:
