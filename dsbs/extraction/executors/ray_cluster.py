@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -33,8 +34,8 @@ def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Else Ray hides the GPUs from actors that claim none, and says so at length.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if settings.address is None:
-        _keep_to_ourselves()
+    if settings.address is None and "ray" not in sys.modules:
+        keep_to_ourselves()
     try:
         import ray
     except ImportError:
@@ -49,10 +50,11 @@ def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
         ray.shutdown()
 
 
-def _keep_to_ourselves() -> None:
+def keep_to_ourselves() -> None:
     """Have a Ray of our own listen on loopback, and let nobody in without a token of this run: it runs what it is sent.
 
-    Ray reads both when it is imported. Without a token it makes one that lasts, in a file that everybody may read.
+    Ray reads both when it is imported, so whoever has imported it before has it as it is. Without a token it makes one
+    that lasts, in a file that everybody may read.
     """
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on Linux too: it takes the loopback address
     if "RAY_AUTH_MODE" not in os.environ:

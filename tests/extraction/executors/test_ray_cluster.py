@@ -20,6 +20,7 @@ from dsbs.extraction.executors.ray_cluster import open_ray
 from dsbs.extraction.settings import RaySettings
 from dsbs.teachers.openai import OpenAITeacher
 
+ray_cluster.keep_to_ourselves()  # Ray reads what this sets when it is imported
 ray = pytest.importorskip("ray", reason="executor=ray is an extra")
 KEY = "sk-planted-0123456789abcdef"
 
@@ -146,12 +147,22 @@ def test_a_ray_of_our_own_listens_on_loopback_and_wants_a_token_unless_the_user_
 ) -> None:
     names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")
     monkeypatch.setattr("os.environ", {name: value for name, value in os.environ.items() if name not in names} | theirs)
-    ray_cluster._keep_to_ourselves()
+    ray_cluster.keep_to_ourselves()
     found = {name: os.environ[name] for name in names if name in os.environ}
     assert found.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER") == "0"
     token = found.pop("RAY_AUTH_TOKEN", "")
     assert found == {"RAY_AUTH_MODE": "token"} | theirs
     assert len(token) == (0 if theirs else 64)
+
+
+def test_a_ray_of_our_own_is_not_to_be_reached_from_elsewhere() -> None:
+    assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
+    told = ("/proc/net/tcp", "/proc/net/tcp6")
+    sockets = [line.split() for path in told for line in Path(path).read_text().splitlines()[1:]]
+    (port,) = {int(node["NodeManagerPort"]) for node in ray.nodes()}
+    listening = {line[1].partition(":")[0] for line in sockets if line[3] == "0A" and int(line[1][-4:], 16) == port}
+    assert listening <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert listening
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
