@@ -25,6 +25,7 @@ from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
 from dsbs.inference.predictions import write_predictions
+from dsbs.students.lost import tell_lost
 from dsbs.tasks.base import ACCURACY, Task
 
 
@@ -52,8 +53,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             "" if config.path else "\nThe data is looked for where the training found it; path=... names another place."
         )
         raise DataError(f"{error}{hint}") from None
-    predictions = checkpoint.load(config.batch_size, config.decoding, task).predict(examples)
+    predictor = checkpoint.load(config.batch_size, config.decoding, task)
+    predictions = predictor.predict(examples)
     figures = describe(score(task, predictions), checkpoint.remembered) | {"without_gold": without_gold}
+    figures |= {"lost": predictor.lost(examples)}
     figures = {
         "checkpoint": str(checkpoint.folder),
         "task": task.name,
@@ -108,6 +111,8 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     console.print(table)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")
+    for sentence in tell_lost(figures["lost"]):
+        console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:
         console.print(f"  {config.output}", soft_wrap=True, highlight=False)
 

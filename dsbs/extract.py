@@ -20,6 +20,7 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain
+from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.advice import advise
@@ -116,7 +117,8 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
-    for note in [*summary["notes"], *advise(summary, job.splits), *job.task.remarks()]:
+    told = [*summary["notes"], *advise(summary, job.splits), *job.task.remarks(), *tell_overlap(summary["overlap"])]
+    for note in told:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
         advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")

@@ -7,8 +7,10 @@
 RUN is the folder of a finished run, or its checkpoint.
 """
 
+import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -25,6 +27,9 @@ from dsbs.inference.inputs import read_inputs
 from dsbs.inference.predictions import to_line
 from dsbs.inference.predictor import stream
 from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.lost import tell_lost
+
+logger = logging.getLogger(__name__)
 
 
 @command("predict")
@@ -56,14 +61,16 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     predictor = checkpoint.load(config.batch_size)
     if config.scores and isinstance(predictor, TorchPredictor):
         predictor = predictor.scoring_all()
-    count = 0
+    count, lost = 0, Counter[str]()
     with _open(config.output, stdout) as file:
-        for example, prediction in stream(predictor, examples, config.batch_size, config.rationale):
+        for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):
             file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
             count += 1
             if count % config.batch_size == 0:
                 file.flush()
         file.flush()
+    for sentence in tell_lost(lost):
+        logger.warning(sentence)
     return count
 
 

@@ -18,8 +18,10 @@ from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
+from dsbs.data.overlap import tell_overlap
 from dsbs.inference.metrics import show_score
 from dsbs.training.measuring import lacks_measures
+from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
 
@@ -75,8 +77,11 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         told = f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
     else:
         told = f"no {metric} is known: there are no gold labels to test on"
+    validation = metrics["validation"]
+    if chosen := validation.get("chosen_on"):
+        best += f", chosen on {chosen['examples']:,} of {validation['examples']:,}"
     console.print(
-        f"  {agreement}validation {show_score(metric, metrics['validation'][metric])} ({best}), {told}; "
+        f"  {agreement}validation {show_score(metric, validation[metric])} ({best}), {told}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
@@ -86,7 +91,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     }
     if left_out:
         console.print("  " + ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in left_out.items()))
-    for note in metrics.get("notes", ()):
+    for note in [*metrics.get("notes", ()), *tell_overlap(metrics.get("overlap"), OTHERS)]:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)
 

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsbs import __version__
+from dsbs.cli.braces import hide_all, reveal_keys
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain
@@ -44,7 +45,7 @@ _program: list[str] = []  # how the command of this process was called, without 
 
 def typed_overrides() -> list[str]:
     """Return what was typed behind the command; in a sweep, what this job got of it."""
-    return list(HydraConfig.get().overrides.task)
+    return [reveal_keys(word) for word in HydraConfig.get().overrides.task]
 
 
 def typed_command() -> str:
@@ -141,7 +142,7 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         if os.environ.get(FULL_ERROR) == "1":
             raise
-        _fail(name, explain(error, name, words))
+        _fail(name, reveal_keys(explain(error, name, words)))
     except Exception as error:
         if {*MULTIRUN} & {*words} and os.environ.get(FULL_ERROR) != "1":
             _fail(name, f"the sweep ended early, by {type(error).__name__}: {error}")
@@ -154,7 +155,8 @@ def read_words() -> list[str]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
-    sys.argv = [os.fsencode(word).decode("utf-8", "replace") for word in sys.argv]
+    program, *words = (os.fsencode(word).decode("utf-8", "replace") for word in sys.argv)
+    sys.argv = [program, *hide_all(words)]
     return sys.argv[1:]
 
 

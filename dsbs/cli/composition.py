@@ -30,6 +30,7 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from dsbs.cli.braces import hide_all, restore_keys
 from dsbs.core.registry import find_entry_points
 
 PLUGIN_GROUPS = (
@@ -116,7 +117,11 @@ class ConfigLoader(ConfigLoaderImpl):
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        return super()._load_configuration_impl(config_name, [rename(word) for word in overrides], *args, **kwargs)
+        words = hide_all([rename(word) for word in overrides])
+        config = super()._load_configuration_impl(config_name, words, *args, **kwargs)
+        for node in _free_nodes(config):
+            restore_keys(node)
+        return config
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]

@@ -11,6 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from dsbs.cli.braces import hide_keys, show_key, split_list, split_pairs
 from dsbs.cli.composition import conf_dir, kind_of_option
 from dsbs.cli.config import BROKEN, GROUPS
 
@@ -18,7 +19,6 @@ from dsbs.cli.config import BROKEN, GROUPS
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
-_DICTIONARY = re.compile(r"\{[^{}:,]+:[^{}]*\}")
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
@@ -45,22 +45,12 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str:
 
 def _explain_grammar(word: str) -> str | None:
     """Return what is wrong with a word that Hydra cannot read, or None where it can."""
-    try:
-        OverridesParser.create().parse_override(word)
+    if _reads(word):
         return None
-    except (OverrideParseException, HydraException, ValueError):
-        pass
-    key, equals, value = word.partition("=")
-    if not equals:
+    if "=" not in word:
         return f"{word}: expected KEY=VALUE, such as seed=1; --help lists the keys."
     if quoted := quote_word(word):
         return f"{word}: signs such as those in this value are read only between quotes. Type:\n    {quoted}"
-    if value.startswith("{"):
-        return (
-            f"{word}: a key in braces takes letters without accents, digits, _ and - alone. Others stand in a file, "
-            f"such as my/experiment/words.yaml, which --config-dir my experiment=words reads:\n"
-            f"    # @package _global_\n    {key.partition('.')[0]}:\n      {key.partition('.')[2] or 'KEY'}: {value}"
-        )
     return f"{word}: expected KEY=VALUE; --help lists the keys."
 
 
@@ -78,12 +68,11 @@ def quote_word(word: str) -> str | None:
 
 def _quoted(value: str) -> Iterator[str]:
     inner = value[1:-1]
-    if _DICTIONARY.fullmatch(value):
-        pairs = [part.partition(":") for part in _split(inner)]
-        yield "{" + ", ".join(f"{name.strip()}: {_quote_part(text)}" for name, _, text in pairs) + "}"
+    if pairs := split_pairs(value):
+        yield "{" + ", ".join(f"{show_key(key)}: {_quote_part(text)}" for key, text in pairs) + "}"
         return
     if value.startswith("[") and value.endswith("]"):
-        yield f"[{','.join(_quote_part(part) for part in _split(inner))}]"
+        yield f"[{','.join(_quote_part(part) for part in split_list(inner))}]"
     yield quote_text(value)
 
 
@@ -103,25 +92,9 @@ def quote_text(text: str) -> str:
     return f"{quote}{escaped}{chr(92) * tail}{quote}"
 
 
-def _split(text: str) -> list[str]:
-    """Split at commas that stand in no brackets and no quotes."""
-    parts, depth, quote = [""], 0, ""
-    for sign in text:
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "\"'" and not parts[-1].strip():
-            quote = sign
-        depth += (sign in "[{(") - (sign in ")}]") if not quote else 0
-        if sign == "," and depth == 0 and not quote:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return parts
-
-
 def _reads(word: str) -> bool:
     try:
-        OverridesParser.create().parse_override(word)
+        OverridesParser.create().parse_override(hide_keys(word))
     except (OverrideParseException, HydraException, ValueError):
         return False
     return True

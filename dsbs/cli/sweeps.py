@@ -13,6 +13,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from dsbs.cli.braces import reveal_keys
 from dsbs.cli.composition import kind_of_option
 from dsbs.objectives import OBJECTIVES
 
@@ -66,7 +67,8 @@ def note_ending(folder: Path, failure: str | None = LOST, value: float | None = 
     """Note how this job ended; before it does, that it was lost, so that a job that is killed is known, too."""
     config = HydraConfig.get()
     searched = "optuna" in str(config.sweeper.get("_target_", ""))
-    write_ending(folder, config.job.num, Ending(list(config.overrides.task), failure, value, searched))
+    words = [reveal_keys(word) for word in config.overrides.task]
+    write_ending(folder, config.job.num, Ending(words, failure, value, searched))
 
 
 def write_ending(folder: Path, number: int, ending: Ending) -> None:

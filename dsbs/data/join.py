@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.fingerprint import fingerprint_stream
 from dsbs.core.records import OK, Annotation, Example
-from dsbs.data.subsets import Selection
+from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
@@ -120,6 +120,7 @@ class RunData:
     Attributes:
         train: examples, their label being the one to learn, each with its annotation where that is usable.
         validation: examples, their label following ``labels`` as that of train does.
+        choosing: those of them that the checkpoint is chosen on; all, unless ``limit_validation`` drew some.
         test: examples with gold labels; read once, at the end. With ``labels=teacher`` there may be none.
         counts: how many examples were asked for, used, and left out, and why.
     """
@@ -128,6 +129,16 @@ class RunData:
     validation: list[Example]
     test: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
+    choosing: list[Example] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.choosing = self.choosing or self.validation
+
+    def limit_validation(self, limit: int | None, split_seed: int) -> None:
+        """Choose checkpoints on so many examples of validation, drawn by ``split_seed``; a larger draw holds them."""
+        if limit is not None:
+            chosen = sample_ids((example.id for example in self.validation), limit, split_seed, "validation limit")
+            self.choosing = [example for example in self.validation if example.id in chosen]
 
     def examples(self) -> Iterator[Example]:
         """Yield all examples."""

@@ -2,12 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.tasks.base import Task
+from dsbs.tasks.equal_inputs import first_id, input_key
 
 
 def parse_fraction(value: float | str) -> float:
@@ -47,10 +48,30 @@ def sample_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
     return sample_ids(ids, max(1, round(fraction * len(ids))) if ids else 0, seed)
 
 
-def cut_validation(ids: Iterable[str], share: float, split_seed: int) -> set[str]:
-    """Draw the ids that become the validation split where the source has none; the same at every fraction."""
-    ids = list(ids)
-    return sample_ids(ids, round(share * len(ids)), split_seed, purpose="validation")
+def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -> set[str]:
+    """Draw the ids that become the validation split where the source has none; the same at every fraction.
+
+    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, it is a draw of ids.
+
+    Args:
+        inputs: id -> what is the same for equal inputs (``dsbs.tasks.equal_inputs.input_key``).
+        share: of the ids.
+        split_seed: of the draw.
+
+    >>> inputs = {"1": b"a", "2": b"b", "3": b"a", "4": b"c", "5": b"d"}
+    >>> [sorted(cut_validation(inputs, 0.4, seed)) for seed in (0, 1, 2)]
+    [['4', '5'], ['1', '3'], ['1', '3']]
+    """
+    groups: dict[bytes, list[str]] = {}
+    for id, key in inputs.items():
+        groups.setdefault(key, []).append(id)
+    wanted, cut = round(share * len(inputs)), set[str]()
+    for group in sorted(groups.values(), key=lambda group: rank_of(first_id(group), split_seed, "validation")):
+        if len(cut) + len(group) <= wanted:
+            cut.update(group)
+    if wanted and not cut and len(groups) > 1:
+        cut.update(min(groups.values(), key=lambda group: len(group)))  # no group is small enough
+    return cut
 
 
 @dataclass(frozen=True)
@@ -90,14 +111,15 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
     splits = task.splits()
     if "train" not in splits:
         raise DataError(f"task={task.name}: the data has no train split; it has {', '.join(splits) or 'none'}.")
-    train = [example.id for example in task.examples("train")]
     if "validation" in splits:
         validation_split = "validation"
+        train = [example.id for example in task.examples("train")]
         validation = {example.id for example in task.examples("validation")}
     else:
         validation_split = "train"
-        validation = cut_validation(train, task.validation_share, split_seed)
-        train = [id for id in train if id not in validation]
+        inputs = {example.id: input_key(example.input) for example in task.examples("train")}
+        validation = cut_validation(inputs, task.validation_share, split_seed)
+        train = [id for id in inputs if id not in validation]
     if not train or not validation:
         raise DataError(
             f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; "

@@ -2,11 +2,20 @@
 
 from typing import Any
 
+from dsbs.data.overlap import count_overlap
 from dsbs.extraction.annotating import SplitCount
 from dsbs.extraction.annotations import load_summary
 from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.job import Job
 from dsbs.extraction.survey import Survey
+
+
+def _count_overlap(job: Job) -> dict[str, Any] | None:
+    """Return how many test inputs of the source stand in its train split, where both were asked about."""
+    if not {"train", "test"} <= set(job.splits):
+        return None
+    test, train = job.task.examples("test"), job.task.examples("train")
+    return count_overlap((example.input for example in test), (example.input for example in train)).figures()
 
 
 def summarise(
@@ -48,5 +57,6 @@ def summarise(
         "stopped": stopped,
         "notes": list(tally.notes),
         "data": job.task.data_counts(),
+        "overlap": _count_overlap(job),
         "seconds": round(seconds, 3),
     }

@@ -1,9 +1,11 @@
 """A student of frozen embeddings: an encoder of torch, and a classifier of scikit-learn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.records import Example
 from dsbs.inference.sklearn_predictor import SklearnPredictor, load_model, save_model
 
 ENCODER = "encoder"  # the folder in a checkpoint
@@ -17,6 +19,11 @@ class EmbeddingPredictor(SklearnPredictor):
     def parameters(self) -> int:
         """How many numbers the encoder has and the classifier learnt."""
         return int(self.pipeline[0].parameters) + super().parameters
+
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count what the encoder does not read of inputs; see ``dsbs.students.lost``."""
+        counts: dict[str, int] = self.pipeline[0].lost([example.input for example in examples])
+        return counts
 
     def _save_pipeline(self, folder: Path) -> None:
         self.pipeline[0].save(folder / ENCODER)

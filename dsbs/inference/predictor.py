@@ -1,6 +1,7 @@
 """A trained student at work, whatever it is: it answers examples. A new kind is a class and a line in this registry."""
 
 import importlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -30,6 +31,9 @@ class Predictor(Protocol):
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
         """Return the predictions with rationales, from a student that writes them (``objective.needs_rationales``)."""
+
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that ``load_predictor`` reads."""
@@ -87,10 +91,19 @@ def find_class(format: str) -> Loadable:
 
 
 def stream(
-    predictor: Predictor, examples: Iterable[Example], batch_size: int, rationales: bool = False
+    predictor: Predictor,
+    examples: Iterable[Example],
+    batch_size: int,
+    rationales: bool = False,
+    lost: Counter[str] | None = None,
 ) -> Iterator[tuple[Example, Prediction]]:
-    """Answer a stream of examples batch by batch, with rationales if they are wanted; no more than a batch is held."""
+    """Answer a stream of examples batch by batch, with rationales if they are wanted; no more than a batch is held.
+
+    What the student does not read of them is added to ``lost``.
+    """
     iterator = iter(examples)
     while batch := list(islice(iterator, batch_size)):
         predictions = predictor.predict(batch)
+        if lost is not None:
+            lost.update(predictor.lost(batch))
         yield from zip(batch, predictor.explain(batch, predictions) if rationales else predictions, strict=True)

@@ -84,6 +84,14 @@ class SklearnPredictor:
         """Return the predictions as they are: this student writes no rationales."""
         return predictions
 
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count the inputs in which nothing is known: none of their n-grams occurred often enough in the training."""
+        blank = 0
+        for start in range(0, len(examples), CHUNK):
+            features = self.pipeline[0].transform([example.input for example in examples[start : start + CHUNK]])
+            blank += int((features.getnnz(axis=1) == 0).sum())
+        return {"inputs": len(examples), "inputs_blank": blank}
+
     def save(self, folder: Path) -> None:
         """Write the pipeline, and what it remembers."""
         folder.mkdir(parents=True, exist_ok=True)

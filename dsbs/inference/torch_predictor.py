@@ -83,6 +83,10 @@ class TorchPredictor:
 
         return self._apart(examples, explain)
 
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
+        return self.student.lost(examples, self.reading.max_input_tokens)
+
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer."""
         self.student.save(folder)

@@ -13,7 +13,8 @@ def trace_runs(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     Returns:
         ``started``: the first and the last start; ``versions``: name -> versions; ``data``: the data sets, each with
         ``path``, ``hash``, ``files``, ``test_set`` and numbers of examples; ``annotations``: those that runs learnt
-        from; ``overlap``: inputs that stand in several splits; ``commands``: sorted.
+        from; ``overlap``: test inputs that stand in train or validation, of the run with most data (``data_fraction``
+        says how much), or None; ``commands``: sorted.
     """
     manifests = [run.manifest for run in runs]
     started = sorted(str(manifest["started"]) for manifest in manifests if manifest.get("started"))
@@ -26,9 +27,17 @@ def trace_runs(runs: Sequence[FinishedRun]) -> dict[str, Any]:
         "versions": {name: found for name, found in versions.items() if found},
         "data": _unique(_describe_data(run) for run in runs),
         "annotations": _unique(_describe_annotations(run) for run in runs),
-        "overlap": next((manifest["overlap"] for manifest in manifests if manifest.get("overlap")), None),
+        "overlap": _find_overlap(runs),
         "commands": _each(manifest.get("command") for manifest in manifests),
     }
+
+
+def _find_overlap(runs: Sequence[FinishedRun]) -> dict[str, Any] | None:
+    counted = [run for run in runs if run.metrics.get("overlap")]
+    if not counted:
+        return None
+    most = max(counted, key=lambda run: run.data_fraction)
+    return {**most.metrics["overlap"], "data_fraction": most.data_fraction}
 
 
 def _describe_data(run: FinishedRun) -> dict[str, Any]:

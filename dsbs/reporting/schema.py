@@ -69,9 +69,10 @@ METRICS = {
     **dict.fromkeys(("target_tokens", "label_tokens", "example_visits", "seconds"), AMOUNT.or_none()),
     **dict.fromkeys(("examples_per_second", "milliseconds_per_example"), AMOUNT.or_none()),
     "validation": OBJECT,
-    **dict.fromkeys(("counts", "test_last", "test_generated"), OBJECT.or_none()),
+    **dict.fromkeys(("counts", "overlap", "test_last", "test_generated"), OBJECT.or_none()),
     "history": LIST.or_none(),
 }
+OVERLAP = dict.fromkeys(("examples", "same", "near", "compared"), COUNT)
 MANIFEST = {
     **dict.fromkeys(("command", "started", "dsbs", "python", "platform", "rationales", "model"), TEXT.or_none()),
     **dict.fromkeys(("packages", "settings", "annotations"), OBJECT.or_none()),
@@ -125,6 +126,8 @@ def check_metrics(metrics: dict[str, Any]) -> None:
         check(metrics, {"test": OBJECT}, "metrics.json")
         if metric not in metrics["test"]:
             raise DataError(f"metrics.json lacks test.{metric}")
+    if metrics.get("overlap"):
+        check(metrics["overlap"], OVERLAP, "metrics.json: overlap")
     for part in ("validation", "test", "test_last", "test_generated"):  # what was measured on nothing has no score
         check(metrics.get(part) or {}, {"examples": COUNT.or_none(), metric: score.or_none()}, f"metrics.json: {part}")
 

@@ -6,6 +6,7 @@ from itertools import product
 from typing import Any
 
 from dsbs.core.html import show_count, show_duration, show_size
+from dsbs.data.overlap import tell_overlap
 from dsbs.reporting.charts import draw_differences
 from dsbs.reporting.claims import BETTER, SHOWN, SHOWN_WORSE, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
@@ -220,8 +221,7 @@ def list_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("runs started", " to ".join(dict.fromkeys(origin["started"]))))
     facts += [("data", _pairs(data)) for data in origin["data"]]
     facts += [("annotations", _pairs(one)) for one in origin["annotations"]]
-    if origin["overlap"]:
-        facts.append(("in several splits", _pairs(origin["overlap"])))
+    facts += [("test split", sentence) for sentence in tell_overlap(origin["overlap"], "train or validation")]
     facts += [(name, ", ".join(versions)) for name, versions in origin["versions"].items()]
     if any(len(versions) > 1 for versions in origin["versions"].values()):
         facts.append(("caveat", "the runs were not all made with the same versions or on the same kind of machine"))

@@ -17,6 +17,7 @@ from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig, choose
 from dsbs.students.base import SETTINGS
 from dsbs.students.decoding import inference
+from dsbs.students.lost import count_lost
 from dsbs.students.model import StudentModel
 from dsbs.students.tensors import pad
 from dsbs.tasks.answers import without_choices
@@ -182,6 +183,17 @@ class MultipleChoiceModel(ClassifierModel):
             )["input_ids"]
             rows.append([id for pair in pairs for id in (*pair, APART)][:-1])
         return rows
+
+    @property
+    def cuts_itself(self) -> bool:
+        """Whether inputs are cut as they are encoded: the pairs are, each to the same length."""
+        return True
+
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs, each with the longest of its choices."""
+        pairs = [self.reword(example, [])[0].split(_BETWEEN) for example in examples]
+        rows = self.tokenizer([row[0] for row in pairs], [max(row[1:], key=len, default="") for row in pairs])
+        return count_lost(rows["input_ids"], self.max_input_tokens, self.unknown_id)
 
     def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
         """Leave an input as it is: its pairs are cut already."""

@@ -12,6 +12,7 @@ from torch import nn
 from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import SETTINGS
+from dsbs.students.lost import count_lost
 
 if TYPE_CHECKING:
     from dsbs.students.ranking import Growing
@@ -28,6 +29,12 @@ Batch = dict[str, Any]
 def task_prefix(kind: str) -> str:
     """Return the task prefix of a kind of target: ``[label]`` or ``[rationale]`` (paper, section 3.2)."""
     return f"[{kind}]"
+
+
+def find_unknown(tokenizer: Any) -> int | None:
+    """Return the id of the token for what a tokenizer does not know, or None where there is none of its own."""
+    others = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
+    return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
 
 
 class StudentModel(nn.Module):
@@ -101,6 +108,21 @@ class StudentModel(nn.Module):
     def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
         """Cut token ids in the middle, so that the end token stays; tell whether it had to be."""
         return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The token for whatever the tokenizer does not know, or None where there is none of its own."""
+        return find_unknown(self.tokenizer)
+
+    @property
+    def cuts_itself(self) -> bool:
+        """Whether inputs are cut as they are encoded, so that rows do not tell which were."""
+        return False
+
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost.count_lost``."""
+        texts = [self.reword(example, [])[0] for example in examples]
+        return count_lost(self.encode_inputs(texts, "label", max_tokens + 1), max_tokens, self.unknown_id)
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return token ids of inputs, with the task prefix where it stands on the input."""

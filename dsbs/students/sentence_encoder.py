@@ -17,6 +17,8 @@ from dsbs.core.progress import Meter
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.students.decoding import best_device
 from dsbs.students.embedding_cache import EmbeddingCache
+from dsbs.students.lost import count_lost
+from dsbs.students.model import find_unknown
 
 SETTINGS = "embedding.json"  # beside the encoder's own files
 BATCH = 64
@@ -82,6 +84,11 @@ class SentenceEncoder:
                 found.update(zip(part, F.normalize(pooled.float()).cpu().numpy(), strict=True))
                 meter.update(len(found))
         return found
+
+    def lost(self, texts: Sequence[str]) -> dict[str, int]:
+        """Count what is not read of texts; see ``dsbs.students.lost``."""
+        rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_input_tokens + 1)["input_ids"]
+        return count_lost(rows, self.max_input_tokens, find_unknown(self.tokenizer))
 
     def save(self, folder: Path) -> None:
         """Write weights, tokenizer and how they are read."""

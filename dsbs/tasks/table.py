@@ -1,6 +1,5 @@
 """The user's own data: JSONL, CSV, Parquet or a data set on the hub, with a column map."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -14,6 +13,7 @@ from dsbs.tasks.answers import READINGS, ClosedAnswers, FreeAnswers, NumberAnswe
 from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED, Columns
+from dsbs.tasks.equal_inputs import find_leaders, place_of
 from dsbs.tasks.files import find_files
 from dsbs.tasks.gold import FORMS, Gold
 from dsbs.tasks.hub import HubSource
@@ -59,7 +59,8 @@ class TableTask(RowsTask):
             labels are names.
         unlabelled: rows without a gold label: ``keep`` them, ``drop`` them, or ``stop``.
         empty_inputs: rows without an input: ``stop``, or ``drop`` them.
-        test_share: share of one file without splits that becomes test, drawn by id; 0: no test split.
+        test_share: share of one file without splits that becomes test, drawn by id, equal inputs together; 0: no test
+            split.
         split_names: the hub's names of our splits, such as ``{train: train_r1}``; empty: by name.
     """
 
@@ -165,13 +166,13 @@ class TableTask(RowsTask):
         return (*splits, "test") if self._cuts_test else splits
 
     def pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
-        """Yield the examples of a split; a cut-off test split is drawn by id, whatever the other rows are."""
+        """Yield the examples of a split; a cut-off test split is drawn by id, and equal inputs stay together."""
         if not self._cuts_test or split not in ("train", "test"):
             yield from super().pairs(split)
             return
         empty = True
         for example, place, row in super().pairs("train"):
-            if (self._place(example.id) < self.test_share) == (split == "test"):
+            if (place_of(example, self._leaders) < self.test_share) == (split == "test"):
                 empty = False
                 yield example, place, row
         if empty:
@@ -257,9 +258,9 @@ class TableTask(RowsTask):
     def _cuts_test(self) -> bool:
         return self.test_share > 0 and "test" not in self.source.splits()
 
-    @staticmethod
-    def _place(id: str) -> float:
-        return int.from_bytes(hashlib.blake2b(f"test\0{id}".encode(), digest_size=8).digest()) / 2**64
+    @cached_property
+    def _leaders(self) -> dict[bytes, str]:
+        return find_leaders(lambda: (example for example, _, _ in RowsTask.pairs(self, "train")))
 
     @cached_property
     def _labels(self) -> tuple[str, ...] | None:

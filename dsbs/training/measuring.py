@@ -48,6 +48,15 @@ def measure_test(
     return {"test": score(recipe.task, predictions).figures(), **speed}
 
 
+def measure_validation(recipe: Recipe, fitted: Fitted, data: RunData) -> dict[str, Any]:
+    """Return the score on all of validation, and beside it that on the examples that the student was chosen on."""
+    metric = recipe.task.metric
+    chosen_on = {metric: fitted.validation, "examples": len(data.choosing)}
+    if len(data.choosing) == len(data.validation):
+        return chosen_on
+    return score(recipe.task, fitted.predictor.predict(data.validation)).figures() | {"chosen_on": chosen_on}
+
+
 def explain_some(
     predictor: Predictor, examples: Sequence[Example], predictions: Sequence[Prediction], count: int
 ) -> list[Prediction]:

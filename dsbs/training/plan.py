@@ -78,6 +78,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.objective.needs_votes,
         build_filter(settings),
     )
+    data.limit_validation(settings.validation.limit, settings.split_seed)
     check_choices(settings, data)
     check_answers(settings.student, task, data.examples())
     described = {
@@ -139,6 +140,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         "validation": fingerprint([asdict(example) for example in data.validation]),
         "test": fingerprint([asdict(example) for example in data.test]),
     }
+    if len(data.choosing) < len(data.validation):
+        identity["chosen_on"] = len(data.choosing)
     if settings.student.reads_training:
         identity["training"] = settings.training.identity()
     if settings.student.reads_texts:

@@ -8,8 +8,8 @@ from dsbs.data.join import RunData
 from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
 from dsbs.training.disk import writing
-from dsbs.training.measuring import measure_otherwise, measure_test
-from dsbs.training.notes import tell_losses
+from dsbs.training.measuring import measure_otherwise, measure_test, measure_validation
+from dsbs.training.notes import count_test_overlap, tell_losses
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import Testing
@@ -35,6 +35,7 @@ def train_run(
         StudentError: where the student cannot be built, or cannot write the labels.
         RunError: where the training diverges, memory runs out, or a disk is full.
     """
+    overlap = count_test_overlap(data)
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)
     tested: dict[str, Any] = {}
     if testing.test:
@@ -44,16 +45,13 @@ def train_run(
         **described,
         "metric": recipe.task.metric,
         "train_examples": len(data.train),
-        "validation_examples": len(data.validation),
+        "validation_examples": len(data.choosing),
         **fitted.account,
         # With the teacher's labels this is agreement with the teacher, whatever the metric is called.
-        "validation": {
-            recipe.task.metric: fitted.validation,
-            "examples": len(data.validation),
-            "against": described["labels"],
-        },
+        "validation": {**measure_validation(recipe, fitted, data), "against": described["labels"]},
         **tested,
         "counts": (counts := {**data.counts, **fitted.counts}),
+        "overlap": overlap,
         "data": recipe.task.data_counts(),
         "notes": tell_losses(recipe.task, counts),
     }

@@ -188,6 +188,23 @@ def _is_set(variable: str) -> bool:
     return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
+@dataclass
+class Validation:
+    """Keys of ``validation``.
+
+    Attributes:
+        limit: examples of validation, drawn by ``split_seed``, that are read during the training, to choose the
+            checkpoint; at its end all are. None: all, every time.
+    """
+
+    limit: int | None = None
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
+        wrong = self.limit is not None and self.limit < 1
+        return [f"validation.limit={self.limit}: expected at least 1, or null for all."] if wrong else []
+
+
 @dataclass(frozen=True)
 class Testing:
     """What is read of the test split; see ``TrainSettings``."""
@@ -228,6 +245,7 @@ class TrainSettings:
     objective: Any = None
     student: Any = None
     training: Training = field(default_factory=Training)
+    validation: Validation = field(default_factory=Validation)
     control: Any = field(default_factory=Control)
     tracking: Tracking = field(default_factory=Tracking)
     data_fraction: float | int | str = 1.0
@@ -245,7 +263,7 @@ class TrainSettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings and their combination."""
-        faults = []
+        faults = self.validation.faults()
         if self.without_annotation not in ("label_only", "drop"):
             faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
         if self.decoding not in ("auto", "rank", "generate"):

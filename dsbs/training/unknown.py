@@ -12,13 +12,6 @@ _SHOWN_SIGNS = 8
 _SHOWN_TEXT = 60
 
 
-def unknown_id(student: StudentModel) -> int | None:
-    """Return the id of the token for what is unknown, or None where there is none of its own."""
-    tokenizer = student.tokenizer
-    others = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
-    return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
-
-
 def check_unknown(
     student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float, writes: bool = True
 ) -> dict[str, int]:
@@ -37,7 +30,7 @@ def check_unknown(
     Raises:
         StudentError: where inputs or targets have a larger share; with what to type.
     """
-    unknown = unknown_id(student)
+    unknown = student.unknown_id
     if unknown is None:
         return {}
     counts, first = rows.count_unknown(unknown)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example
-from dsbs.data.subsets import parse_fraction, sample_fraction, select
+from dsbs.data.subsets import cut_validation, parse_fraction, sample_fraction, sample_ids, select
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
@@ -22,13 +22,14 @@ IDS = [f"example {number}" for number in range(200)]
 
 @dataclass
 class Bare(Task):
-    """Some splits of some sizes; ``shuffled`` changes the order of the source."""
+    """Some splits of some sizes; ``shuffled`` changes the order of the source, ``repeated`` asks everything twice."""
 
     kind: str = "bare"
     name: str = "bare"
     train: int = 100
     validation: int = 0
     shuffled: int = 0
+    repeated: bool = False
 
     @property
     def answers(self) -> FreeAnswers:
@@ -40,7 +41,8 @@ class Bare(Task):
     def examples(self, split: str) -> Iterator[Example]:
         ids = [f"{split} {number}" for number in range(getattr(self, split, 10))]
         random.Random(self.shuffled).shuffle(ids)
-        yield from (Example(id, id, "yes") for id in ids)
+        for id in ids:
+            yield Example(id, f"Number {' ' * int(id[-1])}{int(id.split()[1]) // 2}?" if self.repeated else id, "yes")
 
 
 @given(st.permutations(IDS[:40]), st.sampled_from([1 / 8, 0.3, 0.5, 1.0]), st.integers(0, 5))
@@ -120,3 +122,24 @@ def test_a_share_out_of_range_names_the_key_and_an_example(value: object) -> Non
 @given(st.fractions(min_value=Fraction(1, 1000), max_value=1))
 def test_any_fraction_can_be_written_as_one(fraction: Fraction) -> None:
     assert parse_fraction(str(fraction)) == pytest.approx(float(fraction))
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=60), st.integers(0, 3), st.sampled_from([0.1, 0.2, 0.5]))
+@settings(max_examples=60, deadline=None)
+def test_equal_inputs_stay_on_one_side_of_the_cut(numbers: list[int], seed: int, share: float) -> None:
+    inputs = {f"train-{place}": bytes([number]) for place, number in enumerate(numbers)}
+    cut = cut_validation(inputs, share, seed)
+    assert not {inputs[id] for id in cut} & {key for id, key in inputs.items() if id not in cut}
+    assert cut == cut_validation(dict(reversed(inputs.items())), share, seed)
+    if len(set(numbers)) == len(numbers):
+        assert cut == sample_ids(inputs, round(share * len(inputs)), seed, "validation")  # as it always was
+    elif round(share * len(inputs)) and len(set(numbers)) > 1:
+        assert cut
+
+
+def test_rows_of_a_table_with_equal_inputs_are_validated_on_or_learnt_from() -> None:
+    selection = select(Bare(repeated=True), 1, 0, 0)
+    assert len(selection.validation) == 10
+    assert all(
+        (f"train {number}" in selection.train) == (f"train {number ^ 1}" in selection.train) for number in range(100)
+    )

@@ -35,6 +35,9 @@ class Echo:
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
         return [Prediction(one.id, None, one.label, "because") for one in predictions]
 
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        return {"inputs": len(examples)}
+
     def save(self, folder: Path) -> None:
         raise NotImplementedError
 

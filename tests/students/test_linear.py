@@ -29,6 +29,7 @@ from dsbs.students import LogReg
 from dsbs.tasks import TASKS
 from dsbs.training.compatibility import check_answers, combination_faults
 from dsbs.training.plan import execute, prepare_run
+from dsbs.training.settings import Validation
 
 LOGREG = LogReg(name="logreg", C=[0.1, 1.0, 10.0], min_df=1)
 
@@ -268,3 +269,10 @@ def test_it_is_trained_evaluated_and_asked_without_torch(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["label"] in {"refund", "replace", "repair", "escalate"}
+
+
+def test_the_strength_is_chosen_on_some_of_validation_and_measured_on_all(tmp_path: Path) -> None:
+    limited = train_tiny(tmp_path, Colours(), "finetune", LOGREG, validation=Validation(limit=3))
+    metrics = json.loads((limited / "metrics.json").read_text())
+    assert metrics["validation"]["examples"] == 12
+    assert metrics["validation"]["chosen_on"]["examples"] == metrics["validation_examples"] == 3

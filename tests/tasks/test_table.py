@@ -177,6 +177,21 @@ def test_a_share_of_one_file_can_become_test(tmp_path):
     assert again < test
 
 
+def test_equal_inputs_become_test_together_and_others_as_they_always_did(tmp_path):
+    rows = [{"x": f"row {i // 2 if i < 200 else i}", "label": "y"} for i in range(400)]
+    rows[7]["x"] = "Row  3 "  # as row 6 asks, too
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    sides = {}
+    for split in ("train", "test"):
+        for example in build(path, input="x", test_share=0.3).examples(split):
+            sides.setdefault(example.input.casefold().replace("  ", " "), []).append((example.id, split))
+    assert all(len({split for _, split in members}) == 1 for members in sides.values())
+    assert len(sides["row 3"]) == 2
+    distinct = write_jsonl(tmp_path / "distinct.jsonl", [{"x": str(i), "label": "y"} for i in range(400)])
+    test = {example.id for example in build(distinct, input="x", test_share=0.3).examples("test")}
+    assert all((id in test) == (split == "test") for ((id, split), *_) in sides.values())
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

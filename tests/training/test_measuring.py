@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from trained import OBJECTIVES, train_tiny
 
 from dsbs.core.records import Annotation, Example
+from dsbs.data.join import RunData
 from dsbs.extraction.filters import Filter, FilterCheck, restore
 from dsbs.tasks.answers import ClosedAnswers
+from dsbs.training.settings import Validation
 
 
 def metrics_of(run: Path) -> dict[str, object]:
@@ -88,3 +91,34 @@ def test_a_run_says_whose_annotations_it_learnt_from_and_a_filter_makes_another_
     assert said[0]["hash"] == said[1]["hash"]
     counts: dict[str, int] = metrics_of(gated)["counts"]  # type: ignore[assignment]
     assert counts["label_only"] == 64  # a rationale of the handbook is longer
+
+
+def test_a_checkpoint_is_chosen_on_some_of_validation_and_measured_on_all(tmp_path: Path, measured: Path) -> None:
+    limited = train_tiny(tmp_path, validation=Validation(limit=3), test=False)
+    metrics = metrics_of(limited)
+    assert limited.name != measured.name  # it decides which checkpoint is taken
+    validation: dict[str, Any] = metrics["validation"]  # type: ignore[assignment]
+    assert (validation["examples"], validation["chosen_on"]["examples"], metrics["validation_examples"]) == (8, 3, 3)
+    history: list[dict[str, float]] = metrics["history"]  # type: ignore[assignment]
+    scores = [entry["validation"] for entry in history if "validation" in entry]
+    assert max(scores) == validation["chosen_on"]["accuracy"]
+    assert all((3 * score).is_integer() for score in scores)
+
+
+def test_a_limit_above_what_there_is_changes_nothing(tmp_path: Path, measured: Path) -> None:
+    assert train_tiny(measured.parents[6], validation=Validation(limit=8), also_measure=["last"]) == measured
+
+
+def test_validation_limit_is_a_fixed_draw() -> None:
+    examples = [Example(str(number), "", "yes") for number in range(50)]
+
+    def draw(limit: int | None, seed: int = 0) -> set[str]:
+        data = RunData(None, examples, [])  # type: ignore[arg-type]
+        data.limit_validation(limit, seed)
+        return {example.id for example in data.choosing}
+
+    assert draw(None) == {example.id for example in examples}
+    assert draw(5) < draw(20)
+    assert len(draw(5)) == 5
+    assert draw(5) != draw(5, seed=1)
+    assert Validation(limit=0).faults() == ["validation.limit=0: expected at least 1, or null for all."]

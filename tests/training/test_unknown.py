@@ -8,11 +8,12 @@ from tiny import byte_tokenizer, examples, tiny_t5
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Target
 from dsbs.students.collator import Reader
+from dsbs.students.model import find_unknown
 from dsbs.tasks import TableTask
 from dsbs.training.notes import tell_losses
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import prepare_rows
-from dsbs.training.unknown import check_unknown, unknown_id
+from dsbs.training.unknown import check_unknown
 
 Rows = list[tuple[str, list[Target]]]
 
@@ -73,8 +74,8 @@ def test_a_tokenizer_of_bytes_knows_everything() -> None:
     class Student:
         tokenizer = byte_tokenizer()
 
-    assert unknown_id(Student()) is None
-    assert unknown_id(tiny_t5()) == 2
+    assert find_unknown(Student.tokenizer) is None
+    assert tiny_t5().unknown_id == 2
 
 
 def test_losses_are_told_in_sentences(tmp_path: Path) -> None:

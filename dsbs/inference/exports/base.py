@@ -1,6 +1,6 @@
 """What all exports share: how they are asked, how texts become tokens, and what stands in their config.json."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,12 @@ from tokenizers import Tokenizer
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.files import write_json
-from dsbs.core.records import Prediction
+from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import read_json_file
 from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.folders import check_patterns
+from dsbs.students.lost import count_lost
 
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
@@ -66,6 +67,12 @@ class Words:
         """Return the ids of targets, without their end."""
         self.tokenizer.no_truncation()
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        rows = self.encode_inputs([example.input for example in examples], "label", max_tokens + 1)
+        token = getattr(self.tokenizer.model, "unk_token", None) or "<unk>"
+        return count_lost(rows, max_tokens, self.tokenizer.token_to_id(token))
 
     def decode(self, rows: list[list[int]]) -> list[str]:
         """Return texts without special tokens."""

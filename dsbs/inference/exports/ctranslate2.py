@@ -141,6 +141,10 @@ class CTranslate2Writer:
     def __post_init__(self) -> None:
         self.ids = {token: id for id, token in enumerate(self.vocabulary)}
 
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        return self.words.lost(examples, max_tokens)
+
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what the student writes for each example, greedily, in their order."""
         texts: dict[int, str] = {}

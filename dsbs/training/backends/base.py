@@ -18,7 +18,7 @@ class Fitted:
 
     Attributes:
         predictor: the student that was best on validation.
-        validation: its score on validation, by the task's metric.
+        validation: its score on the examples that it was chosen on, by the task's metric.
         account: fields of ``metrics.json``: ``steps``, ``example_visits``, ``epochs``, ``label_tokens``,
             ``target_tokens``, ``seconds`` (over all resumes, evaluation included), ``evaluation_seconds``,
             ``examples_per_second``, ``best_step``, ``parameters``, ``history``.
@@ -43,7 +43,7 @@ class Backend(Protocol):
 
         Args:
             recipe: what is trained, and how.
-            data: what it learns from and is validated on; ``data.test`` is not for here.
+            data: what it learns from, and is chosen on (``data.choosing``); ``data.test`` is not for here.
             run: the folder, for checkpoints and caches.
             tracker: where metrics are logged.
 

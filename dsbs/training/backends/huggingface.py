@@ -61,10 +61,12 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         student, rows, Texts(student, recipe, data), recipe.training.max_unknown, recipe.student.writes
     )
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
+    if student.cuts_itself:
+        counts["inputs_cut"] = predictor.lost([example for example, _ in data.train])["inputs_cut"]
 
     def validate(model: StudentModel) -> dict[str, float]:
         predictor.student = model
-        value = score(recipe.task, predictor.predict(data.validation)).value
+        value = score(recipe.task, predictor.predict(data.choosing)).value
         assert value is not None  # a run without examples to validate on does not start
         return {metric: value}
 

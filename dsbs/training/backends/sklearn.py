@@ -109,7 +109,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         "history": [{"step": one.step, "validation": one.value} for one in candidates],
         "parameters": best.predictor.parameters,
     }
-    return Fitted(best.predictor, best.value, account)
+    return Fitted(best.predictor, best.value, account, best.predictor.lost([example for example, _ in data.train]))
 
 
 def read_rows(recipe: Recipe, data: RunData) -> Rows:
@@ -151,7 +151,7 @@ def try_strengths(
         rows: their labels and weights.
         build: makes the student of a classifier.
         recipe: how answers are scored.
-        data: what is validated on.
+        data: what is validated on, ``choosing``.
     """
     steps = 0
     labels, weights = np.array(rows.labels), np.array(rows.weights)
@@ -173,7 +173,7 @@ def try_strengths(
         if several:
             classifier.coef_ = solver.coef_.astype(np.float32)  # half the checkpoint, and no answer changes
         predictor, started = build(classifier), time.monotonic()
-        predictions = predictor.predict(data.validation)
+        predictions = predictor.predict(data.choosing)
         value = score(recipe.task, predictions).value
         assert value is not None  # a run without examples to validate on does not start
         likelihood = _mean_log_probability(predictions)

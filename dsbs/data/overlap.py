@@ -1,0 +1,162 @@
+"""Inputs that stand in two splits: a test split that asks what was learnt from says less than it seems to.
+
+Two inputs are the same where they are equal up to case and space, and near duplicates where they share nine tenths of
+their different words (the Jaccard index of their sets), numbers set aside: templates that were filled with other
+numbers are near duplicates.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Any
+
+from dsbs.data.subsets import rank_of
+from dsbs.tasks.cells import fold
+from dsbs.tasks.equal_inputs import input_key
+
+TENTHS = 9  # of the words of two inputs together that near duplicates share
+FEWEST_WORDS = 4  # of inputs of fewer different words only equal ones are counted
+MOST_COMPARED = 5_000  # test inputs that are compared word by word; of more, so many are drawn
+MOST_PAIRS = 5_000_000  # pairs that are compared word by word, a second or two a million
+
+_WORDS = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many inputs of one split stand in others.
+
+    Attributes:
+        examples: inputs of the split.
+        same: those that stand there up to case and space.
+        near: of those that were compared, the others that are near duplicates.
+        compared: inputs that were compared word by word.
+        complete: whether all pairs were looked at; else there may be more near duplicates.
+    """
+
+    examples: int
+    same: int
+    near: int
+    compared: int
+    complete: bool = True
+
+    def figures(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` and ``summary.json`` hold."""
+        return dict(vars(self))
+
+
+def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> list[str]:
+    """Return a sentence about inputs of test that stand elsewhere, where there are any.
+
+    Args:
+        figures: of an ``Overlap``.
+        there: where they stand.
+
+    >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
+    ['Of 200 test inputs 2 stand in train as well, 112 are near duplicates of one there (nine tenths of the words, \
+numbers aside).']
+    """
+    if not figures:
+        return []
+    told = []
+    if figures["same"]:
+        told.append(f"{figures['same']:,} stand in {there} as well")
+    if figures["near"]:
+        of = f" of {figures['compared']:,} that were compared" * (figures["compared"] < figures["examples"])
+        least = "" if figures.get("complete", True) else "at least "
+        told.append(
+            f"{least}{figures['near']:,}{of} are near duplicates of one there"
+            if told
+            else f"{least}{figures['near']:,}{of} are near duplicates of one in {there}"
+        )
+        told[-1] += " (nine tenths of the words, numbers aside)"
+    return [f"Of {figures['examples']:,} test inputs {', '.join(told)}."] if told else []
+
+
+def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:
+    """Count which inputs stand among others, too. Memory grows with the number of inputs, not with that of the others.
+
+    >>> count_overlap(["Tim has 3 red apples.", "Is it?", "Why ever not?"], ["tim has 5 red apples.", "is  it?"])
+    Overlap(examples=3, same=1, near=1, compared=1, complete=True)
+    """
+    texts = list(inputs)
+    keys = {input_key(text): False for text in texts}
+    index = _Index(_draw(texts))
+    for text in others:
+        if (key := input_key(text)) in keys:
+            keys[key] = True
+        index.look_up(text)
+    same = sum(keys[input_key(text)] for text in texts)
+    near = sum(not keys[input_key(text)] for text in index.found())
+    return Overlap(len(texts), same, near, index.size, index.budget > 0)
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the different words of a text; whatever has a digit in it is no word.
+
+    >>> sorted(words_of("The 2nd of 3 dogs, THE big one")) == ["big", "dogs", "of", "one", "the"]
+    True
+    """
+    return frozenset(word for word in _WORDS.findall(fold(text)) if not any(map(str.isdigit, word)))
+
+
+def _draw(texts: list[str]) -> list[str]:
+    """Return as many texts as may be compared word by word; which they are depends on nothing but the texts."""
+    if len(texts) <= MOST_COMPARED:
+        return texts
+    return nsmallest(MOST_COMPARED, texts, key=lambda text: rank_of(text, 0, "overlap"))
+
+
+class _Index:
+    """Finds the near duplicates of some texts among others.
+
+    Of two sets of which nine tenths are shared, one word at least is among the rarest few of both (prefix filtering,
+    Chaudhuri et al. 2006), so only texts are compared that have such a word.
+
+    Attributes:
+        size: texts of enough words.
+        budget: pairs that may still be compared.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._texts: dict[frozenset[str], list[str]] = {}
+        for text in texts:
+            if len(words := words_of(text)) >= FEWEST_WORDS:
+                self._texts.setdefault(words, []).append(text)
+        self.size = sum(map(len, self._texts.values()))
+        self.budget = MOST_PAIRS
+        self._sets = list(self._texts)
+        self._found: set[int] = set()
+        counts = Counter(word for words in self._sets for word in words)
+        self._rarity = {word: place for place, word in enumerate(sorted(counts, key=lambda word: (counts[word], word)))}
+        self._holders: dict[str, list[int]] = {}
+        for number, words in enumerate(self._sets):
+            for word in sorted(words, key=self._rarity.__getitem__)[: _prefix(len(words))]:
+                self._holders.setdefault(word, []).append(number)
+
+    def look_up(self, text: str) -> None:
+        """Mark the texts that another one is a near duplicate of."""
+        words = words_of(text)
+        known = [word for word in words if word in self._rarity]
+        first = _prefix(len(words)) - (len(words) - len(known))  # words that are nowhere here are the rarest
+        if first <= 0 or self.budget <= 0:
+            return
+        known.sort(key=self._rarity.__getitem__)
+        numbers = {number for word in known[:first] for number in self._holders.get(word, ())} - self._found
+        self.budget -= len(numbers)
+        for number in numbers:
+            mine = self._sets[number]
+            shared = len(words & mine)
+            if 10 * shared >= TENTHS * (len(words) + len(mine) - shared):
+                self._found.add(number)
+
+    def found(self) -> list[str]:
+        """Return the texts that have a near duplicate."""
+        return [text for number in sorted(self._found) for text in self._texts[self._sets[number]]]
+
+
+def _prefix(size: int) -> int:
+    """Return how many of the rarest words of a set have to be looked up."""
+    return size - -(-TENTHS * size // 10) + 1
