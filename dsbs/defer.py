@@ -20,7 +20,7 @@ from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
-from dsbs.core.terminal import plain
+from dsbs.core.terminal import plain, print_table
 from dsbs.core.untrusted import Fields, read_object
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
@@ -120,7 +120,7 @@ def show(record: dict[str, Any], path: Path, console: Console) -> None:
     table.add_column("", justify="right")
     for name, value in rows_of(record[split]):
         table.add_row(plain(name), plain(value))
-    console.print(table)
+    print_table(console, table)
     console.print(f"  {path.with_suffix('.html')}", soft_wrap=True, highlight=False)
     console.print(f"  {path}: dsbs.serve uses it where a teacher is named", soft_wrap=True, highlight=False)
 

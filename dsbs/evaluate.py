@@ -20,7 +20,7 @@ from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
-from dsbs.core.terminal import plain
+from dsbs.core.terminal import plain, print_table
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -108,7 +108,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
     for name, share in (figures["accuracy_by_class"] or {}).items():
         table.add_row(plain(name), show_score(ACCURACY, share), "", "")
-    console.print(table)
+    print_table(console, table)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")
     for sentence in tell_lost(figures["lost"]):

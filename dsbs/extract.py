@@ -19,7 +19,7 @@ from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import plain
+from dsbs.core.terminal import plain, print_table
 from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
@@ -112,7 +112,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
             f"{count['requests']:,}",
             "unknown" if cost is None else f"${cost:.2f}",
         )
-    console.print(table)
+    print_table(console, table)
     for split, count in summary["splits"].items():
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:

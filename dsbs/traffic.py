@@ -20,7 +20,7 @@ from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
-from dsbs.core.terminal import plain
+from dsbs.core.terminal import plain, print_table
 from dsbs.deferral.measures import lower_bound
 from dsbs.serving.chat import Reader
 from dsbs.serving.settings import TrafficConfig
@@ -129,7 +129,7 @@ def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> No
     for label, one in [("all", whole), *figures["compared"]["classes"].items()]:
         share = f"{100 * one['same'] / one['requests']:.1f}%"
         table.add_row(plain(label), f"{one['requests']:,}", share, f"{100 * one['lower_95']:.1f}%")
-    console.print(table)
+    print_table(console, table)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 KEPT = "\n\t"
@@ -37,3 +39,21 @@ def plain(text: object) -> "Text":
     from rich.text import Text
 
     return Text(visible(str(text)))
+
+
+def print_table(console: "Console", table: "Table") -> None:
+    """Print a table, or where a terminal is too narrow for its words, a line for each of its rows."""
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    needed = Measurement.get(console, console.options.update_width(10_000), table).minimum
+    if needed <= console.width:
+        console.print(table)
+        return
+    names = [str(column.header) for column in table.columns]
+    if table.title:
+        console.print(table.title, soft_wrap=True)
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        head, *texts = (Text.from_markup(cell) if isinstance(cell, str) else Text(str(cell)) for cell in cells)
+        told = [Text(f"{name} ").append_text(text) for name, text in zip(names[1:], texts, strict=True) if text.plain]
+        console.print(Text(": ").join([head, Text(", ").join(told)]), soft_wrap=True)

@@ -1,6 +1,7 @@
 """How fast to ask: as many requests at once as the server bears, and no more a minute than it allows."""
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -10,6 +11,8 @@ from types import TracebackType
 from dsbs.teachers.headers import LONGEST_WAIT
 
 FIRST_LIMIT = 16
+
+logger = logging.getLogger(__name__)
 
 
 class Concurrency:
@@ -116,17 +119,30 @@ class Pause:
 
     def __init__(self) -> None:
         self.until = 0.0
-        self.capped = False
+        self.asked_until = 0.0
 
     @property
     def left(self) -> float:
-        """Seconds still to wait."""
+        """Seconds still to wait before the server is asked again."""
         return max(0.0, self.until - time.monotonic())
 
+    @property
+    def asked(self) -> float:
+        """Seconds that the server still asks to wait."""
+        return max(0.0, self.asked_until - time.monotonic())
+
     def ask(self, seconds: float) -> None:
-        """Wait at least so many seconds from now; what is as long as we wait at once may have been cut to that."""
-        self.capped = seconds >= LONGEST_WAIT
-        self.until = max(self.until, time.monotonic() + seconds)
+        """Wait so many seconds from now, or ``LONGEST_WAIT``."""
+        if seconds > LONGEST_WAIT and self.asked < LONGEST_WAIT:
+            logger.warning(
+                "The server asks to wait %s. It is asked again after %s; Ctrl-C stops, and the same command goes on "
+                "from here.",
+                format_seconds(seconds),
+                format_seconds(LONGEST_WAIT),
+            )
+        now = time.monotonic()
+        self.asked_until = max(self.asked_until, now + seconds)
+        self.until = max(self.until, now + min(seconds, LONGEST_WAIT))
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return when the pause is over, or ``stop`` is set."""
@@ -149,4 +165,7 @@ def format_seconds(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h" + f" {minutes} min" * (minutes > 0)

@@ -6,6 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.extraction.settings import ExtractionSettings
+from dsbs.teachers.headers import LONGEST_WAIT
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -49,4 +50,5 @@ class Retrying:
         """
         longest = min(self.settings.backoff * 2.0 ** min(attempt - 1, 50), self.settings.max_backoff)
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
-        return max(longest * random.uniform(0.5, 1.0), asked)  # noqa: S311 - spreads what waits
+        spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads what waits
+        return max(longest * spread, min(asked, LONGEST_WAIT))

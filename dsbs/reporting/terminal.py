@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dsbs.core.terminal import plain
+from dsbs.core.terminal import plain, print_table
 from dsbs.reporting.comparisons import HEADLINE, SAME_FRACTION
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
@@ -19,7 +19,7 @@ from dsbs.reporting.wording import describe_condition, show_fraction, show_inter
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
     """Print the table, the curve, the main result in words, caveats, and where the rest is."""
-    console.print(build_table(report))
+    print_table(console, build_table(report))
     for line in draw_text(report.conditions):
         console.print(plain(line), soft_wrap=True)
     for text in [*tell_equal_labels(report), *report.headlines]:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.progress import standard_output
-from dsbs.core.terminal import plain, visible
+from dsbs.core.terminal import plain, print_table, visible
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.exporting import export
@@ -80,7 +80,7 @@ def show(store: CompletionStore, examples: int, console: Console) -> None:
         table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")
     for counted in store.overview():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in counted))
-    console.print(table)
+    print_table(console, table)
     for token, remote, address, created, held in open_batches(store):
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
         said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests are still to come"

@@ -7,20 +7,22 @@ from typing import Any
 
 from dsbs.teachers.base import ServerLimits
 
-# Seconds that a server may make us wait at once.
+# Seconds that a server may make us wait at once, and the most that it can ask for.
 LONGEST_WAIT = 3600.0
+LONGEST_TOLD = 366 * 24 * 3600.0
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 
 def read_retry_after(headers: Any) -> float | None:
     """Return the seconds that a server asks us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date.
 
-    No more than ``LONGEST_WAIT``: it is asked again then, and may say so again.
+    No more than ``LONGEST_TOLD``. Nobody waits longer than ``LONGEST_WAIT`` at once: the server is asked again then,
+    and may say so again.
 
     >>> read_retry_after({"retry-after": "1.5"}), read_retry_after({"retry-after-ms": "20"}), read_retry_after({})
     (1.5, 0.02, None)
     >>> read_retry_after({"retry-after": "inf"}), read_retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"})
-    (3600.0, 3600.0)
+    (31622400.0, 31622400.0)
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
@@ -34,7 +36,7 @@ def read_retry_after(headers: Any) -> float | None:
             except (ValueError, TypeError, OverflowError):
                 continue
         if seconds == seconds:  # not NaN
-            return min(max(0.0, seconds), LONGEST_WAIT)
+            return min(max(0.0, seconds), LONGEST_TOLD)
     return None
 
 

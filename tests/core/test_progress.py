@@ -5,10 +5,12 @@ from io import StringIO
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 from tiny import examples, tiny_t5
 
 from dsbs.core import progress as meter
 from dsbs.core.progress import Meter, standard_output
+from dsbs.core.terminal import plain, print_table
 from dsbs.students.decoding import DecodingConfig, generate, rank
 
 
@@ -101,3 +103,21 @@ def test_reading_a_student_shows_how_far_it_is(
     caplog.clear()
     generate(student, examples(5), DecodingConfig(batch_size=5, max_new_tokens=2), kind="rationale")
     assert caplog.messages == ["reading rationales off the student: 5 of 5, about 0 s left"]
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 7), (24, 3)])
+def test_a_table_that_a_terminal_is_too_narrow_for_becomes_lines(width: int, lines: int) -> None:
+    table = Table(title="table, teacher m")
+    for name in ("split", "examples", "parsed", "accuracy"):
+        table.add_column(name)
+    table.add_row(plain("train"), "1,000", "999", "[bold]99.90%[/bold]")
+    table.add_row(plain("test"), "200", "", "no gold labels")
+    console = Console(file=StringIO(), width=width)
+    print_table(console, table)
+    shown = seen(console).splitlines()
+    assert len(shown) == lines
+    if width < 80:
+        assert shown[1:] == [
+            "train: examples 1,000, parsed 999, accuracy 99.90%",
+            "test: examples 200, accuracy no gold labels",
+        ]

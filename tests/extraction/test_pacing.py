@@ -3,6 +3,9 @@
 import asyncio
 import time
 
+import pytest
+
+from dsbs.extraction.executors.base import tell_pace
 from dsbs.extraction.pacing import Allowance, Concurrency, Pause
 
 
@@ -86,3 +89,15 @@ def test_a_pause_ends_when_the_extraction_stops() -> None:
         return time.monotonic() - started
 
     assert asyncio.run(run()) < 5
+
+
+def test_a_server_that_asks_to_wait_a_day_is_asked_again_after_an_hour_and_it_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pause = Pause()
+    pause.ask(86_400.0)
+    pause.ask(86_390.0)
+    assert 3590 < pause.left <= 3600
+    assert tell_pace(None, pause.asked) == ["the server asks to wait 24 h"]
+    (said,) = caplog.messages
+    assert said.startswith("The server asks to wait 24 h. It is asked again after 60 min; Ctrl-C stops")

@@ -21,9 +21,11 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_TEXT
 from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_annotations
-from dsbs.extraction.settings import BatchSettings
+from dsbs.extraction.pacing import Pause
+from dsbs.extraction.retrying import Retrying
+from dsbs.extraction.settings import BatchSettings, ExtractionSettings
 from dsbs.store import CompletionStore
-from dsbs.teachers.headers import read_limits, read_retry_after
+from dsbs.teachers.headers import LONGEST_TOLD, LONGEST_WAIT, read_limits, read_retry_after
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.responses import read_completions
 
@@ -238,11 +240,11 @@ def test_an_error_text_is_read_and_told_only_in_its_beginning() -> None:
 
 
 HEADERS: dict[str, tuple[str, float | None]] = {
-    "infinite": ("inf", 3600.0),
+    "infinite": ("inf", LONGEST_TOLD),
     "no number": ("nan", None),
     "below zero": ("-5", 0.0),
-    "huge": ("1e300", 3600.0),
-    "year 9999": ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),
+    "huge": ("1e300", LONGEST_TOLD),
+    "year 9999": ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_TOLD),
     "year 0": ("Fri, 31 Dec 0000 23:59:59 GMT", 0.0),
     "a zone of its own": ("Fri, 31 Dec 2999 23:59:59 +9999999", None),
     "words": ("soon" * 1000, None),
@@ -252,7 +254,12 @@ HEADERS: dict[str, tuple[str, float | None]] = {
 @pytest.mark.parametrize("kind", HEADERS)
 def test_no_header_makes_us_wait_longer_than_an_hour_at_once(kind: str) -> None:
     value, seconds = HEADERS[kind]
-    assert read_retry_after({"retry-after": value}) in (seconds, None)
+    asked = read_retry_after({"retry-after": value})
+    assert asked in (seconds, None)
+    (pause := Pause()).ask(asked or 0.0)
+    assert pause.left <= LONGEST_WAIT
+    error = TeacherError("", retry_after=asked)
+    assert Retrying(ExtractionSettings(), bool, asyncio.sleep).wait_after(1, error) <= LONGEST_WAIT  # type: ignore[arg-type]
     limits = read_limits(
         {
             "x-ratelimit-limit-requests": "1e-300",

@@ -84,11 +84,11 @@ class Parts:
     under_way: set[bytes] = field(default_factory=set)
 
 
-def tell_pace(at_once: int | None, pause: float, capped: bool = False) -> list[str]:
+def tell_pace(at_once: int | None, pause: float) -> list[str]:
     """Return how a server holds us back, in words: the number of requests that it bears, seconds that it asks to wait.
 
-    >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 3600.0, capped=True)
-    (['8 at once'], ['the server asks to wait 30 s'], ['the server asks to wait 60 min or more'])
+    >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
+    (['8 at once'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
     """
     told = [] if at_once is None else [f"{at_once} at once"]
-    return told + [f"the server asks to wait {format_seconds(pause)}{' or more' * capped}"] * (pause > 1)
+    return told + [f"the server asks to wait {format_seconds(pause)}"] * (pause > 1)

@@ -131,7 +131,7 @@ class Asker:
 
     def tell(self) -> list[str]:
         """Return what people may want to know of how it goes."""
-        return tell_pace(self.at_once, self.pause.left, self.pause.capped)
+        return tell_pace(self.at_once, self.pause.asked)
 
     @property
     def at_once(self) -> int | None:

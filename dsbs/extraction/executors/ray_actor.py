@@ -132,7 +132,7 @@ class Worker:
         self._news.clear()
         report.retried, self.tally.retried = self.tally.retried, 0
         if self.asker is not None:
-            report.at_once, report.pause = self.asker.at_once, self.asker.pause.left
+            report.at_once, report.pause = self.asker.at_once, self.asker.pause.asked
             report.notes = self.asker.notes
             report.stopped, error = self.asker.stopped, self.asker.error
             if report.stopped and not self._stopping:
