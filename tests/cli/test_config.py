@@ -89,7 +89,14 @@ def test_the_papers_experiments_are_the_papers_settings(benchmark: str) -> None:
     assert (settings.task.name, settings.student.name) == (benchmark, "t5_v1_1_base")
     assert (settings.objective.prefix_on, settings.decoding) == ("input", "generate")
     assert (settings.training.per_device_train_batch_size, settings.training.learning_rate) == (64, 5e-5)
-    assert settings.training.max_steps == 10000
+    assert (settings.training.max_steps, settings.training.eval_steps) == (10000, 250)
+    assert (settings.student.max_input_tokens, settings.student.max_new_tokens) == (1024, 64)
+    assert (settings.training.lr_scheduler_type, settings.training.warmup_steps) == ("linear", 0)
+    assert (settings.task.reading, settings.task.validation_fraction, settings.also_measure) == (
+        "paper",
+        True,
+        ["last"],
+    )
 
 
 def test_what_a_search_chose_is_taken_and_what_is_typed_wins() -> None:
