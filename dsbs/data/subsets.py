@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.notices import tell_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.equal_inputs import first_id, input_key
 
@@ -51,7 +52,7 @@ def sample_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
 def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -> set[str]:
     """Draw the ids that become the validation split where the source has none; the same at every fraction.
 
-    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, it is a draw of ids.
+    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, or none, it is a draw of ids.
 
     Args:
         inputs: id -> what is the same for equal inputs (``dsbs.tasks.equal_inputs.input_key``).
@@ -66,10 +67,12 @@ def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -
     for id, key in inputs.items():
         groups.setdefault(key, []).append(id)
     wanted, cut = round(share * len(inputs)), set[str]()
+    if len(groups) == 1:
+        return sample_ids(inputs, wanted, split_seed, "validation")
     for group in sorted(groups.values(), key=lambda group: rank_of(first_id(group), split_seed, "validation")):
         if len(cut) + len(group) <= wanted:
             cut.update(group)
-    if wanted and not cut and len(groups) > 1:
+    if wanted and not cut:
         cut.update(min(groups.values(), key=lambda group: len(group)))  # no group is small enough
     return cut
 
@@ -118,6 +121,12 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
     else:
         validation_split = "train"
         inputs = {example.id: input_key(example.input) for example in task.examples("train")}
+        if repeated := len(inputs) - len({*inputs.values()}):
+            tell_once(
+                f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the cut "
+                "between train and validation. Before, rows were cut by their ids alone, so a run on this data that "
+                "finished then is trained again."
+            )
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]
     if not train or not validation:
