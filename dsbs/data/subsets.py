@@ -52,7 +52,8 @@ def sample_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
 def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -> set[str]:
     """Draw the ids that become the validation split where the source has none; the same at every fraction.
 
-    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, or none, it is a draw of ids.
+    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, or all are equal, it is a
+    draw of ids.
 
     Args:
         inputs: id -> what is the same for equal inputs (``dsbs.tasks.equal_inputs.input_key``).
@@ -123,9 +124,9 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         inputs = {example.id: input_key(example.input) for example in task.examples("train")}
         if repeated := len(inputs) - len({*inputs.values()}):
             tell_once(
-                f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the cut "
-                "between train and validation. Before, rows were cut by their ids alone, so a run on this data that "
-                "finished then is trained again."
+                f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the "
+                "cut between train and validation. Before, rows were cut by their ids alone, so a run on this data "
+                "that finished then is trained again."
             )
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]
