@@ -74,7 +74,8 @@ def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -
         if len(cut) + len(group) <= wanted:
             cut.update(group)
     if wanted and not cut:
-        cut.update(min(groups.values(), key=lambda group: len(group)))  # no group is small enough
+        smallest = min(groups.values(), key=len)  # no group is small enough
+        cut.update(smallest)
     return cut
 
 
