@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,13 @@ from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
+from dsbs.core.untrusted import read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
+from dsbs.training.plan import Plan
 from dsbs.training.run_folder import Run
 
-OWN = ("methods", "fractions", "seeds", "train", "dry_run")  # all else that is typed is typed for train
+OWN = ("methods", "fractions", "seeds", "train", "other", "dry_run")  # all else that is typed is typed for train
 
 
 @dataclass
@@ -43,13 +45,15 @@ class Candidate:
         run: its folder; None where it cannot be planned.
         fault: why it is left out or failed, or None.
         finished: its metrics, or None.
+        plan: kept where the student before its training is measured, too.
     """
 
     method: str
     words: list[str]
     run: Run | None = None
     fault: str | None = None
-    finished: dict[str, Any] | None = field(default=None)
+    finished: dict[str, Any] | None = None
+    plan: Plan | None = None
 
 
 @command("compare")
@@ -63,7 +67,8 @@ def main(config: CompareConfig) -> None:
     if config.dry_run:
         return
     train_all([one for one in candidates if one.run and not one.finished], console)
-    conclude(config, candidates, console)
+    folder = conclude(config, candidates, console)
+    compare_with_base(config, candidates, folder, console)
     if failed := [one for one in candidates if one.run and not one.finished]:
         raise RunError(f"{len(failed)} of {len(candidates)} runs failed; the same command tries them again.")
 
@@ -84,7 +89,8 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
                 words += [f"seed={seed}", *config.train]
                 candidate = Candidate(method, words)
                 try:
-                    candidate.run = make_plan(compose_settings("train", words), words).run
+                    plan = make_plan(compose_settings("train", words), words)
+                    candidate.run, candidate.plan = plan.run, plan if plan.recipe.objective.compares_with_base else None
                     candidate.finished = candidate.run.finished_metrics()
                 except DsbsError as error:
                     candidate.fault = str(error)
@@ -103,11 +109,7 @@ def faults_by_method(candidates: Sequence[Candidate]) -> dict[str, str]:
 def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     """Say how many runs there are, and how long those that are missing take, as far as earlier ones tell."""
     missing = [one for one in candidates if one.run and not one.finished]
-    seconds: dict[str, list[float]] = {}
-    for one in candidates:
-        if one.finished:
-            seconds.setdefault(one.method, []).append(float(one.finished["seconds"]))
-    known = [sum(seconds[one.method]) / len(seconds[one.method]) for one in missing if one.method in seconds]
+    known = [seconds for one in missing if one.run and (seconds := earlier_seconds(one.run)) is not None]
     done = sum(one.finished is not None for one in candidates)
     console.print(f"{len(candidates)} runs: {done} finished, {len(missing)} to train.", highlight=False)
     if missing:
@@ -115,6 +117,16 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
         console.print(f"  {told}; the teacher is not asked again, so they cost no dollars.", highlight=False)
     for method, fault in faults_by_method(candidates).items():
         console.print(f"  left out: {method}: {fault.splitlines()[0]}", highlight=False, markup=False)
+
+
+def earlier_seconds(run: Run) -> float | None:
+    """Return how long finished runs of the same student and objective took on this task, on average; None: none is."""
+    found = []
+    for path in run.folder.parents[1].glob("*/*/metrics.json"):
+        told = read_json_file(path)
+        if isinstance(told, dict) and isinstance(told.get("seconds"), int | float):
+            found.append(float(told["seconds"]))
+    return sum(found) / len(found) if found else None
 
 
 def train_all(missing: Sequence[Candidate], console: Console) -> None:
@@ -140,8 +152,8 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
         )
 
 
-def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> None:
-    """Write and show the ladder of all runs that are finished."""
+def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> Path:
+    """Write and show the ladder of all runs that are finished; return its folder."""
     from dsbs.extraction.annotations import load_summary
     from dsbs.reporting.conditions import group_runs
     from dsbs.reporting.ladder import advise, build_rungs, draw_frontier, price_teacher
@@ -174,6 +186,31 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
         console.print(f"  {sentence}", highlight=False, markup=False)
     console.print(f"  {folder}", soft_wrap=True, highlight=False)
     console.print(f"  The whole report: dsbs report runs={read[0].folder.parents[3]}", soft_wrap=True, highlight=False)
+    return folder
+
+
+def compare_with_base(
+    config: CompareConfig, candidates: Sequence[Candidate], folder: Path, console: Console
+) -> list[dict[str, Any]]:
+    """Measure and show, for each finished run of ``objective=context``, its base with and without the prompt."""
+    rows = []
+    for one in candidates:
+        if one.plan is not None and one.finished is not None:
+            from dsbs.training.in_context import measure_in_context
+
+            rows += measure_in_context(one.plan, one.finished, config.other, folder)
+    if not rows:
+        return rows
+    write_json(folder / "in_context.json", rows)
+    table = Table(title="What the prompt brings, and what was learnt of it", title_justify="left")
+    for name in ("student", "seed", "who", "score on test", "perplexity of other texts"):
+        table.add_column(name, justify="left" if name in ("student", "who") else "right")
+    for row in rows:
+        score = "" if row["score"] is None else show_score(row["metric"], row["score"])
+        other = "" if row["other_perplexity"] is None else f"{row['other_perplexity']:.4g}"
+        table.add_row(row["student"], str(row["seed"]), row["who"], score, other)
+    console.print(table)
+    return rows
 
 
 def show(record: dict[str, Any], console: Console) -> None:

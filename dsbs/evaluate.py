@@ -25,6 +25,7 @@ from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
 from dsbs.inference.predictions import write_predictions
+from dsbs.inference.predictor import perplexity_of
 from dsbs.students.lost import tell_lost
 from dsbs.tasks.base import ACCURACY, Task
 
@@ -55,7 +56,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise DataError(f"{error}{hint}") from None
     predictor = checkpoint.load(config.batch_size, config.decoding, task)
     predictions = predictor.predict(examples)
-    figures = describe(score(task, predictions), checkpoint.remembered) | {"without_gold": without_gold}
+    figures = describe(score(task, predictions), checkpoint.remembered) | perplexity_of(predictor, examples)
+    figures |= {"without_gold": without_gold}
     figures |= {"lost": predictor.lost(examples)}
     figures = {
         "checkpoint": str(checkpoint.folder),
@@ -109,6 +111,9 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     for name, share in (figures["accuracy_by_class"] or {}).items():
         table.add_row(plain(name), show_score(ACCURACY, share), "", "")
     print_table(console, table)
+    if perplexity := figures.get("perplexity"):
+        counted = f"{figures['perplexity_tokens']:,} tokens"
+        console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")
     for sentence in tell_lost(figures["lost"]):

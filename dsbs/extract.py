@@ -117,6 +117,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
+        show_systems(split, count.get("systems", []), console)
     told = [*summary["notes"], *advise(summary, job.splits), *job.task.remarks(), *tell_overlap(summary["overlap"])]
     for note in told:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -124,6 +125,16 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")
         console.print(f"Not complete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
     console.print(f"Annotations: {job.folder} (a look at them: {PAGE})", soft_wrap=True, highlight=False)
+
+
+def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print what came under each system prompt, a line each."""
+    for one in systems:
+        accuracy = one["teacher_accuracy"]
+        right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f}%"
+        head = plain(" ".join(one["system"].split())[:60] or "no system prompt")
+        line = f"{split}, {head!r}: {one['examples']:,} examples, {one['parsed']:,} parsed{right}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show_estimate(job: Job, console: Console) -> None:

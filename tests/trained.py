@@ -40,15 +40,18 @@ def train_tiny(
     """Train a student of one layer, for four steps unless told otherwise, and return the folder of its run."""
     exemplar = Exemplar("I bought a kettle. It leaks.", "A kettle is a kitchen product, to leak is wear.", "refund")
     training = Training(max_steps=4, eval_steps=2, per_device_train_batch_size=8, warmup_steps=0)
+    parts: dict[str, Any] = {
+        "teacher": TEACHERS["handbook"](name="handbook"),
+        "prompt": Prompt(name="triage", exemplars=[exemplar]),
+        "training": training,
+    }
     settings = TrainSettings(
         task=task or small_triage(),
-        teacher=TEACHERS["handbook"](name="handbook"),
-        prompt=Prompt(name="triage", exemplars=[exemplar]),
         objective=OBJECTIVES[objective] if isinstance(objective, str) else objective,
         student=student,
         tracking=Tracking(mode="disabled"),
         output_dir=str(folder / "outputs"),
-        **({"training": training} | changes),
+        **(parts | changes),
     )
     plan = prepare_run(settings)
     execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))

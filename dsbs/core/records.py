@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dsbs.core.logprobs import TokenLogprobs
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -88,6 +90,7 @@ class Completion:
         created: Unix time in seconds.
         batch: number of the batch through which it came, at the price of a batch; None where it was asked for alone.
         reasoning: what the model thought before, where the server hands it over beside the text; or None.
+        logprobs: of each token that it wrote, where they were asked for (``teacher.top_logprobs``); or None.
     """
 
     text: str
@@ -98,6 +101,7 @@ class Completion:
     created: float = 0.0
     batch: int | None = None
     reasoning: str | None = None
+    logprobs: tuple[TokenLogprobs, ...] | None = None
 
 
 OK = "ok"
@@ -114,6 +118,9 @@ class Annotation:
         status: ``ok``, or the reason why this annotation is not used.
         agreement: share of the samples that voted for the label (1.0 for a single one), or None.
         votes: label -> how many samples gave it, or None where that was not kept.
+        probabilities: closed answer -> its probability where the answer stands, by the teacher's log-probabilities;
+            what they miss to 1 is other tokens'. None where they were not asked for.
+        system: the system prompt that the teacher got, out of a pool of several (``prompt.systems``); or None.
     """
 
     id: str
@@ -122,6 +129,8 @@ class Annotation:
     status: str = OK
     agreement: float | None = None
     votes: Mapping[str, int] | None = None
+    probabilities: Mapping[str, float] | None = None
+    system: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

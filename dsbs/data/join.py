@@ -11,6 +11,8 @@ from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
+# Fields of annotations that only some runs read.
+OTHERS = ("votes", "probabilities", "system")
 Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that it deserves
 
 
@@ -25,7 +27,7 @@ class Join:
         labels: ``gold`` or ``teacher``.
         drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
         needs_rationales: whether the objective reads rationales.
-        needs_votes: whether it reads how the teacher's samples voted.
+        reads: which other fields of annotations are read, of ``OTHERS``.
         filter: makes what is asked about each example and annotation, in their order, whether they may be learnt from;
             None: all that could be read may.
     """
@@ -36,7 +38,7 @@ class Join:
     labels: str
     drop: bool
     needs_rationales: bool
-    needs_votes: bool = False
+    reads: frozenset[str] = frozenset()
     filter: Callable[[], Filter] | None = None
 
     def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
@@ -72,22 +74,24 @@ class Join:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None
             return None
-        needed = part == "train" and (self.needs_rationales or self.needs_votes)
+        needed = part == "train" and bool(self.needs_rationales or self.reads)
         if needed and usable is None:
             counts["asked_and_failed"] += 1
             counts["dropped" if self.drop else "label_only"] += 1
             if self.drop:
                 return None
-        return example, self._needed(usable) if needed and usable is not None else None
+        return example, self._needed(usable, counts) if needed and usable is not None else None
 
-    def _needed(self, annotation: Annotation) -> Annotation:
+    def _needed(self, annotation: Annotation, counts: Counter[str]) -> Annotation:
         """Return what the objective reads of an annotation: the digest of the data covers no more."""
-        if self.needs_votes and annotation.votes is None:
+        if "votes" in self.reads and annotation.votes is None:
             raise DataError(
                 f"The annotation of example {annotation.id} is from before votes were kept, and this objective reads "
                 "them. Run the same dsbs.extract command again: it asks nothing anew, and writes them down."
             )
-        return annotation if self.needs_votes or annotation.votes is None else replace(annotation, votes=None)
+        if "probabilities" in self.reads:
+            counts["without_probabilities"] += not annotation.probabilities
+        return replace(annotation, **{name: None for name in OTHERS if name not in self.reads})
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def load_run_data(
     labels: str,
     without_annotation: str,
     needs_rationales: bool,
-    needs_votes: bool = False,
+    reads: frozenset[str] = frozenset(),
     filter: Callable[[], Filter] | None = None,
 ) -> RunData:
     """Join examples and annotations.
@@ -174,7 +178,7 @@ def load_run_data(
         labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
-        needs_votes: whether it reads how the teacher's samples voted.
+        reads: which other fields of annotations are read, of ``OTHERS``.
         filter: which annotations may be learnt from; see ``Join``.
 
     Raises:
@@ -183,7 +187,7 @@ def load_run_data(
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
     drop = without_annotation == "drop"
-    join = Join(task, selection, annotations, labels, drop, needs_rationales, needs_votes, filter)
+    join = Join(task, selection, annotations, labels, drop, needs_rationales, reads, filter)
     counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
 
@@ -206,14 +210,18 @@ def load_run_data(
     for part in ("train", "validation"):
         if not counts[part]:
             raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
+    if counts["without_probabilities"] and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
+        raise DataError(
+            f"task={task.name}: no annotation tells how probable the teacher held the closed answers, and this "
+            "objective learns that. Extract with teacher.top_logprobs=20 from an endpoint that gives log-probabilities."
+        )
     test = load_test(task, needed=labels == "gold")
     return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
 
 
 def _describe(annotation: Annotation) -> dict[str, object]:
-    """Return what a digest covers; without votes it is what it was before annotations had them."""
-    said = asdict(annotation)
-    return said if annotation.votes else {key: value for key, value in said.items() if key != "votes"}
+    """Return what a digest covers; without what came later it is what it was before annotations had that."""
+    return {key: value for key, value in asdict(annotation).items() if value or key not in OTHERS}
 
 
 def load_test(task: Task, needed: bool = True) -> list[Example]:

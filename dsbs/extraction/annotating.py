@@ -2,18 +2,35 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.annotations import AnnotationWriter
+from dsbs.extraction.answer_probabilities import answer_probabilities, mean_probabilities
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
 from dsbs.extraction.parsing import vote
+from dsbs.extraction.prompts import WHOLE
 from dsbs.store import CompletionStore, Failure, Origin
 from dsbs.teachers.prices import Rates
+
+
+@dataclass
+class SystemCount:
+    """What became of the examples that were asked about under one system prompt; see ``SplitCount``."""
+
+    examples: int = 0
+    parsed: int = 0
+    gold: int = 0
+    correct: int = 0
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
+        return self.correct / self.gold if self.gold else None
 
 
 @dataclass
@@ -26,9 +43,11 @@ class SplitCount:
         gold: examples with a gold label.
         correct: examples whose answer agrees with gold.
         statuses: examples by status.
+        systems: the same by system prompt, where there is a pool of them.
         prompt_tokens, completion_tokens: of all completions behind them.
         batched: the two of those completions that came through batches.
         untold: completions for which the server told no token counts.
+        weighed: completions with log-probabilities of their tokens.
     """
 
     examples: int = 0
@@ -36,10 +55,12 @@ class SplitCount:
     gold: int = 0
     correct: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    systems: dict[str, SystemCount] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     batched: tuple[int, int] = (0, 0)
     untold: int = 0
+    weighed: int = 0
 
     @property
     def accuracy(self) -> float | None:
@@ -61,6 +82,7 @@ class SplitCount:
             read, written = self.batched
             self.batched = (read + (completion.prompt_tokens or 0), written + (completion.completion_tokens or 0))
         self.untold += completion.prompt_tokens is None
+        self.weighed += completion.logprobs is not None
 
 
 def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, look: Look) -> SplitCount:
@@ -94,7 +116,7 @@ def _look_up(
     """Yield the examples that were asked about with what came back."""
     keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
     flat = [key for own in keys.values() for key in own]
-    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat)
+    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.tells_logprobs)
     for example in batch:
         said = [found[key] for key in keys[example.id] if key in found]
         if said:
@@ -104,22 +126,46 @@ def _look_up(
 def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
     """Return the annotation of an example: read from its completion, or voted for by several."""
     completions = [one for one in said if isinstance(one, Completion)]
-    if not completions:
-        reason = next(one.reason for one in said if isinstance(one, Failure))
-        return Annotation(example.id, status=f"request_failed: {reason}")
-    answers = job.task.answers
     annotations = [job.annotate(example, completion) for completion in completions]
-    return annotations[0] if len(annotations) == 1 else vote(annotations, answers.equivalent)
+    probabilities = _weigh(job, example, completions, annotations)
+    if not annotations:
+        reason = next(one.reason for one in said if isinstance(one, Failure))
+        annotation = Annotation(example.id, status=f"request_failed: {reason}")
+    else:
+        annotation = annotations[0] if len(annotations) == 1 else vote(annotations, job.task.answers.equivalent)
+    system = job.prompt.system_of(example.id)
+    if system is None and probabilities is None:
+        return annotation
+    return replace(annotation, system=system, probabilities=probabilities)
+
+
+def _weigh(
+    job: Job, example: Example, completions: list[Completion], annotations: list[Annotation]
+) -> dict[str, float] | None:
+    """Return how probable the closed answers are by the completions' log-probabilities, a mean over samples."""
+    if not example.choices:
+        return None
+    cue = None if job.prompt.answer_format == WHOLE else job.prompt.cue
+    found = [
+        answer_probabilities(completion, one.label, example.choices, cue, job.task.answers)
+        for completion, one in zip(completions, annotations, strict=True)
+        if completion.logprobs and one.label is not None
+    ]
+    return mean_probabilities([one for one in found if one is not None])
 
 
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
     """Count an example; return whether the teacher answered it right."""
     right = annotation.label is not None and job.task.answers.equivalent(annotation.label, example.label)
-    count.examples += 1
-    count.parsed += annotation.label is not None
-    count.gold += example.label is not None
-    count.correct += right
-    for one in said:
-        if isinstance(one, Completion):
-            count.add_completion(one)
+    counted: list[SplitCount | SystemCount] = [count]
+    if annotation.system is not None:
+        counted.append(count.systems.setdefault(annotation.system, SystemCount()))
+    for one in counted:
+        one.examples += 1
+        one.parsed += annotation.label is not None
+        one.gold += example.label is not None
+        one.correct += right
+    for completion in said:
+        if isinstance(completion, Completion):
+            count.add_completion(completion)
     return right

@@ -25,9 +25,10 @@ SUMMARY = "summary.json"
 PAGE = "rationales.html"
 ROW_GROUP = 10_000
 TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "status": pa.string(),
-         "agreement": pa.float64(), "votes": pa.map_(pa.string(), pa.int64())}  # fmt: skip
+         "agreement": pa.float64(), "votes": pa.map_(pa.string(), pa.int64()),
+         "probabilities": pa.map_(pa.string(), pa.float64()), "system": pa.string()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
-LATER = {"votes"}  # columns that older files lack
+LATER = {"votes", "probabilities", "system"}  # columns that older files lack
 
 
 def rationales_root(output_dir: str | Path) -> Path:

@@ -30,6 +30,7 @@ def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
         summary=summary,
         teacher=str(summary["model"] or summary["teacher"]),
         look=look,
+        systems=[(split, one) for split, part in summary["splits"].items() for one in part.get("systems", [])],
         counted={status: _count(summary, status) for status in look.failures},
         meanings={status: _explain(status) for status in look.failures},
         lengths=[(_name_length(start), count) for start, count in sorted(look.lengths.items())],

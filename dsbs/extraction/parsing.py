@@ -122,6 +122,30 @@ def parse(
     return rationale, found.label, OK if rationale else "no_rationale"
 
 
+def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...] | None) -> int | None:
+    """Return where the answer begins that ``parse`` reads, or None where that cannot be told.
+
+    Args:
+        text, answers, choices: see ``parse``.
+        cue: the words that mark the answer; None: the whole text is the answer.
+
+    >>> from dsbs.tasks.answers import ClosedAnswers
+    >>> text = "Bums live outdoors. So the answer is bridge."
+    >>> text[locate(text, "So the answer is", ClosedAnswers(), ("hotel", "bridge")):]
+    'bridge.'
+    """
+    written = split_thought(text).answer
+    block = written.strip() if cue is None else own_block(written)
+    start = text.rfind(block) if block else -1
+    if start < 0 or cue is None:
+        return start if start >= 0 else None
+    found = _find(block, cue, answers, choices)
+    if found is None or not found.said:
+        return None
+    place = block.rfind(found.said, 0, len(block) - len(found.after))
+    return start + place if place >= 0 else None
+
+
 def _is_unfinished(found: Found, finish_reason: str | None, block: str, listed: Sequence[str]) -> bool:
     """Tell whether the teacher was stopped before its answer was whole, or before it left off thinking.
 

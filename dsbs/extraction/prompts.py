@@ -1,5 +1,6 @@
 """Prompts: an instruction, exemplars with rationales, and the cue that marks the answer (paper, section 3.1)."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -44,6 +45,8 @@ class Prompt:
         instruction: what the teacher is told first; may be empty. In it ``{cue}`` stands for the cue and ``{choices}``
             for the example's closed answers; a line with ``{choices}`` is left out where there are none, or where the
             question lists them.
+        systems: system prompts of which each example gets one, the same one every time, chosen by its id (explanation
+            tuning; Orca, arXiv 2306.02707, section 3.1); it stands before the instruction. An empty text is one, too.
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
@@ -62,6 +65,7 @@ class Prompt:
 
     name: str = "???"
     instruction: str = ""
+    systems: list[str] = field(default_factory=list)
     cue: str = "So the answer is"
     show_choices: bool = False
     answer_format: str = "text"
@@ -81,6 +85,8 @@ class Prompt:
         for key in ("thought_sentences", "thought_words"):
             if (bound := getattr(self, key)) is not None and bound < 1:
                 faults.append(f"prompt.{key}={bound}: expected at least 1, or null for the whole thought.")
+        if len(set(self.systems)) < len(self.systems):
+            faults.append("prompt.systems: the same text stands there twice; leave one out.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
         if not self.exemplars and "{cue}" not in self.instruction and self.answer_format != WHOLE:
@@ -112,6 +118,8 @@ class Prompt:
         """Return the question about an example."""
         question = self._question(example.input, example.choices)
         instruction = self._with_choices if example.choices and not _LISTED.search(question) else self._without_choices
+        if system := self.system_of(example.id):
+            instruction = f"{system.strip()}\n{instruction}".strip()
         if "{choices}" in instruction:
             instruction = instruction.replace("{choices}", ", ".join(dict.fromkeys(example.choices or ())))
         return Request(
@@ -125,6 +133,18 @@ class Prompt:
             self.answer_format,
             self.system_role,
         )
+
+    def system_of(self, id: str) -> str | None:
+        """Return the system prompt of an example, or None where there is no pool of them.
+
+        >>> prompt = Prompt("p", systems=["Be brief.", "Explain every step."])
+        >>> [prompt.system_of(id) for id in ("1", "2", "3", "1")]
+        ['Explain every step.', 'Be brief.', 'Explain every step.', 'Explain every step.']
+        """
+        if not self.systems:
+            return None
+        digest = hashlib.blake2b(f"system\0{id}".encode(errors="surrogatepass"), digest_size=8).digest()
+        return self.systems[int.from_bytes(digest, "big") % len(self.systems)]
 
     @cached_property
     def shots(self) -> tuple[tuple[str, str], ...]:
@@ -149,13 +169,14 @@ class Prompt:
 
     def identity(self) -> dict[str, object]:
         """Return what decides a request besides the example."""
-        return {
+        identity: dict[str, object] = {
             "instruction": self.instruction,
             "cue": self.cue,
             "show_choices": self.show_choices,
             "answer_format": self.answer_format,
             "shots": [list(shot) for shot in self.shots],
         }
+        return identity | ({"systems": list(self.systems)} if self.systems else {})
 
     def _question(self, text: str, choices: Sequence[str] | None) -> str:
         # Inputs that list their choices already (the student reads them, too) stay as they are.

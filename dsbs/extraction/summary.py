@@ -44,6 +44,14 @@ def summarise(
             "cost_usd": count.cost(rates, batch_rates),
             "statuses": dict(count.statuses.most_common()),
         }
+        if count.weighed or (job.teacher.tells_logprobs and not job.teacher.by_id):
+            splits[split]["with_logprobs"] = count.weighed
+        if job.prompt.systems:
+            splits[split]["systems"] = [
+                {"system": text, "examples": one.examples, "parsed": one.parsed, "teacher_accuracy": one.accuracy}
+                for text in job.prompt.systems
+                if (one := count.systems.get(text))
+            ]
     return {
         "task": job.task.name,
         "teacher": job.teacher.name,

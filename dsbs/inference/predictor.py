@@ -90,6 +90,13 @@ def find_class(format: str) -> Loadable:
     return cast(Loadable, getattr(importlib.import_module(module), name))
 
 
+def perplexity_of(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float | int | None]:
+    """Return ``perplexity`` and ``perplexity_tokens`` where the student can tell them, else nothing."""
+    measure = getattr(predictor, "perplexity", None)
+    found = measure(examples) if measure else None
+    return found.figures() if found else {}
+
+
 def stream(
     predictor: Predictor,
     examples: Iterable[Example],

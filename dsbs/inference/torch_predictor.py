@@ -15,6 +15,7 @@ from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
 if TYPE_CHECKING:
+    from dsbs.inference.perplexity import Perplexity
     from dsbs.students.answering import DecodingConfig
     from dsbs.students.model import StudentModel
 
@@ -86,6 +87,14 @@ class TorchPredictor:
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
         """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
         return self.student.lost(examples, self.reading.max_input_tokens)
+
+    def perplexity(self, examples: Sequence[Example]) -> "Perplexity | None":
+        """Return the perplexity of gold answers that are whole texts (``task.answer_kind=text``), else None."""
+        if not getattr(self.task.answers, "whole", False) or any(example.choices for example in examples):
+            return None
+        from dsbs.inference.perplexity import measure_perplexity
+
+        return measure_perplexity(self.student, examples, self.reading)
 
     def save(self, folder: Path) -> None:
         """Write weights, config and tokenizer."""

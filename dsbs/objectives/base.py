@@ -60,8 +60,13 @@ class Objective:
         return True
 
     @property
-    def needs_votes(self) -> bool:
-        """Whether annotations are needed for how the teacher's samples voted."""
+    def reads(self) -> frozenset[str]:
+        """Which fields of annotations it reads beside label and rationale: ``votes``, ``probabilities``, ``system``."""
+        return frozenset()
+
+    @property
+    def reads_stored_tokens(self) -> bool:
+        """Whether it reads the log-probabilities of tokens that the store of completions holds."""
         return False
 
     @property
@@ -73,6 +78,11 @@ class Objective:
     def shares(self) -> Mapping[str, float]:
         """The factor of each kind's mean in the loss; 1 for a kind that is not named."""
         return {}
+
+    @property
+    def compares_with_base(self) -> bool:
+        """Whether ``dsbs.compare`` measures the student before its training, too, with and without a prompt."""
+        return False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

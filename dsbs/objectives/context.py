@@ -26,6 +26,11 @@ class Context(SoftTargets):
     source: str = "teacher"
     soft_weight: float = 1.0
 
+    @property
+    def compares_with_base(self) -> bool:
+        """What the prompt brings, and what of it the weights have taken in, shows beside the base."""
+        return True
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults()

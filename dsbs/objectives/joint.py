@@ -16,11 +16,28 @@ RATIONALE_CUE = "explanation:"
 
 @dataclass
 class RationaleThenLabel(Objective):
-    """The student writes the rationale first, then the label: it has to reason aloud to answer."""
+    """The student writes the rationale first, then the label: it has to reason aloud to answer.
+
+    With ``prompt.systems`` it is explanation tuning (Orca, arXiv 2306.02707, section 3).
+
+    Attributes:
+        reads_systems: whether the student reads the system prompt of each example before its input while it learns;
+            when it is used, it reads the input alone, as the paper's empty system prompt.
+    """
 
     kind: str = "rationale_then_label"
+    reads_systems: bool = False
 
     output: ClassVar[str] = f"It writes its rationale first, then `{ANSWER_CUE}` and the label."
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """System prompts, on request."""
+        return frozenset({"system"} if self.reads_systems else ())
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the training; runs from before there was a choice keep their names."""
+        return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return one target; the label alone where there is no rationale.
@@ -31,7 +48,9 @@ class RationaleThenLabel(Objective):
         assert example.label is not None
         if annotation is None or not annotation.rationale:
             return [Target("label", example.label)]
-        return [Target("label", f"{annotation.rationale} {ANSWER_CUE} {example.label}")]
+        system = annotation.system if self.reads_systems else None
+        text = f"{annotation.rationale} {ANSWER_CUE} {example.label}"
+        return [Target("label", text, input=f"{system}\n\n{example.input}" if system else None)]
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig

@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.divergences import Divergence
+from dsbs.objectives.stored_targets import summed_stored_divergence
 from dsbs.objectives.taught import Taught
 
 if TYPE_CHECKING:
     import torch
 
     from dsbs.objectives.base import Terms
+    from dsbs.students.base import GenerativeStudent
     from dsbs.students.collator import Row
-    from dsbs.students.model import Batch
+    from dsbs.students.model import Batch, StudentModel
 
 # Where the distribution comes from. Those over closed answers work whatever the tokenizers.
-ANSWERS = ("votes", "ranking")
-TOKENS = ("teacher",)
+ANSWERS = ("votes", "logprobs", "ranking")
+TOKENS = ("teacher", "stored")
 SOURCES = (*ANSWERS, *TOKENS)
 KINDS = ("label", "rationale")
 
@@ -35,20 +37,25 @@ class SoftTargets(Taught):
     rationales are learnt from the teacher's distribution as well as labels are.
 
     Attributes:
-        source: ``votes`` of the teacher's samples, or the ``ranking`` of the closed answers by ``teacher_model``; or
-            the next tokens of ``teacher_model`` beside the student (``teacher``), which has to have its tokenizer.
+        source: over closed answers: ``votes`` of the teacher's samples, the ``logprobs`` that its endpoint told where
+            the answer begins (``teacher.top_logprobs``), or the ``ranking`` by ``teacher_model``. Over the next tokens:
+            those of ``teacher_model`` beside the student (``teacher``), or the most probable ones that an endpoint told
+            (``stored``). The latter two want one tokenizer for both.
+        most_tokens: of ``stored``: how many of the most probable tokens are learnt from; the rest is one bucket.
         divergence: ``forward_kl``, ``reverse_kl``, ``jsd``, ``skewed_kl`` or ``skewed_reverse_kl``.
         beta: of ``jsd``: 0 is forward KL, 1 reverse KL.
         skew: of the skewed ones: the share of the first distribution in the second.
         temperature: of both distributions; above 1 they become more alike.
         soft_weight: share of the divergence in the loss; the rest is the label's.
-        smoothing: votes that every answer gets in advance; above 0 where a divergence is infinite without.
+        smoothing: votes, or probability, that every answer gets in advance; above 0 where a divergence is infinite
+            without.
         rationales: whether to learn the teacher's rationales, too, as ``step_by_step`` does.
         alpha: with rationales, the share of all that concerns the label.
     """
 
     kind: str = "soft_targets"
     source: str = "votes"
+    most_tokens: int = 20
     divergence: str = "forward_kl"
     beta: float = 0.5
     skew: float = 0.1
@@ -58,12 +65,27 @@ class SoftTargets(Taught):
     rationales: bool = False
     alpha: float = 0.5
 
+    _vocabulary = cast(int, 0)  # no field: `prepare` sets it
     _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `hear` takes it
+
+    def identity(self) -> dict[str, object]:
+        """Return what decides the training; how many stored tokens, where they are learnt from."""
+        return {key: one for key, one in super().identity().items() if key != "most_tokens" or self.reads_stored_tokens}
 
     @property
     def has_teacher(self) -> bool:
-        """Only where tokens are compared."""
-        return self.source in TOKENS
+        """Only where its tokens are compared."""
+        return self.source == "teacher"
+
+    @property
+    def reads_stored_tokens(self) -> bool:
+        """Where the store's tokens are compared."""
+        return self.source == "stored"
+
+    @property
+    def needs_teacher_labels(self) -> bool:
+        """Where the store's tokens are compared: they are those of the teacher's answers."""
+        return self.reads_stored_tokens
 
     @property
     def asks_ranking(self) -> bool:
@@ -76,9 +98,9 @@ class SoftTargets(Taught):
         return self.rationales
 
     @property
-    def needs_votes(self) -> bool:
-        """Where the distribution comes from them."""
-        return self.source == "votes"
+    def reads(self) -> frozenset[str]:
+        """What the distribution over closed answers comes from."""
+        return frozenset({"votes": {"votes"}, "logprobs": {"probabilities"}}.get(self.source, ()))
 
     @property
     def needs_choices(self) -> bool:
@@ -116,12 +138,37 @@ class SoftTargets(Taught):
             faults.append(f"objective.temperature={self.temperature}: expected above 0.")
         if not self.smoothing >= 0:
             faults.append(f"objective.smoothing={self.smoothing}: expected 0 or more.")
-        if self.needs_votes and self._divergence.needs_support and self.smoothing == 0:
+        if self.reads and self._divergence.needs_support and self.smoothing == 0:
             faults.append(
-                f"objective.divergence={self.divergence} is infinite for an answer that no sample gave: add "
+                f"objective.divergence={self.divergence} is infinite for an answer that the teacher did not give: add "
                 "objective.smoothing=0.1, or choose forward_kl, jsd or a skewed one."
             )
+        return faults + (self._stored_faults() if self.reads_stored_tokens else [])
+
+    def _stored_faults(self) -> list[str]:
+        faults = []
+        if self.most_tokens < 1:
+            faults.append(f"objective.most_tokens={self.most_tokens}: expected at least 1.")
+        if self.temperature != 1:
+            faults.append(
+                f"objective.temperature={self.temperature}: with objective.source=stored the tokens behind the first "
+                "few are not known one by one, so they cannot be softened: leave it out."
+            )
+        if self.rationales:
+            faults.append("objective.rationales=true: objective.source=stored learns labels alone: leave it out.")
         return faults
+
+    def check(self, student: "GenerativeStudent") -> None:
+        """Check the teacher's tokens, where its tokenizer is named (``teacher_model``); see ``Taught.check``."""
+        self.check_tokens(student, asked=self.has_teacher or self.reads_stored_tokens)
+
+    def prepare(self, student: "StudentModel", device: "torch.device") -> None:
+        """Load what is compared with; see ``Taught.prepare``."""
+        super().prepare(student, device)
+        if self.reads_stored_tokens:
+            from dsbs.objectives.teacher import base_vocabulary
+
+            self._vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
 
     def hear(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
         """Take the log-probabilities of the closed answers by example, as the teacher ranked them."""
@@ -129,8 +176,8 @@ class SoftTargets(Taught):
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return what the student scores. Over closed answers that is each of them with its probability as its weight,
-        the label first; the label alone where there are no votes. Over tokens it is the label. On request the rationale
-        follows.
+        the label first; the label alone where nothing is known of the others. Over tokens it is the label. On request
+        the rationale follows.
 
         >>> votes = Annotation("1", "no", votes={"no": 3, "yes": 1})
         >>> targets = SoftTargets().targets(Example("1", "Is fire cold?", "no", ("yes", "no")), votes)
@@ -157,6 +204,11 @@ class SoftTargets(Taught):
             found = {answer: math.exp(scores.get(answer, -math.inf) - top) for answer in (example.label, *scores)}
         elif annotation is None:
             return {example.label: 1.0}
+        elif self.source == "logprobs":
+            told = annotation.probabilities
+            if not told or not sum(told.values()):
+                return {example.label: 1.0}
+            found = {one: told.get(one, 0.0) + self.smoothing for one in (example.label, *example.choices)}
         else:
             votes = annotation.votes or {}
             found = {answer: votes.get(answer, 0) + self.smoothing for answer in (example.label, *example.choices)}
@@ -211,10 +263,13 @@ class SoftTargets(Taught):
         from dsbs.objectives.losses import summed_cross_entropy
         from dsbs.objectives.token_targets import summed_divergence
 
-        taught = self.teacher.logits(batch, tuple(own))
+        taught = {} if self.reads_stored_tokens else self.teacher.logits(batch, tuple(own))
         terms = {}
         for kind, target in own.items():
             name = {"label": "soft", "rationale": "soft_rationale"}[kind]
             terms[kind] = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
-            terms[name] = summed_divergence(self._divergence, taught[kind], logits[kind], target, self.temperature)
+            if self.reads_stored_tokens:
+                terms[name] = summed_stored_divergence(self._divergence, logits[kind], target, self._vocabulary)
+            else:
+                terms[name] = summed_divergence(self._divergence, taught[kind], logits[kind], target, self.temperature)
         return terms

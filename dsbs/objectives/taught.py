@@ -89,9 +89,13 @@ class Taught(Objective):
         Raises:
             StudentError: where they do not, or the teacher cannot be had.
         """
-        if self.teacher_model == STUDENT:
+        self.check_tokens(student, asked=self.has_teacher)
+
+    def check_tokens(self, student: GenerativeStudent, *, asked: bool) -> None:
+        """Check the same where it is asked and the teacher's tokenizer is known."""
+        if self.teacher_model in (None, STUDENT):
             return
-        if self.has_teacher and (tokenizer := student.load_tokenizer()) is not None:
+        if asked and (tokenizer := student.load_tokenizer()) is not None:
             from dsbs.objectives.teacher import check_tokenizers, load_teacher_tokenizer
 
             assert self.teacher_model is not None

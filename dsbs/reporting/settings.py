@@ -63,6 +63,8 @@ class CompareConfig:
         labels: ``gold`` or ``teacher``.
         rationales: a folder of annotations; None: what task, teacher and prompt lead to.
         train: what else is typed for every run, such as ``training.max_steps=500``.
+        other: a file of other texts, one a line, on which ``objective=context`` is measured for what it forgets: the
+            perplexity before and after; null: none.
         dry_run: only say what would be trained.
         output_dir: first folder of everything that is written.
     """
@@ -84,6 +86,7 @@ class CompareConfig:
     labels: str = "gold"
     rationales: str | None = None
     train: list[str] = field(default_factory=list)
+    other: str | None = None
     dry_run: bool = False
     output_dir: str = "outputs"
 

@@ -17,6 +17,7 @@ from typing import Any
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
+from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
 from dsbs.store.reading import BUSY_SECONDS, check_rows, guard, limited, open_reading
@@ -120,11 +121,12 @@ class CompletionStore:
             (origin.key(request), origin.number, request.split, storable(request.id), request.sample,
              storable(request.question), storable(completion.text), _storable(completion.finish_reason),
              _storable(completion.model), _storable(completion.prompt_tokens), _storable(completion.completion_tokens),
-             completion.created or time.time(), completion.batch, _storable(completion.reasoning))
+             completion.created or time.time(), completion.batch, _storable(completion.reasoning),
+             pack(completion.logprobs))
             for request, completion in arrived
         ]  # fmt: skip
         with self.transaction():
-            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 14)})", rows)
+            self._db.executemany(f"INSERT OR IGNORE INTO completions VALUES ({', '.join('?' * 15)})", rows)
             for table in ("failures", "batch_requests"):
                 self._db.executemany(f"DELETE FROM {table} WHERE key = ?", [row[:1] for row in rows])
 
@@ -157,14 +159,13 @@ class CompletionStore:
             found.update(row[0] for row in self._db.execute(query, part))
         return found
 
-    def completions(self, keys: Iterable[bytes]) -> dict[bytes, Completion]:
-        """Return the completions of those keys that have one."""
+    def completions(self, keys: Iterable[bytes], *, logprobs: bool = False) -> dict[bytes, Completion]:
+        """Return the completions of those keys that have one; with their log-probabilities where these are wanted."""
         found: dict[bytes, Completion] = {}
+        wanted = f"{COLUMNS}, batch, reasoning, {'logprobs' if logprobs else 'NULL'}"
         for part in _parts(list(keys)):
-            query = (
-                f"SELECT key, {COLUMNS}, batch, reasoning FROM completions WHERE key IN ({', '.join('?' * len(part))})"
-            )
-            found.update((row[0], Completion(*row[1:])) for row in self._db.execute(query, part))
+            query = f"SELECT key, {wanted} FROM completions WHERE key IN ({', '.join('?' * len(part))})"
+            found.update((row[0], build_completion(row[1:])) for row in self._db.execute(query, part))
         return found
 
     def failures(self, keys: Iterable[bytes]) -> dict[bytes, Failure]:
@@ -178,15 +179,16 @@ class CompletionStore:
     def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
         """Return the completion of an example, whatever the prompt was; the newest where there are several."""
         query = (
-            f"SELECT {COLUMNS}, NULL, reasoning FROM completions WHERE split = ? AND id = ? AND sample = ? "
+            f"SELECT {COLUMNS}, NULL, reasoning, logprobs FROM completions WHERE split = ? AND id = ? AND sample = ? "
             "ORDER BY created DESC"
         )
         row = self._db.execute(query, (split, id, sample)).fetchone()
-        return Completion(*row) if row else None
+        return build_completion(row) if row else None
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield every completion with its split, id, sample, question and origin, in the order of arrival."""
-        query = f"SELECT origin, split, id, sample, question, {COLUMNS}, reasoning FROM completions ORDER BY rowid"
+        shown = f"origin, split, id, sample, question, {COLUMNS}, reasoning, logprobs"
+        query = f"SELECT {shown} FROM completions ORDER BY rowid"
         with closing(self._db.cursor()) as cursor:
             cursor.execute(query)
             names = [column[0] for column in cursor.description]
@@ -241,12 +243,25 @@ class CompletionStore:
         finally:
             self._db.execute("DETACH DATABASE other")
 
+    def digest_logprobs(self) -> str:
+        """Return a hash over the log-probabilities that it holds."""
+        digest = hashlib.sha256()
+        for key, packed in self._db.execute("SELECT key, logprobs FROM completions ORDER BY key"):
+            digest.update(key + str(packed).encode(errors="surrogatepass") + b"\0")
+        return digest.hexdigest()[:16]
+
     def digest(self) -> str:
         """Return a hash over what the completions say, whatever the order they arrived in."""
         digest = hashlib.sha256()
         for key, text in self._db.execute("SELECT key, text FROM completions ORDER BY key"):
             digest.update(key + text.encode(errors="surrogatepass") + b"\0")
         return digest.hexdigest()[:16]
+
+
+def build_completion(values: Sequence[Any]) -> Completion:
+    """Return a completion of its columns in the order of its fields, the log-probabilities as the store has them."""
+    *parts, packed = values
+    return Completion(*parts, logprobs=unpack(packed))
 
 
 class _Transaction:

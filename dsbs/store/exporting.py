@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("completion_tokens", pa.int64()),
         ("created", pa.float64()),
         ("reasoning", pa.string()),
+        ("logprobs", pa.string()),
     ]
 )
 

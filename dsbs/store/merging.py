@@ -16,8 +16,8 @@ BATCH = """(SELECT mine.number FROM main.batches mine JOIN other_batches theirs 
 BATCHES = f"""INSERT OR IGNORE INTO batches (token, origin, address, file, remote, requests, characters, created, ended)
     SELECT token, {NUMBER}, address, file, remote, requests, characters, created, ended FROM other_batches row"""
 COMPLETIONS = f"""INSERT OR IGNORE INTO completions SELECT key, {NUMBER}, split, id, sample, question, text,
-    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH}, reasoning FROM other_completions row
-    ORDER BY row.rowid"""
+    finish_reason, model, prompt_tokens, completion_tokens, created, {BATCH}, reasoning, logprobs
+    FROM other_completions row ORDER BY row.rowid"""
 # What is under way in one of the two is under way in both; what ended in one ended in both.
 HELD = (
     f"""INSERT OR IGNORE INTO batch_requests SELECT key, {BATCH}, line, place, request FROM other_batch_requests row"""

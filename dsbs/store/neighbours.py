@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
-from dsbs.store.completions import BATCH, COLUMNS, CompletionStore
+from dsbs.store.completions import BATCH, COLUMNS, CompletionStore, build_completion
 from dsbs.store.origin import Origin
 from dsbs.store.pace import PACE, measure_pace
 from dsbs.store.reading import open_reading
@@ -145,8 +145,8 @@ def _among(db: sqlite3.Connection, table: str, keys: Sequence[bytes], columns: s
 
 
 def _read(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[bytes, Completion]]:
-    rows = _among(db, f"completions WHERE {SOUND}", keys, f", {COLUMNS}, batch, reasoning")
-    return [(key, Completion(*parts)) for key, *parts in rows]
+    rows = _among(db, f"completions WHERE {SOUND}", keys, f", {COLUMNS}, batch, reasoning, logprobs")
+    return [(key, build_completion(parts)) for key, *parts in rows]
 
 
 def _take_batches(

@@ -7,7 +7,7 @@ from functools import cache
 
 from dsbs.core.untrusted import excerpt
 
-FORMAT = "3"
+FORMAT = "4"
 
 META = "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
 TABLES = (
@@ -19,7 +19,7 @@ TABLES = (
     key BLOB NOT NULL UNIQUE, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
     sample INTEGER NOT NULL, question TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT, model TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, created REAL NOT NULL, batch INTEGER REFERENCES batches,
-    reasoning TEXT)""",
+    reasoning TEXT, logprobs TEXT)""",
     "CREATE INDEX completions_by_id ON completions (split, id, sample)",
     """CREATE TABLE failures (
     key BLOB PRIMARY KEY, origin INTEGER NOT NULL REFERENCES origins, split TEXT NOT NULL, id TEXT NOT NULL,
@@ -46,17 +46,19 @@ TRIGGER = """CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN
     UPDATE batches SET completions = completions + 1, prompt_tokens = prompt_tokens + coalesce(NEW.prompt_tokens, 0),
         completion_tokens = completion_tokens + coalesce(NEW.completion_tokens, 0) WHERE number = NEW.batch; END"""
 CREATE = (META, *TABLES, *BATCH_TABLES, TRIGGER, f"INSERT INTO meta VALUES ('format', '{FORMAT}')")
-FORMATS = ("1", "2", FORMAT)
+FORMATS = ("1", "2", "3", FORMAT)
 # What brings a store of an older format up to the next one.
 UPGRADES = {
     "1": ("ALTER TABLE completions ADD COLUMN batch INTEGER", *BATCH_TABLES, "DROP TRIGGER count_completion", TRIGGER),
     "2": ("ALTER TABLE completions ADD COLUMN reasoning TEXT",),
+    "3": ("ALTER TABLE completions ADD COLUMN logprobs TEXT",),
 }
 # The same, for one that is only read: tables and columns (of a table) that came with each format.
 LATER: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
     ((), ()),
     (("batches", "batch_requests"), (("completions", "batch"),)),
     ((), (("completions", "reasoning"),)),
+    ((), (("completions", "logprobs"),)),
 )
 MOST_PARTS = 100
 

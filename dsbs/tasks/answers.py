@@ -11,6 +11,7 @@ included, even where it names no choice; of an equation, only what stands in bra
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsbs.tasks.arithmetic import evaluate, join_numbers
 from dsbs.tasks.numerals import MOST, read_number, same
@@ -164,6 +165,8 @@ class NumberAnswers:
 @dataclass(frozen=True)
 class TextAnswers:
     """Texts of any length, kept as they are; two are the same where they are equal but for white space."""
+
+    whole: ClassVar[bool] = True  # a student may be asked how probable it holds such a text
 
     def parse(self, text: str, choices: Choices = None) -> str | None:
         r"""Return the text without white space around it, or None where nothing is left.

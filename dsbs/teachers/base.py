@@ -73,6 +73,11 @@ class Teacher:
         return False
 
     @property
+    def tells_logprobs(self) -> bool:
+        """Whether its completions may come with log-probabilities of their tokens."""
+        return False
+
+    @property
     def most_written(self) -> int | None:
         """Most tokens of a completion, or None where there is no such bound."""
         return None

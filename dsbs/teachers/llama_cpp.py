@@ -100,8 +100,8 @@ class LlamaCppTeacher(OpenAITeacher):
         server = await asyncio.to_thread(self._start, file)
         endpoint = OpenAITeacher(
             name=self.name, model=file.stem, base_url=f"{server.listening_address}/v1", api_key_env=None, api=self.api,
-            temperature=self.temperature, max_tokens=self.max_tokens, top_p=self.top_p, stop=list(self.stop),
-            extra=dict(self.extra), timeout=self.timeout,
+            temperature=self.temperature, max_tokens=self.max_tokens, top_p=self.top_p, top_logprobs=self.top_logprobs,
+            stop=list(self.stop), extra=dict(self.extra), timeout=self.timeout,
         )  # fmt: skip
         try:
             async with endpoint.connect(task) as ask:

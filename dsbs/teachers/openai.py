@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from dsbs.core.errors import TeacherError
+from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.notices import tell_once
 from dsbs.core.records import Completion, Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
@@ -46,6 +47,8 @@ class OpenAITeacher(Teacher):
         temperature: None leaves it to the endpoint.
         max_tokens: most tokens of a completion; None leaves it out of the request.
         top_p: None leaves it to the endpoint.
+        top_logprobs: how many of the most probable tokens to ask for at each position, with their log-probabilities,
+            which are kept beside the text (``objective=soft_targets``); OpenAI knows at most 20. None: none.
         stop: texts at which the teacher stops, at most four at most endpoints.
         extra: more fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort: low}``.
         prompt_price: dollars for a million tokens read; None: as ``genai-prices`` knows it for this endpoint and model.
@@ -61,6 +64,7 @@ class OpenAITeacher(Teacher):
     temperature: float | None = 0.0
     max_tokens: int | None = 512
     top_p: float | None = None
+    top_logprobs: int | None = None
     stop: list[str] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     prompt_price: float | None = None
@@ -74,6 +78,11 @@ class OpenAITeacher(Teacher):
         bounds = (self.extra.get(key) for key in ("max_tokens", "max_completion_tokens"))
         own = [bound for bound in bounds if isinstance(bound, int) and not isinstance(bound, bool)]
         return min(own) if own else self.max_tokens
+
+    @property
+    def tells_logprobs(self) -> bool:
+        """Where they are asked for."""
+        return self.top_logprobs is not None
 
     @property
     def has_batches(self) -> bool:
@@ -108,6 +117,8 @@ class OpenAITeacher(Teacher):
             faults.append(f"teacher.max_tokens={self.max_tokens}: expected 1 or more.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             faults.append(f"teacher.top_p={self.top_p}: expected above 0 and up to 1.")
+        if self.top_logprobs is not None and not 1 <= self.top_logprobs <= MOST_TOP:
+            faults.append(f"teacher.top_logprobs={self.top_logprobs}: expected from 1 to {MOST_TOP}, or null.")
         if (self.prompt_price is None) != (self.completion_price is None):
             faults.append("teacher.prompt_price and teacher.completion_price: set both or neither.")
         if min(self.prompt_price or 0.0, self.completion_price or 0.0) < 0:
@@ -144,7 +155,8 @@ class OpenAITeacher(Teacher):
     def identity(self) -> dict[str, object]:
         """Return the model and the sampling settings; two endpoints that serve one model count as the same."""
         keys = ("model", "api", "temperature", "max_tokens", "top_p", "stop", "extra")
-        return {"kind": "openai"} | {key: getattr(self, key) for key in keys}
+        identity = {"kind": "openai"} | {key: getattr(self, key) for key in keys}
+        return identity if self.top_logprobs is None else identity | {"top_logprobs": self.top_logprobs}
 
     def find_key(self) -> str:
         """Return the key for the endpoint.
@@ -181,6 +193,9 @@ class OpenAITeacher(Teacher):
                 body[name] = getattr(self, name)
         if request.answer_format == "json":
             body["response_format"] = {"type": "json_schema", "json_schema": answer_schema(request.choices)}
+        if self.top_logprobs is not None:
+            chat = {"logprobs": True, "top_logprobs": self.top_logprobs}
+            body |= chat if self.api == "chat" else {"logprobs": self.top_logprobs}
         if self.stop:
             body["stop"] = list(self.stop)
         return body | self.extra

@@ -52,6 +52,11 @@ class RecordedTeacher(Teacher):
         return True
 
     @property
+    def tells_logprobs(self) -> bool:
+        """A store may hold them."""
+        return True
+
+    @property
     def by_id(self) -> bool:
         """Completions belong to examples, not to questions."""
         return True
@@ -147,7 +152,7 @@ class _StoreReplay:
     async def ask(self, request: Request) -> Completion:
         """Return the completion of the same question, else of the example with the same split and id."""
         keys = [origin.key(request) for origin in self.origins]
-        found = next(iter(self.store.completions(keys).values()), None)
+        found = next(iter(self.store.completions(keys, logprobs=True).values()), None)
         found = found or self.store.find(request.split, request.id, request.sample)
         if found is None:
             raise TeacherError(f"{self.store.path} holds no completion of this example.")

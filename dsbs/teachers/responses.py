@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dsbs.core.errors import TeacherError
+from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
 from dsbs.core.untrusted import MOST_TEXT, Fields, load_json
-from dsbs.teachers.faults import Where, explain_error_object, hide, malformed, scrub
+from dsbs.teachers.faults import SECRET, Where, explain_error_object, hide, malformed, scrub
+from dsbs.teachers.logprobs import read_logprobs
 
 # Where a server hands over what a reasoning model thought, beside its answer.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking")
@@ -81,10 +83,20 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
             completion_tokens=None if written is None else _share(written, place, len(said)),
             created=now,
             reasoning=hide(one.reasoning, key),
+            logprobs=_without_key(read_logprobs(choice), key),
         )
         for place, (one, choice) in enumerate(zip(said, choices, strict=True))
         if one is not None
     ]
+
+
+def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[TokenLogprobs, ...] | None:
+    """Return log-probabilities, unless their tokens spell the key."""
+    if said is None or len(key) < SECRET:
+        return said
+    secret = key.encode(errors="surrogatepass")
+    told = secret in joined(said) or any(secret in token for one in said for token, _ in one.top)
+    return None if told else said
 
 
 def _finish_reason(said: Said, choice: Fields, key: str) -> str | None:

@@ -13,6 +13,7 @@ from dsbs.data.join import Annotations, Filter, missing_ids
 from dsbs.data.subsets import Selection, default_splits, parse_fraction
 from dsbs.extraction import Job
 from dsbs.extraction.annotations import (
+    STORE,
     AnnotationFile,
     Extraction,
     annotations_path,
@@ -25,6 +26,7 @@ from dsbs.extraction.annotations import (
 from dsbs.extraction.filters import FilterCheck, restore
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.training.settings import TrainSettings
+from dsbs.training.stored import StoredTokens
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +155,25 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     if settings.output_dir != "outputs":
         words["output_dir"] = f"output_dir={settings.output_dir}"
     return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
+
+
+def stored_tokens(settings: TrainSettings, folder: Path | None) -> StoredTokens | None:
+    """Return the log-probabilities of a teacher's tokens, where the objective reads them.
+
+    Raises:
+        DataError: where the folder of the annotations holds no store.
+    """
+    if folder is None or not settings.objective.reads_stored_tokens:
+        return None
+    if not (folder / STORE).is_file():
+        raise DataError(
+            f"{folder} holds no {STORE}, so there are no log-probabilities to learn from. Extract there with "
+            "teacher.top_logprobs=20."
+        )
+    teacher = settings.teacher
+    return StoredTokens(
+        folder / STORE, str(teacher.model or teacher.path or teacher.name), settings.objective.most_tokens
+    )
 
 
 def build_filter(settings: TrainSettings) -> Callable[[], Filter]:

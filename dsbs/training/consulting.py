@@ -64,14 +64,14 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
     examples = (example for example, _ in data.train)
     with Meter("ranking by the teacher", len(data.train)) as meter:
         while part := list(islice(examples, CHUNK)):
-            worded = [_word(objective, example, tokenizer, gap) for example in part]
+            worded = [word_example(objective, example, tokenizer, gap) for example in part]
             for example, asked, found in zip(part, worded, teacher.predict(worded), strict=True):
                 if found.scores is None:
                     raise RunError(
                         f"objective.teacher_model={place}: this teacher does not say how probable each closed answer "
                         "is. Choose a run whose objective ranks them, such as finetune, or a model from a hub."
                     )
-                yield example.id, _name_again(example, asked, found.scores)
+                yield example.id, name_again(example, asked, found.scores)
             meter.update(meter.done + len(part))
 
 
@@ -93,7 +93,7 @@ def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, obj
     return teacher, model.tokenizer, isinstance(model, PlainDecoderOnly)
 
 
-def _word(objective: Taught, example: Example, tokenizer: object, gap: bool) -> Example:
+def word_example(objective: Taught, example: Example, tokenizer: object, gap: bool) -> Example:
     """Return an example as the teacher reads it: where its prompt does not end with a space, its answers begin so."""
     text = objective.word(example.input, tokenizer)
     choices = example.choices or ()
@@ -102,7 +102,7 @@ def _word(objective: Taught, example: Example, tokenizer: object, gap: bool) -> 
     return replace(example, input=text, choices=choices)
 
 
-def _name_again(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
+def name_again(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
     """Return the scores under the names that the answers have in the task."""
     names = dict(zip(asked.choices or (), example.choices or (), strict=True))
     return {names[choice]: score for choice, score in scores.items()}

@@ -14,7 +14,7 @@ from dsbs.inference.checkpoint import Remembered, load_remembered
 from dsbs.inference.metrics import score
 from dsbs.inference.model_card import write_card
 from dsbs.inference.predictions import write_predictions
-from dsbs.inference.predictor import Predictor, load_predictor
+from dsbs.inference.predictor import Predictor, load_predictor, perplexity_of
 from dsbs.training.backends import Fitted
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
@@ -45,7 +45,8 @@ def measure_test(
         with writing("the predictions", run.folder):
             write_predictions(run.folder / "predictions.parquet", predictions, recipe.task, test)
     speed = {"milliseconds_per_example": round(1000 * seconds / len(test), 3)} if test else {}
-    return {"test": score(recipe.task, predictions).figures(), **speed}
+    figures = score(recipe.task, predictions).figures() | perplexity_of(predictor, test)
+    return {"test": figures, **speed}
 
 
 def measure_validation(recipe: Recipe, fitted: Fitted, data: RunData) -> dict[str, Any]:

@@ -13,13 +13,19 @@ from dsbs.core.tracking import Tracker, derive_run_id, open_tracker
 from dsbs.data.join import Annotations, RunData, check_gold, load_run_data
 from dsbs.data.subsets import parse_fraction, select
 from dsbs.extraction import run_extraction
-from dsbs.training.annotated import NotAnnotated, build_filter, describe_annotations, find_annotations
+from dsbs.training.annotated import (
+    NotAnnotated,
+    build_filter,
+    describe_annotations,
+    find_annotations,
+    stored_tokens,
+)
 from dsbs.training.compatibility import check_answers
 from dsbs.training.measuring import lacks_measures, measure_finished
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
-from dsbs.training.settings import Training, TrainSettings
+from dsbs.training.settings import EQUAL, Training, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.labels,
         settings.without_annotation,
         settings.objective.needs_rationales,
-        settings.objective.needs_votes,
+        settings.reads,
         build_filter(settings),
     )
     data.limit_validation(settings.validation.limit, settings.split_seed)
@@ -100,8 +106,12 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.decoding,
         settings.prompt,
         settings.control,
+        settings.labels_weight,
+        stored_tokens(settings, rationales),
     )
     identity = run_identity(settings, data, fraction)
+    if recipe.stored is not None:
+        identity["stored"] = recipe.stored.fingerprint()
     run = name_run(settings.output_dir, identity, former_identity(settings.training, identity))
     return Plan(settings, recipe, data, run, described, rationales)
 
@@ -148,6 +158,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         identity["prompt"] = settings.prompt.identity()
     if control := settings.control.identity():
         identity["control"] = control
+    if settings.labels_weight != EQUAL:
+        identity["labels_weight"] = settings.labels_weight
     return identity
 
 

@@ -1,17 +1,18 @@
 """What is trained, and how: the settings of a run as the backends read them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dsbs.core.records import Example
+from dsbs.core.records import Annotation, Example, Target
 from dsbs.data.controls import Control
 from dsbs.extraction.prompts import Prompt
 from dsbs.inference.checkpoint import Remembered, remember
 from dsbs.objectives.base import Objective
 from dsbs.students.base import Student
 from dsbs.tasks.base import Task
-from dsbs.training.settings import Training
+from dsbs.training.settings import EQUAL, Training
+from dsbs.training.stored import StoredTokens
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Recipe:
         decoding: ``auto``, ``rank`` or ``generate``.
         prompt: its exemplars are among the texts that a student's own tokenizer is made from.
         control: what is learnt in the place of rationales.
+        labels_weight: ``equal``, or ``agreement``: labels count as the share of the samples that voted for them.
+        stored: the log-probabilities of tokens that a teacher's endpoint told, where the objective reads them.
     """
 
     task: Task
@@ -37,6 +40,17 @@ class Recipe:
     decoding: str = "auto"
     prompt: Prompt | None = None
     control: Control = field(default_factory=Control)
+    labels_weight: str = EQUAL
+    stored: StoredTokens | None = None
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return what the student learns to write for an example, as control and weights of labels change it."""
+        learnt = annotation and self.control.rewrite(self.task, example, annotation)
+        targets = self.objective.targets(example, learnt)
+        if self.labels_weight == EQUAL or annotation is None or annotation.agreement is None:
+            return targets
+        share = annotation.agreement
+        return [replace(one, weight=one.weight * share) if is_label(one.kind) else one for one in targets]
 
     def remember(self, examples: Iterable[Example], **reading: Any) -> Remembered:
         """Return what a checkpoint has to remember of the training.
@@ -62,3 +76,8 @@ class Recipe:
         for _ in range(50):
             yield from choices
             yield from exemplars
+
+
+def is_label(kind: str) -> bool:
+    """Tell whether a kind of target is the label, be it as a teacher beside the student reads it."""
+    return kind.rpartition(" ")[2] == "label"

@@ -15,6 +15,7 @@ from dsbs.data.subsets import parse_fraction
 from dsbs.extraction.filters import Filter
 from dsbs.training.compatibility import combination_faults
 
+EQUAL, AGREEMENT = "equal", "agreement"
 STRATEGIES = ("random", "group_by_length")
 # Settings of training that do not decide its result: what is told and kept, and how the work is cut.
 NO_MATTER = (
@@ -223,6 +224,8 @@ class TrainSettings:
         seed: draws the subset, the initial weights and the order.
         split_seed: cuts validation off train where the source has none.
         labels: ``gold`` or ``teacher``.
+        labels_weight: how much each of the teacher's labels counts: ``equal``, or as its ``agreement``, the share of
+            the samples (``samples=k``) that voted for it.
         rationales: a folder of annotations; None: what task, teacher and prompt lead to.
         filter: what an annotation must pass to be learnt from, whatever the extraction let through.
         samples: learn from annotations of so many completions each; null: from those that are there.
@@ -252,6 +255,7 @@ class TrainSettings:
     seed: int = 0
     split_seed: int = 0
     labels: str = "gold"
+    labels_weight: str = EQUAL
     rationales: str | None = None
     samples: int | None = None
     without_annotation: str = "label_only"
@@ -279,6 +283,7 @@ class TrainSettings:
                 f"objective={self.objective.name} learns the teacher's labels: add labels=teacher, or choose another "
                 "objective."
             )
+        faults += self._weight_faults()
         if self.control.identity() is not None and not _parts_rationales(self.objective):
             faults.append(
                 f"control={self.control.name} changes the rationale that is learnt beside the label: choose "
@@ -295,6 +300,21 @@ class TrainSettings:
             faults.append(str(error))
         return faults
 
+    def _weight_faults(self) -> list[str]:
+        if self.labels_weight not in (EQUAL, AGREEMENT):
+            return [f"labels_weight={self.labels_weight}: expected {EQUAL} or {AGREEMENT}."]
+        if self.labels_weight == EQUAL:
+            return []
+        faults = []
+        if self.labels != "teacher":
+            faults.append("labels_weight=agreement: it weighs the teacher's labels: add labels=teacher.")
+        if self.objective.needs_choices:
+            faults.append(
+                f"labels_weight=agreement: objective={self.objective.name} learns how the samples voted already: leave "
+                "it out."
+            )
+        return faults
+
     @property
     def testing(self) -> Testing:
         """What is read of the test split."""
@@ -303,7 +323,14 @@ class TrainSettings:
     @property
     def needs_annotations(self) -> bool:
         """Whether the run reads anything of a teacher's."""
-        return bool(self.objective.needs_rationales or self.objective.needs_votes) or self.labels == "teacher"
+        needs = self.objective.needs_rationales or self.reads or self.objective.reads_stored_tokens
+        return bool(needs) or self.labels == "teacher"
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """Fields of annotations that the run reads beside label and rationale."""
+        weights = {"agreement"} if self.labels_weight == AGREEMENT else set[str]()
+        return self.objective.reads | weights
 
 
 def _parts_rationales(objective: Any) -> bool:

@@ -18,7 +18,7 @@ from dsbs.core.records import Target
 from dsbs.students.collator import SHARED, Reader, Row, tokenize
 from dsbs.students.model import KINDS, StudentModel
 
-FORMAT = 2  # of the file; another one has another name
+FORMAT = 3  # of the file; another one has another name
 CHUNK = 1000  # rows that are tokenised together
 IDS = pa.list_(pa.int32())
 CUT = ("inputs_cut", "targets_cut")
@@ -30,6 +30,10 @@ SCHEMA = pa.schema(
             pa.list_(
                 pa.struct([("kind", pa.string()), ("source", pa.string()), ("ids", IDS), ("weight", pa.float64())])
             ),
+        ),
+        (
+            "signals",
+            pa.list_(pa.struct([("kind", pa.string()), ("name", pa.string()), ("values", pa.list_(pa.float32()))])),
         ),
         *((name, pa.int32()) for name in CUT),
     ]
@@ -194,11 +198,20 @@ def _to_record(row: Row) -> dict[str, Any]:
         "targets": [
             {"kind": kind, "source": source, "ids": ids, "weight": weight} for kind, source, ids, weight in row.targets
         ],
+        "signals": [
+            {"kind": kind, "name": name, "values": values}
+            for kind, own in row.signals.items()
+            for name, values in own.items()
+        ],
     }
 
 
 def _from_record(record: dict[str, Any]) -> Row:
+    signals: dict[str, dict[str, list[float]]] = {}
+    for part in record["signals"]:
+        signals.setdefault(part["kind"], {})[part["name"]] = part["values"]
     return Row(
         {part["name"]: part["ids"] for part in record["inputs"]},
         [(part["kind"], part["source"], part["ids"], part["weight"]) for part in record["targets"]],
+        signals,
     )

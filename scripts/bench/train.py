@@ -3,6 +3,7 @@
 
     python scripts/bench/train.py --data FOLDER       FOLDER/cqa holds CQA in the layout of the paper's release
     python scripts/bench/train.py                     the same where DSBS_DATA=FOLDER is set; else the built-in task
+    python scripts/bench/train.py --what methods      nothing but methods with a teacher (scripts/bench/methods.py)
     python scripts/bench/train.py --parts             besides, what each setting brings
     python scripts/bench/train.py --curve 600         besides, what the recipes learn in so many steps
     python scripts/bench/train.py --what --curve 60 --curve-of 52m --seeds 1       nothing but that, of the larger one
@@ -42,6 +43,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate.utils import send_to_device
 from extract import peak_memory
+from methods import run as measure_methods
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     DataCollatorForSeq2Seq,
@@ -75,7 +77,7 @@ from dsbs.training.trainer import DistillationTrainer, build_arguments
 GPU = torch.cuda.is_available()
 VOCABULARY = 8100
 POINTS = 6  # of a loss curve
-WHAT = ("speed", "evaluation", "memory")
+WHAT = ("speed", "evaluation", "memory", "methods")
 WARM = 20 if GPU else 3  # steps that are not counted
 SHAPES: dict[str, dict[str, int]] = {
     "3_8m": {"d_model": 128, "d_kv": 32, "d_ff": 512, "num_layers": 6, "num_heads": 4},
@@ -459,6 +461,9 @@ def main() -> None:
             figures |= measure_evaluation(data, arguments.evaluate_after, arguments.rounds)
         if "memory" in arguments.what:
             figures |= {f"rss_mb_52m_{name}": round(measure_memory(name, release)) for name in RECIPES}
+        if "methods" in arguments.what:  # with a teacher: live, stored, on the student's own samples
+            found = measure_methods("135m", batch=8, new_tokens=40, rounds=arguments.rounds)
+            figures |= {f"methods_{name}": figure for name, figure in found.items()}
         print(json.dumps(figures))
 
 

@@ -171,15 +171,15 @@ def test_votes_reach_objectives_that_read_them_and_do_not_rename_the_data_of_the
         split: [replace(one, votes={"a": 2, "b": 1}) if one.label else one for one in annotations]
         for split, annotations in ANNOTATIONS.items()
     }
-    before, after, wanted = load(), load(annotations=voted), load(annotations=voted, needs_votes=True)
+    before, after, wanted = load(), load(annotations=voted), load(annotations=voted, reads=frozenset({"votes"}))
     assert after.train.digest == before.train.digest
     assert wanted.train.digest != before.train.digest
     assert list(after.train) == list(before.train)
     assert [annotation and annotation.votes for _, annotation in wanted.train] == [{"a": 2, "b": 1}, None, None]
-    alone = load(annotations=voted, needs_rationales=False, needs_votes=True)
+    alone = load(annotations=voted, needs_rationales=False, reads=frozenset({"votes"}))
     assert list(alone.train) == list(wanted.train)
 
 
 def test_annotations_from_before_votes_were_kept_are_told_with_what_to_do() -> None:
     with pytest.raises(DataError, match=r"example train 0 is from before votes were kept.*Run the same dsbs\.extract"):
-        load(needs_votes=True)
+        load(reads=frozenset({"votes"}))

@@ -1,17 +1,28 @@
 """Context distillation: the teacher reads a prompt that the student does not."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from objectives.steps import BUILDS, assert_same_however_cut, loss_of, rows_of, some_data
 from objectives.test_teacher import plainly
+from rich.console import Console
 from tiny import causal_folder
+from trained import small_triage
 
+from dsbs.cli.config import CompareConfig
+from dsbs.compare import compare_with_base, plan_all
+from dsbs.core.errors import DataError
 from dsbs.objectives import Context
 from dsbs.students import Causal
+from dsbs.training.in_context import load_texts, predict_plainly
+from dsbs.training.plan import execute
+from dsbs.training.settings import Training
 
 CPU = torch.device("cpu")
+SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=8", "task.test=8"]
 PROMPT = "Answer in one word.\n{input}\nAnswer:\n"
 
 
@@ -66,3 +77,47 @@ def test_without_a_prompt_there_is_no_context() -> None:
     assert "add objective.teacher_input=" in fault
     [fault] = Context(name="context", teacher_input=PROMPT, source="votes").faults()
     assert "objective.source=votes" in fault
+
+
+def test_the_base_is_measured_without_the_prompt_and_with_it(tmp_path: Path) -> None:
+    place = causal_folder(tmp_path / "llama")
+    (tmp_path / "other.txt").write_text("It rains on Sunday.\n\nA sofa is furniture.\n")
+    config = CompareConfig(methods=["causal:context"], output_dir=str(tmp_path), other=str(tmp_path / "other.txt"))
+    config.train = [
+        f"student.model={place}",
+        "student.max_new_tokens=8",
+        f"objective.teacher_input='{PROMPT}'",
+        "training.max_steps=2",
+        "training.eval_steps=1",
+        "training.warmup_steps=0",
+        "training.learning_rate=0.01",
+    ]
+    typed = [*SMALL, f"output_dir={tmp_path}"]
+    [candidate] = plan_all(config, typed)
+    assert candidate.fault is None
+    assert candidate.plan is not None
+    assert candidate.run is not None
+    candidate.finished = execute(candidate.plan, "{}")
+    rows = compare_with_base(config, [candidate], tmp_path / "compare", Console())
+    assert [row["who"] for row in rows] == ["base", "base in context", "distilled"]
+    assert all(0 <= row["score"] <= 1 for row in rows)
+    before, _, after = (row["other_perplexity"] for row in rows)
+    assert before != after
+    assert min(before, after) > 1
+    assert compare_with_base(config, [candidate], tmp_path / "compare", Console()) == rows
+    (tmp_path / "empty.txt").write_text(" \n")
+    with pytest.raises(DataError, match="one a line"):
+        load_texts(str(tmp_path / "empty.txt"))
+
+
+def test_a_model_as_it_comes_is_asked_in_the_wording(tmp_path: Path) -> None:
+    """The base ranks the choices behind the prompt as the teacher of ``source=ranking`` does."""
+    settings = context(BUILDS["llama"]())
+    recipe: Any = SimpleNamespace(
+        task=small_triage(), decoding="auto", student=Causal(name="tiny", model="x"), training=Training()
+    )
+    asked = list(recipe.task.examples("test"))[:3]
+    model = settings.teacher.student
+    found = predict_plainly(recipe, model, asked, PROMPT, chat=False)
+    assert [one.id for one in found] == [one.id for one in asked]
+    assert all(one.scores is not None and one.scores.keys() == {*(asked[0].choices or ())} for one in found)

@@ -28,3 +28,5 @@ def test_texts_are_trained_on_and_scored_by_the_tasks_metric(tmp_path: Path) -> 
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["metric"] == "rouge_l"
     assert 0 <= metrics["test"]["rouge_l"] <= 1
+    assert metrics["test"]["perplexity"] > 1
+    assert metrics["test"]["perplexity_tokens"] > 6

@@ -13,7 +13,7 @@ from dsbs.store import CompletionStore
 from dsbs.store.__main__ import main
 
 COLUMNS = {"task", "teacher", "split", "id", "sample", "question", "text", "finish_reason", "model", "prompt_tokens",
-           "completion_tokens", "created", "reasoning"}  # fmt: skip
+           "completion_tokens", "created", "reasoning", "logprobs"}  # fmt: skip
 
 
 @pytest.fixture

@@ -99,7 +99,9 @@ def test_a_replay_joins_by_example_and_borrows_nothing(tmp_path: Path) -> None:
 def age(path: Path, version: str) -> None:
     """Make a store one of an earlier version."""
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE completions DROP COLUMN reasoning")
+        db.execute("ALTER TABLE completions DROP COLUMN logprobs")
+        if version in "12":
+            db.execute("ALTER TABLE completions DROP COLUMN reasoning")
         if version == "1":
             for statement in ("DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
                               "ALTER TABLE completions DROP COLUMN batch", "CREATE TRIGGER count_completion AFTER "
@@ -109,7 +111,7 @@ def age(path: Path, version: str) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("version", ["1", "2"])
+@pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_a_store_of_an_earlier_version_is_read_as_it_is(tmp_path: Path, version: str) -> None:
     teacher = ScriptedTeacher()
     run_extraction(job_in(tmp_path, "one", teacher, 10))

@@ -122,10 +122,8 @@ class Texts:
     data: RunData
 
     def __iter__(self) -> Iterator[tuple[str, list[Target]]]:
-        recipe = self.recipe
         for example, annotation in self.data.train:
-            learnt = annotation and recipe.control.rewrite(recipe.task, example, annotation)
-            yield self.student.reword(example, recipe.objective.targets(example, learnt))
+            yield self.student.reword(example, self.recipe.targets(example, annotation))
 
 
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
@@ -141,6 +139,8 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
         with writing("the tokenised examples", run.cache):
             texts, readers = Texts(student, recipe, data), recipe.objective.readers
             rows = prepare_rows(student, texts, len(data.train), lengths.input, lengths.target, run.cache, readers)
+            if recipe.stored is not None:
+                rows = recipe.stored.attach(rows, student, data, run.cache)
             return control_rows(rows, recipe.control, recipe.seed, run.cache).path
 
     path, *_ = gather([main_first(prepare)])

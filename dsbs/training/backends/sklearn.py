@@ -120,7 +120,7 @@ def read_rows(recipe: Recipe, data: RunData) -> Rows:
     """
     rows = Rows([], [], [])
     for example, annotation in data.train:
-        for target in recipe.objective.targets(example, annotation):
+        for target in recipe.targets(example, annotation):
             if target.text not in (example.choices or ()):
                 raise StudentError(
                     f"example {example.id}: {target.text!r} is none of its closed answers, among which "

@@ -377,6 +377,7 @@ def test_a_store_from_before_there_were_batches_is_brought_up_to_date(tmp_path: 
         for statement in (
             "DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
             "ALTER TABLE completions DROP COLUMN batch", "ALTER TABLE completions DROP COLUMN reasoning",
+            "ALTER TABLE completions DROP COLUMN logprobs",
             "UPDATE meta SET value = '1'",
             "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET completions = 9; END",
         ):  # fmt: skip

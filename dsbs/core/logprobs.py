@@ -1,0 +1,114 @@
+"""Log-probabilities of the tokens that a teacher wrote, with the most probable alternatives at each position.
+
+Whoever sends or keeps them, they are built by ``read_position`` alone: each is then a number that is 0 or less, their
+count is bounded, and what the alternatives leave out stands in ``tail``. A token is its bytes, for some hold a part of
+a letter only.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dsbs.core.untrusted import is_finite
+
+MOST_POSITIONS = 32_768  # tokens of a completion
+MOST_TOP = 128  # alternatives at a position
+MOST_BYTES = 256  # of a token
+LEAST = -9999.0  # what endpoints say of a token that is next to impossible
+LEAST_TAIL = math.log(1e-8)  # rounding leaves no more to be known
+ROUNDING = 1e-2  # log-probabilities above 0 by no more than this are 0
+_BYTES = re.compile(r"bytes:(?:\\x[0-9a-fA-F]{2})+")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """What a teacher thought of one position of its completion.
+
+    Attributes:
+        token: the bytes of the token that it wrote.
+        logprob: its log-probability in nats; None where that was not told.
+        top: the most probable tokens there with their log-probabilities, the most probable first; none twice.
+        tail: log of the probability of all other tokens, ``LEAST_TAIL`` or more.
+    """
+
+    token: bytes
+    logprob: float | None
+    top: tuple[tuple[bytes, float], ...] = ()
+    tail: float = 0.0
+
+
+def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> TokenLogprobs | None:
+    """Return a position, or None where a part of it is no such thing.
+
+    Args:
+        token: bytes, or a text as ``to_bytes`` reads it.
+        logprob: a number, or None.
+        top: pairs of the two, in any order.
+
+    >>> read_position("a", -0.5, [("b", -1.0), ("a", -0.5)]).top
+    ((b'a', -0.5), (b'b', -1.0))
+    >>> round(read_position("a", None, [("a", math.log(0.75))]).tail, 4) == round(math.log(0.25), 4)
+    True
+    >>> read_position("a", float("nan"), []), read_position("a", 2.0, []), read_position("a", None, [("b", "x")])
+    (None, None, None)
+    """
+    written = to_bytes(token)
+    if written is None or not (logprob is None or _is_logprob(logprob)):
+        return None
+    found: dict[bytes, float] = {}
+    for name, value in top:
+        other = to_bytes(name)
+        if other is None or not _is_logprob(value) or len(found) >= MOST_TOP:
+            return None
+        found[other] = max(_clean(value), found.get(other, LEAST))
+    ordered = tuple(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    return TokenLogprobs(written, None if logprob is None else _clean(logprob), ordered, tail_of(found.values()))
+
+
+def tail_of(logprobs: Iterable[float]) -> float:
+    """Return the log of the probability that log-probabilities leave, ``LEAST_TAIL`` or more."""
+    left = 1.0 - math.fsum(math.exp(one) for one in logprobs)
+    return math.log(left) if left > math.exp(LEAST_TAIL) else LEAST_TAIL
+
+
+def to_bytes(token: Any) -> bytes | None:
+    r"""Return a token's bytes; endpoints write those that are no text as ``bytes:\xf0\x9f``.
+
+    >>> to_bytes(" é"), to_bytes("bytes:\\xf0\\x9f"), to_bytes(7), to_bytes("a" * 1000)
+    (b' \xc3\xa9', b'\xf0\x9f', None, None)
+    """
+    if isinstance(token, str):
+        token = token[: MOST_BYTES + 1] if not _BYTES.fullmatch(token) else bytes.fromhex(token[8:].replace("\\x", ""))
+    if isinstance(token, str):
+        token = token.encode(errors="surrogatepass")
+    return token if isinstance(token, bytes) and len(token) <= MOST_BYTES else None
+
+
+def to_text(token: bytes) -> str:
+    r"""Return what ``to_bytes`` reads back.
+
+    >>> to_text(b" caf\xc3\xa9"), to_text(b"\xf0\x9f")
+    (' café', 'bytes:\\xf0\\x9f')
+    """
+    try:
+        text = token.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if token and (not text or _BYTES.fullmatch(text)):
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token)
+    return text
+
+
+def joined(positions: Sequence[TokenLogprobs]) -> bytes:
+    """Return the bytes that the tokens of positions make up."""
+    return b"".join(one.token for one in positions)
+
+
+def _is_logprob(value: Any) -> bool:
+    return value == -math.inf or (is_finite(value) and value <= ROUNDING)
+
+
+def _clean(value: float) -> float:
+    return float(min(max(value, LEAST), 0.0))

@@ -1,0 +1,128 @@
+"""How probable the teacher held each closed answer, read off the log-probabilities of what it wrote.
+
+Where its answer begins, each of the most probable tokens counts for the answer that alone begins so. A token with which
+several answers begin, such as the bracket in ``(a)``, leads on to the next position, along what the teacher wrote. What
+begins no answer, and what is not among the tokens that the endpoint told, counts for none.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from dsbs.core.logprobs import TokenLogprobs, joined
+from dsbs.core.records import Completion
+from dsbs.extraction.parsing import locate
+from dsbs.tasks.answers import letter_of
+from dsbs.tasks.base import Answers
+
+# How an answer may be written, the most telling way first.
+_WAYS = ("({letter}) {answer}", "{letter}) {answer}", "{letter}. {answer}", "{answer}", "({letter})", "{letter}")
+
+
+def answer_probabilities(
+    completion: Completion, label: str, choices: Sequence[str], cue: str | None, answers: Answers
+) -> dict[str, float] | None:
+    """Return closed answer -> probability; their sum is 1 or less. None where it cannot be told.
+
+    Args:
+        completion: with its log-probabilities.
+        label: what was read out of it.
+        choices: the closed answers.
+        cue: the words that mark the answer; None: it begins with the text.
+        answers: how the task reads answers.
+    """
+    if not completion.logprobs:
+        return None
+    place = locate(completion.text, cue, answers, tuple(choices))
+    offset = joined(completion.logprobs).rfind(completion.text.encode(errors="surrogatepass"))
+    if place is None or offset < 0:
+        return None
+    forms = _forms(completion.text[place:], label, choices)
+    start = offset + len(completion.text[:place].encode(errors="surrogatepass"))
+    return walk(list(_from(completion.logprobs, start)), forms) if forms else None
+
+
+def _forms(said: str, label: str, choices: Sequence[str]) -> dict[str, bytes] | None:
+    """Return how each answer is written where the teacher wrote its own in this way, in small letters; None: neither.
+
+    >>> _forms("(B) bridge.", "bridge", ["hotel", "bridge"])
+    {'hotel': b'(a) hotel', 'bridge': b'(b) bridge'}
+    """
+    for way in _WAYS:
+        forms = {one: way.format(letter=letter_of(place), answer=one).lower() for place, one in enumerate(choices)}
+        if label in forms and said.lower().startswith(forms[label]):
+            return {one: form.encode() for one, form in forms.items()}
+    return None
+
+
+def _from(positions: Sequence[TokenLogprobs], start: int) -> Iterator[tuple[bytes, TokenLogprobs]]:
+    """Yield the positions from a byte on; the first with what of its token stands before that."""
+    end = 0
+    for position in positions:
+        begin, end = end, end + len(position.token)
+        if end > start:
+            yield position.token[: max(start - begin, 0)], position
+
+
+def walk(path: Sequence[tuple[bytes, TokenLogprobs]], forms: Mapping[str, bytes]) -> dict[str, float] | None:
+    """Return the probability of each answer along what was written; None where nothing is known of its first token.
+
+    Args:
+        path: the positions from the answer on, each with what of its token is no part of the answer.
+        forms: how the answers are written.
+
+    >>> one = TokenLogprobs(b" yes", math.log(0.7), ((b" yes", math.log(0.7)), (b" No", math.log(0.2))), math.log(0.1))
+    >>> {name: round(share, 4) for name, share in walk([(b" ", one)], {"yes": b"yes", "no": b"no"}).items()}
+    {'yes': 0.7, 'no': 0.2}
+    """
+    if not path or not path[0][1].top:
+        return None
+    found, reached, written = dict.fromkeys(forms, 0.0), 1.0, b""
+    for before, position in path:
+        told = dict(position.top)
+        if position.logprob is not None:
+            told.setdefault(position.token, position.logprob)
+        goes_on = False
+        for token, logprob in told.items():
+            part = _strip(token, before, first=not written)
+            fitting = _fitting(written + part.lower(), forms) if part else []
+            if len(fitting) == 1:
+                found[fitting[0]] += reached * math.exp(logprob)
+            goes_on |= len(fitting) > 1 and token == position.token
+        if not goes_on:
+            return found
+        written += _strip(position.token, before, first=not written).lower()
+        reached *= math.exp(told[position.token])
+    # What was written ends where one answer does, and another might have begun.
+    if ended := [name for name, form in forms.items() if form == written]:
+        found[ended[0]] += reached
+    return found
+
+
+def _strip(token: bytes, before: bytes, *, first: bool) -> bytes:
+    """Return the part of a token that belongs to the answer, or nothing; the first may have a space in front."""
+    if not before.strip():
+        return token.lstrip() if first else token
+    return token[len(before) :] if token.startswith(before) else b""
+
+
+def _fitting(written: bytes, forms: Mapping[str, bytes]) -> list[str]:
+    """Return the answers of which this may be the beginning; the longest where it goes beyond others' ends.
+
+    >>> _fitting(b"yes an", {"a": b"yes", "b": b"yes and no", "c": b"no"}), _fitting(b"not", {"c": b"no"})
+    (['b'], [])
+    """
+    begun = [name for name, form in forms.items() if form.startswith(written)]
+    beyond = [name for name, form in forms.items() if written.startswith(form) and len(written) > len(form)]
+    ended = [name for name in beyond if not written[len(forms[name]) :][:1].isalnum()]
+    return begun or ended
+
+
+def mean_probabilities(found: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    """Return the mean over samples, or None where there is none.
+
+    >>> mean_probabilities([{"a": 1.0, "b": 0.0}, {"a": 0.5, "b": 0.25}])
+    {'a': 0.75, 'b': 0.125}
+    """
+    if not found:
+        return None
+    return {name: math.fsum(one.get(name, 0.0) for one in found) / len(found) for name in found[0]}

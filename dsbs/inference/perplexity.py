@@ -1,0 +1,76 @@
+"""How probable a student holds texts that others wrote: the perplexity of references."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dsbs.core.records import Example, Target
+
+if TYPE_CHECKING:
+    from dsbs.students.answering import DecodingConfig
+    from dsbs.students.model import StudentModel
+
+TOKENS_PER_PASS = 2048  # with their logits a few hundred megabytes
+NO_BOUND = 2**31
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """A perplexity over references.
+
+    Attributes:
+        nll: the sum of their tokens' negative log-probabilities, in nats.
+        tokens: how many those are, the end of each reference included.
+    """
+
+    nll: float
+    tokens: int
+
+    @property
+    def value(self) -> float:
+        """e to the mean over all tokens of all references, so that long ones count for more; infinite beyond floats.
+
+        >>> Perplexity(math.log(2) * 10, 10).value
+        2.0
+        """
+        mean = self.nll / self.tokens if self.tokens else math.inf
+        return math.exp(mean) if mean < 700 else math.inf
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Return what ``metrics.json`` has; a perplexity beyond floats is None."""
+        return {"perplexity": self.value if math.isfinite(self.value) else None, "perplexity_tokens": self.tokens}
+
+
+def measure_perplexity(
+    student: "StudentModel", examples: Sequence[Example], reading: "DecodingConfig"
+) -> Perplexity | None:
+    """Return the perplexity of gold answers as whole targets behind their inputs; None where there is none.
+
+    It is over the student's own tokens, so it tells students of one tokenizer apart and no others.
+
+    Args:
+        student: who writes.
+        examples: those without a gold answer are left out.
+        reading: how long inputs may be, and in which precision they are read.
+    """
+    from accelerate.utils import send_to_device
+
+    from dsbs.objectives.losses import count_tokens, target_log_likelihoods
+    from dsbs.students.collator import Collator, cut_passes, tokenize
+    from dsbs.students.decoding import inference
+
+    known = [(example.input, [Target("label", example.label)]) for example in examples if example.label is not None]
+    if not known:
+        return None
+    inputs, targets = zip(*known, strict=True)
+    rows, _ = tokenize(student, inputs, targets, reading.max_input_tokens, NO_BOUND)
+    nll, tokens = 0.0, 0
+    for part in cut_passes(rows, TOKENS_PER_PASS):
+        batch = send_to_device(Collator(student)(part), student.device)
+        labels = batch["targets"]["label"]["labels"]
+        with inference(student, reading.bf16):
+            logits = student(batch["inputs"], batch["targets"])["label"]
+            nll -= float(target_log_likelihoods(logits, labels).double().sum())
+        tokens += int(count_tokens(labels).sum())
+    return Perplexity(nll, tokens)

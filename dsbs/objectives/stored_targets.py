@@ -1,0 +1,122 @@
+"""Stored top-k log-probabilities as targets: the teacher's most probable tokens at a position, the rest in a bucket.
+
+Without that bucket a student would be free with all that the endpoint did not name; reverse KL collapses then.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dsbs.core.logprobs import LEAST_TAIL, TokenLogprobs, joined
+from dsbs.objectives.divergences import FLOOR, Divergence
+
+if TYPE_CHECKING:
+    import torch
+
+    from dsbs.students.model import Batch
+
+# The numbers that a row keeps of each token of a target: whether the teacher's distribution is known there, its tail,
+# and the n most probable tokens.
+KNOWN, TAIL, ID, LOGPROB = "known", "tail", "id {}", "logprob {}"
+
+
+def align(
+    tokens: Sequence[bytes], said: Sequence[TokenLogprobs], end: bytes | None = None
+) -> list[TokenLogprobs | None]:
+    """Return for each token of a target what the teacher thought there; None where it wrote no such token.
+
+    Token and position have to stand at the same place of one text and to be the same bytes. So what the student reads
+    before is what the teacher had written before.
+
+    Args:
+        tokens: of the target, without its end.
+        said: what the teacher wrote; some endpoints tell its end token as well.
+        end: the bytes of the token that ends the target, which some endpoints tell as a token without any; None:
+            nothing ends it.
+
+    >>> said = [TokenLogprobs(token, -0.1, ((token, -0.1),)) for token in (b"the", b" ket", b"tle")]
+    >>> [one and one.token for one in align([b"the", b" kett", b"le"], said)]
+    [b'the', None, None]
+    >>> [one and one.token for one in align([b"the", b" ket"], said)]
+    [b'the', b' ket']
+    >>> [one and one.token for one in align([b"the"], [said[0], TokenLogprobs(b"", 0.0, ((b"", 0.0),))], end=b"<end>")]
+    [b'the', b'']
+    """
+    text = b"".join(tokens)
+    body = text.strip()
+    place = joined(said).rfind(body) if body else -1
+    if place < 0:
+        return [None] * (len(tokens) + (end is not None))
+    spans: dict[tuple[int, int], TokenLogprobs] = {}
+    last = 0
+    for one in said:
+        begin, last = last, last + len(one.token)
+        spans[begin, last] = one
+    found = []
+    last = place - (len(text) - len(text.lstrip()))
+    for token in tokens:
+        begin, last = last, last + len(token)
+        there = spans.get((begin, last))
+        found.append(there if there is not None and there.token == token and there.top else None)
+    if end is not None:
+        named = spans.get((last, last + len(end)))
+        there = named if named is not None and named.token == end else spans.get((last, last))
+        found.append(there if there is not None and there.top else None)
+    return found
+
+
+def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int], most: int) -> dict[str, list[float]]:
+    """Return the numbers that a row keeps of each token: of the ``most`` most probable tokens that the student has.
+
+    What it has not goes to the tail.
+    """
+    import math
+
+    rows: list[dict[str, float]] = []
+    for one in aligned:
+        top = [(ids[token], value) for token, value in (one.top if one else ()) if token in ids][:most]
+        row = {KNOWN: float(bool(top)), TAIL: 0.0}
+        if top:
+            left = 1.0 - math.fsum(math.exp(value) for _, value in top)
+            row[TAIL] = math.log(left) if left > math.exp(LEAST_TAIL) else LEAST_TAIL
+        for place in range(most):
+            # What is not there repeats the first token, with no probability.
+            id, value = top[place] if place < len(top) else (top[0][0] if top else 0, FLOOR)
+            row |= {ID.format(place): float(id), LOGPROB.format(place): value}
+        rows.append(row)
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def summed_stored_divergence(
+    divergence: Divergence, logits: "torch.Tensor", target: "Batch", vocabulary: int
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Return the weighted sum over the tokens of targets, in nats, and the sum of the weights.
+
+    Where the teacher's distribution is known that is the divergence of its top k and tail from the student's;
+    elsewhere, such as at the end of a text, of which endpoints tell nothing, it is the cross-entropy of the token.
+
+    Args:
+        divergence: of the two distributions over k + 1 buckets.
+        logits: the student's [R, T, V or more], with gradients.
+        target: ``labels`` [R, T], ``weights`` [R], and ``signals``, as ``signals_of`` gives them.
+        vocabulary: V, the tokens that both know.
+    """
+    import torch
+
+    from dsbs.students.tensors import IGNORED
+
+    there = target["labels"].ne(IGNORED)
+    weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[there]
+    log_q = logits[there].float()[:, :vocabulary].log_softmax(-1)
+    found = -log_q.gather(1, target["labels"][there].unsqueeze(1)).squeeze(1)
+    signals = {name: values[there] for name, values in target["signals"].items()}
+    if signals:
+        most = sum(name.startswith(ID.format("")) for name in signals)
+        ids = torch.stack([signals[ID.format(place)] for place in range(most)], 1).long()
+        log_p = torch.stack([signals[LOGPROB.format(place)] for place in range(most)], 1).clamp(min=FLOOR)
+        named = torch.zeros_like(log_q, dtype=torch.bool).scatter_(1, ids, True)
+        own = torch.where(log_p > FLOOR, log_q.gather(1, ids), torch.full_like(log_p, FLOOR))
+        rest = log_q.masked_fill(named, FLOOR).logsumexp(-1, keepdim=True).clamp(min=LEAST_TAIL)
+        teacher = torch.cat([log_p, signals[TAIL].unsqueeze(1)], 1)
+        divergences = divergence(teacher, torch.cat([own, rest], 1))
+        found = torch.where(signals[KNOWN] > 0, divergences, found)
+    return (weights * found).sum(), weights.sum()

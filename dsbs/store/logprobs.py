@@ -1,0 +1,55 @@
+"""Log-probabilities as the text that a store keeps beside a completion.
+
+One JSON list; for each token ``[token, log-probability, [[token, log-probability], …]]``, the most probable first. They
+are rounded to a ten-thousandth of a nat.
+"""
+
+import json
+from typing import Any
+
+from dsbs.core.logprobs import MOST_POSITIONS, MOST_TOP, TokenLogprobs, read_position, to_text
+from dsbs.core.untrusted import load_json
+
+DIGITS = 4
+MOST_CHARACTERS = 64 * 2**20
+
+
+def pack(positions: tuple[TokenLogprobs, ...] | None) -> str | None:
+    """Return what the store keeps, or None where there is nothing."""
+    if not positions:
+        return None
+    rows = [
+        [to_text(one.token), None if one.logprob is None else round(one.logprob, DIGITS),
+         [[to_text(token), round(value, DIGITS)] for token, value in one.top]]
+        for one in positions
+    ]  # fmt: skip
+    return json.dumps(rows, ensure_ascii=True, separators=(",", ":"))
+
+
+def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
+    """Return what ``pack`` made a text of; None where it is none: a store may be a stranger's.
+
+    >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)), -3.5)
+    >>> [(said.token, said.logprob, said.top) for said in unpack(pack((one,)))]
+    [(b'\\xf0', -0.5, ((b'\\xf0', -0.5), (b'no', -1.0)))]
+    >>> unpack("[[1]]"), unpack(None)
+    (None, None)
+    """
+    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+        return None
+    try:
+        rows = load_json(text)
+    except ValueError:
+        return None
+    if not isinstance(rows, list) or len(rows) > MOST_POSITIONS:
+        return None
+    found = [_read(row) for row in rows]
+    return tuple(one for one in found if one is not None) if found and None not in found else None
+
+
+def _read(row: Any) -> TokenLogprobs | None:
+    if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list) or len(row[2]) > MOST_TOP:
+        return None
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in row[2]):
+        return None
+    return read_position(row[0], row[1], row[2])

@@ -1,0 +1,64 @@
+"""The log-probabilities in an endpoint's answer, of the chat and of the completions API."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dsbs.core.logprobs import MOST_POSITIONS, MOST_TOP, TokenLogprobs, read_position
+from dsbs.core.untrusted import Fields
+
+
+def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
+    """Return what a choice says of each token of its text, or None where it says nothing, or something odd.
+
+    All or nothing: where one position cannot be read, those behind it would be another token's.
+
+    >>> said = {"content": [{"token": "no", "logprob": -0.5, "bytes": [110, 111], "top_logprobs": []}]}
+    >>> read_logprobs(Fields({"logprobs": said}))
+    (TokenLogprobs(token=b'no', logprob=-0.5, top=(), tail=0.0),)
+    """
+    said = choice.inside("logprobs")
+    parts = _chat(said) if isinstance(said.raw("content"), list) else _completions(said)
+    found: list[TokenLogprobs] = []
+    for part in parts:
+        if part is None or len(found) == MOST_POSITIONS:
+            return None
+        found.append(part)
+    return tuple(found) or None
+
+
+def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
+    for position in said.each("content"):
+        top = position.raw("top_logprobs")
+        if not (top is None or isinstance(top, list)) or len(top or ()) > MOST_TOP:
+            yield None
+            return
+        pairs = [(_token(one), one.raw("logprob")) for one in position.each("top_logprobs")]
+        yield read_position(_token(position), position.raw("logprob"), pairs)
+
+
+def _token(said: Fields) -> Any:
+    """Return a token's bytes, or its text where they are not told."""
+    told = said.raw("bytes")
+    if isinstance(told, list) and told:
+        whole = all(isinstance(byte, int) and not isinstance(byte, bool) and 0 <= byte < 256 for byte in told)
+        return bytes(told) if whole else None
+    return said.raw("token")
+
+
+def _completions(said: Fields) -> Iterator[TokenLogprobs | None]:
+    """Yield the positions of the older form: lists of tokens, their log-probabilities, and objects of alternatives.
+
+    A first log-probability may be ``null``, and the alternatives with it: nothing stands before that token.
+    """
+    tokens, own, top = (said.raw(name) for name in ("tokens", "token_logprobs", "top_logprobs"))
+    if not isinstance(tokens, list):
+        return
+    if not isinstance(own, list) or len(own) != len(tokens) or (isinstance(top, list) and len(top) != len(tokens)):
+        yield None
+        return
+    for place, (token, logprob) in enumerate(zip(tokens, own, strict=True)):
+        there = top[place] if isinstance(top, list) else None
+        if not (there is None or isinstance(there, dict)) or len(there or ()) > MOST_TOP:
+            yield None
+            return
+        yield read_position(token, logprob, (there or {}).items())

@@ -1,0 +1,133 @@
+"""What context distillation has learnt: the base without the prompt, with it, and the student that reads none.
+
+The base is the student before its training, without task prefixes. What the training has made it forget shows in other
+texts: their perplexity before and after.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.files import write_json
+from dsbs.core.fingerprint import fingerprint, fingerprint_files
+from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import load_json, read_file
+from dsbs.inference.metrics import score
+from dsbs.inference.perplexity import measure_perplexity
+from dsbs.objectives.taught import PLACE, STUDENT, Taught
+from dsbs.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dsbs.students.model import StudentModel
+    from dsbs.training.plan import Plan
+
+MOST_TEXTS = 1000
+MOST_BYTES = 64 * 2**20
+
+
+def measure_in_context(
+    plan: "Plan", metrics: Mapping[str, Any], other: str | None, folder: Path
+) -> list[dict[str, Any]]:
+    """Return ``student``, ``seed``, ``who``, ``metric``, ``score`` on test and ``other_perplexity`` of all three.
+
+    What was measured once is read again from ``folder``.
+
+    Args:
+        plan: of a finished run with a prompt for its teacher.
+        metrics: of the run.
+        other: a file of other texts, one a line; None: none.
+        folder: of the comparison.
+
+    Raises:
+        DsbsError: where texts or weights cannot be read.
+    """
+    texts = load_texts(other) if other else []
+    key = fingerprint([plan.run.folder.name, fingerprint_files([Path(other)]) if other else None])
+    path = folder / "in_context" / f"{key}.json"
+    if path.exists():
+        found: list[dict[str, Any]] = load_json(read_file(path))
+        return found
+    rows = _measure(plan, metrics, texts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, rows)
+    return rows
+
+
+def _measure(plan: "Plan", metrics: Mapping[str, Any], texts: Sequence[Example]) -> list[dict[str, Any]]:
+    from dsbs.students.loading import load_student
+    from dsbs.students.plain import copy_plain
+    from dsbs.training.backends.huggingface import decoding_of, source_of
+
+    recipe, test = plan.recipe, plan.data.test
+    objective, reading = recipe.objective, decoding_of(recipe)
+    assert isinstance(objective, Taught)
+    base = copy_plain(source_of(recipe).prepare(recipe.texts(), objective.prefix_on, recipe.seed, None)).eval()
+    said = {"student": recipe.student.name, "seed": recipe.seed, "metric": recipe.task.metric}
+
+    def row(who: str, value: float | None, model: "StudentModel | None") -> dict[str, Any]:
+        decodes = model is not None and not model.config.is_encoder_decoder
+        found = measure_perplexity(model, texts, reading) if model is not None and decodes and texts else None
+        return {**said, "who": who, "score": value, "other_perplexity": found.value if found else None}
+
+    bare = predict_plainly(recipe, base, test, PLACE, chat=False)
+    rows = [row("base", score(recipe.task, bare).value, base)]
+    own = objective.teacher_model == STUDENT
+    teacher = base if own else _load_teacher(objective)
+    prompted = predict_plainly(recipe, teacher, test, objective.teacher_input, chat=objective.teacher_chat)
+    rows.append(row("base in context" if own else "teacher in context", score(recipe.task, prompted).value, None))
+    distilled = copy_plain(load_student(plan.run.checkpoint)).eval()
+    rows.append(row("distilled", metrics["test"].get(recipe.task.metric), distilled))
+    return rows
+
+
+def _load_teacher(objective: Taught) -> "StudentModel":
+    from dsbs.objectives.teacher import load_model
+
+    assert objective.teacher_model is not None
+    return load_model(objective.teacher_model, objective.teacher_revision).eval()
+
+
+def predict_plainly(
+    recipe: Recipe, model: "StudentModel", examples: Sequence[Example], worded: str, *, chat: bool
+) -> list[Prediction]:
+    """Return the answers of a model without task prefixes that reads examples in a wording of ours.
+
+    Args:
+        recipe: how answers are read.
+        model: it is put where the machine computes.
+        examples: that are answered.
+        worded: what the model reads, ``{input}`` standing for the example's input.
+        chat: whether that is put to it as a user's message.
+    """
+    from dataclasses import replace
+
+    from dsbs.inference.torch_predictor import TorchPredictor
+    from dsbs.objectives import Finetune
+    from dsbs.students.decoding import best_device
+    from dsbs.students.plain import PlainDecoderOnly
+    from dsbs.training.backends.huggingface import decoding_of
+    from dsbs.training.consulting import name_again, word_example
+
+    wording = Taught(name="wording", teacher_input=worded, teacher_chat=chat)
+    reading = replace(decoding_of(recipe), max_input_tokens=wording.teacher_max_input_tokens)
+    predictor = TorchPredictor(model.to(best_device()), recipe.task, Finetune(name="finetune"), reading)
+    gap = isinstance(model, PlainDecoderOnly)
+    asked = [word_example(wording, example, model.tokenizer, gap) for example in examples]
+    return [
+        Prediction.ranked(example.id, example.label, name_again(example, one, found.scores)) if found.scores else found
+        for example, one, found in zip(examples, asked, predictor.predict(asked), strict=True)
+    ]
+
+
+def load_texts(path: str) -> list[Example]:
+    """Return the texts of a file, one a line, as gold answers that follow nothing; at most ``MOST_TEXTS``.
+
+    Raises:
+        DataError: where there is none.
+    """
+    lines = read_file(Path(path), MOST_BYTES).decode(errors="replace").splitlines()
+    texts = [line.strip() for line in lines if line.strip()][:MOST_TEXTS]
+    if not texts:
+        raise DataError(f"other={path}: expected texts, one a line; there is none.")
+    return [Example(str(number), "", text) for number, text in enumerate(texts)]

@@ -1,0 +1,109 @@
+"""The log-probabilities that a store keeps of a teacher's tokens, joined to the rows that a student learns from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dsbs.core.errors import StudentError
+from dsbs.core.fingerprint import fingerprint
+from dsbs.core.logprobs import TokenLogprobs, to_text
+from dsbs.objectives.stored_targets import align, signals_of
+from dsbs.store import CompletionStore
+from dsbs.students.token_bytes import token_bytes
+
+if TYPE_CHECKING:
+    from dsbs.data.join import RunData
+    from dsbs.students.collator import Row
+    from dsbs.students.model import StudentModel
+    from dsbs.training.tokenized import RowFile
+
+# Of the tokens of labels: fewer that are the teacher's own, too, mean that the two tokenizers differ.
+LEAST_SHARED = 0.9
+MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class StoredTokens:
+    """Log-probabilities of the tokens of an extraction.
+
+    Attributes:
+        path: its store.
+        model: the teacher's name, for messages.
+        most: how many of the most probable tokens at a position are learnt from.
+    """
+
+    path: Path
+    model: str
+    most: int
+
+    def fingerprint(self) -> list[object]:
+        """Return what decides what is learnt."""
+        with CompletionStore(self.path, read_only=True) as store:
+            return [store.digest_logprobs(), self.most]
+
+    def attach(self, rows: "RowFile", student: "StudentModel", data: "RunData", folder: Path) -> "RowFile":
+        """Return the rows with what the teacher thought of each token of their labels, as signals.
+
+        Raises:
+            StudentError: where the tokens are not the student's.
+        """
+        names = token_bytes(student.tokenizer)
+        # llama.cpp tells the end of a text as a token without a name.
+        ids = {b"": student.end_id} | {name: id for id, name in enumerate(names) if name is not None}
+        counts = {"all": 0, "shared": 0}
+        strange: list[bytes] = []
+        path = folder / f"stored-{fingerprint([rows.path.name, self.fingerprint()], length=16)}.arrow"
+        with CompletionStore(self.path, read_only=True) as store:
+            examples = iter(data.train)
+
+            def change(place: int, row: "Row") -> "Row":
+                example, _ = next(examples)
+                label = next(ids for kind, _, ids, _ in row.targets if kind == "label")
+                tokens = [names[id] or b"" for id in label]
+                ends = label[-1] == student.end_id
+                found = self._align(store, example.id, tokens, ends, strange)
+                inner = found[:-1] if ends else found
+                counts["all"] += len(inner)
+                counts["shared"] += sum(one is not None for one in inner)
+                return replace(row, signals={"label": signals_of(found, ids, self.most)})
+
+            attached = rows.rewrite(path, change)
+        if counts["shared"] < LEAST_SHARED * counts["all"]:
+            path.unlink(missing_ok=True)
+            raise self._refuse(student, counts, strange)
+        return attached
+
+    def _align(
+        self, store: CompletionStore, id: str, tokens: list[bytes], ends: bool, strange: list[bytes]
+    ) -> list[TokenLogprobs | None]:
+        """Return what the teacher thought of the tokens, in the first of its samples that holds them."""
+        for said in _samples(store, id):
+            if not strange:
+                strange += [one.token for one in said[:5]]
+            found = align(tokens[:-1], said, tokens[-1]) if ends else align(tokens, said)
+            if any(found):
+                return found
+        return [None] * len(tokens)
+
+    def _refuse(self, student: "StudentModel", counts: dict[str, int], strange: list[bytes]) -> StudentError:
+        from dsbs.objectives.teacher import describe
+
+        share = counts["shared"] / max(counts["all"], 1)
+        wrote = ", ".join(repr(to_text(token)) for token in strange) or "none with log-probabilities"
+        return StudentError(
+            f"objective.source=stored: only {100 * share:.0f}% of the labels' tokens are tokens that the teacher "
+            f"({self.model}) wrote with log-probabilities; it wrote {wrote}, and the student's tokenizer is "
+            f"{describe(student.tokenizer)}. This works where both have one tokenizer, the answers were asked for with "
+            "teacher.top_logprobs=20, and the student learns them word for word (prompt=whole, labels=teacher). What "
+            "works across tokenizers, for closed answers: objective.source=logprobs. For text: objective=respond."
+        )
+
+
+def _samples(store: CompletionStore, id: str) -> Iterator[tuple[TokenLogprobs, ...]]:
+    for sample in range(MOST_SAMPLES):
+        completion = store.find("train", id, sample)
+        if completion is None:
+            return
+        if completion.logprobs:
+            yield completion.logprobs

@@ -1,0 +1,45 @@
+"""The perplexity of gold answers, against the ranking of each answer alone."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from objectives.steps import tiny_llama
+from quiz import Quiz
+from tiny import examples, tiny_t5
+
+from dsbs.inference import perplexity
+from dsbs.inference.perplexity import Perplexity, measure_perplexity
+from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.objectives import Finetune
+from dsbs.students.answering import DecodingConfig
+from dsbs.tasks.answers import TextAnswers
+
+
+@pytest.mark.parametrize("build", [tiny_t5, tiny_llama])
+@pytest.mark.parametrize("most", [2048, 8])
+def test_it_is_over_all_tokens_of_all_answers(build: Any, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(perplexity, "TOKENS_PER_PASS", most)
+    student, reading = build("target"), DecodingConfig()
+    asked = [replace(one, label=f"{one.label} and so {'on ' * number}") for number, one in enumerate(examples(5))]
+    alone = student.rank([replace(one, choices=(one.label,)) for one in asked], reading)
+    tokens = sum(map(len, student.encode_targets([one.label for one in asked])))
+    found = measure_perplexity(student, [*asked, replace(asked[0], label=None)], reading)
+    assert found is not None
+    assert found.tokens == tokens
+    assert found.value == pytest.approx(math.exp(-sum(one.score or 0 for one in alone) / tokens), rel=1e-4)
+
+
+def test_only_whole_texts_have_one() -> None:
+    student = tiny_t5()
+    texts, closed = Quiz(kind_of_answers=TextAnswers()), Quiz()
+    asked = [replace(one, choices=None) for one in examples(2)]
+    predictor = TorchPredictor(student, texts, Finetune(name="finetune"), DecodingConfig())
+    assert predictor.perplexity(asked) is not None
+    assert predictor.perplexity([]) is None
+    assert TorchPredictor(student, closed, predictor.objective, predictor.reading).perplexity(asked) is None
+
+
+def test_beyond_floats_there_is_none() -> None:
+    assert Perplexity(1e6, 10).figures() == {"perplexity": None, "perplexity_tokens": 10}
