@@ -153,6 +153,8 @@ def age(db: sqlite3.Connection, version: str) -> None:
     """Take from a store what came after a format."""
     if version in UPGRADES:
         db.execute("DROP TRIGGER count_completion")
+        db.execute("ALTER TABLE completions DROP COLUMN logprobs")
+    if version in ("1", "2"):
         db.execute("ALTER TABLE completions DROP COLUMN reasoning")
     if version == "1":
         db.execute("DROP TABLE batch_requests")

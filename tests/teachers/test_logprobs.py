@@ -12,7 +12,7 @@ from fault_server import FaultServer, serve
 from scripted import CountTask, count_prompt, job_for
 
 from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP
-from dsbs.core.records import Completion, Example
+from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields
 from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_annotations
@@ -186,37 +186,3 @@ def test_parts_of_letters_and_bounds_of_numbers() -> None:
     assert (second.token, second.logprob) == (b"\xf0\x9f", LEAST)
     [whole] = read_logprobs(Fields({"logprobs": {"content": [at("a", 1.0)]}})) or ()
     assert whole.tail == LEAST_TAIL
-
-
-def test_a_store_of_an_older_format_is_read_as_it_is(tmp_path: Path) -> None:
-    import sqlite3
-
-    path = tmp_path / "completions.sqlite"
-    with CompletionStore(path) as store:
-        request = count_prompt().request(Example("1", "x"), "train")
-        origin = store.origin({"teacher": {}, "prompt": {}}, request)
-        store.add(origin, [(request, Completion("old"))])
-    with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE completions DROP COLUMN logprobs")
-        db.execute("ALTER TABLE completions DROP COLUMN reasoning")
-        db.execute("DROP TABLE batches")
-        db.execute("DROP TABLE batch_requests")
-        db.execute("DROP TRIGGER count_completion")
-        db.execute("UPDATE meta SET value = '1' WHERE name = 'format'")
-    db.close()
-    before = path.read_bytes()
-    with CompletionStore(path, read_only=True) as store:
-        found = store.find("train", "1")
-        assert found is not None
-        assert (found.text, found.logprobs) == ("old", None)
-        assert store.completions([origin.key(request)], logprobs=True)[origin.key(request)].text == "old"
-        assert [row["text"] for row in store.rows()] == ["old"]
-        assert not store.in_batches([origin.key(request)])
-        assert store.overview()
-    assert path.read_bytes() == before
-    from dsbs.store.merging import merge
-
-    with CompletionStore(tmp_path / "new" / "completions.sqlite") as store:
-        assert merge(store, [path]) == 1
-        assert merge(store, [path]) == 0
-    assert path.read_bytes() == before
