@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.fingerprint import fingerprint_stream
@@ -91,7 +92,8 @@ class Join:
             )
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not annotation.probabilities
-        return replace(annotation, **{name: None for name in OTHERS if name not in self.reads})
+        hidden: dict[str, Any] = {name: None for name in OTHERS if name not in self.reads}
+        return replace(annotation, **hidden)
 
 
 @dataclass(frozen=True)

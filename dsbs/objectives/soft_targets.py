@@ -65,7 +65,7 @@ class SoftTargets(Taught):
     rationales: bool = False
     alpha: float = 0.5
 
-    _vocabulary = cast(int, 0)  # no field: `prepare` sets it
+    _vocabulary = 0  # no field: `prepare` sets it
     _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `hear` takes it
 
     def identity(self) -> dict[str, object]:

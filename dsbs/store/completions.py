@@ -261,7 +261,7 @@ class CompletionStore:
 def build_completion(values: Sequence[Any]) -> Completion:
     """Return a completion of its columns in the order of its fields, the log-probabilities as the store has them."""
     *parts, packed = values
-    return Completion(*parts, logprobs=unpack(packed))
+    return Completion(*parts, unpack(packed))
 
 
 class _Transaction:
