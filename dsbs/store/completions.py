@@ -260,8 +260,8 @@ class CompletionStore:
 
 def build_completion(values: Sequence[Any]) -> Completion:
     """Return a completion of its columns in the order of its fields, the log-probabilities as the store has them."""
-    *parts, packed = values
-    return Completion(*parts, unpack(packed))
+    text, reason, model, read, written, created, batch, reasoning, packed = values
+    return Completion(text, reason, model, read, written, created, batch, reasoning, unpack(packed))
 
 
 class _Transaction:
