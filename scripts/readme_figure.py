@@ -1,0 +1,55 @@
+"""Draw the README's figure, docs/accuracy.svg, from the figures in docs/results.md: python scripts/readme_figure.py."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+
+# Test accuracy in percent: the mean, then one number per seed; docs/results.md has the commands.
+PANELS = (
+    (
+        "Built-in task triage (scripted teacher)",
+        26.8,
+        (
+            ("step-by-step, 1/8 of the labels", 99.0, (99.2, 98.9)),
+            ("fine-tuning, all labels", 97.4, (95.8, 98.9)),
+            ("fine-tuning, 1/8 of the labels", 27.5, (28.4, 26.6)),
+        ),
+    ),
+    (
+        "CommonsenseQA (540B teacher, 135M student)",
+        20.0,
+        (("step-by-step, 1/4 of the data", 35.5, (35.5,)), ("fine-tuning, 1/4 of the data", 31.0, (31.0,))),
+    ),
+)
+COLOURS = {"step-by-step": "#3563c9", "fine-tuning": "#b0672b"}
+
+
+def main() -> None:
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "dsbs", "font.family": "sans-serif", "font.size": 9})
+    rows = [len(bars) for _, _, bars in PANELS]
+    figure, axes = plt.subplots(len(PANELS), 1, figsize=(7.2, 3.2), sharex=True, height_ratios=rows)
+    for axis, (title, chance, bars) in zip(axes, PANELS, strict=True):
+        for y, (name, mean, seeds) in enumerate(reversed(bars)):
+            colour = COLOURS[name.split(",")[0]]
+            axis.barh(y, mean, height=0.62, color=colour, alpha=0.85)
+            if len(seeds) > 1:
+                axis.plot(seeds, [y] * len(seeds), "o", markersize=3.5, color="white", markeredgecolor="black")
+            axis.text(max(mean, *seeds) + 1.5, y, f"{mean:.1f}%", va="center", fontweight="bold")
+        axis.axvline(chance, color="0.4", linewidth=1, linestyle="--")
+        axis.set_yticks(range(len(bars)), [name for name, _, _ in reversed(bars)])
+        axis.set_title(title, loc="left", fontsize=9, fontweight="bold")
+        axis.set_xlim(0, 112)
+        axis.tick_params(axis="y", length=0)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    axes[-1].set_xlabel("test accuracy (%), dashed: chance")
+    figure.tight_layout()
+    path = Path(__file__).resolve().parents[1] / "docs" / "accuracy.svg"
+    figure.savefig(path, metadata={"Date": None}, facecolor="white")
+    path.write_text("".join(line.rstrip() + "\n" for line in path.read_text(encoding="utf-8").splitlines()))
+
+
+if __name__ == "__main__":
+    main()
