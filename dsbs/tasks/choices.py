@@ -38,9 +38,15 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     if len(set(choices)) < 2 or not all(choices):
         raise DataError(
             f"{place}: expected at least two choices (task.choices), as a list or as text such as yes|no, "
-            f"got {value!r:.80}."
+            f"got {value!r:.80}.{_name_lists(value)}"
         )
     return choices
+
+
+def _name_lists(value: Any) -> str:
+    """Return how to name a list within an object."""
+    lists = [str(name) for name, inner in value.items() if isinstance(inner, list)] if isinstance(value, dict) else []
+    return f" Name the list in it, such as task.choices=COLUMN.{lists[0]}." if lists else ""
 
 
 def read_list(text: str) -> list[Any] | None:

@@ -223,6 +223,8 @@ class Columns:
                 f"task.label_form={' | '.join(FORMS)}."
             )
         if self.gold.number:
+            if faults.decimal_commas:
+                return "Write these numbers with a decimal point (1,5 as 1.5), or set task.answer_kind=free."
             pattern = faults.pattern()
             take = f"take the number out of the text with {pattern}" if pattern else "set task.label_pattern"
             return f"Mend the data, {take}, or set task.answer_kind=free."

@@ -6,10 +6,14 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dsbs.tasks.arithmetic import evaluate
 from dsbs.tasks.cells import MISSING
 
 _SHOWN = 20
 _KEPT = 10_000  # different labels that are told apart; beyond that they are counted together
+_DECIMAL_COMMA = re.compile(r"(?<![\d,])(?:\d{1,3}(?:[. ]\d{3})+|\d+),\d+(?![\d,])")
+# Patterns that take a number out of a text, the likeliest first: GSM8K's, and whatever is the only number.
+_PATTERNS = ("#### *(.+)", "#### *(-?[0-9][0-9.,]*[0-9]|-?[0-9])", "-?[0-9][0-9.,]*", "-?[0-9]+(?:[.,][0-9]+)*")
 _NUMBER_INSIDE = re.compile(r"[^\d-]*-?\d[\d.,]*[^\d]*")
 _TYPED = ("null", "nan", "inf", "true", "false")  # what Hydra takes for something else than a text
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
@@ -101,12 +105,17 @@ class RowFaults:
         return shlex.quote(f"task.missing=[{', '.join(map(_word, [*MISSING, *self.shown]))}]")
 
     def pattern(self) -> str | None:
-        """Return the setting that would take a number out of all the labels, or None."""
-        if all("####" in raw for raw in self.unread):
-            return shlex.quote('task.label_pattern="#### *(.+)"')
-        if all(_NUMBER_INSIDE.fullmatch(raw) for raw in self.unread):
-            return shlex.quote('task.label_pattern="-?[0-9][0-9.,]*"')
+        """Return the setting that takes a number out of all the labels, or None where none of those known here does."""
+        one_number = all("####" in raw or _NUMBER_INSIDE.fullmatch(raw) for raw in self.unread)
+        for pattern in _PATTERNS if one_number else ():
+            if all(_takes_number(pattern, raw) for raw in self.unread):
+                return shlex.quote(f'task.label_pattern="{pattern}"')
         return None
+
+    @property
+    def decimal_commas(self) -> bool:
+        """Whether the labels that are no numbers are some with a decimal comma."""
+        return bool(self.unread) and all(_DECIMAL_COMMA.search(raw) for raw in self.unread)
 
     @property
     def shown(self) -> list[str]:
@@ -117,6 +126,11 @@ class RowFaults:
 def _word(raw: str) -> str:
     """Return a word as Hydra takes it in a list."""
     return raw if _NAME.fullmatch(raw) and raw.lower() not in _TYPED else json.dumps(raw, ensure_ascii=False)
+
+
+def _takes_number(pattern: str, raw: str) -> bool:
+    found = re.search(pattern, raw)
+    return found is not None and evaluate(found[found.re.groups].strip()) is not None
 
 
 def _shorten(raw: str) -> str:

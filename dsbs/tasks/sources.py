@@ -1,6 +1,8 @@
 """Where rows come from: JSON lines, CSV and Parquet files, read as a stream, each row with its place for messages."""
 
+import codecs
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,15 @@ MOST_ARRAY = 2**30  # bytes of a file that is one array, which is read whole
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
 BATCH = 256
 MOST_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a cell without end
+
+
+def is_utf16(head: bytes) -> bool:
+    """Tell by its first bytes whether a text is UTF-16, with or without a mark: every other byte of most texts is 0.
+
+    >>> is_utf16("text,label".encode("utf-16")), is_utf16("text,label".encode("utf-16-le")), is_utf16(b"text,label")
+    (True, True, False)
+    """
+    return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or 3 * head.count(0) > len(head) > 3
 
 
 class Source(Protocol):
@@ -62,6 +73,11 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
     try:
+        with open_regular(path) as file:
+            head = file.read(512)
+        if path.suffix.lower() != ".parquet" and is_utf16(head):
+            convert = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > utf-8{path.suffix}"
+            raise DataError(f"{path}: this is UTF-16, and UTF-8 is read. Convert it: {convert}")
         yield from reader(path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}. Save the file as UTF-8.") from None

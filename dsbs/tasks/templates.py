@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from dsbs.core.errors import DataError
@@ -138,7 +138,24 @@ def no_column(row: Row, place: str, column: str, key: str) -> DataError:
     hint = " For data without labels: task.label=null." if key == "label" else ""
     return DataError(
         f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
+        f"{_find_rows(row)}"
     )
+
+
+def _find_rows(row: Row) -> str:
+    """Return what to do about an object of JSON whose rows stand below one of its keys; empty where it is a row."""
+    below = [str(name) for name, value in row.items() if isinstance(value, list) and value and _are(dict, value)]
+    if len(below) == 1:
+        return f" Its rows seem to stand below {below[0]!r}: jq -c '.[{json.dumps(below[0])}][]' FILE > rows.jsonl"
+    if row and _are(dict, row.values()):
+        return " Its rows seem to be its values: jq -c '.[]' FILE > rows.jsonl"
+    if {"columns", "data"} <= row.keys():
+        return ' As pandas writes rows: df.to_json(..., orient="records", lines=True).'
+    return ""
+
+
+def _are(kind: type, values: Iterable[Any]) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def require(row: Row, column: str, place: str, key: str) -> Any:

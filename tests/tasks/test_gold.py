@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import string
 
 import datasets
@@ -298,3 +299,26 @@ def test_a_label_is_read_as_itself_or_not_at_all(text, labels):
     if found is not None and found != text.strip():
         same = up_to_case_and_space(found) == up_to_case_and_space(text)
         assert same or float(found) == float(text)
+
+
+@pytest.mark.parametrize(
+    ("cells", "advice"),
+    [
+        (["So 3 * 4 = 12.\n#### 12", "#### 1,200"], "task.label_pattern"),
+        (["#### 12 apples", "#### -3.5 degrees"], "task.label_pattern"),
+        (["12%", "13.5%"], "task.label_pattern"),
+        (["12 kg.", "about 1,300 kg"], "task.label_pattern"),
+        (["1,5", "2,25"], "decimal point"),
+        (["1.234,50", "2,5 %"], "decimal point"),
+        (["١٢", "twelve"], "or set task.answer_kind=free"),
+    ],
+)
+def test_what_a_message_says_to_type_reads_the_labels(tmp_path, cells, advice):
+    with pytest.raises(DataError) as error:
+        golds(tmp_path / "rows.jsonl", cells, answer_kind="number")
+    assert advice in str(error.value)
+    if found := re.search(r"'task.label_pattern=\"(.*?)\"'", str(error.value)):
+        read = golds(tmp_path / "rows.jsonl", cells, answer_kind="number", label_pattern=found[1])
+        assert None not in read
+    else:
+        assert advice != "task.label_pattern"

@@ -287,3 +287,39 @@ def test_many_rows_are_read_as_a_stream(tmp_path):
     tracemalloc.stop()
     assert total == count
     assert peak < size / 4
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.json"])
+def test_utf_16_is_named_whatever_the_kind_of_file(tmp_path, name, encoding):
+    text = "x,label\na,y\n" if name.endswith("csv") else '[{"x": "a", "label": "y"}]\n'
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    with pytest.raises(DataError, match=r"this is UTF-16, and UTF-8 is read\. Convert it: iconv -f UTF-16 -t UTF-8 "):
+        list(build(tmp_path / name, input="x").examples("train"))
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ({"version": 1, "data": [{"x": "a", "label": "y"}]}, "below 'data': jq -c '.[\"data\"][]' FILE > rows.jsonl"),
+        ({"0": {"x": "a", "label": "y"}, "1": {"x": "b", "label": "y"}}, "its values: jq -c '.[]' FILE > rows.jsonl"),
+        (
+            {"columns": ["x", "label"], "index": [0], "data": [["a", "y"]]},
+            'df.to_json(..., orient="records", lines=True)',
+        ),
+    ],
+)
+def test_an_object_with_the_rows_inside_is_told_with_the_way_to_them(tmp_path, content, hint):
+    (tmp_path / "rows.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"there is no column 'x'") as error:
+        list(build(tmp_path / "rows.json", input="x").examples("train"))
+    assert hint in str(error.value)
+
+
+def test_choices_in_an_object_are_named(tmp_path):
+    row = {"x": "a", "label": "B", "options": {"text": ["tea", "milk"], "label": ["A", "B"]}}
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    with pytest.raises(DataError, match=r"such as task\.choices=COLUMN\.text"):
+        list(build(path, input="x", choices="options").examples("train"))
+    (example,) = build(path, input="x", choices="options.text").examples("train")
+    assert (example.label, example.choices) == ("milk", ("tea", "milk"))
