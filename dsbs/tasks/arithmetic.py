@@ -24,6 +24,8 @@ _ARITHMETIC = re.compile(r"[0-9.+\-*/() ]*[0-9][0-9.+\-*/() ]*")
 _UNIT = re.compile(r"(?<=[0-9)])\s*(?:%|[^\W\d_]{2,}(?:[ -][^\W\d_]{2,})*)")
 _TIMES = re.compile(r"(?<=[0-9)])\s*[xX]\s*(?=[0-9(])")
 
+_PARTED = re.compile(r"[0-9]{1,9}([-–/])[0-9]{1,9}(?:\1[0-9]{1,9})*")
+
 _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
@@ -45,6 +47,21 @@ def evaluate(text: str) -> float | None:
         if value is not None:
             return value
     return None
+
+
+def is_no_value(text: str) -> bool:
+    """Tell whether what could be read as arithmetic is a range, a date or a phone number.
+
+    >>> [is_no_value(text) for text in ("10-12", "2024-01-05", "10/12/2024", "555-1234")]
+    [True, True, True, True]
+    >>> [is_no_value(text) for text in ("12-10", "10 - 12", "(10-12)", "3/4")]
+    [False, False, False, False]
+    """
+    found = _PARTED.fullmatch(text.strip().rstrip("."))
+    if found is None:
+        return False
+    first, second, *more = (int(part) for part in found[0].split(found[1]))
+    return bool(more) or (found[1] != "/" and first < second)
 
 
 def without_units(text: str) -> str:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
-from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.arithmetic import evaluate, is_no_value
 from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
@@ -77,7 +77,7 @@ class Gold:
 
     def _number(self, text: str) -> str:
         text = number_text(float(text)) if _SCIENTIFIC.fullmatch(text) else text
-        if evaluate(text) is None:
+        if is_no_value(text) or evaluate(text) is None:
             raise UnreadLabel(text)
         return text
 

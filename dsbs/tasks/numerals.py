@@ -7,9 +7,10 @@ unclear is not read: a wrong number costs more than a missing one.
 
 import math
 import re
+import unicodedata
 from itertools import takewhile
 
-from dsbs.tasks.arithmetic import evaluate, join_numbers, without_units
+from dsbs.tasks.arithmetic import evaluate, is_no_value, join_numbers, without_units
 from dsbs.tasks.shapes import QUOTES
 
 MOST = 1000
@@ -32,6 +33,8 @@ _WRITTEN = (  # LaTeX and typography, in plain signs
     (re.compile(r"\\(?:left|right|quad|qquad|displaystyle)\b|\\[,!;: ]|~"), " "),
     (re.compile(r"^(?:[-=]?>|→|⇒|:)\s{0,3}"), ""),
 )
+_SUPERSCRIPT = re.compile(r"(?<=[\d)])⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}(?![⁰¹²³⁴⁵⁶⁷⁸⁹])")
+_FRACTION = re.compile(r"[¼½¾⅐-⅞]")
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALED = re.compile(
     r"(?<![\w.,])(\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,12})?)(?:(?:\s{0,2}|-)(hundred|thousand|million|billion|trillion|dozen)s?"
@@ -97,7 +100,7 @@ def read_number(text: str) -> str | None:
     [None, None, None, None]
     """
     text = _plain(text[:MOST].translate(QUOTES)).strip()
-    if _NO_VALUE.search(text):
+    if _NO_VALUE.search(text) or is_no_value(text):
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
         return join_numbers(text)
@@ -125,6 +128,8 @@ def same(a: str, b: str, tolerance: float = 1e-6) -> bool:
 
 def _plain(text: str) -> str:
     """Write LaTeX, scales and spelt-out operators as arithmetic."""
+    if not text.isascii():
+        text = _FRACTION.sub(_spell_out, _SUPERSCRIPT.sub(_spell_out, text))
     if "\\" in text or not text.isascii() or "{" in text or text[:1] in "-=:~":
         for pattern, plain in _WRITTEN:
             text = pattern.sub(plain, text)
@@ -136,6 +141,12 @@ def _plain(text: str) -> str:
     for pattern, sign in _OPERATORS:
         text = pattern.sub(sign, text)
     return text
+
+
+def _spell_out(match: re.Match[str]) -> str:
+    """Write the power or the fraction that is one sign in plain ones: ``10³``, ``3½``."""
+    text = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-")
+    return f" {text}" if "/" in text else f"^{text}"
 
 
 def _scaled(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
+from dsbs.tasks.arithmetic import evaluate
 from dsbs.tasks.gold import Gold, UnreadLabel
 
 
@@ -75,6 +76,9 @@ NLI = ["entailment", "neutral", "contradiction"]
         ("about 12", {"answer_kind": "number"}),
         ("3 apples", {"answer_kind": "number"}),
         ("12 or 13", {"answer_kind": "number"}),
+        ("10-12", {"answer_kind": "number"}),
+        ("2024-01-05", {"answer_kind": "number"}),
+        ("10/12/2024", {"answer_kind": "number"}),
         ("So 3 * 4 = 12.\n#### 12", {"answer_kind": "number"}),
         (True, {"answer_kind": "number"}),
         ("no number", {"label_pattern": "#### (.+)"}),
@@ -288,6 +292,66 @@ def test_gold_never_changes_in_silence(tmp_path, cells, labels, name):
         else:
             empty = cell is None or cell != cell or not stood
             assert empty or stood in ("nan", "na", "n/a", "null", "none", "<na>", "#n/a", "nat") or float(cell) == -1
+
+
+def stays_the_same(gold, cell, named):
+    """Whether a gold label is what stood there: the cell up to case and space, what it is a name of, or its value."""
+    stood = up_to_case_and_space(str(cell))
+    spellings = {up_to_case_and_space(name): label for name, label in named.items()}
+    if gold in (spellings.get(stood), spellings.get(stood.removesuffix(".0"))) or up_to_case_and_space(gold) == stood:
+        return True
+    try:
+        return float(gold) == float(cell)
+    except ValueError:
+        return False
+
+
+def is_empty(cell, declared=()):
+    stood = "" if cell is None or cell != cell else up_to_case_and_space(str(cell))
+    return stood in {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a", "nat"} | set(declared)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=6), LABELS, st.sampled_from(sorted(WRITERS)), st.data())
+def test_whatever_is_declared_gold_is_what_stood_there(tmp_path, cells, labels, name, data):
+    """Names of classes, synonyms, choices of the rows, numbers, labels that are found: gold is never another one."""
+    spellings = st.sampled_from([form(label) for label in labels for form in (str, str.upper, " {} ".format)])
+    known = spellings | st.integers(-1, len(labels) - 1) | st.none()  # that tables are often read to their end
+    cells = data.draw(st.just(cells) | st.lists(known, min_size=1, max_size=6))
+    if name == "rows.parquet":
+        cells = [None if cell is None or cell != cell else str(cell) for cell in cells]
+    declared = data.draw(st.sampled_from(["label_names", "synonyms", "choices", "number", "auto", "closed"]))
+    named, options, allowed = {}, {}, labels
+    if declared == "label_names":
+        options = {"label_names": labels}
+        named = {str(place): label for place, label in enumerate(labels)}
+        named |= {"false": labels[0], "true": labels[1]} if len(labels) == 2 else {}
+    elif declared == "synonyms":
+        named = {word: data.draw(st.sampled_from(labels)) for word in data.draw(st.lists(TEXTS.filter(str.strip)))}
+        options = {"labels": labels, "synonyms": named}
+    elif declared == "choices":
+        options = {"choices": "choices", "label_form": "text"}
+    else:
+        options, allowed = {"answer_kind": declared}, None
+    rows = [{"x": f"text {number}", "label": cell, "choices": labels} for number, cell in enumerate(cells)]
+    if name == "rows.csv":
+        rows = [row | {"choices": json.dumps(labels)} for row in rows]
+    WRITERS[name](tmp_path / name, rows)
+    try:
+        task = TableTask(path=str(tmp_path / name), input="x", **options)
+        if task.faults():
+            return
+        read = [example.label for example in task.examples("train")]
+    except DataError as refused:
+        named_row = str(tmp_path) in str(refused) or "different labels in train" in str(refused)
+        cells, read = ([], []) if named_row else (cells, ["nothing"])
+    for cell, gold in zip(cells, read, strict=True):
+        if gold is None:
+            assert is_empty(cell) or float(cell) == -1
+        else:
+            assert allowed is None or gold in allowed
+            assert stays_the_same(gold, cell, named)
+            assert declared != "number" or evaluate(gold) is not None
 
 
 @given(TEXTS, LABELS)

@@ -205,6 +205,14 @@ negative 5|-5
 not 41 but 42|42
 42 \text{ apples}|42
 a total of 42|42
+10³|1000
+9 × 10⁵|900000
+10⁻²|0.01
+12⅓|12.333333333
+about 3¾ miles|3.75
+½ cup|0.5
+12 - 10|2
+(10 - 12)|-2
 """
 
 NO_NUMBERS = r"""
@@ -251,6 +259,10 @@ some bags + 4 bags
 2x + 3 = 7
 dozens
 42 if it rains
+10-12
+10–12.
+555-1234
+1/2/2024
 """
 
 
