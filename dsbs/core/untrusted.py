@@ -89,6 +89,17 @@ _KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a device": stat.S_
           "a socket": stat.S_ISSOCK}  # fmt: skip
 
 
+def check_regular(folder: Path) -> None:
+    """Check that a folder holds nothing but regular files and folders: a link may lead anywhere, a FIFO never ends.
+
+    Raises:
+        DataError: naming what it holds.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise DataError(f"{path}: expected a regular file or a folder; a link may lead anywhere.")
+
+
 def bounded_lines(
     file: BinaryIO, name: str, most: int = MOST_LINE, expected: str = "one input a line"
 ) -> Iterator[bytes]:

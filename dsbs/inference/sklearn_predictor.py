@@ -1,7 +1,7 @@
 """A student of scikit-learn: a pipeline from texts to probabilities, stored with skops and never with pickle."""
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,7 @@ import numpy as np
 from dsbs.core.errors import StudentError
 from dsbs.core.files import whole, write_json
 from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import excerpt
 from dsbs.inference.checkpoint import Remembered
 from dsbs.objectives.base import Objective
 from dsbs.students.answering import choose
@@ -20,6 +21,20 @@ from dsbs.students.base import SETTINGS
 from dsbs.tasks.base import Task
 
 MODEL = "model.skops"
+# Settings of its parts that decide what a file is, a word, and what is run; of ours they have these values.
+KNOWN: dict[str, tuple[Any, ...]] = {
+    "input": ("content",),
+    "analyzer": ("word", "char_wb"),
+    "token_pattern": (r"(?u)\b\w+\b", r"(?u)\b\w\w+\b"),
+    "preprocessor": (None,),
+    "tokenizer": (None,),
+    "memory": (None,),
+    "n_jobs": (None, 1),
+}
+MOST_NGRAM = 100
+# Bytes that an archive may unpack to, and how many times its own size more.
+MOST_UNPACKED = 2**30
+MOST_PACKED = 20
 CHUNK = 1024  # examples whose features are in memory at a time
 # All that is built from a file beside plain values and arrays; whatever else a file names is refused.
 TRUSTED = (
@@ -63,7 +78,23 @@ class SklearnPredictor:
         """Load a pipeline; see ``dsbs.inference.predictor.load_predictor``."""
         if decoding == "generate":
             raise StudentError("decoding=generate: this student writes nothing, it ranks the closed answers.")
-        return cls(cls._load_pipeline(checkpoint), remembered)
+        predictor = cls(cls._load_pipeline(checkpoint), remembered)
+        predictor.check(checkpoint)
+        return predictor
+
+    def check(self, checkpoint: Path) -> None:
+        """Check that the pipeline gives each of its classes a number: that of somebody else may be put together oddly.
+
+        Raises:
+            StudentError: where it does not.
+        """
+        try:
+            scores = np.asarray(self._score(["a"]))
+            sound = scores.shape == (1, len(self.pipeline.classes_)) and scores.dtype.kind == "f"
+        except Exception as error:  # of any kind: its parts were fitted by somebody else
+            raise StudentError(f"{checkpoint}: the student cannot answer ({excerpt(str(error), 200)}).") from error
+        if not sound or np.isnan(scores).any():
+            raise StudentError(f"{checkpoint}: the student gives its classes no log-probabilities.")
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the likeliest closed answer of each example."""
@@ -121,16 +152,47 @@ def load_model(folder: Path) -> Any:
     path = folder / MODEL
     skops = import_skops()
     try:
+        _check_archive(path)
         strange = set(skops.get_untrusted_types(file=path)) - set(TRUSTED)
         if strange:
             raise StudentError(f"{path}: it names types that no student of ours has: {', '.join(sorted(strange))}.")
-        return skops.load(path, trusted=list(TRUSTED))
+        model = skops.load(path, trusted=list(TRUSTED))
+        if faults := list(_model_faults(model)):
+            raise StudentError(f"{path}: no student of ours has {', '.join(faults)}.")
+        return model
     except FileNotFoundError:
         raise StudentError(f"{path}: there is no such file; the checkpoint is incomplete.") from None
     except StudentError:
         raise
     except Exception as error:  # skops reads other people's files, and every fault of theirs is another exception
         raise StudentError(f"{path}: cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it is, and what is no file."""
+    if path.exists() and not path.is_file():
+        raise StudentError(f"{path}: expected a regular file.")
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(part.file_size for part in archive.infolist())
+    if unpacked > MOST_UNPACKED + MOST_PACKED * path.stat().st_size:
+        raise StudentError(f"{path}: it unpacks to {unpacked:,} bytes, more than such a student may have.")
+
+
+def _model_faults(model: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the settings that no student of ours has: they would open files, or take a time without an end."""
+    if depth > 4:
+        yield "parts so deep"
+        return
+    parts = [*(getattr(model, "steps", None) or ()), *(getattr(model, "transformer_list", None) or ())]
+    for part in parts:
+        yield from _model_faults(part[-1], depth + 1)
+    settings = model.get_params(deep=False) if hasattr(model, "get_params") else {}
+    for name, known in KNOWN.items():
+        if name in settings and settings[name] not in known:
+            yield f"{name}={excerpt(settings[name], 60)!r}"
+    longest = settings.get("ngram_range", (1, 1))
+    if not isinstance(longest, tuple) or not all(isinstance(n, int) and 1 <= n <= MOST_NGRAM for n in longest):
+        yield f"ngram_range={excerpt(longest, 60)}"
 
 
 def import_skops() -> ModuleType:

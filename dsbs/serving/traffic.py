@@ -13,6 +13,9 @@ from typing import Any
 import re2
 
 from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.untrusted import excerpt, is_finite, load_json
+from dsbs.store.reading import guard, limited
+from dsbs.store.schema import check_schema
 
 REDACTED = "[redacted]"
 CREATE = (
@@ -69,6 +72,8 @@ class TrafficStore:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(address, uri=True, check_same_thread=False, timeout=30)
+            guard(self._db)
+            check_schema(self._db)  # a view would run when it is read
             if not read_only:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")  # a power cut loses nothing, either
@@ -115,12 +120,22 @@ class TrafficStore:
             "SELECT created, seconds, model, messages, completion, finish_reason FROM traffic ORDER BY created, id"
         )
         for created, seconds, model, messages, completion, finish_reason in rows:
-            yield Exchange(created, seconds, model, json.loads(messages), completion, finish_reason)
+            sound = isinstance(messages, str) and isinstance(completion, str) and is_finite(created)
+            if not sound or not is_finite(seconds):
+                raise DataError(f"{self.path}: a row of its table traffic is none that dsbs.serve writes.")
+            try:
+                asked = load_json(messages)
+            except ValueError as error:
+                raise DataError(f"{self.path}: messages that are no JSON ({excerpt(str(error))}).") from None
+            yield Exchange(created, seconds, _text(model), asked, completion, _text(finish_reason))
 
     def compared(self) -> list[tuple[float | None, bool, str | None, str | None]]:
         """Return confidence, whether it was deferred, and the answers of student and teacher, the oldest first."""
         rows = self._db.execute("SELECT confidence, deferred, student, teacher FROM compared ORDER BY id")
-        return [(confidence, bool(deferred), student, teacher) for confidence, deferred, student, teacher in rows]
+        return [
+            (confidence if is_finite(confidence) else None, bool(deferred), _text(student), _text(teacher))
+            for confidence, deferred, student, teacher in rows
+        ]
 
     def _write(self, statement: str, values: Sequence[Any]) -> None:
         try:
@@ -138,11 +153,20 @@ class TrafficStore:
         return text.encode("utf-8", errors="replace").decode()
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 @contextlib.contextmanager
 def open_traffic(path: Path) -> Iterator[TrafficStore]:
-    """Open recorded traffic for reading."""
+    """Open recorded traffic for reading; it may be somebody else's.
+
+    Raises:
+        DataError: where it is none, or reading it takes longer than its size justifies.
+    """
     store = TrafficStore(path, read_only=True)
     try:
-        yield store
+        with limited(store._db, path, "recorded traffic"):
+            yield store
     finally:
         store.close()

@@ -63,7 +63,7 @@ def _decode(raw: bytes) -> str:
 
 
 @contextmanager
-def limited(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+def limited(db: sqlite3.Connection, path: Path, what: str = "store of completions") -> Iterator[None]:
     """Read what somebody else made: for no longer than its size justifies, and with a sentence for what is wrong.
 
     Raises:
@@ -80,7 +80,7 @@ def limited(db: sqlite3.Connection, path: Path) -> Iterator[None]:
                             "may take.") from None  # fmt: skip
         if isinstance(error, RunError):
             raise
-        raise DataError(f"{path}: this is no store of completions ({error}).") from None
+        raise DataError(f"{path}: this is no {what} ({error}).") from None
     finally:
         db.set_progress_handler(None, 0)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsbs.store.schema import check_schema
+
 logger = logging.getLogger(__name__)
 PATIENCE = 60  # seconds to wait for another process that writes
 CHUNK = 500  # keys of one question
@@ -36,7 +38,7 @@ class EmbeddingCache:
                     marks = ",".join("?" * len(part))
                     for key, vector in file.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part):
                         found[by_key[key]] = np.frombuffer(vector, dtype=np.float32)
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             logger.warning("%s: cannot be read (%s); inputs are embedded again.", self.path, error)
         return found
 
@@ -52,6 +54,8 @@ class EmbeddingCache:
     def _open(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         file = sqlite3.connect(self.path, timeout=PATIENCE)
+        file.execute("PRAGMA trusted_schema=OFF")
+        check_schema(file)
         file.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
         return file
 

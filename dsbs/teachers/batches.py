@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
@@ -117,21 +118,21 @@ class BatchApi:
 
     async def retrieve(self, remote: str) -> BatchState:
         """Ask how far a batch is."""
-        return self._read_state(await self._send("GET", f"/batches/{remote}"))
+        return self._read_state(await self._send("GET", f"/batches/{_quoted(remote)}"))
 
     async def download(self, file: str, target: BinaryIO) -> None:
         """Load a file of results, whole."""
         target.seek(0)
         target.truncate()
 
-        reply = await self.connection.download(f"/files/{file}/content", target)
+        reply = await self.connection.download(f"/files/{_quoted(file)}/content", target)
         if reply.status != 200:
             raise self._explain(reply)
         target.seek(0)
 
     async def forget(self, file: str) -> None:
         """Delete a file at the endpoint."""
-        await self._send("DELETE", f"/files/{file}")
+        await self._send("DELETE", f"/files/{_quoted(file)}")
 
     def read_line(self, line: bytes) -> tuple[str, list[Completion] | TeacherError]:
         """Return the name of a line of a file of results, and what it says: completions, or why there are none.
@@ -199,6 +200,11 @@ class BatchApi:
             fatal=True,
             reason=explained.reason,
         )
+
+
+def _quoted(id: str) -> str:
+    """Return an id as one part of a path: a stranger's store may hold any."""
+    return quote(id, safe="")
 
 
 def _identifier(answer: Fields, name: str = "id") -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.recalling import is_below, recall_settings
-from dsbs.core.errors import ConfigError, DataError, DsbsError, StudentError
+from dsbs.core.errors import ConfigError, DataError, DsbsError
 from dsbs.deferral.policy import load_policy
 from dsbs.export import read_record
 from dsbs.extraction.annotations import iterate_annotations
@@ -138,7 +138,7 @@ def test_an_export_copies_no_file_from_elsewhere(name: str, tmp_path: Path) -> N
     """Who exports a checkpoint may well publish the copy."""
     (tmp_path / "theirs" / "encoder").mkdir(parents=True)
     (tmp_path / "theirs" / name).symlink_to("/etc/passwd")
-    with pytest.raises(StudentError, match="expected a regular file or a folder; a link may lead anywhere"):
+    with pytest.raises(DataError, match="expected a regular file or a folder; a link may lead anywhere"):
         convert(tmp_path / "theirs", tmp_path / "mine", "none")
     assert not (tmp_path / "mine").exists()
 

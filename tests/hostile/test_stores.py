@@ -8,12 +8,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore, reading
 from dsbs.store.__main__ import main
 from dsbs.store.schema import FORMATS, UPGRADES
+from dsbs.students.embedding_cache import EmbeddingCache
 
 IDENTITY = {"teacher": {"kind": "openai", "model": "m"}, "prompt": {}, "task": {"name": "count"}}
 FOREVER = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
@@ -183,3 +186,48 @@ def test_what_is_no_store_is_told(place: str, tmp_path: Path, capsys: pytest.Cap
     for command in ("show", "export", "merge"):
         assert main(words(command, path)) == 1
         assert "no such store" in (said := capsys.readouterr().err) or "this is no store" in said
+
+
+TRAFFIC = {
+    "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has a view that no store has"),
+    "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "it has a table"),
+    "messages that are no JSON": ("UPDATE traffic SET messages = '{'", "messages that are no JSON"),
+    "deep messages": ("UPDATE traffic SET messages = replace(hex(zeroblob(60000)), '0', '[')", "messages that are no"),
+    "bytes for messages": ("UPDATE traffic SET messages = zeroblob(9)", "a row of its table traffic is none"),
+    "a text for a time": ("UPDATE traffic SET created = 'now'", "a row of its table traffic is none"),
+    "no time": ("UPDATE traffic SET seconds = 9e999", "a row of its table traffic is none"),
+    "another table": ("ALTER TABLE traffic RENAME TO x", "no such table: traffic"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TRAFFIC)
+def test_recorded_traffic_of_somebody_else_is_read_within_bounds(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("re2", reason="needs the extra serve")
+    from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
+
+    path = tmp_path / "traffic.sqlite"
+    store = TrafficStore(path)
+    store.add(Exchange(1.0, 1.0, "m", [{"role": "user", "content": "a"}], "b", "stop"))
+    store.close()
+    with open_traffic(path) as opened:
+        assert [exchange.completion for exchange in opened.exchanges()] == ["b"]
+    statement, sentence = TRAFFIC[kind]
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(statement)
+    with pytest.raises(DataError, match=sentence), open_traffic(path) as opened:
+        list(opened.exchanges())
+
+
+def test_embeddings_of_somebody_else_are_done_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(sqlite3.connect(tmp_path / "cache.sqlite")) as db:
+        db.execute(f"CREATE VIEW vectors (key, vector) AS SELECT x, x FROM ({FOREVER})")
+    cache = EmbeddingCache(tmp_path / "cache.sqlite")
+    assert cache.get(["a"]) == {}
+    cache.put({"a": np.zeros(3, dtype=np.float32)})
+    assert caplog.text.count("it has a view that no store has") == 2
+    cache = EmbeddingCache(tmp_path / "other.sqlite")
+    cache.put({"a": np.zeros(3, dtype=np.float32)})
+    assert list(cache.get(["a"])) == ["a"]
+    with closing(sqlite3.connect(tmp_path / "other.sqlite")) as db:
+        db.executescript("UPDATE vectors SET vector = zeroblob(5)")
+    assert cache.get(["a"]) == {}

@@ -10,12 +10,13 @@ from tokenizers import Tokenizer
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.records import Example, Prediction
-from dsbs.core.untrusted import read_json_file
+from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.folders import check_patterns
 from dsbs.students.lost import count_lost
 
+STARTS = ("label", "rationale")
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
 
@@ -51,6 +52,16 @@ class Words:
     end: int
     starts: dict[str, int]
     causal: bool
+
+    def check(self, vocabulary: Any, folder: Path) -> list[str]:
+        """Return an engine's tokens by number.
+
+        Raises:
+            DataError: where they are none, or too few for the tokens that this uses.
+        """
+        if not isinstance(vocabulary, list) or max(self.end, *self.starts.values()) >= len(vocabulary):
+            raise DataError(f"{folder}/config.json: {EXPORT}.vocabulary: expected the tokens that the student has.")
+        return [str(token) for token in vocabulary]
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return the ids of inputs, as ``StudentModel.encode_inputs`` does."""
@@ -93,8 +104,12 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
         raise DataError(f"{path}: the tokenizer cannot be read ({str(error).splitlines()[0]}).") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    starts = {str(kind): int(id) for kind, id in export["starts"].items()}
-    return Words(tokenizer, prefix_on, int(export["end"]), starts, bool(export["causal"]))
+    told = Fields(export)
+    found = {kind: told.inside("starts").count(kind) for kind in STARTS}
+    starts, end = {kind: id for kind, id in found.items() if id is not None}, told.count("end")
+    if end is None or len(starts) < len(STARTS):
+        raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
+    return Words(tokenizer, prefix_on, end, starts, bool(export["causal"]))
 
 
 def write_config(folder: Path, remembered: dict[str, Any], format: str, export: dict[str, Any]) -> None:

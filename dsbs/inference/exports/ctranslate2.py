@@ -16,6 +16,7 @@ import numpy as np
 
 from dsbs.core.errors import ConfigError, DataError, StudentError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import check_regular
 from dsbs.inference.checkpoint import Remembered, load_remembered
 from dsbs.inference.exports.base import ExportPredictor, Words, load_words, read_export, write_config
 from dsbs.objectives.base import Objective
@@ -308,6 +309,8 @@ class CTranslate2Predictor(ExportPredictor):
         """
         export = read_export(checkpoint, ("quantization", "causal", "starts", "end", "vocabulary"))
         words = load_words(checkpoint, export, remembered.prefix_on)
+        vocabulary = words.check(export["vocabulary"], checkpoint)
+        check_regular(checkpoint / ENGINE)
         device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         supported = ctranslate2.get_supported_compute_types(device)
         quantization = str(export["quantization"])
@@ -327,7 +330,7 @@ class CTranslate2Predictor(ExportPredictor):
         reading = DecodingConfig(
             decoding or remembered.decoding, batch_size, remembered.max_input_tokens, remembered.max_new_tokens
         )
-        writer = CTranslate2Writer(engine, words, [str(token) for token in export["vocabulary"]])
+        writer = CTranslate2Writer(engine, words, vocabulary)
         return cls(writer, task, objective, reading)  # type: ignore[arg-type]
 
 
@@ -353,11 +356,11 @@ print(tokenizer.decode(ids))
 _TRANSLATOR = """\
 translator = ctranslate2.Translator(f"{{folder}}/engine")
 inputs = tokenizer.encode("{input}").tokens
-answer = translator.translate_batch([inputs], target_prefix=[["{start}"]], beam_size=1)[0].hypotheses[0]
+answer = translator.translate_batch([inputs], target_prefix=[[{start}]], beam_size=1)[0].hypotheses[0]
 ids = [tokenizer.token_to_id(token) for token in answer]"""
 _GENERATOR = """\
 generator = ctranslate2.Generator(f"{{folder}}/engine")
-inputs = [*tokenizer.encode("{input}").tokens, "{start}"]
+inputs = [*tokenizer.encode("{input}").tokens, {start}]
 ids = generator.generate_batch([inputs], include_prompt_in_result=False, max_length=64)[0].sequences_ids[0]"""
 
 
@@ -365,5 +368,5 @@ def usage(checkpoint: Path, export: dict[str, Any]) -> str:
     """Return how the export is used without dsbs, for its card."""
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
     body = _GENERATOR if export["causal"] else _TRANSLATOR
-    start = export["vocabulary"][export["starts"]["label"]]
+    start = json.dumps(export["vocabulary"][export["starts"]["label"]])  # a token of somebody else, within code
     return _USAGE.format(body=body.format(input=f"{prefix}Your text", start=start))

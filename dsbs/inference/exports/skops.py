@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.errors import ConfigError, StudentError
+from dsbs.core.errors import ConfigError
+from dsbs.core.untrusted import check_regular
 
 QUANTIZATIONS = ("none",)
 DEFAULT = "none"
@@ -16,13 +17,11 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
     Raises:
         ConfigError: for another quantisation than ``none``.
-        StudentError: for a folder with links in it.
+        DataError: for a folder with links in it.
     """
     if quantization not in QUANTIZATIONS:
         raise ConfigError(f"quantization={quantization}: format=skops copies the student as it is; leave it out.")
-    for path in checkpoint.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise StudentError(f"{path}: expected a regular file or a folder; a link may lead anywhere.")
+    check_regular(checkpoint)
     shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
     return {}
 
