@@ -1,7 +1,6 @@
 """FSDP: a student that two processes share, each holding half of it."""
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes that share a student leave behind."""
     folder = tmp_path_factory.mktemp("sharded")
     train_tiny(folder)  # asks the teacher; beside it lie the runs of the two
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    torch.multiprocessing.spawn(sharded.work, (folder, port), nprocs=2)
+    gradients.in_two_processes(sharded.work, folder)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,7 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]
     losses = gradients.train(folder / "begun by one", 32)
     for step in (3, 4):
         shutil.rmtree(folder / "begun by one" / f"checkpoint-{step}")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    torch.multiprocessing.spawn(gradients.step_of_one_of_two, (str(folder), port), nprocs=2)
+    gradients.in_two_processes(gradients.step_of_one_of_two, folder)
     return folder, losses
 
 
