@@ -327,8 +327,9 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
     sample gave an answer, the commonest failure is returned.
 
     >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
-    >>> vote(three, lambda a, b: float(a) == float(b))
-    Annotation(id='1', label='8', rationale='why', status='ok', agreement=0.6666666666666666, votes={'8': 2, '9': 1})
+    >>> winner = vote(three, lambda a, b: float(a) == float(b))
+    >>> winner.label, winner.rationale, winner.votes
+    ('8', 'why', {'8': 2, '9': 1})
     """
     if not annotations:
         raise ValueError("a vote needs at least one annotation")
