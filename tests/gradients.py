@@ -14,10 +14,12 @@ from transformers import TrainerCallback
 
 from dsbs.objectives import StepByStep
 from dsbs.students.collator import tokenize
+from dsbs.students.memory import checkpoint_activations
 from dsbs.students.model import StudentModel
+from dsbs.training.arguments import build_arguments
 from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.settings import Training
-from dsbs.training.trainer import DistillationTrainer, build_arguments, checkpoint_activations
+from dsbs.training.trainer import DistillationTrainer
 
 # Missing unevenly: the first micro-batches in the order of the data are full, the last ones empty.
 WITH_RATIONALE = {*range(11), 13, 20}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DsbsError
-from dsbs.core.records import Completion, Example, Request
+from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction import ExtractionSettings, Job, run_extraction
+from dsbs.extraction.annotations import iterate_annotations
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
@@ -104,3 +105,8 @@ def extract_from(url: str, folder: str, size: int, settings: dict[str, Any]) -> 
     except DsbsError as error:
         Path(folder, "error").write_text(str(error))
         sys.exit(1)
+
+
+def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
+    """Return the annotations of a split by example id; those that failed are among them, with their status."""
+    return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}

@@ -193,7 +193,7 @@ def _show_and_end(name: str, words: Sequence[str]) -> bool:
         from dsbs.cli.help import show_help
 
         register_schemas(name)
-        sys.stdout.write(f"{show_help(name, flags.overrides)}\n")
+        sys.stdout.write(f"{show_help(name, flags.overrides, flags.config_dir)}\n")
         return True
     return False
 

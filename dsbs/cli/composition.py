@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,6 @@ from hydra import initialize_config_dir
 from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.default_element import GroupDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -31,17 +29,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
 from dsbs.cli.braces import hide_all, restore_keys
-from dsbs.core.registry import find_entry_points
+from dsbs.cli.plugins import BESIDE, PluginConfigs, plugin_conf_dirs
 
-PLUGIN_GROUPS = (
-    "dsbs.tasks",
-    "dsbs.teachers",
-    "dsbs.students",
-    "dsbs.objectives",
-    "dsbs.backends",
-    "dsbs.executors",
-    "dsbs.conf",
-)
 TUNED = "tuned"
 # The groups that name a file of `tuned`: it was chosen for them, so it may add to them.
 TUNED_FOR = ("task", "student", "objective")
@@ -60,41 +49,6 @@ def conf_dir() -> Path:
     package = Path(__file__).resolve().parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
-
-
-@cache
-def plugin_conf_dirs() -> tuple[Path, ...]:
-    """Return the ``conf`` folders of the packages that add to dsbs: inside the package of an entry point.
-
-    An entry point of the group ``dsbs.conf`` names a package that has configs and nothing else.
-    """
-    folders: dict[Path, None] = {}
-    for group in PLUGIN_GROUPS:
-        for point in find_entry_points(group):
-            module = point.value.partition(":")[0].strip()
-            names = [module] if group == "dsbs.conf" else [module.partition(".")[0]]
-            for name in names:
-                try:
-                    spec = find_spec(name)
-                except (ImportError, ValueError):  # told when somebody asks for what it brings
-                    continue
-                places = [Path(place) for place in (spec.submodule_search_locations if spec else None) or []]
-                for place in places:
-                    inside = place / "conf"
-                    if inside.is_dir():
-                        folders[inside] = None
-                    elif group == "dsbs.conf" and place.is_dir():
-                        folders[place] = None
-    return tuple(folders)
-
-
-class PluginConfigs(SearchPathPlugin):
-    """Lets Hydra find the configs of other packages, behind our own."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add a folder for each package."""
-        for folder in plugin_conf_dirs():
-            search_path.append(provider=f"dsbs plugin {folder.parent.name}", path=f"file://{folder}")
 
 
 class Repository(CachingConfigRepository):
@@ -249,9 +203,14 @@ def install() -> None:
         Plugins.instance().register(PluginConfigs)
 
 
-def list_options(command: str) -> dict[str, list[str]]:
-    """Return the groups that a command lets one choose from, each with its options, the usual one first."""
-    with composing() as loader:
+def list_options(command: str, folder: str | None = None) -> dict[str, list[str]]:
+    """Return the groups that a command lets one choose from, each with its options, the usual one first.
+
+    Args:
+        command: its name.
+        folder: of the user's own options (``--config-dir``), or None.
+    """
+    with composing(folder) as loader:
         repo = loader.repository
         loaded = repo.load_config(command)
         listed = [part for part in (loaded.defaults_list if loaded else None) or [] if isinstance(part, GroupDefault)]
@@ -279,19 +238,28 @@ def _options(repo: IConfigRepository, group: str) -> list[str]:
 
 
 @contextmanager
-def composing() -> Iterator[ConfigLoader]:
-    """Open Hydra on our configs, outside of its own run."""
+def composing(folder: str | None = None) -> Iterator[ConfigLoader]:
+    """Open Hydra on our configs, and those in a folder of the user's, outside of its own run."""
     install()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_dir()), version_base=None):
-        yield cast(ConfigLoader, GlobalHydra.instance().config_loader())
+    BESIDE[:] = [Path(folder).absolute()] if folder else []
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base=None):
+            yield cast(ConfigLoader, GlobalHydra.instance().config_loader())
+    finally:
+        BESIDE.clear()
 
 
-def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
+def compose(command: str, overrides: Sequence[str] = (), folder: str | None = None) -> DictConfig:
     """Return the composed config of a command.
+
+    Args:
+        command: its name.
+        overrides: what was typed behind it.
+        folder: of the user's own options (``--config-dir``), or None.
 
     Raises:
         HydraException, OmegaConfBaseException: for what is wrong with the overrides.
     """
-    with composing():
+    with composing(folder):
         return hydra_compose(command, list(overrides))

@@ -51,17 +51,18 @@ def show_commands() -> str:
     )
 
 
-def show_help(command: str, words: Sequence[str] = ()) -> str:
+def show_help(command: str, words: Sequence[str] = (), folder: str | None = None) -> str:
     """Return the help of a command.
 
     Args:
         command: its name.
         words: what was typed beside ``--help``; the keys shown are those of the options that are chosen there.
+        folder: of the user's own options (``--config-dir``), or None.
     """
-    groups = list_options(command)
+    groups = list_options(command, folder)
     chosen = [word for word in words if word.partition("=")[0] in groups and "," not in word]
     try:
-        config = compose(command, chosen)
+        config = compose(command, chosen, folder)
     except HydraException:
         config = compose(command)
     width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))

@@ -2,7 +2,7 @@
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from dsbs.core.errors import DsbsError
@@ -85,3 +85,13 @@ def gather(parts: list[Result]) -> list[Result]:
     from accelerate.utils import gather_object
 
     return list(gather_object(parts))
+
+
+def sum_counts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the sums of what several processes counted, in one order in all of them.
+
+    >>> sum_counts([{"label": 3.0}, {"rationale": 5.0, "label": 1.0}])
+    {'label': 4.0, 'rationale': 5.0}
+    """
+    names = sorted({name for part in parts for name in part})
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}

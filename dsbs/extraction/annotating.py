@@ -12,9 +12,10 @@ from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.look import Look, Said
-from dsbs.extraction.parsing import vote
 from dsbs.extraction.prompts import WHOLE
+from dsbs.extraction.samples import vote
 from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.tasks.base import is_correct
 from dsbs.teachers.prices import Rates
 
 
@@ -156,7 +157,7 @@ def _weigh(
 
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
     """Count an example; return whether the teacher answered it right."""
-    right = annotation.label is not None and job.task.answers.equivalent(annotation.label, example.label)
+    right = is_correct(job.task.answers, annotation.label, example.label)
     counted: list[SplitCount | SystemCount] = [count]
     if annotation.system is not None:
         counted.append(count.systems.setdefault(annotation.system, SystemCount()))

@@ -1,7 +1,6 @@
 """The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import DataError
-from dsbs.core.files import write_json
+from dsbs.core.files import whole, write_json
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import Annotation
@@ -99,9 +98,8 @@ class AnnotationWriter:
 
     def __init__(self, folder: Path, split: str) -> None:
         self.path = annotations_path(folder, split)
-        self._unfinished = folder / f".{split}.parquet.{os.getpid()}.partial"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self._unfinished, SCHEMA)
+        self._place = whole(self.path)
+        self._writer = pq.ParquetWriter(self._place.__enter__(), SCHEMA)
         self._waiting: list[Annotation] = []
 
     def write(self, annotations: list[Annotation]) -> None:
@@ -124,10 +122,7 @@ class AnnotationWriter:
         if error is None:
             self._flush()
         self._writer.close()
-        if error is None:
-            self._unfinished.replace(self.path)
-        else:
-            self._unfinished.unlink(missing_ok=True)
+        self._place.__exit__(kind, error, traceback)
 
 
 def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
@@ -172,11 +167,6 @@ class AnnotationFile:
 
     def __iter__(self) -> Iterator[Annotation]:
         return iterate_annotations(self.folder, self.split)
-
-
-def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
-    """Return the annotations of a split by example id; those that failed are among them, with their status."""
-    return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:

@@ -118,7 +118,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
     summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
     write_summary(job.folder, summary)
-    write_text(job.folder / PAGE, build_page(summary, look, job.task.answers))
+    write_text(job.folder / PAGE, build_page(summary, look))
     if error is not None:
         raise error
     if stopped == INTERRUPTED:

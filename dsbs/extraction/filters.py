@@ -2,14 +2,20 @@
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsbs.core.records import OK, Annotation, Example
-from dsbs.tasks.base import Answers
+from dsbs.core.registry import Registry
+from dsbs.tasks.base import Answers, is_correct
 
 WORD = re.compile(r"\w+(?:['.-]\w+)*")
 NGRAM = 4
+
+# Filters that need no settings: name -> whether an annotation is refused. A new one is a function and a line here, or
+# an entry point; `filter.checks` asks for it by name.
+CHECKS: Registry[Callable[[Example, Annotation], bool]] = Registry("dsbs.filters", {})
 
 
 @dataclass
@@ -26,6 +32,7 @@ class Filter:
         other_answer: refuse rationales that name another choice of the example, but not the one that they give.
         gives_away: refuse rationales that hold the answer word for word.
         duplicates: refuse rationales that occurred before in the split, word for word.
+        checks: names of filters that packages add (entry points ``dsbs.filters``); see ``docs/extending.md``.
     """
 
     name: str = "none"
@@ -37,11 +44,12 @@ class Filter:
     other_answer: bool = False
     gives_away: bool = False
     duplicates: bool = False
+    checks: list[str] = field(default_factory=list)
 
     @property
     def asked(self) -> dict[str, Any]:
         """What it asks for; empty where everything passes."""
-        return {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False)}
+        return {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False, [])}
 
     @property
     def title(self) -> str:
@@ -50,7 +58,8 @@ class Filter:
         >>> Filter().title, Filter("gold", agrees_with_gold=True).title, Filter("strict", min_words=5).title
         ('none', 'gold (agrees_with_gold)', 'strict (min_words=5)')
         """
-        told = ", ".join(key if value is True else f"{key}={value}" for key, value in self.asked.items())
+        shown = {key: f"[{','.join(value)}]" if isinstance(value, list) else value for key, value in self.asked.items()}
+        told = ", ".join(key if value is True else f"{key}={value}" for key, value in shown.items())
         return f"{self.name} ({told})" if told else "none"
 
     def faults(self) -> list[str]:
@@ -73,6 +82,9 @@ class Filter:
                 "filter.other_answer=true and filter.gives_away=true: together they refuse every rationale that "
                 "names a choice; set one of them."
             )
+        unknown = [name for name in self.checks if name not in CHECKS]
+        if unknown:
+            faults.append(f"filter.checks: {unknown[0]}: expected one of {', '.join(CHECKS) or 'those of a package'}.")
         return faults
 
 
@@ -108,11 +120,8 @@ class FilterCheck:
 
     def _refused_by(self, example: Example, annotation: Annotation) -> str | None:
         settings, rationale, label = self.settings, annotation.rationale or "", annotation.label or ""
-        if (
-            settings.agrees_with_gold
-            and example.label is not None
-            and not self.answers.equivalent(label, example.label)
-        ):
+        gold = example.label
+        if settings.agrees_with_gold and gold is not None and not is_correct(self.answers, annotation.label, gold):
             return "agrees_with_gold"
         if settings.min_agreement is not None and (annotation.agreement or 0.0) < settings.min_agreement:
             return "min_agreement"
@@ -129,7 +138,7 @@ class FilterCheck:
             return "gives_away"
         if settings.duplicates and self._occurred(words):
             return "duplicates"
-        return None
+        return next((name for name in settings.checks if CHECKS[name](example, annotation)), None)
 
     def _occurred(self, words: list[str]) -> bool:
         # Eight bytes a rationale, so that a million of them fit.

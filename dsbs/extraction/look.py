@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from dsbs.core.records import OK, Annotation, Completion, Example
 from dsbs.data.subsets import rank_of
 from dsbs.store import Failure
-from dsbs.tasks.base import Answers
 
 Said = Completion | Failure
 
@@ -19,17 +18,13 @@ LONGEST = 200
 
 @dataclass
 class Shown:
-    """One example with all that is known about it."""
+    """One example with all that is known about it; ``right``: whether the teacher was, None without a gold label."""
 
     split: str
     example: Example
     annotation: Annotation
     said: str
-
-    def right(self, answers: Answers) -> bool | None:
-        """Tell whether the teacher was right; None where there is no gold label."""
-        gold = self.example.label
-        return None if gold is None else answers.equivalent(self.annotation.label, gold)
+    right: bool | None
 
 
 @dataclass
@@ -104,7 +99,7 @@ class Look:
             right: whether the teacher's answer agrees with gold.
         """
         self._count_class(example, annotation, right)
-        shown = Shown(split, example, annotation, _tell(said))
+        shown = Shown(split, example, annotation, _tell(said), None if example.label is None else right)
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
             self.lengths[min(words, LONGEST) // LENGTH_STEP * LENGTH_STEP] += 1

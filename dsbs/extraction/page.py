@@ -7,20 +7,18 @@ from dsbs.core.html import render
 from dsbs.extraction.filters import REFUSED
 from dsbs.extraction.look import LENGTH_STEP, LONGEST, Look
 from dsbs.extraction.parsing import STATUSES
-from dsbs.tasks.base import Answers
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TEXT = 1500
 MOST_TAKEN_FOR = 3
 
 
-def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
+def build_page(summary: dict[str, Any], look: Look) -> str:
     """Return the page.
 
     Args:
         summary: what ``summary.json`` holds.
         look: counts and samples.
-        answers: how the task compares answers.
     """
     sample = look.sample.drawn()
     there = {(shown.split, shown.example.id) for shown in sample}
@@ -36,7 +34,7 @@ def build_page(summary: dict[str, Any], look: Look, answers: Answers) -> str:
         lengths=[(_name_length(start), count) for start, count in sorted(look.lengths.items())],
         most=max(look.lengths.values(), default=0),
         classes=sorted(look.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
-        sample=[(shown, shown.right(answers)) for shown in sample],
+        sample=sample,
         more=[shown for shown in look.wrong.drawn() if (shown.split, shown.example.id) not in there],
         taken_for=MOST_TAKEN_FOR,
         longest=LONGEST_TEXT,

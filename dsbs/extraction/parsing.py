@@ -1,15 +1,14 @@
-"""From a teacher's raw text to an annotation: an ordered chain of small readers, and a reason for every failure.
+"""From a teacher's raw text to rationale and answer: an ordered chain of small readers, and a reason for every failure.
 
 Parsing is pure and repeatable: the raw completions stay in the store, so a better parser re-asks nothing.
 """
 
 import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dsbs.core.records import OK, Annotation, Completion, Example
+from dsbs.core.records import OK
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
 from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
@@ -255,99 +254,3 @@ def _read_object(
     said = str(written).strip(_AROUND)[:_LONGEST_ANSWER]
     label = answers.parse(said, choices) if said else None
     return Found(label, said, _FENCE.sub("", before) if reason is None else reason, after)
-
-
-def annotate(
-    example: Example,
-    completion: Completion,
-    cue: str,
-    answers: Answers,
-    *,
-    take: Take = FROM_ANSWER,
-    most_written: int | None = None,
-) -> Annotation:
-    """Return what a completion says about an example.
-
-    Args:
-        example, completion: the two.
-        cue, answers, take: see ``parse``.
-        most_written: the bound on a completion's tokens; one that reached it was cut off, whatever the server says.
-    """
-    rationale, label, status = parse(
-        completion.text,
-        _why_it_ended(completion, most_written),
-        cue,
-        answers,
-        example.choices,
-        reasoning=completion.reasoning,
-        take=take,
-    )
-    if label is None:
-        return Annotation(example.id, None, rationale, status)
-    return Annotation(example.id, label, rationale, status, agreement=1.0, votes={label: 1})
-
-
-def annotate_whole(
-    example: Example, completion: Completion, answers: Answers, *, most_written: int | None = None
-) -> Annotation:
-    """Return the whole of a completion as the teacher's answer, without what it thought before.
-
-    Args:
-        example, completion: the two.
-        answers: how the task's answers are read.
-        most_written: as in ``annotate``.
-
-    >>> from dsbs.tasks.answers import TextAnswers
-    >>> said = Completion("<think>Two parts.</think>One.\\n\\nTwo.", "stop")
-    >>> annotate_whole(Example("1", "Write two lines."), said, TextAnswers()).label
-    'One.\\n\\nTwo.'
-    """
-    ended = _why_it_ended(completion, most_written)
-    written = split_thought(completion.text)
-    label = answers.parse(written.answer, example.choices)
-    if ended in REFUSALS:
-        return Annotation(example.id, status="refused")
-    if ended == "length" or written.thinking:
-        return Annotation(example.id, status="cut_off")
-    if label is None:
-        return Annotation(example.id, status="empty")
-    return Annotation(example.id, label, agreement=1.0, votes={label: 1})
-
-
-def _why_it_ended(completion: Completion, most_written: int | None) -> str | None:
-    reached = most_written and (completion.completion_tokens or 0) >= most_written
-    return "length" if reached and completion.finish_reason == "stop" else completion.finish_reason
-
-
-def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:
-    """Return the annotation that most samples of one example agree on (self-consistency).
-
-    Of the samples that gave the label, the first with a rationale speaks for it; equal votes go to the label that came
-    first. Samples without an answer count as votes for nothing: ``agreement`` is the share of all samples. Where no
-    sample gave an answer, the commonest failure is returned.
-
-    >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
-    >>> winner = vote(three, lambda a, b: float(a) == float(b))
-    >>> winner.label, winner.rationale, winner.votes
-    ('8', 'why', {'8': 2, '9': 1})
-    """
-    if not annotations:
-        raise ValueError("a vote needs at least one annotation")
-    parties: list[list[Annotation]] = []
-    for annotation in annotations:
-        if annotation.label is None:
-            continue
-        party = next((party for party in parties if same(annotation.label, party[0].label)), None)
-        if party is None:
-            parties.append([annotation])
-        else:
-            party.append(annotation)
-    if not parties:
-        commonest = Counter(annotation.status for annotation in annotations).most_common(1)[0][0]
-        first = next(annotation for annotation in annotations if annotation.status == commonest)
-        return Annotation(first.id, None, first.rationale, first.status, agreement=None)
-    winners = max(parties, key=len)
-    speaker = next((annotation for annotation in winners if annotation.status == OK), winners[0])
-    share = len(winners) / len(annotations)
-    votes = {party[0].label: len(party) for party in parties if party[0].label is not None}
-    return Annotation(speaker.id, speaker.label, speaker.rationale, speaker.status, share, votes)

@@ -9,7 +9,7 @@ from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.objectives.base import Objective
-from dsbs.students.base import PREFIXES, SETTINGS
+from dsbs.students.stored import PREFIXES, SETTINGS
 from dsbs.tasks.base import Task
 
 # Where the data lay when the student was trained: no business of whoever gets the checkpoint.

@@ -5,17 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsbs.core.records import Prediction
-from dsbs.tasks.base import ACCURACY, Answers, Task
-
-
-def is_correct(answers: Answers, prediction: str | None, gold: str | None) -> bool:
-    """Tell whether an answer is right; no answer is wrong.
-
-    >>> from dsbs.tasks.answers import NumberAnswers
-    >>> is_correct(NumberAnswers(), "84 / 2", "42.0"), is_correct(NumberAnswers(), None, "42.0")
-    (True, False)
-    """
-    return prediction is not None and answers.equivalent(prediction, gold)
+from dsbs.tasks.base import ACCURACY, Task, is_correct
 
 
 @dataclass

@@ -98,7 +98,8 @@ class Usage:
     writes: bool = False
 
 
-USAGES = {
+# By `format`, and by what is in it where a format holds several kinds; a plugin may add its own.
+USAGES: dict[str, Usage] = {
     "encoder-decoder": Usage("transformers", "text2text-generation", _SEQ2SEQ, writes=True),
     "decoder": Usage("transformers", "text-generation", _CAUSAL, writes=True),
     "classifier": Usage("transformers", "text-classification", _CLASSIFIER),
@@ -136,13 +137,13 @@ def build_card(
         remembered: what the checkpoint remembers of its training (``dsbs.inference.checkpoint.Remembered``).
         manifest: of the run.
         metrics: of the run.
-        kind: a key of ``USAGES``.
+        kind: a key of ``USAGES``; for others the card says how they are used with dsbs alone.
     """
+    usage = USAGES.get(kind)
     base = str(manifest["settings"]["student"].get("model") or "")
     head = [
         "---",
-        f"library_name: {USAGES[kind].library}",
-        f"pipeline_tag: {USAGES[kind].pipeline}",
+        *([f"library_name: {usage.library}", f"pipeline_tag: {usage.pipeline}"] if usage else []),
         *(
             [f"base_model: {_scalar(base)}"] if "/" in base else []
         ),  # a name on the hub; what lay elsewhere has a hash here
@@ -205,25 +206,31 @@ def _facts(
 
 def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     """Return the part on how to use the student, without dsbs and with it."""
-    usage, on_target = USAGES[kind], remembered["prefix_on"] == "target"
-    asked = "Your input."
-    if usage.writes:
-        asked = asked if on_target else f"[label] {asked}"
-        if kind == "decoder":
-            asked += "[label]" if on_target else "[answer]"
-    program = usage.code.format(input=asked, max_input_tokens=remembered["max_input_tokens"])
-    notes = _writing_notes(remembered, kind) if usage.writes else ["It names the likeliest of the closed answers."]
+    usage = USAGES.get(kind)
+    writes = usage is not None and usage.writes
+    notes = _writing_notes(remembered, kind) if writes else ["It names the likeliest of the closed answers."]
     if remembered["input"]:
         notes.append(f"Inputs were worded as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
     if remembered["choices"]:
         notes.append(f"The answers: {', '.join(map(code, remembered['choices']))}.")
     closed = remembered["choices"] or remembered["own_choices"]
-    if usage.writes and remembered["decoding"] != "generate" and closed:
+    if writes and remembered["decoding"] != "generate" and closed:
         notes.append(
             "The accuracy above is that of the likeliest of the closed answers; a freely written one may differ."
         )
     use = "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."
-    return ["## Use", f"```python\n{program}```", " ".join(notes), use]
+    program = [f"```python\n{_program(usage, kind, remembered)}```"] if usage else []
+    return ["## Use", *program, " ".join(notes), use]
+
+
+def _program(usage: Usage, kind: str, remembered: Mapping[str, Any]) -> str:
+    """Return the program that uses the student without dsbs."""
+    on_target, asked = remembered["prefix_on"] == "target", "Your input."
+    if usage.writes:
+        asked = asked if on_target else f"[label] {asked}"
+        if kind == "decoder":
+            asked += "[label]" if on_target else "[answer]"
+    return usage.code.format(input=asked, max_input_tokens=remembered["max_input_tokens"])
 
 
 def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:

@@ -8,8 +8,7 @@ from typing import Any
 
 from dsbs.core.files import whole
 from dsbs.core.records import Example, Prediction
-from dsbs.inference.metrics import is_correct
-from dsbs.tasks.base import Task
+from dsbs.tasks.base import Task, is_correct
 
 
 def write_predictions(

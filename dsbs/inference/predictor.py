@@ -1,26 +1,17 @@
 """A trained student at work, whatever it is: it answers examples. A new kind is a class and a line in this registry."""
 
-import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.registry import Registry
 from dsbs.inference.checkpoint import Remembered
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
-
-# What `format` says in a checkpoint's config.json -> module and class, imported when such a checkpoint is loaded.
-PREDICTORS: dict[str, str] = {
-    "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
-    "classifier": "dsbs.inference.torch_predictor:TorchPredictor",
-    "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
-    "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
-    "embedding": "dsbs.inference.embedding_predictor:EmbeddingPredictor",
-}
 
 
 class Predictor(Protocol):
@@ -54,6 +45,19 @@ class Loadable(Protocol):
         """Load what ``save`` wrote; see ``load_predictor``."""
 
 
+# What `format` says in a checkpoint's config.json -> module and class, imported when such a checkpoint is loaded.
+PREDICTORS: Registry[Loadable] = Registry(
+    "dsbs.predictors",
+    {
+        "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
+        "classifier": "dsbs.inference.torch_predictor:TorchPredictor",
+        "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
+        "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
+        "embedding": "dsbs.inference.embedding_predictor:EmbeddingPredictor",
+    },
+)
+
+
 def load_predictor(
     checkpoint: Path,
     remembered: Remembered,
@@ -79,15 +83,9 @@ def load_predictor(
     if remembered.format not in PREDICTORS:
         raise DataError(
             f"{checkpoint}/config.json: format={remembered.format}: this version of dsbs reads "
-            f"{', '.join(PREDICTORS)}; another one has written it."
+            f"{', '.join(PREDICTORS)}; another one, or a plugin that is not installed here, has written it."
         )
-    return find_class(remembered.format).load(checkpoint, remembered, task, objective, batch_size, decoding)
-
-
-def find_class(format: str) -> Loadable:
-    """Return the class that reads a format of ``PREDICTORS``."""
-    module, _, name = PREDICTORS[format].partition(":")
-    return cast(Loadable, getattr(importlib.import_module(module), name))
+    return PREDICTORS[remembered.format].load(checkpoint, remembered, task, objective, batch_size, decoding)
 
 
 def perplexity_of(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float | int | None]:

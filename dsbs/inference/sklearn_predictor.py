@@ -17,7 +17,7 @@ from dsbs.core.untrusted import excerpt
 from dsbs.inference.checkpoint import Remembered
 from dsbs.objectives.base import Objective
 from dsbs.students.answering import choose
-from dsbs.students.base import SETTINGS
+from dsbs.students.stored import SETTINGS
 from dsbs.tasks.base import Task
 
 MODEL = "model.skops"

@@ -15,7 +15,43 @@ RATIONALE_CUE = "explanation:"
 
 
 @dataclass
-class RationaleThenLabel(Objective):
+class _Joined(Objective):
+    """One target that holds both, joined by a cue."""
+
+    def join(self, label: str, rationale: str) -> str:
+        """Return the text of a target."""
+        raise NotImplementedError
+
+    def split(self, text: str) -> tuple[str, str]:
+        """Return label and rationale of what a student wrote; all of it is the label where there is no cue."""
+        raise NotImplementedError
+
+    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
+        """Return one target; the label alone where there is no rationale."""
+        assert example.label is not None
+        if annotation is None or not annotation.rationale:
+            return [Target("label", example.label)]
+        return [Target("label", self.join(example.label, annotation.rationale), input=self.worded(example, annotation))]
+
+    def worded(self, example: Example, annotation: Annotation) -> str | None:
+        """Return what the student reads in the place of the example's input, or None."""
+        return None
+
+    def read(
+        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
+    ) -> list[Prediction]:
+        """Let the student write, then read label and rationale around the cue."""
+        predictions = []
+        for example, text in zip(examples, student.write(examples, reading), strict=True):
+            label, rationale = self.split(text)
+            predictions.append(
+                Prediction(example.id, example.label, answers.parse(label, example.choices), rationale.strip() or None)
+            )
+        return predictions
+
+
+@dataclass
+class RationaleThenLabel(_Joined):
     """The student writes the rationale first, then the label: it has to reason aloud to answer.
 
     With ``prompt.systems`` it is explanation tuning (Orca, arXiv 2306.02707, section 3).
@@ -23,6 +59,9 @@ class RationaleThenLabel(Objective):
     Attributes:
         reads_systems: whether the student reads the system prompt of each example before its input while it learns;
             when it is used, it reads the input alone, as the paper's empty system prompt.
+
+    >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+    [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None)]
     """
 
     kind: str = "rationale_then_label"
@@ -39,31 +78,16 @@ class RationaleThenLabel(Objective):
         """Return what decides the training; runs from before there was a choice keep their names."""
         return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
-    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return one target; the label alone where there is no rationale.
+    def join(self, label: str, rationale: str) -> str:
+        return f"{rationale} {ANSWER_CUE} {label}"
 
-        >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-        [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None)]
-        """
-        assert example.label is not None
-        if annotation is None or not annotation.rationale:
-            return [Target("label", example.label)]
+    def split(self, text: str) -> tuple[str, str]:
+        cues = _find(text, ANSWER_CUE)
+        return (text[cues[-1].end() :], text[: cues[-1].start()]) if cues else (text, "")
+
+    def worded(self, example: Example, annotation: Annotation) -> str | None:
         system = annotation.system if self.reads_systems else None
-        text = f"{annotation.rationale} {ANSWER_CUE} {example.label}"
-        return [Target("label", text, input=f"{system}\n\n{example.input}" if system else None)]
-
-    def read(
-        self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
-    ) -> list[Prediction]:
-        """Let the student write, then read the label behind the cue."""
-        predictions = []
-        for example, text in zip(examples, student.write(examples, reading), strict=True):
-            cues = _find(text, ANSWER_CUE)
-            rationale, label = (text[: cues[-1].start()], text[cues[-1].end() :]) if cues else ("", text)
-            predictions.append(
-                Prediction(example.id, example.label, answers.parse(label, example.choices), rationale.strip() or None)
-            )
-        return predictions
+        return f"{system}\n\n{example.input}" if system else None
 
     def explain(
         self,
@@ -78,23 +102,23 @@ class RationaleThenLabel(Objective):
 
 
 @dataclass
-class LabelThenRationale(Objective):
-    """The student writes the label first, then why (explanation tuning)."""
+class LabelThenRationale(_Joined):
+    """The student writes the label first, then why (explanation tuning).
+
+    >>> LabelThenRationale().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
+    [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0, input=None)]
+    """
 
     kind: str = "label_then_rationale"
 
     output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
-    def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return one target; the label alone where there is no rationale.
+    def join(self, label: str, rationale: str) -> str:
+        return f"{label} {RATIONALE_CUE} {rationale}"
 
-        >>> LabelThenRationale().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-        [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0, input=None)]
-        """
-        assert example.label is not None
-        if annotation is None or not annotation.rationale:
-            return [Target("label", example.label)]
-        return [Target("label", f"{example.label} {RATIONALE_CUE} {annotation.rationale}")]
+    def split(self, text: str) -> tuple[str, str]:
+        cues = _find(text, RATIONALE_CUE)
+        return (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
@@ -102,14 +126,7 @@ class LabelThenRationale(Objective):
         """Rank the answers with the cue behind them, or let the student write and read what stands before the cue."""
         if reading.ranks(examples):
             return read_labels(student, examples, answers, replace(reading, suffix=f" {RATIONALE_CUE}"))
-        predictions = []
-        for example, text in zip(examples, student.write(examples, reading), strict=True):
-            cues = _find(text, RATIONALE_CUE)
-            label, rationale = (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
-            predictions.append(
-                Prediction(example.id, example.label, answers.parse(label, example.choices), rationale.strip() or None)
-            )
-        return predictions
+        return super().read(student, examples, answers, reading)
 
     def explain(
         self,

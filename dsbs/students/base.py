@@ -12,8 +12,6 @@ from dsbs.core.names import name_faults
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
-PREFIXES = ("target", "input")
-SETTINGS = "dsbs"  # the key of our settings in a checkpoint's config.json
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt")  # with config and tokenizer
 
 

@@ -10,8 +10,9 @@ from transformers import GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from dsbs.core.errors import StudentError
-from dsbs.students.model import KINDS, StudentModel, task_prefix
-from dsbs.students.ranking import Growing, copy_cache
+from dsbs.students.generative import GenerativeModel
+from dsbs.students.growing import Growing, copy_cache
+from dsbs.students.model import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
 ANSWER = "answer"  # what comes behind an input that has its task prefix in front
@@ -30,7 +31,7 @@ class Prompt:
     cache: DynamicCache | None
 
 
-class DecoderOnlyModel(StudentModel):
+class DecoderOnlyModel(GenerativeModel):
     """A causal language model: the input is its prompt, a target the continuation.
 
     With ``prefix_on=target`` a prompt is followed by ``[label]`` or ``[rationale]``, one added token each; with

@@ -1,22 +1,19 @@
-"""A torch student ranks closed answers and writes free ones; ``StudentModel.rank`` and ``write`` are these two."""
+"""A torch student ranks closed answers and writes free ones: ``rank`` and ``write`` of a ``GenerativeModel``."""
 
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.ranking import read_rows, read_trees
+from dsbs.students.model import StudentModel
+from dsbs.students.ranking import can_grow, read_rows, read_trees
 from dsbs.students.tensors import pad
 from dsbs.students.trees import Search, Tree
-
-if TYPE_CHECKING:
-    from dsbs.students.model import StudentModel
 
 SMALL = 64  # nodes of a tree that is always read whole
 
@@ -45,7 +42,7 @@ def slow_bf16() -> bool:
     return seconds[1] > 2 * seconds[0]
 
 
-def rank(student: "StudentModel", examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
     """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
 
     A choice that an example lists twice is scored once, and what choices begin with alike is read once.
@@ -60,7 +57,7 @@ def rank(student: "StudentModel", examples: Sequence[Example], reading: Decoding
     for positions, inputs in _batches(student, examples, "label", reading):
         choices = [tuple(dict.fromkeys(examples[position].choices or ())) for position in positions]
         with inference(student, reading.bf16):
-            if student.grows:
+            if can_grow(student):
                 for row in {*choices} - trees.keys():
                     trees[row] = Tree.of(student.start_id("label"), [rows_of[choice] for choice in row])
                 searches = [
@@ -82,7 +79,7 @@ def rank(student: "StudentModel", examples: Sequence[Example], reading: Decoding
 
 
 def generate(
-    student: "StudentModel", examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
+    student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
 ) -> list[str]:
     """Return what the student writes for each example, in their order."""
     texts: dict[int, str] = {}
@@ -94,7 +91,7 @@ def generate(
 
 
 def _batches(
-    student: "StudentModel", examples: Sequence[Example], kind: str, reading: DecodingConfig
+    student: StudentModel, examples: Sequence[Example], kind: str, reading: DecodingConfig
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
     """Yield positions and encoder inputs of batches of about equal length, the longest first."""
     rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
@@ -109,7 +106,7 @@ def _batches(
 
 
 @contextmanager
-def inference(student: "StudentModel", bf16: bool) -> Iterator[None]:
+def inference(student: StudentModel, bf16: bool) -> Iterator[None]:
     """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
     training = student.training
     student.eval()

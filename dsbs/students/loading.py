@@ -31,7 +31,6 @@ from transformers.utils import logging
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
-from dsbs.students.base import PREFIXES, SETTINGS
 from dsbs.students.classifier import CLASSIFIER, ClassifierModel, MultipleChoiceModel
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.folders import (
@@ -44,6 +43,7 @@ from dsbs.students.folders import (
 )
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
+from dsbs.students.stored import PREFIXES, SETTINGS
 
 # Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
 MOST_BEYOND = 2**26

@@ -1,9 +1,17 @@
-"""Out of memory, on whatever device."""
+"""Out of memory, on whatever device, and what saves some."""
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
+
+from dsbs.students.model import StudentModel
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Tell whether an error says that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
+
+
+def checkpoint_activations(student: StudentModel) -> None:
+    """Let the backward pass compute activations again instead of keeping them."""
+    enable = getattr(student.model, "activation_checkpointing_enable", student.model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})  # the other way fails where the inputs of a layer need no gradients, as in LoRA

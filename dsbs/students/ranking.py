@@ -2,49 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from dsbs.students.growing import Growing
+from dsbs.students.model import StudentModel
 from dsbs.students.tensors import IGNORED, pad
 from dsbs.students.trees import Search, Tree
-
-if TYPE_CHECKING:
-    from dsbs.students.model import StudentModel
 
 LOGITS = 2**24  # numbers of one pass; larger tensors are taken from and given back to the system every time
 OVERHEAD = 64  # a pass costs as much as so many positions more
 CLOSE = 1e-3  # how far a tree may be off what the network says of each answer alone; see `can_grow`
-
-
-@dataclass(frozen=True)
-class Growing:
-    """Inputs of R examples with what was read behind each so far.
-
-    Attributes:
-        inputs: the encoder's states [R, S, d]; None for a decoder-only student, whose inputs are in the cache.
-        mask: of the inputs [R, S]; those of a decoder-only student are padded at the start.
-        cache: keys and values of the decoder; None before anything was read.
-        depths: tokens before each position that was read [R or 1, P].
-    """
-
-    inputs: torch.Tensor | None
-    mask: torch.Tensor
-    cache: Any
-    depths: torch.Tensor
-
-    def keep(self, rows: Sequence[int]) -> "Growing":
-        """Return some of the examples, to go on with on their own."""
-        if list(rows) == list(range(len(self.mask))):
-            return self
-        places = torch.tensor(rows, device=self.mask.device)
-        cache = copy_cache(self.cache)
-        if cache is not None:
-            cache.batch_select_indices(places)
-        inputs = None if self.inputs is None else self.inputs.index_select(0, places)
-        depths = self.depths if len(self.depths) == 1 else self.depths.index_select(0, places)
-        return Growing(inputs, self.mask.index_select(0, places), cache, depths)
 
 
 @dataclass(frozen=True)
@@ -66,7 +36,7 @@ class Group:
         return Group([self.searches[n] for n in rows], self.states.keep(rows), [self.paths[n] for n in rows])
 
 
-def read_trees(student: "StudentModel", inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
+def read_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
     """Read nodes until all searches know what counts. What examples wait for is read in the same passes.
 
     Args:
@@ -106,7 +76,7 @@ def share_out(counts: Sequence[int], most: int) -> list[tuple[list[int], int]]:
     return passes
 
 
-def _read(student: "StudentModel", group: Group, wanted: list[list[int]]) -> Group:
+def _read(student: StudentModel, group: Group, wanted: list[list[int]]) -> Group:
     """Read some nodes of each example in one pass; tell the searches."""
     states = group.states
     known, width = states.depths.shape[1], max(map(len, wanted))
@@ -160,7 +130,7 @@ def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor)
 
 
 def read_rows(
-    student: "StudentModel", inputs: dict[str, torch.Tensor], choices: list[list[list[int]]]
+    student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]]
 ) -> list[list[float]]:
     """Return the log-probability of each choice (token ids) of each example, each read in a row of its own.
 
@@ -186,11 +156,18 @@ def read_rows(
     return [[next(numbers) for _ in rows] for rows in choices]
 
 
-def can_grow(student: "StudentModel") -> bool:
+def can_grow(student: StudentModel) -> bool:
     """Tell whether a student says of answers in a tree what it says of each alone.
 
-    Networks have their own ways with positions and masks, so it is tried on a few tokens, rather than known by name.
+    Networks have their own ways with positions and masks, so it is tried on a few tokens, rather than known by name;
+    the student remembers what was found.
     """
+    if student.grows is None:
+        student.grows = _grows(student)
+    return student.grows
+
+
+def _grows(student: StudentModel) -> bool:
     one, two, three = (number % student.vocabulary for number in (5, 6, 7))
     rows = [[one, two, three, two], [one, two, two], [three, one, two]]
     ids = torch.tensor([[two, one, three], [three, three, student.pad_id]], device=student.device)
@@ -205,18 +182,3 @@ def can_grow(student: "StudentModel") -> bool:
         alone = torch.tensor(read_rows(student, inputs, [rows, rows]))
     found = torch.tensor([search.answers() for search in searches])
     return bool((found - alone).abs().max() < CLOSE * alone.abs().max())
-
-
-def copy_cache(cache: Any) -> Any:
-    """Return a cache that can grow on its own; the tensors are shared until then."""
-    import copy
-
-    from transformers.cache_utils import EncoderDecoderCache
-
-    if cache is None:
-        return None
-    if isinstance(cache, EncoderDecoderCache):
-        return EncoderDecoderCache(copy_cache(cache.self_attention_cache), copy_cache(cache.cross_attention_cache))
-    other = copy.copy(cache)
-    other.layers = [copy.copy(layer) for layer in cache.layers]
-    return other

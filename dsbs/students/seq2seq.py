@@ -10,15 +10,16 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from dsbs.core.errors import StudentError
-from dsbs.students.model import KINDS, StudentModel, task_prefix
-from dsbs.students.ranking import Growing, copy_cache
+from dsbs.students.generative import GenerativeModel
+from dsbs.students.growing import Growing, copy_cache
+from dsbs.students.model import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
 # Networks that know how far apart two positions are and not where they stand: two targets can lie one behind the other.
 RELATIVE = ("t5", "mt5")
 
 
-class Seq2SeqModel(StudentModel):
+class Seq2SeqModel(GenerativeModel):
     """An encoder-decoder. With ``prefix_on=target`` the decoder starts with ``[label]`` or ``[rationale]``, one added
     token each, and both tasks share one encoder pass; the two tokens are given, so they are never in the loss.
     """

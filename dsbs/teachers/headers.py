@@ -5,7 +5,7 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from dsbs.teachers.base import ServerLimits
+from dsbs.teachers.limits import ServerLimits
 
 # Seconds that a server may make us wait at once, and the most that it can ask for.
 LONGEST_WAIT = 3600.0

@@ -18,11 +18,12 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
 from dsbs.teachers.adapting import Adaptation, find_adaptation
-from dsbs.teachers.base import Ask, ServerLimits, Teacher
+from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.batches import BatchApi
 from dsbs.teachers.faults import Where, explain_status
 from dsbs.teachers.headers import read_limits
 from dsbs.teachers.http import Connection, is_loopback
+from dsbs.teachers.limits import ServerLimits
 from dsbs.teachers.prices import Rates, find_rates
 from dsbs.teachers.responses import read_completions
 

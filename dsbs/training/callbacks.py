@@ -1,14 +1,16 @@
-"""The progress of a training."""
+"""What a training tells: its progress to the terminal, its logs to the tracker; and when it stops early."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
-from transformers import TrainerCallback, TrainerState
+from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from dsbs.core.progress import Meter
+from dsbs.core.tracking import Tracker
 from dsbs.inference.metrics import show_score
+from dsbs.training.settings import Training
 
 
 class ProgressCallback(TrainerCallback):
@@ -46,3 +48,26 @@ class ProgressCallback(TrainerCallback):
         parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
         parts += [] if self.score is None else [f"validation {metric} {show_score(metric, self.score)}"]
         self.meter.update(state.global_step, ", ".join(parts), tell=found is not None)
+
+
+class TrackingCallback(TrainerCallback):
+    """Log what the trainer logs, under W&B's sections ``train`` and ``validation``."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        self.tracker = tracker
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Pass on a log entry."""
+        named = {
+            (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
+            for key, value in (logs or {}).items()
+        }
+        self.tracker.log(named, step=state.global_step)
+
+
+def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
+    """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker)]
+    if settings.early_stopping_patience is not None:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    return callbacks

@@ -1,4 +1,8 @@
-"""A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimiser state."""
+"""A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimiser state.
+
+``torch.distributed.checkpoint.state_dict`` would gather as well, but names an optimiser's state by weights; ours has
+the numbers that ``optimizer.pt`` has without FSDP, so that a checkpoint resumes either way.
+"""
 
 import copy
 import dataclasses

@@ -1,9 +1,12 @@
 """In which order examples are seen: at random, or in batches of about equal length; and which process sees which."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-from torch.utils.data import BatchSampler, Sampler
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+from transformers import TrainingArguments
 
 POOL = 50  # batches that are sorted together: enough for little padding, few enough for batches that differ by epoch
 GROUP = 10  # batches of a pool that have targets of about equal length; they are sorted by input
@@ -14,6 +17,7 @@ class LengthGroups(Sampler[int]):
 
     Examples are drawn into pools at random, sorted there, and cut into batches; the batches come in random order, so
     that long and short ones follow each other by chance. What is left over makes the last, smaller batch.
+    (``transformers.LengthGroupedSampler`` knows one length, and goes through each pool from long to short.)
 
     Args:
         lengths: tokens of inputs and of targets [2, N].
@@ -68,3 +72,14 @@ class ProcessBatches(BatchSampler):
     def __iter__(self) -> Iterator[list[int]]:
         for batch in super().__iter__():
             yield np.array_split(np.array(batch), self.processes)[self.rank].tolist()
+
+
+def load_in_one_process(rows: Any, batches: BatchSampler, collate: Any, args: TrainingArguments) -> Any:
+    """Return the loader of batches that are those of this process already; accelerate would cut them up once more."""
+    loader: DataLoader[Any] = DataLoader(
+        rows, batch_sampler=batches, collate_fn=collate, pin_memory=args.dataloader_pin_memory
+    )
+    return prepare_data_loader(
+        loader, args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=["generator"],
+        use_seedable_sampler=True, data_seed=args.data_seed,
+    )  # fmt: skip

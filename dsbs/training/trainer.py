@@ -1,121 +1,35 @@
 """A subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
 
 import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.data_loader import prepare_data_loader
-from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    SchedulerType,
-    Seq2SeqTrainingArguments,
-    TrainerCallback,
-    TrainerState,
-)
+from transformers import PrinterCallback, SchedulerType, Seq2SeqTrainingArguments, TrainerState
 from transformers.training_args import OptimizerNames
 
-from dsbs.core.distributed import gather
+from dsbs.core.distributed import gather, sum_counts
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.tracking import Tracker
 from dsbs.objectives.base import Objective
 from dsbs.students.collator import Collator, Row
-from dsbs.students.decoding import slow_bf16
 from dsbs.students.loading import load_weights
 from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import KINDS, Batch, StudentModel
-from dsbs.tasks.base import ACCURACY
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing
+from dsbs.training.divergence import LossWatch
 from dsbs.training.effort import Effort, read_history
-from dsbs.training.fsdp import ShardingTrainer, prepare_sharding
+from dsbs.training.fsdp import ShardingTrainer
 from dsbs.training.rollouts import roll_out
-from dsbs.training.samplers import LengthGroups, ProcessBatches
-from dsbs.training.settings import Training
+from dsbs.training.samplers import LengthGroups, ProcessBatches, load_in_one_process
 from dsbs.training.tokenized import RowFile
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[StudentModel], dict[str, float]]
-NEVER = 2**62  # no step is that late
-WINDOW = 50  # steps whose mean loss tells whether a training diverges; single ones say little
-
-
-def build_arguments(settings: Training, seed: int, folder: Path, metric: str = ACCURACY) -> Seq2SeqTrainingArguments:
-    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``, the best is that with most of
-    ``metric``.
-
-    Raises:
-        ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
-    """
-    prepare_sharding()
-    try:
-        arguments = Seq2SeqTrainingArguments(
-            output_dir=str(folder),
-            max_steps=settings.max_steps,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.lr_scheduler_type,
-            lr_scheduler_kwargs=scheduler_kwargs(settings),
-            warmup_steps=settings.warmup_steps,
-            weight_decay=settings.weight_decay,
-            adam_beta2=settings.adam_beta2,
-            max_grad_norm=settings.max_grad_norm,
-            per_device_train_batch_size=settings.per_device_train_batch_size,
-            gradient_accumulation_steps=settings.gradient_accumulation_steps,
-            per_device_eval_batch_size=settings.per_device_eval_batch_size,
-            eval_strategy="steps",
-            eval_steps=settings.eval_steps,
-            save_strategy="steps",
-            save_steps=settings.eval_steps,
-            save_total_limit=settings.save_total_limit,
-            load_best_model_at_end=True,
-            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
-            metric_for_best_model=metric,
-            greater_is_better=True,
-            logging_steps=settings.logging_steps,
-            logging_nan_inf_filter=False,
-            optim=settings.optim,
-            train_sampling_strategy=settings.train_sampling_strategy,
-            bf16=settings.bf16,
-            use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
-            seed=seed,
-            data_seed=seed,
-            disable_tqdm=True,
-            report_to=[],
-            remove_unused_columns=False,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            label_names=["targets"],
-        )
-    except ValueError as error:
-        raise ConfigError(
-            f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
-            f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
-        ) from None
-    if settings.bf16 and slow_bf16():
-        logger.warning(
-            "training.bf16=true: this CPU has no bfloat16 arithmetic and imitates it, many times more slowly. Faster: "
-            "training.bf16=false"
-        )
-    if arguments.n_gpu > 1:
-        logger.warning(
-            "This run uses one of %d GPUs. All of them: torchrun --nproc_per_node %d -m dsbs.train ...",
-            arguments.n_gpu,
-            arguments.n_gpu,
-        )
-        arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
-    return arguments
-
-
-def scheduler_kwargs(settings: Training) -> dict[str, Any]:
-    """Return the keywords of the schedule; what a plateau is seen on is an accuracy, so more of it is better."""
-    plateau = settings.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
-    return ({"mode": "max"} if plateau else {}) | dict(settings.lr_scheduler_kwargs)
 
 
 class DistillationTrainer(ShardingTrainer):
@@ -162,7 +76,7 @@ class DistillationTrainer(ShardingTrainer):
         self.add_callback(self.stopper)
         self.progress = ProgressCallback()
         self.add_callback(self.progress)
-        self.spoilt = torch.tensor(NEVER, device=args.device)  # the first step whose loss was no number
+        self.watch = LossWatch(args.device, args.learning_rate, args.logging_steps)
         self.effort = Effort()
         self.seconds_before = 0.0
         self._started = time.monotonic()
@@ -184,20 +98,12 @@ class DistillationTrainer(ShardingTrainer):
         if self.args.world_size == 1:
             return super().get_train_dataloader()
         size = self.args.train_batch_size * self.args.world_size
-        sampler = self._get_train_sampler(self.train_dataset)
-        batches = ProcessBatches(sampler, size, self.args.process_index, self.args.world_size)
-        pinned = self.args.dataloader_pin_memory
-        dataset: Any = self.rows  # has what a loader asks for
-        loader: DataLoader[Row] = DataLoader(
-            dataset, batch_sampler=batches, collate_fn=self.data_collator, pin_memory=pinned
+        batches = ProcessBatches(
+            self._get_train_sampler(self.train_dataset), size, self.args.process_index, self.args.world_size
         )
-        # For accelerate, which would cut the batches up once more, this is the loader of a single process.
-        prepared = prepare_data_loader(
-            loader, self.args.device, num_processes=1, process_index=0, put_on_device=True, rng_types=["generator"],
-            use_seedable_sampler=True, data_seed=self.args.data_seed,
-        )  # fmt: skip
-        self.accelerator._dataloaders.append(prepared)
-        return prepared
+        loader = load_in_one_process(self.rows, batches, self.data_collator, self.args)
+        self.accelerator._dataloaders.append(loader)
+        return loader
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
@@ -229,8 +135,7 @@ class DistillationTrainer(ShardingTrainer):
         loss, terms = self.method.loss(model, inputs, num_items_in_batch)
         told = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
         self.told = self.told | {term: self.told.get(term, 0.0) + pair for term, pair in told.items()}
-        step = torch.full_like(self.spoilt, self.state.global_step + 1)
-        self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, step))
+        self.watch.see(loss, self.state.global_step + 1)
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
@@ -239,14 +144,9 @@ class DistillationTrainer(ShardingTrainer):
         """Add the mean of each term of the loss, and what a resumed run has to know."""
         if "loss" in logs:
             logs |= self._mean_terms()
-            spoilt = int(self.accelerator.gather(self.spoilt.unsqueeze(0)).min())
-            if spoilt != NEVER or not math.isfinite(logs["loss"]):
-                raise self._diverged("The loss is no number", min(spoilt, self.state.global_step))
+            spoilt = int(self.accelerator.gather(self.watch.spoilt.unsqueeze(0)).min())
             losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
-            means = mean_losses(losses, math.ceil(WINDOW / self.args.logging_steps))
-            if is_diverging(means):
-                course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
-                raise self._diverged(f"The loss diverges: {course}")
+            self.watch.check(losses, spoilt, self.state.global_step)
         logs |= self.effort.to_log()
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)
@@ -268,13 +168,6 @@ class DistillationTrainer(ShardingTrainer):
     def seconds(self) -> float:
         """Seconds of training, those before a resume included."""
         return self.seconds_before + time.monotonic() - self._started
-
-    def _diverged(self, sign: str, step: int | None = None) -> RunError:
-        return RunError(
-            f"{sign} at step {step or self.state.global_step}. Likely causes: a learning rate that is too high "
-            f"(training.learning_rate={self.args.learning_rate}; try a third of it), too few warm-up steps, or a "
-            "broken input. The best checkpoint so far is kept."
-        )
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """Train, or go on from a checkpoint."""
@@ -359,7 +252,7 @@ class DistillationTrainer(ShardingTrainer):
         started = time.monotonic()
         with self.whole_student() as student:
             if not all(weight.isfinite().all() for weight in student.parameters()):
-                raise self._diverged("Weights of the student are no numbers")
+                raise self.watch.diverged("Weights of the student are no numbers", self.state.global_step)
             metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
         self.effort.evaluation_seconds += time.monotonic() - started
         self.log(dict(metrics))
@@ -398,66 +291,3 @@ class DistillationTrainer(ShardingTrainer):
         folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         with writing(f"the checkpoint of step {self.state.global_step}", folder, remainder=folder):
             super()._save_checkpoint(model, trial)
-
-
-def sum_counts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the sums of what several processes counted, in one order in all of them.
-
-    >>> sum_counts([{"label": 3.0}, {"rationale": 5.0, "label": 1.0}])
-    {'label': 4.0, 'rationale': 5.0}
-    """
-    names = sorted({name for part in parts for name in part})
-    return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
-
-
-def mean_losses(losses: Sequence[float], size: int) -> list[float]:
-    """Return the means of so many losses each; those behind the last whole group do not count yet.
-
-    >>> mean_losses([1.0, 3.0, 5.0, 7.0, 9.0], size=2)
-    [2.0, 6.0]
-    """
-    return [sum(losses[end - size : end]) / size for end in range(size, len(losses) + 1, size)]
-
-
-def is_diverging(losses: Sequence[float]) -> bool:
-    """Tell whether the last two of some mean losses, in nats, say that a training is lost.
-
-    Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
-
-    >>> is_diverging([6.0, 2.5, 1.8, 6.9, 7.2])
-    True
-    >>> is_diverging([6.0, 2.5, 1.8, 6.9])  # a single one may be chance
-    False
-    >>> is_diverging([0.02, 0.01, 0.05, 0.06])  # little of little
-    False
-    """
-    return len(losses) > 2 and min(losses[-2:]) > max(losses[0], 2 * min(losses), 1.0)
-
-
-def checkpoint_activations(student: StudentModel) -> None:
-    """Let the backward pass compute activations again instead of keeping them."""
-    enable = getattr(student.model, "activation_checkpointing_enable", student.model.gradient_checkpointing_enable)
-    enable({"use_reentrant": False})  # the other way fails where the inputs of a layer need no gradients, as in LoRA
-
-
-def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
-    """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
-    callbacks: list[TrainerCallback] = [TrackingCallback(tracker)]
-    if settings.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
-    return callbacks
-
-
-class TrackingCallback(TrainerCallback):
-    """Log what the trainer logs, under W&B's sections ``train`` and ``validation``."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self.tracker = tracker
-
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Pass on a log entry."""
-        named = {
-            (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
-            for key, value in (logs or {}).items()
-        }
-        self.tracker.log(named, step=state.global_step)

@@ -70,9 +70,10 @@ from dsbs.students.scratch import train_tokenizer
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks import TASKS
 from dsbs.teachers import TEACHERS
+from dsbs.training.arguments import build_arguments
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import RowFile, prepare_rows
-from dsbs.training.trainer import DistillationTrainer, build_arguments
+from dsbs.training.trainer import DistillationTrainer
 
 GPU = torch.cuda.is_available()
 VOCABULARY = 8100

@@ -1,6 +1,7 @@
-"""A package of others adds a task, a teacher, a student and an objective; its runs are like ours."""
+"""A package of others, installed from its folder, adds one of each kind; its runs are like ours."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,24 +9,41 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from dsbs.cli.composition import list_options, plugin_conf_dirs
+from dsbs.cli.composition import list_options
 from dsbs.cli.config import BROKEN
 from dsbs.cli.main import main
+from dsbs.cli.plugins import plugin_conf_dirs
 from dsbs.core.registry import _all_entry_points
 from dsbs.tasks import TASKS
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugin"
 CHOSEN = ["task=shapes", "teacher=oracle", "student=small", "objective=with_hints"]
+QUIET = "tracking.mode=disabled"
 SHORT = ["training.max_steps=4", "training.eval_steps=2", "training.per_device_train_batch_size=8"]
 Say = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pip has installed the package into, without the network."""
+    folder = tmp_path_factory.mktemp("site")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-index", "--no-deps"]
+    done = subprocess.run(
+        [*pip, "--no-build-isolation", "--no-compile", "--target", str(folder), str(PLUGIN)],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture
-def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Say]:
+def say(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Say]:
     """Run ``dsbs`` where the package is installed; return its exit code, its output and its errors."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.syspath_prepend(str(PLUGIN))
+    monkeypatch.syspath_prepend(str(installed))
 
     def forget() -> None:
         _all_entry_points.cache_clear()
@@ -49,7 +67,7 @@ def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def test_a_run_of_a_plugin_is_trained_measured_and_asked_like_any_other(say: Say, tmp_path: Path) -> None:
-    words = [*CHOSEN, *SHORT, "tracking.mode=disabled"]
+    words = [*CHOSEN, *SHORT, QUIET]
     code, out, err = say("train", *words)
     assert code == 0, err
     assert "shapes · small · with_hints on 24 examples" in out
@@ -65,8 +83,44 @@ def test_a_run_of_a_plugin_is_trained_measured_and_asked_like_any_other(say: Say
     code, out, err = say("predict", f"checkpoint={run / 'checkpoint'}", "input=questions.txt")
     assert code == 0, err
     assert json.loads(out)["label"] in ("triangle", "square", "pentagon")
-    code, out, err = say("report", "tracking.mode=disabled")
+    code, out, err = say("report", QUIET)
     assert code == 0, err
+
+
+def test_a_student_whose_backend_and_predictor_are_a_plugins_goes_through_all_commands(
+    say: Say, tmp_path: Path
+) -> None:
+    code, out, err = say("train", "task=shapes", "teacher=oracle", "student=tally", "objective=finetune", QUIET)
+    assert code == 0, err
+    assert "shapes · tally · finetune on 24 examples" in out
+    [metrics] = tmp_path.rglob("metrics.json")
+    assert json.loads(metrics.read_text(encoding="utf-8"))["test"] == {"accuracy": 1.0, "examples": 24}
+    checkpoint = metrics.parent / "checkpoint"
+    card = (checkpoint / "README.md").read_text(encoding="utf-8")
+    assert "With dsbs: `python -m dsbs.predict" in card
+    assert "```python" not in card
+    code, out, err = say("evaluate", f"checkpoint={metrics.parent}")
+    assert code == 0, err
+    assert "100.00%" in out
+    (tmp_path / "questions.txt").write_text("which shape has 3 sides?\n", encoding="utf-8")
+    code, out, err = say("predict", f"checkpoint={checkpoint}", "input=questions.txt", "scores=true")
+    assert code == 0, err
+    assert json.loads(out)["label"] == "triangle"
+    code, out, err = say("report", QUIET)
+    assert code == 0, err
+    assert "tally" in (tmp_path / "outputs/report/shapes/report.json").read_text(encoding="utf-8")
+
+
+def test_a_filter_of_a_plugin_is_asked_for_by_name(say: Say, tmp_path: Path) -> None:
+    words = ["extract", "task=shapes", "teacher=oracle"]
+    assert say(*words, "filter.checks=[names_no_sides]")[0] == 0
+    [summary] = tmp_path.rglob("summary.json")
+    found = json.loads(summary.read_text(encoding="utf-8"))
+    assert found["filter"] == "none (checks=[names_no_sides])"
+    assert found["splits"]["train"]["statuses"] == {"ok": 24}
+    code, _, err = say(*words, "filter.checks=[nobodys]")
+    assert code == 1
+    assert "filter.checks: nobodys: expected one of names_no_sides." in err
 
 
 def test_its_options_are_listed_and_its_task_gets_a_prompt(say: Say) -> None:

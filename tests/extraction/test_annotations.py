@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from scripted import CountTask, ScriptedTeacher, count_prompt
+from scripted import CountTask, ScriptedTeacher, count_prompt, load_annotations
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import (
     AnnotationWriter,
     iterate_annotations,
-    load_annotations,
     load_summary,
     rationales_dir,
     write_summary,

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import ScriptedTeacher, correct, job_for
+from scripted import ScriptedTeacher, correct, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import Budget, estimate_extraction, run_extraction
-from dsbs.extraction.annotations import load_annotations
 
 
 class Priced(ScriptedTeacher):

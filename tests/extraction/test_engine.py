@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for
+from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, DataError, TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar
 

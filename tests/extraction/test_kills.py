@@ -9,10 +9,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, extract_from, job_for
+from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations, load_summary
+from dsbs.extraction.annotations import load_summary
 
 SIZE, CONCURRENCY, KILLS = 600, 8, 25
 # Forked from a process that has imported all, so that a start costs milliseconds.

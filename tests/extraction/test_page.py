@@ -12,7 +12,6 @@ from dsbs.extraction import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.look import SHOWN, Look
 from dsbs.extraction.page import build_page
-from dsbs.tasks.answers import ClosedAnswers
 
 
 def page_of(folder: Path, **changes: Any) -> str:
@@ -68,7 +67,7 @@ def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
     split = {"examples": 770, "parsed": 770, "teacher_accuracy": 0.9, "statuses": {"ok": 770}, "cost_usd": None}
     split |= {"prompt_tokens": 0, "completion_tokens": 0}
     summary = {"task": "t", "teacher": "t", "model": "m", "splits": {"train": split}, "stopped": None, "prompt": "p"}
-    page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, look, ClosedAnswers(labels))
+    page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, look)
     table = page[page.index("Accuracy by class") : page.index("Not used, and why")]
     assert table.count("<tr") == 78
     order = [table.index(f"{label}</td>") for label in ("intent 5", "intent 7", "intent 9", "intent 0")]

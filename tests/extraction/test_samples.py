@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, count_prompt, job_for
+from scripted import ScriptedTeacher, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Request
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.filters import Filter
 from dsbs.teachers.openai import OpenAITeacher
 

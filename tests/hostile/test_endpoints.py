@@ -14,13 +14,12 @@ import pytest
 from aiohttp import web
 from batch_server import BatchServer
 from fault_server import FaultServer, serve
-from scripted import CountTask, job_for
+from scripted import CountTask, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_TEXT
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.pacing import Pause
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import BatchSettings, ExtractionSettings

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import load_annotations
 from trained import small_triage, train_tiny
 
 from dsbs.core.errors import ConfigError, DsbsError
 from dsbs.core.names import is_name, name_faults, path_part
-from dsbs.extraction.annotations import AnnotationWriter, load_annotations, rationales_dir
+from dsbs.extraction.annotations import AnnotationWriter, rationales_dir
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import Finetune
 from dsbs.students import T5Scratch

@@ -2,8 +2,9 @@ import pytest
 from quiz import Overlap, Quiz
 
 from dsbs.core.records import Prediction
-from dsbs.inference.metrics import is_correct, score
+from dsbs.inference.metrics import score
 from dsbs.tasks.answers import NumberAnswers
+from dsbs.tasks.base import is_correct
 
 
 def test_no_answer_is_wrong_and_counted():

@@ -18,9 +18,11 @@ from dsbs.objectives.on_policy import OnPolicy
 from dsbs.objectives.rewards import importance_weights, mean_returns
 from dsbs.students.collator import Collator, Row
 from dsbs.students.model import StudentModel
+from dsbs.training.arguments import build_arguments
+from dsbs.training.callbacks import build_callbacks
 from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.settings import Training
-from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks
+from dsbs.training.trainer import DistillationTrainer
 
 CPU = torch.device("cpu")
 KINDS = ("t5", "llama")

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted import ScriptedTeacher, job_for
+from scripted import ScriptedTeacher, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.store import CompletionStore
 from dsbs.store.__main__ import main
 

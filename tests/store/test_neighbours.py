@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from batch_server import BatchServer
 from fault_server import serve
-from scripted import CountTask, ScriptedTeacher, count_prompt, job_for
+from scripted import CountTask, ScriptedTeacher, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Example
 from dsbs.extraction import Job, estimate_extraction, run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.settings import BatchSettings
 from dsbs.store import CompletionStore
 from dsbs.teachers.openai import OpenAITeacher

@@ -20,7 +20,7 @@ def student() -> StudentModel:
 def way(request: pytest.FixtureRequest, student: StudentModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """All choices of an example in one row of the decoder, or a row for each."""
     if request.param == "apart":
-        monkeypatch.setattr(student, "_grows", False)
+        monkeypatch.setattr(student, "grows", False)
 
 
 def score_by_hand(student: StudentModel, text: str, choice: str) -> float:

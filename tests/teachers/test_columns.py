@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import load_annotations
 
 from dsbs.core import notices
 from dsbs.core.errors import DataError
 from dsbs.extraction import Job, run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.tasks import TableTask

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import CountTask, count_prompt, job_for
+from scripted import CountTask, count_prompt, job_for, load_annotations
 
 from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.prompts import Exemplar
 from dsbs.objectives import SoftTargets
 from dsbs.store import CompletionStore

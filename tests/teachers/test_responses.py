@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import CountTask, count_prompt, job_for
+from scripted import CountTask, count_prompt, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.teachers.http import find_proxy
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.responses import read_completions

@@ -17,9 +17,11 @@ from dsbs.core.tracking import Tracker
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students.collator import Collator, tokenize
 from dsbs.students.model import StudentModel
+from dsbs.training.arguments import build_arguments
+from dsbs.training.callbacks import build_callbacks
 from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.settings import Training
-from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks
+from dsbs.training.trainer import DistillationTrainer
 
 
 def assert_same_step(one: dict[str, Any], two: dict[str, Any]) -> None:
@@ -288,7 +290,7 @@ def test_the_step_is_named_whose_loss_was_the_first_that_is_no_number(tmp_path: 
 def test_a_loss_that_grows_beyond_where_it_began_ends_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsbs.training.trainer.WINDOW", 1)
+    monkeypatch.setattr("dsbs.training.divergence.WINDOW", 1)
     trainer = trainer_on(tmp_path, logging_steps=1, learning_rate=1e-5)
     trainer.add_callback(Spoil(trainer.student, 3, 100.0))
     with pytest.raises(RunError, match=r"The loss diverges: it began with .* at step 4\..*training\.learning_rate"):
@@ -395,7 +397,7 @@ def test_alpha_1_learns_labels_alone_and_alpha_0_rationales_alone() -> None:
 def test_bfloat16_trains_on_a_cpu_and_one_that_only_imitates_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("dsbs.training.trainer.slow_bf16", lambda: True)
+    monkeypatch.setattr("dsbs.training.arguments.slow_bf16", lambda: True)
     trainer = trainer_on(tmp_path, max_steps=1, bf16=True)
     trainer.train()
     assert trainer.account()["steps"] == 1

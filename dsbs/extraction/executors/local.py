@@ -14,7 +14,8 @@ from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
-from dsbs.teachers.base import Ask, AskSeveral, ServerLimits
+from dsbs.teachers.base import Ask, AskSeveral
+from dsbs.teachers.limits import ServerLimits
 
 # Requests in a row that may end without an answer after their last attempt.
 HOPELESS_REQUESTS = 20

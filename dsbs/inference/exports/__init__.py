@@ -2,20 +2,23 @@
 and a predictor, listed here and in ``dsbs.inference.predictor.PREDICTORS``.
 """
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from dsbs.core.errors import ConfigError
+from dsbs.core.registry import Registry
 from dsbs.core.untrusted import read_object
 
 # Name -> module, imported when it is asked for: ``convert(checkpoint, folder, quantization)`` and ``QUANTIZATIONS``.
-FORMATS = {
-    "ctranslate2": "dsbs.inference.exports.ctranslate2",
-    "gguf": "dsbs.inference.exports.gguf",
-    "skops": "dsbs.inference.exports.skops",
-}
+FORMATS: Registry[ModuleType] = Registry(
+    "dsbs.exports",
+    {
+        "ctranslate2": "dsbs.inference.exports.ctranslate2",
+        "gguf": "dsbs.inference.exports.gguf",
+        "skops": "dsbs.inference.exports.skops",
+    },
+)
 # Architectures (`model_type`) that a format takes, the better one first.
 TRANSLATORS = ("t5", "mt5", "bart", "mbart", "pegasus", "marian")
 GENERATORS = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox", "opt", "gemma", "gemma2", "phi", "phi3")
@@ -60,6 +63,6 @@ def find_format(name: str) -> ModuleType:
     if name not in FORMATS:
         raise ConfigError(f"format={name}: expected auto, {', '.join(FORMATS)}.")
     try:
-        return importlib.import_module(FORMATS[name])
+        return FORMATS[name]
     except ModuleNotFoundError as error:
         raise ConfigError(f"format={name} needs the package {error.name}: pip install 'dsbs[export]'") from None

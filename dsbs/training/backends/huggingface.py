@@ -17,9 +17,12 @@ from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
 from dsbs.students.base import GenerativeStudent, TorchStudent
+from dsbs.students.memory import checkpoint_activations
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
+from dsbs.training.arguments import build_arguments
 from dsbs.training.backends.base import Fitted
+from dsbs.training.callbacks import build_callbacks
 from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.consulting import consult
 from dsbs.training.controlled import control_rows
@@ -27,7 +30,7 @@ from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.tokenized import RowFile, prepare_rows
-from dsbs.training.trainer import DistillationTrainer, build_arguments, build_callbacks, checkpoint_activations
+from dsbs.training.trainer import DistillationTrainer
 from dsbs.training.unknown import check_unknown
 
 

@@ -20,7 +20,7 @@ from dsbs.core.records import Prediction
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
-from dsbs.inference.predictor import find_class
+from dsbs.inference.predictor import PREDICTORS
 from dsbs.inference.sklearn_predictor import SklearnPredictor
 from dsbs.students.linear import LinearStudent
 from dsbs.training.backends.base import Fitted
@@ -83,7 +83,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         inputs = features.fit_transform(rows.texts)
     except ValueError as error:  # no n-gram is left
         raise StudentError(f"The training inputs have no features ({error}). Try student.min_df=1.") from error
-    predictors = cast("type[SklearnPredictor]", find_class(student.format))
+    predictors = cast("type[SklearnPredictor]", PREDICTORS[student.format])
     remembered = recipe.remember(data.examples())
 
     def build(classifier: Any) -> SklearnPredictor:

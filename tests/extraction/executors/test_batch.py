@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 from batch_server import BatchServer
 from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, extract_from, job_for
+from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.extraction import Budget, Job, estimate_extraction, run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.settings import BatchSettings
 from dsbs.store import CompletionStore

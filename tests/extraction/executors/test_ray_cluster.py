@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from fault_server import FaultServer, serve
-from scripted import ScriptedTeacher, job_for
+from scripted import ScriptedTeacher, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.extraction import Budget, Job, run_extraction
-from dsbs.extraction.annotations import load_annotations
 from dsbs.extraction.executors import ray_cluster
 from dsbs.extraction.executors import ray_driver as spreading
 from dsbs.extraction.executors.ray_cluster import open_ray

@@ -1,4 +1,4 @@
-"""A package that adds a task, a teacher, a student and an objective to dsbs; ``docs/extending.md`` shows it."""
+"""A package that adds a task, a teacher, students, an objective and a filter; ``docs/extending.md`` shows it."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -70,6 +70,11 @@ class OracleTeacher(Teacher):
     async def _answer(self, request: Request) -> Completion:
         shape = next(name for name, sides in SIDES.items() if f"{sides} sides" in request.question)
         return Completion(f"It has {SIDES[shape]} sides. Answer: {shape}", "stop", "oracle")
+
+
+def names_no_sides(example: Example, annotation: Annotation) -> bool:
+    """Refuse a rationale that names no number of sides."""
+    return not any(f"{sides} sides" in (annotation.rationale or "") for sides in SIDES.values())
 
 
 @dataclass

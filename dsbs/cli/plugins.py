@@ -1,0 +1,61 @@
+"""Where Hydra finds configs besides ours: in packages of others, and in a folder of the user's."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from dsbs.core.registry import find_entry_points
+
+PLUGIN_GROUPS = (
+    "dsbs.tasks",
+    "dsbs.teachers",
+    "dsbs.students",
+    "dsbs.objectives",
+    "dsbs.backends",
+    "dsbs.predictors",
+    "dsbs.exports",
+    "dsbs.executors",
+    "dsbs.filters",
+    "dsbs.conf",
+)
+BESIDE: list[Path] = []  # the user's folder of options, while we compose with it
+
+
+@cache
+def plugin_conf_dirs() -> tuple[Path, ...]:
+    """Return the ``conf`` folders of the packages that add to dsbs: inside the package of an entry point.
+
+    An entry point of the group ``dsbs.conf`` names a package that has configs and nothing else.
+    """
+    folders: dict[Path, None] = {}
+    for group in PLUGIN_GROUPS:
+        for point in find_entry_points(group):
+            module = point.value.partition(":")[0].strip()
+            names = [module] if group == "dsbs.conf" else [module.partition(".")[0]]
+            for name in names:
+                try:
+                    spec = find_spec(name)
+                except (ImportError, ValueError):  # told when somebody asks for what it brings
+                    continue
+                places = [Path(place) for place in (spec.submodule_search_locations if spec else None) or []]
+                for place in places:
+                    inside = place / "conf"
+                    if inside.is_dir():
+                        folders[inside] = None
+                    elif group == "dsbs.conf" and place.is_dir():
+                        folders[place] = None
+    return tuple(folders)
+
+
+class PluginConfigs(SearchPathPlugin):
+    """Lets Hydra find the configs of other packages, behind our own."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Add a folder for each package."""
+        for folder in plugin_conf_dirs():
+            search_path.append(provider=f"dsbs plugin {folder.parent.name}", path=f"file://{folder}")
+        for folder in BESIDE:
+            search_path.append(provider="command-line", path=f"file://{folder}")

@@ -1,0 +1,49 @@
+"""What a network has read of inputs and of the answers that grow behind them."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import EncoderDecoderCache
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Inputs of R examples with what was read behind each so far.
+
+    Attributes:
+        inputs: the encoder's states [R, S, d]; None for a decoder-only student, whose inputs are in the cache.
+        mask: of the inputs [R, S]; those of a decoder-only student are padded at the start.
+        cache: keys and values of the decoder; None before anything was read.
+        depths: tokens before each position that was read [R or 1, P].
+    """
+
+    inputs: torch.Tensor | None
+    mask: torch.Tensor
+    cache: Any
+    depths: torch.Tensor
+
+    def keep(self, rows: Sequence[int]) -> "Growing":
+        """Return some of the examples, to go on with on their own."""
+        if list(rows) == list(range(len(self.mask))):
+            return self
+        places = torch.tensor(rows, device=self.mask.device)
+        cache = copy_cache(self.cache)
+        if cache is not None:
+            cache.batch_select_indices(places)
+        inputs = None if self.inputs is None else self.inputs.index_select(0, places)
+        depths = self.depths if len(self.depths) == 1 else self.depths.index_select(0, places)
+        return Growing(inputs, self.mask.index_select(0, places), cache, depths)
+
+
+def copy_cache(cache: Any) -> Any:
+    """Return a cache that can grow on its own; the tensors are shared until then."""
+    if cache is None:
+        return None
+    if isinstance(cache, EncoderDecoderCache):
+        return EncoderDecoderCache(copy_cache(cache.self_attention_cache), copy_cache(cache.cross_attention_cache))
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in cache.layers]
+    return other

@@ -1,0 +1,87 @@
+"""Hugging Face's arguments for our settings."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import SchedulerType, Seq2SeqTrainingArguments
+
+from dsbs.core.errors import ConfigError
+from dsbs.students.decoding import slow_bf16
+from dsbs.tasks.base import ACCURACY
+from dsbs.training.fsdp import prepare_sharding
+from dsbs.training.settings import Training
+
+logger = logging.getLogger(__name__)
+
+
+def build_arguments(settings: Training, seed: int, folder: Path, metric: str = ACCURACY) -> Seq2SeqTrainingArguments:
+    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``, the best is that with most of
+    ``metric``.
+
+    Raises:
+        ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
+    """
+    prepare_sharding()
+    try:
+        arguments = Seq2SeqTrainingArguments(
+            output_dir=str(folder),
+            max_steps=settings.max_steps,
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.lr_scheduler_type,
+            lr_scheduler_kwargs=scheduler_kwargs(settings),
+            warmup_steps=settings.warmup_steps,
+            weight_decay=settings.weight_decay,
+            adam_beta2=settings.adam_beta2,
+            max_grad_norm=settings.max_grad_norm,
+            per_device_train_batch_size=settings.per_device_train_batch_size,
+            gradient_accumulation_steps=settings.gradient_accumulation_steps,
+            per_device_eval_batch_size=settings.per_device_eval_batch_size,
+            eval_strategy="steps",
+            eval_steps=settings.eval_steps,
+            save_strategy="steps",
+            save_steps=settings.eval_steps,
+            save_total_limit=settings.save_total_limit,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
+            metric_for_best_model=metric,
+            greater_is_better=True,
+            logging_steps=settings.logging_steps,
+            logging_nan_inf_filter=False,
+            optim=settings.optim,
+            train_sampling_strategy=settings.train_sampling_strategy,
+            bf16=settings.bf16,
+            use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
+            seed=seed,
+            data_seed=seed,
+            disable_tqdm=True,
+            report_to=[],
+            remove_unused_columns=False,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            label_names=["targets"],
+        )
+    except ValueError as error:
+        raise ConfigError(
+            f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
+            f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
+        ) from None
+    if settings.bf16 and slow_bf16():
+        logger.warning(
+            "training.bf16=true: this CPU has no bfloat16 arithmetic and imitates it, many times more slowly. Faster: "
+            "training.bf16=false"
+        )
+    if arguments.n_gpu > 1:
+        logger.warning(
+            "This run uses one of %d GPUs. All of them: torchrun --nproc_per_node %d -m dsbs.train ...",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
+    return arguments
+
+
+def scheduler_kwargs(settings: Training) -> dict[str, Any]:
+    """Return the keywords of the schedule; what a plateau is seen on is an accuracy, so more of it is better."""
+    plateau = settings.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
+    return ({"mode": "max"} if plateau else {}) | dict(settings.lr_scheduler_kwargs)

@@ -1,0 +1,108 @@
+"""A student that is neither torch's nor scikit-learn's: it counts which answers each word goes with.
+
+One module holds all that such a student needs: what it is, ``fit``, the backend, and the predictor that asks it.
+"""
+
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from dsbs.core.records import Example, Prediction
+from dsbs.core.tracking import Tracker
+from dsbs.data.join import RunData
+from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.metrics import score
+from dsbs.objectives import Objective
+from dsbs.students import Student
+from dsbs.students.answering import choose
+from dsbs.students.stored import SETTINGS
+from dsbs.tasks import Task
+from dsbs.training.backends import Fitted
+from dsbs.training.recipe import Recipe
+from dsbs.training.run_folder import Run
+
+
+@dataclass
+class Tally(Student):
+    """Counts.
+
+    Attributes:
+        prior: what every count begins with.
+    """
+
+    backend: ClassVar[str] = "tally"
+    format: ClassVar[str] = "tally"
+    reads_training: ClassVar[bool] = False
+
+    kind: str = "tally"
+    prior: float = 0.1
+
+
+@dataclass
+class TallyPredictor:
+    """The counts at work.
+
+    Attributes:
+        counts: answer -> word -> how often it went with it.
+        prior: what every count begins with.
+        remembered: what the checkpoint remembers of the training.
+    """
+
+    counts: Mapping[str, Mapping[str, float]]
+    prior: float
+    remembered: Remembered
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Return the answer whose words an input has."""
+        return [choose(example, self._score(example.input.split())) for example in examples]
+
+    def _score(self, words: list[str]) -> dict[str, float]:
+        scores = {}
+        for answer, counts in self.counts.items():
+            total = sum(counts.values()) + 1
+            scores[answer] = math.fsum(math.log((counts.get(word, 0) + self.prior) / total) for word in words)
+        norm = math.log(math.fsum(math.exp(score) for score in scores.values()))
+        return {answer: score - norm for answer, score in scores.items()}
+
+    def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions as they are: counts give no reasons."""
+        return predictions
+
+    def save(self, folder: Path) -> None:
+        """Write the counts, and what every checkpoint has to remember."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "counts.json").write_text(json.dumps({"counts": self.counts, "prior": self.prior}), encoding="utf-8")
+        (folder / "config.json").write_text(json.dumps({SETTINGS: asdict(self.remembered)}), encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        remembered: Remembered,
+        task: Task,
+        objective: Objective,
+        batch_size: int,
+        decoding: str | None,
+    ) -> "TallyPredictor":
+        """Read what ``save`` wrote."""
+        stored = json.loads((checkpoint / "counts.json").read_text(encoding="utf-8"))
+        return cls(stored["counts"], float(stored["prior"]), remembered)
+
+
+def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
+    """Count; see ``dsbs.training.backends.base.Backend``."""
+    student = recipe.student
+    assert isinstance(student, Tally)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for example, annotation in data.train:
+        for target in recipe.objective.targets(example, annotation):
+            counts[target.text].update(example.input.split())
+    predictor = TallyPredictor(counts, student.prior, recipe.remember(data.examples()))
+    validation = score(recipe.task, predictor.predict(data.validation)).value
+    assert validation is not None
+    account = {"steps": 1, "best_step": 1, "target_tokens": len(data.train), "seconds": 0.0, "examples_per_second": 0.0}
+    return Fitted(predictor, validation, account)
