@@ -14,7 +14,7 @@ from dsbs.core.files import whole, write_json
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import Annotation
-from dsbs.core.untrusted import load_json, open_regular, read_file
+from dsbs.core.untrusted import excerpt, is_finite, load_json, open_regular, read_file
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
@@ -27,6 +27,7 @@ TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "sta
          "agreement": pa.float64(), "votes": pa.map_(pa.string(), pa.int64()),
          "probabilities": pa.map_(pa.string(), pa.float64()), "system": pa.string()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
+LISTS = ("statuses", "systems")  # the only parts of a split in a summary that are no number
 LATER = {"votes", "probabilities", "system"}  # columns that older files lack
 
 
@@ -185,4 +186,22 @@ def load_summary(folder: Path) -> dict[str, Any] | None:
         raise DataError(f"{path}: broken JSON ({error}). Delete it and run dsbs.extract again.") from error
     if not isinstance(summary, dict):
         raise DataError(f"{path}: expected an object. Delete it and run dsbs.extract again.")
+    if odd := _odd_part(summary):
+        raise DataError(f"{path}: {odd} is not as dsbs.extract writes it. Delete the file and run dsbs.extract again.")
     return summary
+
+
+def _odd_part(summary: dict[str, Any]) -> str | None:
+    """Return what of a summary, which may be somebody else's, is of another kind than whoever reads it expects."""
+    splits = summary.get("splits", {})
+    if not isinstance(splits, dict):
+        return "splits"
+    parts = {"": {"seconds": summary.get("seconds"), "samples": summary.get("samples")}} | splits
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            return excerpt(f"splits.{name}")
+        for key, value in part.items():
+            if key not in LISTS and value is not None and not is_finite(value):
+                return excerpt(f"splits.{name}.{key}" if name else key)
+    texts = ("extraction", "model", "task", "teacher", "prompt")
+    return next((key for key in texts if not isinstance(summary.get(key), str | None)), None)

@@ -14,7 +14,7 @@ from dsbs.cli.recalling import is_below, recall_settings
 from dsbs.core.errors import ConfigError, DataError, DsbsError
 from dsbs.deferral.policy import load_policy
 from dsbs.export import read_record
-from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.annotations import iterate_annotations, load_summary
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.exports.skops import convert
 from dsbs.tasks import metrics
@@ -154,3 +154,27 @@ def test_annotations_of_another_kind_are_told(tmp_path: Path) -> None:
     (tmp_path / "test.parquet").symlink_to("/dev/zero")
     with pytest.raises(DataError, match=r"there are no annotations|expected a regular file"):
         list(iterate_annotations(tmp_path, "test"))
+
+
+SUMMARY: dict[str, Any] = {"samples": 1, "splits": {"train": {"examples": 3, "cost_usd": None}}}
+SUMMARIES: dict[str, tuple[dict[str, Any], str]] = {
+    "splits that are a list": ({"splits": []}, "splits is not as"),
+    "a split that is a number": ({"splits": {"train": 3}}, r"splits\.train is not as"),
+    "examples that are a text": ({"splits": {"train": {"examples": "many"}}}, r"splits\.train\.examples is not as"),
+    "costs without end": ({"splits": {"train": {"cost_usd": float("inf")}}}, r"splits\.train\.cost_usd is not as"),
+    "samples that are a list": ({"samples": [1]}, "samples is not as"),
+    "a count beyond numbers": ({"samples": 10**400}, "samples is not as"),
+    "a model that is an object": ({"model": {}}, "model is not as"),
+    "an extraction that is a number": ({"extraction": 1}, "extraction is not as"),
+    "a time that is a text": ({"seconds": "1"}, "seconds is not as"),
+}
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_the_summary_of_a_strangers_extraction_is_checked(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
+    assert load_summary(tmp_path) == SUMMARY
+    change, sentence = SUMMARIES[kind]
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | change))
+    with pytest.raises(DataError, match=sentence):
+        load_summary(tmp_path)
