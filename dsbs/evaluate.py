@@ -2,7 +2,7 @@
 
     dsbs evaluate checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
     dsbs evaluate checkpoint=RUN split=validation output=predictions.parquet
-    dsbs evaluate checkpoint=RUN path=more-reviews.csv output=figures.json
+    dsbs evaluate checkpoint=RUN path=more-reviews.csv output=figures.json track=true
 
 RUN is the folder of a finished run, or its checkpoint.
 """
@@ -16,11 +16,13 @@ from rich.table import Table
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.config import EvaluateConfig
+from dsbs.cli.recalling import recall, recall_run
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
 from dsbs.core.terminal import plain, print_table
+from dsbs.core.tracking import Tracking
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -46,6 +48,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise ConfigError.from_faults(faults)
     checkpoint = open_checkpoint(config.checkpoint)
     output = check_output(config.output) if config.output else None
+    if config.track and checkpoint.run is None:
+        raise ConfigError("track=true: this checkpoint lies apart from its run, which W&B would know: name the run.")
     task = checkpoint.task_of_run(config.path, config.trust_run)
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
@@ -71,7 +75,26 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             write(output, figures, predictions, task, examples)
         except OSError as error:
             raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
+    if config.track and checkpoint.run is not None:
+        figures["tracked"] = track(checkpoint.run, config, figures)
     return figures
+
+
+def track(run: Path, config: EvaluateConfig, figures: dict[str, Any]) -> str:
+    """Add figures to the run at W&B; return what it is told there, and where.
+
+    Raises:
+        ConfigError: where the run was trained without W&B.
+    """
+    from dsbs.training.tracked import track_figures
+
+    name = Path(config.path).stem if config.path else config.split
+    numbers = {key: figures[key] for key in (figures["metric"], "examples", "unanswered")}
+    settings = recall(Tracking, recall_run(run).get("tracking") or {}, f"{run}/config.yaml: tracking")
+    place = track_figures(settings, run, name, numbers)
+    if place is None:
+        raise ConfigError("track=true: this run was trained with tracking.mode=disabled, so W&B does not know it.")
+    return f"W&B: evaluate/{name}/{figures['metric']} ({place})"
 
 
 def write(
@@ -120,6 +143,8 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:
         console.print(f"  {config.output}", soft_wrap=True, highlight=False)
+    if config.track:
+        console.print(f"  {figures['tracked']}", soft_wrap=True, highlight=False, markup=False)
 
 
 if __name__ == "__main__":

@@ -44,12 +44,12 @@ def train_tiny(
         "teacher": TEACHERS["handbook"](name="handbook"),
         "prompt": Prompt(name="triage", exemplars=[exemplar]),
         "training": training,
+        "tracking": Tracking(mode="disabled"),
     }
     settings = TrainSettings(
         task=task or small_triage(),
         objective=OBJECTIVES[objective] if isinstance(objective, str) else objective,
         student=student,
-        tracking=Tracking(mode="disabled"),
         output_dir=str(folder / "outputs"),
         **(parts | changes),
     )

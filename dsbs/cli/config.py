@@ -20,6 +20,7 @@ from dsbs.cli.composition import install
 from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
+from dsbs.dashboards.settings import DashboardConfig
 from dsbs.data.controls import CONTROLS
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction import ExtractionSettings
@@ -93,6 +94,8 @@ class EvaluateConfig:
         batch_size: examples of one forward pass.
         output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
         trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
+        track: whether the figures are added to the run's summary at W&B, under ``evaluate/``, beside those of the
+            training, which stay. Without it W&B hears nothing of them.
     """
 
     checkpoint: str = "???"
@@ -102,6 +105,7 @@ class EvaluateConfig:
     batch_size: int = 64
     output: str | None = None
     trust_run: bool = False
+    track: bool = False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -163,6 +167,7 @@ ROOTS: Registry[Any] = Registry(
         "defer": DeferConfig,
         "traffic": TrafficConfig,
         "compare": CompareConfig,
+        "dashboard": DashboardConfig,
     },
 )
 # The parts of a config: those that are of several kinds, and those of one.

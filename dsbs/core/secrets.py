@@ -25,6 +25,15 @@ def looks_secret(text: str) -> bool:
     return found is not None and any(c.isdigit() for c in found[0])
 
 
+def mask(text: str) -> str:
+    """Return a text without what looks like a key.
+
+    >>> mask("my key is sk-proj-0123456789abcdefghij, and nothing works")
+    'my key is ***, and nothing works'
+    """
+    return _VALUES.sub(lambda found: "***" if looks_secret(found[0]) else found[0], text)
+
+
 def find_secrets(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the keys of settings whose name or value says that they hold a secret.
 

@@ -1,49 +1,88 @@
 """Weights & Biases, kept at arm's length: it never asks for a key and never stops a run."""
 
 import contextlib
+import importlib.util
 import logging
-import netrc
-import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.wandb_mode import MODES, choose_mode, find_key, set_environment
 
 logger = logging.getLogger(__name__)
 
-MODES = ("auto", "online", "offline", "disabled")
-# Where W&B's hosted service answers; a netrc entry for any of them is a key for all of them.
-HOSTED = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
+WANDB = "wandb"
+# Trackers that Hugging Face's Trainer reports to -> packages of which one is needed; also the names of our extras.
+OTHERS = {"mlflow": ("mlflow",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
+MOST_TAG, MOST_NAME = 64, 128  # characters of a tag and of an artifact's name that W&B takes
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 @dataclass
 class Tracking:
-    """What is sent to Weights & Biases, and how.
+    """What is sent to Weights & Biases and other trackers, and how.
 
     Attributes:
+        report_to: any of ``wandb``, ``mlflow``, ``tensorboard``, ``trackio``; all but W&B hear what Hugging Face's
+            Trainer logs, and of students that it does not fit nothing. The other keys are about W&B.
         mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: what the
             environment variable ``WANDB_MODE`` says, else online where a key is found and offline where none is.
         project: the W&B project.
         entity: the user or team that owns the project; None for the account's default.
-        group: gathers the runs of a sweep; None leaves it to the command.
-        tags: words to filter runs by.
+        group: gathers runs; None: those that differ in their seed alone.
+        tags: words to filter runs by, beside task, student, objective and control.
+        predictions: rows of the table of test answers, with their inputs; the same examples in all runs. 0: no table.
+        artifact: whether the student itself is stored at W&B, as an artifact.
     """
 
+    report_to: list[str] = field(default_factory=lambda: [WANDB])
     mode: str = "auto"
     project: str = "dsbs"
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
+    predictions: int = 100
+    artifact: bool = False
+
+    @property
+    def others(self) -> list[str]:
+        """The trackers beside W&B."""
+        return [name for name in self.report_to if name != WANDB]
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        if self.mode in MODES:
-            return []
-        return [f"tracking.mode={self.mode}: expected one of {', '.join(MODES)}."]
+        faults = []
+        if self.mode not in MODES:
+            faults.append(f"tracking.mode={self.mode}: expected one of {', '.join(MODES)}.")
+        if self.predictions < 0:
+            faults.append(f"tracking.predictions={self.predictions}: expected a number of rows, 0 or more.")
+        for name in self.others:
+            if name not in OTHERS:
+                faults.append(f"tracking.report_to=[{name}]: expected any of {', '.join((WANDB, *OTHERS))}.")
+            elif not any(map(importlib.util.find_spec, OTHERS[name])):
+                faults.append(f"tracking.report_to=[{name}] needs the package {name}: pip install 'dsbs[{name}]'")
+        return faults
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Trackers beside W&B that a run is reported to, while it is trained.
+
+    Attributes:
+        names: of ``OTHERS``.
+        directory: below it each has a folder of its own, unless the environment says another place.
+        project: what gathers the runs there.
+        run: the run's name.
+    """
+
+    names: tuple[str, ...] = ()
+    directory: Path = Path()
+    project: str = ""
+    run: str = ""
 
 
 def derive_run_id(folder: Path) -> str:
@@ -55,51 +94,20 @@ def derive_run_id(folder: Path) -> str:
     return fingerprint(list(folder.parts[-5:]), length=16)
 
 
-def find_key() -> str | None:
-    """Return the W&B key of this machine (``WANDB_API_KEY``, else netrc), or None. It is only ever handed to W&B."""
-    if key := os.environ.get("WANDB_API_KEY"):
-        return key
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "")).netloc
-    hosts = (host,) if host and host not in HOSTED else HOSTED
-    candidates = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
-    for path in candidates:
-        try:
-            entries = netrc.netrc(Path(path).expanduser())
-        except (OSError, RuntimeError, netrc.NetrcParseError):
-            continue
-        for name in hosts:
-            # `hosts` holds the named machines alone: netrc's `default` entry is a password for somewhere else.
-            if name in entries.hosts and entries.hosts[name][2]:
-                return entries.hosts[name][2]
-    return None
-
-
-def choose_mode(mode: str) -> str:
-    """Return ``online``, ``offline`` or ``disabled`` for a setting, the environment and the keys of this machine."""
-    wish = mode if mode != "auto" else os.environ.get("WANDB_MODE", "auto").lower()
-    if wish in ("disabled", "offline"):
-        return wish
-    if wish == "dryrun":  # W&B's older name
-        return "offline"
-    if find_key() or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return "online"
-    if wish == "online":
-        logger.warning(
-            "W&B: no key found, so this run is recorded offline. Type `wandb login` once, or set WANDB_API_KEY; "
-            "tracking.mode=offline silences this, tracking.mode=disabled records nothing."
-        )
-    return "offline"
-
-
 class Tracker:
     """A run at W&B, or nothing at all; the calls are the same, and none of them raises.
 
     Whatever goes wrong at W&B is told once as a warning. Use it as a context manager, so that the run is closed.
+
+    Args:
+        run: W&B's run, or None.
+        elsewhere: other trackers, which a backend that has a way to them reports to.
     """
 
-    def __init__(self, run: Any | None = None) -> None:
+    def __init__(self, run: Any | None = None, elsewhere: Elsewhere | None = None) -> None:
         self._run = run
         self._warned = False
+        self.elsewhere = elsewhere or Elsewhere()
 
     @property
     def active(self) -> bool:
@@ -151,6 +159,18 @@ class Tracker:
 
         self._try(draw)
 
+    def artifact(self, name: str, folder: Path, metadata: Mapping[str, Any]) -> None:
+        """Store a student's folder as an artifact of the type ``model``."""
+
+        def store(run: Any) -> None:
+            import wandb
+
+            stored = wandb.Artifact(_NO_NAME.sub("-", name)[:MOST_NAME], type="model", metadata=dict(metadata))
+            stored.add_dir(str(folder))
+            run.log_artifact(stored)
+
+        self._try(store)
+
     def close(self, exit_code: int = 0) -> None:
         """End the run; a second call does nothing."""
         self._try(lambda run: run.finish(exit_code=exit_code))
@@ -171,7 +191,7 @@ class Tracker:
             act(self._run)
         except Exception as error:  # whatever it is: tracking must not cost a user the training run
             if not self._warned:
-                logger.warning("W&B: %s. The run goes on; W&B may miss a part of it.", _tell(error))
+                logger.warning("W&B: %s. The run goes on; W&B may miss a part of it.", tell_error(error))
             self._warned = True
 
 
@@ -183,6 +203,7 @@ def open_tracker(
     config: Mapping[str, Any],
     directory: Path,
     group: str | None = None,
+    tags: Sequence[str] = (),
     job_type: str = "train",
 ) -> Tracker:
     """Open a run at W&B: the same one where ``run_id`` exists already.
@@ -194,18 +215,20 @@ def open_tracker(
         config: the run's settings, nested; must hold no key.
         directory: W&B writes to ``<directory>/wandb`` and nowhere else.
         group: gathers runs where ``settings.group`` is None.
+        tags: beside those of the settings.
         job_type: what kind of run it is, such as ``train`` or ``report``.
     """
-    mode = choose_mode(settings.mode)
-    if mode == "disabled":
-        return Tracker()
     directory = directory.resolve()
-    _set_environment(directory)
+    elsewhere = Elsewhere(tuple(settings.others), directory, settings.project, name)
+    mode = choose_mode(settings.mode) if WANDB in settings.report_to else "disabled"
+    if mode == "disabled":
+        return Tracker(elsewhere=elsewhere)
+    set_environment(directory)
     options: dict[str, Any] = {
         "project": settings.project,
         "entity": settings.entity,
         "group": settings.group or group,
-        "tags": settings.tags,
+        "tags": list(dict.fromkeys(tag[:MOST_TAG] for tag in (*settings.tags, *tags) if tag)),
         "id": run_id,
         "name": name,
         "config": dict(config),
@@ -216,12 +239,12 @@ def open_tracker(
             run = _start(attempt, directory, options)
         except Exception as error:  # unreachable, refused, broken installation: none of it is worth a lost run
             rest = "recording offline instead" if attempt == "online" else "nothing is recorded"
-            logger.warning("W&B: %s; %s. The run goes on.", _tell(error), rest)
+            logger.warning("W&B: %s; %s. The run goes on.", tell_error(error), rest)
             _abandon()
             continue
         logger.info("W&B: %s", run.url or f"offline, under {directory / 'wandb'}")
-        return Tracker(run)
-    return Tracker()
+        return Tracker(run, elsewhere)
+    return Tracker(elsewhere=elsewhere)
 
 
 def _start(mode: str, directory: Path, options: Mapping[str, Any]) -> Any:
@@ -263,21 +286,6 @@ def _abandon() -> None:
             wandb.teardown()
 
 
-def _set_environment(directory: Path) -> None:
-    """Set what W&B reads before any of its settings; what the user has set stays."""
-    folder = directory / "wandb"
-    defaults = {
-        "WANDB_SILENT": "true",
-        "WANDB_ERROR_REPORTING": "false",  # reports about W&B's own errors to its makers
-        # Tables and pictures wait here on their way; by default that is the user's home.
-        "WANDB_DATA_DIR": str(folder / "data"),
-        "WANDB_CACHE_DIR": str(folder / "cache"),
-        "WANDB_ARTIFACT_DIR": str(folder / "artifacts"),
-    }
-    for variable, value in defaults.items():
-        os.environ.setdefault(variable, value)
-
-
 def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     import wandb
 
@@ -288,7 +296,7 @@ def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     )
 
 
-def _tell(error: Exception) -> str:
+def tell_error(error: Exception) -> str:
     """Return the first line of an error, without any key that it may quote."""
     text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
     key = find_key()

@@ -10,6 +10,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 from dsbs.core.progress import Meter
 from dsbs.core.tracking import Tracker
 from dsbs.inference.metrics import show_score
+from dsbs.training.reporters import build_reporters
 from dsbs.training.settings import Training
 
 
@@ -67,7 +68,7 @@ class TrackingCallback(TrainerCallback):
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
     """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
-    callbacks: list[TrainerCallback] = [TrackingCallback(tracker)]
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.elsewhere)]
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     return callbacks

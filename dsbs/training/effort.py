@@ -20,6 +20,7 @@ class Effort:
     label_tokens: int = 0
     target_tokens: int = 0
     evaluation_seconds: float = 0.0
+    _told = (0, 0.0)  # target tokens and seconds of training at the last `speed`; no field
 
     def add(self, parts: Iterable[tuple[int, int, int]]) -> None:
         """Count a step.
@@ -40,6 +41,18 @@ class Effort:
         """Go on from a log entry; what it does not hold stays."""
         for name in asdict(self):
             setattr(self, name, entry.get(name, getattr(self, name)))
+        self._told = (self.target_tokens, entry.get("seconds", 0.0) - self.evaluation_seconds)
+
+    def speed(self, seconds: float) -> float:
+        """Return the target tokens per second of training since this was last asked.
+
+        Args:
+            seconds: of the whole training so far, evaluation included.
+        """
+        now = (self.target_tokens, seconds - self.evaluation_seconds)
+        tokens, taken = now[0] - self._told[0], now[1] - self._told[1]
+        self._told = now
+        return round(tokens / max(taken, 1e-9), 1)
 
     def account(self, seconds: float, examples: int) -> dict[str, Any]:
         """Return the fields of ``metrics.json``.

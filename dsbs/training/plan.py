@@ -9,7 +9,7 @@ from typing import Any
 from dsbs.core.distributed import count_processes, is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
 from dsbs.core.fingerprint import fingerprint
-from dsbs.core.tracking import Tracker, derive_run_id, open_tracker
+from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, RunData, check_gold, load_run_data
 from dsbs.data.subsets import parse_fraction, select
 from dsbs.extraction import run_extraction
@@ -26,6 +26,7 @@ from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
 from dsbs.training.settings import EQUAL, Training, TrainSettings
+from dsbs.training.tracked import open_run, track_result
 
 
 @dataclass(frozen=True)
@@ -195,23 +196,33 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
             return metrics
 
         if metrics := main_first(begin):
-            if lacks_measures(metrics, settings.testing):
-                return measure_finished(plan.recipe, plan.data, run, metrics, settings.testing)
-            return metrics
+            return _measure_rest(plan, metrics)
         try:
-            tracker = Tracker()
-            if is_main():
-                tracker = open_tracker(
-                    settings.tracking,
-                    run_id=derive_run_id(run.folder),
-                    name="-".join([*run.folder.parts[-4:-1], run.folder.name]),
-                    config=run.settings,
-                    directory=Path(settings.output_dir),
+            with _open(plan) as tracker:
+                return train_run(
+                    plan.recipe, plan.data, run, plan.described, tracker, settings.testing, settings.tracking
                 )
-            with tracker:
-                return train_run(plan.recipe, plan.data, run, plan.described, tracker, settings.testing)
         except DsbsError as error:
             if is_main():
                 with suppress(OSError):  # a full disk has no room for this, either; the message matters more
                     run.fail(str(error))
             raise
+
+
+def _open(plan: Plan) -> Tracker:
+    """Return the run at W&B; one of several processes has it."""
+    settings = plan.settings
+    if not is_main():
+        return Tracker()
+    return open_run(settings.tracking, plan.run, plan.described, Path(settings.output_dir))
+
+
+def _measure_rest(plan: Plan, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return a finished run's metrics, with what is still to be read of the test split, which W&B is told as well."""
+    run, settings = plan.run, plan.settings
+    if not lacks_measures(metrics, settings.testing):
+        return metrics
+    measured = measure_finished(plan.recipe, plan.data, run, metrics, settings.testing)
+    with _open(plan) as tracker:
+        track_result(tracker, settings.tracking, run, measured, run.load_manifest())
+    return measured

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dsbs.core.distributed import is_main
-from dsbs.core.tracking import Tracker
+from dsbs.core.tracking import Tracker, Tracking
 from dsbs.data.join import RunData
 from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
@@ -13,10 +13,17 @@ from dsbs.training.notes import count_test_overlap, tell_losses
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import Testing
+from dsbs.training.tracked import track_result
 
 
 def train_run(
-    recipe: Recipe, data: RunData, run: Run, described: dict[str, Any], tracker: Tracker, testing: Testing
+    recipe: Recipe,
+    data: RunData,
+    run: Run,
+    described: dict[str, Any],
+    tracker: Tracker,
+    testing: Testing,
+    tracking: Tracking,
 ) -> dict[str, Any]:
     """Train, measure and write everything that a run leaves behind; ``metrics.json`` comes last.
 
@@ -27,6 +34,7 @@ def train_run(
         described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
         tracker: where metrics are logged.
         testing: whether the test split is read, and what else is measured on it.
+        tracking: whether the tracker gets answers and the student as well.
 
     Returns:
         What ``metrics.json`` holds.
@@ -60,5 +68,7 @@ def train_run(
             fitted.predictor.save(run.checkpoint)
             metrics["size_bytes"] = sum(path.stat().st_size for path in run.checkpoint.rglob("*") if path.is_file())
             write_card(run.checkpoint, run.manifest_path, metrics)
+        track_result(tracker, tracking, run, metrics, run.load_manifest())
+        with writing("the metrics", run.folder):
             run.finish(metrics)
     return metrics

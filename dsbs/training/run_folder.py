@@ -74,6 +74,12 @@ class Run:
             return None
         return read_object(self.metrics_path)
 
+    def load_manifest(self) -> dict[str, Any]:
+        """Return what the manifest says; nothing where there is none."""
+        if not self.manifest_path.exists():
+            return {}
+        return dict(json.loads(self.manifest_path.read_text(encoding="utf-8")))
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep other processes out of the folder.

@@ -147,6 +147,7 @@ class DistillationTrainer(ShardingTrainer):
             spoilt = int(self.accelerator.gather(self.watch.spoilt.unsqueeze(0)).min())
             losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
             self.watch.check(losses, spoilt, self.state.global_step)
+            logs["tokens_per_second"] = self.effort.speed(self.seconds)
         logs |= self.effort.to_log()
         logs["seconds"] = round(self.seconds, 2)
         super().log(logs, start_time)

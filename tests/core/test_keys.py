@@ -1,13 +1,17 @@
 """Keys of the machine are nowhere to be found in what a training leaves behind."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 from commands.test_train import SMALL
 from hydra.core.global_hydra import GlobalHydra
+from wandb_files import read_recorded
 
 from dsbs import train
+from dsbs.core.tracking import derive_run_id
+from dsbs.training.tracked import summarise_run
 
 KEYS = {
     "OPENAI_API_KEY": "sk-planted-0123456789abcdef",
@@ -23,7 +27,8 @@ def test_keys_are_in_no_file_of_a_run_nor_in_what_it_says(
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
     words = [word for word in SMALL if not word.startswith("tracking")]
-    monkeypatch.setattr(sys, "argv", ["dsbs.train", *words, "tracking.mode=offline"])
+    words += ["tracking.mode=offline", "tracking.artifact=true", "tracking.report_to=[wandb,tensorboard]"]
+    monkeypatch.setattr(sys, "argv", ["dsbs.train", *words, "training.logging_steps=2", "data_fraction=1/2"])
     GlobalHydra.instance().clear()
     train.main()
     captured = capfd.readouterr()
@@ -36,3 +41,43 @@ def test_keys_are_in_no_file_of_a_run_nor_in_what_it_says(
     }
     found = [(place, name) for place, text in texts.items() for name, key in KEYS.items() if key[3:20] in text]
     assert found == []
+    check_recorded(tmp_path)
+    check_tensorboard(tmp_path)
+
+
+def check_recorded(folder: Path) -> None:
+    """Check that W&B has everything that a run is about."""
+    [path] = folder.glob("outputs/wandb/offline-run-*/run-*.wandb")
+    [metrics_path] = folder.rglob("metrics.json")
+    run, metrics = read_recorded(path), json.loads(metrics_path.read_text())
+    manifest = json.loads((metrics_path.parent / "manifest.json").read_text())
+    assert run.run_id == derive_run_id(metrics_path.parent)
+    assert run.group == "triage/t5_scratch/step_by_step/0.5"
+    assert set(run.tags) == {"triage", "t5_scratch", "step_by_step"}
+    names = {"task": "triage", "objective": "step_by_step", "method": "step_by_step", "control": "none", "seed": 0}
+    assert names.items() <= run.config.items()
+    assert run.config["settings"]["training"]["max_steps"] == 4
+    assert run.config["data_fraction"] == 0.5
+    for key in ("loss", "loss_label", "loss_rationale", "learning_rate", "tokens_per_second", "seconds"):
+        assert run.logged(f"train/{key}"), key
+    assert len(run.logged("validation/accuracy")) == 2
+    assert run.logged("test/accuracy") == [metrics["test"]["accuracy"]]
+    assert run.logged("data_fraction") == [0.5]
+    for key, value in summarise_run(metrics, manifest).items():
+        assert run.summary[key] == value, key
+    assert run.summary["teacher_accuracy"] == manifest["teacher_accuracy"]["test"]
+    assert run.summary["predictions"]["nrows"] == 16
+    assert run.artifacts[f"triage-t5_scratch-step_by_step-0.5-{metrics_path.parent.name}"] == "model"
+
+
+def check_tensorboard(folder: Path) -> None:
+    """Check that TensorBoard has what the Trainer logs."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    [events] = folder.glob("outputs/tensorboard/*/events.*")
+    board = EventAccumulator(str(events))
+    board.Reload()
+    assert {"train/loss", "train/loss_rationale", "train/tokens_per_second", "eval/accuracy"} <= {
+        *board.Tags()["scalars"]
+    }
+    assert [event.step for event in board.Scalars("eval/accuracy")] == [2, 4]

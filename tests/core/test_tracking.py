@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from dsbs.core.tracking import Tracker, Tracking, choose_mode, derive_run_id, find_key, open_tracker
+from dsbs.core.tracking import Elsewhere, Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.core.wandb_mode import choose_mode, find_key
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -138,7 +139,7 @@ def test_a_missing_installation_of_wandb_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr("dsbs.core.tracking._set_environment", lambda directory: None)
+    monkeypatch.setattr("dsbs.core.tracking.set_environment", lambda directory: None)
     with caplog.at_level(logging.WARNING):
         tracker = open_tracker(Tracking(mode="offline"), run_id="a", name="a", config={}, directory=tmp_path)
     assert not tracker.active
@@ -175,3 +176,21 @@ def test_a_resumed_run_keeps_its_id_wherever_the_outputs_lie() -> None:
 def test_an_unknown_mode_is_a_fault_that_names_the_right_ones() -> None:
     assert Tracking(mode="offline").faults() == []
     assert Tracking(mode="on").faults() == ["tracking.mode=on: expected one of auto, online, offline, disabled."]
+
+
+def test_an_unknown_tracker_and_one_that_is_not_installed_are_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.core.tracking.importlib.util.find_spec", lambda name: None)
+    assert Tracking(report_to=["wandb"]).faults() == []
+    assert Tracking(report_to=["wandb", "mlflow", "comet"], predictions=-1).faults() == [
+        "tracking.predictions=-1: expected a number of rows, 0 or more.",
+        "tracking.report_to=[mlflow] needs the package mlflow: pip install 'dsbs[mlflow]'",
+        "tracking.report_to=[comet]: expected any of wandb, mlflow, tensorboard, trackio.",
+    ]
+
+
+def test_without_wandb_among_the_trackers_it_is_not_even_imported(tmp_path: Path) -> None:
+    tracking = Tracking(mode="offline", report_to=["tensorboard"], project="mine")
+    tracker = open_tracker(tracking, run_id="a", name="one", config={}, directory=tmp_path)
+    assert not tracker.active
+    assert tracker.elsewhere == Elsewhere(("tensorboard",), tmp_path.resolve(), "mine", "one")
+    assert list(tmp_path.iterdir()) == []

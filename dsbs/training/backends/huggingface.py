@@ -41,6 +41,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         torch.set_num_threads(recipe.training.threads)
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
+    if tracker.elsewhere.names:
+        arguments.run_name, arguments.project = tracker.elsewhere.run, tracker.elsewhere.project
     if isinstance(source, GenerativeStudent):
         recipe.objective.check(source)
     set_seed(recipe.seed)

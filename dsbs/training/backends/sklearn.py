@@ -77,6 +77,13 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     if not isinstance(student, LinearStudent):
         raise TypeError(f"{type(student).__name__}: backend=sklearn fits a LinearStudent.")
     started = time.monotonic()
+    if tracker.elsewhere.names:
+        logger.warning(
+            "tracking.report_to=[%s]: student=%s is not fitted by Hugging Face's Trainer, which reports there; W&B "
+            "alone hears of this run.",
+            ",".join(tracker.elsewhere.names),
+            student.name,
+        )
     rows = read_rows(recipe, data)
     features = student.build_features(run.cache)
     try:

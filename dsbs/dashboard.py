@@ -1,0 +1,105 @@
+"""Build a W&B dashboard of finished runs and their report: a saved workspace and a W&B report with the verdict.
+
+    dsbs dashboard runs=outputs/train/triage
+    dsbs dashboard entity=my-team project=distilling share=true
+    dsbs dashboard upload=true                       also tell W&B of runs that were trained without it
+
+`dsbs report` comes first. Offline, what would be published is checked and kept beside the report (docs/dashboards.md).
+"""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from dsbs.cli.command import command
+from dsbs.cli.config import collect_faults
+from dsbs.core.errors import ConfigError, RunError
+from dsbs.core.progress import standard_output
+from dsbs.core.wandb_mode import choose_mode
+from dsbs.dashboards.settings import DashboardConfig
+
+if TYPE_CHECKING:
+    from dsbs.dashboards.building import Dashboard
+
+
+@command("dashboard")
+def main(config: DashboardConfig) -> None:
+    """Publish a dashboard for each task among the runs; offline, write down what it would be."""
+    if faults := [*collect_faults(config), *config.faults()]:
+        raise ConfigError.from_faults(faults)
+    from dsbs.dashboards.building import build_dashboard  # with W&B's packages, which take their time
+    from dsbs.dashboards.study import read_studies
+
+    mode = choose_mode(config.tracking.mode)
+    if mode != "online" and (config.upload or config.share):
+        raise ConfigError(
+            "upload=true and share=true need W&B: type `wandb login` once, or set WANDB_API_KEY, and leave "
+            "tracking.mode=offline away."
+        )
+    console, output_dir = standard_output(), Path(config.output_dir)
+    for study in read_studies(Path(config.runs), output_dir):
+        dashboard = build_dashboard(study)
+        console.print(f"[bold]{study.task}[/bold]: {len(study.runs)} runs, {len(dashboard.sections)} sections")
+        for told in dashboard.left_out:
+            console.print(f"  left out: {told}", markup=False, highlight=False, soft_wrap=True)
+        show = publish if mode == "online" else keep
+        show(dashboard, config, console)
+
+
+def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
+    """Write what would be published, and tell what to type for it."""
+    from dsbs.dashboards.publishing import Place, find_project, save_specification
+
+    entity, project = find_project(dashboard.study, config.entity, config.project, config.tracking)
+    path = save_specification(dashboard, Place(entity or "", project), None)
+    words = [f"runs={config.runs}", f"entity={entity or 'NAME'}", f"project={project}"]
+    words += [f"output_dir={config.output_dir}"] * (config.output_dir != "outputs")
+    console.print(f"  {path}", soft_wrap=True, highlight=False)
+    console.print("Nothing was published. With a key (`wandb login`), upload the runs, then publish:", highlight=False)
+    for line in (sync_command(config.output_dir), shlex.join(["python", "-m", "dsbs.dashboard", *words])):
+        console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
+
+
+def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
+    """Save workspace and report at W&B, and show where they are.
+
+    Raises:
+        RunError: where W&B has none of the runs, or cannot be asked.
+    """
+    from dsbs.dashboards.publishing import Publisher, find_project, recall_place, save_specification
+
+    study, publisher = dashboard.study, Publisher(Path(config.output_dir))
+    entity, project = find_project(study, config.entity, config.project, config.tracking)
+    place = recall_place(study, entity or publisher.find_entity(), project)
+    known = publisher.find_known(place, list(study.runs))
+    wanted = {name for where, name in dashboard.keys if where == "summary"}
+    lacking = [id for id in study.runs if id not in known or (wanted & study.summary_of(id)) - known[id]]
+    if lacking and config.upload:
+        publisher.upload(study, place, config.tracking, known, lacking)
+        console.print(f"  {len(lacking)} of {len(study.runs)} runs were uploaded")
+    elif not known:
+        raise RunError(
+            f"W&B has none of the {len(study.runs)} runs in {place.entity}/{place.project}. Add upload=true, or, where "
+            f"they were recorded offline, type: {sync_command(config.output_dir)}"
+        )
+    elif lacking:
+        told = f"  {len(lacking)} of {len(study.runs)} runs are not at W&B, or lack what panels show: add upload=true"
+        console.print(told, soft_wrap=True)
+    published = publisher.publish(dashboard, place, config.share)
+    path = save_specification(dashboard, place, published)
+    for line in (published.place.workspace, published.report, published.shared, path):
+        if line:
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+    if published.shared:
+        console.print("  The third address lets anyone read the report; it is kept nowhere.")
+
+
+def sync_command(output_dir: str) -> str:
+    """Return what uploads the runs that were recorded offline."""
+    return f"wandb sync {shlex.quote(str(Path(output_dir) / 'wandb'))}/offline-run-*"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Dashboards at W&B: a saved workspace and a report for the runs of a study."""

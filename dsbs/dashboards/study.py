@@ -1,0 +1,134 @@
+"""What a dashboard shows: the finished runs of a task, what W&B knows of each, and the verdict of their report."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.names import path_part
+from dsbs.core.tracking import derive_run_id
+from dsbs.core.untrusted import read_json_file
+from dsbs.reporting.reading import MOST_JSON, FinishedRun, read_runs
+from dsbs.reporting.writing import JSON
+from dsbs.training.tracked import NO_CONTROL, TABLE, curves, describe_run, summarise_run
+
+# What is logged beside each loss of a student that Hugging Face's Trainer fits.
+BESIDE_LOSS = ("train/learning_rate", "train/tokens_per_second")
+NEEDED = ("task", "metric", "settings", "headline", "cells", "comparisons", "labels_saved", "controls", "stand_ins")
+
+Key = tuple[str, str]  # where it is (config, summary or history), and its name
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one task and their report.
+
+    Attributes:
+        task: its name.
+        folder: where the report lies.
+        document: ``report.json``.
+        runs: W&B id -> the finished run; those that the report counts.
+    """
+
+    task: str
+    folder: Path
+    document: dict[str, Any]
+    runs: dict[str, FinishedRun]
+
+    @property
+    def metric(self) -> str:
+        """What scores measure."""
+        return str(self.document["metric"])
+
+    @property
+    def baseline(self) -> str:
+        """The objective that others are held against."""
+        return str(self.document["settings"]["baseline"])
+
+    @property
+    def candidates(self) -> list[str]:
+        """The objectives whose claim is made."""
+        return [str(name) for name in self.document["settings"]["candidates"]]
+
+    @cached_property
+    def described(self) -> dict[str, dict[str, Any]]:
+        """The names of each run, by its id."""
+        return {id: describe_run(run.metrics) for id, run in self.runs.items()}
+
+    def ids(self, *objectives: str, controls: bool = False) -> list[str]:
+        """Return the runs of some objectives; those under a control or those without."""
+        return [
+            id
+            for id, names in self.described.items()
+            if names["objective"] in objectives and (names["control"] != NO_CONTROL) == controls
+        ]
+
+    def fractions(self, ids: list[str]) -> list[float]:
+        """Return the shares of the data of some runs, sorted."""
+        return sorted({float(self.described[id]["data_fraction"]) for id in ids})
+
+    @property
+    def claimed(self) -> list[float]:
+        """The shares to compare at: the one of the claim, by default the smallest, and all of the data."""
+        known = self.fractions(list(self.runs))
+        wanted = next((item["data_fraction"] for item in self._claims()), known[0])
+        return [share for share in known if share in (wanted, 1.0)]
+
+    def _claims(self) -> Iterator[dict[str, Any]]:
+        """Yield the cells for which a claim is made."""
+        claimed = [item["candidate"] for item in self.document["comparisons"] if item.get("kind") == "headline"]
+        yield from (cell for cell in self.document["cells"] if cell["id"] in claimed)
+
+    @cached_property
+    def keys(self) -> set[Key]:
+        """Everything that a panel can name: what at least one of the runs has at W&B, as this version tells it."""
+        found: set[Key] = set()
+        for id, run in self.runs.items():
+            found |= {("config", name) for name, value in self.described[id].items() if value is not None}
+            found |= {("summary", name) for name in self.summary_of(id)}
+            rows = curves(run.metrics.get("history") or [], run.metric)
+            logged = {name for row in rows for name in row} | {f"test/{run.metric}", "data_fraction"}
+            if "train/loss" in logged:
+                logged.update(BESIDE_LOSS)
+            found |= {("history", name) for name in logged}
+        return found
+
+    def summary_of(self, id: str) -> set[str]:
+        """Return the names in the W&B summary of a run, as this version tells it."""
+        run = self.runs[id]
+        table = {TABLE} if run.config.get("tracking.predictions", 0) and run.answers is not None else set()
+        return set(summarise_run(run.metrics, run.manifest)) | table
+
+
+def read_studies(runs: Path, output_dir: Path) -> list[Study]:
+    """Read the runs below a folder, and the report of each task among them.
+
+    Raises:
+        DataError: where there are no finished runs, or a task has no report of them yet.
+    """
+    finished, _ = read_runs(runs)
+    by_task: dict[str, dict[str, FinishedRun]] = {}
+    for run in finished:
+        by_task.setdefault(str(run.metrics["task"]), {})[derive_run_id(run.folder)] = run
+    if not by_task:
+        raise DataError(f"runs={runs}: none of the runs is finished.")
+    return [_read_study(task, found, runs, output_dir) for task, found in sorted(by_task.items())]
+
+
+def _read_study(task: str, found: dict[str, FinishedRun], runs: Path, output_dir: Path) -> Study:
+    folder = output_dir / "report" / path_part(task, "task")
+    command = f"python -m dsbs.report runs={runs}" + f" output_dir={output_dir}" * (str(output_dir) != "outputs")
+    if not (folder / JSON).exists():
+        raise DataError(
+            f"{folder / JSON}: missing; a dashboard shows the verdict of a report. Write it first:\n    {command}"
+        )
+    document = read_json_file(folder / JSON, MOST_JSON)
+    if not isinstance(document, dict) or not all(key in document for key in NEEDED):
+        raise DataError(f"{folder / JSON}: not as this version writes it. Write it again:\n    {command}")
+    counted = {derive_run_id(Path(place)) for cell in document["cells"] for place in cell["folders"]}
+    kept = {id: run for id, run in found.items() if id in counted}
+    if not kept:
+        raise DataError(f"{folder / JSON}: it is about other runs than runs={runs}. Write it again:\n    {command}")
+    return Study(task, folder, document, kept)

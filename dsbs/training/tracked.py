@@ -1,0 +1,206 @@
+"""What W&B is told of a finished run: all of it follows from what the run keeps on disk, so it can be told again."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.secrets import mask
+from dsbs.core.tracking import Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.data.controls import Control
+from dsbs.data.subsets import sample_ids
+from dsbs.training.run_folder import Run
+from dsbs.training.settings import MEASURES
+
+NO_CONTROL = Control().title
+TABLE = "predictions"
+NAMES = ("task", "student", "objective", "labels", "teacher", "data_fraction", "seed")
+EFFORT = (
+    *("steps", "best_step", "epochs", "example_visits", "label_tokens", "target_tokens", "seconds"),
+    *("evaluation_seconds", "examples_per_second", "parameters", "size_bytes", "milliseconds_per_example"),
+)
+MEASURED = ("validation", "test", *MEASURES.values())
+COLUMNS = ("id", "input", "gold", "label", "correct", "confidence", "rationale")
+
+
+def describe_run(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the names of a run by which panels group and filter, for W&B's config and summary.
+
+    Args:
+        metrics: what ``metrics.json`` holds, or its first fields.
+
+    Returns:
+        task, student, objective, labels, teacher, data_fraction, seed, control; and ``method``, the objective with its
+        control and its labels as far as they are not the usual ones: what one line of a curve is.
+
+    >>> describe_run({"objective": "step_by_step", "control": "shuffled", "labels": "gold"})["method"]
+    'step_by_step (shuffled)'
+    """
+    control = metrics.get("control") or NO_CONTROL
+    extra = [control] if control != NO_CONTROL else []
+    extra += ["teacher's labels"] if metrics.get("labels") == "teacher" else []
+    method = str(metrics.get("objective")) + (f" ({', '.join(extra)})" if extra else "")
+    return {name: metrics.get(name) for name in NAMES} | {"control": control, "method": method}
+
+
+def summarise_run(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in the W&B summary of a finished run, as far as it is known.
+
+    Scores are named for their split: ``validation/accuracy``, ``test/accuracy``; the test score once more with its
+    share of the data, ``test/accuracy@0.125``, so that a bar chart can show one share alone.
+
+    Args:
+        metrics: what ``metrics.json`` holds.
+        manifest: what ``manifest.json`` holds.
+    """
+    metric = str(metrics.get("metric") or "accuracy")
+    summary = describe_run(metrics) | {"metric": metric}
+    for split in MEASURED:
+        for name, value in (metrics.get(split) or {}).items():
+            summary[f"{split}/{name}"] = value
+    summary[at_share(metric, metrics["data_fraction"])] = summary.get(f"test/{metric}")
+    training, choosing = metrics["train_examples"], metrics.get("validation_examples")
+    summary |= {"labels_training": training, "labels_choosing": choosing}
+    summary["labels_total"] = None if choosing is None else training + choosing
+    summary |= {name: metrics.get(name) for name in EFFORT}
+    summary["tokens_per_second"] = _speed(metrics)
+    summary["best_is_last"] = metrics["best_step"] >= metrics["steps"]
+    summary |= _describe_teacher(metrics, manifest)
+    return {name: value for name, value in summary.items() if _is_told(value)}
+
+
+def at_share(metric: str, fraction: float) -> str:
+    """Return the name of the test score of runs on one share of the data.
+
+    >>> at_share("accuracy", 0.125)
+    'test/accuracy@0.125'
+    """
+    return f"test/{metric}@{fraction:g}"
+
+
+def _describe_teacher(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how right the teacher is, on test where that is known, and what its annotations cost in dollars.
+
+    The cost is that of the whole folder of annotations, whatever share of it the run learnt from.
+    """
+    if not metrics.get("teacher"):
+        return {"teacher_cost_usd": 0.0}
+    known = manifest.get("teacher_accuracy")
+    known = known if isinstance(known, Mapping) else {}
+    split = next((split for split in ("test", "train") if known.get(split) is not None), None)
+    return {
+        "teacher_accuracy": known.get(split),
+        "teacher_accuracy_split": split,
+        "teacher_cost_usd": manifest.get("teacher_cost_usd"),
+    }
+
+
+def _speed(metrics: Mapping[str, Any]) -> float | None:
+    """Return target tokens per second of training, evaluation apart."""
+    tokens, seconds = metrics.get("target_tokens"), metrics.get("seconds")
+    spent = None if seconds is None else seconds - metrics.get("evaluation_seconds", 0.0)
+    return round(tokens / spent, 1) if tokens and spent and spent > 0 else None
+
+
+def _is_told(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+
+
+def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_dir: Path) -> Tracker:
+    """Open the W&B run of a run's folder; the same one where it was opened before.
+
+    Args:
+        settings: the config node.
+        run: the folder.
+        described: the first fields of ``metrics.json``.
+        output_dir: the first folder of everything that is written.
+    """
+    names, parts = describe_run(described), run.folder.parts[-5:]
+    tags = [str(names["task"]), str(names["student"]), str(names["objective"])]
+    return open_tracker(
+        settings,
+        run_id=derive_run_id(run.folder),
+        name="-".join([*parts[1:4], parts[4]]),
+        config={**names, "folder": "/".join(parts), "settings": run.settings},
+        directory=output_dir,
+        group="/".join([*parts[:2], str(names["method"]), parts[3]]),
+        tags=[*tags, *([names["control"]] if names["control"] != NO_CONTROL else [])],
+    )
+
+
+def track_result(
+    tracker: Tracker, settings: Tracking, run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]
+) -> None:
+    """Tell W&B how a run ended: its summary, a point of the curve over shares of the data, its answers, the student.
+
+    Args:
+        tracker: open.
+        settings: whether answers and student are told.
+        run: the folder.
+        metrics: what ``metrics.json`` is going to hold.
+        manifest: what ``manifest.json`` holds.
+    """
+    if not tracker.active:
+        return
+    summary, metric = summarise_run(metrics, manifest), str(metrics.get("metric") or "accuracy")
+    if (score := summary.get(f"test/{metric}")) is not None:
+        tracker.log({f"test/{metric}": score, "data_fraction": metrics["data_fraction"]}, step=metrics["steps"])
+        tracker.table(TABLE, read_rows(run.folder / "predictions.parquet", settings.predictions))
+    tracker.summary(summary)
+    if settings.artifact:
+        name = "-".join([*run.folder.parts[-5:-1], run.folder.name])
+        tracker.artifact(name, run.checkpoint, summary)
+
+
+def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[str, Any]) -> str | None:
+    """Add figures that were measured later to the summary of a finished run, under ``evaluate/<name>/``.
+
+    Args:
+        settings: of the training.
+        folder: the folder of the run.
+        name: what was measured on, such as ``test`` or the name of a file.
+        figures: numbers by name.
+
+    Returns:
+        Where the run can be seen; ``offline`` where that is nowhere yet; None where nothing was recorded.
+    """
+    run = Run(folder, {})
+    run = Run(folder, run.load_manifest().get("settings") or {})
+    with open_run(settings, run, run.finished_metrics() or {}, folder.resolve().parents[5]) as tracker:
+        tracker.summary({f"evaluate/{name}/{key}": value for key, value in figures.items() if _is_told(value)})
+        return (tracker.url or "offline") if tracker.active else None
+
+
+def read_rows(path: Path, most: int) -> list[dict[str, Any]]:
+    """Return answers to test examples as rows of a table; what looks like a key is masked.
+
+    The draw of examples is that of ``explain``: those with a rationale come first, and all runs show the same ones.
+
+    Args:
+        path: ``predictions.parquet``.
+        most: rows.
+    """
+    if not most or not path.is_file():
+        return []
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    known = set(pq.read_schema(path).names)
+    columns = [name for name in COLUMNS if name in known]
+    chosen = sample_ids(pq.read_table(path, columns=["id"])["id"].to_pylist(), most, 0, "explain")
+    found = pq.read_table(path, columns=columns, filters=pc.field("id").isin(sorted(chosen)))
+    return [_mask_row(row) for row in found.to_pylist()]
+
+
+def _mask_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: mask(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
+def curves(history: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """Return what ``metrics.json`` keeps of a training's course, as W&B was told it on the way.
+
+    >>> curves([{"step": 5, "loss": 1.2, "loss_label": 1.0}, {"step": 5, "validation": 0.5}], "accuracy")
+    [{'step': 5, 'train/loss': 1.2, 'train/loss_label': 1.0}, {'step': 5, 'validation/accuracy': 0.5}]
+    """
+    names = {"step": "step", "validation": f"validation/{metric}"}
+    return [{names.get(name, f"train/{name}"): value for name, value in entry.items()} for entry in history]
