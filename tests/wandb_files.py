@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,11 @@ class Recorded:
 
 
 def read_recorded(path: Path) -> Recorded:
-    """Return what a ``.wandb`` file holds."""
+    """Return what a ``.wandb`` file holds, once W&B's own process has written all of it."""
+    deadline = time.monotonic() + 30
+    while not any(record.WhichOneof("record_type") == "exit" for record in _records(path)):
+        assert time.monotonic() < deadline, f"{path}: the run has no end"
+        time.sleep(0.05)
     found = Recorded()
     for record in _records(path):
         kind = record.WhichOneof("record_type")

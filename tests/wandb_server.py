@@ -64,15 +64,13 @@ class WandbServer:
         if name == "GetProjects":
             node = {
                 "id": "1",
-                "name": "other",
+                "name": "mine",
                 "entityName": ENTITY,
                 "createdAt": DATE,
                 "isBenchmark": False,
-                "user": USER,
+                "user": None,
             }
             return {"models": _connection([node])}
-        if "pload" in query or name in ("UpsertModel", "CreateProject"):
-            return {"upsertModel": {"model": project | {"description": ""}, "project": project, "inserted": True}}
         viewer = USER | {"entity": ENTITY, "flags": "{}", "admin": False, "apiKeys": _connection([]), "userInfo": {}}
         return {"viewer": viewer | {"teams": _connection([]), "deletedAt": None, "photoUrl": None}, "serverInfo": None}
 

@@ -78,7 +78,7 @@ class Run:
         """Return what the manifest says; nothing where there is none."""
         if not self.manifest_path.exists():
             return {}
-        return dict(json.loads(self.manifest_path.read_text(encoding="utf-8")))
+        return read_object(self.manifest_path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

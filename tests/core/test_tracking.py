@@ -193,4 +193,4 @@ def test_without_wandb_among_the_trackers_it_is_not_even_imported(tmp_path: Path
     tracker = open_tracker(tracking, run_id="a", name="one", config={}, directory=tmp_path)
     assert not tracker.active
     assert tracker.elsewhere == Elsewhere(("tensorboard",), tmp_path.resolve(), "mine", "one")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
