@@ -96,7 +96,12 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
 
     study = dashboard.study
     main, others = _run_sets(study, entity, project), _control_sets(study, entity, project)
-    blocks = [wr.H1("Verdict"), *_tell_verdict(study), wr.H1("Conditions"), wr.MarkdownBlock(_tabulate(study))]
+    blocks: list[Any] = [
+        wr.H1("Verdict"),
+        *_tell_verdict(study),
+        wr.H1("Conditions"),
+        wr.MarkdownBlock(_tabulate(study)),
+    ]
     for title, panels in dashboard.sections.items():
         sets = others if title == "Controls" else main
         if sets:
@@ -153,7 +158,7 @@ def _tell_verdict(study: Study) -> list[Any]:
     for item in document["comparisons"]:
         if item.get("kind") == "headline":
             caveats += item.get("notes", [])
-    blocks = [wr.P(str(text)) for text in document["headline"]]
+    blocks: list[Any] = [wr.P(str(text)) for text in document["headline"]]
     if caveats:
         blocks += [wr.H2("Caveats"), wr.UnorderedList(_texts(dict.fromkeys(caveats)))]
     saved = [item["told"] for item in document["labels_saved"] if item.get("told")]
@@ -164,7 +169,7 @@ def _tell_verdict(study: Study) -> list[Any]:
     return blocks
 
 
-def _texts(found: Any) -> list[str]:
+def _texts(found: Any) -> list[Any]:
     return [str(text) for text in ([found] if isinstance(found, str) else found)]
 
 

@@ -132,7 +132,7 @@ def colour_methods(study: Study) -> dict[str, str]:
     return {id: COLOURS[methods.index(names[METHOD]) % len(COLOURS)] for id, names in study.described.items()}
 
 
-def _line(title: str, metrics: list[str], x: str = "step") -> Any:
+def _line(title: str, metrics: list[Any], x: str = "step") -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     return wr.LinePlot(
@@ -147,7 +147,7 @@ def _line(title: str, metrics: list[str], x: str = "step") -> Any:
     )
 
 
-def _bars(title: str, metrics: list[str], by: str = METHOD) -> Any:
+def _bars(title: str, metrics: list[Any], by: str = METHOD) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     return wr.BarPlot(
