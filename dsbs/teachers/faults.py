@@ -19,7 +19,7 @@ _PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|i
 HINTS = (
     (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
     (r"(?:maximum|max)\s?context|context.{0,3}(?:length|size|window)|too many tokens|prompt is too long"
-     r"|exceed.{0,40}context",
+     r"|exceed.{0,40}(?:context|allowed token)|input.{0,20}(?:tokens?|length).{0,20}exceed",
      "The prompt is longer than the model can read: use fewer prompt.exemplars or shorter inputs."),
     (r"max_(?:completion_)?tokens|maximum.{0,20}output", "Set teacher.max_tokens to what the model can write."),
     (r"system.?(?:role|message|prompt|instruction)|'system'|developer instruction",
@@ -158,9 +158,11 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
 
 def malformed(content: Any, key: str = "") -> TeacherError:
     """Return the error of an answer that is none, as servers under load and gateways before them send."""
+    advice = "Does teacher.base_url end in the API's version, such as /v1?"
+    if isinstance(content, bytes) and content.lstrip().startswith((b"data:", b"event:")):
+        advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
     return TeacherError(
-        f"The endpoint answered with something that is no completion: {scrub(content, key)!r}. Does "
-        "teacher.base_url end in the API's version, such as /v1?",
+        f"The endpoint answered with something that is no completion: {scrub(content, key)!r}. {advice}",
         retryable=True,
         reason="malformed answer",
     )
@@ -182,6 +184,8 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
         body = load_json(content)
     except ValueError:
         body = content
+    if isinstance(body, list) and len(body) == 1:  # as Gemini's compatible layer answers
+        (body,) = body
     inner = body.get("error", body) if isinstance(body, dict) else body
     fields = Fields(inner)
     said = fields.raw("message") or fields.raw("detail") or fields.raw("msg") or inner

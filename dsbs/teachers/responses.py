@@ -12,7 +12,7 @@ from dsbs.teachers.faults import SECRET, Where, explain_error_object, hide, malf
 from dsbs.teachers.logprobs import read_logprobs
 
 # Where a server hands over what a reasoning model thought, beside its answer.
-THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 THINKING_PARTS = {"thinking", "reasoning", "reasoning_text", "summary_text"}
 
 
@@ -114,7 +114,7 @@ def _read_choice(choice: Fields) -> Said | None:
     message = choice.inside("message")
     if not isinstance(choice.raw("message"), dict):
         return None
-    thoughts = [thought for name in THOUGHTS if (thought := message.text(name, most=MOST_TEXT))][:1]
+    thoughts = [thought for name in THOUGHTS if (thought := _read_thought(message, name))][:1]
     texts: list[str] = []
     refusal = message.text("refusal", most=MOST_TEXT)
     if isinstance(message.raw("content"), list):
@@ -122,13 +122,28 @@ def _read_choice(choice: Fields) -> Said | None:
             (thoughts if kind in THINKING_PARTS else texts).append(text)
             refusal = refusal or (text if kind == "refusal" else None)
     elif "content" in message:
-        text = message.text("content", most=MOST_TEXT + 1)
+        text = _read_text(message, "content", MOST_TEXT + 1)
         if text is None:
             return None
         texts.append(text)
     # Without content the model refused or only thought: a completion all the same, and paid for.
     refused = refusal is not None and not "".join(texts).strip()
     return Said(refusal if refused and refusal else "".join(texts), "\n".join(thoughts) or None, refused)
+
+
+def _read_text(message: Fields, name: str, most: int) -> str | None:
+    """Return the text of a field that is one, or an object that holds one."""
+    if isinstance(message.raw(name), dict):
+        inner = message.inside(name)
+        return next((text for key in ("text", "content") if (text := inner.text(key, most=most))), None)
+    return message.text(name, most=most)
+
+
+def _read_thought(message: Fields, name: str) -> str | None:
+    """Return a thought: a text, an object with one, or a list of those, as OpenRouter sends."""
+    if isinstance(message.raw(name), list):
+        return "\n".join(_read_text(one, "text", MOST_TEXT) or "" for one in message.each(name)).strip() or None
+    return _read_text(message, name, MOST_TEXT)
 
 
 def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:

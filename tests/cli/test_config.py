@@ -173,9 +173,18 @@ def test_the_kind_of_a_part_follows_from_the_option() -> None:
     assert "task.kind=table: choose with task=<option>" in fault
 
 
+@pytest.mark.parametrize("command", ["extract", "train"])
+@pytest.mark.parametrize("name", ["filter", "gate"])
+def test_what_goes_by_gold_labels_goes_without_labels_of_the_teacher(command: str, name: str) -> None:
+    [fault] = collect_faults(build(command, f"{name}=gold", "labels=teacher"))
+    assert "it asks for the gold labels that such a run does without" in fault
+    assert collect_faults(build(command, f"{name}=gold")) == []
+
+
 @pytest.mark.parametrize(
     ("override", "says"),
     [
+        ("validation.limit=0", "validation.limit=0: expected at least 1"),
         ("training.learning_rate=0", "training.learning_rate=0.0: expected above 0"),
         ("training.learning_rate=nan", "training.learning_rate=nan: expected above 0"),
         ("training.warmup_steps=-1", "training.warmup_steps=-1: expected 0 or more"),

@@ -212,3 +212,12 @@ def test_the_table_shows_accuracy_and_classes(run: Path) -> None:
     text = captured.get()
     assert "the test split" in text
     assert "repair" in text
+
+
+def test_what_the_student_does_not_read_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"input": "I bought a kettle. It leaks. " * count, "label": "refund"} for count in (1, 200)]
+    config = EvaluateConfig(checkpoint=str(run), path=str(write_rows(tmp_path / "test.jsonl", rows)))
+    figures = evaluate(config)
+    assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
+    show(figures, config, Console(width=200))
+    assert "1 of 2 inputs are longer than what the student reads, and were cut." in capsys.readouterr().out

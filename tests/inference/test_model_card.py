@@ -112,9 +112,18 @@ def card(**changes: Any) -> str:
         "validation": {"accuracy": 0.5, "examples": 10}, "test": {"accuracy": 0.25, "examples": 4},
     }  # fmt: skip
     manifest = {"dsbs": "0.1.0", "settings": {"student": {"model": "google/flan-t5-base"}}, "model": "a|model"}
+    metrics["overlap"] = None
     for part in (remembered, metrics, manifest):
         part.update({key: value for key, value in changes.items() if key in part or part is manifest})
     return build_card(remembered, manifest, metrics, "encoder-decoder")
+
+
+def test_test_inputs_that_were_learnt_from_are_told() -> None:
+    overlap = {"examples": 200, "same": 3, "near": 112, "compared": 200, "complete": True}
+    assert "| test split | Of 200 test inputs 3 stand in train or validation as well, 112 are near" in card(
+        overlap=overlap
+    )
+    assert "test split" not in card()
 
 
 def test_an_unknown_licence_is_said_to_be_unknown() -> None:

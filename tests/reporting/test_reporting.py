@@ -14,8 +14,11 @@ from rich.console import Console
 from dsbs.core.errors import DataError
 from dsbs.reporting.document import to_document
 from dsbs.reporting.notes import all_notes
+from dsbs.reporting.provenance import trace_runs
+from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.tables import list_facts
 from dsbs.reporting.terminal import show_report
 from dsbs.reporting.writing import write_report
 
@@ -526,3 +529,20 @@ def test_filters_go_by_their_names_where_these_tell_them_apart(tmp_path: Path) -
         (folder / "manifest.json").write_text(json.dumps(manifest))
     found = {cell.variant["filter"] for cell in build(tmp_path).conditions}
     assert found == {"none", "strict", "gold"}
+
+
+def test_test_inputs_that_were_learnt_from_stand_under_provenance(tmp_path: Path) -> None:
+    for fraction, near in ((0.125, 20), (1.0, 112)):
+        overlap = {"examples": 200, "same": 0, "near": near, "compared": 200, "complete": True}
+        write_run(tmp_path, share(90), fraction=fraction, overlap=overlap)
+    origin = trace_runs(read_runs(tmp_path)[0])
+    assert (origin["overlap"]["near"], origin["overlap"]["data_fraction"]) == (112, 1.0)
+    facts = list_facts({"runs": "outputs", "dsbs": "0.1", "provenance": origin})
+    told = dict(facts)["test split"]
+    assert told.startswith("Of 200 test inputs 112 are near duplicates of one in train or validation (nine tenths")
+
+
+def test_a_run_whose_overlap_is_no_count_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, share(90), overlap={"examples": "many"})
+    (left_out,) = read_runs(tmp_path)[1]
+    assert "metrics.json: overlap" in left_out.reason

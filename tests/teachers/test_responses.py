@@ -13,6 +13,7 @@ from scripted import CountTask, count_prompt, job_for, load_annotations
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
+from dsbs.teachers.faults import Where, explain_status
 from dsbs.teachers.http import find_proxy
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.responses import read_completions
@@ -41,6 +42,9 @@ def read(message: Any, finish_reason: str = "stop", **fields: Any) -> Completion
         ),
         ({"content": "4.", "reasoning_content": "Hm."}, "4.", "Hm."),
         ({"content": "4.", "reasoning": "Hm.", "reasoning_details": [{"text": "Hm."}]}, "4.", "Hm."),
+        ({"content": "4.", "reasoning_details": [{"type": "reasoning.text", "text": "Hm."}]}, "4.", "Hm."),
+        ({"content": "4.", "reasoning": {"content": "Hm."}}, "4.", "Hm."),
+        ({"content": {"type": "text", "text": "4."}}, "4.", None),
         ({"content": None, "reasoning_content": "Hm."}, "", "Hm."),
         ({"content": None}, "", None),
         ({"role": "assistant", "tool_calls": []}, "", None),
@@ -182,6 +186,27 @@ def test_what_is_not_certain_is_told_with_the_endpoints_reason_and_not_adapted(w
     assert server.requests == 1
     assert words.rstrip(".") in str(caught.value)
     assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'[{"error": {"code": 400, "message": "API key not valid."}}]', "HTTP 400: API key not valid."),
+        (
+            b'{"error": {"message": "Input length 6000 exceeds maximum allowed token size"}}',
+            "longer than the model",
+        ),
+        (b'{"error": {"message": "input tokens exceed the limit of 4096"}}', "longer than the model"),
+    ],
+)
+def test_an_error_is_told_in_the_endpoints_words_whatever_surrounds_them(body: bytes, words: str) -> None:
+    where = Where("http://localhost/v1", "m", None, 1.0)
+    assert words in str(explain_status(400, body, {}, where, ""))
+
+
+def test_a_stream_that_nobody_asked_for_is_called_one() -> None:
+    with pytest.raises(TeacherError, match="a stream of events, which was not asked for"):
+        read_completions(b'data: {"choices": [{"delta": {"content": "4"}}]}\n\ndata: [DONE]\n')
 
 
 def test_an_endpoint_without_response_format_is_asked_without_it(tmp_path: Path) -> None:
