@@ -30,6 +30,8 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str:
         words: what was typed behind it.
     """
     typed = [word for word in words if not word.startswith("-")]
+    if told := _explain_blanks(typed):
+        return told
     for word in typed:
         if told := _explain_grammar(word):
             return told
@@ -41,6 +43,29 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str:
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _explain_value(cause, typed)
     return _explain_message(str(error), command, words)
+
+
+def _explain_blanks(words: Sequence[str]) -> str | None:
+    """Return what to type where a shell has parted a word at its blanks, or None where it has not."""
+    for place, word in enumerate(words):
+        _, equals, value = word.partition("=")
+        rest = list(words[place + 1 :])
+        if not equals and rest and rest[0].startswith("="):
+            meant = word + rest[0] + (rest[1] if rest[0] == "=" and len(rest) > 1 else "")
+            return f"{word} {' '.join(rest[:2])}: no blanks stand around the =. Type:\n    {shlex.quote(meant)}"
+        closing = {"[": "]", "{": "}"}.get(value[:1])
+        if closing is None or value.count(value[0]) <= value.count(closing):
+            continue
+        for end, other in enumerate(rest):
+            if "=" in other:
+                break
+            if other.endswith(closing):
+                meant = " ".join([word, *rest[: end + 1]])
+                return (
+                    f"{word}: the shell has parted this at a blank. Put all of it between quotes:\n    "
+                    f"{quote_word(meant) or shlex.quote(meant)}"
+                )
+    return None
 
 
 def _explain_grammar(word: str) -> str | None:
@@ -68,6 +93,9 @@ def quote_word(word: str) -> str | None:
 
 def _quoted(value: str) -> Iterator[str]:
     inner = value[1:-1]
+    if value.startswith("{") and value.endswith("}") and "," in inner and not {*":{}"} & {*inner}:
+        yield f"[{','.join(_quote_part(part) for part in split_list(inner))}]"  # a set, as Python writes it
+        return
     if pairs := split_pairs(value):
         yield "{" + ", ".join(f"{show_key(key)}: {_quote_part(text)}" for key, text in pairs) + "}"
         return
@@ -215,9 +243,13 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*)'", message):
         word = found[1]
         key, _, value = word.partition("=")
+        if re.fullmatch(r"-?\d+,\d+", value):
+            point = f"  A number has a decimal point: {key}={value.replace(',', '.')}\n"
+        else:
+            point = ""
         return (
             f"{word}: several values make a sweep, which -m starts:\n"
-            f"    dsbs {command} -m {shlex.join(words)}\n"
+            f"    dsbs {command} -m {shlex.join(words)}\n{point}"
             f"  A list stands in brackets: {shlex.quote(f'{key}=[{value}]')}; one text with a comma between quotes: "
             f"{shlex.quote(f'{key}={quote_text(value)}')}"
         )
