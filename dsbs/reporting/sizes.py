@@ -87,11 +87,13 @@ def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
 def show_parameters(count: float) -> str:
     """Return a number of parameters as people say it.
 
-    >>> show_parameters(400_000), show_parameters(60_500_000), show_parameters(1.3e9)
-    ('0.4M', '60M', '1.3B')
+    >>> show_parameters(13_000), show_parameters(400_000), show_parameters(60_500_000), show_parameters(1.3e9)
+    ('13k', '0.4M', '60M', '1.3B')
     """
     if count >= 1e9:
         return f"{count / 1e9:.1f}B"
+    if count < 1e5:
+        return f"{count / 1e3:.0f}k"
     return f"{count / 1e6:.0f}M" if count >= 1e7 else f"{count / 1e6:.2g}M"
 
 

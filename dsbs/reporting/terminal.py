@@ -12,14 +12,20 @@ from dsbs.core.terminal import plain, print_table
 from dsbs.reporting.comparisons import HEADLINE, SAME_FRACTION
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
+from dsbs.reporting.searches import list_searches
 from dsbs.reporting.sizes import find_ladders, tell_ladder
 from dsbs.reporting.textplot import draw_text
 from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score, tell_comparison
 
+MOST_TRIED = 3  # settings of a search that are shown
+
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
     """Print the table, the curve, the main result in words, caveats, and where the rest is."""
-    print_table(console, build_table(report))
+    if report.conditions:
+        print_table(console, build_table(report))
+    if report.searched:
+        print_table(console, build_search_table(report))
     for line in draw_text(report.conditions):
         console.print(plain(line), soft_wrap=True)
     for text in [*tell_equal_labels(report), *report.headlines]:
@@ -73,6 +79,30 @@ def build_table(report: Report) -> Table:
     return table
 
 
+def build_search_table(report: Report) -> Table:
+    """Return the best settings of each search, by validation alone; the page has all of them."""
+    table = Table(
+        title=plain(f"{report.task}: validation {report.metric} of runs that left test alone (test=false)"),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("method", overflow="fold")
+    table.add_column("settings", overflow="fold")
+    for heading in ("data", "tried", report.metric, "steps"):
+        table.add_column(heading, justify="right")
+    for search in list_searches(report.searched):
+        for place, one in enumerate(search["tried"][:MOST_TRIED]):
+            table.add_row(
+                plain("" if place else f"{search['student']}, {search['objective']}"),
+                plain(one["variant"] or "as configured"),
+                "" if place else show_fraction(search["data_fraction"]),
+                "" if place else str(len(search["tried"])),
+                show_score(search["metric"], one["validation"]),
+                "" if one["steps"] is None else f"{one['steps']:,.0f}",
+            )
+    return table
+
+
 def _caption(report: Report) -> Text | None:
     lines = []
     for teacher in report.teachers:
@@ -81,11 +111,7 @@ def _caption(report: Report) -> Text | None:
             lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
     if any(cell.unconverged for cell in report.conditions):
         lines.append("* perhaps not converged: the best checkpoint is the last")
-    if report.searched:
-        count = len(report.searched)
-        runs = "run" if count == 1 else "runs"
-        lines.append(f"{count} {runs} left the test split alone (test=false): listed on the page")
     if report.left_out:
         count = len(report.left_out)
         lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")
-    return plain("\n".join(lines)) if lines else None
+    return plain("\n".join(dict.fromkeys(lines))) if lines else None

@@ -518,7 +518,10 @@ def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["report.json", "index.html"]
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     show_report(report, paths, console)
-    assert "1 run left the test split alone" in console.export_text()
+    said = console.export_text()
+    assert "of runs that left test alone (test=false)" in said
+    assert "t5_scratch, finetune" in said
+    assert "test accuracy" not in said  # there are no conditions
 
 
 def test_filters_go_by_their_names_where_these_tell_them_apart(tmp_path: Path) -> None:

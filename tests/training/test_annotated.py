@@ -74,6 +74,14 @@ def test_filtered_annotations_lie_apart_and_each_run_takes_those_that_fit(tmp_pa
     assert described[0]["annotations"]["folder"] == described[1]["annotations"]["folder"]
 
 
+def test_where_nothing_fits_the_command_asks_for_the_same_filter_and_samples(tmp_path: Path) -> None:
+    mine = settings(tmp_path, filter=Filter("gold", agrees_with_gold=True), samples=3)
+    with pytest.raises(NotAnnotated, match=r"dsbs\.extract .*filter=gold .*samples=3"):
+        prepare_run(mine, ["filter=gold", "samples=3"])
+    extract(mine, mine.filter, samples=3)
+    assert len(prepare_run(mine, ["filter=gold", "samples=3"]).data.train) == 64
+
+
 def test_annotations_of_other_samples_lie_apart_and_are_asked_for_by_name(tmp_path: Path) -> None:
     mine = settings(tmp_path)
     voted = extract(mine, samples=3)
