@@ -83,7 +83,8 @@ def split_list(text: str) -> list[str]:
     parts, depth, quote = [""], 0, ""
     for sign in text:
         if quote:
-            quote = "" if sign == quote and not parts[-1].endswith("\\") else quote
+            backslashes = len(parts[-1]) - len(parts[-1].rstrip("\\"))
+            quote = "" if sign == quote and backslashes % 2 == 0 else quote
         elif sign in "\"'" and not parts[-1].rpartition(":")[2].strip():
             quote = sign
         else:
