@@ -70,12 +70,12 @@ def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -
     wanted, cut = round(share * len(inputs)), set[str]()
     if len(groups) == 1:
         return sample_ids(inputs, wanted, split_seed, "validation")
-    drawn = sorted(groups.values(), key=lambda group: rank_of(first_id(group), split_seed, "validation"))
-    for group in drawn:
-        if len(cut) + len(group) <= wanted:
-            cut.update(group)
+    drawn = sorted(groups, key=lambda key: rank_of(first_id(groups[key]), split_seed, "validation"))
+    for key in drawn:
+        if len(cut) + len(groups[key]) <= wanted:
+            cut.update(groups[key])
     if wanted and not cut:
-        cut.update(min(drawn, key=len))  # no group is small enough
+        cut.update(groups[min(drawn, key=lambda key: len(groups[key]))])  # no group is small enough
     return cut
 
 
