@@ -46,7 +46,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    checkpoint = open_checkpoint(config.checkpoint)
+    checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     run = checkpoint.run or run_of(checkpoint.folder)
     if run is None:
         raise ConfigError(

@@ -46,7 +46,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    checkpoint = open_checkpoint(config.checkpoint)
+    checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     output = check_output(config.output) if config.output else None
     if config.track and checkpoint.run is None:
         raise ConfigError("track=true: this checkpoint lies apart from its run, which W&B would know: name the run.")

@@ -50,7 +50,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    checkpoint = open_checkpoint(config.checkpoint)
+    checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     name, reason = config.format, "chosen by format="
     if name == "auto":
         choice = choose_format(checkpoint.folder)

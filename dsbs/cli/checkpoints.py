@@ -9,6 +9,7 @@ from dsbs.inference.checkpoint import Remembered, find_checkpoint, load_remember
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
+from dsbs.tasks.metrics import allow_metric
 
 FOUND = ("labels", "label_form", "answer_kind")  # settings of a task that may have been found in the training's data
 NO_PLACE = ("task.path", "task.hub")
@@ -60,8 +61,12 @@ class Checkpoint:
         )
 
 
-def open_checkpoint(named: str) -> Checkpoint:
+def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     """Return the checkpoint that the user named by its folder, or that of its run.
+
+    Args:
+        named: the folder.
+        trusted: whether the user typed that the run is their own: then its metric may be a function.
 
     Raises:
         DsbsError: where there is none, the run is not finished, or what it remembers is broken.
@@ -71,6 +76,8 @@ def open_checkpoint(named: str) -> Checkpoint:
     remembered = recall(Remembered, load_remembered(folder), place)
     task = recall_part("task", remembered.task, place)
     objective = recall_part("objective", remembered.objective, place)
+    if trusted and (metric := getattr(task, "metric", None)):
+        allow_metric(metric)
     # That it does not say where the data lies is as it should be.
     faults = [fault for fault in task.faults() if not fault.startswith(NO_PLACE)]
     if faults := remembered.faults() + faults + objective.faults():

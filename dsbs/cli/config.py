@@ -93,7 +93,8 @@ class EvaluateConfig:
         decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
         batch_size: examples of one forward pass.
         output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
-        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
+        trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
+            its ``task.metric`` may be a function.
         track: whether the figures are added to the run's summary at W&B, under ``evaluate/``, beside those of the
             training, which stay. Without it W&B hears nothing of them.
     """

@@ -21,7 +21,8 @@ class DeferConfig:
         usd_per_1000: what 1,000 answers may cost.
         teacher_usd_per_1000: what 1,000 answers of the teacher cost; None: as the extraction paid, where that is known.
         batch_size: examples of one forward pass.
-        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
+        trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
+            its ``task.metric`` may be a function.
     """
 
     checkpoint: str = "???"

@@ -3,8 +3,8 @@
 The library that runs them goes back and tries again without an end in sight, or panics. So a pattern has to be of the
 kind that tokenizers really have: alternatives of a few characters, classes and repetitions, in which a text that does
 not match is given up after as many steps as it has characters. What is refused are repetitions of what matches in
-several ways, such as ``(a+)+``, references, a third repetition, and something that must follow a second one, as in
-``\\s*\\s*x``. No tensors here.
+several ways, such as ``(a+)+``, references, many optional parts, a third repetition, and something that must follow a
+second one, as in ``\\s*\\s*x``. No tensors here.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 MOST_PATTERN = 2000
 MOST_DEPTH = 8
+MOST_WAYS = 4096
 MOST_TIMES = 64  # of a repetition with an end
 # An escape, the start of a group of a harmless kind or a look-ahead, or a single character.
 _TOKEN = re.compile(
@@ -63,27 +64,30 @@ class _Read(NamedTuple):
         repeated: repetitions without an end, in the alternative that has most.
         fixed: whether all that it matches has one length, and it has one way to match that.
         look: whether it only looks.
+        ways: in which it can be tried from one place, repetitions without an end left out.
     """
 
     end: int
     repeated: int = 0
     fixed: bool = True
     look: bool = False
+    ways: int = 1
 
 
 def _read(pattern: str, place: int, depth: int) -> _Read:
     """Read alternatives up to their end."""
     if depth > MOST_DEPTH:
         raise ValueError
-    most, repeated, fixed = 0, 0, True
+    most, repeated, fixed, ways, others = 0, 0, True, 1, 0
     while place < len(pattern) and pattern[place] != ")":
         if pattern[place] == "|":
             most, repeated, fixed, place = max(most, repeated), 0, False, place + 1
+            ways, others = 1, others + ways
             continue
         piece = _read_piece(pattern, place, depth)
         times = _TIMES.match(pattern, piece.end)
         place = times.end() if times else piece.end
-        endless, optional = _bounds(times)
+        endless, optional, counts = _bounds(times)
         if times and times[0][0] != "?" and not piece.fixed:
             raise ValueError  # something that matches in several ways is repeated
         if repeated >= 2 and not piece.look and (endless or not optional):
@@ -91,8 +95,11 @@ def _read(pattern: str, place: int, depth: int) -> _Read:
         repeated += piece.repeated + endless
         if repeated > 2:
             raise ValueError
+        ways *= piece.ways + counts - 1 if piece.fixed or counts == 2 else piece.ways * counts
+        if others + ways > MOST_WAYS:
+            raise ValueError
         fixed = fixed and piece.fixed and (times is None or times[0].strip("{}").isdecimal())
-    return _Read(place, max(most, repeated), fixed)
+    return _Read(place, max(most, repeated), fixed, ways=others + ways)
 
 
 def _read_piece(pattern: str, place: int, depth: int) -> _Read:
@@ -108,18 +115,19 @@ def _read_piece(pattern: str, place: int, depth: int) -> _Read:
     if inner.end >= len(pattern):
         raise ValueError
     look = token[0] in ("(?=", "(?!", "(?<=", "(?<!")
-    return _Read(inner.end + 1, inner.repeated, inner.fixed, look)
+    return _Read(inner.end + 1, inner.repeated, inner.fixed, look, inner.ways)
 
 
-def _bounds(times: re.Match[str] | None) -> tuple[bool, bool]:
-    """Tell whether a repetition has no end, and whether it may be none at all."""
+def _bounds(times: re.Match[str] | None) -> tuple[bool, bool, int]:
+    """Tell whether a repetition has no end, whether it may be none at all, and how many counts it may have."""
     if times is None:
-        return False, False
+        return False, False, 1
     if times[0][0] in "*+?":
-        return times[0][0] != "?", times[0][0] != "+"
+        return times[0][0] != "?", times[0][0] != "+", 2 if times[0][0] == "?" else 1
     least, comma, most = times.groups()
     bound = most or ("" if comma else least)
-    return not bound or int(bound) > MOST_TIMES, not least or int(least) == 0
+    endless, fewest = not bound or int(bound) > MOST_TIMES, int(least or 0)
+    return endless, fewest == 0, 1 if endless else max(int(bound) - fewest, 0) + 1
 
 
 def _end_of_class(pattern: str, place: int) -> int:

@@ -51,8 +51,8 @@ def load_metric(name: str) -> Metric:
         return _chrf()
     if name not in _allowed:
         raise ConfigError(
-            f"task.metric={name} comes from a file and not from the command, so it is not called. Train with "
-            "task.metric=... typed, or measure such a checkpoint with a script of your own."
+            f"task.metric={name} comes from a file and not from the command, so it is not called. Where the run is "
+            "yours, type trust_run=true."
         )
     module, _, function = name.partition(":")
     try:

@@ -79,6 +79,8 @@ def test_a_metric_of_a_strangers_is_never_called(tmp_path: Path, monkeypatch: py
     with pytest.raises(ConfigError, match=r"task\.metric=os:system comes from a file .* so it is not called"):
         checkpoint.task.score(f"touch {tmp_path}/was-run", "x")
     assert not (tmp_path / "was-run").exists()
+    (tmp_path / "config.json").write_text(json.dumps({"dsbs": remembered | {"task": task | {"metric": "operator:eq"}}}))
+    assert open_checkpoint(str(tmp_path), trusted=True).task.score("x", "x") == 1
 
 
 POLICY = {"calibration": {"confidence": "probability", "temperature": 1.0, "steps": [[0.0, 0.5]]}, "threshold": 0.5,

@@ -17,7 +17,8 @@ class ExportConfig:
         path: other data to compare them on, a file or folder; None: validation and test of the run.
         limit: at most this many examples of each split; None: all.
         batch_size: examples of one forward pass.
-        trust_run: read the run's data wherever its ``config.yaml`` says; else only below this folder, and benchmarks.
+        trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
+            its ``task.metric`` may be a function.
     """
 
     checkpoint: str = "???"
