@@ -26,6 +26,7 @@ from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
+from dsbs.core.terminal import print_table
 from dsbs.core.untrusted import read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
@@ -209,7 +210,7 @@ def compare_with_base(
         score = "" if row["score"] is None else show_score(row["metric"], row["score"])
         other = "" if row["other_perplexity"] is None else f"{row['other_perplexity']:.4g}"
         table.add_row(row["student"], str(row["seed"]), row["who"], score, other)
-    console.print(table)
+    print_table(console, table)
     return rows
 
 
@@ -233,7 +234,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             "" if one["milliseconds"] is None else f"{one['milliseconds']:.3g}",
             "*" if one["on_frontier"] else "",
         )
-    console.print(table)
+    print_table(console, table)
     if teacher := record["teacher"]:
         score = "unknown" if teacher["score"] is None else show_score(metric, teacher["score"])
         usd = "unknown" if teacher["usd_per_1000"] is None else f"${teacher['usd_per_1000']:.4f}"

@@ -67,6 +67,10 @@ class SentenceEncoder:
         known |= read
         return np.stack([known[text] for text in texts])
 
+    def drop_cache(self) -> None:
+        """From here on every text is read anew, as at work, so that the time of an answer is that."""
+        self.cache = None
+
     @torch.inference_mode()
     def _embed(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return the vectors of texts, read in batches of about equal length, the longest first."""

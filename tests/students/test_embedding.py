@@ -56,6 +56,14 @@ def test_it_learns_what_words_say(run: Path) -> None:
     assert metrics["parameters"] > 1000
 
 
+def test_the_time_of_an_answer_is_that_of_texts_which_it_has_not_read(run: Path) -> None:
+    (cache,) = run.parents[5].rglob("embeddings-*.sqlite")
+    with sqlite3.connect(cache) as db:
+        (kept,) = db.execute("SELECT count(*) FROM vectors").fetchone()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert 0 < kept <= metrics["train_examples"] + metrics["validation"]["examples"]
+
+
 def test_its_checkpoint_answers_anywhere(run: Path, student: Embedding, tmp_path: Path) -> None:
     shutil.copytree(run / "checkpoint", tmp_path / "mine")
     assert student.model not in (tmp_path / "mine" / "config.json").read_text()

@@ -109,6 +109,9 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
     steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
     effort.add([(steps * len(data.train), steps * len(rows.labels), steps * len(rows.labels))])  # a label is one token
+    lost = best.predictor.lost([example for example, _ in data.train])
+    if hasattr(features, "drop_cache"):
+        features.drop_cache()
     account = {
         "steps": steps,
         "best_step": best.step,
@@ -116,7 +119,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         "history": [{"step": one.step, "validation": one.value} for one in candidates],
         "parameters": best.predictor.parameters,
     }
-    return Fitted(best.predictor, best.value, account, best.predictor.lost([example for example, _ in data.train]))
+    return Fitted(best.predictor, best.value, account, lost)
 
 
 def read_rows(recipe: Recipe, data: RunData) -> Rows:
