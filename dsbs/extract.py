@@ -151,10 +151,12 @@ def show_estimate(job: Job, console: Console) -> None:
     for remark in job.task.remarks():
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     waiting = f"{survey.in_batches:,} are in batches at the endpoint, " if survey.in_batches else ""
+    repeated = f"{survey.repeated:,} ask what another one asks, " if survey.repeated else ""
     most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
     lines = [
-        f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, {survey.cached:,} are answered "
-        f"already, {waiting}{estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read "
+        f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, "
+        f"{survey.cached - survey.repeated:,} are answered already, {repeated}{waiting}"
+        f"{estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read "
         f"and {estimate.completion_tokens:,.0f}{most} to write, {dollars}, {time}.",
         *survey.found,
     ]

@@ -28,6 +28,7 @@ class Survey:
         characters: length of all that the missing ones send.
         finished: examples at the beginning of each split of which nothing is missing.
         found: what of it lies in other folders, a sentence each.
+        repeated: requests that ask what another one asks, and are answered with it.
     """
 
     needed: dict[str, int] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class Survey:
     characters: int = 0
     finished: dict[str, int] = field(default_factory=dict)
     found: list[str] = field(default_factory=list)
+    repeated: int = 0
 
     @property
     def to_ask(self) -> int:
@@ -116,6 +118,7 @@ def survey_job(
                 absent -= neighbours.lend(store, wanted) if take else neighbours.count(wanted)
             waiting += len(sent)
             needed += len(batch) * job.settings.samples
+            survey.repeated += len(batch) * job.settings.samples - len(requests)
             missing += len(absent)
             finished += 0 if missing or waiting else len(batch)
             survey.characters += sum(spending.characters(requests[key]) for key in absent)

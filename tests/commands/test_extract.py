@@ -114,6 +114,15 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
     assert list(tmp_path.glob("**/*.sqlite")) == []
 
 
+def test_a_dry_run_tells_rows_that_ask_the_same_from_answers_that_are_there(run, tmp_path: Path) -> None:
+    rows = [{"input": text, "label": "yes"} for text in ("one?", "two?", "one?", "one?")]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = ["task=table", f"task.path={tmp_path / 'rows.jsonl'}", "teacher=openai", "teacher.model=m"]
+    code, said = run(*table, "task.labels=[yes,no]", "dry_run=true")
+    assert code == 0
+    assert "4 requests are needed, 0 are answered already, 2 ask what another one asks, 2 are to be made" in said
+
+
 @pytest.mark.parametrize("executor", [(), ("executor=batch", "batch.poll=0.01")], ids=["single", "batch"])
 @pytest.mark.parametrize("sound", [True, False], ids=["sound", "refused"])
 def test_a_key_is_nowhere_to_be_found(
