@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.tasks.sources import Row, name_classes
+from dsbs.tasks.sources import Row, name_classes, shorten_floats
 from dsbs.tasks.splits import SPLITS, choose_names
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -45,9 +45,18 @@ class HubSource:
             )
         data = self._data[names[split]]
         label_names = {column: f.names for column, f in data.features.items() if hasattr(f, "int2str")}
+        narrow = [column for column, f in data.features.items() if getattr(f, "dtype", "") in ("float32", "float16")]
         for number, row in enumerate(data, 1):
             name_classes(row, label_names)
+            shorten_floats(row, narrow)
             yield f"{self.id}/{names[split]}:{number}", row
+
+    def classes(self, column: str) -> list[str]:
+        """Return the names of a column's classes."""
+        for data in self._data.values():
+            if hasattr(feature := data.features.get(column), "int2str"):
+                return [str(name) for name in feature.names]
+        return []
 
     def identity(self) -> dict[str, object]:
         """Return id, configuration and commit; where the revision is no commit and may move on, a hash of the rows."""

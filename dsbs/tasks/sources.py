@@ -3,7 +3,7 @@
 import codecs
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,6 +39,9 @@ class Source(Protocol):
     def rows(self, split: str) -> Iterator[tuple[str, Row]]:
         """Yield each row of a split with its place, such as ``data/train.jsonl:12``."""
 
+    def classes(self, column: str) -> list[str]:
+        """Return the names of a column's classes, as far as the data itself declares them; else an empty list."""
+
     def identity(self) -> dict[str, object]:
         """Return what decides the rows, but no place on a disk."""
 
@@ -57,6 +60,13 @@ class FileSource:
         """Yield the rows of a split, file by file in the order of their names."""
         for path in self.files[split]:
             yield from read_rows(path)
+
+    def classes(self, column: str) -> list[str]:
+        """Return the names of a column's classes that the first Parquet file with such names declares."""
+        for path in (path for paths in self.files.values() for path in paths if path.suffix.lower() == ".parquet"):
+            if names := read_classes(path).get(column):
+                return names
+        return []
 
     def identity(self) -> dict[str, object]:
         """Return a hash of each split's files."""
@@ -161,6 +171,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
         with open_regular(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             check_names(file.schema_arrow.names, f"{path}")
             classes = class_names(file.schema_arrow.metadata or {})
+            narrow = [field.name for field in file.schema_arrow if field.type in (pyarrow.float32(), pyarrow.float16())]
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
                 if batch.nbytes > MOST_BATCH:
@@ -168,9 +179,22 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     name_classes(row, classes)
+                    shorten_floats(row, narrow)
                     yield f"{path}:{number}", row
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: broken Parquet: {error}.") from None
+
+
+def read_classes(path: Path) -> dict[str, list[str]]:
+    """Return the names of the classes that a Parquet file declares; nothing where it cannot be read."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with open_regular(path) as opened:
+            return class_names(pyarrow.parquet.read_schema(opened).metadata or {})
+    except (OSError, pyarrow.ArrowException):
+        return {}  # told when its rows are read
 
 
 def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
@@ -196,3 +220,12 @@ def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
         number = row.get(column)
         if isinstance(number, int) and 0 <= number < len(names):
             row[column] = names[number]
+
+
+def shorten_floats(row: dict[str, Any], columns: Iterable[str]) -> None:
+    """Write numbers of 32 bits as they are printed, and not with the digits that 64 bits add: 0.1, as CSV has it."""
+    import numpy as np
+
+    for column in columns:
+        if isinstance(value := row.get(column), float):
+            row[column] = float(str(np.float32(value)))

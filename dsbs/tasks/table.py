@@ -206,6 +206,8 @@ class TableTask(RowsTask):
             return "closed"
         if self.answer_kind != "auto" or self.label is None:
             return "free" if self.answer_kind == "auto" else self.answer_kind
+        if self._classes:
+            return "closed"
         return self._survey.kind()
 
     @property
@@ -213,6 +215,8 @@ class TableTask(RowsTask):
         names = {str(number): name for number, name in enumerate(self.label_names)}
         if len(self.label_names) == 2:
             names |= {"false": self.label_names[0], "true": self.label_names[1]}
+        if self.label_names and len(self.label_names) == len(self._classes):
+            names |= dict(zip(self._classes, self.label_names, strict=True))  # the data's own names of 0, 1, 2, ...
         return names | self.synonyms
 
     @property
@@ -244,6 +248,11 @@ class TableTask(RowsTask):
         )
 
     @cached_property
+    def _classes(self) -> list[str]:
+        """The names of the label's classes, as far as the data itself declares them."""
+        return self.source.classes(self.label) if self.label is not None else []
+
+    @cached_property
     def _form(self) -> str:
         if self.label_form != "auto" or self.label is None:
             return "text" if self.label_form == "auto" else self.label_form
@@ -270,6 +279,8 @@ class TableTask(RowsTask):
             return tuple(dict.fromkeys(given)) or None
         if self.label is None:
             raise DataError("task.answer_kind=closed with task.label=null: list the answers in task.labels.")
+        if self._classes:
+            return tuple(sorted(self._classes))
         survey = self._survey
         found = survey.labels()
         if survey.too_many:

@@ -49,6 +49,33 @@ def golds(path, column, **options):
     return [example.label for example in TableTask(path=str(path), **options).examples("train")]
 
 
+def declared(path, numbers, names):
+    """Write a Parquet file that names the classes of its labels, as ``datasets`` does."""
+    features = {"label": {"names": names, "_type": "ClassLabel"}}
+    table = pa.table({"x": [f"text {place}" for place in range(len(numbers))], "label": pa.array(numbers, pa.int64())})
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    return TableTask(path=str(path), input="x")
+
+
+def test_classes_that_a_file_declares_are_the_answers_however_few_rows_there_are(tmp_path):
+    task = declared(tmp_path / "rows.parquet", [1, -1, None, 1], ["no", "yes", "maybe"])
+    examples = list(task.examples("train"))
+    assert [example.label for example in examples] == ["yes", None, None, "yes"]
+    assert examples[0].choices == ("maybe", "no", "yes")
+    renamed = TableTask(path=task.path, input="x", label_names=["nein", "ja", "vielleicht"])
+    assert [example.label for example in renamed.examples("train")] == ["ja", None, None, "ja"]
+    with pytest.raises(DataError, match="'3': 1 times, first at"):
+        list(declared(tmp_path / "rows.parquet", [0, 3], ["no", "yes", "maybe"]).examples("train"))
+
+
+def test_numbers_of_32_bits_are_what_they_are_in_csv(tmp_path):
+    table = pa.table({"x": ["a", "b"], "label": pa.array([0.1, 2.5], pa.float32())})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    task = TableTask(path=str(tmp_path / "rows.parquet"), input="x", answer_kind="number")
+    assert [example.label for example in task.examples("train")] == ["0.1", "2.5"]
+
+
 NLI = ["entailment", "neutral", "contradiction"]
 
 
