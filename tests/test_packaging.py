@@ -74,6 +74,14 @@ def test_every_command_of_the_wheel_shows_its_help_anywhere(run: Run, command: s
     assert "output" in done.stdout
 
 
+def test_the_wheel_brings_the_command_dsbs(python: Path) -> None:
+    script = python.with_name("dsbs")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(script), "--help"], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "  train " in done.stdout
+
+
 def test_the_installed_extract_runs_in_any_folder_and_writes_only_outputs(run: Run, tmp_path: Path) -> None:
     done = run("-m", "dsbs.extract", "limit=4")
     assert done.returncode == 0, done.stderr

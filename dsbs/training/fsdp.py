@@ -25,8 +25,8 @@ from dsbs.students.loading import load_weights
 from dsbs.students.model import StudentModel
 from dsbs.students.tensors import IGNORED
 from dsbs.training.checkpointing import best_checkpoint
+from dsbs.training.launching import wants_fsdp
 from dsbs.training.microbatches import PassTrainer
-from dsbs.training.settings import wants_fsdp
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from dsbs.data.controls import Control
 from dsbs.data.subsets import parse_fraction
 from dsbs.extraction.filters import Filter
 from dsbs.training.compatibility import combination_faults
+from dsbs.training.launching import launch_faults
 
 EQUAL, AGREEMENT = "equal", "agreement"
 STRATEGIES = ("random", "group_by_length")
@@ -139,54 +139,10 @@ class Training:
                 "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
                 "loss becomes NaN. Use training.bf16=true, or neither."
             )
-        faults += self._precision_faults()
-        faults += self._sharding_faults()
+        faults += launch_faults(self.bf16, self.optim)
         if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
             faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults
-
-    def _precision_faults(self) -> list[str]:
-        """Return what is wrong with the precision that `accelerate launch`, or its config file, asks for."""
-        asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
-        if asked == "no" or (asked == "bf16" and self.bf16):
-            return []
-        wanted = "add training.bf16=true, or use" if asked == "bf16" else "it is not offered; use"
-        return [
-            f"ACCELERATE_MIXED_PRECISION={asked} is set, by `accelerate launch` or its config file, against the "
-            f"settings: {wanted} accelerate launch --mixed_precision no"
-        ]
-
-    def _sharding_faults(self) -> list[str]:
-        """Return what is wrong with what `accelerate launch`, or its config file, says of cutting up a student."""
-        faults = []
-        if _is_set("ACCELERATE_USE_DEEPSPEED"):
-            faults.append(
-                "ACCELERATE_USE_DEEPSPEED is set, by `accelerate launch` or its config file: a student is cut up over "
-                "processes by FSDP alone: accelerate launch --use_fsdp --fsdp_version 2"
-            )
-        if not wants_fsdp():
-            return faults
-        if os.environ.get("FSDP_VERSION", "1") != "2":
-            faults.append("FSDP 1 is not offered: accelerate launch --use_fsdp --fsdp_version 2")
-        if _is_set("FSDP_OFFLOAD_PARAMS"):
-            faults.append("FSDP_OFFLOAD_PARAMS=true is not offered: accelerate launch --fsdp_offload_params false")
-        if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
-            faults.append(
-                "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's way draws dropout anew. Use "
-                "training.gradient_checkpointing=true and accelerate launch --fsdp_activation_checkpointing false"
-            )
-        if self.optim not in ("adamw_torch", "adamw_torch_fused"):
-            faults.append(f"training.optim={self.optim}: with FSDP only adamw_torch and adamw_torch_fused are offered.")
-        return faults
-
-
-def wants_fsdp() -> bool:
-    """Tell whether `accelerate launch` was told to cut a student up over processes."""
-    return _is_set("ACCELERATE_USE_FSDP")
-
-
-def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes")
 
 
 @dataclass
