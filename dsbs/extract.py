@@ -25,6 +25,7 @@ from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
 from dsbs.extraction.advice import advise
 from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, variant_dir
+from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
 
@@ -146,7 +147,7 @@ def show_estimate(job: Job, console: Console) -> None:
     time = "time unknown until the first answers come"
     if estimate.seconds is not None:
         time = format_seconds(estimate.seconds)
-    if job.settings.executor == "batch":
+    if asks_in_batches(job.settings):
         dollars, time = f"{dollars} at the price of a batch", f"up to {time}"
     for remark in job.task.remarks():
         console.print(remark, markup=False, highlight=False, soft_wrap=True)

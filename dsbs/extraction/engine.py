@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dsbs.core.errors import RunError, TeacherError
+from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.core.files import write_text
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.annotating import annotate_split
 from dsbs.extraction.annotations import PAGE, write_summary
 from dsbs.extraction.budget import Spending, reckon
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors import Executor, Parts, open_executor
+from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
 from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.ray_shards import take_up_shards
 from dsbs.extraction.job import Job
@@ -76,7 +76,7 @@ def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
     """Return what an extraction would ask and cost; asks nothing and writes no annotations."""
-    job.check()
+    _check(job)
     with _open_store(job) as store:
         origin = job.register(store)
         spending = _spending(job, store, origin)
@@ -90,7 +90,7 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
 async def extract(job: Job, watch: Watch) -> dict[str, Any]:
     """See ``run_extraction``."""
     started = time.monotonic()
-    job.check()
+    _check(job)
     tally, stopped = Tally(), None
     error: Exception | None = None
     with _open_store(job) as store:
@@ -129,13 +129,27 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
     return summary
 
 
+def _check(job: Job) -> None:
+    """Refuse what cannot be asked.
+
+    Raises:
+        ConfigError: with what to type.
+    """
+    if asks_in_batches(job.settings) and not job.teacher.has_batches:
+        raise ConfigError(
+            f"executor={job.settings.executor}: teacher={job.teacher.name} has no batch API. Type teacher=openai, or "
+            f"leave executor={job.settings.executor} out."
+        )
+    job.check()
+
+
 def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
     """Refuse to end well where nothing was ever answered.
 
     Raises:
         TeacherError: with the first failure.
     """
-    together = job.settings.executor == "batch" and job.settings.samples > 1  # the next run asks for them one by one
+    together = asks_in_batches(job.settings) and job.settings.samples > 1  # the next run asks for them one by one
     if tally.failures and not (tally.answered or survey.cached or stopped or together):
         first = next(iter(tally.failures.values()))
         raise TeacherError(f"None of {tally.failed:,} requests was answered. {first.message}")
@@ -160,7 +174,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
 
 
 def _tell_waiting(job: Job, waiting: int) -> str:
-    how = "the same command collects them" if job.settings.executor == "batch" else "executor=batch collects them"
+    how = "the same command collects them" if asks_in_batches(job.settings) else "executor=batch collects them"
     return f"{waiting:,} requests are in batches at the endpoint and go on there; {how}"
 
 
@@ -168,7 +182,7 @@ def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
     teacher, before, batched = job.teacher, store.totals(origin), store.batch_totals(origin)
     rates, (batch_rates, known) = teacher.rates(), teacher.batch_rates()
     usd = reckon(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
-    if job.settings.executor == "batch":
+    if asks_in_batches(job.settings):
         if batch_rates and not known:
             logger.info("No price of a batch is known for this model: it is counted as the other one less %.0f%% "
                         "(teacher.batch_discount).", 100 * getattr(teacher, "batch_discount", 0.0))  # fmt: skip

@@ -63,7 +63,7 @@ class Job:
         }
 
     def check(self) -> None:
-        """Refuse splits that the source lacks, samples that cannot differ, and teachers that an executor cannot ask.
+        """Refuse splits that the source lacks, and samples that cannot differ.
 
         Raises:
             ConfigError: with what to type.
@@ -72,11 +72,6 @@ class Job:
             raise ConfigError(
                 f"samples={self.settings.samples} with teacher.temperature=0: all samples would be the same. Type "
                 "teacher.temperature=0.7, or samples=1."
-            )
-        if self.settings.executor == "batch" and not self.teacher.has_batches:
-            raise ConfigError(
-                f"executor=batch: teacher={self.teacher.name} has no batch API. Type teacher=openai, or leave "
-                "executor=batch out."
             )
         if faults := [] if self.teacher.by_id else list(self._exemplar_faults()):
             raise ConfigError.from_faults(faults)

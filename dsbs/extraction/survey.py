@@ -7,6 +7,7 @@ from itertools import islice
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Spending
+from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job, batches
 from dsbs.store import CompletionStore, Neighbours, Origin
 
@@ -100,7 +101,7 @@ def survey_job(
     Raises:
         ConfigError: naming such examples.
     """
-    survey = Survey(collects=job.settings.executor == "batch")
+    survey = Survey(collects=asks_in_batches(job.settings))
     for split in job.splits:
         needed = missing = waiting = finished = 0
         for batch in batches(job.examples(split)):
@@ -164,7 +165,7 @@ def estimate_job(job: Job, survey: Survey, spending: Spending, pace: float | Non
     written = count * (spending.mean_written or _written_by_exemplars(job))
     bound = job.teacher.most_written
     usd, most = spending.price(prompt_tokens, written), count * bound if bound else None
-    if settings.executor == "batch":
+    if asks_in_batches(settings):
         return Estimate(count, prompt_tokens, written, usd, most, BATCH_SECONDS)
     seconds = [count / pace] if pace else []
     if settings.requests_per_minute:

@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.extraction.executors.base import Executor, Parts
+from dsbs.extraction.settings import ExtractionSettings
 
 Open = Callable[[Parts], AbstractAsyncContextManager[Executor]]
 EXECUTORS: Registry[Open] = Registry(
@@ -32,4 +33,9 @@ def open_executor(parts: Parts) -> AbstractAsyncContextManager[Executor]:
     return EXECUTORS[name](parts)
 
 
-__all__ = ["EXECUTORS", "Executor", "Parts", "open_executor"]
+def asks_in_batches(settings: ExtractionSettings) -> bool:
+    """Tell whether the executor asks through an endpoint's batch API; see ``in_batches`` in ``base``."""
+    return bool(getattr(EXECUTORS.get(settings.executor), "batches", False))
+
+
+__all__ = ["EXECUTORS", "Executor", "Parts", "asks_in_batches", "open_executor"]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Spending
@@ -12,6 +12,7 @@ from dsbs.extraction.job import Job
 from dsbs.extraction.pacing import format_seconds
 from dsbs.store import Failure, Origin
 
+Open = TypeVar("Open", bound=Callable[..., Any])
 # Attempts that may fail before the first answer came; a wrong URL or a server that is down shows by then.
 HOPELESS_ATTEMPTS = 10
 
@@ -82,6 +83,14 @@ class Parts:
     spending: Spending
     waiting: Callable[[], None]
     under_way: set[bytes] = field(default_factory=set)
+
+
+def in_batches(open: Open) -> Open:
+    """Mark an executor that asks through an endpoint's batch API: at its price, within a day, and perhaps over several
+    runs, of which a later one collects what an earlier one has handed in.
+    """
+    open.batches = True  # type: ignore[attr-defined]
+    return open
 
 
 def tell_pace(at_once: int | None, pause: float) -> list[str]:

@@ -16,7 +16,7 @@ from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Committer
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally, in_batches
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.extraction.feeding import Feed, Portion
 from dsbs.extraction.pacing import sleep_unless
@@ -252,6 +252,7 @@ class Batcher:
         return worth
 
 
+@in_batches
 @asynccontextmanager
 async def open_batch(parts: Parts) -> AsyncIterator[Batcher]:
     """Open a batcher; its books have a connection of their own, as the committer writes in another thread meanwhile."""

@@ -18,6 +18,7 @@ from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.extraction import Budget, Job, estimate_extraction, run_extraction
+from dsbs.extraction.executors import EXECUTORS
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.settings import BatchSettings
 from dsbs.store import CompletionStore
@@ -386,3 +387,18 @@ def test_a_store_from_before_there_were_batches_is_brought_up_to_date(tmp_path: 
     teacher = ScriptedTeacher()
     split = run_extraction(job_for(tmp_path, teacher))["splits"]["train"]
     assert (teacher.asked, split["parsed"], split["completion_tokens"]) == (6, 10, 100)
+
+
+def test_an_executor_says_itself_that_it_asks_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is said of batches follows the executor that asks so, whatever its name."""
+    monkeypatch.setitem(EXECUTORS, "overnight", EXECUTORS["batch"])
+    job = job_for(tmp_path, ScriptedTeacher(), settings={"executor": "overnight"})
+    with pytest.raises(ConfigError, match=r"executor=overnight: teacher=scripted has no batch API"):
+        run_extraction(job)
+    with serve(BatchServer()) as server:
+        teacher = {"prompt_price": 2.0, "completion_price": 4.0}
+        one, two = (
+            estimate_extraction(job_at(tmp_path / name, server, teacher=teacher, settings={"executor": name}))[1]
+            for name in ("overnight", "local")
+        )
+    assert one.usd == pytest.approx((two.usd or 0.0) / 2)
