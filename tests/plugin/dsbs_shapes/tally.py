@@ -72,6 +72,12 @@ class TallyPredictor:
         """Return the predictions as they are: counts give no reasons."""
         return predictions
 
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count the inputs of which no word is known."""
+        known = {word for counts in self.counts.values() for word in counts}
+        blank = sum(known.isdisjoint(example.input.split()) for example in examples)
+        return {"inputs": len(examples), "inputs_blank": blank}
+
     def save(self, folder: Path) -> None:
         """Write the counts, and what every checkpoint has to remember."""
         folder.mkdir(parents=True, exist_ok=True)
