@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 console.print(f"{count:,} completions written to {arguments.to}.", soft_wrap=True)
             else:
                 show(store, arguments.examples, console)
-    except DsbsError as error:
+    except (DsbsError, OSError) as error:  # the latter: --to, where it cannot be written
         sys.stderr.write(f"dsbs.store: {visible(str(error))}\n")
         return 1
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
+from dsbs.core.untrusted import excerpt
 from dsbs.tasks.sources import SUFFIXES
 from dsbs.tasks.splits import split_of
 
@@ -18,10 +19,15 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
     Raises:
         DataError: where there are none, or where several files do not say which split they are.
     """
-    place = Path(path).expanduser()
-    if place.is_file():
-        return {"train": [place]}
-    found = _list_files(place)
+    try:
+        place = Path(path).expanduser()
+        if place.is_file():
+            return {"train": [place]}
+        found = _list_files(place)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder of others, no such user
+        raise DataError(
+            f"{key}={excerpt(path)}: cannot be read ({getattr(error, 'strerror', None) or error})."
+        ) from None
     if not found:
         kinds = ", ".join(SUFFIXES)
         raise DataError(f"{key}={path}: there is no such file, and no folder or pattern with {kinds} files.")

@@ -68,6 +68,15 @@ def test_it_is_told_whatever_asks_for_the_data_first(kind: str, tmp_path: Path) 
         list(TableTask(name="t", path=str(tmp_path / "data"), answer_kind="free").examples("train"))
 
 
+@pytest.mark.parametrize(
+    "path", ["a" * 5000, "~nobody-there/x.csv", "a\0b", "*/" * 50 + "*.csv", "[" * 100, "/proc/self/mem"]
+)
+def test_a_place_that_is_none_is_told_in_a_sentence(path: str) -> None:
+    with pytest.raises(DataError, match=r"task\.path=|expected a file that ends in") as caught:
+        list(TableTask(name="t", path=path, answer_kind="free").examples("train"))
+    assert len(str(caught.value)) < 6000
+
+
 CELLS: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "an input without end": ({"input": "a " * MOST_INPUT}, {}, "train.jsonl:1: an input of .* characters"),
     "a label without end": ({"label": "a" * (MOST_LABEL + 1)}, {}, "train.jsonl:1: a label of 100,001 characters"),

@@ -188,6 +188,15 @@ def test_what_is_no_store_is_told(place: str, tmp_path: Path, capsys: pytest.Cap
         assert "no such store" in (said := capsys.readouterr().err) or "this is no store" in said
 
 
+@pytest.mark.parametrize("to", ["/proc/x.jsonl", "/dev/null/x.parquet", "out.txt", "theirs.sqlite"])
+def test_a_place_to_write_to_that_is_none_is_told(
+    to: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(store.parent)
+    assert main(["export", str(store), "--to", to]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 TRAFFIC = {
     "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has a view that no store has"),
     "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "it has a table"),
