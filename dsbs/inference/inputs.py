@@ -68,7 +68,7 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
         label=None,
         id=next((name for name in (id, "id") if name is not None and name in row), None),
         choices=choices if choices is not None and row.get(choices) is not None else None,
-        gold=Gold(missing=frozenset(map(fold, remembered.task.get("missing", MISSING)))),
+        gold=Gold(missing=frozenset(fold(str(word)) for word in remembered.task.get("missing", MISSING))),
         list_choices=remembered.lists_choices,
     )
     ((example, _, _),) = columns.pairs([(place, row)], "", counts)

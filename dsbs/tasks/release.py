@@ -11,7 +11,6 @@ from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
 from dsbs.tasks.columns import Columns
 from dsbs.tasks.gold import Gold
-from dsbs.tasks.hub import HubSource
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Source
 from dsbs.tasks.splits import SPLITS, words_of
@@ -108,7 +107,7 @@ class ReleaseTask(RowsTask):
         """Return the files in ``path``, or else the hub's copy."""
         if self.path is None:
             splits = BENCHMARKS[self.benchmark].hub_splits
-            return HubSource(str(self.hub), self.hub_config, self.revision, splits)
+            return self.hub_source(splits)
         folder = Path(self.path).expanduser()
         found = {split: self._file(folder, words_of(split)) for split in SPLITS}
         files = {split: [path] for split, path in found.items() if path is not None}

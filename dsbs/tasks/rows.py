@@ -8,6 +8,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.columns import Columns, RowCounts
+from dsbs.tasks.hub import HubSource
 from dsbs.tasks.sources import Row, Source
 
 
@@ -37,6 +38,16 @@ class RowsTask(Task):
             DataError: where nothing is there.
         """
         raise NotImplementedError
+
+    def hub_source(self, split_names: dict[str, str]) -> HubSource:
+        """Return the data set on the hub.
+
+        Raises:
+            DataError: where none is named; a checkpoint does not say where its data lay.
+        """
+        if self.hub is None:
+            raise DataError(f"task={self.name}: where the data lies is not known here (task.path, task.hub).")
+        return HubSource(self.hub, self.hub_config, self.revision, split_names)
 
     @cached_property
     def source(self) -> Source:

@@ -16,7 +16,6 @@ from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED, Columns
 from dsbs.tasks.equal_inputs import find_leaders, place_of
 from dsbs.tasks.files import find_files
 from dsbs.tasks.gold import FORMS, Gold
-from dsbs.tasks.hub import HubSource
 from dsbs.tasks.metrics import load_metric, metric_faults
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Row, Source
@@ -157,7 +156,7 @@ class TableTask(RowsTask):
     def build_source(self) -> Source:
         """Return the files, or the hub's data set."""
         if self.path is None:
-            return HubSource(str(self.hub), self.hub_config, self.revision, self.split_names)
+            return self.hub_source(self.split_names)
         return FileSource(find_files(self.path))
 
     def splits(self) -> tuple[str, ...]:

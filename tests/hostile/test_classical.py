@@ -1,5 +1,6 @@
 """Students of scikit-learn that somebody else made: and the sentence that comes out."""
 
+import io
 import json
 import os
 import zipfile
@@ -15,11 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from dsbs.cli.checkpoints import open_checkpoint
-from dsbs.core.errors import StudentError
+from dsbs.cli.config import EvaluateConfig, PredictConfig
+from dsbs.core.errors import DsbsError, StudentError
 from dsbs.core.records import Example
+from dsbs.evaluate import evaluate
 from dsbs.inference import sklearn_predictor
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.sklearn_predictor import MODEL, save_model
+from dsbs.predict import predict
 
 TEXTS, LABELS = ["a kettle leaks", "a lamp is dark", "a kettle rattles", "a lamp broke"], ["kettle", "lamp"] * 2
 WORDS = {"token_pattern": r"(?u)\b\w+\b"}
@@ -120,3 +124,28 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
     make(tmp_path / MODEL)
     with pytest.raises(StudentError, match=sentence):
         open_checkpoint(str(tmp_path)).load(4)
+
+
+@pytest.mark.parametrize(
+    ("task", "sentence"),
+    [({"answer_kind": "auto"}, "where the data lies is not known here"),
+     ({"answer_kind": "closed"}, "found 1 different labels"),
+     ({"answer_kind": "free", "metric": "os:system"}, "is not called"),
+     ({"missing": [1, 2], "label": None}, "gold answer"),
+     ({"labels": ["kettle", "lamp"], "choices": "input"}, "expected one of the two"),
+     ({"label_pattern": "("}, "no regular expression"), ({"reading": "evil"}, "expected one of tolerant, paper")],
+)  # fmt: skip
+def test_a_task_that_a_checkpoint_remembers_oddly_is_told(
+    task: dict[str, Any], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsbs.tasks.hub.HubSource._data", property(lambda source: pytest.fail(f"loaded {source.id}")))
+    write(tmp_path, fitted())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["dsbs"]["task"] = {"kind": "table", "name": "t"} | task
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "data.jsonl").write_text('{"input": "a kettle", "label": "kettle"}\n')
+    with pytest.raises(DsbsError, match=sentence):
+        evaluate(EvaluateConfig(checkpoint=str(tmp_path), path=str(tmp_path / "data.jsonl")))
+    if "missing" in task:
+        predict(PredictConfig(checkpoint=str(tmp_path), input="-"), io.BytesIO(b"a kettle\n"), out := io.StringIO())
+        assert json.loads(out.getvalue())["label"] in ("kettle", "lamp")
