@@ -3,6 +3,7 @@
     dsbs defer checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d accuracy=0.95
     dsbs defer checkpoint=RUN share=0.2
     dsbs defer checkpoint=RUN usd_per_1000=0.5 teacher_usd_per_1000=2
+    dsbs defer checkpoint=RUN compare=true
 
 RUN is the folder of a finished run, its checkpoint or an export of it.
 """
@@ -22,18 +23,23 @@ from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.untrusted import Fields, read_object
+from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
 from dsbs.deferral.study import Costs, Part, choose_policy, measure
 from dsbs.extraction.annotations import iterate_annotations, load_summary
 from dsbs.inference.checkpoint import run_of
-from dsbs.training.held_out import load_held_out
+from dsbs.inference.confidence import MEASURED, add_confidence
+from dsbs.training.held_out import HeldOut, load_held_out
 
 
 @command("defer")
 def main(config: DeferConfig) -> None:
     """Choose a threshold on validation, measure it on test, and write what ``dsbs.serve`` uses."""
+    if config.compare:
+        show_comparison(compare(config), standard_output())
+        return
     record, path = defer(config)
     show(record, path, standard_output())
 
@@ -44,24 +50,15 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     Raises:
         DsbsError: where checkpoint or data are missing, or the goal cannot be reached.
     """
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
-    checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
-    run = checkpoint.run or run_of(checkpoint.folder)
-    if run is None:
-        raise ConfigError(
-            "This checkpoint lies apart from its run, whose validation examples are needed to choose a threshold: "
-            "name the run."
-        )
-    manifest = read_object(run / "manifest.json")
-    held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
-    named = Fields(manifest).text("rationales", most=4096)
-    rationales = Path(named) if named and (config.trust_run or is_below(named)) else None
+    checkpoint, run, held_out, rationales = find_parts(config)
     predictor = checkpoint.load(config.batch_size)
     task = checkpoint.task_of_run(None, config.trust_run)
 
     def part(examples: list[Example], split: str) -> Part:
-        return Part(examples, predictor.predict(examples), teacher_of(rationales, split, examples))
+        predictions = predictor.predict(examples)
+        if config.confidence in MEASURED:
+            predictions = add_confidence(predictor, config.confidence, examples, predictions, config.samples)
+        return Part(examples, predictions, teacher_of(rationales, split, examples))
 
     costs = costs_of(config, run, rationales)
     validation = part(held_out.validation, held_out.validation_split)
@@ -80,6 +77,69 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     write_text(path.with_suffix(".html"), build_page(name_of(checkpoint), record))
     path.with_suffix(".svg").write_bytes(draw_curve(record["test"] or record["validation"], "svg"))
     return record, path
+
+
+def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:
+    """Return the checkpoint, its run, the examples that were held out, and the folder of the teacher's annotations.
+
+    Raises:
+        DsbsError: for wrong settings, or where checkpoint or data are missing.
+    """
+    if faults := config.faults():
+        raise ConfigError.from_faults(faults)
+    checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
+    run = checkpoint.run or run_of(checkpoint.folder)
+    if run is None:
+        raise ConfigError(
+            "This checkpoint lies apart from its run, whose validation examples are needed to choose a threshold: "
+            "name the run."
+        )
+    manifest = read_object(run / "manifest.json")
+    held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
+    named = Fields(manifest).text("rationales", most=4096)
+    rationales = Path(named) if named and (config.trust_run or is_below(named)) else None
+    return checkpoint, run, held_out, rationales
+
+
+def compare(config: DeferConfig) -> dict[str, Any]:
+    """Return how well each confidence tells the student's right answers from its wrong ones; see ``compare_kinds``.
+
+    Raises:
+        DsbsError: where checkpoint or data are missing.
+    """
+    checkpoint, _, held_out, _ = find_parts(config)
+    predictor, task = checkpoint.load(config.batch_size), checkpoint.task_of_run(None, config.trust_run)
+    found = compare_kinds(task, predictor, config, held_out.validation, held_out.test or held_out.validation)
+    return found | {"split": "test" if held_out.test else "validation", "student": name_of(checkpoint)}
+
+
+def show_comparison(found: dict[str, Any], console: Console) -> None:
+    """Print a line for each confidence."""
+    share = f"accuracy {100 * found['accuracy']:.1f}%"
+    title = f"{found['student']}: {found['examples']:,} examples of {found['split']}, {share}"
+    table = Table(title=plain(title), title_justify="left")
+    for name in (
+        "confidence",
+        "AUGRC (95%)",
+        "calibration error",
+        *(f"accuracy, surest {s}" for s in SHARES),
+        "ms more",
+    ):
+        table.add_column(name, justify="left" if name == "confidence" else "right")
+    for kind, one in found["confidences"].items():
+        if "unavailable" in one:
+            table.add_row(kind, plain(one["unavailable"]))
+            continue
+        low, high = one["augrc_interval"]
+        table.add_row(
+            kind, f"{one['augrc']:.4f} ({low:.4f}-{high:.4f})", f"{one['ece']:.4f}",
+            *(f"{100 * value:.1f}%" for value in one["accuracy_surest"]), f"{one['ms_per_answer']:.1f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"  AUGRC: lower is better; {found['augrc_random']:.4f} in a random order, {found['augrc_oracle']:.4f} for an "
+        "oracle. Calibration is fitted on validation.", highlight=False,
+    )  # fmt: skip
 
 
 def name_of(checkpoint: Checkpoint) -> str:

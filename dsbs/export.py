@@ -28,12 +28,13 @@ from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports import choose_format, find_format
 from dsbs.inference.exports.parity import Parity, compare
 from dsbs.inference.exports.settings import ExportConfig
+from dsbs.inference.exports.speed import measure_speed, read_speed
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import show_score
 from dsbs.training.held_out import load_held_out
 
 PARITY = ("agreement", "examples", "before", "after", "largest_difference")
-PACKAGES = ("ctranslate2", "tokenizers", "gguf", "skops", "onnxruntime")
+PACKAGES = ("ctranslate2", "tokenizers", "gguf", "xllamacpp", "skops", "onnxruntime")
 
 
 @command("export")
@@ -69,7 +70,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     try:
         partial.mkdir(parents=True)
         engine = module.convert(checkpoint.folder, partial, quantization)
-        parity = check(config, checkpoint, partial, parts, module.DECODING)
+        parity, speed = check(config, checkpoint, partial, parts, module.DECODING)
         record = {
             "checkpoint": str(checkpoint.folder),
             "format": name,
@@ -78,6 +79,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
             "architecture": engine.get("architecture"),
             "parity": {split: one.figures() for split, one in parity.items()},
             "min_agreement": config.min_agreement,
+            "speed": speed,
             "bytes": size_of(partial),
             "checkpoint_bytes": size_of(checkpoint.folder),
             "seconds": round(time.monotonic() - started, 1),
@@ -151,13 +153,18 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
 
 def check(
     config: ExportConfig, checkpoint: Checkpoint, folder: Path, parts: dict[str, list[Example]], decoding: str | None
-) -> dict[str, Parity]:
-    """Ask checkpoint and export the same; return what came of it, by split."""
+) -> tuple[dict[str, Parity], dict[str, Any]]:
+    """Ask checkpoint and export the same; return what came of it, by split, and how fast both were."""
+    from dsbs.inference.exports.base import count_threads
+
     before = checkpoint.load(config.batch_size, decoding)
     answers = {split: before.predict(examples) for split, examples in parts.items()}
+    examples = next(iter(parts.values()))
+    speed = {"threads": count_threads(), "checkpoint": measure_speed(before, examples).figures()}
     del before
     after = open_checkpoint(str(folder)).load(config.batch_size, decoding)
-    return {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
+    parity = {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
+    return parity, speed | {"export": measure_speed(after, examples).figures()}
 
 
 def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, record: dict[str, Any]) -> None:
@@ -218,6 +225,13 @@ def show(record: dict[str, Any], console: Console) -> None:
         console.print(
             f"  {split}: the same answer to {100 * one['agreement']:.2f}% of {one['examples']:,}; {one['metric']} "
             f"{scores}" + ("" if gap is None else f"; log-probabilities differ by at most {gap:.2g} nats"),
+            highlight=False,
+        )
+    if (speed := read_speed(record)) is not None:
+        mine, theirs = speed["export"], speed["checkpoint"]
+        console.print(
+            f"  {mine['single_ms_p50']:.3g} ms an answer instead of {theirs['single_ms_p50']:.3g}, "
+            f"{mine['per_second']:,.3g} a second instead of {theirs['per_second']:,.3g} ({speed['threads']} threads)",
             highlight=False,
         )
     console.print(

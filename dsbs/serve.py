@@ -62,8 +62,6 @@ def serve(config: ServeConfig) -> None:
     try:
         import uvicorn  # noqa: F401 - found missing before the student is loaded
 
-        from dsbs.serving.answering import Answerer
-        from dsbs.serving.app import App
         from dsbs.serving.metrics import Metrics
         from dsbs.serving.service import Service
     except ModuleNotFoundError as error:
@@ -71,13 +69,38 @@ def serve(config: ServeConfig) -> None:
     if config.mode == "record":
         run(config, build_proxy(config), f"recording what {config.teacher.base_url or OPENAI} is asked")
         return
+    if config.replicas is not None:
+        from dsbs.serve import build_copy  # not `__main__`'s: it is sent to other processes by name
+        from dsbs.serving.cluster import deploy, stay
+
+        deploy(config, build_copy)
+        stay(config)
+        return
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
     service, metrics = Service(load_student(config)), Metrics()
+    reload_on_hangup(config, service)
+    run(config, build_app(config, service, metrics), f"serving {service.student.name}")
+
+
+def build_app(config: ServeConfig, service: Any, metrics: Any) -> Any:
+    """Return the ASGI app over a loaded student."""
+    from dsbs.serving.answering import Answerer
+    from dsbs.serving.app import App
+
     answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
     token = os.environ[config.token_env] if config.token_env else None
-    reload_on_hangup(config, service)
-    run(config, App(answerer, config, token).build(), f"serving {service.student.name}")
+    return App(answerer, config, token).build()
+
+
+def build_copy(config: ServeConfig) -> Any:
+    """Load the student and return the app, in a process of Ray."""
+    from dsbs.serving.metrics import Metrics
+    from dsbs.serving.service import Service
+
+    if config.threads:
+        os.environ["OMP_NUM_THREADS"] = str(config.threads)
+    return build_app(config, Service(load_student(config)), Metrics())
 
 
 def build_proxy(config: ServeConfig) -> Any:
@@ -132,6 +155,8 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
         policy = Policy(Calibration(), 0.0)  # it only compares
     else:
         policy = load_policy(path)
+    if policy.calibration.measured:
+        service.measured = (policy.calibration.confidence, policy.calibration.samples)
     told = config.deferral
     return Referee(
         policy,

@@ -1,10 +1,10 @@
 """Show what dsbs.serve mode=record wrote down, how a student compares with the LLM, and make training data of it.
 
     dsbs traffic
-    dsbs traffic store=outputs/traffic.sqlite data=my-data
-    dsbs traffic data=my-data test_share=0.2
+    dsbs traffic data=outputs/traffic test_share=0.2
+    dsbs traffic data=outputs/traffic rationales=outputs/rationales/recorded/openai-0123abcd
 
-The folder of the data is what dsbs extract and dsbs train take as task.path.
+The folder of the data is what dsbs extract and dsbs train take as task.path; task=recorded reads outputs/traffic.
 """
 
 import hashlib
@@ -20,11 +20,16 @@ from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
+from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
 from dsbs.deferral.measures import lower_bound
+from dsbs.extraction.annotations import iterate_annotations
 from dsbs.serving.chat import Reader
 from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
+
+UNEXPLAINED = "unexplained"  # the folder beside train.jsonl
+BARE_WORDS = 8
 
 
 @command("traffic")
@@ -53,9 +58,12 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
             unread += 1
         else:
             rows.setdefault(row["id"], row)  # the first answer to an input counts
+    explained = add_rationales(list(rows.values()), Path(config.rationales)) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
     if config.data is not None:
         figures["written"] = write_data(Path(config.data), list(rows.values()), config.test_share)
+        figures["unexplained"] = write_unexplained(Path(config.data))
+        figures["explained"] = explained
     return figures | {"compared": compare(store)}
 
 
@@ -88,6 +96,46 @@ def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> d
     return {split: len(part) for split, part in parts.items()}
 
 
+def is_bare(completion: str) -> bool:
+    """Tell whether an answer of the LLM has no rationale: a few words on one line.
+
+    >>> is_bare("refund"), is_bare("It leaks after a week, which is wear. So the answer is refund.")
+    (True, False)
+    """
+    text = completion.strip()
+    return "\n" not in text and len(text.split()) <= BARE_WORDS
+
+
+def write_unexplained(folder: Path) -> int:
+    """Write the training rows whose answers have no rationale apart, so that the LLM is asked about them alone.
+
+    Returns:
+        how many there are.
+    """
+    with (folder / "train.jsonl").open(encoding="utf-8") as file:
+        lines = [line for line in file if is_bare(json.loads(line)["completion"])]
+    if lines:
+        write_text(folder / UNEXPLAINED / "train.jsonl", "".join(lines))
+    return len(lines)
+
+
+def add_rationales(rows: list[dict[str, Any]], folder: Path) -> int:
+    """Put rationales of an extraction before recorded answers that have none and are the same; return how many.
+
+    Raises:
+        DataError: where the folder holds no annotations.
+    """
+    found = {one.id: one for one in iterate_annotations(folder, "train") if one.status == OK and one.rationale}
+    count = 0
+    for row in rows:
+        annotation = found.get(row["id"])
+        said = row["completion"].strip().strip(".").casefold()
+        if annotation is not None and is_bare(row["completion"]) and str(annotation.label).casefold() in said:
+            row["completion"] = f"{annotation.rationale} So the answer is {annotation.label}."
+            count += 1
+    return count
+
+
 def compare(store: TrafficStore) -> dict[str, Any]:
     """Return how often the student gave the LLM's answer: in all and by the LLM's answer, with 95% lower bounds."""
     found = store.compared()
@@ -115,10 +163,18 @@ def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> No
     if "written" in figures:
         parts = ", ".join(f"{split} {count:,}" for split, count in figures["written"].items())
         console.print(f"  {config.data}: {parts}. Next:", highlight=False, soft_wrap=True)
-        console.print(
-            f"    python -m dsbs.extract task=table task.path={config.data} task.input=input task.label=null "
-            "teacher=recorded teacher.column=completion labels=teacher", highlight=False, soft_wrap=True, markup=False,
-        )  # fmt: skip
+        told = [f"    python -m dsbs.extract task=recorded task.path={config.data} teacher=recorded labels=teacher"]
+        if figures["explained"] is not None:
+            told.insert(0, f"  {figures['explained']:,} recorded answers were given a rationale")
+        if count := figures["unexplained"]:
+            told += [
+                f"  {count:,} of the training answers have no rationale. To ask the LLM for those alone:",
+                f"    python -m dsbs.extract task=recorded task.path={config.data}/{UNEXPLAINED} teacher=openai "
+                "teacher.model=... labels=teacher",
+                f"    python -m dsbs.traffic data={config.data} rationales=FOLDER",
+            ]
+        for line in told:
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     whole = figures["compared"]["all"]
     if not whole["requests"]:
         console.print("  No answers of a student were compared yet: python -m dsbs.serve mode=shadow ...")

@@ -1,11 +1,13 @@
 """A server with a scripted student, in this process: no weights, no socket."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import uvicorn
 from starlette.testclient import TestClient
 
 from dsbs.core.records import Example, Prediction
@@ -64,3 +66,16 @@ def build(
 def client(*parts: Any, **named: Any) -> TestClient:
     """Return a client of such an app; to be used with ``with``."""
     return TestClient(build(*parts, **named).build(), raise_server_exceptions=False)
+
+
+@contextlib.contextmanager
+def serve_in_thread(app: App) -> Iterator[str]:
+    """Serve an app on a free loopback port, and give its address."""
+    server = uvicorn.Server(uvicorn.Config(app.build(), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()

@@ -105,6 +105,8 @@ class Completion:
 
 
 OK = "ok"
+NO_RATIONALE = "no_rationale"
+LABELLED = (OK, NO_RATIONALE)  # of the statuses of annotations, those whose label can be used
 
 
 @dataclass(frozen=True, slots=True)

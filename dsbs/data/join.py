@@ -7,7 +7,7 @@ from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.fingerprint import fingerprint_stream
-from dsbs.core.records import OK, Annotation, Example
+from dsbs.core.records import LABELLED, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
 
@@ -70,7 +70,8 @@ class Join:
     ) -> tuple[Example, Annotation | None] | None:
         usable = annotation if annotation is not None and annotation.status == OK else None
         if self.labels == "teacher":
-            example = replace(example, label=usable.label if usable else None)
+            labelled = annotation is not None and annotation.status in LABELLED  # an answer alone has a label, too
+            example = replace(example, label=annotation.label if annotation and labelled else None)
         if example.label is None:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None

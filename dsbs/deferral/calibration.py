@@ -5,9 +5,12 @@ regression.
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from dsbs.core.records import Prediction
+from dsbs.inference.confidence import MEASURED, SAMPLES
 
 ENOUGH_FOR_ISOTONIC = 1000
 RESOLUTION = 1e-6
@@ -18,14 +21,34 @@ class Calibration:
     """How a confidence is computed from the log-probabilities of the closed answers.
 
     Attributes:
-        confidence: ``probability`` or ``margin``.
+        confidence: ``probability`` or ``margin``, from the scores; ``agreement`` or ``logprob``, measured beside the
+            answer (``dsbs.inference.confidence``).
         temperature: by which log-probabilities are divided before they become probabilities.
         steps: (confidence, calibrated confidence), rising; empty without isotonic regression.
+        samples: how many answers are drawn for ``agreement``.
     """
 
     confidence: str = "probability"
     temperature: float = 1.0
     steps: tuple[tuple[float, float], ...] = field(default=())
+    samples: int = SAMPLES
+
+    @property
+    def measured(self) -> bool:
+        """Whether predictions need a confidence before they get here."""
+        return self.confidence in MEASURED
+
+    def sure(self, prediction: Prediction) -> float:
+        """Return the confidence in a prediction, from 0 to 1; 0 where it has no answer, or no scores.
+
+        >>> Calibration("agreement").sure(Prediction("1", None, "7", confidence=0.8))
+        0.8
+        """
+        if prediction.label is None:
+            return 0.0
+        if self.measured:
+            return 0.0 if prediction.confidence is None else self._level(prediction.confidence)
+        return self.of(prediction.scores) if prediction.scores else 0.0
 
     def of(self, scores: Mapping[str, float]) -> float:
         """Return the confidence in the best answer, from 0 to 1.
@@ -43,6 +66,10 @@ class Calibration:
         raw = weights[0] / total
         if self.confidence == "margin":
             raw = (weights[0] - (weights[1] if len(weights) > 1 else 0.0)) / total
+        return self._level(raw)
+
+    def _level(self, raw: float) -> float:
+        """Return the step of a confidence."""
         if not self.steps:
             return raw
         place = bisect_right([start for start, _ in self.steps], raw)
@@ -87,22 +114,25 @@ def fit_steps(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tupl
 
 
 def calibrate(
-    kind: str, confidence: str, scores: Sequence[Mapping[str, float]], gold: Sequence[str], right: Sequence[bool]
+    kind: str, raw: Calibration, predictions: Sequence[Prediction], right: Sequence[bool]
 ) -> tuple[Calibration, str]:
     """Return a calibration fitted on validation, and which kind it is.
 
     Args:
         kind: ``temperature``, ``isotonic``, ``none`` or ``auto``.
-        confidence: ``probability`` or ``margin``.
-        scores: log-probabilities of the closed answers, by example.
-        gold: the answers that count as right.
-        right: whether the best answer is one of them.
+        raw: which confidence is calibrated.
+        predictions: the student's answers, with scores, or with the confidence that was measured.
+        right: whether they are right.
     """
     if kind == "auto":
-        kind = "isotonic" if len(gold) >= ENOUGH_FOR_ISOTONIC else "temperature"
+        small = "none" if raw.measured else "temperature"
+        kind = "isotonic" if len(predictions) >= ENOUGH_FOR_ISOTONIC else small
     if kind == "none":
-        return Calibration(confidence), kind
-    scaled = Calibration(confidence, fit_temperature(scores, gold))
+        return raw, kind
+    scaled = raw
+    if not raw.measured:
+        scores = [one.scores or {} for one in predictions]
+        scaled = replace(raw, temperature=fit_temperature(scores, [str(one.gold) for one in predictions]))
     if kind == "temperature":
         return scaled, kind
-    return Calibration(confidence, scaled.temperature, fit_steps([scaled.of(one) for one in scores], right)), kind
+    return replace(scaled, steps=fit_steps([scaled.sure(one) for one in predictions], right)), kind

@@ -11,8 +11,10 @@ from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
 from dsbs.core.untrusted import is_finite, read_object
 from dsbs.deferral.calibration import Calibration
+from dsbs.inference.confidence import MEASURED, SAMPLES, SCORED
 
 NAME = "defer.json"
+MOST_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,7 @@ class Policy:
 
     def confidence(self, prediction: Prediction) -> float:
         """Return how sure the student is; 0 where it gave no answer or no scores."""
-        if prediction.label is None or not prediction.scores:
-            return 0.0
-        return self.calibration.of(prediction.scores)
+        return self.calibration.sure(prediction)
 
     def defers(self, prediction: Prediction) -> bool:
         """Tell whether the teacher shall answer."""
@@ -66,7 +66,9 @@ def load_policy(path: Path) -> Policy:
         values = read_object(path)
         told = values["calibration"]
         steps = tuple((float(start), float(level)) for start, level in told["steps"])
-        calibration = Calibration(str(told["confidence"]), float(told["temperature"]), steps)
+        calibration = Calibration(
+            str(told["confidence"]), float(told["temperature"]), steps, int(told.get("samples", SAMPLES))
+        )
         threshold = math.inf if values["threshold"] is None else float(values["threshold"])
         labels = {str(label): float(share) for label, share in values["labels"].items()}
         policy = Policy(calibration, threshold, float(values["share"]), labels)
@@ -79,7 +81,8 @@ def load_policy(path: Path) -> Policy:
         not all(map(is_finite, numbers))
         or math.isnan(threshold)
         or calibration.temperature <= 0
-        or calibration.confidence not in ("probability", "margin")
+        or calibration.confidence not in (*SCORED, *MEASURED)
+        or not 2 <= calibration.samples <= MOST_SAMPLES
     ):
         raise DataError(f"{path}: its calibration makes no sense. Make it again.")
     return policy

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-CONFIDENCES = ("probability", "margin")
+from dsbs.inference.confidence import MEASURED, SAMPLES, SCORED
+
+CONFIDENCES = (*SCORED, *MEASURED)
 CALIBRATIONS = ("auto", "temperature", "isotonic", "none")
 GOALS = ("accuracy", "agreement", "share", "usd_per_1000")
 
@@ -13,7 +15,11 @@ class DeferConfig:
 
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or an export.
-        confidence: ``probability`` of the label, or ``margin`` over the second best.
+        confidence: ``probability`` of the label, or its ``margin`` over the second best, among closed answers;
+            ``agreement`` of drawn answers with the label, or ``logprob`` of the label over its length, for free ones,
+            too.
+        samples: answers that are drawn for ``confidence=agreement``.
+        compare: only print how well each confidence tells right answers from wrong ones; nothing is chosen.
         calibration: ``temperature``, ``isotonic``, ``none``, or ``auto``: isotonic from 1,000 validation examples on.
         accuracy: the accuracy that the student's own answers shall have, with 95% confidence.
         agreement: the share of its own answers that shall be the teacher's, with 95% confidence.
@@ -27,6 +33,8 @@ class DeferConfig:
 
     checkpoint: str = "???"
     confidence: str = "probability"
+    samples: int = SAMPLES
+    compare: bool = False
     calibration: str = "auto"
     accuracy: float | None = None
     agreement: float | None = None
@@ -48,7 +56,9 @@ class DeferConfig:
             if getattr(self, key) not in known:
                 faults.append(f"{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
         given = [name for name in GOALS if getattr(self, name) is not None]
-        if len(given) != 1:
+        if self.compare and given:
+            faults.append(f"compare=true chooses no threshold: leave out {' and '.join(given)}.")
+        if len(given) != 1 and not self.compare:
             found = f"found {' and '.join(given)}" if given else "found none"
             faults.append(f"Expected one of {', '.join(GOALS)}, such as accuracy=0.95; {found}.")
         for key in ("accuracy", "agreement", "share"):
@@ -59,6 +69,10 @@ class DeferConfig:
             value = getattr(self, key)
             if value is not None and not 0 <= value < float("inf"):
                 faults.append(f"{key}={value}: expected dollars, 0 or more.")
+        if self.confidence in MEASURED and self.calibration == "temperature":
+            faults.append(f"calibration=temperature: confidence={self.confidence} has no scores that it could scale.")
+        if self.samples < 2:
+            faults.append(f"samples={self.samples}: expected at least 2.")
         if self.batch_size < 1:
             faults.append(f"batch_size={self.batch_size}: expected at least 1.")
         return faults

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
-from dsbs.core.records import OK, Annotation, Example, Prediction
+from dsbs.core.records import LABELLED, Annotation, Example, Prediction
 from dsbs.deferral.calibration import Calibration, calibrate
 from dsbs.deferral.measures import (
     augrc,
@@ -19,6 +19,7 @@ from dsbs.deferral.measures import (
 )
 from dsbs.deferral.policy import Policy, shares_of
 from dsbs.deferral.settings import DeferConfig
+from dsbs.inference.confidence import SCORED
 from dsbs.tasks.base import Task
 
 COVERAGES = [number / 20 for number in range(1, 21)]
@@ -59,16 +60,16 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         ConfigError: where the goal cannot be reached, or prices are not known.
         DataError: where the student gives no scores, or the teacher's answers are missing.
     """
-    if any(one.scores is None for one in part.predictions):
+    if config.confidence in SCORED and any(one.scores is None for one in part.predictions):
         raise DataError(
-            "This student gives no log-probabilities of closed answers (it writes free ones), so there is no "
-            "confidence to defer by. Students of tasks with closed answers have them with decoding=rank."
+            "This student gives no log-probabilities of closed answers (it writes free ones), so they give no "
+            "confidence to defer by. Type confidence=logprob or confidence=agreement; students of tasks with closed "
+            "answers have scores with decoding=rank."
         )
-    right, scores = part.right(task), [one.scores or {} for one in part.predictions]
-    calibration, kind = calibrate(
-        config.calibration, config.confidence, scores, [str(one.gold) for one in part.predictions], right
-    )
-    confidences = [calibration.of(one) for one in scores]
+    right = part.right(task)
+    raw = Calibration(config.confidence, samples=config.samples)
+    calibration, kind = calibrate(config.calibration, raw, part.predictions, right)
+    confidences = [calibration.sure(one) for one in part.predictions]
     if config.goal in ("accuracy", "agreement"):
         goal = config.accuracy if config.goal == "accuracy" else config.agreement
         assert goal is not None
@@ -117,7 +118,7 @@ def agreements(task: Task, part: Part) -> list[bool]:
             "or use accuracy=0.95."
         )
     return [
-        task.answers.equivalent(one.label, part.teacher[one.id].label) and part.teacher[one.id].status == OK
+        task.answers.equivalent(one.label, part.teacher[one.id].label) and part.teacher[one.id].status in LABELLED
         for one in part.predictions
     ]
 
@@ -126,7 +127,7 @@ def measure(task: Task, policy: Policy, part: Part, costs: Costs) -> dict[str, A
     """Return what the policy does on a split."""
     right = part.right(task)
     confidences = [policy.confidence(one) for one in part.predictions]
-    raw = [Calibration(policy.calibration.confidence).of(one.scores or {"": 0.0}) for one in part.predictions]
+    raw = [Calibration(policy.calibration.confidence).sure(one) for one in part.predictions]
     kept = [confidence >= policy.threshold for confidence in confidences]
     coverage, risk = risk_coverage(confidences, right)
     risks = [float(value) for value in _interpolate(COVERAGES, coverage, risk)]

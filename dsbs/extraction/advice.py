@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from dsbs.core.records import OK
+from dsbs.core.records import NO_RATIONALE, OK
 
 FEW = 0.6  # share of the annotations that are used, below which something is said
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
@@ -12,7 +12,7 @@ ADVICE = {
     "no_cue": f"It does not mark its answer as asked. {_EXEMPLARS}; prompt.cue names the words that mark it.",
     "no_answer": f"Nothing follows the words that mark its answer. {_EXEMPLARS}.",
     "unknown_label": f"It answers in other words. {_EXEMPLARS}; task.synonyms says what its words stand for.",
-    "no_rationale": f"It answers without a reason. {_EXEMPLARS}; prompt.instruction can ask for one.",
+    NO_RATIONALE: f"It answers without a reason. {_EXEMPLARS}; prompt.instruction can ask for one.",
     "cut_off": "It was stopped before it had answered: a larger teacher.max_tokens lets it end.",
     "empty": "It wrote nothing: look at the model and its chat template.",
 }

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from dsbs.core.records import OK
+from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
 from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
@@ -22,7 +22,7 @@ STATUSES = {
     "cut_off": "the teacher was stopped before its answer, or its thought, was whole",
     "no_answer": "nothing follows the words that mark an answer",
     "unknown_label": "what follows them is no answer of the task, or it is unclear which",
-    "no_rationale": "an answer with nothing before it; the label can be used",
+    NO_RATIONALE: "an answer with nothing before it; the label can be used",
     "refused": "the server or the model would not answer (content filter, refusal)",
 }
 # How servers call it that a model would not go on, and that it was not let go on.
@@ -118,7 +118,7 @@ def parse(
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
         return rationale, None, "unknown_label" if found.said else "no_answer"
-    return rationale, found.label, OK if rationale else "no_rationale"
+    return rationale, found.label, OK if rationale else NO_RATIONALE
 
 
 def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...] | None) -> int | None:

@@ -52,6 +52,8 @@ PREDICTORS: Registry[Loadable] = Registry(
         "transformers": "dsbs.inference.torch_predictor:TorchPredictor",
         "classifier": "dsbs.inference.torch_predictor:TorchPredictor",
         "ctranslate2": "dsbs.inference.exports.ctranslate2:CTranslate2Predictor",
+        "gguf": "dsbs.inference.exports.gguf:GgufPredictor",
+        "onnx": "dsbs.inference.exports.onnx:OnnxPredictor",
         "sklearn": "dsbs.inference.sklearn_predictor:SklearnPredictor",
         "embedding": "dsbs.inference.embedding_predictor:EmbeddingPredictor",
     },

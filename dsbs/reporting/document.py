@@ -14,6 +14,7 @@ from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.report import Report
 from dsbs.reporting.savings import Saving, find_savings
 from dsbs.reporting.searches import list_searches
+from dsbs.reporting.serving import list_served
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.sizes import Ladder, find_ladders, tell_ladder
 from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_controls, tell_saving
@@ -50,6 +51,7 @@ def to_document(report: Report) -> dict[str, Any]:
             "accuracy": known[0].accuracy if len(known) == 1 else None,
             "all": [vars(teacher) for teacher in report.teachers],
         },
+        "serving": list_served(conditions),
         "stand_ins": report.stand_ins,
         "provenance": trace_runs(runs),
         "left_out": [

@@ -193,6 +193,21 @@ def list_teachers(document: dict[str, Any]) -> list[Row]:
     ]
 
 
+def list_serving(document: dict[str, Any]) -> list[Row]:
+    """Return how fast exported students are, and what their answers would cost of the teacher."""
+    return [
+        (
+            f"{one['student']}, {one['objective']}",
+            one["form"],
+            f"{one['milliseconds']:.3g}",
+            f"{one['per_second_and_core']:,.3g}",
+            "no known price" if one["teacher_usd_per_million"] is None else f"${one['teacher_usd_per_million']:,.2f}",
+            show_count(one["break_even_requests"]) or "no known price",
+        )
+        for one in document["serving"]
+    ]
+
+
 def show_searches(document: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the searches, each with its rows, best first, and the command that reads the test split for the best."""
     return [

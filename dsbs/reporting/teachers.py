@@ -44,7 +44,7 @@ def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
     found: dict[TeacherFacts, None] = {}
     for run in runs:
         if run.metrics.get("teacher"):
-            found[_describe(run, _load_summary(run) or {})] = None
+            found[_describe(run, find_summary(run) or {})] = None
     return sorted(found, key=lambda teacher: (teacher.name, teacher.model or "", teacher.accuracy or 0.0))
 
 
@@ -85,7 +85,8 @@ def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:
     return sum(value for value in values if value is not None) if values and None not in values else None
 
 
-def _load_summary(run: FinishedRun) -> dict[str, Any] | None:
+def find_summary(run: FinishedRun) -> dict[str, Any] | None:
+    """Return the summary of the extraction that a run learnt from; None where it is not found, or broken."""
     for folder in annotation_folders(run):
         try:
             if summary := load_summary(folder):

@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dsbs.core.records import Example, Prediction
+from dsbs.core.records import Annotation, Example, Prediction
 from dsbs.serving.batcher import Batcher
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.service import Service
 from dsbs.serving.settings import Limits
 
-STUDENT = "student"
+STUDENT, TEACHER = "student", "teacher"
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,26 @@ class Answered:
         prediction: the answer.
         source: ``student`` or ``teacher``.
         note: why the student answered where the teacher was to, or None.
+        student: what the student would have answered, where the teacher did.
     """
 
     prediction: Prediction
     source: str = STUDENT
     note: str | None = None
+    student: Prediction | None = None
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a teacher said nothing.
+
+    Attributes:
+        outcome: a word for it, as it is counted.
+        why: in words.
+    """
+
+    outcome: str
+    why: str
 
 
 class Referee(Protocol):
@@ -37,6 +52,9 @@ class Referee(Protocol):
 
     async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
         """Return the answers to give."""
+
+    async def opinion(self, example: Example) -> Annotation | Silence:
+        """Return what the teacher says to an example, whatever the student thinks."""
 
 
 class Answerer:

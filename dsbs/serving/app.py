@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.records import Example
-from dsbs.serving.answering import Answered, Answerer
+from dsbs.serving.answering import TEACHER, Answered, Answerer, Silence
 from dsbs.serving.batcher import Full
 from dsbs.serving.chat import Reader, chunks, completion, count_choices, write_reply
 from dsbs.serving.openapi import SCHEMA
@@ -86,13 +86,36 @@ class App:
             raise BadRequest('Expected {"input": ...} or {"inputs": [...]}, one of the two.')
         if not rows or len(rows) > self.config.limits.max_inputs:
             raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} in a request.")
-        rationale, scores = (self._flag(body, name) for name in ("rationale", "scores"))
+        rationale, scores, teacher = (self._flag(body, name) for name in ("rationale", "scores", "teacher"))
+        if teacher and many:
+            raise BadRequest("teacher: expected with input, not with inputs.")
+        if teacher and self.answerer.referee is None:
+            raise BadRequest("teacher: this server has none (mode=defer teacher=... gives it one).")
         examples = [self.answerer.service.read(row, number) for number, row in enumerate(rows, 1)]
         if rationale:
             self.answerer.service.check_rationale()
         found = await self.answerer.answer(examples, rationale)
         answers = [show_answer(one, rationale, scores) for one in found]
+        if teacher:
+            answers[0] |= await self._both(examples[0], found[0])
         return JSONResponse({"predictions": answers} if many else answers[0])
+
+    async def _both(self, example: Example, found: Answered) -> dict[str, Any]:
+        """Return what student and teacher say, whoever has answered."""
+        mine = found.student or found.prediction
+        student = {"label": mine.label, "confidence": mine.confidence, "rationale": mine.rationale}
+        if found.source == TEACHER:
+            said: dict[str, Any] = {"label": found.prediction.label, "rationale": found.prediction.rationale}
+        elif found.note:  # it was asked just now
+            said = {"label": None, "rationale": None, "note": found.note}
+        else:
+            assert self.answerer.referee is not None
+            opinion = await self.answerer.referee.opinion(example)
+            if isinstance(opinion, Silence):
+                said = {"label": None, "rationale": None, "note": opinion.why}
+            else:
+                said = {"label": opinion.label, "rationale": opinion.rationale}
+        return {"student": student, "teacher": said}
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat request with the student's label."""
@@ -114,7 +137,11 @@ class App:
     async def models(self, request: Request) -> Response:
         """List the one model that there is."""
         name = self.answerer.service.student.name
-        model = {"id": name, "object": "model", "created": self.started, "owned_by": "dsbs"}
+        able = {
+            "rationales": self.answerer.service.student.objective.needs_rationales,
+            "teacher": self.answerer.referee is not None,
+        }
+        model = {"id": name, "object": "model", "created": self.started, "owned_by": "dsbs", "dsbs": able}
         return JSONResponse({"object": "list", "data": [model]})
 
     async def health(self, request: Request) -> Response:

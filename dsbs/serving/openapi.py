@@ -26,16 +26,19 @@ _ANSWER = {
         "note": {"type": "string"},
         "rationale": {"type": ["string", "null"]},
         "scores": {"type": ["object", "null"], "additionalProperties": {"type": ["number", "null"]}},
+        "student": {"type": "object"},
+        "teacher": {"type": "object"},
     },
 }
 _FLAGS = {name: {"type": ["boolean", "null"]} for name in ("rationale", "scores")}
+_TEACHER = {"teacher": {"type": ["boolean", "null"]}}
 _PREDICT = {
     "oneOf": [
         {
             "type": "object",
             "required": ["input"],
             "not": {"required": ["inputs"]},
-            "properties": {"input": _ROW} | _FLAGS,
+            "properties": {"input": _ROW} | _FLAGS | _TEACHER,
         },
         {
             "type": "object",

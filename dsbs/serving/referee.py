@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsbs.core.errors import DsbsError, TeacherError
-from dsbs.core.records import OK, Completion, Example, Prediction
+from dsbs.core.records import LABELLED, Annotation, Completion, Example, Prediction
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
@@ -18,7 +18,7 @@ from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.samples import annotate
 from dsbs.extraction.settings import ExtractionSettings
-from dsbs.serving.answering import STUDENT, Answered
+from dsbs.serving.answering import STUDENT, TEACHER, Answered, Silence
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore, Origin
@@ -27,7 +27,6 @@ from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
 
 logger = logging.getLogger(__name__)
-TEACHER = "teacher"
 SPLIT = "served"
 # Answers after which the shares of labels and of deferrals are compared with those of validation.
 WINDOW = 500
@@ -126,10 +125,27 @@ class Referee:
 
     async def _consult(self, example: Example, prediction: Prediction) -> Answered:
         """Ask the teacher; where that fails, keep the student's answer and say why."""
+        found = await self.opinion(example)
+        if isinstance(found, Silence):
+            self.metrics.deferred.labels(found.outcome).inc()
+            return Answered(prediction, STUDENT, f"{found.why}; the student answered, though it is unsure")
+        self.metrics.deferred.labels(TEACHER).inc()
+        same = self.task.answers.equivalent(found.label, prediction.label)
+        self.metrics.compared.labels("same" if same else "other").inc()
+        if self.traffic is not None:
+            deferred = self.policy.defers(prediction)
+            await asyncio.to_thread(
+                self.traffic.compare, prediction.confidence, deferred, prediction.label, found.label
+            )
+        answer = Prediction(prediction.id, None, found.label, found.rationale or None)
+        return Answered(answer, TEACHER, student=prediction)
+
+    async def opinion(self, example: Example) -> Annotation | Silence:
+        """Ask the teacher, within the budget, and keep what it says."""
         request = self.prompt.request(replace(example, id=self._next_id()), SPLIT)
         cost = self.spending.estimate(self.spending.characters(request))
         if self.spending.exceeded(cost):
-            return self._stay(prediction, "over_budget", "the teacher's budget is used up")
+            return Silence("over_budget", "the teacher's budget is used up")
         self.spending.reserve(cost)
         try:
             async with asyncio.timeout(self.settings.timeout_s), self.room:
@@ -141,29 +157,16 @@ class Referee:
         except (TeacherError, TimeoutError) as error:
             reason = "did not answer in time" if isinstance(error, TimeoutError) else "is not available"
             logger.warning("the teacher %s: %s", reason, str(error).splitlines()[0] if str(error) else "timeout")
-            return self._stay(prediction, "unavailable", f"the teacher {reason}")
+            return Silence("unavailable", f"the teacher {reason}")
         except DsbsError as error:
             logger.error("the teacher's answer could not be kept: %s", error)
-            return self._stay(prediction, "unavailable", "the teacher's answer could not be kept")
+            return Silence("unavailable", "the teacher's answer could not be kept")
         finally:
             self.spending.reserve(cost, -1)
         found = annotate(example, completion, self.prompt.cue, self.task.answers)
-        if found.label is None or found.status != OK:
-            return self._stay(prediction, "unread", "the teacher's answer could not be read")
-        self.metrics.deferred.labels(TEACHER).inc()
-        same = self.task.answers.equivalent(found.label, prediction.label)
-        self.metrics.compared.labels("same" if same else "other").inc()
-        if self.traffic is not None:
-            deferred = self.policy.defers(prediction)
-            await asyncio.to_thread(
-                self.traffic.compare, prediction.confidence, deferred, prediction.label, found.label
-            )
-        answer = Prediction(prediction.id, None, found.label, found.rationale or None)
-        return Answered(answer, TEACHER)
-
-    def _stay(self, prediction: Prediction, outcome: str, why: str) -> Answered:
-        self.metrics.deferred.labels(outcome).inc()
-        return Answered(prediction, STUDENT, f"{why}; the student answered, though it is unsure")
+        if found.label is None or found.status not in LABELLED:
+            return Silence("unread", "the teacher's answer could not be read")
+        return found
 
     def _next_id(self) -> str:
         self.number += 1

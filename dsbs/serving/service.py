@@ -9,6 +9,7 @@ from typing import Any
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.confidence import add_confidence
 from dsbs.inference.inputs import to_example
 from dsbs.inference.predictor import Predictor
 from dsbs.objectives.base import Objective
@@ -41,6 +42,7 @@ class Service:
 
     def __init__(self, student: Student) -> None:
         self.student = student
+        self.measured: tuple[str, int] | None = None  # what ``add_confidence`` is to measure
         self._lock = threading.Lock()
 
     def replace(self, student: Student) -> None:
@@ -53,6 +55,8 @@ class Service:
         student = self.student
         numbered = [replace(example, id=str(number)) for number, example in enumerate(examples)]
         predictions = student.predictor.predict(numbered)
+        if self.measured is not None:
+            predictions = add_confidence(student.predictor, self.measured[0], numbered, predictions, self.measured[1])
         if rationale:
             predictions = student.predictor.explain(numbered, predictions)
         return [replace(one, id=example.id) for one, example in zip(predictions, examples, strict=True)]

@@ -150,6 +150,8 @@ class ServeConfig:
         token_env: name of the environment variable with the token that clients send (``Authorization: Bearer ...``).
         name: the model's name in ``/v1/models``; None: task and student.
         threads: threads of one batch; None: all cores.
+        replicas: copies of the student as a Ray Serve deployment (``dsbs[ray-serve]``), over the machines of a cluster
+            where ``RAY_ADDRESS`` names one; None: one, in this process.
         log_requests: whether to log a line for each request; never its content.
         output_dir: first folder of what is written down.
     """
@@ -163,6 +165,7 @@ class ServeConfig:
     token_env: str | None = None
     name: str | None = None
     threads: int | None = None
+    replicas: int | None = None
     log_requests: bool = False
     limits: Limits = field(default_factory=Limits)
     chat: Chat = field(default_factory=Chat)
@@ -193,6 +196,13 @@ class ServeConfig:
             faults.append(f"port={self.port}: expected from 0 to 65535.")
         if self.threads is not None and self.threads < 1:
             faults.append(f"threads={self.threads}: expected at least 1, or null for all cores.")
+        if self.replicas is not None and self.replicas < 1:
+            faults.append(f"replicas={self.replicas}: expected at least 1, or null for one in this process.")
+        if self.replicas is not None and self.mode != "student":
+            faults.append(
+                f"replicas={self.replicas}: goes with mode=student; what the teacher is asked is kept in one file, so "
+                f"mode={self.mode} runs in one process."
+            )
         if self.token_env is None and not is_loopback(self.host):
             faults.append(
                 f"host={self.host}: anyone who reaches this address could use the student. Put a token into an "
@@ -213,12 +223,15 @@ class TrafficConfig:
     Attributes:
         store: the file that ``dsbs.serve mode=record`` wrote.
         data: a folder to write train.jsonl and test.jsonl to, for ``dsbs.extract``; None: only show figures.
+        rationales: a folder of ``dsbs.extract`` on ``data/unexplained``, whose rationales are put before recorded
+            answers that have none; None: they stay as they are.
         test_share: the share of the inputs, the latest ones, that becomes the test split.
         chat: how the student's input stands in the last message of the user, as for ``dsbs.serve``.
     """
 
     store: str = "outputs/traffic.sqlite"
     data: str | None = None
+    rationales: str | None = None
     test_share: float = 0.1
     chat: Chat = field(default_factory=Chat)
 

@@ -51,6 +51,9 @@ class Writer(Protocol):
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what is written for each example, greedily, in their order."""
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens labels have, their end included."""
+
 
 def read_labels(
     student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig

@@ -213,6 +213,10 @@ class StudentModel(nn.Module):
         """Return what the student writes for each example, greedily, in their order."""
         raise NotImplementedError
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens targets have, their end included."""
+        return [len(row) for row in self.encode_targets(list(texts))]
+
     def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
         """Return logits [R, T, V] by kind. Inputs that several kinds share are encoded once.
 

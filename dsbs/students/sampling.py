@@ -5,6 +5,7 @@ are. So a sample is the same wherever its row is.
 """
 
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import torch
 from transformers.modeling_outputs import BaseModelOutput
 
 from dsbs.core.errors import RunError, StudentError
+from dsbs.core.records import Example
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.decoder_only import DecoderOnlyModel, align_right
 from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import StudentModel
@@ -93,6 +96,32 @@ def sample(
         found.update(zip(rows, drawn, strict=True))
         order = order[size:]
     return [found[row] for row in range(len(draws))]
+
+
+def sample_labels(
+    student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
+) -> list[list[str]]:
+    """Return so many labels for each example, drawn from the student's distribution at temperature 1.
+
+    An example's samples depend on its input and on the seed, not on its neighbours.
+    """
+    rows = student.encode_inputs([example.input for example in examples], "label", reading.max_input_tokens)
+    draws = [
+        np.random.default_rng([seed, number, zlib.crc32(example.input.encode("utf-8", "surrogatepass"))])
+        for example in examples
+        for number in range(count)
+    ]
+    written = sample(
+        [Voice(student, 1.0, [row for row in rows for _ in range(count)])],
+        "label",
+        draws,
+        vocabulary=len(student.embedding_tables()[1]),
+        end_id=student.end_id,
+        max_new_tokens=reading.max_new_tokens,
+        bf16=reading.bf16,
+    )
+    texts = student.decode(written)
+    return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
 def _draw(

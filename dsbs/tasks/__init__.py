@@ -2,12 +2,15 @@
 
 from dsbs.core.registry import Registry
 from dsbs.tasks.base import Answers, Task
+from dsbs.tasks.recorded import RecordedTask
 from dsbs.tasks.release import ReleaseTask
 from dsbs.tasks.table import TableTask
 from dsbs.tasks.triage import TriageTask
 
 TASKS: Registry[type[Task]] = Registry(
-    "dsbs.tasks", {"triage": TriageTask, "release": ReleaseTask, "table": TableTask}, Task
+    "dsbs.tasks",
+    {"triage": TriageTask, "release": ReleaseTask, "table": TableTask, "recorded": RecordedTask},
+    Task,
 )
 
-__all__ = ["TASKS", "Answers", "ReleaseTask", "TableTask", "Task", "TriageTask"]
+__all__ = ["TASKS", "Answers", "RecordedTask", "ReleaseTask", "TableTask", "Task", "TriageTask"]

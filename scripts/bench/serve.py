@@ -1,12 +1,15 @@
-"""A student at work: an int8 export against Hugging Face's generate on the same checkpoint, and what HTTP adds.
+"""A student at work: exports against Hugging Face's generate on the same checkpoint, and what HTTP adds.
 
-    python scripts/bench/serve.py [--seconds 5] [--threads 1]
+    python scripts/bench/serve.py [--seconds 5] [--threads 1] [--skip decoder]
 
-The student is a T5 of T5-small's size with random weights: speed does not depend on what it says. Everything runs in
-this process, one after the other; the last line is one JSON object of figures.
+One student is a T5 of T5-small's size with random weights: speed does not depend on what it says. The other is
+SmolLM2-135M with our task prefixes, in llama.cpp (q8_0), beside the same model as a teacher that explains its answers.
+Everything runs in this process, one after the other; the last line is one JSON object of figures. The exit status is 1
+where a bar is broken.
 """
 
 import argparse
+import asyncio
 import json
 import os
 import resource
@@ -21,6 +24,13 @@ from pathlib import Path
 TEXT = "the kettle leaks so the shop will refund or replace or repair it a sofa is a piece of furniture"
 WORDS = TEXT.split()
 TOKENS = 32
+BARS = (
+    ("ratio_t5_single", ">=", 6.0),
+    ("ratio_t5_batch", ">=", 3.0),
+    ("ratio_decoder", ">=", 3.0),
+    ("rank_over_generate", "<=", 1.0),
+    ("http_overhead_ms_p50", "<=", 1.5),
+)
 
 
 def measure(call: Callable[[], object], seconds: float) -> list[float]:
@@ -59,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--skip", nargs="*", default=[], choices=["decoder"])
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
 
@@ -105,9 +116,67 @@ def main() -> None:
     figures["same_answers_of_32"] = same
     figures["export_mb"] = round((folder / "export" / ENGINE / "model.bin").stat().st_size / 1e6, 1)
     figures["checkpoint_mb"] = round((checkpoint / "model.safetensors").stat().st_size / 1e6, 1)
+    if "decoder" not in arguments.skip:
+        figures |= measure_decoder(folder / "decoder", arguments.seconds, arguments.threads)
     figures |= measure_http(arguments.seconds)
+    figures["ratio_t5"] = figures["ratio_t5_single"]
+    figures["rank_over_generate"] = max(figures["rank_over_generate_single"], figures["rank_over_generate_batch"])
     figures["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    broken = [f"{name} {sign} {bar:g}: {figures[name]:g}" for name, sign, bar in BARS
+              if name in figures and not (figures[name] >= bar if sign == ">=" else figures[name] <= bar)]  # fmt: skip
+    for line in broken:
+        print(f"bar broken: {line}")
     print(json.dumps(figures))
+    sys.exit(1 if broken else 0)
+
+
+def measure_decoder(folder: Path, seconds: float, threads: int) -> dict[str, float]:
+    """Return SmolLM2 in llama.cpp against Hugging Face's generate, and as a teacher that explains."""
+    from dsbs.core.records import Example, Request
+    from dsbs.inference.exports.base import load_words
+    from dsbs.inference.exports.gguf import FILE, GgufWriter, convert, start
+    from dsbs.students.answering import DecodingConfig
+    from dsbs.students.causal import PACKAGED, Causal
+    from dsbs.teachers.llama_cpp import LlamaCppTeacher
+
+    (folder / "export").mkdir(parents=True)
+    student = Causal(name="smollm2", model=PACKAGED).build([], "target", 0).eval()
+    student.settings = {"task": {}, "prefix_on": "target", "max_new_tokens": TOKENS}
+    student.save(folder / "checkpoint")
+    export = convert(folder / "checkpoint", folder / "export", "q8_0")
+    writer = GgufWriter(start(folder / "export" / FILE, 128), load_words(folder / "export", export, "target"))
+    reading = DecodingConfig("generate", 8, 64, TOKENS)
+    choices = ("refund", "replace", "repair", "escalate")
+    examples = [Example(str(n), " ".join(WORDS[(n + k) % len(WORDS)] for k in range(24)), None, choices)
+                for n in range(8)]  # fmt: skip
+    found: dict[str, float] = {}
+    for size, name in ((1, "single"), (8, "batch")):
+        part = examples[:size]
+        theirs = measure(lambda part=part: student.write(part, reading), seconds)
+        ours = measure(lambda part=part: writer.write(part, reading), seconds)
+        ranked = measure(lambda part=part: writer.rank(part, reading), seconds)
+        found |= {
+            f"hf_decoder_{name}_ms_p50": percentile(theirs, 0.5),
+            f"gguf_{name}_ms_p50": percentile(ours, 0.5),
+            f"gguf_rank_{name}_ms_p50": percentile(ranked, 0.5),
+            f"ratio_decoder_{name}": round(statistics.median(theirs) / statistics.median(ours), 2),
+        }
+    found["ratio_decoder"] = found["ratio_decoder_single"]
+    found["gguf_mb"] = round((folder / "export" / FILE).stat().st_size / 1e6, 1)
+
+    async def ask() -> float:
+        teacher = LlamaCppTeacher(slots=1, context=1024, threads=threads, max_tokens=TOKENS)
+        shots = tuple((f"{' '.join(WORDS)} {n}", "It leaks. So the answer is repair.") for n in range(5))
+        async with teacher.connect(None) as answer:  # type: ignore[arg-type]
+            times = []
+            for number in range(4):
+                started = time.perf_counter()
+                await answer(Request(str(number), "train", "Answer and say why.", shots, f"{TEXT} {number}"))
+                times.append(time.perf_counter() - started)
+        return percentile(times[1:], 0.5)
+
+    found["teacher_single_ms_p50"] = asyncio.run(ask())
+    return found
 
 
 def measure_http(seconds: float) -> dict[str, float]:

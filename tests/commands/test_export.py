@@ -28,6 +28,7 @@ def test_an_export_lies_in_its_run_and_is_evaluated_like_it(run: Path) -> None:
     assert record["folder"] == str(folder)
     assert record["parity"]["test"]["agreement"] == 1.0
     assert record["parity"]["test"]["examples"] == 16
+    assert min(record["speed"][kind]["per_second"] for kind in ("checkpoint", "export")) > 0
     assert "translate_batch" in (folder / "README.md").read_text()
     written = json.loads((folder / "export.json").read_text())
     assert written["architecture"] == "t5"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from dsbs.core.records import Prediction
 from dsbs.deferral.calibration import Calibration, calibrate, fit_steps, fit_temperature
 from dsbs.deferral.measures import (
     augrc,
@@ -35,11 +36,14 @@ def test_calibration_lowers_the_error() -> None:
     scores, gold = drawn(4000, 3.0)
     right = [max(one, key=one.__getitem__) == label for one, label in zip(scores, gold, strict=True)]
     before = expected_calibration_error([Calibration().of(one) for one in scores], right)
+    pairs = zip(gold, scores, strict=True)
+    predictions = [Prediction.ranked(str(number), *pair) for number, pair in enumerate(pairs)]
     for kind in ("temperature", "isotonic"):
-        calibration, _ = calibrate(kind, "probability", scores, gold, right)
+        calibration, _ = calibrate(kind, Calibration(), predictions, right)
         after = expected_calibration_error([calibration.of(one) for one in scores], right)
         assert after < before / 4
-    assert calibrate("auto", "probability", scores[:50], gold[:50], right[:50])[1] == "temperature"
+    assert calibrate("auto", Calibration(), predictions[:50], right[:50])[1] == "temperature"
+    assert calibrate("auto", Calibration("agreement"), predictions[:50], right[:50])[1] == "none"
 
 
 def test_steps_rise_and_keep_the_order_of_answers() -> None:

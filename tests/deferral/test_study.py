@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from serving_client import student
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Example, Prediction
 from dsbs.deferral.calibration import Calibration
+from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
 from dsbs.deferral.policy import Policy, load_policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
@@ -56,6 +58,49 @@ def test_each_goal_is_kept(goal: dict, check: object) -> None:
     assert figures["ece_after"] <= figures["ece_before"] + 0.01
 
 
+@pytest.mark.parametrize("confidence", ["agreement", "logprob"])
+def test_free_answers_are_deferred_by_a_measured_confidence(confidence: str, tmp_path: Path) -> None:
+    config = DeferConfig(checkpoint="run", accuracy=0.8, confidence=confidence, samples=4)
+    assert not config.faults()
+    written = part(scored=False)
+    policy, kind = choose_policy(TASK, config, written, Costs())
+    assert kind == "none"
+    figures = measure(TASK, policy, written, Costs())
+    assert figures["accuracy_kept"] >= 0.8 > figures["accuracy_deferred_student"]
+    save_policy(tmp_path / "defer.json", policy, {})
+    assert load_policy(tmp_path / "defer.json") == policy
+    assert policy.calibration.samples == 4
+
+
+def test_kinds_of_confidence_are_compared() -> None:
+    whole = part(200)
+    student = Told(whole)
+    config = DeferConfig(checkpoint="run", compare=True)
+    assert not config.faults()
+    found = compare_kinds(TASK, student, config, whole.examples, whole.examples)
+    kinds = found["confidences"]
+    assert set(kinds) == {"probability", "margin", "agreement", "logprob"}
+    assert found["augrc_oracle"] < kinds["probability"]["augrc"] < found["augrc_random"]
+    assert kinds["probability"]["augrc_interval"][0] <= kinds["probability"]["augrc"]
+    assert "does not write" in kinds["agreement"]["unavailable"]
+
+
+class Told:
+    """Says what a part says."""
+
+    def __init__(self, told: Part) -> None:
+        self.told = told
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        return list(self.told.predictions)
+
+    def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        return predictions
+
+    def save(self, folder: Path) -> None:
+        raise AssertionError("nobody saves it")
+
+
 def test_what_is_not_known() -> None:
     figures = measure(TASK, Policy(Calibration(), 0.8), part(taught=False), Costs())
     told = dict(rows_of(figures))
@@ -84,6 +129,9 @@ def test_goals_that_cannot_be_reached_say_what_to_do() -> None:
         ({"accuracy": 95}, "expected from 0 to 1"),
         ({"usd_per_1000": -1}, "dollars"),
         ({"share": 0.1, "confidence": "entropy"}, "confidence=entropy"),
+        ({"share": 0.1, "confidence": "logprob", "calibration": "temperature"}, "no scores"),
+        ({"share": 0.1, "samples": 1}, "samples=1"),
+        ({"share": 0.1, "compare": True}, "leave out share"),
         ({"share": 0.1, "calibration": "platt"}, "calibration=platt"),
     ],
 )

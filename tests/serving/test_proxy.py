@@ -23,9 +23,11 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from dsbs.core.errors import RunError
+from dsbs.core.records import Annotation
+from dsbs.extraction.annotations import AnnotationWriter
 from dsbs.serving.proxy import Proxy, read_exchange
 from dsbs.serving.settings import Recording, ServeConfig
-from dsbs.serving.traffic import TrafficStore, open_traffic
+from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.traffic import TrafficConfig, summarise
 
 KEY = "sk-planted-0123456789"
@@ -148,6 +150,24 @@ def test_traffic_becomes_data_without_repeats_the_latest_as_test(tmp_path: Path)
     rows = [json.loads(line) for line in (tmp_path / "data" / "test.jsonl").read_text().splitlines()]
     assert [row["input"] for row in rows] == ["It leaks 8.", "It leaks 9."]
     assert rows[0]["completion"].startswith("refund It leaks 8.")
+
+
+def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_label(tmp_path: Path) -> None:
+    store = TrafficStore(tmp_path / "traffic.sqlite")
+    for number, said in enumerate(["refund", "It leaks, which is wear. So the answer is repair.", "Repair.", "refund"]):
+        store.add(Exchange(number, 0.1, "llm", ask(f"It leaks {number}.")["messages"], said, "stop"))
+    config = TrafficConfig(data=str(tmp_path / "data"), test_share=0.0)
+    assert summarise(store, config)["unexplained"] == 3
+    rows = [json.loads(line) for line in (tmp_path / "data/unexplained/train.jsonl").read_text().splitlines()]
+    assert [row["input"] for row in rows] == ["It leaks 0.", "It leaks 2.", "It leaks 3."]
+    labels = ["refund", "repair", "replace"]
+    annotations = [Annotation(row["id"], label, "It is worn.") for row, label in zip(rows, labels, strict=True)]
+    with AnnotationWriter(tmp_path / "why", "train") as writer:
+        writer.write(annotations)
+    config.rationales = str(tmp_path / "why")
+    assert summarise(store, config)["explained"] == 2
+    rows = [json.loads(line) for line in (tmp_path / "data/train.jsonl").read_text().splitlines()]
+    assert [row["completion"] for row in rows][2:] == ["It is worn. So the answer is repair.", "refund"]
 
 
 def test_agreement_by_class_has_bounds(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refereed import app, says
 from scripted import ScriptedTeacher
 from serving_client import Scripted, build
 from starlette.testclient import TestClient
@@ -13,36 +14,10 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
-from dsbs.extraction.prompts import Exemplar, Prompt
-from dsbs.extraction.settings import Budget, ExtractionSettings
+from dsbs.extraction.settings import Budget
 from dsbs.serving.app import App
 from dsbs.serving.metrics import Metrics
-from dsbs.serving.referee import Referee, Settings
 from dsbs.store import CompletionStore
-
-PROMPT = Prompt(name="triage", exemplars=[Exemplar("I bought a kettle. It leaks.", "It wears out.", "refund")])
-
-
-def says(label: str) -> Any:
-    return lambda request: Completion(f"It is worn. So the answer is {label}.", "stop", "llm", 10, 5)
-
-
-def app(folder: Path, teacher: ScriptedTeacher, threshold: float, **changes: Any) -> App:
-    """Return a server whose student is 91% sure of 'refund'."""
-    mode, budget = changes.pop("mode", "defer"), changes.pop("budget", Budget())
-    made = build(Scripted())
-    referee = Referee(
-        Policy(Calibration(), threshold, labels={"refund": 1.0}),
-        teacher,
-        made.answerer.service.student.task,
-        PROMPT,
-        Settings(mode, **changes),
-        ExtractionSettings(attempts=1, budget=budget),
-        folder / "served.sqlite",
-        made.answerer.metrics,
-    )
-    made.answerer.referee = referee
-    return made
 
 
 def answer(made: App, count: int = 1) -> dict[str, Any]:
@@ -72,6 +47,27 @@ def test_an_unsure_student_leaves_it_to_the_teacher_whose_answer_is_kept(tmp_pat
     text = made.answerer.metrics.show().decode()
     assert 'dsbs_deferred_total{outcome="teacher"} 1.0' in text
     assert 'dsbs_compared_total{outcome="other"} 1.0' in text
+
+
+def both(made: App) -> Any:
+    with TestClient(made.build()) as http:
+        return http.post("/predict", json={"input": "My kettle leaks.", "teacher": True, "rationale": True})
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.99])
+def test_whoever_answers_both_can_be_asked(tmp_path: Path, threshold: float) -> None:
+    teacher = ScriptedTeacher(says=says("repair"))
+    said = both(app(tmp_path, teacher, threshold)).json()
+    assert said["source"] == ("student" if threshold == 0.5 else "teacher")
+    assert (said["student"]["label"], said["student"]["rationale"]) == ("refund", "It says My kettle leaks.")
+    assert said["teacher"] == {"label": "repair", "rationale": "It is worn."}
+    assert teacher.asked == 1
+
+
+def test_a_teacher_who_cannot_be_asked_is_told(tmp_path: Path) -> None:
+    said = both(app(tmp_path, ScriptedTeacher(says=down), 0.5)).json()
+    assert said["teacher"] == {"label": None, "rationale": None, "note": "the teacher is not available"}
+    assert both(build(Scripted())).status_code == 400
 
 
 def down(request: Request) -> Completion:

@@ -16,6 +16,7 @@ FORMATS: Registry[ModuleType] = Registry(
     {
         "ctranslate2": "dsbs.inference.exports.ctranslate2",
         "gguf": "dsbs.inference.exports.gguf",
+        "onnx": "dsbs.inference.exports.onnx",
         "skops": "dsbs.inference.exports.skops",
     },
 )
@@ -41,6 +42,8 @@ def choose_format(checkpoint: Path) -> Choice:
     config = read_object(checkpoint / "config.json")
     kind = str(config.get("model_type"))
     stored = config.get("dsbs", {}).get("format", "transformers")
+    if stored in ("classifier", "embedding"):
+        return Choice("onnx", f"onnxruntime runs the encoder of a {stored} student without torch")
     if stored != "transformers":
         return Choice("skops", f"a {stored} student is as fast as it gets where it is; it is copied with its card")
     if kind in TRANSLATORS:

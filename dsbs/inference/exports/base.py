@@ -1,5 +1,7 @@
 """What all exports share: how they are asked, how texts become tokens, and what stands in their config.json."""
 
+import itertools
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from dsbs.students.folders import check_patterns
 from dsbs.students.lost import count_lost
 
 STARTS = ("label", "rationale")
+# Closed answers that can no longer win are not scored to their end once all of them together are this improbable.
+NEGLIGIBLE = 1e-4
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
 
@@ -85,13 +89,31 @@ class Words:
         token = getattr(self.tokenizer.model, "unk_token", None) or "<unk>"
         return count_lost(rows, max_tokens, self.tokenizer.token_to_id(token))
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens targets have, their end included."""
+        return [len(row) + 1 for row in self.encode_targets(list(texts))]
+
     def decode(self, rows: list[list[int]]) -> list[str]:
         """Return texts without special tokens."""
         return [text.strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
 
 
 def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
-    """Return the tokenizer of an export.
+    """Return the tokenizer of an export and its task prefixes.
+
+    Raises:
+        DataError: where it is missing or broken.
+    """
+    told = Fields(export)
+    found = {kind: told.inside("starts").count(kind) for kind in STARTS}
+    starts, end = {kind: id for kind, id in found.items() if id is not None}, told.count("end")
+    if end is None or len(starts) < len(STARTS):
+        raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
+    return Words(open_tokenizer(folder), prefix_on, end, starts, bool(export["causal"]))
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """Return the tokenizer of an export, which neither pads nor cuts.
 
     Raises:
         DataError: where it is missing or broken.
@@ -104,12 +126,7 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
         raise DataError(f"{path}: the tokenizer cannot be read ({str(error).splitlines()[0]}).") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    told = Fields(export)
-    found = {kind: told.inside("starts").count(kind) for kind in STARTS}
-    starts, end = {kind: id for kind, id in found.items() if id is not None}, told.count("end")
-    if end is None or len(starts) < len(STARTS):
-        raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
-    return Words(tokenizer, prefix_on, end, starts, bool(export["causal"]))
+    return tokenizer
 
 
 def write_config(folder: Path, remembered: dict[str, Any], format: str, export: dict[str, Any]) -> None:
@@ -132,3 +149,30 @@ def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     if missing:
         raise DataError(f"{path}: {EXPORT}.{missing[0]} is missing; export the checkpoint again.")
     return dict(export)
+
+
+def name_tokens(ids: dict[str, int], size: int) -> list[str]:
+    """Return a name for every row of the embeddings: the tokenizer's, and one that nobody has where it has none.
+
+    Tokens beyond the embeddings are left out: the student can neither read nor write them.
+
+    >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
+    ['a', '<unused_1>', 'b', '<unused_3>']
+    """
+    names = {id: token for token, id in ids.items() if id < size}
+    numbers = itertools.count()
+    for id in range(size):
+        if id not in names:
+            name = f"<unused_{id}>"
+            while name in ids:
+                name = f"<unused_{id}_{next(numbers)}>"
+            names[id] = name
+    return [names[id] for id in range(size)]
+
+
+def count_threads() -> int:
+    """Return how many threads a batch may use: ``OMP_NUM_THREADS``, or all cores that this process may run on."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdigit() and int(named):
+        return int(named)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,10 +1,8 @@
 """CTranslate2: encoder-decoder and decoder-only students on CPUs and GPUs, quantised; https://opennmt.net/CTranslate2."""
 
-import itertools
 import json
 import logging
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +16,16 @@ from dsbs.core.errors import ConfigError, DataError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import check_regular
 from dsbs.inference.checkpoint import Remembered, load_remembered
-from dsbs.inference.exports.base import ExportPredictor, Words, load_words, read_export, write_config
+from dsbs.inference.exports.base import (
+    NEGLIGIBLE,
+    ExportPredictor,
+    Words,
+    count_threads,
+    load_words,
+    name_tokens,
+    read_export,
+    write_config,
+)
 from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig, choose
 from dsbs.tasks.base import Task
@@ -29,8 +36,6 @@ QUANTIZATIONS = ("int8", "int8_float32", "float32", "bfloat16", "int8_bfloat16",
 DEFAULT = "int8"
 DECODING = None  # as in the training
 ENGINE = "engine"  # the folder of CTranslate2's own files
-# Closed answers that can no longer win are not scored to their end once all of them together are this improbable.
-NEGLIGIBLE = 1e-4
 ROWS = 64  # prompts or targets of one pass
 
 
@@ -106,25 +111,6 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     return export
 
 
-def name_tokens(ids: dict[str, int], size: int) -> list[str]:
-    """Return a name for every row of the embeddings: the tokenizer's, and one that nobody has where it has none.
-
-    Tokens beyond the embeddings are left out: the student can neither read nor write them.
-
-    >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
-    ['a', '<unused_1>', 'b', '<unused_3>']
-    """
-    names = {id: token for token, id in ids.items() if id < size}
-    numbers = itertools.count()
-    for id in range(size):
-        if id not in names:
-            name = f"<unused_{id}>"
-            while name in ids:
-                name = f"<unused_{id}_{next(numbers)}>"
-            names[id] = name
-    return [names[id] for id in range(size)]
-
-
 @dataclass
 class CTranslate2Writer:
     """Ranks and writes with CTranslate2; a ``dsbs.students.answering.Writer``.
@@ -141,6 +127,7 @@ class CTranslate2Writer:
 
     def __post_init__(self) -> None:
         self.ids = {token: id for id, token in enumerate(self.vocabulary)}
+        self.undecided = 0.0  # a running share of inputs whose likeliest answer alone decides nothing
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Count what is not read of inputs; see ``dsbs.students.lost``."""
@@ -148,7 +135,24 @@ class CTranslate2Writer:
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what the student writes for each example, greedily, in their order."""
-        texts: dict[int, str] = {}
+        return [text for [text] in self._generate(examples, reading, kind, 1, sampling_topk=1)]
+
+    def sample(
+        self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
+    ) -> list[list[str]]:
+        """Return several answers for each example, drawn at temperature 1."""
+        ctranslate2.set_random_seed(seed)
+        return self._generate(examples, reading, "label", count, sampling_topk=0)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens targets have, their end included."""
+        return self.words.lengths(texts)
+
+    def _generate(
+        self, examples: Sequence[Example], reading: DecodingConfig, kind: str, count: int, **how: int
+    ) -> list[list[str]]:
+        """Return so many texts for each example."""
+        texts: dict[int, list[str]] = {}
         start = self.vocabulary[self.words.starts[kind]]
         for places, inputs in self._batches(examples, kind, reading):
             if self.words.causal:
@@ -156,12 +160,13 @@ class CTranslate2Writer:
                     [[*row, start] for row in inputs],
                     max_length=reading.max_new_tokens,
                     min_length=0,
-                    sampling_topk=1,
                     beam_size=1,
+                    num_hypotheses=count,
                     include_prompt_in_result=False,
                     end_token=[self.words.end],
+                    **how,
                 )
-                rows = [result.sequences_ids[0] for result in results]
+                rows = [ids for result in results for ids in result.sequences_ids]
             else:
                 results = self.engine.translate_batch(
                     inputs,
@@ -169,10 +174,13 @@ class CTranslate2Writer:
                     max_decoding_length=reading.max_new_tokens,
                     min_decoding_length=0,
                     beam_size=1,
+                    num_hypotheses=count,
                     max_input_length=0,
+                    **how,
                 )
-                rows = [[self.ids[token] for token in result.hypotheses[0]] for result in results]
-            texts.update(zip(places, self.words.decode(rows), strict=True))
+                rows = [[self.ids[token] for token in one] for result in results for one in result.hypotheses]
+            written = self.words.decode(rows)
+            texts.update((place, written[number * count : (number + 1) * count]) for number, place in enumerate(places))
         return [texts[place] for place in range(len(examples))]
 
     def rank(
@@ -183,24 +191,36 @@ class CTranslate2Writer:
         The engine reads the input anew for every answer that it scores, so one pass first gives the log-probabilities
         of all first tokens: no answer is more probable than its first token. Answers are scored from the most probable
         on, until those left are together less probable than ``negligible`` times those that were scored; they keep
-        that upper bound as their score. 0 scores all of them.
+        that upper bound as their score. Where the pass has not paid lately, because answers are few and the student is
+        unsure of them, all are scored at once. 0 scores all of them.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
         predictions: dict[int, Prediction] = {}
         for places, inputs in self._batches(examples, "label", reading):
             choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
-            first = self._first_tokens(inputs)
-            bounds = [
-                {choice: float(row[(rows_of[choice] or [self.words.end])[0]]) for choice in of}
-                for row, of in zip(first, choices, strict=True)
-            ]
-            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible)
+            if not negligible or self._all_at_once(max(map(len, choices))):
+                bounds: list[dict[str, float]] = [dict.fromkeys(of, 0.0) for of in choices]
+                negligible_here = 0.0
+            else:
+                negligible_here = negligible
+                bounds = [
+                    {choice: float(row[(rows_of[choice] or [self.words.end])[0]]) for choice in of}
+                    for row, of in zip(self._first_tokens(inputs), choices, strict=True)
+                ]
+            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible_here)
             for place, bound, found in zip(places, bounds, scores, strict=True):
+                best = max(map(math.exp, found.values()))
+                rest = math.fsum(map(math.exp, found.values())) - best
+                self.undecided += 0.02 * ((rest > negligible * best) - self.undecided)
                 predictions[place] = choose(
                     examples[place], {choice: found.get(choice, bound[choice]) for choice in bound}
                 )
         return [predictions[place] for place in range(len(examples))]
+
+    def _all_at_once(self, count: int) -> bool:
+        """Tell whether scoring so many answers at once reads fewer inputs than looking at first tokens before."""
+        return 2 + self.undecided * (count - 1) >= count
 
     def _score_until(
         self,
@@ -322,7 +342,7 @@ class CTranslate2Predictor(ExportPredictor):
             )
         build = ctranslate2.Generator if words.causal else ctranslate2.Translator
         try:
-            engine = build(str(checkpoint / ENGINE), device=device, inter_threads=1, intra_threads=threads())
+            engine = build(str(checkpoint / ENGINE), device=device, inter_threads=1, intra_threads=count_threads())
         except (RuntimeError, ValueError) as error:
             raise DataError(
                 f"{checkpoint / ENGINE}: CTranslate2 cannot read it ({str(error).splitlines()[0]})."
@@ -332,14 +352,6 @@ class CTranslate2Predictor(ExportPredictor):
         )
         writer = CTranslate2Writer(engine, words, vocabulary)
         return cls(writer, task, objective, reading)  # type: ignore[arg-type]
-
-
-def threads() -> int:
-    """Return how many threads a batch may use: ``OMP_NUM_THREADS``, or all cores that this process may run on."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdigit() and int(named):
-        return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _USAGE = """\

@@ -9,7 +9,7 @@ class ExportConfig:
 
     Attributes:
         checkpoint: the folder of a finished run, or its checkpoint.
-        format: ``ctranslate2``, ``gguf``, ``skops``, or ``auto``: what suits the student.
+        format: ``ctranslate2``, ``gguf``, ``onnx``, ``skops``, or ``auto``: what suits the student.
         quantization: of the weights; ``auto``: the format's default.
         output: the folder of the export; None: ``exports/<format>-<quantization>`` in the run.
         min_agreement: share of examples on which the export has to give the checkpoint's answer; below it nothing is

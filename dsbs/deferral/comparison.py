@@ -1,0 +1,99 @@
+"""Which confidence tells a student's right answers best from its wrong ones."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dsbs.core.errors import ConfigError, StudentError
+from dsbs.core.records import Example, Prediction
+from dsbs.deferral.calibration import Calibration, calibrate
+from dsbs.deferral.measures import augrc, expected_calibration_error
+from dsbs.deferral.settings import CONFIDENCES, DeferConfig
+from dsbs.inference.confidence import MEASURED, add_confidence
+from dsbs.inference.predictor import Predictor
+from dsbs.tasks.base import Task
+
+SHARES = ("50%", "80%")  # of the answers, the most confident ones
+DRAWS = 500
+
+
+def compare_kinds(
+    task: Task, predictor: Predictor, config: DeferConfig, validation: Sequence[Example], test: Sequence[Example]
+) -> dict[str, Any]:
+    """Return for each confidence its AUGRC with a bootstrap interval, calibration error, accuracy and time.
+
+    Args:
+        task: whose answers they are.
+        predictor: the student.
+        config: samples and calibration.
+        validation: what calibration is fitted on.
+        test: what is measured on.
+    """
+    answered = {"validation": predictor.predict(validation), "test": predictor.predict(test)}
+    rights = {split: [task.answers.equivalent(one.label, one.gold) for one in of] for split, of in answered.items()}
+    right = rights["test"]
+    wrong = 1 - sum(right) / len(right)
+    found: dict[str, Any] = {}
+    for kind in CONFIDENCES:
+        try:
+            predictions, seconds = _measured(predictor, kind, config, (validation, test), answered)
+        except (ConfigError, StudentError) as error:
+            found[kind] = {"unavailable": str(error).splitlines()[0]}
+            continue
+        how = "auto" if kind in MEASURED and config.calibration == "temperature" else config.calibration
+        raw = Calibration(kind, samples=config.samples)
+        calibration, _ = calibrate(how, raw, predictions["validation"], rights["validation"])
+        sure = [calibration.sure(one) for one in predictions["test"]]
+        order = np.argsort(-np.asarray(sure), kind="stable")
+        hits = np.asarray(right, dtype=float)[order]
+        found[kind] = {
+            "augrc": augrc(sure, right),
+            "augrc_interval": _interval(sure, right),
+            "ece": expected_calibration_error(sure, right),
+            "accuracy_surest": [float(hits[: max(1, round(_share(one) * len(hits)))].mean()) for one in SHARES],
+            "ms_per_answer": 1000 * seconds / len(test),
+        }
+    return {
+        "examples": len(test),
+        "accuracy": 1 - wrong,
+        "augrc_random": wrong / 2,
+        "augrc_oracle": wrong**2 / 2,
+        "confidences": found,
+    }
+
+
+def _measured(
+    predictor: Predictor,
+    kind: str,
+    config: DeferConfig,
+    parts: tuple[Sequence[Example], Sequence[Example]],
+    answered: dict[str, list[Prediction]],
+) -> tuple[dict[str, list[Prediction]], float]:
+    """Return the predictions with a kind of confidence, and the seconds that it took for the second part."""
+    if kind not in MEASURED:
+        if any(one.scores is None for of in answered.values() for one in of):
+            raise ConfigError("there are no closed answers")
+        return answered, 0.0
+    found, seconds = {}, 0.0
+    for (split, predictions), examples in zip(answered.items(), parts, strict=True):
+        started = time.perf_counter()
+        found[split] = add_confidence(predictor, kind, examples, predictions, config.samples)
+        seconds = time.perf_counter() - started
+    return found, seconds
+
+
+def _interval(sure: Sequence[float], right: Sequence[bool]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval over examples of the AUGRC."""
+    generator, values, hits = np.random.default_rng(0), np.asarray(sure), np.asarray(right)
+    draws = []
+    for _ in range(DRAWS):
+        places = generator.integers(0, len(values), len(values))
+        draws.append(augrc(values[places], hits[places]))
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _share(text: str) -> float:
+    return float(text.rstrip("%")) / 100

@@ -1,0 +1,106 @@
+"""How sure a student is of an answer beyond its scores of closed answers: agreement of samples, log-probability.
+
+Both work for free answers. They cost more than the answer itself: so many samples, or one more pass.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dsbs.core.errors import ConfigError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.predictor import Predictor
+from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.answering import DecodingConfig
+
+# Those that follow from the scores of closed answers, and those that are measured here.
+SCORED = ("probability", "margin")
+MEASURED = ("agreement", "logprob")
+SAMPLES = 10
+GENERATE, RANK = "generate", "rank"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Writes what was drawn before; as much of a ``Writer`` as an objective reads a written label from.
+
+    Attributes:
+        texts: id of an example -> what was drawn.
+    """
+
+    texts: dict[str, str]
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return what was drawn for each example."""
+        return [self.texts[example.id] for example in examples]
+
+
+def add_confidence(
+    predictor: Predictor, kind: str, examples: Sequence[Example], predictions: Sequence[Prediction], samples: int
+) -> list[Prediction]:
+    """Return the predictions with a confidence of a kind of ``MEASURED``, from 0 to 1; None where there is no answer.
+
+    Args:
+        predictor: what gave them.
+        kind: ``agreement``: the share of ``samples`` drawn answers that are the label (self-consistency, Wang et al.
+            2023). ``logprob``: e to the log-probability of the label, divided by the number of its tokens (Malinin and
+            Gales 2021).
+        examples, predictions: with ids that are unique.
+        samples: how many answers are drawn.
+
+    Raises:
+        ConfigError: for a student that does not write.
+    """
+    if not isinstance(predictor, TorchPredictor):
+        raise ConfigError(f"confidence={kind}: this student does not write; use probability or margin.")
+    answered = [place for place, one in enumerate(predictions) if one.label is not None]
+    part, given = [examples[place] for place in answered], [predictions[place] for place in answered]
+    measure = _agreement if kind == "agreement" else _logprob
+    found = dict(zip(answered, measure(predictor, part, given, samples), strict=True)) if part else {}
+    return [replace(one, confidence=found.get(place)) for place, one in enumerate(predictions)]
+
+
+def _agreement(
+    predictor: TorchPredictor, examples: Sequence[Example], predictions: Sequence[Prediction], samples: int
+) -> list[float]:
+    reading = replace(predictor.reading, decoding=GENERATE)
+    drawn = _draw(predictor, examples, reading, samples)
+    answers = predictor.task.answers
+    agreeing = [0] * len(examples)
+    for number in range(samples):
+        texts = {example.id: texts[number] for example, texts in zip(examples, drawn, strict=True)}
+        read = predictor.objective.read(Drawn(texts), examples, answers, reading)  # type: ignore[arg-type]
+        for place, (one, prediction) in enumerate(zip(read, predictions, strict=True)):
+            agreeing[place] += one.label is not None and answers.equivalent(one.label, prediction.label)
+    return [count / samples for count in agreeing]
+
+
+def _draw(
+    predictor: TorchPredictor, examples: Sequence[Example], reading: DecodingConfig, count: int
+) -> list[list[str]]:
+    """Return so many labels for each example, drawn from the student's distribution at temperature 1."""
+    export = getattr(predictor.student, "sample", None)
+    if export is not None:
+        found: list[list[str]] = export(examples, reading, count)
+        return found
+    from dsbs.students.sampling import sample_labels
+
+    return sample_labels(predictor.student, examples, reading, count)
+
+
+def _logprob(
+    predictor: TorchPredictor, examples: Sequence[Example], predictions: Sequence[Prediction], samples: int
+) -> list[float]:
+    scores = [one.score for one in predictions]
+    if any(score is None for score in scores):
+        labels = [str(one.label) for one in predictions]
+        single = [replace(example, choices=(label,)) for example, label in zip(examples, labels, strict=True)]
+        ranking = replace(predictor, reading=replace(predictor.reading, decoding=RANK))
+        scores = [one.score for one in ranking.predict(single)]
+    if any(score is None for score in scores):
+        raise ConfigError(
+            "confidence=logprob: this student's label stands behind a rationale, so it has no log-probability of its "
+            "own; use confidence=agreement."
+        )
+    lengths = predictor.student.lengths([str(one.label) for one in predictions])
+    return [math.exp((score or 0.0) / length) for score, length in zip(scores, lengths, strict=True)]

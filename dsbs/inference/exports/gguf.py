@@ -1,0 +1,272 @@
+"""GGUF, run by llama.cpp in this process: decoder-only students on CPUs and GPUs; https://github.com/ggml-org/llama.cpp.
+
+``q4_k_m`` is not written: the ``gguf`` package quantises to the older types alone, and ``xllamacpp`` does not expose
+llama.cpp's own quantiser. ``llama-quantize FILE q4_k_m`` makes it of an export in ``f16``.
+"""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import xllamacpp
+
+from dsbs.core.errors import DataError, StudentError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.exports.base import (
+    NEGLIGIBLE,
+    ExportPredictor,
+    Words,
+    count_threads,
+    load_words,
+    read_export,
+    write_config,
+)
+from dsbs.inference.exports.gguf_file import TYPES, write_gguf
+from dsbs.inference.exports.tree import score_tree
+from dsbs.objectives.base import Objective
+from dsbs.students.answering import DecodingConfig, choose
+from dsbs.tasks.base import Task
+
+QUANTIZATIONS = tuple(TYPES)
+DEFAULT = "q8_0"
+DECODING = None  # as in the training
+T = TypeVar("T")
+FILE = "student.gguf"
+SLOTS = 4  # requests that llama.cpp reads in one pass
+TOP = 40  # log-probabilities that are asked for beside those of the answers' own tokens
+FORCED = 1e4  # a bias that makes a token the next one; log-probabilities are reported without it
+
+
+def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
+    """Write a checkpoint as a GGUF file.
+
+    Args:
+        checkpoint: a finished decoder-only student of transformers.
+        folder: where to; empty.
+        quantization: one of ``QUANTIZATIONS``.
+
+    Returns:
+        What the export needs to know.
+
+    Raises:
+        StudentError: for a student that llama.cpp does not run.
+    """
+    from dsbs.students.loading import load_student
+
+    student = load_student(checkpoint)
+    if student.config.is_encoder_decoder or not hasattr(student, "start_id"):
+        raise StudentError(f"format=gguf is for decoder-only students; a {student.config.model_type} is none.")
+    write_gguf(student, folder / FILE, quantization)
+    shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")
+    names = {id: token for token, id in student.tokenizer.get_vocab().items()}
+    export = {
+        "architecture": student.config.model_type,
+        "quantization": quantization,
+        "causal": True,
+        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
+        "start": names[student.start_id("label")],
+        "end": student.encode_targets([""])[0][-1],
+    }
+    write_config(folder, load_remembered(checkpoint), "gguf", export)
+    return export
+
+
+def usage(checkpoint: Path, export: dict[str, Any]) -> str:
+    """Return how the export is used without dsbs, for its card."""
+    prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
+    prompt = f"{prefix}Your text{export['start']}"
+    return (
+        "```bash\n"
+        f"llama-server -m {FILE} --port 8080 &\n"
+        "curl -s localhost:8080/completion "
+        f"""-d '{{"prompt": "{prompt}", "n_predict": 64, "temperature": 0}}'\n"""
+        "```"
+    )
+
+
+@dataclass
+class GgufWriter:
+    """Ranks and writes with llama.cpp; a ``dsbs.students.answering.Writer``.
+
+    Prompts are sent as token ids of the student's own tokenizer. Each example has one of llama.cpp's slots to itself
+    while it is answered, so that its prompt is read once however many answers are scored.
+
+    Attributes:
+        engine: an ``xllamacpp.Server``.
+        words: the tokenizer.
+    """
+
+    engine: Any
+    words: Words
+
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        return self.words.lost(examples, max_tokens)
+
+    def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return what the student writes for each example, greedily, in their order."""
+
+        def write(ids: list[int], place: int, slot: int) -> str:
+            # Its text, for the tokens beside it lack those that are a part of a character.
+            said = self._ask([*ids, self.words.starts[kind]], slot, reading.max_new_tokens)
+            return str(said["text"]).strip()
+
+        return self._each(examples, kind, reading, write)
+
+    def sample(
+        self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
+    ) -> list[list[str]]:
+        """Return several answers for each example, drawn at temperature 1."""
+
+        def draw(ids: list[int], place: int, slot: int) -> list[str]:
+            free = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+            prompt = [*ids, self.words.starts["label"]]
+            return [
+                str(self._ask(prompt, slot, reading.max_new_tokens, seed=seed + number, **free)["text"]).strip()
+                for number in range(count)
+            ]
+
+        return self._each(examples, "label", reading, draw)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens targets have, their end included."""
+        return self.words.lengths(texts)
+
+    def rank(
+        self, examples: Sequence[Example], reading: DecodingConfig, negligible: float = NEGLIGIBLE
+    ) -> list[Prediction]:
+        """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
+
+        Answers that cannot win, and are together less probable than ``negligible`` times those that were read to their
+        end, keep an upper bound as their score; see ``score_tree``.
+        """
+        texts = sorted({choice for example in examples for choice in example.choices or ()})
+        rows = self.words.encode_targets([text + reading.suffix for text in texts])
+        end = [] if reading.suffix else [self.words.end]
+        paths = {text: (*row, *end) for text, row in zip(texts, rows, strict=True)}
+
+        def rank(ids: list[int], place: int, slot: int) -> Prediction:
+            prompt = [*ids, self.words.starts["label"]]
+            mine = {choice: paths[choice] for choice in dict.fromkeys(examples[place].choices or ())}
+
+            def read(before: tuple[int, ...], wanted: set[int]) -> Mapping[int, float]:
+                return self._next([*prompt, *before], wanted, slot)
+
+            return choose(examples[place], score_tree(mine, read, negligible))
+
+        return self._each(examples, "label", reading, rank)
+
+    def _next(self, prompt: list[int], wanted: set[int], slot: int) -> dict[int, float]:
+        """Return the log-probabilities of some tokens behind a prompt, in nats.
+
+        llama.cpp tells those of the token that comes next, which a bias can choose, and of the likeliest ones. It tells
+        nothing where the next token is a part of a character; then all are asked for beside the end.
+        """
+        found: dict[int, float] = {}
+        forced = [next(iter(wanted))] if len(wanted) == 1 else [self.words.end]
+        while missing := [token for token in wanted if token not in found]:
+            forced = forced or missing[:1]
+            top = 1 if len(wanted) == 1 else TOP + len(wanted)
+            said = self._probabilities(prompt, slot, forced.pop(), top)
+            found |= said or self._probabilities(prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size())
+        return {token: found[token] for token in wanted}
+
+    def _probabilities(self, prompt: list[int], slot: int, forced: int, top: int) -> dict[int, float]:
+        said = self._ask(prompt, slot, 1, logit_bias=[[forced, FORCED]], n_probs=top)
+        tokens = (said.get("logprobs") or {"content": []})["content"]
+        return {int(one["id"]): float(one["logprob"]) for token in tokens for one in (*token["top_logprobs"], token)}
+
+    def _ask(self, prompt: list[int], slot: int, tokens: int, **more: Any) -> dict[str, Any]:
+        """Return how llama.cpp goes on behind a prompt: a text, and log-probabilities where they are asked for."""
+        reply = self.engine.handle_completions(
+            {"prompt": prompt, "n_predict": tokens, "temperature": 0, "id_slot": slot} | more
+        )
+        if "error" in reply:
+            raise StudentError(f"llama.cpp failed: {reply['error'].get('message')}")
+        return dict(reply["choices"][0])
+
+    def _each(
+        self,
+        examples: Sequence[Example],
+        kind: str,
+        reading: DecodingConfig,
+        call: Callable[[list[int], int, int], T],
+    ) -> list[T]:
+        """Call for every example, in as many threads as there are slots."""
+        rows = self.words.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+        slots: SimpleQueue[int] = SimpleQueue()
+        for slot in range(SLOTS):
+            slots.put(slot)
+
+        def one(place: int) -> T:
+            slot = slots.get()
+            try:
+                return call(rows[place], place, slot)
+            finally:
+                slots.put(slot)
+
+        if len(examples) == 1:
+            return [one(0)]
+        with ThreadPoolExecutor(SLOTS) as pool:
+            return list(pool.map(one, range(len(examples))))
+
+
+class GgufPredictor(ExportPredictor):
+    """A student in llama.cpp."""
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        remembered: Remembered,
+        task: Task,
+        objective: Objective,
+        batch_size: int,
+        decoding: str | None,
+    ) -> "GgufPredictor":
+        """Load an export; see ``dsbs.inference.predictor.load_predictor``.
+
+        Raises:
+            DataError: where files are missing or broken.
+        """
+        export = read_export(checkpoint, ("quantization", "causal", "starts", "end"))
+        words = load_words(checkpoint, export, remembered.prefix_on)
+        reading = DecodingConfig(
+            decoding or remembered.decoding, batch_size, remembered.max_input_tokens, remembered.max_new_tokens
+        )
+        context = remembered.max_input_tokens + remembered.max_new_tokens + 8
+        engine = start(checkpoint / FILE, context, exact=export["quantization"] == "float32")
+        return cls(GgufWriter(engine, words), task, objective, reading)  # type: ignore[arg-type]
+
+
+def start(file: Path, context: int, exact: bool = False) -> Any:
+    """Load a GGUF file; llama.cpp's port stays closed to other machines.
+
+    Args:
+        file: the model.
+        context: tokens that there is room for in each slot.
+        exact: keep keys and values in float32; else llama.cpp has them in half precision.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+    params = xllamacpp.CommonParams()
+    params.model.path = str(file)
+    params.hostnames, params.port = ["127.0.0.1"], 0
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * (-(-context // 256) * 256)
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = count_threads()
+    if exact:
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.verbosity = -1
+    params.ui = params.warmup = params.fit_params = False
+    try:
+        return xllamacpp.Server(params)
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{file}: llama.cpp cannot read it ({str(error).splitlines()[0]}).") from None

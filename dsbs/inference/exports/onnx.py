@@ -1,0 +1,253 @@
+"""ONNX, run by onnxruntime: encoders with a head, and frozen encoders with a logistic regression.
+
+TF-IDF students are not converted: skl2onnx has no n-grams of characters within words (``analyzer="char_wb"``), and they
+answer in well under a millisecond where they are.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from dsbs.core.errors import DataError, RunError, StudentError
+from dsbs.core.records import Example, Prediction
+from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.embedding_predictor import ENCODER, EmbeddingPredictor
+from dsbs.inference.exports.base import count_threads, open_tokenizer, read_export, write_config
+from dsbs.objectives.base import Objective
+from dsbs.students.answering import choose
+from dsbs.students.lost import count_lost
+from dsbs.tasks.answers import without_choices
+from dsbs.tasks.base import Task
+
+QUANTIZATIONS = ("float32", "int8")
+DEFAULT = "float32"
+DECODING = None
+FILE = "student.onnx"
+
+
+def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
+    """Write a checkpoint as an ONNX graph from token ids to logits.
+
+    Args:
+        checkpoint: a finished student of an encoder.
+        folder: where to; empty.
+        quantization: ``float32``, or ``int8``: weights, activations as they come (dynamic).
+
+    Returns:
+        What the export needs to know.
+
+    Raises:
+        StudentError: for other students.
+    """
+    remembered = load_remembered(checkpoint)
+    kind, path = remembered.get("format"), folder / FILE
+    if kind not in ("classifier", "embedding"):
+        raise StudentError(
+            "format=onnx is for students of an encoder (student=encoder, student=embedding). For those that write, "
+            "format=ctranslate2 or gguf; TF-IDF is served as it is (format=skops), since skl2onnx does not convert "
+            "n-grams of characters within words."
+        )
+    place = checkpoint / ENCODER if kind == "embedding" else checkpoint
+    if not (place / "tokenizer.json").is_file():
+        raise StudentError(f"format=onnx: {place} has no tokenizer.json, which the export reads texts with.")
+    write = write_regression if kind == "embedding" else write_head
+    export = {"max_input_tokens": remembered["max_input_tokens"]} | write(checkpoint, path)
+    if quantization == "int8":
+        quantize(path)
+    shutil.copy(place / "tokenizer.json", folder / "tokenizer.json")
+    export |= {"quantization": quantization}
+    write_config(folder, remembered, "onnx", export)
+    return export
+
+
+def write_head(checkpoint: Path, path: Path) -> dict[str, Any]:
+    """Write the graph of an encoder with a head; return what it is asked with."""
+    from dsbs.students import onnx_graph
+    from dsbs.students.loading import load_student
+
+    student: Any = load_student(checkpoint)
+    onnx_graph.write_head(student, path)
+    return {"classes": list(student.classes), "padding": student.pad_id, "architecture": student.config.model_type}
+
+
+def write_regression(checkpoint: Path, path: Path) -> dict[str, Any]:
+    """Write the graph of a frozen encoder and its classifier; return what it is asked with.
+
+    Raises:
+        StudentError: where training saw a single answer, so that there is no classifier.
+    """
+    from dsbs.students import onnx_graph
+
+    encoder, classifier = (step for _, step in EmbeddingPredictor._load_pipeline(checkpoint).steps)
+    if not hasattr(classifier, "coef_"):
+        raise StudentError("format=onnx: this student learnt a single answer; there is nothing to convert.")
+    onnx_graph.write_regression(encoder, classifier, path)
+    return {
+        "classes": [str(name) for name in classifier.classes_],
+        "padding": int(encoder.tokenizer.pad_token_id),
+        "max_input_tokens": encoder.max_input_tokens,
+        "architecture": encoder.network.config.model_type,
+    }
+
+
+def quantize(path: Path) -> None:
+    """Replace the weights of a graph's matrices by int8."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    exact = path.with_suffix(".float32.onnx")
+    path.replace(exact)
+    quantize_dynamic(exact, path, weight_type=QuantType.QInt8, per_channel=True)
+    for part in exact.parent.glob(f"{exact.name}*"):
+        part.unlink()
+
+
+@dataclass
+class OnnxPredictor:
+    """A student of an encoder in onnxruntime.
+
+    Attributes:
+        session: the loaded graph.
+        tokenizer: the student's.
+        classes: the closed answers by the graph's outputs; empty: it scores an input with each of its choices.
+        padding: the id that pads.
+        batch_size: rows of one pass.
+        max_input_tokens: longer inputs are cut.
+    """
+
+    session: Any
+    tokenizer: Tokenizer
+    classes: list[str]
+    padding: int
+    batch_size: int
+    max_input_tokens: int
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        remembered: Remembered,
+        task: Task,
+        objective: Objective,
+        batch_size: int,
+        decoding: str | None,
+    ) -> "OnnxPredictor":
+        """Load an export; see ``dsbs.inference.predictor.load_predictor``.
+
+        Raises:
+            DataError: where files are missing or broken.
+            StudentError: where it is to write.
+        """
+        if decoding == "generate":
+            raise StudentError("decoding=generate: this student writes nothing, it ranks the closed answers.")
+        export = read_export(checkpoint, ("quantization", "classes", "padding", "max_input_tokens"))
+        tokenizer = open_tokenizer(checkpoint)
+        classes = [str(name) for name in export["classes"]]
+        most = int(export["max_input_tokens"])
+        tokenizer.enable_truncation(most, strategy="longest_first" if classes else "only_first")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = count_threads(), 1
+        options.log_severity_level = 3
+        providers = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider")
+                     if one in onnxruntime.get_available_providers()]  # fmt: skip
+        try:
+            session = onnxruntime.InferenceSession(checkpoint / FILE, options, providers)
+        except Exception as error:  # the library raises its own kinds, which have no common base
+            reason = str(error).splitlines()[0]
+            raise DataError(f"{checkpoint / FILE}: onnxruntime cannot read it ({reason}).") from None
+        return cls(session, tokenizer, classes, int(export["padding"]), batch_size, most)
+
+    def predict(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Return the likeliest closed answer of each example.
+
+        Raises:
+            DataError: where an example has no choices and the student chooses among those of each example.
+        """
+        if self.classes:
+            logits = self._logits([example.input for example in examples])
+            scores = [dict(zip(self.classes, row.tolist(), strict=True)) for row in _log_softmax(logits)]
+            return [choose(example, of) for example, of in zip(examples, scores, strict=True)]
+        choices = [list(dict.fromkeys(example.choices or ())) for example in examples]
+        for example, of in zip(examples, choices, strict=True):
+            if not of:
+                raise DataError(f"example {example.id}: this student chooses among the choices of each example.")
+        pairs = [
+            (without_choices(example.input, example.choices or ()), choice)
+            for example, of in zip(examples, choices, strict=True)
+            for choice in of
+        ]
+        flat, predictions, start = self._logits(pairs)[:, 0], [], 0
+        for example, of in zip(examples, choices, strict=True):
+            row = _log_softmax(flat[None, start : start + len(of)])[0]
+            start += len(of)
+            predictions.append(choose(example, dict(zip(of, row.tolist(), strict=True))))
+        return predictions
+
+    def _logits(self, texts: Sequence[Any]) -> np.ndarray:
+        """Return the logits of texts, or of pairs, [N, classes]; batches are of about equal length."""
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        found: dict[int, np.ndarray] = {}
+        for start in range(0, len(order), self.batch_size):
+            places = order[start : start + self.batch_size]
+            width = len(rows[places[0]])
+            ids = np.full((len(places), width), self.padding, dtype=np.int64)
+            mask = np.zeros((len(places), width), dtype=np.int64)
+            for row, place in enumerate(places):
+                ids[row, : len(rows[place])], mask[row, : len(rows[place])] = rows[place], 1
+            [logits] = self.session.run(None, {"input_ids": ids, "attention_mask": mask})
+            found.update(zip(places, logits.astype(np.float64), strict=True))
+        return np.stack([found[place] for place in range(len(rows))])
+
+    def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions as they are: this student writes no rationales."""
+        return predictions
+
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        longer, most = Tokenizer.from_str(self.tokenizer.to_str()), self.max_input_tokens
+        longer.enable_truncation(most + 1)
+        rows = [encoding.ids for encoding in longer.encode_batch([example.input for example in examples])]
+        token = getattr(longer.model, "unk_token", None) or "<unk>"
+        return count_lost(rows, most, longer.token_to_id(token))
+
+    def save(self, folder: Path) -> None:
+        """Refuse: an export is made from a checkpoint, which is what there is to keep.
+
+        Raises:
+            RunError: always.
+        """
+        raise RunError("An export is not saved again: copy its folder, or export the checkpoint once more.")
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+_USAGE = """\
+```python
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = "."  # where this file lies
+tokenizer = Tokenizer.from_file(f"{{folder}}/tokenizer.json")
+session = onnxruntime.InferenceSession(f"{{folder}}/student.onnx")
+ids = np.array([tokenizer.encode({text}).ids])
+[logits] = session.run(None, {{"input_ids": ids, "attention_mask": np.ones_like(ids)}})
+{answer}
+```
+"""
+
+
+def usage(checkpoint: Path, export: dict[str, Any]) -> str:
+    """Return how the export is used without dsbs, for its card."""
+    if export["classes"]:
+        return _USAGE.format(text='"Your text"', answer=f"print({export['classes']!r}[logits.argmax()])")
+    return _USAGE.format(text='"Your text", "a choice"', answer="print(logits[0, 0])  # the choice with the most wins")

@@ -1,0 +1,74 @@
+"""What it takes to serve the students: their exports' speed, and what the teacher would cost for the same answers."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dsbs.core.errors import DataError
+from dsbs.core.untrusted import read_object
+from dsbs.inference.exports.speed import read_speed
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.teachers import find_summary
+
+MILLION = 1_000_000
+Key = tuple[str, str, str, str]
+
+
+def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+    """Return a row for each student and form in which it was exported, medians over runs; see ``docs/files.md``.
+
+    The teacher's price is what its extraction cost for each request. ``break_even_requests`` is how many of them that
+    extraction cost; the student's own machine is not counted. None where it is not known.
+    """
+    found: dict[Key, list[dict[str, Any]]] = {}
+    usd: dict[Key, tuple[float, int]] = {}
+    for condition in conditions:
+        for run in condition.runs:
+            for path in sorted(run.folder.glob("exports/*/export.json")):
+                record = _read(path)
+                if record is None:
+                    continue
+                speed, student = record["speed"], (condition.student, condition.objective)
+                for kind, name in (("checkpoint", "checkpoint"), ("export", record["form"])):
+                    key = (*student, kind, name)
+                    found.setdefault(key, []).append(speed[kind] | {"threads": speed["threads"]})
+                    if (price := _price(find_summary(run))) is not None:
+                        usd[key] = price
+    return [_row(key, speeds, usd.get(key)) for key, speeds in sorted(found.items())]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return an export's record where it is whole; whoever made the run may have written anything."""
+    try:
+        record = read_object(path)
+    except (DataError, OSError):
+        return None
+    speed = read_speed(record)
+    form = [record.get("format"), record.get("quantization")]
+    if speed is None or "refused" in record or not all(isinstance(part, str) and len(part) < 40 for part in form):
+        return None
+    return {"form": " ".join(map(str, form)), "speed": speed}
+
+
+def _price(summary: dict[str, Any] | None) -> tuple[float, int] | None:
+    """Return the dollars and the requests of an extraction."""
+    splits = list((summary or {}).get("splits", {}).values())
+    costs, requests = [one.get("cost_usd") for one in splits], sum(one.get("requests") or 0 for one in splits)
+    if not splits or None in costs or not requests or not sum(costs):
+        return None
+    return float(sum(costs)), int(requests)
+
+
+def _row(key: Key, speeds: Sequence[dict[str, Any]], price: tuple[float, int] | None) -> dict[str, Any]:
+    student, objective, _, form = key
+    return {
+        "student": student,
+        "objective": objective,
+        "form": form,
+        "runs": len(speeds),
+        "milliseconds": statistics.median(float(one["single_ms_p50"]) for one in speeds),
+        "per_second_and_core": statistics.median(float(one["per_second"]) / int(one["threads"]) for one in speeds),
+        "teacher_usd_per_million": price and MILLION * price[0] / price[1],
+        "break_even_requests": price and price[1],
+    }
