@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from dsbs.core.files import write_json
 from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
 from dsbs.core.terminal import print_table
-from dsbs.core.untrusted import read_json_file
+from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
 from dsbs.training.plan import Plan
@@ -124,9 +125,9 @@ def earlier_seconds(run: Run) -> float | None:
     """Return how long finished runs of the same student and objective took on this task, on average; None: none is."""
     found = []
     for path in run.folder.parents[1].glob("*/*/metrics.json"):
-        told = read_json_file(path)
-        if isinstance(told, dict) and isinstance(told.get("seconds"), int | float):
-            found.append(float(told["seconds"]))
+        with suppress(DataError):  # one that is broken tells nothing
+            if (seconds := Fields(read_json_file(path)).number("seconds")) is not None:
+                found.append(seconds)
     return sum(found) / len(found) if found else None
 
 

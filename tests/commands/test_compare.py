@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from dsbs.cli.config import CompareConfig
-from dsbs.compare import conclude, forecast, plan_all, train_all
+from dsbs.compare import conclude, earlier_seconds, forecast, plan_all, train_all
 from dsbs.core.errors import DataError
 
 SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16"]
@@ -33,6 +33,10 @@ def test_what_fits_is_trained_once_and_the_rest_is_listed(tmp_path: Path, capsys
     assert (tmp_path / "compare" / "triage" / "frontier.svg").is_file()
     again = plan_all(config, typed)
     assert again[0].finished
+    assert again[0].run is not None
+    (again[0].run.folder.parent / "1-broken").mkdir()
+    (again[0].run.folder.parent / "1-broken" / "metrics.json").write_text("{")
+    assert earlier_seconds(again[0].run) == again[0].finished["seconds"]
 
 
 def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
