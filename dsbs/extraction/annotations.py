@@ -147,8 +147,10 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
             for batch in file.iter_batches(columns=columns):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
                     yield Annotation(**row)
-    except (pa.ArrowException, KeyError) as error:  # a key that a map has twice
-        raise DataError(f"{path}: is no Parquet file ({error}). Delete it and run dsbs.extract again.") from error
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # broken pages, no UTF-8, a key twice in a map
+        raise DataError(
+            f"{path}: is no Parquet file ({excerpt(str(error))}). Delete it and run dsbs.extract again."
+        ) from error
 
 
 def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ import re2
 
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.untrusted import excerpt, is_finite, load_json
-from dsbs.store.reading import guard, limited
+from dsbs.store.reading import BROKEN, guard, limited
 from dsbs.store.schema import check_schema
 
 REDACTED = "[redacted]"
@@ -81,7 +81,7 @@ class TrafficStore:
                     self._db.execute(statement)
                 self._db.commit()
             self._db.execute("SELECT id, created, messages, completion FROM traffic LIMIT 1")
-        except sqlite3.DatabaseError as error:
+        except BROKEN as error:
             raise DataError(f"{path}: this is no recorded traffic ({error}).") from None
 
     def close(self) -> None:

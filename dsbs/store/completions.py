@@ -20,7 +20,7 @@ from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BUSY_SECONDS, check_rows, guard, limited, open_reading
+from dsbs.store.reading import BROKEN, BUSY_SECONDS, check_rows, guard, limited, open_reading
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
 
 BATCH = 500
@@ -42,7 +42,7 @@ class CompletionStore:
         self.path = path
         try:
             self._db = open_reading(path) if read_only else self._open()
-        except sqlite3.DatabaseError as error:
+        except BROKEN as error:
             raise DataError(f"{path}: this is no store of completions ({error}).") from error
 
     def _open(self) -> sqlite3.Connection:

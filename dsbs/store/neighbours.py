@@ -18,7 +18,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.store.completions import BATCH, COLUMNS, CompletionStore, build_completion
 from dsbs.store.origin import Origin
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import open_reading
+from dsbs.store.reading import BROKEN, open_reading
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Neighbours:
     def _visit(self, path: Path) -> None:
         try:
             self._open[path.parent] = open_reading(path)
-        except (sqlite3.Error, DataError) as error:
+        except (*BROKEN, DataError) as error:
             logger.warning("%s cannot be read (%s): what it may hold is asked anew.", path, error)
             return
         query = "SELECT 1 FROM origins WHERE prefix = ? AND completions > 0"
@@ -71,7 +71,7 @@ class Neighbours:
         for folder in folders or list(self._open):
             try:
                 yield folder, read(self._open[folder])
-            except sqlite3.Error as error:
+            except BROKEN as error:
                 logger.warning("%s cannot be read (%s): what it may hold is asked anew.", folder, error)
                 self._drop(folder)
 

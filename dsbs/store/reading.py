@@ -21,6 +21,8 @@ BYTES_PER_SECOND = 2**20
 # Instructions of SQLite after which the time is looked at.
 STEPS = 10_000
 MOST_CELL = 2**26
+# What reading a broken file raises; the latter where SQLite's own words quote it.
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
 MOST_ORIGINS = 10_000
 
 
@@ -74,7 +76,7 @@ def limited(db: sqlite3.Connection, path: Path, what: str = "store of completion
     db.set_progress_handler(lambda: time.monotonic() > until, STEPS)
     try:
         yield
-    except (sqlite3.Error, RunError) as error:
+    except (*BROKEN, RunError) as error:
         if time.monotonic() > until:
             raise DataError(f"{path}: reading it takes more than the {seconds:.0f} seconds that a store of its size "
                             "may take.") from None  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import yaml
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.recalling import is_below, recall_settings
 from dsbs.core.errors import ConfigError, DataError, DsbsError
+from dsbs.core.records import Annotation
 from dsbs.deferral.policy import load_policy
 from dsbs.export import read_record
-from dsbs.extraction.annotations import iterate_annotations, load_summary
+from dsbs.extraction.annotations import AnnotationWriter, iterate_annotations, load_summary
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.exports.skops import convert
 from dsbs.tasks import metrics
+from dsbs.tasks.sources import read_rows
 
 TABLE = {"kind": "table", "name": "theirs"}
 PLACES: dict[str, tuple[dict[str, Any], str]] = {
@@ -180,3 +183,21 @@ def test_the_summary_of_a_strangers_extraction_is_checked(kind: str, tmp_path: P
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY | change))
     with pytest.raises(DataError, match=sentence):
         load_summary(tmp_path)
+
+
+def test_broken_annotations_are_told_whatever_is_broken(tmp_path: Path) -> None:
+    with AnnotationWriter(tmp_path, "train") as writer:
+        writer.write([Annotation(f"train-{n}", "a", "because", "ok", 1.0, {"a": 1}) for n in range(50)])
+    path, draw, told = tmp_path / "train.parquet", random.Random(0), 0
+    sound = path.read_bytes()
+    for _ in range(120):
+        content = bytearray(sound)
+        for _ in range(draw.choice([1, 2, 5])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content)
+        for read in (lambda: list(iterate_annotations(tmp_path, "train")), lambda: list(read_rows(path))):
+            try:
+                read()
+            except DataError:
+                told += 1
+    assert told > 100

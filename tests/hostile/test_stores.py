@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import re
 import sqlite3
 from contextlib import closing
@@ -47,7 +48,7 @@ ODD = {
     "an identity that is no JSON": ("UPDATE origins SET identity = '{'", "table origins says something else"),
     "an identity that is a list": ("UPDATE origins SET identity = '[]'", "table origins says something else"),
     "a deep identity": ("UPDATE origins SET identity = replace(hex(zeroblob(60000)), '0', '[')", "table origins says"),
-    "a cell of 100 MB": ("UPDATE completions SET text = hex(zeroblob(50000000))", "too big"),
+    "a cell without end": ("UPDATE completions SET text = hex(zeroblob(1000000))", "too big"),
 }  # fmt: skip
 
 
@@ -81,8 +82,9 @@ def test_a_store_that_runs_something_is_refused(
 @pytest.mark.parametrize("command", ["show", "export", "merge"])
 @pytest.mark.parametrize("kind", ODD)
 def test_a_store_that_holds_something_else_is_refused(
-    kind: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, command: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(reading, "MOST_CELL", 2**20)
     statement, sentence = ODD[kind]
     with closing(sqlite3.connect(store)) as db:
         db.executescript(statement)
@@ -240,3 +242,21 @@ def test_embeddings_of_somebody_else_are_done_without(tmp_path: Path, caplog: py
     with closing(sqlite3.connect(tmp_path / "other.sqlite")) as db:
         db.executescript("UPDATE vectors SET vector = zeroblob(5)")
     assert cache.get(["a"]) == {}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_broken_store_ends_no_command_in_a_traceback(
+    seed: int, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw, sound = random.Random(seed), store.read_bytes()
+    for _ in range(5):
+        content = bytearray(sound)
+        for _ in range(draw.choice([1, 2, 5, 20])):
+            page = 4096 * draw.randrange(len(content) // 4096)
+            content[page + draw.randrange(draw.choice([120, 4096]))] = draw.randrange(256)
+        store.write_bytes(content)
+        for command in ("show", "export", "merge"):
+            code = main(words(command, store))
+            assert capsys.readouterr().err.count("\n") == code
+        for path in (*store.parent.glob("mine*"), *store.parent.glob("out*"), *store.parent.glob("*-wal")):
+            path.unlink()
