@@ -214,9 +214,11 @@ def test_the_table_shows_accuracy_and_classes(run: Path) -> None:
     assert "repair" in text
 
 
-def test_what_the_student_does_not_read_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"input": "I bought a kettle. It leaks. " * count, "label": "refund"} for count in (1, 200)]
-    config = EvaluateConfig(checkpoint=str(run), path=str(write_rows(tmp_path / "test.jsonl", rows)))
+def test_what_the_student_does_not_read_is_told(
+    table_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: list[dict[str, object]] = [{"text": "it is fine and it works " * count, "mood": "glad"} for count in (1, 400)]
+    config = EvaluateConfig(checkpoint=str(table_run), path=str(write_rows(tmp_path / "test.jsonl", rows)))
     figures = evaluate(config)
     assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
     show(figures, config, Console(width=200))
