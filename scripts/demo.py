@@ -325,4 +325,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # the trainings get it, too
+        raise SystemExit("\nStopped. The same command goes on where it was.") from None

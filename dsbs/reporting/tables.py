@@ -8,7 +8,7 @@ from typing import Any
 from dsbs.core.html import show_count, show_duration, show_size
 from dsbs.data.overlap import tell_overlap
 from dsbs.reporting.charts import draw_differences
-from dsbs.reporting.claims import BETTER, SHOWN, SHOWN_WORSE, WORSE
+from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
 from dsbs.reporting.stats import SEEDS
 from dsbs.reporting.wording import show_fraction, show_interval, show_p, show_score
@@ -41,14 +41,17 @@ def collect_caveats(document: dict[str, Any]) -> tuple[list[tuple[str, str]], Ma
 
 
 def list_verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the cards on top: the headlines, and the same candidates against the baseline on equal data."""
+    """Return the cards on top: the headlines, and the same candidates against the baseline on equal data.
+
+    A headline that says nothing of the methods, for want of seeds, stands behind.
+    """
     cells = {cell["id"]: cell for cell in document["cells"]}
     headlines = [item for item in document["comparisons"] if item["kind"] == HEADLINE]
     candidates = [item["candidate"] for item in headlines] or _smallest_candidates(document)
     equal = [
         item for item in document["comparisons"] if item["kind"] == SAME_FRACTION and item["candidate"] in candidates
     ]
-    cards = []
+    cards: list[dict[str, Any]] = []
     for item in headlines:
         share = show_fraction(cells[item["candidate"]]["data_fraction"])
         tone = {SHOWN: "good", SHOWN_WORSE: "bad"}.get(item["claim"], "open")
@@ -56,11 +59,13 @@ def list_verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
         cards.append(_card(f"Fewer labels: {share} of the data against all", item, badge, tone))
     if not headlines:
         cards += [{"title": "Fewer labels", "badge": "", "points": "", "told": text} for text in document["headline"]]
+    beside = []
     for item in equal:
         share = show_fraction(cells[item["candidate"]]["data_fraction"])
         tone = {BETTER: "good", WORSE: "bad"}.get(item["verdict"], "open")
-        cards.append(_card(f"Equal labels: both on {share} of the data", item, item["verdict"], tone))
-    return cards
+        beside.append(_card(f"Equal labels: both on {share} of the data", item, item["verdict"], tone))
+    weak = all(item["claim"] == ONE_STUDENT for item in headlines)
+    return [*beside, *cards] if weak else [*cards, *beside]
 
 
 def list_conditions(document: dict[str, Any], marks: Marks) -> list[Row]:

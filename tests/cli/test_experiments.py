@@ -61,6 +61,7 @@ def test_one_eighth_is_of_any_task_and_without_a_sweep_a_run_as_usual(tmp_path: 
     assert made.settings.student.d_model == 16
     assert len(made.data.train) < 20
     assert len(made.data.validation) < 4
+    plan(tmp_path, "experiment=one_eighth", *words, "student=logreg")  # without a decoder, and without steps
     usual = plan(tmp_path, "experiment=one_eighth", *SMALL)
     assert (usual.settings.objective.name, usual.settings.data_fraction, usual.settings.seed) == (
         "step_by_step",
