@@ -123,7 +123,8 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
     else:
         validation_split = "train"
         inputs = {example.id: input_key(example.input) for example in task.examples("train")}
-        if repeated := len(inputs) - len({*inputs.values()}):
+        different = len({*inputs.values()})
+        if repeated := len(inputs) - different if different > 1 else 0:
             tell_once(
                 f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the "
                 "cut between train and validation. Before, rows were cut by their ids alone, so a run on this data "
@@ -132,9 +133,13 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]
     if not train or not validation:
+        both = len(train) + len(validation)
+        advice = "Give more rows."
+        if both > 1 and validation_split == "train":
+            advice = f"task.validation_share={math.ceil(100 / both) / 100:g} cuts one off train."
         raise DataError(
-            f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; "
-            "at least one of each is needed. Is the file empty? task.validation_share sets the share that is cut off."
+            f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; at least one "
+            f"of each is needed. {advice}"
         )
     if task.validation_fraction:
         validation = sample_fraction(validation, fraction, split_seed)
