@@ -28,6 +28,7 @@ from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.students import LogReg
 from dsbs.tasks import TASKS
 from dsbs.training.compatibility import check_answers, combination_faults
+from dsbs.training.notes import tell_losses
 from dsbs.training.plan import execute, prepare_run
 from dsbs.training.settings import Validation
 
@@ -276,3 +277,16 @@ def test_the_strength_is_chosen_on_some_of_validation_and_measured_on_all(tmp_pa
     metrics = json.loads((limited / "metrics.json").read_text())
     assert metrics["validation"]["examples"] == 12
     assert metrics["validation"]["chosen_on"]["examples"] == metrics["validation_examples"] == 3
+
+
+def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
+    predictor = open_checkpoint(str(run)).load(8)
+    assert predictor.lost([Example("1", "I bought a kettle."), Example("2", "日本")]) == {
+        "inputs": 2,
+        "inputs_blank": 1,
+    }
+    counts = json.loads((run / "metrics.json").read_text())["counts"]
+    assert (counts["inputs"], counts["inputs_blank"]) == (64, 0)
+    assert tell_losses(small_triage(), counts | {"inputs_blank": 4}) == [
+        "4 of 64 inputs hold nothing that the student knows: it guesses."
+    ]

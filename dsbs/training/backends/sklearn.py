@@ -109,7 +109,10 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
     steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
     effort.add([(steps * len(data.train), steps * len(rows.labels), steps * len(rows.labels))])  # a label is one token
-    lost = best.predictor.lost([example for example, _ in data.train])
+    if hasattr(inputs, "getnnz"):  # n-grams: they are not looked up again
+        lost = {"inputs": len(rows.texts), "inputs_blank": int((inputs.getnnz(axis=1) == 0).sum())}
+    else:
+        lost = best.predictor.lost([example for example, _ in data.train])
     if hasattr(features, "drop_cache"):
         features.drop_cache()
     account = {
