@@ -6,10 +6,12 @@ numbers are near duplicates.
 """
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import islice
 from typing import Any
 
 from dsbs.data.subsets import rank_of
@@ -19,6 +21,7 @@ from dsbs.tasks.equal_inputs import input_key
 TENTHS = 9  # of the words of two inputs together that near duplicates share
 FEWEST_WORDS = 4  # of inputs of fewer different words only equal ones are counted
 MOST_COMPARED = 5_000  # test inputs that are compared word by word; of more, so many are drawn
+_CHUNK = 10_000  # others that are looked up together
 MOST_PAIRS = 5_000_000  # pairs that are compared word by word, a second or two a million
 
 _WORDS = re.compile(r"\w+")
@@ -76,21 +79,39 @@ numbers aside).']
 
 
 def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:
-    """Count which inputs stand among others, too. Memory grows with the number of inputs, not with that of the others.
+    """Count which inputs stand among others, too. Eight bytes of each input are kept, and the texts of a few thousand.
 
     >>> count_overlap(["Tim has 3 red apples.", "Is it?", "Why ever not?"], ["tim has 5 red apples.", "is  it?"])
     Overlap(examples=3, same=1, near=1, compared=1, complete=True)
     """
-    texts = list(inputs)
-    keys = {input_key(text): False for text in texts}
-    index = _Index(_draw(texts))
-    for text in others:
-        if (key := input_key(text)) in keys:
-            keys[key] = True
-        index.look_up(text)
-    same = sum(keys[input_key(text)] for text in texts)
-    near = sum(not keys[input_key(text)] for text in index.found())
-    return Overlap(len(texts), same, near, index.size, index.budget > 0)
+    import numpy as np
+
+    keys = array("Q")
+    drawn = nsmallest(MOST_COMPARED, _noting(inputs, keys), key=lambda text: rank_of(text, 0, "overlap"))
+    index = _Index(drawn)
+    own = np.frombuffer(keys, dtype=np.uint64)
+    known = np.unique(own)
+    there = np.zeros(len(known), dtype=bool)
+    rest = iter(others)
+    while known.size and (chunk := list(islice(rest, _CHUNK))):
+        for text in chunk:
+            index.look_up(text)
+        found = np.array([_number(text) for text in chunk], dtype=np.uint64)
+        there |= np.isin(known, found)
+    same = there[np.searchsorted(known, own)]
+    equal = {int(key) for key in known[there]} if there.any() else set[int]()
+    near = sum(_number(text) not in equal for text in index.found())
+    return Overlap(len(keys), int(same.sum()), near, index.size, index.budget > 0)
+
+
+def _noting(texts: Iterable[str], keys: "array[int]") -> Iterator[str]:
+    for text in texts:
+        keys.append(_number(text))
+        yield text
+
+
+def _number(text: str) -> int:
+    return int.from_bytes(input_key(text))
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -100,13 +121,6 @@ def words_of(text: str) -> frozenset[str]:
     True
     """
     return frozenset(word for word in _WORDS.findall(fold(text)) if not any(map(str.isdigit, word)))
-
-
-def _draw(texts: list[str]) -> list[str]:
-    """Return as many texts as may be compared word by word; which they are depends on nothing but the texts."""
-    if len(texts) <= MOST_COMPARED:
-        return texts
-    return nsmallest(MOST_COMPARED, texts, key=lambda text: rank_of(text, 0, "overlap"))
 
 
 class _Index:
