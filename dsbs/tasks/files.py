@@ -28,11 +28,17 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
         raise DataError(
             f"{key}={excerpt(path)}: cannot be read ({getattr(error, 'strerror', None) or error})."
         ) from None
+    if not found and place.is_dir() and (inside := _folders_with_data(place)):
+        raise DataError(
+            f"{key}={path}: the files lie in folders whose names are no splits ({', '.join(inside[:5])}). Name one of "
+            f"them, such as {key}={Path(path) / inside[0]}, or rename them train, validation and test."
+        )
     if not found:
         kinds = ", ".join(SUFFIXES)
         raise DataError(f"{key}={path}: there is no such file, and no folder or pattern with {kinds} files.")
     if len(found) == 1 and _split_of(found[0], place) is None:
         return {"train": found}
+    _refuse_copies(found, key)
     files: dict[str, list[Path]] = {}
     for file in found:
         split = _split_of(file, place)
@@ -50,15 +56,41 @@ def _list_files(place: Path) -> list[Path]:
     if place.is_dir():
         found = _of_known_kind(place.iterdir())
         folders = [folder for folder in place.iterdir() if folder.is_dir() and split_of(folder.name)]
+        if not found and folders and (others := _folders_with_data(place)):
+            tell_once(f"{place}: {', '.join(others)} {'are' if others[1:] else 'is'} left out: no name of a split.")
         return found or _of_known_kind(file for folder in folders for file in folder.iterdir())
     root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
     pattern = str(place.relative_to(root))
     return _of_known_kind(root.glob(pattern)) if root.is_dir() and pattern != "." else []
 
 
+def _folders_with_data(place: Path) -> list[str]:
+    """Return the folders with files of a known kind whose names are no splits."""
+    folders = sorted(folder for folder in place.iterdir() if folder.is_dir() and not split_of(folder.name))
+    return [folder.name for folder in folders if _of_known_kind(folder.iterdir())]
+
+
+def _refuse_copies(files: list[Path], key: str) -> None:
+    """Refuse the same name with two endings: it would be the same data twice.
+
+    Raises:
+        DataError: with what to type.
+    """
+    by_name: dict[Path, list[Path]] = {}
+    for file in files:
+        by_name.setdefault(file.with_suffix(""), []).append(file)
+    for copies in by_name.values():
+        if len(copies) > 1:
+            one = copies[0]
+            raise DataError(
+                f"{' and '.join(map(str, copies))}: the same data twice? Name files of one kind: "
+                f"'{key}={one.parent}/*{one.suffix}'"
+            )
+
+
 def _of_known_kind(files: Iterable[Path]) -> list[Path]:
     """Return the files that can be read, part 2 before part 10."""
-    known = (file for file in files if file.suffix.lower() in SUFFIXES)
+    known = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
     return sorted(known, key=lambda file: [(int(part), "") if part.isdecimal() else (0, part)
                                            for part in re.split(r"(\d+)", str(file))])  # fmt: skip
 

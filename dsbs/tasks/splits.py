@@ -7,14 +7,20 @@ SPLITS = ("train", "validation", "test")
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
+    "trainset": "train",
     "validation": "validation",
     "valid": "validation",
     "val": "validation",
     "dev": "validation",
     "eval": "validation",
     "evaluation": "validation",
+    "development": "validation",
+    "validset": "validation",
+    "valset": "validation",
+    "devset": "validation",
     "test": "test",
     "testing": "test",
+    "testset": "test",
 }
 
 
@@ -31,7 +37,7 @@ def split_of(name: str) -> str | None:
 def words_of(split: str) -> list[str]:
     """Return the words for a split, its own name first.
 
-    >>> words_of("validation")
+    >>> words_of("validation")[:6]
     ['validation', 'valid', 'val', 'dev', 'eval', 'evaluation']
     """
     return [word for word, known in SPLIT_WORDS.items() if known == split]

@@ -11,11 +11,11 @@ from dsbs.tasks import ReleaseTask, TableTask
 from dsbs.tasks.splits import choose_names
 from dsbs.teachers.recorded import join_by_position
 
-VALIDATION = ["valid", "validation", "dev", "val", "eval", "Dev", "my-eval-set", "reviews_VAL"]
+VALIDATION = ["valid", "validation", "dev", "val", "eval", "Dev", "my-eval-set", "reviews_VAL", "development", "devset"]
 
 
 def write(path, count=1):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     path.write_text("".join(json.dumps({"x": f"{path.stem} {n}", "y": "a"}) + "\n" for n in range(count)))
 
 
@@ -99,3 +99,32 @@ def test_files_of_different_names_that_are_one_split_are_told(tmp_path, caplog):
         write(tmp_path / f"{name}.jsonl")
     assert len(list(table(tmp_path).examples("validation"))) == 2
     assert caplog.messages == [f"task.path={tmp_path}: validation is dev.jsonl, valid.jsonl together."]
+
+
+def test_what_other_programs_leave_beside_the_files_is_no_data(tmp_path):
+    write(tmp_path / "train.jsonl")
+    (tmp_path / "._train.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    write(tmp_path / ".ipynb_checkpoints" / "train-checkpoint.jsonl")
+    assert len(list(table(tmp_path).examples("train"))) == 1
+
+
+def test_one_name_with_two_endings_is_not_read_twice(tmp_path):
+    write(tmp_path / "train.jsonl")
+    (tmp_path / "train.csv").write_text("x,y\na,b\n")
+    with pytest.raises(DataError, match=r"train\.csv and .*train\.jsonl: the same data twice\? Name files of one kind"):
+        table(tmp_path).splits()
+    assert table(f"{tmp_path}/*.csv").splits() == ("train",)
+
+
+def test_folders_whose_names_are_no_splits_are_told(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("dsbs.tasks.files.tell_once", said.append)
+    write(tmp_path / "train" / "a.jsonl")
+    write(tmp_path / "extra" / "a.jsonl")
+    assert table(tmp_path).splits() == ("train",)
+    assert f"{tmp_path}: extra is left out: no name of a split." in said
+    for fold in ("fold1", "fold2"):
+        write(tmp_path / "folds" / fold / "train.jsonl")
+    with pytest.raises(DataError, match=r"no splits \(fold1, fold2\)\. Name one of them, such as task\.path=.*fold1"):
+        table(tmp_path / "folds").splits()
