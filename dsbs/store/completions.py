@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dsbs.core.errors import DataError, RunError
+from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
@@ -22,6 +22,7 @@ from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
 from dsbs.store.reading import BROKEN, BUSY_SECONDS, check_rows, guard, limited, open_reading
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
+from dsbs.store.transaction import Transaction
 
 BATCH = 500
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
@@ -56,7 +57,7 @@ class CompletionStore:
             db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.
             db.execute("PRAGMA synchronous=FULL")
-            with _Transaction(db, self.path):
+            with Transaction(db, self.path):
                 for statement in upgrade(read_format(db)):
                     db.execute(statement)
             found = read_format(db)
@@ -79,9 +80,9 @@ class CompletionStore:
         """Close the file; what is committed stays."""
         self._db.close()
 
-    def transaction(self) -> "_Transaction":
+    def transaction(self) -> Transaction:
         """Return a context manager: all that is written in it is committed together, or not at all."""
-        return _Transaction(self._db, self.path)
+        return Transaction(self._db, self.path)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one statement; for the neighbours of this module, which keep tables of their own in the file."""
@@ -262,35 +263,6 @@ def build_completion(values: Sequence[Any]) -> Completion:
     """Return a completion of its columns in the order of its fields, the log-probabilities as the store has them."""
     text, reason, model, read, written, created, batch, reasoning, packed = values
     return Completion(text, reason, model, read, written, created, batch, reasoning, unpack(packed))
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT; a full disk or a locked file becomes a sentence."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self.db, self.path = db, path
-
-    def __enter__(self) -> None:
-        try:
-            self.db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise self._explain(error) from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            self.db.execute("COMMIT" if error is None else "ROLLBACK")
-        except sqlite3.OperationalError as failure:
-            raise self._explain(failure) from error
-        if isinstance(error, sqlite3.OperationalError):
-            raise self._explain(error) from error
-
-    def _explain(self, error: sqlite3.OperationalError) -> RunError:
-        return RunError(
-            f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process hold it? "
-            "What was committed is safe; the same command goes on from there."
-        )
 
 
 def _storable(value: Any) -> Any:

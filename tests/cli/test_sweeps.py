@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,4 +62,6 @@ def test_optuna_goes_on_past_a_failed_trial(tmp_path: Path) -> None:
     runs = finished(tmp_path)
     assert 1 <= len(runs) < 3, found.stderr  # with this seed some trials get a setting that cannot stand
     assert "student.num_layers=0: expected at least 1." in found.stderr
+    [best] = re.findall(r"^The best of 3 trials: (.+)   validation [\d.]+%$", found.stderr, flags=re.M)
+    assert "student.num_layers=1" in best or "num_layers" not in best  # shared words are left out
     assert "Traceback" not in found.stderr

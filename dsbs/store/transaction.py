@@ -1,0 +1,36 @@
+"""What is written together, or not at all."""
+
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+
+from dsbs.core.errors import RunError
+
+
+class Transaction:
+    """BEGIN IMMEDIATE … COMMIT; a full disk or a locked file becomes a sentence."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self.db, self.path = db, path
+
+    def __enter__(self) -> None:
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise self._explain(error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            self.db.execute("COMMIT" if error is None else "ROLLBACK")
+        except sqlite3.OperationalError as failure:
+            raise self._explain(failure) from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise self._explain(error) from error
+
+    def _explain(self, error: sqlite3.OperationalError) -> RunError:
+        return RunError(
+            f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process hold it? "
+            "What was committed is safe; the same command goes on from there."
+        )
