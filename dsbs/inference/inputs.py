@@ -15,7 +15,7 @@ from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import Columns, RowCounts
 from dsbs.tasks.gold import Gold
-from dsbs.tasks.sources import SUFFIXES, Row, parse_row, read_rows
+from dsbs.tasks.sources import SUFFIXES, Row, is_utf16, parse_row, read_rows
 from dsbs.tasks.templates import template_columns
 
 FORMATS = ("auto", "text", "jsonl")
@@ -121,4 +121,5 @@ def _decode(line: bytes, place: str) -> str:
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.") from None
+        wide = " This is UTF-16: iconv -f UTF-16 -t UTF-8 converts it." * is_utf16(line)
+        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.{wide}") from None

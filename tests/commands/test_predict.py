@@ -174,6 +174,7 @@ def test_the_checkpoint_answers_without_dsbs(tmp_path: Path) -> None:
         ('{"input": " "}', "standard input:1: the input is empty"),
         ('{"input": "one", "choices": ["yes"]}', "standard input:1: expected at least two choices"),
         (b"one\n\xff\xfe\n", "standard input:2: not UTF-8"),
+        ("one\ntwo\n".encode("utf-16"), "standard input:1: not UTF-8.* This is UTF-16: iconv"),
     ],
 )
 def test_a_broken_input_is_named_with_its_line(checkpoint: Path, text: str | bytes, says: str) -> None:
