@@ -132,10 +132,14 @@ class Tracker:
         """Set values that describe the whole run, such as its final accuracies."""
         self._try(lambda run: run.summary.update(dict(values)))
 
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Record rows, all with the keys of the first, as a table that can be sorted and filtered."""
-        if rows:
-            self._try(lambda run: run.log({name: _build_table(rows)}))
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        """Record rows, or what gives them, all with the keys of the first, as a table to sort and filter."""
+
+        def record(run: Any) -> None:
+            if found := rows() if callable(rows) else rows:
+                run.log({name: _build_table(found)})
+
+        self._try(record)
 
     def lines(self, name: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, stroke: str) -> None:
         """Record rows as a chart with a line for each value of the key ``stroke``."""

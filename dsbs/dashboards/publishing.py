@@ -167,9 +167,7 @@ class Publisher:
 
                 return act(wandb.Api(timeout=20))
             except Exception as error:  # W&B's, requests', pydantic's: none of them is the user's to read
-                raise RunError(
-                    f"W&B: {tell_error(error)}. Nothing else was changed; the same command tries again."
-                ) from error
+                raise RunError(f"W&B: {tell_error(error)}. The same command tries again.") from error
 
 
 def _replaced(workspace: Any, url: str | None) -> Any:

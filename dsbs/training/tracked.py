@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ def track_result(
     summary, metric = summarise_run(metrics, manifest), str(metrics.get("metric") or "accuracy")
     if (score := summary.get(f"test/{metric}")) is not None:
         tracker.log({f"test/{metric}": score, "data_fraction": metrics["data_fraction"]}, step=metrics["steps"])
-        tracker.table(TABLE, read_rows(run.folder / "predictions.parquet", settings.predictions))
+        tracker.table(TABLE, partial(read_rows, run.folder / "predictions.parquet", settings.predictions))
     tracker.summary(summary)
     if settings.artifact:
         name = "-".join([*run.folder.parts[-5:-1], run.folder.name])

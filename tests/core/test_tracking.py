@@ -135,6 +135,15 @@ def test_a_failure_of_wandb_is_told_once_and_the_run_goes_on(caplog: pytest.LogC
     tracker.log({"loss": 1.0})  # after the end: nothing happens
 
 
+def test_a_table_that_cannot_be_made_costs_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    def read_broken_file() -> list[dict[str, str]]:
+        raise OSError("predictions.parquet is broken")
+
+    with caplog.at_level(logging.WARNING), Tracker(object()) as tracker:
+        tracker.table("predictions", read_broken_file)
+    assert "predictions.parquet is broken. The run goes on" in caplog.text
+
+
 def test_a_missing_installation_of_wandb_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -68,18 +68,21 @@ def study(outputs: Path) -> Study:
     return study
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[WandbServer]:
     with serving() as server:
         yield server
 
 
-@pytest.fixture
-def say(server: WandbServer, outputs: Path, tmp_path: Path) -> Iterator[Say]:
+@pytest.fixture(scope="module")
+def say(server: WandbServer, outputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Say]:
     """Run the command in a process of its own, as W&B keeps state; W&B is the stand-in."""
     root = Path(__file__).parents[2]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    kept |= {"PYTHONPATH": os.pathsep.join([str(root), kept.get("PYTHONPATH", "")]), "HOME": str(tmp_path)}
+    kept |= {
+        "PYTHONPATH": os.pathsep.join([str(root), kept.get("PYTHONPATH", "")]),
+        "HOME": str(tmp_path_factory.mktemp("home")),
+    }
     kept |= {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY, "COLUMNS": "300"}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
