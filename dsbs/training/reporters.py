@@ -1,12 +1,13 @@
 """Trackers beside W&B, through transformers' own callbacks."""
 
+import importlib.util
 import os
 
 from transformers import TrainerCallback
 from transformers.integrations import get_reporting_integration_callbacks
 
 from dsbs.core.errors import ConfigError
-from dsbs.core.tracking import Elsewhere
+from dsbs.core.tracking import OTHERS, Elsewhere
 
 
 def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
@@ -19,6 +20,8 @@ def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
     callbacks: list[TrainerCallback] = []
     for name in elsewhere.names:
         try:
+            # What fails here would fail in the callback, and once more, aloud, when that is thrown away.
+            importlib.import_module(next(filter(importlib.util.find_spec, OTHERS[name])))
             [build] = get_reporting_integration_callbacks([name])
             callback = build()
         except (ImportError, RuntimeError, ValueError, AttributeError) as error:

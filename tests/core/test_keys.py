@@ -11,6 +11,8 @@ from wandb_files import read_recorded
 
 from dsbs import train
 from dsbs.core.tracking import derive_run_id
+from dsbs.dashboards.study import Study
+from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.training.tracked import summarise_run
 
 KEYS = {
@@ -63,6 +65,15 @@ def check_recorded(folder: Path) -> None:
     assert len(run.logged("validation/accuracy")) == 2
     assert run.logged("test/accuracy") == [metrics["test"]["accuracy"]]
     assert run.logged("data_fraction") == [0.5]
+    finished = read_run(metrics_path.parent)
+    assert isinstance(finished, FinishedRun)
+    logged = {
+        "config": set(run.config),
+        "summary": set(run.summary),
+        "history": {key for row in run.history for key in row},
+    }
+    for place, key in Study("triage", folder, {}, {run.run_id: finished}).keys:  # all that a dashboard can show
+        assert key in logged[place], (place, key)
     for key, value in summarise_run(metrics, manifest).items():
         assert run.summary[key] == value, key
     assert run.summary["teacher_accuracy"] == manifest["teacher_accuracy"]["test"]
