@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +66,33 @@ def served() -> Iterator[str]:
 
 @pytest.mark.timeout(120)
 def test_one_of_two_copies_is_killed_and_nothing_is_lost(served: str) -> None:
-    codes: Counter[str] = Counter()
+    """What the killed copy had under way is a 500 of Ray's, which OpenAI's client sends again by itself."""
+    openai = pytest.importorskip("openai")
+    labels: Counter[str] = Counter()
     stop = threading.Event()
 
     def load(name: int) -> None:
-        with httpx.Client(timeout=30.0) as http:
+        with openai.OpenAI(base_url=f"{served}/v1", api_key="none", max_retries=2) as client:
             while not stop.is_set():
-                reply = http.post(f"{served}/predict", json={"input": f"It leaks, {name}."})
-                codes[str(reply.status_code)] += 1
+                said = client.chat.completions.create(model="any", messages=[{"role": "user", "content": f"{name}"}])
+                labels[str(said.choices[0].message.content)] += 1
 
-    threads = [threading.Thread(target=load, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    time.sleep(1.5)
-    before = copies()
-    os.kill(before[0], signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(set(copies()) - {before[0]}) < 2:
-        time.sleep(0.2)
-    time.sleep(1.0)
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        clients = [pool.submit(load, number) for number in range(4)]
+        time.sleep(1.5)
+        before = copies()
+        os.kill(before[0], signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(set(copies()) - {before[0]}) < 2:
+            time.sleep(0.2)
+        answered = labels["refund"]
+        time.sleep(1.0)
+        stop.set()
+        for client in clients:
+            client.result()  # raises what a client could not get answered
     assert len(before) == 2
-    assert set(codes) == {"200"}, codes
+    assert set(labels) == {"refund"}
+    assert labels["refund"] > answered > 0
     assert httpx.get(f"{served}/healthz").status_code == 200
 
 
