@@ -7,6 +7,7 @@ there for the loader: adapters, generation and processor configs, pickled metada
 """
 
 import json
+import math
 import re
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ TOKENIZER = frozenset(
     }
 )
 FAST = "tokenizer.json"
+LENGTH = "model_max_length"
 MOST_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
 MOST_CONFIG = 4 * 2**20
 MOST_TOKENIZER = 2**28
@@ -82,6 +84,9 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
         (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         if (folder / TOKENIZER_CONFIG).exists():
             cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MOST_TOKENIZER), folder / TOKENIZER_CONFIG)
+            if not isinstance(cleaned.get(LENGTH, 0), int | float | None):
+                said = excerpt(cleaned[LENGTH], 60)
+                raise StudentError(f"{folder / TOKENIZER_CONFIG}: {LENGTH}={said}: expected a number.")
             (place / TOKENIZER_CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
         for name in sorted(TOKENIZER):
             if (folder / name).exists():
@@ -166,6 +171,21 @@ def _product(shape: list[int]) -> int:
     return found
 
 
+@contextmanager
+def without_panic(place: object) -> Iterator[None]:
+    """Tell what makes the tokenizers' library panic, which is an exception that nobody catches.
+
+    Raises:
+        StudentError: naming the place.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise StudentError(f"{place}: the tokenizer cannot be read ({excerpt(str(error))}).") from None
+
+
 def check_patterns(folder: Path) -> None:
     """Check the regular expressions of a tokenizer, which are run over every text.
 
@@ -241,6 +261,10 @@ def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0)
     elif isinstance(value, list):
         for item in value:
             _check_numbers(item, place, most, key, depth + 1)
+    elif isinstance(value, float) and math.isnan(value):
+        raise StudentError(f"{place}: {key}=NaN: expected a number.")
+    elif isinstance(value, int | float) and "dropout" in key and not 0 <= value <= 1:
+        raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected from 0 to 1.")
     elif isinstance(value, int) and not isinstance(value, bool):
         counts = _COUNTS.fullmatch(key)
         bound = max(most, FEW) if counts else MOST_POSITIONS if "position" in key else MOST_NUMBER

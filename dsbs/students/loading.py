@@ -40,6 +40,7 @@ from dsbs.students.folders import (
     TOKENIZER_CONFIG,
     view,
     view_file,
+    without_panic,
 )
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
@@ -111,7 +112,8 @@ class Opened:
 
     def tokenizer(self) -> Any:
         """Load the tokenizer."""
-        tokenizer = AutoTokenizer.from_pretrained(self.place, **self._options)
+        with without_panic(self.named):
+            tokenizer = AutoTokenizer.from_pretrained(self.place, **self._options)
         tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = self.named
         return tokenizer
 

@@ -228,6 +228,15 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: (folder / "tokenizer_config.json").write_text('{"model_max_length": 1' + "0" * 5000 + "}"),
         "not JSON that can be read",
     ),
+    "a length that is a list": (
+        lambda folder: edit(folder, "tokenizer_config.json", model_max_length=[1]), r"model_max_length=\[1\]: exp"
+    ),
+    "dropout that is no number": (lambda folder: edit(folder, dropout_rate=float("nan")), "dropout_rate=NaN: expected"),
+    "dropout beyond all": (lambda folder: edit(folder, attention_dropout=7), "attention_dropout=7: expected"),
+    "a tokenizer that panics": (
+        lambda folder: edit(folder, "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": "$$"}),
+        "the tokenizer cannot be read",
+    ),
     "a pattern that blows up": (lambda folder: split_by(folder, "(a+)+$"), r"the pattern '\(a\+\)\+\$' may take"),
     "a pattern of a normalizer": (
         lambda folder: split_by(folder, "(.*)*x", "normalizer", "Replace"), "may take a time without an end"

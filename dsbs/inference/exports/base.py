@@ -9,13 +9,13 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from dsbs.core.errors import DataError, RunError
+from dsbs.core.errors import DataError, RunError, StudentError
 from dsbs.core.files import write_json
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
-from dsbs.students.folders import check_patterns
+from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
 
 STARTS = ("label", "rationale")
@@ -121,7 +121,10 @@ def open_tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     check_patterns(folder)
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        with without_panic(path):
+            tokenizer = Tokenizer.from_file(str(path))
+    except StudentError:
+        raise
     except Exception as error:  # the library raises nothing more specific
         raise DataError(f"{path}: the tokenizer cannot be read ({str(error).splitlines()[0]}).") from None
     tokenizer.no_padding()
