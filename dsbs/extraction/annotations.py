@@ -85,7 +85,8 @@ def find_extractions(base: Path) -> list[Extraction]:
         summary = load_summary(folder) or {}
         if folder == base or summary.get("extraction") == base.name:
             title = str(summary.get("filter", summary.get("gate", "none")))
-            found.append(Extraction(folder, title, int(summary.get("samples") or 1)))
+            samples = summary.get("samples")
+            found.append(Extraction(folder, title, samples if isinstance(samples, int) else 1))
     return found
 
 

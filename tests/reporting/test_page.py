@@ -109,6 +109,8 @@ def test_on_paper_everything_is_open_and_black_on_white(browser: Any, study: Pat
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.evaluate("[...document.querySelectorAll('details')].every((one) => one.open)")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    warning = page.evaluate("getComputedStyle(document.querySelector('.warning')).backgroundColor")
+    assert min(map(int, re.findall(r"\d+", warning)[:3])) > 200  # the light colours, whatever the screen has
     assert not page.locator("#filter").is_visible()
     assert len(page.pdf()) > 10_000
     page.close()
