@@ -4,7 +4,7 @@
     dsbs compare task=table task.path=reviews.csv task.label=stars fractions=[1/8,1] seeds=[0,1,2]
     dsbs compare methods=[logreg:finetune,t5_small:step_by_step] dry_run=true
 
-Finished runs are used as they are; what was stopped goes on. What does not fit the task is left out and listed.
+Finished runs are reused, stopped ones resume. Students that do not fit the task are skipped and listed.
 """
 
 import shlex
@@ -72,7 +72,7 @@ def main(config: CompareConfig) -> None:
     folder = conclude(config, candidates, console)
     compare_with_base(config, candidates, folder, console)
     if failed := [one for one in candidates if one.run and not one.finished]:
-        raise RunError(f"{len(failed)} of {len(candidates)} runs failed; the same command tries them again.")
+        raise RunError(f"{len(failed)} of {len(candidates)} runs failed; the same command retries them.")
 
 
 def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
@@ -99,7 +99,7 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
                 candidates.append(candidate)
     if not any(one.run for one in candidates):
         listing = "\n".join(f"  {method}: {fault}" for method, fault in faults_by_method(candidates).items())
-        raise DataError(f"None of the students fits this task, or its data is not there:\n{listing}")
+        raise DataError(f"No student fits this task, or its data is missing:\n{listing}")
     return candidates
 
 
@@ -115,8 +115,8 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     done = sum(one.finished is not None for one in candidates)
     console.print(f"{len(candidates)} runs: {done} finished, {len(missing)} to train.", highlight=False)
     if missing:
-        told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "the time is not known yet"
-        console.print(f"  {told}; the teacher is not asked again, so they cost no dollars.", highlight=False)
+        told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
+        console.print(f"  {told}; the teacher is not asked again, so there are no API costs.", highlight=False)
     for method, fault in faults_by_method(candidates).items():
         console.print(f"  left out: {method}: {fault.splitlines()[0]}", highlight=False, markup=False)
 
@@ -204,7 +204,7 @@ def compare_with_base(
     if not rows:
         return rows
     write_json(folder / "in_context.json", rows)
-    table = Table(title="What the prompt brings, and what was learnt of it", title_justify="left")
+    table = Table(title="What the prompt adds, and how much of it was distilled", title_justify="left")
     for name in ("student", "seed", "who", "score on test", "perplexity of other texts"):
         table.add_column(name, justify="left" if name in ("student", "who") else "right")
     for row in rows:
@@ -242,10 +242,10 @@ def show(record: dict[str, Any], console: Console) -> None:
         speed = (
             "unknown"
             if teacher["milliseconds"] is None
-            else f"{teacher['milliseconds']:.3g} ms an answer, many at once"
+            else f"{teacher['milliseconds']:.3g} ms per answer, many at once"
         )
         console.print(
-            f"  teacher {teacher['name']}: {score} on {teacher['split']}; {usd} for 1,000 answers; {speed}",
+            f"  teacher {teacher['name']}: {score} on {teacher['split']}; {usd} per 1,000 answers; {speed}",
             highlight=False,
         )
 

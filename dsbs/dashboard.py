@@ -93,7 +93,7 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
         if line:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     if published.shared:
-        console.print("  The third address lets anyone read the report; it is kept nowhere.")
+        console.print("  The third address lets anyone read the report; it is not saved.")
 
 
 def sync_command(output_dir: str) -> str:

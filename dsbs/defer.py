@@ -1,4 +1,4 @@
-"""Choose when a student leaves an answer to its teacher: a threshold for a goal, on validation, measured on test.
+"""Choose when a student defers to its teacher: a threshold for a goal, chosen on validation, measured on test.
 
     dsbs defer checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d accuracy=0.95
     dsbs defer checkpoint=RUN share=0.2
@@ -91,8 +91,8 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
     run = checkpoint.run or run_of(checkpoint.folder)
     if run is None:
         raise ConfigError(
-            "This checkpoint lies apart from its run, whose validation examples are needed to choose a threshold: "
-            "name the run."
+            "This checkpoint is not inside its run, whose validation examples are needed to choose a threshold: "
+            "name the run instead (checkpoint=RUN)."
         )
     manifest = read_object(run / "manifest.json")
     held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
@@ -182,7 +182,7 @@ def show(record: dict[str, Any], path: Path, console: Console) -> None:
         table.add_row(plain(name), plain(value))
     print_table(console, table)
     console.print(f"  {path.with_suffix('.html')}", soft_wrap=True, highlight=False)
-    console.print(f"  {path}: dsbs.serve uses it where a teacher is named", soft_wrap=True, highlight=False)
+    console.print(f"  {path}: dsbs.serve mode=defer uses it", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

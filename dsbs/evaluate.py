@@ -1,4 +1,4 @@
-"""Measure a trained student on its own data or on other.
+"""Measure a trained student on its test split or on other data.
 
     dsbs evaluate checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
     dsbs evaluate checkpoint=RUN split=validation output=predictions.parquet
@@ -54,9 +54,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
     except DataError as error:
-        hint = (
-            "" if config.path else "\nThe data is looked for where the training found it; path=... names another place."
-        )
+        hint = "" if config.path else "\nThe data is expected where training read it; path=... names another place."
         raise DataError(f"{error}{hint}") from None
     predictor = checkpoint.load(config.batch_size, config.decoding, task)
     predictions = predictor.predict(examples)
@@ -138,7 +136,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         counted = f"{figures['perplexity_tokens']:,} tokens"
         console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)
     if figures["without_gold"]:
-        console.print(f"  {figures['without_gold']:,} examples without a gold answer are left out.")
+        console.print(f"  {figures['without_gold']:,} examples without a gold answer are not counted.")
     for sentence in tell_lost(figures["lost"]):
         console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:

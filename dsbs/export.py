@@ -1,4 +1,4 @@
-"""Convert a finished student for a fast engine, and keep it only if it answers as the checkpoint does.
+"""Convert a finished student for a fast engine, and verify that it answers as the checkpoint does.
 
     dsbs export checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
     dsbs export checkpoint=RUN quantization=int8
@@ -139,8 +139,8 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
     if config.path is not None or checkpoint.run is None:
         if config.path is None:
             raise ConfigError(
-                "This checkpoint lies apart from its run, so the examples that an export is checked on are not known: "
-                "add path=FILE (rows as in the training, with gold answers)."
+                "This checkpoint is not inside its run, so there are no examples to verify the export on: "
+                "add path=FILE (rows as in training, with gold answers)."
             )
         examples, _ = gold_examples(checkpoint.task, "test", config.path)
         parts = {"test": examples}
@@ -176,9 +176,9 @@ def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, 
     for split, one in parity.items():
         if one.agreement < config.min_agreement:
             reason = (
-                f"{record['format']} {record['quantization']} gives the checkpoint's answer to "
+                f"{record['format']} {record['quantization']} matches the checkpoint's answers on "
                 f"{100 * one.agreement:.2f}% of {one.examples:,} {split} examples; "
-                f"min_agreement={config.min_agreement:g} asks for more"
+                f"min_agreement={config.min_agreement:g} requires more"
             )
             write_json(folder / "export.json", record | {"refused": reason})
             raise RunError(f"{reason}. Try quantization=float32, or a lower min_agreement. Nothing was exported.")
@@ -223,7 +223,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             "unknown" if one[key] is None else show_score(one["metric"], one[key]) for key in ("before", "after")
         )
         console.print(
-            f"  {split}: the same answer to {100 * one['agreement']:.2f}% of {one['examples']:,}; {one['metric']} "
+            f"  {split}: the same answer on {100 * one['agreement']:.2f}% of {one['examples']:,}; {one['metric']} "
             f"{scores}" + ("" if gap is None else f"; log-probabilities differ by at most {gap:.2g} nats"),
             highlight=False,
         )

@@ -4,8 +4,8 @@
     dsbs extract task=table task.path=reviews.csv teacher=openai teacher.model=gpt-5-mini dry_run=true
     dsbs extract task=cqa task.path=data/cqa teacher=llama_cpp limit=100
 
-dry_run=true asks nothing: it counts requests and estimates tokens, dollars and time. The same command goes on where it
-was stopped, and asks nothing twice.
+dry_run=true asks nothing: it counts requests and estimates tokens, dollars and time. The same command resumes, and asks
+nothing twice.
 """
 
 from collections.abc import Sequence
@@ -123,9 +123,9 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
     for note in told:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
-        advice = " The same command with a higher bound goes on." * summary["stopped"].startswith("budget.")
-        console.print(f"Not complete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
-    console.print(f"Annotations: {job.folder} (a look at them: {PAGE})", soft_wrap=True, highlight=False)
+        advice = " The same command with a higher limit resumes." * summary["stopped"].startswith("budget.")
+        console.print(f"Incomplete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
+    console.print(f"Annotations: {job.folder} (to inspect them: {PAGE})", soft_wrap=True, highlight=False)
 
 
 def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console) -> None:
@@ -144,14 +144,14 @@ def show_estimate(job: Job, console: Console) -> None:
     dollars = "price unknown (teacher.prompt_price, teacher.completion_price)"
     if estimate.usd is not None:
         dollars = f"${estimate.usd:.2f}"
-    time = "time unknown until the first answers come"
+    time = "time unknown until the first answers arrive"
     if estimate.seconds is not None:
         time = format_seconds(estimate.seconds)
     if asks_in_batches(job.settings):
-        dollars, time = f"{dollars} at the price of a batch", f"up to {time}"
+        dollars, time = f"{dollars} at batch prices", f"up to {time}"
     for remark in job.task.remarks():
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
-    waiting = f"{survey.in_batches:,} are in batches at the endpoint, " if survey.in_batches else ""
+    waiting = f"{survey.in_batches:,} are pending in batches, " if survey.in_batches else ""
     repeated = f"{survey.repeated:,} ask what another one asks, " if survey.repeated else ""
     most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
     lines = [

@@ -1,4 +1,4 @@
-"""Let a trained student answer: a line of JSON for each input; works in a shell pipe.
+"""Predict with a trained student: one line of JSON per input; works in a shell pipe.
 
     dsbs predict checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d input=messages.txt
     dsbs predict checkpoint=RUN input=reviews.csv output=answers.jsonl rationale=true

@@ -4,7 +4,7 @@
     dsbs report runs=outputs/train/triage
     dsbs report runs=outputs/train tracking.mode=disabled output_dir=comparison
 
-Each task gets a folder of its own below outputs/report.
+Each task gets its own folder under outputs/report.
 """
 
 from pathlib import Path

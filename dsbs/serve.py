@@ -1,10 +1,10 @@
-"""Serve a trained student over HTTP, in batches, with an endpoint like OpenAI's chat.
+"""Serve a trained student over HTTP, in batches, with OpenAI's chat endpoint.
 
     dsbs serve checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
     dsbs serve checkpoint=RUN host=0.0.0.0 port=8080 token_env=DSBS_TOKEN
     dsbs serve checkpoint=RUN/exports/ctranslate2-int8
 
-RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP loads it again, without a gap.
+RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP reloads it without downtime.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ def serve(config: ServeConfig) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"dsbs.serve needs the package {error.name}: pip install 'dsbs[serve]'") from None
     if config.mode == "record":
-        run(config, build_proxy(config), f"recording what {config.teacher.base_url or OPENAI} is asked")
+        run(config, build_proxy(config), f"recording requests to {config.teacher.base_url or OPENAI}")
         return
     if config.replicas is not None:
         from dsbs.serve import build_copy  # not `__main__`'s: it is sent to other processes by name
@@ -133,7 +133,7 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
     )
     with contextlib.suppress(KeyboardInterrupt):  # how the server passes SIGINT and SIGTERM on when it is done
         uvicorn.Server(settings).run(sockets=[listener])
-    logger.info("stopped; requests under way were answered")
+    logger.info("stopped; requests in flight were answered")
 
 
 def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
@@ -186,7 +186,7 @@ def listen(config: ServeConfig) -> socket.socket:
     except OSError as error:
         listener.close()
         raise RunError(
-            f"host={config.host} port={config.port}: cannot listen there ({error.strerror}). "
+            f"host={config.host} port={config.port}: cannot listen ({error.strerror}). "
             "Another port: port=8001, or port=0 for any that is free."
         ) from None
     return listener
@@ -198,9 +198,9 @@ def reload_on_hangup(config: ServeConfig, service: Any) -> None:
     def load() -> None:
         try:
             service.replace(load_student(config))
-            logger.info("loaded %s again", config.checkpoint)
+            logger.info("reloaded %s", config.checkpoint)
         except DsbsError as error:
-            logger.error("the checkpoint was not loaded again, the old student goes on: %s", error)
+            logger.error("the checkpoint could not be reloaded, the previous student stays in use: %s", error)
 
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda number, frame: threading.Thread(target=load, daemon=True).start())

@@ -1,4 +1,4 @@
-"""Show what dsbs.serve mode=record wrote down, how a student compares with the LLM, and make training data of it.
+"""Show what dsbs.serve mode=record recorded, compare a student with the LLM, and make training data of it.
 
     dsbs traffic
     dsbs traffic data=outputs/traffic test_share=0.2
@@ -89,7 +89,7 @@ def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> d
     test = round(test_share * len(rows))
     parts = {"train": rows[: len(rows) - test], "test": rows[len(rows) - test :]}
     if not parts["train"]:
-        raise DataError("Nothing was recorded that could be learnt from: there is no input with an answer.")
+        raise DataError("Nothing usable was recorded: no input has an answer.")
     for split, part in parts.items():
         if part:
             write_text(folder / f"{split}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in part))
@@ -156,8 +156,8 @@ def compare(store: TrafficStore) -> dict[str, Any]:
 def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> None:
     """Print the figures, and what to do next."""
     console.print(
-        f"{figures['requests']:,} requests recorded, {figures['inputs']:,} different inputs"
-        + (f"; {figures['unread']:,} without an input that could be read" if figures["unread"] else ""),
+        f"{figures['requests']:,} requests recorded, {figures['inputs']:,} distinct inputs"
+        + (f"; {figures['unread']:,} without a readable input" if figures["unread"] else ""),
         highlight=False,
     )
     if "written" in figures:
@@ -177,9 +177,9 @@ def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> No
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     whole = figures["compared"]["all"]
     if not whole["requests"]:
-        console.print("  No answers of a student were compared yet: python -m dsbs.serve mode=shadow ...")
+        console.print("  No student answers have been compared yet: python -m dsbs.serve mode=shadow ...")
         return
-    table = Table(title="The student's answer is the LLM's", title_justify="left")
+    table = Table(title="Agreement of student and LLM", title_justify="left")
     for name in ("LLM's answer", "requests", "same", "at least (95%)"):
         table.add_column(name, justify="left" if name == "LLM's answer" else "right")
     for label, one in [("all", whole), *figures["compared"]["classes"].items()]:

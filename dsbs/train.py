@@ -4,7 +4,7 @@
     dsbs train task=table task.path=reviews.csv student=minilm teacher=openai teacher.model=gpt-5-mini
     dsbs train -m objective=finetune,step_by_step seed=0,1   a sweep: a run for each combination
 
-A run that is finished is not trained again; one that was stopped goes on from its last checkpoint.
+Finished runs are not trained again; stopped ones resume from their last checkpoint.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:
     """Print the outcome of a run."""
     if skipped:
-        console.print("This very run is finished already; delete its folder to train it again.")
+        console.print("This run is finished already; delete its folder to train it again.")
     metric = plan.settings.task.metric
     counts, best = metrics["counts"], f"step {metrics['best_step']} of {metrics['steps']}"
     console.print(

@@ -118,7 +118,7 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
     except KeyboardInterrupt as stop:
         how = f" {stop}" if str(stop) else ""
         if is_main():
-            sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command goes on where it was.\n")
+            sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command resumes.\n")
         sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
     except SystemExit:
         sys.stderr.write(visible(describe_endings(ended)))
@@ -188,7 +188,7 @@ def _show_and_end(name: str, words: Sequence[str]) -> bool:
     flags, unknown = parser.parse_known_args(list(words))
     if unknown:
         key, _, value = unknown[0].lstrip("-").partition("=")
-        _fail(name, f"{unknown[0]}: there is no such flag. A key is typed without dashes: {key}={value or '…'}")
+        _fail(name, f"{unknown[0]}: there is no such flag. Keys are typed without dashes: {key}={value or '…'}")
     if flags.help:
         from dsbs.cli.help import show_help
 

@@ -45,14 +45,14 @@ class ExtractConfig(ExtractionSettings):
     """Keys of ``dsbs.extract``; pace, patience and bounds are in ``ExtractionSettings``.
 
     Attributes:
-        splits: the source's splits to ask about; empty: train and test, as far as they are there, and with
-            ``labels=teacher`` validation.
+        splits: the source's splits to ask about; empty: train and test where they exist, and validation with
+            ``labels=teacher``.
         limit: at most this many examples of each split, drawn by ``seed``; None: all.
-        data_fraction: share of train, drawn as ``dsbs.train`` draws it.
+        data_fraction: fraction of train, the same subset that ``dsbs.train`` uses.
         seed: seed of that draw.
-        split_seed: seed of the validation cut, as in ``dsbs.train``.
+        split_seed: seed of the validation split, as in ``dsbs.train``.
         labels: where ``dsbs.train`` will take its labels from; ``teacher`` asks about the validation part, too.
-        output_dir: first folder of everything that is written.
+        output_dir: root folder of all outputs.
     """
 
     task: Any = None
@@ -74,7 +74,7 @@ class ReportConfig(ReportSettings):
 
     Attributes:
         runs: the folder of training runs to compare.
-        output_dir: first folder of everything that is written.
+        output_dir: root folder of all outputs.
     """
 
     runs: str = "outputs/train"
@@ -89,10 +89,10 @@ class EvaluateConfig:
     Attributes:
         checkpoint: the folder of a finished run, or its checkpoint.
         split: the split to measure on.
-        path: other data for the same task, a file or folder; None: the data of the run.
-        decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
-        batch_size: examples of one forward pass.
-        output: where to write: predictions (``.parquet``) or the figures (``.json``); None: nowhere.
+        path: other data for the same task, a file or folder; None: the run's data.
+        decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
+        batch_size: examples per forward pass.
+        output: output file: predictions (``.parquet``) or metrics (``.json``); None: none.
         trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
             its ``task.metric`` may be a function.
         track: whether the figures are added to the run's summary at W&B, under ``evaluate/``, beside those of the
@@ -127,12 +127,12 @@ class PredictConfig:
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or a copy of that.
         input: a file of inputs; ``-``: standard input.
-        output: a file, written whole or not at all; ``-``: standard output.
-        format: ``text``, ``jsonl``, or ``auto``: what the input's name or its first line says.
-        rationale: whether to write the student's rationales, too.
-        with_input: whether to repeat each input in the output.
-        scores: whether to write the log-probability of every closed answer, in nats.
-        batch_size: inputs of one forward pass; 1 answers every line at once.
+        output: a file, written atomically; ``-``: standard output.
+        format: ``text``, ``jsonl``, or ``auto``: by the input's name or first line.
+        rationale: also write the student's rationales.
+        with_input: include each input in the output.
+        scores: also write the log-probability of every closed answer, in nats.
+        batch_size: inputs per forward pass; 1 answers each line immediately.
     """
 
     checkpoint: str = "???"
@@ -217,8 +217,8 @@ def to_object(config: DictConfig) -> Any:
     """
     if keys := list(_reading_environment(OmegaConf.to_container(config, resolve=False), "")):
         raise ConfigError(
-            f"{', '.join(keys)}: reads an environment variable, and settings are written down. Only keys that end in "
-            "_env may lead to one, by its name: teacher.api_key_env=NAME."
+            f"{', '.join(keys)}: reads an environment variable, but settings are saved to disk. Only keys that end in "
+            "_env may refer to one, by its name: teacher.api_key_env=NAME."
         )
     try:
         root = OmegaConf.to_object(config)
@@ -269,14 +269,14 @@ def collect_faults(root: Any) -> list[str]:
         if part is not None:
             kinds = GROUPS.get(group)
             if kinds is not None and kinds.get(part.kind) is not type(part):
-                faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, the kind follows from it.")
+                faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, which sets the kind.")
             faults += part.faults()
     if getattr(root, "labels", "gold") not in ("gold", "teacher"):
         faults.append(f"labels={root.labels}: expected gold or teacher.")
     asks_for_gold = getattr(getattr(root, "filter", None), "agrees_with_gold", False)
     if asks_for_gold and getattr(root, "labels", "gold") == "teacher":
         faults.append(
-            "filter.agrees_with_gold=true with labels=teacher: it asks for the gold labels that such a run does "
-            "without. Leave the filter out, or learn the gold labels (labels=gold)."
+            "filter.agrees_with_gold=true with labels=teacher: it needs the gold labels that such a run "
+            "does not use. Drop the filter, or train on gold labels (labels=gold)."
         )
     return faults

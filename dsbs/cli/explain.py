@@ -75,7 +75,7 @@ def _explain_grammar(word: str) -> str | None:
     if "=" not in word:
         return f"{word}: expected KEY=VALUE, such as seed=1; --help lists the keys."
     if quoted := quote_word(word):
-        return f"{word}: signs such as those in this value are read only between quotes. Type:\n    {quoted}"
+        return f"{word}: this value has characters that need quotes. Type:\n    {quoted}"
     return f"{word}: expected KEY=VALUE; --help lists the keys."
 
 
@@ -199,7 +199,7 @@ def _explain_value(error: OmegaConfBaseException, typed: Sequence[str]) -> str:
     shown = word or key
     reason = str(error).splitlines()[0]
     if word and _wants_text(error) and (quoted := _quote_null(word)):
-        return f"{shown}: null stands for nothing, which this is not. If the word null is meant, type:\n    {quoted}"
+        return f"{shown}: null means 'no value', which this key does not accept. For the word null, type:\n    {quoted}"
     if wanted := _worded_type(error, place):
         return f"{shown}: expected {wanted}."
     return f"{shown}: {reason[0].lower()}{reason[1:]}."
@@ -248,13 +248,13 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         else:
             point = ""
         return (
-            f"{word}: several values make a sweep, which -m starts:\n"
+            f"{word}: several values make a sweep, which needs -m:\n"
             f"    dsbs {command} -m {shlex.join(words)}\n{point}"
-            f"  A list stands in brackets: {shlex.quote(f'{key}=[{value}]')}; one text with a comma between quotes: "
+            f"  A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}; a text with a comma in quotes: "
             f"{shlex.quote(f'{key}={quote_text(value)}')}"
         )
     if found := re.match(r"Could not append to config. An item is already at '(.*)'", message):
-        return f"+{found[1]}: this key is there already; leave out the +."
+        return f"+{found[1]}: this key exists already; leave out the +."
     if found := re.match(r"Could not delete from config. '(.*)' does not exist", message):
         return f"~{found[1]}: there is no such key."
     if "Config group override must be a string" in message:

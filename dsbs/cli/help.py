@@ -16,9 +16,9 @@ from dsbs.cli.config import GROUPS, PARTS, ROOTS, SINGLE
 from dsbs.cli.keys import Key, list_keys, show_value
 
 FLAGS = """\
-  -m                   a sweep: a run for each combination of the values in KEY=A,B
-  --config-dir FOLDER  options of your own, in FOLDER/<group>/<option>.yaml
-  --cfg job            print the composed config and do nothing
+  -m                   a sweep: one run for each combination of the values in KEY=A,B
+  --config-dir FOLDER  your own options, in FOLDER/<group>/<option>.yaml
+  --cfg job            print the composed config and exit
   --version            print the version of dsbs"""
 KEY_COLUMN = 38
 
@@ -41,7 +41,7 @@ def show_commands() -> str:
     lines = [f"  {name:<{width}}{read_summary(name)}" for name in ROOTS]
     return "\n".join(
         [
-            "dsbs distils a large language model step by step: a small student learns from a teacher's rationales.",
+            "dsbs distills a large language model step by step: a small student learns from a teacher's rationales.",
             "",
             *lines,
             "",
@@ -68,7 +68,7 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
     width = max(60, min(shutil.get_terminal_size((100, 24)).columns, 120))
     lines = [f"dsbs {command}: {_read_doc(command)}", ""]
     if groups:
-        lines.append("Choose an option of a group with GROUP=OPTION (the usual one comes first):")
+        lines.append("Choose an option of a group with GROUP=OPTION (the default comes first):")
         for group, options in groups.items():
             lines += textwrap.wrap(
                 ", ".join(options), width, initial_indent=f"  {group:<12}", subsequent_indent=" " * 14
@@ -80,7 +80,7 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
     lines += ["", "Flags:", FLAGS]
     if groups:
         first = next(iter(groups))
-        lines += ["", f"The keys of another option: dsbs {command} {first}={groups[first][-1]} --help; all of them: "
+        lines += ["", f"Keys of another option: dsbs {command} {first}={groups[first][-1]} --help; all keys: "
                   "docs/config.md"]  # fmt: skip
     return "\n".join(lines)
 

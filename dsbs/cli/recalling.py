@@ -139,8 +139,8 @@ def is_below(place: str) -> bool:
 
 def _strange(named: str, why: str, run: Path) -> DataError:
     return DataError(
-        f"{run}/config.yaml: {named} {why}, and a run may be somebody else's. Type trust_run=true where the run is "
-        "yours and the data is to be read there; evaluate and export also take path=FILE_OR_FOLDER."
+        f"{run}/config.yaml: {named} {why}, and the run may be from someone else. Type trust_run=true if the run is "
+        "yours, to read the data there; evaluate and export also take path=FILE_OR_FOLDER."
     )
 
 

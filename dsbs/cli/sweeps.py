@@ -27,8 +27,8 @@ PLUGINS = {
 }
 MULTIRUN = ("-m", "--multirun")
 LOST = (
-    "ended without a word: killed, as by the kernel where memory runs out, or its machine is gone; the same command "
-    "goes on from its last checkpoint"
+    "died without a message: killed (often by the kernel, out of memory), or its machine was lost; the same command "
+    "resumes from its last checkpoint"
 )
 
 
@@ -136,5 +136,5 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
             if package and find_spec(f"hydra_plugins.{package}") is None:
                 raise ModuleNotFoundError
         except ModuleNotFoundError:  # also where there is no plugin at all
-            return f"{word} needs a plugin of Hydra: pip install 'dsbs[{extra}]'"
+            return f"{word} needs a Hydra plugin: pip install 'dsbs[{extra}]'"
     return None

@@ -31,8 +31,8 @@ class Killed:
     def __str__(self) -> str:
         number = -(self.exit_code or 0)
         how = f"by {signal.Signals(number).name}" if number > 0 else f"(exit code {self.exit_code})"
-        memory = ", as the kernel does where memory runs out" if number == signal.SIGKILL else ""
-        return f"its process was killed {how}{memory}; the same command goes on from its last checkpoint"
+        memory = ", probably by the kernel, out of memory" if number == signal.SIGKILL else ""
+        return f"its process was killed {how}{memory}; the same command resumes from its last checkpoint"
 
 
 class _Worker:

@@ -15,7 +15,7 @@ class ConfigError(DsbsError):
     def from_faults(cls, faults: Iterable[str]) -> "ConfigError":
         """Tell all faults at once, one a line."""
         faults = list(faults)
-        head = "One setting cannot stand:" if len(faults) == 1 else f"{len(faults)} settings cannot stand:"
+        head = "Invalid setting:" if len(faults) == 1 else f"{len(faults)} invalid settings:"
         return cls("\n  - ".join([head, *faults]))
 
 

@@ -29,8 +29,8 @@ class Tracking:
     Attributes:
         report_to: any of ``wandb``, ``mlflow``, ``tensorboard``, ``trackio``; all but W&B hear what Hugging Face's
             Trainer logs, and of students that it does not fit nothing. The other keys are about W&B.
-        mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: what the
-            environment variable ``WANDB_MODE`` says, else online where a key is found and offline where none is.
+        mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: the
+            environment variable ``WANDB_MODE``, or else online if a key is found and offline otherwise.
         project: the W&B project.
         entity: the user or team that owns the project; None for the account's default.
         group: gathers runs; None: those that differ in their seed alone.
@@ -120,7 +120,7 @@ class Tracker:
         return getattr(self._run, "url", None) or None
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Record metrics at an optimiser step.
+        """Record metrics at an optimizer step.
 
         The step is a metric of its own, because W&B drops what is logged behind its own counter, and a resumed run
         starts from its last checkpoint, which lies behind it.
@@ -195,7 +195,7 @@ class Tracker:
             act(self._run)
         except Exception as error:  # whatever it is: tracking must not cost a user the training run
             if not self._warned:
-                logger.warning("W&B: %s. The run goes on; W&B may miss a part of it.", tell_error(error))
+                logger.warning("W&B: %s. The run continues; its record in W&B may be incomplete.", tell_error(error))
             self._warned = True
 
 
@@ -243,7 +243,7 @@ def open_tracker(
             run = _start(attempt, directory, options)
         except Exception as error:  # unreachable, refused, broken installation: none of it is worth a lost run
             rest = "recording offline instead" if attempt == "online" else "nothing is recorded"
-            logger.warning("W&B: %s; %s. The run goes on.", tell_error(error), rest)
+            logger.warning("W&B: %s; %s. The run continues.", tell_error(error), rest)
             _abandon()
             continue
         logger.info("W&B: %s", run.url or f"offline, under {directory / 'wandb'}")

@@ -101,7 +101,7 @@ def check_regular(folder: Path) -> None:
 
 
 def bounded_lines(
-    file: BinaryIO, name: str, most: int = MOST_LINE, expected: str = "one input a line"
+    file: BinaryIO, name: str, most: int = MOST_LINE, expected: str = "one input per line"
 ) -> Iterator[bytes]:
     """Yield the lines of a stream, none of them longer than ``most`` bytes.
 
@@ -141,7 +141,7 @@ def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
     try:
         return load_json(read_file(path, most))
     except ValueError as error:
-        raise DataError(f"{path}: not JSON that can be read ({excerpt(str(error))}).") from None
+        raise DataError(f"{path}: not valid JSON ({excerpt(str(error))}).") from None
 
 
 def read_object(path: Path, most: int = MOST_FILE) -> dict[str, Any]:
@@ -166,12 +166,12 @@ def check_yaml(text: str) -> None:
     try:
         for event in yaml.parse(text, Loader=YAML_LOADER):
             if isinstance(event, yaml.AliasEvent):
-                raise ValueError("it has aliases (*name), which we never write")
+                raise ValueError("it has aliases (*name), which dsbs never writes")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_DEPTH:
                 raise ValueError("it is nested too deeply")
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(excerpt(str(error).split("\n")[0]) or "it is no YAML") from None
+        raise ValueError(excerpt(str(error).split("\n")[0]) or "it is not YAML") from None
 
 
 def storable(text: str) -> str:

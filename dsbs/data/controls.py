@@ -26,7 +26,7 @@ class Material:
     Attributes:
         input: what it reads; for the label, and for the rationale as long as ``noised`` is None.
         label: the label.
-        rationale: the rationale; None: none is learnt.
+        rationale: the rationale; None: none is learned.
         noised: what it reads for the rationale instead.
     """
 
@@ -72,7 +72,7 @@ class Control:
         return annotation
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Return what is learnt instead, in the order of the examples.
+        """Return what is learned instead, in the order of the examples.
 
         Args:
             materials: the examples of the subset that have a rationale.
@@ -157,7 +157,7 @@ class ExtraCompute(Control):
     """The input is written again from a copy with gaps: as many target tokens, and no teacher in them.
 
     Attributes:
-        noise: share of the input's tokens that the copy lacks.
+        noise: share of the input's tokens removed from the copy.
     """
 
     kind: str = "extra_compute"
@@ -203,7 +203,7 @@ class TeacherNoise(Control):
     """A share of the rationales argues for another label; labels stay as they are.
 
     Attributes:
-        rate: that share; for one seed, what is wrong at a rate is wrong at every higher one.
+        rate: that share; with one seed, rationales wrong at a rate are wrong at every higher rate.
     """
 
     kind: str = "teacher_noise"

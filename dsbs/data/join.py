@@ -29,7 +29,7 @@ class Join:
         drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
         needs_rationales: whether the objective reads rationales.
         reads: which other fields of annotations are read, of ``OTHERS``.
-        filter: makes what is asked about each example and annotation, in their order, whether they may be learnt from;
+        filter: makes what is asked about each example and annotation, in their order, whether they may be learned from;
             None: all that could be read may.
     """
 
@@ -88,8 +88,8 @@ class Join:
         """Return what the objective reads of an annotation: the digest of the data covers no more."""
         if "votes" in self.reads and annotation.votes is None:
             raise DataError(
-                f"The annotation of example {annotation.id} is from before votes were kept, and this objective reads "
-                "them. Run the same dsbs.extract command again: it asks nothing anew, and writes them down."
+                f"The annotation of example {annotation.id} predates votes, which this objective needs. "
+                "Run the same dsbs.extract command again: it asks nothing again, and adds them."
             )
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not annotation.probabilities
@@ -182,7 +182,7 @@ def load_run_data(
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
         reads: which other fields of annotations are read, of ``OTHERS``.
-        filter: which annotations may be learnt from; see ``Join``.
+        filter: which annotations may be learned from; see ``Join``.
 
     Raises:
         DataError: where nothing is left to train or validate on; where test has no gold labels, but train has.
@@ -207,12 +207,12 @@ def load_run_data(
     if labels == "teacher":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:
-        source = "no annotation of theirs is usable, and without_annotation=drop leaves such examples out"
+        source = "none of their annotations is usable, and without_annotation=drop drops such examples"
     else:
-        source = "they have no gold label; labels=teacher takes the teacher's"
+        source = "they have no gold label; labels=teacher uses the teacher's"
     for part in ("train", "validation"):
         if not counts[part]:
-            raise DataError(f"task={task.name}: no example of {part} is left: {source}. Counts: {dict(counts)}.")
+            raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {dict(counts)}.")
     if counts["without_probabilities"] and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
             f"task={task.name}: no annotation tells how probable the teacher held the closed answers, and this "
@@ -245,7 +245,7 @@ def load_test(task: Task, needed: bool = True) -> list[Example]:
             if there
             else (f"the data has no test split; it has {', '.join(task.splits())}")
         )
-        cut = " task.test_share=0.2 cuts one off train;" * (not there and hasattr(task, "test_share"))
+        cut = " task.test_share=0.2 splits one off train;" * (not there and hasattr(task, "test_share"))
         raise DataError(
             f"task={task.name}: {what}, so nothing can be measured.{cut} labels=teacher trains without one, and "
             "measures agreement with the teacher."
@@ -261,6 +261,6 @@ def check_gold(task: Task) -> None:
     """
     if "train" in task.splits() and all(example.label is None for example in task.examples("train")):
         raise DataError(
-            f"task={task.name}: no example of train has a gold label. Type labels=teacher to learn the teacher's "
-            "labels, or name the column of the gold labels (task.label)."
+            f"task={task.name}: no example of train has a gold label. Type labels=teacher to train on the "
+            "teacher's labels, or name the column of the gold labels (task.label)."
         )

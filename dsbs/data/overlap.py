@@ -1,4 +1,4 @@
-"""Inputs that stand in two splits: a test split that asks what was learnt from says less than it seems to.
+"""Inputs that stand in two splits: a test split that asks what was learned from says less than it seems to.
 
 Two inputs are the same where they are equal up to case and space, and near duplicates where they share nine tenths of
 their different words (the Jaccard index of their sets), numbers set aside: templates that were filled with other
@@ -58,14 +58,14 @@ def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> lis
         there: where they stand.
 
     >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
-    ['Of 200 test inputs 2 stand in train as well, 112 are near duplicates of one there (nine tenths of the words, \
-numbers aside).']
+    ['Of 200 test inputs 2 also occur in train, 112 are near duplicates of one there (nine tenths of the words, \
+ignoring numbers).']
     """
     if not figures:
         return []
     told = []
     if figures["same"]:
-        told.append(f"{figures['same']:,} stand in {there} as well")
+        told.append(f"{figures['same']:,} also occur in {there}")
     if figures["near"]:
         of = f" of {figures['compared']:,} that were compared" * (figures["compared"] < figures["examples"])
         least = "" if figures.get("complete", True) else "at least "
@@ -74,7 +74,7 @@ numbers aside).']
             if told
             else f"{least}{figures['near']:,}{of} are near duplicates of one in {there}"
         )
-        told[-1] += " (nine tenths of the words, numbers aside)"
+        told[-1] += " (nine tenths of the words, ignoring numbers)"
     return [f"Of {figures['examples']:,} test inputs {', '.join(told)}."] if told else []
 
 

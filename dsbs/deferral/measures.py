@@ -73,7 +73,7 @@ def risk_coverage(confidences: Numbers, right: Flags) -> tuple[np.ndarray, np.nd
 
 
 def augrc(confidences: Numbers, right: Flags) -> float:
-    """Return the area under the generalised risk-coverage curve (Traub et al. 2024): the mean over thresholds of the
+    """Return the area under the generalized risk-coverage curve (Traub et al. 2024): the mean over thresholds of the
     share of all answers that are wrong and kept. Lower is better; 0 is an oracle without wrong answers.
 
     >>> augrc([0.9, 0.1], [True, False]), augrc([0.1, 0.9], [True, False])

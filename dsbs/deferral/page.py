@@ -25,8 +25,8 @@ def draw_curve(figures: dict[str, Any], format: str) -> bytes:
         axes.plot(curve["coverage"], curve["random"], color="#7a7a7a", linestyle="--", label="random order")
         axes.plot(curve["coverage"], curve["oracle"], color="#009E73", linestyle=":", label="oracle")
         axes.axvline(1 - figures["deferred"], color="#D55E00", linewidth=1, label="threshold")
-        axes.set_xlabel("share of answers that the student gives itself")
-        axes.set_ylabel("wrong answers among them")
+        axes.set_xlabel("coverage: share of answers that the student keeps")
+        axes.set_ylabel("risk: share of wrong answers among them")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylim(bottom=0)
@@ -75,16 +75,16 @@ def rows_of(figures: dict[str, Any]) -> list[list[str]]:
     return [
         ["answers left to the teacher", percent(figures["deferred"])],
         ["accuracy of all of the student's answers", percent(figures["accuracy"])],
-        ["accuracy of those it gives itself", percent(figures["accuracy_kept"])],
-        ["  with 95% confidence at least", percent(figures["accuracy_kept_lower_95"])],
-        ["its accuracy on those it defers", percent(figures["accuracy_deferred_student"])],
-        ["the teacher's accuracy on those", percent(figures["accuracy_deferred_teacher"])],
+        ["accuracy of the answers it keeps", percent(figures["accuracy_kept"])],
+        ["  95% lower bound", percent(figures["accuracy_kept_lower_95"])],
+        ["its accuracy on the deferred ones", percent(figures["accuracy_deferred_student"])],
+        ["the teacher's accuracy on the deferred ones", percent(figures["accuracy_deferred_teacher"])],
         ["the teacher's accuracy on all", percent(figures["accuracy_teacher"])],
-        ["accuracy of both together", percent(figures["accuracy_together"])],
+        ["combined accuracy", percent(figures["accuracy_together"])],
         ["AUGRC (random, oracle)",
          f"{figures['augrc']:.4f} ({figures['augrc_random']:.4f}, {figures['augrc_oracle']:.4f})"],
         ["calibration error before, after", f"{figures['ece_before']:.4f}, {figures['ece_after']:.4f}"],
         ["dollars per 1,000 answers, teacher alone", dollars(figures["usd_per_1000_teacher"])],
         ["dollars per 1,000 answers, deferring", dollars(figures["usd_per_1000"])],
-        ["extraction is paid back after", "unknown" if requests is None else f"{requests:,} requests"],
+        ["extraction pays for itself after", "unknown" if requests is None else f"{requests:,} requests"],
     ]  # fmt: skip

@@ -75,7 +75,7 @@ def load_policy(path: Path) -> Policy:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...") from None
     except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{path}: not written by dsbs.defer. Make it again.") from None
+        raise DataError(f"{path}: not written by dsbs.defer. Run python -m dsbs.defer checkpoint=... again.") from None
     numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]
     if (
         not all(map(is_finite, numbers))
@@ -84,7 +84,7 @@ def load_policy(path: Path) -> Policy:
         or calibration.confidence not in (*SCORED, *MEASURED)
         or not 2 <= calibration.samples <= MOST_SAMPLES
     ):
-        raise DataError(f"{path}: its calibration makes no sense. Make it again.")
+        raise DataError(f"{path}: its calibration is invalid. Run python -m dsbs.defer checkpoint=... again.")
     return policy
 
 

@@ -21,12 +21,12 @@ class DeferConfig:
         samples: answers that are drawn for ``confidence=agreement``.
         compare: only print how well each confidence tells right answers from wrong ones; nothing is chosen.
         calibration: ``temperature``, ``isotonic``, ``none``, or ``auto``: isotonic from 1,000 validation examples on.
-        accuracy: the accuracy that the student's own answers shall have, with 95% confidence.
-        agreement: the share of its own answers that shall be the teacher's, with 95% confidence.
+        accuracy: target accuracy of the answers that the student keeps, with 95% confidence.
+        agreement: target agreement of kept answers with the teacher, with 95% confidence.
         share: the share of answers to defer, from 0 to 1.
-        usd_per_1000: what 1,000 answers may cost.
-        teacher_usd_per_1000: what 1,000 answers of the teacher cost; None: as the extraction paid, where that is known.
-        batch_size: examples of one forward pass.
+        usd_per_1000: budget for 1,000 answers, in dollars.
+        teacher_usd_per_1000: price of 1,000 teacher answers, in dollars; None: the extraction's, if known.
+        batch_size: examples per forward pass.
         trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
             its ``task.metric`` may be a function.
     """

@@ -77,8 +77,8 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         threshold = choose_threshold(confidences, hits, goal)
         if math.isinf(threshold):
             raise ConfigError(
-                f"{config.goal}={goal:g}: not even the most confident of {len(hits):,} validation answers keep to it "
-                f"with 95% confidence. A lower {config.goal}, share=0.5, or a better student."
+                f"{config.goal}={goal:g}: not reached with 95% confidence even by the most confident of "
+                f"{len(hits):,} validation answers. Try a lower {config.goal}, share=0.5, or a better student."
             )
     else:
         share = config.share
@@ -98,8 +98,7 @@ def share_of_cost(config: DeferConfig, costs: Costs) -> float:
     assert config.usd_per_1000 is not None
     if not costs.teacher_usd_per_1000:
         raise ConfigError(
-            "usd_per_1000: what the teacher costs is not known here. Say it: teacher_usd_per_1000=1.50, or use "
-            "share=0.2."
+            "usd_per_1000: the teacher's price is unknown. Type teacher_usd_per_1000=1.50, or use share=0.2."
         )
     return min(1.0, config.usd_per_1000 / costs.teacher_usd_per_1000)
 

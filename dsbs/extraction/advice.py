@@ -9,12 +9,12 @@ from dsbs.core.records import NO_RATIONALE, OK
 FEW = 0.6  # share of the annotations that are used, below which something is said
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
 ADVICE = {
-    "no_cue": f"It does not mark its answer as asked. {_EXEMPLARS}; prompt.cue names the words that mark it.",
-    "no_answer": f"Nothing follows the words that mark its answer. {_EXEMPLARS}.",
-    "unknown_label": f"It answers in other words. {_EXEMPLARS}; task.synonyms says what its words stand for.",
-    NO_RATIONALE: f"It answers without a reason. {_EXEMPLARS}; prompt.instruction can ask for one.",
-    "cut_off": "It was stopped before it had answered: a larger teacher.max_tokens lets it end.",
-    "empty": "It wrote nothing: look at the model and its chat template.",
+    "no_cue": f"The answer is not marked as asked. {_EXEMPLARS}; prompt.cue sets the words that mark it.",
+    "no_answer": f"Nothing follows the words that mark the answer. {_EXEMPLARS}.",
+    "unknown_label": f"The answers are not labels of the task. {_EXEMPLARS}; task.synonyms maps other words to labels.",
+    NO_RATIONALE: f"The teacher answers without a rationale. {_EXEMPLARS}; prompt.instruction can ask for one.",
+    "cut_off": "The completion was cut off before its answer: raise teacher.max_tokens.",
+    "empty": "The completion is empty: check the model and its chat template.",
 }
 
 
@@ -33,5 +33,5 @@ def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
             continue
         status, count = statuses.most_common(1)[0]
         if status in ADVICE:
-            lines.append(f"{split}: {used:,} of {examples:,} are used, {status} takes {count:,}. {ADVICE[status]}")
+            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} are {status}. {ADVICE[status]}")
     return lines

@@ -135,7 +135,7 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
     """
     path = annotations_path(folder, split)
     if not path.is_file():
-        raise DataError(f"{path}: there are no annotations of split {split!r} here.")
+        raise DataError(f"{path}: no annotations of split {split!r}.")
     try:
         with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             found = file.schema_arrow

@@ -123,8 +123,8 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         raise error
     if stopped == INTERRUPTED:
         raise RunError(
-            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers came and are kept in {job.folder}; the "
-            "same command goes on from there." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
+            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers are stored in {job.folder}; the "
+            "same command resumes." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
         )
     return summary
 
@@ -164,7 +164,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
         with CompletionStore(job.store_path) as store:
             try:
                 if found := take_up_shards(store, job.folder):
-                    logger.info("%s answers were taken up from actors that an earlier run left behind.", f"{found:,}")
+                    logger.info("%s answers were recovered from actors of an earlier run.", f"{found:,}")
                 yield store
             finally:
                 empty = not store.count() and not open_batches(store)
@@ -175,7 +175,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
 
 def _tell_waiting(job: Job, waiting: int) -> str:
     how = "the same command collects them" if asks_in_batches(job.settings) else "executor=batch collects them"
-    return f"{waiting:,} requests are in batches at the endpoint and go on there; {how}"
+    return f"{waiting:,} requests are pending in batches at the endpoint; {how}"
 
 
 def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
@@ -184,7 +184,7 @@ def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
     usd = reckon(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
     if asks_in_batches(job.settings):
         if batch_rates and not known:
-            logger.info("No price of a batch is known for this model: it is counted as the other one less %.0f%% "
+            logger.info("The batch price of this model is unknown; assuming the regular price less %.0f%% "
                         "(teacher.batch_discount).", 100 * getattr(teacher, "batch_discount", 0.0))  # fmt: skip
         rates = batch_rates
     return Spending(job.settings.budget, rates, before, teacher.most_written, usd)

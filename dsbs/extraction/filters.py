@@ -1,4 +1,4 @@
-"""Filters: annotations that were read but should not be learnt from. All off unless set; each one is counted."""
+"""Filters: annotations that were read but should not be learned from. All off unless set; each one is counted."""
 
 import hashlib
 import re
@@ -24,14 +24,14 @@ class Filter:
 
     Attributes:
         name: the option's name in ``conf/filter/``.
-        agrees_with_gold: refuse labels that differ from the gold label, where there is one.
-        min_agreement: refuse labels for which a smaller share of the samples voted.
-        min_words: refuse rationales with fewer words.
-        max_words: refuse rationales with more words.
-        max_repetition: refuse rationales of which a larger share (by four-word runs) repeats what was said before.
-        other_answer: refuse rationales that name another choice of the example, but not the one that they give.
-        gives_away: refuse rationales that hold the answer word for word.
-        duplicates: refuse rationales that occurred before in the split, word for word.
+        agrees_with_gold: reject labels that differ from the gold label, if there is one.
+        min_agreement: reject labels with a smaller share of the votes.
+        min_words: reject rationales with fewer words.
+        max_words: reject rationales with more words.
+        max_repetition: reject rationales with a larger share of repeated 4-grams of words.
+        other_answer: reject rationales that name another choice of the example, but not their own answer.
+        gives_away: reject rationales that contain the answer verbatim.
+        duplicates: reject rationales that are verbatim duplicates within the split.
         checks: names of filters that packages add (entry points ``dsbs.filters``); see ``docs/extending.md``.
     """
 
@@ -79,7 +79,7 @@ class Filter:
             )
         if self.other_answer and self.gives_away:
             faults.append(
-                "filter.other_answer=true and filter.gives_away=true: together they refuse every rationale that "
+                "filter.other_answer=true and filter.gives_away=true: together they reject every rationale that "
                 "names a choice; set one of them."
             )
         unknown = [name for name in self.checks if name not in CHECKS]

@@ -39,17 +39,17 @@ def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
                 who = _read(holder)
                 if not wait:
                     raise RunError(
-                        f"{store.parent}: another process extracts into this folder ({who}); wait for it or stop it."
+                        f"{store.parent}: another process is extracting into this folder ({who}); wait or stop it."
                     ) from None
-                logger.warning("%s: another process extracts into this folder (%s); this one waits for it, and then "
-                               "asks for what is missing.", store.parent, who)  # fmt: skip
+                logger.warning("%s: another process is extracting into this folder (%s); waiting, then "
+                               "asking for what is missing.", store.parent, who)  # fmt: skip
                 lock.acquire()
             if path.exists():
                 break
             lock.release()  # the other one has left no trace, its lock neither
     except OSError as error:
         raise RunError(
-            f"{store.parent}: cannot be written ({error}). Set output_dir=FOLDER to another place."
+            f"{store.parent}: cannot be written ({error}). Set output_dir=FOLDER to another folder."
         ) from None
     try:
         with contextlib.suppress(OSError):
@@ -77,4 +77,4 @@ def _read(holder: Path) -> str:
         told = json.loads(holder.read_text())
         return f"process {int(told['pid'])} on {str(told['host'])[:100]}, since {str(told['since'])[:20]}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "it did not say which"
+        return "unknown process"

@@ -33,8 +33,7 @@ class CutPrompts:
         """Return a sentence about it."""
         characters, tokens = self._worst
         return (
-            f"The server says that it read {tokens:,} tokens of a prompt of {characters:,} characters (answers like "
-            f"this: {self.count:,}): it probably cut the prompt to its context (Ollama does so in silence: raise "
-            "num_ctx there), or does not count what it had cached. Otherwise use fewer prompt.exemplars or shorter "
-            "inputs."
+            f"The server reports {tokens:,} prompt tokens for a prompt of {characters:,} characters (in {self.count:,} "
+            "answers): it probably truncated the prompt to its context (Ollama does so silently: raise num_ctx), or "
+            "does not count cached tokens. Otherwise use fewer prompt.exemplars or shorter inputs."
         )

@@ -135,7 +135,7 @@ class Pause:
         """Wait so many seconds from now, or ``LONGEST_WAIT``."""
         if seconds > LONGEST_WAIT and self.asked < LONGEST_WAIT:
             logger.warning(
-                "The server asks to wait %s. It is asked again after %s; Ctrl-C stops, and the same command goes on "
+                "The server asks us to wait %s. Retrying after %s; Ctrl-C stops, and the same command resumes "
                 "from here.",
                 format_seconds(seconds),
                 format_seconds(LONGEST_WAIT),

@@ -46,7 +46,7 @@ def _count(summary: dict[str, Any], status: str) -> int:
 
 
 def _explain(status: str) -> str:
-    refused = "refused by a filter" if status.startswith(REFUSED) else "no completion came; the next run asks again"
+    refused = "rejected by a filter" if status.startswith(REFUSED) else "no completion; the next run asks again"
     return STATUSES.get(status) or refused
 
 

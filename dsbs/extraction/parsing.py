@@ -17,13 +17,13 @@ from dsbs.tasks.base import Answers
 # Why an annotation is not used. ``ok`` is ``dsbs.core.records.OK``.
 STATUSES = {
     OK: "a rationale and an answer",
-    "empty": "the teacher wrote nothing, or nothing but its thoughts",
-    "no_cue": "the teacher came to an end without the words that mark an answer",
-    "cut_off": "the teacher was stopped before its answer, or its thought, was whole",
+    "empty": "the teacher wrote nothing, or only its thinking",
+    "no_cue": "the completion ended without the words that mark an answer",
+    "cut_off": "the completion was cut off before its answer, or its thinking, was complete",
     "no_answer": "nothing follows the words that mark an answer",
-    "unknown_label": "what follows them is no answer of the task, or it is unclear which",
-    NO_RATIONALE: "an answer with nothing before it; the label can be used",
-    "refused": "the server or the model would not answer (content filter, refusal)",
+    "unknown_label": "what follows them is not an answer of the task, or is ambiguous",
+    NO_RATIONALE: "an answer without a rationale; the label is usable",
+    "refused": "the server or the model refused to answer (content filter, refusal)",
 }
 # How servers call it that a model would not go on, and that it was not let go on.
 REFUSALS = ("content_filter", "refusal", "safety", "prohibited_content", "recitation")

@@ -46,7 +46,7 @@ class ProgressLine(Watch):
             self._live = Live(get_renderable=lambda: Text(self.describe()), console=self.console, transient=True)
             self._live.start()
         else:
-            self._write(f"asking for {progress.survey.to_come:,}, {progress.survey.cached:,} are there already")
+            self._write(f"{progress.survey.to_come:,} to ask, {progress.survey.cached:,} in the store")
 
     def arrived(self, request: Request, said: Completion | Failure) -> None:
         """Count an answer or a failure."""
@@ -112,7 +112,7 @@ class ProgressLine(Watch):
             parts.append(f"{progress.tally.retried:,} retried")
         parts += executor.tell()
         if executor.stopped:
-            parts.append(f"stopping ({executor.stopped}): waiting for what is under way")
+            parts.append(f"stopping ({executor.stopped}): waiting for requests in flight")
         elif executor.steady and self.done < to_ask:
             parts.append(f"{format_seconds((to_ask - self.done) / speed)} left" if speed else "")
         return ", ".join(filter(None, parts))

@@ -42,24 +42,24 @@ class Prompt:
 
     Attributes:
         name: the option's name in ``conf/prompt/``.
-        instruction: what the teacher is told first; may be empty. In it ``{cue}`` stands for the cue and ``{choices}``
-            for the example's closed answers; a line with ``{choices}`` is left out where there are none, or where the
-            question lists them.
+        instruction: the teacher's instruction; may be empty. ``{cue}`` is replaced by the cue and ``{choices}`` by the
+            example's closed answers; a line with ``{choices}`` is dropped if there are none, or if the question lists
+            them.
         systems: system prompts of which each example gets one, the same one every time, chosen by its id (explanation
             tuning; Orca, arXiv 2306.02707, section 3.1); it stands before the instruction. An empty text is one, too.
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
-        answer_format: ``text``, or ``json`` for endpoints that can be held to a schema (``response_format``): exemplars
-            and completions are then objects with the keys ``rationale`` and ``answer``. ``whole``: all that a teacher
-            writes is its answer, and no cue marks it; for tasks whose answers are texts (``task.answer_kind=text``).
+        answer_format: ``text``, or ``json`` for endpoints with structured output (``response_format``): exemplars and
+            completions are objects with the keys ``rationale`` and ``answer``. ``whole``: the whole completion is the
+            answer, without a cue; for tasks whose answers are texts (``task.answer_kind=text``).
         system_role: whether the instruction is a system message; false puts it before the first question, for models
-            that know no such role.
-        rationale_from: ``answer``: what a teacher writes before its answer, or else its thought; ``thinking``: the
-            thought of a reasoning model (``<think>``, ``reasoning_content``), or else what it writes; ``both``: one
-            after the other. It is read from what the store holds, so changing it asks nothing again.
-        thought_sentences: of a thought, the last so many sentences become rationale; None: all of it.
-        thought_words: of a thought, the last sentences with no more than so many words together (a word is about one
-            and a third tokens); None: all of it.
+            without a system role.
+        rationale_from: ``answer``: the text before the answer, or else the thinking; ``thinking``: the thinking of a
+            reasoning model (``<think>``, ``reasoning_content``), or else the text; ``both``: one after the other. It is
+            parsed from the store, so changing it asks nothing again.
+        thought_sentences: number of last sentences of the thinking to keep as rationale; None: all of it.
+        thought_words: keep the last sentences of the thinking with at most this many words together (a word is about
+            1.3 tokens); None: all of it.
         exemplars: the worked examples, in the order shown.
     """
 
@@ -84,23 +84,21 @@ class Prompt:
             faults.append(f"prompt.rationale_from={self.rationale_from}: expected {', '.join(RATIONALES_FROM)}.")
         for key in ("thought_sentences", "thought_words"):
             if (bound := getattr(self, key)) is not None and bound < 1:
-                faults.append(f"prompt.{key}={bound}: expected at least 1, or null for the whole thought.")
+                faults.append(f"prompt.{key}={bound}: expected at least 1, or null for all of the thinking.")
         if len(set(self.systems)) < len(self.systems):
-            faults.append("prompt.systems: the same text stands there twice; leave one out.")
+            faults.append("prompt.systems: duplicate text; remove one.")
         if not self.cue.strip():
             faults.append("prompt.cue is empty: expected the words that mark the answer, such as 'So the answer is'.")
         if not self.exemplars and "{cue}" not in self.instruction and self.answer_format != WHOLE:
             faults.append(
-                "prompt.exemplars is empty and prompt.instruction does not name {cue}: without worked examples the "
-                "instruction has to tell how the answer is marked, such as 'End with: {cue} ANSWER.'"
+                "prompt.exemplars is empty and prompt.instruction does not contain {cue}: without exemplars the "
+                "instruction must say how to mark the answer, such as 'End with: {cue} ANSWER.'"
             )
         for number, exemplar in enumerate(self.exemplars):
             faults += [f"prompt.exemplars[{number}]{fault}" for fault in self._exemplar_faults(exemplar)]
         texts = [self.instruction, *(text for one in self.exemplars for text in (one.input, one.rationale))]
         if any(map(looks_secret, texts)):
-            faults.append(
-                "prompt: there is something like a key in its texts, which are written down and sent to the teacher."
-            )
+            faults.append("prompt: its texts contain something like a key, and they are saved and sent to the teacher.")
         questions = [normalise(exemplar.input) for exemplar in self.exemplars]
         for number, question in enumerate(questions):
             if question in questions[:number]:
@@ -214,13 +212,13 @@ class Prompt:
         if self.answer_format == WHOLE:
             return faults
         if self.cue.strip() and self.cue.lower() in exemplar.rationale.lower():
-            faults.append(f".rationale holds the cue {self.cue!r}: it is put between rationale and answer by itself.")
+            faults.append(f".rationale holds the cue {self.cue!r}: it is added between rationale and answer.")
         if exemplar.answer.endswith("."):
-            faults.append(".answer ends with a full stop: it is added by itself.")
+            faults.append(".answer ends with a full stop, which is added automatically.")
         if self.show_choices and not exemplar.choices:
             faults.append(".choices is empty, but prompt.show_choices is set.")
         if exemplar.choices and exemplar.answer not in exemplar.choices:
-            faults.append(f".answer={exemplar.answer!r} is none of its choices ({', '.join(exemplar.choices)}).")
+            faults.append(f".answer={exemplar.answer!r} is not one of its choices ({', '.join(exemplar.choices)}).")
         return faults
 
 

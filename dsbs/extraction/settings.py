@@ -8,9 +8,9 @@ class Budget:
     """What an extraction may spend in all, what it found in the store included. None: no bound.
 
     Attributes:
-        usd: dollars.
-        tokens: tokens read and written.
-        requests: requests that got an answer.
+        usd: maximum dollars.
+        tokens: maximum prompt and completion tokens.
+        requests: maximum answered requests.
     """
 
     usd: float | None = None
@@ -23,10 +23,10 @@ class BatchSettings:
     """How requests are sent to a batch API (``executor=batch``). The defaults are the most that OpenAI takes.
 
     Attributes:
-        requests: most lines of a batch.
-        megabytes: most of a batch's file, in millions of bytes.
-        at_once: most batches that are under way at once.
-        poll: seconds between two looks at them.
+        requests: maximum requests per batch.
+        megabytes: maximum size of a batch file, in MB (10^6 bytes).
+        at_once: maximum pending batches.
+        poll: seconds between polls.
         wait: stay until all batches have ended; False: send, collect what is ready, and end.
     """
 
@@ -54,10 +54,10 @@ class RaySettings:
     """How requests are spread over Ray actors (``executor=ray``).
 
     Attributes:
-        address: of a cluster that this machine belongs to, ``auto`` or HOST:PORT; None: a Ray on this machine alone,
+        address: address of the cluster that this machine belongs to, ``auto`` or HOST:PORT; None: a local Ray instance,
             which ends with the run.
-        actors: how many ask side by side, each with its share of ``concurrency``, ``requests_per_minute`` and
-            ``tokens_per_minute``; None: one on every node that has CPUs to give, or two where there is only one node.
+        actors: number of actors, each with its share of ``concurrency``, ``requests_per_minute`` and
+            ``tokens_per_minute``; None: one per node with CPUs, or two on a single node.
     """
 
     address: str | None = None
@@ -67,7 +67,7 @@ class RaySettings:
         """Return what is wrong with the settings."""
         faults = []
         if self.actors is not None and self.actors < 1:
-            faults.append(f"ray.actors={self.actors}: expected at least 1, or null for one on every node.")
+            faults.append(f"ray.actors={self.actors}: expected at least 1, or null for one per node.")
         if self.address is not None and "://" in self.address:
             faults.append(f"ray.address={self.address}: Ray Client is not supported. Run the command on a node of the "
                           "cluster, with ray.address=auto.")  # fmt: skip
@@ -80,14 +80,14 @@ class ExtractionSettings:
 
     Attributes:
         executor: ``local`` (this process asks), ``batch`` (the endpoint's batch API) or ``ray`` (actors on a cluster).
-        concurrency: most requests under way at once; the engine stays below it while the server is overloaded.
-        attempts: how often a request is tried before it is listed as failed.
+        concurrency: maximum concurrent requests; lowered automatically while the server is overloaded.
+        attempts: attempts per request before it counts as failed.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
-        max_backoff: see ``backoff``; a server's own ``Retry-After`` may be longer and is kept to.
-        requests_per_minute: bound to keep below, or None: what the server's headers say, if they do.
-        tokens_per_minute: the same for tokens read and written.
-        samples: completions per example; the label is what most of them say (self-consistency).
-        dry_run: count requests and estimate tokens, dollars and time; ask nothing.
+        max_backoff: see ``backoff``; a server's ``Retry-After`` is respected even if longer.
+        requests_per_minute: rate limit; None: taken from the server's headers, if any.
+        tokens_per_minute: the same for prompt and completion tokens.
+        samples: completions per example; the label is their majority vote (self-consistency).
+        dry_run: count requests and estimate tokens, dollars and time, without asking.
         budget: what may be spent.
         batch: more about batches.
         ray: more about actors.

@@ -108,7 +108,7 @@ def survey_job(
             if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
                 raise ConfigError(
                     f"prompt={job.prompt.name}: exemplars occur in split {split!r} of the data (examples "
-                    f"{', '.join(leaks[:MOST_LEAKS_NAMED])}): the teacher would be shown its own questions. Replace "
+                    f"{', '.join(leaks[:MOST_LEAKS_NAMED])}), so the prompt would contain the answer. Replace "
                     "these exemplars."
                 )
             requests = {origin.key(request): request for example in batch for request in job.requests(example, split)}

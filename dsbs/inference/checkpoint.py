@@ -39,8 +39,8 @@ class Remembered:
         id_column: the column of the id, or None.
         choices_column: the column of the choices, or None.
         decoding: ``auto``, ``rank`` or ``generate``.
-        max_input_tokens: longer inputs are cut.
-        max_new_tokens: the most tokens that are generated.
+        max_input_tokens: longer inputs are truncated.
+        max_new_tokens: maximum generated tokens.
         bf16: bfloat16 autocast.
         format: how the student is stored; a key of ``dsbs.inference.predictor.PREDICTORS``.
     """
@@ -136,12 +136,12 @@ def find_checkpoint(named: str) -> Path:
     if not named or not folder.is_dir():
         raise RunError(
             f"checkpoint={named}: there is no such folder. Expected the folder of a run, such as "
-            "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint that was copied from one."
+            "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint copied from one."
         )
     run = run_of(folder)
     if run is not None and folder.parent.name != EXPORTS:
         if not (run / "metrics.json").exists():
-            raise RunError(f"checkpoint={named}: this run is not finished{_reason(run)}. {_how_to_finish(run)}")
+            raise RunError(f"checkpoint={named}: this run is unfinished{_reason(run)}. {_how_to_finish(run)}")
         folder = run / "checkpoint"
     if not (folder / "config.json").is_file():
         raise RunError(f"checkpoint={named}: no checkpoint there (config.json is missing).{_runs_below(folder)}")
@@ -165,7 +165,7 @@ def check_output(named: str) -> Path:
     """
     output = Path(named).expanduser()
     if run_of(output.parent) is not None and (output.exists() or output.name == "metrics.json"):
-        raise RunError(f"output={named}: a file of a run, which stays as it is; choose another name.")
+        raise RunError(f"output={named}: this is a file of a run and is not overwritten; choose another name.")
     return output
 
 
@@ -179,11 +179,11 @@ def load_remembered(checkpoint: Path) -> dict[str, Any]:
     try:
         remembered = Fields(read_json_file(path, MOST_CONFIG)).raw(SETTINGS)
     except DataError as error:
-        raise DataError(f"{path}: not a student that dsbs.train has saved ({error}).") from None
+        raise DataError(f"{path}: not a student saved by dsbs.train ({error}).") from None
     if remembered is None:
-        raise DataError(f"{path}: not a student that dsbs.train has saved (there is no {SETTINGS!r} in it).")
+        raise DataError(f"{path}: not a student saved by dsbs.train (no {SETTINGS!r} in it).")
     if not isinstance(remembered, dict) or not isinstance(remembered.get("task"), dict):
-        raise DataError(f"{path}: {SETTINGS!r} does not say what the student was trained for; train it again.")
+        raise DataError(f"{path}: {SETTINGS!r} is incomplete; train the student again.")
     # We write none of them, and nobody else may send us anywhere.
     task = {key: value for key, value in remembered["task"].items() if key not in PLACES}
     return remembered | {"task": task}

@@ -17,7 +17,7 @@ class EmbeddingPredictor(SklearnPredictor):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the encoder has and the classifier learnt."""
+        """How many numbers the encoder has and the classifier learned."""
         return int(self.pipeline[0].parameters) + super().parameters
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:

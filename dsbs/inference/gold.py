@@ -27,18 +27,18 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
     if not gold:
         raise DataError(
             f"None of the {len(examples)} examples of {path or f'the {split} split of task={task.name}'} has a gold "
-            "answer, so nothing can be measured. To answer them: python -m dsbs.predict checkpoint=... input=..."
+            "answer, so nothing can be measured. To predict them: python -m dsbs.predict checkpoint=... input=..."
         )
     return gold, len(examples) - len(gold)
 
 
 def _examples(task: Task, split: str, path: str | None) -> Iterable[Example]:
     if path is None and isinstance(task, RowsTask) and task.path is None and task.hub is None:
-        raise ConfigError("A checkpoint without its run does not know where the data lies: add path=FILE_OR_FOLDER.")
+        raise ConfigError("A checkpoint outside its run does not know its data: add path=FILE_OR_FOLDER.")
     if path is None:
         return _split(task, split)
     if not isinstance(task, RowsTask):
-        raise ConfigError(f"path={path}: task={task.name} makes its examples itself and reads no files.")
+        raise ConfigError(f"path={path}: task={task.name} generates its examples and reads no files.")
     task = replace(task, path=path)
     file = Path(path).expanduser()
     if file.is_file():

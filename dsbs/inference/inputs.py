@@ -48,7 +48,7 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     if told := counts.tell():
         tell_once(f"input={named}: {told}.")
     if not counts.rows:
-        raise DataError(f"input={named}: there is nothing in it; expected at least one input, a line each.")
+        raise DataError(f"input={named}: it is empty; expected at least one input, one per line.")
 
 
 def to_example(row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None = None) -> Example:
@@ -78,7 +78,7 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
         return example
     if remembered.own_choices:
         raise DataError(
-            f"{place}: there are no choices. This student chooses among those of each input: give JSON lines such as "
+            f"{place}: no choices. This student chooses among each input's own choices: give JSON lines such as "
             f'{{"input": "...", "{remembered.choices_column or "choices"}": ["yes", "no"]}}.'
         )
     if remembered.choices is None:

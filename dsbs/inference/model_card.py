@@ -15,11 +15,11 @@ from dsbs.inference.metrics import show_score
 from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.tasks.base import ACCURACY
 
-_UNKNOWN_LICENCE = "not stated (`teacher.licence`): look at the terms of its provider before you pass the student on"
+_UNKNOWN_LICENCE = "not stated (`teacher.licence`): check its provider's terms before you distribute the student"
 _SEQ2SEQ = """\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-folder = "."  # where this file lies
+folder = "."  # the folder of this file
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSeq2SeqLM.from_pretrained(folder)
 inputs = tokenizer("{input}", truncation=True, max_length={max_input_tokens}, return_tensors="pt")
@@ -29,7 +29,7 @@ print(tokenizer.decode(ids[0], skip_special_tokens=True))
 _CAUSAL = """\
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-folder = "."  # where this file lies
+folder = "."  # the folder of this file
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForCausalLM.from_pretrained(folder)
 inputs = tokenizer("{input}", return_tensors="pt")
@@ -153,7 +153,7 @@ def build_card(
     ]
     title = f"# {words(metrics['task'])}: {words(metrics['student'])}, {words(metrics['objective'])}"
     about = (
-        "A small model trained with dsbs, which distils a large language model step by step "
+        "A small model trained with dsbs, which distills large language models step by step "
         "([Hsieh et al., 2023](https://arxiv.org/abs/2305.02301))."
     )
     facts = _facts(remembered, manifest, metrics, base)
@@ -169,7 +169,7 @@ def _facts(
     settings = ", ".join(words(f"{key} {value}") for key, value in objective.items() if key not in ("kind", "name"))
     share = "all" if metrics["data_fraction"] == 1 else f"{metrics['data_fraction']:g}"
     facts = {
-        "started from": code(base if "/" in base else str(metrics["student"])),
+        "base model": code(base if "/" in base else str(metrics["student"])),
         "objective": f"{metrics['objective']} ({settings})",
         "data": f"{metrics['task']}: {metrics['train_examples']:,} examples, {share} of the train split, seed "
         f"{metrics['seed']}",
@@ -181,9 +181,9 @@ def _facts(
         accuracy = (manifest.get("teacher_accuracy") or {}).get("train")
         facts["teacher"] = words(metrics["teacher"]) + (f", model {words(model)}" if model else "")
         if accuracy is not None:
-            facts["teacher"] += f"; its labels on the train split are right in {100 * accuracy:.1f}%"
+            facts["teacher"] += f"; its labels on the train split are {100 * accuracy:.1f}% correct"
         licence = manifest.get("licence")
-        facts["licence of the teacher's outputs"] = words(licence) if licence else _UNKNOWN_LICENCE
+        facts["license of the teacher's outputs"] = words(licence) if licence else _UNKNOWN_LICENCE
     metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
         part = metrics.get(split)
@@ -198,7 +198,7 @@ def _facts(
     if overlap := tell_overlap(metrics.get("overlap"), "train or validation"):
         facts["test split"] = overlap[0]
     if metrics.get("notes"):
-        facts["lost on the way"] = " ".join(metrics["notes"])
+        facts["data losses"] = " ".join(metrics["notes"])
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts
@@ -208,16 +208,14 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     """Return the part on how to use the student, without dsbs and with it."""
     usage = USAGES.get(kind)
     writes = usage is not None and usage.writes
-    notes = _writing_notes(remembered, kind) if writes else ["It names the likeliest of the closed answers."]
+    notes = _writing_notes(remembered, kind) if writes else ["It predicts the likeliest closed answer."]
     if remembered["input"]:
-        notes.append(f"Inputs were worded as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
+        notes.append(f"Inputs were formatted as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
     if remembered["choices"]:
         notes.append(f"The answers: {', '.join(map(code, remembered['choices']))}.")
     closed = remembered["choices"] or remembered["own_choices"]
     if writes and remembered["decoding"] != "generate" and closed:
-        notes.append(
-            "The accuracy above is that of the likeliest of the closed answers; a freely written one may differ."
-        )
+        notes.append("The accuracy above is that of ranking the closed answers; a generated answer may differ.")
     use = "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."
     program = [f"```python\n{_program(usage, kind, remembered)}```"] if usage else []
     return ["## Use", *program, " ".join(notes), use]
@@ -241,7 +239,7 @@ def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
     if kind == "encoder-decoder" and remembered["prefix_on"] == "target":
         return [
             *notes,
-            "For the rationale give `generate` the argument "
+            "For the rationale pass `generate` the argument "
             '`decoder_start_token_id=tokenizer.convert_tokens_to_ids("[rationale]")`.',
         ]
     return [*notes, "For the rationale write `[rationale]` in place of `[label]`."]

@@ -75,8 +75,8 @@ def load_predictor(
         remembered: what the checkpoint remembers; its ``format`` says which class reads it.
         task: whose answers are read.
         objective: how they are read.
-        batch_size: examples of one forward pass.
-        decoding: ``rank``, ``generate`` or ``auto``; None: as in the training.
+        batch_size: examples per forward pass.
+        decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
 
     Raises:
         DataError: for a format that this version does not know.

@@ -61,7 +61,7 @@ class SklearnPredictor:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learnt."""
+        """How many numbers were learned."""
         classifier = self.pipeline[-1]
         return int(classifier.coef_.size + classifier.intercept_.size) if hasattr(classifier, "coef_") else 0
 
@@ -77,7 +77,7 @@ class SklearnPredictor:
     ) -> "SklearnPredictor":
         """Load a pipeline; see ``dsbs.inference.predictor.load_predictor``."""
         if decoding == "generate":
-            raise StudentError("decoding=generate: this student writes nothing, it ranks the closed answers.")
+            raise StudentError("decoding=generate: this student cannot generate, it ranks the closed answers.")
         predictor = cls(cls._load_pipeline(checkpoint), remembered)
         predictor.check(checkpoint)
         return predictor
@@ -155,10 +155,10 @@ def load_model(folder: Path) -> Any:
         _check_archive(path)
         strange = set(skops.get_untrusted_types(file=path)) - set(TRUSTED)
         if strange:
-            raise StudentError(f"{path}: it names types that no student of ours has: {', '.join(sorted(strange))}.")
+            raise StudentError(f"{path}: it contains types that no dsbs student has: {', '.join(sorted(strange))}.")
         model = skops.load(path, trusted=list(TRUSTED))
         if faults := list(_model_faults(model)):
-            raise StudentError(f"{path}: no student of ours has {', '.join(faults)}.")
+            raise StudentError(f"{path}: no dsbs student has {', '.join(faults)}.")
         return model
     except FileNotFoundError:
         raise StudentError(f"{path}: there is no such file; the checkpoint is incomplete.") from None

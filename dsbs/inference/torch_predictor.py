@@ -128,9 +128,9 @@ class TorchPredictor:
                     raise
                 if self.reading.batch_size == 1:
                     raise RunError(
-                        "Out of memory on a single example. Set student.max_input_tokens or student.max_new_tokens "
-                        "smaller, or choose another student."
+                        "Out of memory on a single example. Lower student.max_input_tokens or student.max_new_tokens, "
+                        "or choose a smaller student."
                     ) from error
             # Outside of `except`, where the error no longer holds on to the tensors of the batch that failed.
             self.reading = replace(self.reading, batch_size=self.reading.batch_size // 2)
-            logger.warning("Out of memory while predicting; batches of %d from here on.", self.reading.batch_size)
+            logger.warning("Out of memory while predicting; continuing with batches of %d.", self.reading.batch_size)

@@ -31,9 +31,9 @@ class Objective:
 
     Attributes:
         kind: which class this is; a key of ``dsbs.objectives.OBJECTIVES``.
-        name: the name in folders and reports; the option's name in ``conf/objective/``.
-        prefix_on: where the task prefix stands. ``target``: the decoder starts with it, one encoder pass serves both
-            tasks. ``input``: before the input, as in the paper.
+        name: name in folders and reports; the option's name in ``conf/objective/``.
+        prefix_on: position of the task prefix. ``target``: the decoder starts with it, and both tasks share one encoder
+            pass. ``input``: before the input, as in the paper.
     """
 
     on_policy: ClassVar[bool] = False
@@ -122,18 +122,18 @@ class Objective:
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
     ) -> "list[Row]":
-        """Return the rows of an optimiser step with targets that the student writes; only where ``on_policy``.
+        """Return the rows of an optimizer step with targets that the student writes; only where ``on_policy``.
 
         Args:
             student: as it stands before the step.
-            rows: of all micro-batches of this process.
+            rows: of all microbatches of this process.
             draws: the random numbers of each row: the same for a row, a step and a seed, whatever the machine.
             bf16: whether the student computes in bfloat16.
         """
         raise NotImplementedError
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return what each term of the loss is a mean over, for some rows of an optimiser step.
+        """Return what each term of the loss is a mean over, for some rows of an optimizer step.
 
         By default these are the target tokens of each kind, times the weights of their targets.
         """
@@ -155,7 +155,7 @@ class Objective:
             model: the student: called with ``batch["inputs"]`` and ``batch["targets"]`` it returns logits by kind
                 [R, T, V]. It may be called as often as the objective needs, or on other batches of the same form.
             batch: as the collator made it.
-            counts: what ``count`` gave, added up over all batches and processes of the optimiser step; scalars.
+            counts: what ``count`` gave, added up over all batches and processes of the optimizer step; scalars.
 
         Returns:
             A scalar with gradients, and term -> (sum, count).

@@ -15,10 +15,10 @@ class Context(SoftTargets):
     to do without its prompt.
 
     Attributes:
-        teacher_model: a hub name, a folder, a GGUF file or a finished run; ``student``: itself before its training.
+        teacher_model: a hub name, a folder, a GGUF file or a finished run; ``student``: the student before training.
         teacher_input: the engineered prompt; ``{input}`` stands for the example's input.
-        source: the next tokens of the teacher; nothing else is offered here.
-        soft_weight: share of the divergence in the loss; the rest is the label's, which a teacher in context needs not.
+        source: the teacher's next-token distributions; the only choice here.
+        soft_weight: weight of the divergence in the loss; the rest is the label's.
     """
 
     kind: str = "context"
@@ -35,7 +35,7 @@ class Context(SoftTargets):
         """Return what is wrong with the settings."""
         faults = super().faults()
         if self.source != "teacher":
-            faults.append(f"objective.source={self.source}: objective={self.name} compares tokens: leave it out.")
+            faults.append(f"objective.source={self.source}: objective={self.name} compares tokens: drop it.")
         if self.teacher_input == PLACE and not self.teacher_chat:
             faults.append(
                 f"objective={self.name} needs the prompt that the teacher reads: add objective.teacher_input=... with "

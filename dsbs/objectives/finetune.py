@@ -11,7 +11,7 @@ class Finetune(Objective):
     """The label alone.
 
     Attributes:
-        teacher_labels_only: refuse ``labels=gold``; set by the option ``distill``.
+        teacher_labels_only: reject ``labels=gold``; set by the option ``distill``.
     """
 
     kind: str = "finetune"

@@ -1,4 +1,4 @@
-"""Generalised knowledge distillation on the student's own samples (Agarwal et al., 2024, arXiv 2306.13649)."""
+"""Generalized knowledge distillation on the student's own samples (Agarwal et al., 2024, arXiv 2306.13649)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class GKD(OnPolicy):
-    """L = the generalised Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
+    """L = the generalized Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
 
     Each target is one that the student has just drawn, with probability lambda, or the given one (algorithm 1, where
     whole batches are the one or the other). No gradient goes through the drawing.
 
     Attributes:
-        own_share: the paper's lambda: 0 learns from given targets alone (supervised), 1 from samples alone.
+        own_share: the paper's lambda: 0 uses only given targets (supervised), 1 only samples.
         beta: 0 is forward KL(teacher || student), 1 is reverse KL, exactly.
-        temperature: of both distributions in the divergence.
-        sampling_temperature: of the student that draws.
+        temperature: temperature of both distributions in the divergence.
+        sampling_temperature: temperature of the student's samples.
     """
 
     kind: str = "gkd"

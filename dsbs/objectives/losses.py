@@ -1,4 +1,4 @@
-"""Sums of losses over target tokens, and means that do not depend on how an optimiser step is cut into batches.
+"""Sums of losses over target tokens, and means that do not depend on how an optimizer step is cut into batches.
 
 The multi-task loss (paper, equation 4) is one such mean for labels and one for rationales; without tokens it is 0.
 """
@@ -42,7 +42,7 @@ def count_tokens(labels: torch.Tensor) -> torch.Tensor:
 
 
 def mean_of_step(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Return a batch's part of a mean over the whole optimiser step: 0 where the step has nothing to take it over.
+    """Return a batch's part of a mean over the whole optimizer step: 0 where the step has nothing to take it over.
 
     Args:
         total: sum over this batch; a scalar.

@@ -29,13 +29,13 @@ class MiniLLM(OnPolicy):
 
     The first term is the single step, summed over the whole vocabulary (equation 3), the second one the steps behind
     it: R_{t+1} is the mean reward of the tokens behind y_t (length-normalised, equation 5), a number without gradients.
-    Its factor w_t q / q_old is clipped as in PPO. Each sample is learnt from once, so that q is q_old but for dropout.
+    Its factor w_t q / q_old is clipped as in PPO. Each sample is learned from once, so that q is q_old but for dropout.
 
     Attributes:
-        teacher_share: the paper's alpha: share of the teacher in the mixture that samples are drawn from.
-        clip: the factor of a return counts from 1 - clip to 1 + clip.
-        reward_clip: rewards count from minus to plus this.
-        lm_weight: factor of the cross-entropy of the given targets (the paper's L_PT, there on a corpus of its own).
+        teacher_share: the paper's alpha: weight of the teacher in the sampling mixture.
+        clip: PPO clipping: importance ratios are clipped to 1 - clip … 1 + clip.
+        reward_clip: rewards are clipped to plus or minus this.
+        lm_weight: weight of the cross-entropy of the given targets (the paper's L_PT, there on a separate corpus).
     """
 
     kind: str = "minillm"

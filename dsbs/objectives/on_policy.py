@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class OnPolicy(Taught):
-    """Base of these objectives. Before every optimiser step samples take the place of the labels in its rows.
+    """Base of these objectives. Before every optimizer step samples take the place of the labels in its rows.
 
     Attributes:
-        reasoning: whether what is written is the rationale and then the label, as with ``rationale_then_label``; else
-            it is the label, which may be a whole text (``task.answer_kind=text``).
-        max_new_tokens: samples are cut off there.
+        reasoning: whether the target is the rationale followed by the label, as in ``rationale_then_label``, or only
+            the label, which may be a whole text (``task.answer_kind=text``).
+        max_new_tokens: maximum tokens per sample.
     """
 
     on_policy: ClassVar[bool] = True

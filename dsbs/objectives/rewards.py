@@ -33,7 +33,7 @@ def judge(
         rows: with samples as labels.
         bf16: whether the student computes in bfloat16.
         teacher_share: share of the teacher in the mixture that was drawn from.
-        reward_clip: rewards count from minus to plus this.
+        reward_clip: rewards are clipped to plus or minus this.
     """
     found: list[dict[str, list[float]]] = []
     collate = Collator(student)

@@ -34,23 +34,23 @@ class SoftTargets(Taught):
         L = soft_weight * T^2 * D + (1 - soft_weight) * L_label
 
     and with rationales ``alpha * L + (1 - alpha) * L_rationale``. Over tokens D is a mean over the target's tokens, and
-    rationales are learnt from the teacher's distribution as well as labels are.
+    rationales are learned from the teacher's distribution as well as labels are.
 
     Attributes:
         source: over closed answers: ``votes`` of the teacher's samples, the ``logprobs`` that its endpoint told where
             the answer begins (``teacher.top_logprobs``), or the ``ranking`` by ``teacher_model``. Over the next tokens:
             those of ``teacher_model`` beside the student (``teacher``), or the most probable ones that an endpoint told
             (``stored``). The latter two want one tokenizer for both.
-        most_tokens: of ``stored``: how many of the most probable tokens are learnt from; the rest is one bucket.
+        most_tokens: of ``stored``: how many of the most probable tokens are learned from; the rest is one bucket.
         divergence: ``forward_kl``, ``reverse_kl``, ``jsd``, ``skewed_kl`` or ``skewed_reverse_kl``.
-        beta: of ``jsd``: 0 is forward KL, 1 reverse KL.
-        skew: of the skewed ones: the share of the first distribution in the second.
-        temperature: of both distributions; above 1 they become more alike.
-        soft_weight: share of the divergence in the loss; the rest is the label's.
+        beta: for ``jsd``: 0 is forward KL, 1 reverse KL.
+        skew: for the skewed divergences: the share of the first distribution in the second.
+        temperature: temperature of both distributions; above 1 they become softer.
+        soft_weight: weight of the divergence in the loss; the rest is the label's.
         smoothing: votes, or probability, that every answer gets in advance; above 0 where a divergence is infinite
             without.
-        rationales: whether to learn the teacher's rationales, too, as ``step_by_step`` does.
-        alpha: with rationales, the share of all that concerns the label.
+        rationales: whether to learn rationales as well, as in ``step_by_step``.
+        alpha: with rationales, the weight of the label's terms.
     """
 
     kind: str = "soft_targets"
@@ -69,7 +69,7 @@ class SoftTargets(Taught):
     _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `hear` takes it
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the training; how many stored tokens, where they are learnt from."""
+        """Return what decides the training; how many stored tokens, where they are learned from."""
         return {key: one for key, one in super().identity().items() if key != "most_tokens" or self.reads_stored_tokens}
 
     @property
@@ -130,7 +130,7 @@ class SoftTargets(Taught):
         if self.source not in SOURCES:
             return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
         if self.asks_ranking and not self.teacher_model:
-            faults.append("objective.source=ranking needs a teacher that ranks: add objective.teacher_model=...")
+            faults.append("objective.source=ranking needs a teacher to rank with: add objective.teacher_model=...")
         for key in ("soft_weight", "alpha"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"objective.{key}={getattr(self, key)}: expected from 0 to 1.")
@@ -151,11 +151,11 @@ class SoftTargets(Taught):
             faults.append(f"objective.most_tokens={self.most_tokens}: expected at least 1.")
         if self.temperature != 1:
             faults.append(
-                f"objective.temperature={self.temperature}: with objective.source=stored the tokens behind the first "
-                "few are not known one by one, so they cannot be softened: leave it out."
+                f"objective.temperature={self.temperature}: with objective.source=stored only the most probable "
+                "tokens are known, so the distribution cannot be softened: drop it."
             )
         if self.rationales:
-            faults.append("objective.rationales=true: objective.source=stored learns labels alone: leave it out.")
+            faults.append("objective.rationales=true: objective.source=stored learns labels only: drop it.")
         return faults
 
     def check(self, student: "GenerativeStudent") -> None:

@@ -26,7 +26,7 @@ class StepByStepMI(StepByStep):
     through a second softmax, so that every distribution is nearly uniform; here neither is so.)
 
     Attributes:
-        mi_weight: factor of L_mi.
+        mi_weight: weight of L_mi.
     """
 
     kind: str = "step_by_step_mi"

@@ -24,14 +24,14 @@ class Taught(Objective):
     """Base of the objectives with a teacher beside the student.
 
     Attributes:
-        teacher_model: a hub name, a folder, a GGUF file, the folder of a finished run, or ``student``: the student as
-            it was before its training.
+        teacher_model: a hub name, a folder, a GGUF file, the folder of a finished run, or ``student``: the student
+            before training.
         teacher_revision: branch, tag or commit on the hub.
-        teacher_input: what the teacher reads; ``{input}`` stands for the example's input. A decoder goes on where it
-            ends, so let it end with a line break or the like.
-        teacher_chat: whether that is put to the teacher as a user's message, in the chat template of its tokenizer.
-        teacher_max_input_tokens: longer texts for the teacher are cut, where they are not the student's own.
-        teacher_bf16: whether the teacher computes in bfloat16; divergences are in float32 all the same.
+        teacher_input: the teacher's prompt, with ``{input}`` for the example's input. A decoder-only teacher continues
+            it, so end it with, say, a line break.
+        teacher_chat: whether to send it as a user message, in the chat template of the teacher's tokenizer.
+        teacher_max_input_tokens: longer prompts of the teacher are truncated.
+        teacher_bf16: whether the teacher runs in bfloat16; divergences are computed in float32 either way.
     """
 
     teacher_model: str | None = None

@@ -82,7 +82,7 @@ class LiveTeacher:
         for model, who in ((teacher, "teacher"), (student, "student")):
             if (size := len(model.embedding_tables()[1])) < vocabulary:
                 raise StudentError(
-                    f"The {who}'s table of weights has {size} tokens, but its tokenizer {vocabulary}; choose another."
+                    f"The {who}'s embedding matrix has {size} tokens, but its tokenizer {vocabulary}; choose another."
                 )
         alike = [(model.prefix_on, bool(model.config.is_encoder_decoder)) for model in (teacher, student)]
         same = as_given and alike[0] == alike[1]
@@ -148,8 +148,8 @@ def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
     shared = sum(two.get(token) == id for token, id in one.items())
     raise StudentError(
         f"objective.teacher_model={place}: the teacher's tokenizer ({describe(theirs)}, {len(two)} tokens) is not the "
-        f"student's ({describe(ours)}, {len(one)} tokens); {shared} tokens are the same. Token by token a student "
-        "learns only from a teacher with its own tokens. What works across tokenizers, for closed answers: "
+        f"student's ({describe(ours)}, {len(one)} tokens); {shared} tokens are shared. Token-level "
+        "distillation needs the same tokenizer. Across tokenizers, for closed answers: "
         "objective=soft_targets objective.source=ranking. For text: objective=respond."
     )
 

@@ -61,9 +61,9 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
     ids, golds = columns["id"], columns["gold"]
     scores = np.array(columns["scored"], dtype=np.float64)
     if len(set(ids)) != len(ids):
-        raise DataError("predictions.parquet names an id twice")
+        raise DataError("predictions.parquet has a duplicate id")
     if not np.isfinite(scores).all():
-        raise DataError("predictions.parquet holds scores that are no finite numbers")
+        raise DataError("predictions.parquet has scores that are not finite")
     if len(ids) != (test.get("examples") or len(ids)) or not ids or abs(scores.mean() - test[metric]) > 1e-6:
         raise DataError(f"predictions.parquet and metrics.json do not agree on the test {metric}")
     return Answered(

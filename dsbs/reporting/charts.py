@@ -157,7 +157,7 @@ def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
                 "y": up(one["accuracy"]),
                 "r": 2 + 5 * math.sqrt(one["answers"] / most),
                 "tip": (
-                    f"confidence {100 * one['confidence']:.1f}%: right {100 * one['accuracy']:.1f}% of "
+                    f"confidence {100 * one['confidence']:.1f}%: accuracy {100 * one['accuracy']:.1f}% on "
                     f"{one['answers']:,} answers"
                 ),
             }

@@ -225,7 +225,7 @@ def _compute(comparison: Comparison) -> Comparison:
     if candidate.test_set != baseline.test_set:
         return replace(comparison, refusal="they were tested on different examples")
     if differences := differing_settings([candidate.data], [baseline.data]):
-        return replace(comparison, refusal=f"they learnt from different data ({'; '.join(differences)})")
+        return replace(comparison, refusal=f"they learned from different data ({'; '.join(differences)})")
     try:
         result = compare_scores(candidate.scores(), baseline.scores(), may_pair_seeds(comparison))
     except ValueError as error:

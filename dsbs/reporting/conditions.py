@@ -69,7 +69,7 @@ class Condition:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the runs learnt from and were tested on, as settings of the task and hashes of its files."""
+        """What the runs learned from and were tested on, as settings of the task and hashes of its files."""
         return data_of(self.runs[0].config)
 
     @property
@@ -193,7 +193,7 @@ def _tell_repeat(run: FinishedRun, kept: FinishedRun) -> str:
     """Return why a run is left out in favour of another one of its seed, and in what the two differ."""
     differences = differing_settings([run.config], [kept.config])
     if _digest(run) != _digest(kept):
-        differences.append("the examples or annotations it learnt from")
+        differences.append("the examples or annotations it learned from")
     told = f" They differ in: {'; '.join(differences)}." if differences else ""
     return f"repeats seed {run.seed} of {kept.folder}, which is newer and counts.{told}"
 

@@ -124,7 +124,7 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
             told.setdefault("no student", []).append(share)
             continue
         best = min(able, key=lambda rung: (rung.milliseconds or math.inf, -rung.score))
-        sure = "" if best.low >= share * reference else ", though its interval reaches below"
+        sure = "" if best.low >= share * reference else ", though its interval extends below"
         told.setdefault(f"{best.name}, {best.milliseconds:.2g} ms{sure}", []).append(share)
     return [
         f"At least {' or '.join(f'{100 * share:.0f}%' for share in shares)} of {said}: {name}."

@@ -25,10 +25,10 @@ class Note:
         return f"{self.text} ({self.detail})" if self.detail else self.text
 
 
-ONE_SEED = Note("one seed: the result is about that student and not about the method")
+ONE_SEED = Note("one seed: the result is about that student, not the method")
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
-LOSSES = "some of the data was lost on the way"
-GUESSES = "hardly better than always giving the most frequent answer"
+LOSSES = "some data was lost (dropped, truncated or unknown tokens)"
+GUESSES = "hardly better than the majority class"
 
 
 def note_condition(condition: Condition) -> list[Note]:

@@ -27,15 +27,15 @@ TEMPLATES = Path(__file__).with_name("templates")
 READING = (
     "A score is the mean over seeds and test examples. The test split is read once per run, with the checkpoint that "
     "was best on validation.",
-    "The 95% interval of a condition is about new seeds and new test examples alike; with a single seed it is about "
-    "test examples alone (†).",
-    "The claim is non-inferiority: that the candidate is at most the margin worse than the baseline, one-sided at the "
-    "5% level. Beside it stands whether there is any difference, two-sided.",
+    "The 95% interval of a condition covers both new seeds and new test examples; with a single seed it covers "
+    "test examples only (†).",
+    "The claim is non-inferiority: the candidate is at most the margin worse than the baseline, one-sided at the "
+    "5% level. Beside it is whether there is any difference, two-sided.",
     "A comparison pairs the answers to the same test examples and counts the spread between seeds and between "
     "examples. On the same share of the data, with equal settings and the same four seeds or more, seeds are paired "
     "as well (‡).",
     "With one seed on a side, nothing is said about the methods: the result is about this student only.",
-    "Labels to choose by are those of validation, by which the checkpoint is chosen; both sides use them.",
+    "Labels for selection are those of validation, used to choose the checkpoint; both sides use them.",
 )
 
 

@@ -12,7 +12,7 @@ def trace_runs(runs: Sequence[FinishedRun]) -> dict[str, Any]:
 
     Returns:
         ``started``: the first and the last start; ``versions``: name -> versions; ``data``: the data sets, each with
-        ``path``, ``hash``, ``files``, ``test_set`` and numbers of examples; ``annotations``: those that runs learnt
+        ``path``, ``hash``, ``files``, ``test_set`` and numbers of examples; ``annotations``: those that runs learned
         from; ``overlap``: test inputs that stand in train or validation, of the run with most data (``data_fraction``
         says how much), or None; ``commands``: sorted.
     """

@@ -30,7 +30,7 @@ class FinishedRun:
         folder: where it lies.
         metrics: ``metrics.json``.
         config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5; and under ``learnt.`` and ``data`` what the run
-            learnt from, as far as it is known.
+            learned from, as far as it is known.
         manifest: ``manifest.json``; empty where it is missing.
         answers: what ``predictions.parquet`` holds, or None.
         fault: why there are no answers, or None.
@@ -92,7 +92,7 @@ def read_runs(root: Path) -> tuple[list[FinishedRun], list[LeftOut]]:
     if not root.is_dir():
         raise DataError(
             f"runs={root}: no such folder. Give the folder of training runs, such as runs=outputs/train/triage; "
-            "`python -m dsbs.train` makes them."
+            "`python -m dsbs.train` creates them."
         )
     finished: list[FinishedRun] = []
     left_out: list[LeftOut] = []
@@ -104,7 +104,7 @@ def read_runs(root: Path) -> tuple[list[FinishedRun], list[LeftOut]]:
             left_out.append(run)
     if not finished and not left_out:
         raise DataError(
-            f"runs={root}: no runs here. `python -m dsbs.train` makes them, under outputs/train by default."
+            f"runs={root}: no runs here. `python -m dsbs.train` creates them, under outputs/train by default."
         )
     return finished, left_out
 
@@ -143,7 +143,7 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
     if metrics.get("test") is None:  # a search, which leaves the test split alone
         return FinishedRun(folder, metrics, config, manifest, None, "its test split was not read (test=false)")
     if metrics["test"][metric] is None:
-        return LeftOut(folder, "measured on nothing: its task has no test examples with gold labels", command)
+        return LeftOut(folder, "not measured: its task has no test examples with gold labels", command)
     fault = None
     try:
         answers = read_answers(folder / "predictions.parquet", metrics["test"], metric)
@@ -153,7 +153,7 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
 
 
 def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run learnt from, as settings: what tells apart runs that the same command made.
+    """Return what a run learned from, as settings: what tells apart runs that the same command made.
 
     ``data`` is a hash over what the manifest says of the data beyond the settings: the content of its files.
     ``learnt.*`` is what it says of the annotations; older runs name their folder and nothing else.
@@ -171,7 +171,7 @@ def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, 
 
 
 def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch of an optimiser step, as if a single process read it at once: what decides the result."""
+    """Return the batch of an optimizer step, as if a single process read it at once: what decides the result."""
     settings = manifest.get("settings") or {}
     training = settings.get("training") or {}
     keys = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
@@ -199,9 +199,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = load_json(read_file(path, MOST_JSON))
     except DataError as error:
-        raise DataError(f"{path.name} is broken or missing ({_without(path, error)})") from None
+        raise DataError(f"{path.name} is corrupt or missing ({_without(path, error)})") from None
     except ValueError as error:
-        raise DataError(f"{path.name} is broken or missing ({excerpt(str(error))})") from None
+        raise DataError(f"{path.name} is corrupt or missing ({excerpt(str(error))})") from None
     if not isinstance(value, dict):
         raise DataError(f"{path.name}: expected an object, found {type(value).__name__}")
     cleaned: dict[str, Any] = clean(value, path.name)
@@ -235,4 +235,4 @@ def _read_failure(folder: Path) -> str:
             return f"failed: {reason}"
     except DataError:
         pass
-    return "not finished: it is still running, or was stopped; the same command goes on from its last checkpoint"
+    return "not finished: it is still running, or was stopped; the same command resumes from its last checkpoint"

@@ -21,7 +21,7 @@ class Report:
         runs: the folder that was read.
         conditions: runs by seed.
         comparisons: headline first.
-        teachers: those that runs learnt from; several with one name where what is known of them differs.
+        teachers: those that runs learned from; several with one name where what is known of them differs.
         left_out: runs that do not count, with the reason.
         searched: runs that left the test split alone.
         settings: what was compared, and how strictly.

@@ -79,7 +79,7 @@ def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, d
                 try:
                     return {one.id: _say(one) for one in iterate_annotations(folder, "test") if one.id in ids}
                 except DataError as error:
-                    logger.warning("The teacher's rationales are not shown: %s", error)
+                    logger.warning("The teacher's rationales cannot be shown: %s", error)
                     return {}
     return {}
 

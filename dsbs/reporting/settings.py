@@ -13,11 +13,10 @@ class ReportSettings:
     """Settings of a report.
 
     Attributes:
-        baseline: the objective that others are held against.
-        candidates: the objectives whose claim is made: as good as the baseline on all data, with a share of it.
-        fraction: the share of the data on which the claim is made, such as 1/8; null: the smallest that was run.
-        margin: by how many points (hundredths of the metric) a candidate may be worse and still count as no worse.
-            Declare it before you look.
+        baseline: the objective to compare with.
+        candidates: the objectives claimed to match the baseline on all data with a fraction of it.
+        fraction: the fraction of the data for the claim, such as 1/8; null: the smallest available.
+        margin: non-inferiority margin, in points (hundredths of the metric). Choose it before you see the results.
     """
 
     baseline: str = "finetune"
@@ -58,15 +57,15 @@ class CompareConfig:
 
     Attributes:
         methods: ``student:objective`` of each kind of student.
-        fractions: shares of the training data.
-        seeds: seeds of each.
+        fractions: fractions of the training data.
+        seeds: seeds of each run.
         labels: ``gold`` or ``teacher``.
-        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
-        train: what else is typed for every run, such as ``training.max_steps=500``.
+        rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
+        train: further arguments of every run, such as ``training.max_steps=500``.
         other: a file of other texts, one a line, on which ``objective=context`` is measured for what it forgets: the
             perplexity before and after; null: none.
-        dry_run: only say what would be trained.
-        output_dir: first folder of everything that is written.
+        dry_run: only list what would be trained.
+        output_dir: root folder of all outputs.
     """
 
     task: Any = None

@@ -1,4 +1,4 @@
-"""Students of growing size that learnt the same: which is the smallest that is as right as its teacher?"""
+"""Students of growing size that learned the same: which is the smallest that is as right as its teacher?"""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -192,7 +192,7 @@ def list_teachers(document: dict[str, Any]) -> list[Row]:
             one["split"] or "",
             one["filter"] or "",
             *(show_count(one[key]) for key in ("prompt_tokens", "completion_tokens")),
-            "no known price" if one["cost_usd"] is None else f"${one['cost_usd']:,.2f}",
+            "unknown" if one["cost_usd"] is None else f"${one['cost_usd']:,.2f}",
         )
         for one in document["teacher"]["all"]
     ]
@@ -206,8 +206,8 @@ def list_serving(document: dict[str, Any]) -> list[Row]:
             one["form"],
             f"{one['milliseconds']:.3g}",
             f"{one['per_second_and_core']:,.3g}",
-            "no known price" if one["teacher_usd_per_million"] is None else f"${one['teacher_usd_per_million']:,.2f}",
-            show_count(one["break_even_requests"]) or "no known price",
+            "unknown" if one["teacher_usd_per_million"] is None else f"${one['teacher_usd_per_million']:,.2f}",
+            show_count(one["break_even_requests"]) or "unknown",
         )
         for one in document["serving"]
     ]

@@ -1,4 +1,4 @@
-"""The teachers that runs learnt from: who they are, how right, and what they cost."""
+"""The teachers that runs learned from: who they are, how right, and what they cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class TeacherFacts:
 
 
 def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
-    """Return each teacher that the runs learnt from; several with one name where what is known of them differs."""
+    """Return each teacher that the runs learned from; several with one name where what is known of them differs."""
     found: dict[TeacherFacts, None] = {}
     for run in runs:
         if run.metrics.get("teacher"):
@@ -86,7 +86,7 @@ def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:
 
 
 def find_summary(run: FinishedRun) -> dict[str, Any] | None:
-    """Return the summary of the extraction that a run learnt from; None where it is not found, or broken."""
+    """Return the summary of the extraction that a run learned from; None where it is not found, or broken."""
     for folder in annotation_folders(run):
         try:
             if summary := load_summary(folder):
@@ -101,7 +101,7 @@ def find_summary(run: FinishedRun) -> dict[str, Any] | None:
 
 
 def annotation_folders(run: FinishedRun) -> list[Path]:
-    """Return where the annotations that a run learnt from may lie.
+    """Return where the annotations that a run learned from may lie.
 
     The path is that of the run's working directory, which is also where the folder of the run began.
     """

@@ -113,5 +113,5 @@ def _caption(report: Report) -> Text | None:
         lines.append("* perhaps not converged: the best checkpoint is the last")
     if report.left_out:
         count = len(report.left_out)
-        lines.append(f"{count} {'run does' if count == 1 else 'runs do'} not count; the report says which and why")
+        lines.append(f"{count} {'run was' if count == 1 else 'runs were'} left out; the report says which and why")
     return plain("\n".join(dict.fromkeys(lines))) if lines else None

@@ -1,4 +1,4 @@
-"""The curve in plain letters, for a terminal: scores over the labels that were learnt from."""
+"""The curve in plain letters, for a terminal: scores over the labels that were learned from."""
 
 import math
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _label(texts: dict[int, str], width: int) -> str:
 
 
 def _count_labels(conditions: Sequence[Condition]) -> dict[float, str]:
-    """Return the labels that were learnt from by share of the data; empty where they are not known or differ."""
+    """Return the labels that were learned from by share of the data; empty where they are not known or differ."""
     found: dict[float, set[str]] = {}
     for condition in conditions:
         count = condition.mean("train_examples")

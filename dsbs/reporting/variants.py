@@ -40,7 +40,7 @@ NO_VARIANT = (
 )
 # What the teacher and its prompt were is nothing to a run that used neither.
 TEACHERS_OWN = ("teacher", "prompt", "filter", "gate", "learnt")
-# What was learnt from; runs that differ in it stand on different lines, whatever the share of the data.
+# What was learned from; runs that differ in it stand on different lines, whatever the share of the data.
 ORIGIN = ("task", "data", "learnt")
 # Of the task's settings, those that leave the examples to learn from and to be tested on as they are.
 NO_DATA = ("task.path", "task.name", "task.validation_share", "task.validation_fraction")
@@ -52,7 +52,7 @@ def find_variant_keys(
     """Return the settings in which runs of one student, objective, labels and teacher differ.
 
     A setting that differs between fractions alone (fewer steps on less data) makes no variant: the conditions of one
-    line differ in it, and comparisons say so. What the runs learnt from always does. A setting that some runs do not
+    line differ in it, and comparisons say so. What the runs learned from always does. A setting that some runs do not
     know, as their version of dsbs had none, is no difference.
     """
     ignored = NO_VARIANT + (() if with_teacher else TEACHERS_OWN)
@@ -66,7 +66,7 @@ def find_variant_keys(
 
 
 def data_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that say which data a run learnt from."""
+    """Return the settings that say which data a run learned from."""
     return {
         key: value for key, value in config.items() if is_within(key, ("task", "data")) and not is_within(key, NO_DATA)
     }

@@ -98,8 +98,8 @@ def tell_claim(comparison: Comparison) -> str:
     points = f"{100 * comparison.margin:g} points"
     if comparison.claim == ONE_STUDENT:
         return (
-            "One side has a single seed, so this is about this student only: examples vary in the interval, seeds do "
-            "not. Run three seeds or more on both sides."
+            "One side has a single seed, so this is about this student only: the interval covers examples, not "
+            "seeds. Run three seeds or more on both sides."
         )
     claim = {
         SHOWN: f"Non-inferiority (at most {points} worse) is shown",
@@ -137,7 +137,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
             f"{remedy.test_examples:,} test examples are needed, and there are "
             f"{comparison.result.spread.test_examples:,}."
         )
-    return "The difference lies so close to the margin that no number of seeds up to 100 would settle it."
+    return "The difference is so close to the margin that no number of seeds up to 100 would settle it."
 
 
 def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
@@ -147,7 +147,7 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
     target = f"what {baseline} reaches on all data ({score})"
     largest = show_fraction(saving.candidate[-1].data_fraction)
     if saving.fraction is None:
-        return f"{candidate} does not reach {target}, on {largest} of the data neither."
+        return f"{candidate} does not reach {target}, not even on {largest} of the data."
     at_most = "at most " if saving.bound else ""
     text = f"{candidate} reaches {target} on {at_most}{_show_share(saving.fraction)} of the data"
     text += f" (95% bootstrap interval {tell_ends(saving)})."
@@ -155,8 +155,8 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
     full = count_labels(saving.baseline)
     if training is not None and all_labels is not None and full:
         text += (
-            f" That is {at_most}{training:,.0f} of {full.training:,.0f} labels to learn from, and {at_most}"
-            f"{all_labels:,.0f} of {full.total:,.0f} with those to choose by."
+            f" That is {at_most}{training:,.0f} of {full.training:,.0f} training labels, and {at_most}"
+            f"{all_labels:,.0f} of {full.total:,.0f} with those for selection."
         )
     return text
 
@@ -181,10 +181,10 @@ def tell_controls(comparisons: Sequence[Comparison], among: Sequence[Condition])
         name = f"{item.baseline.control} ({points})"
         groups.setdefault(item.verdict, []).append(name)
     verbs = {
-        BETTER: "The rationales as they are do better than",
+        BETTER: "The true rationales do better than",
         UNDECIDED: "No difference is shown to",
         WORSE: "They do worse than",
-        ONE_STUDENT: "With a single seed, nothing is said of methods against",
+        ONE_STUDENT: "With a single seed, nothing can be said about methods against",
     }
     return " ".join(f"{verbs[verdict]} {', '.join(names)}." for verdict, names in groups.items())
 

@@ -83,9 +83,9 @@ class App:
         many = "inputs" in body
         rows = body["inputs"] if many else [body.get("input")]
         if many == ("input" in body) or not isinstance(rows, list):
-            raise BadRequest('Expected {"input": ...} or {"inputs": [...]}, one of the two.')
+            raise BadRequest('Expected either {"input": ...} or {"inputs": [...]}.')
         if not rows or len(rows) > self.config.limits.max_inputs:
-            raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} in a request.")
+            raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} per request.")
         rationale, scores, teacher = (self._flag(body, name) for name in ("rationale", "scores", "teacher"))
         if teacher and many:
             raise BadRequest("teacher: expected with input, not with inputs.")
@@ -181,9 +181,9 @@ class App:
             body = json.loads(b"".join(parts).decode("utf-8"), parse_constant=_no_constant)
             json.dumps(body, ensure_ascii=False).encode("utf-8")  # half surrogates cannot be answered
         except (ValueError, RecursionError):
-            raise BadRequest("The body is no JSON, or not UTF-8.") from None
+            raise BadRequest("The body is not valid JSON in UTF-8.") from None
         if not isinstance(body, dict):
-            raise BadRequest("The body is no JSON object.")
+            raise BadRequest("The body is not a JSON object.")
         return body
 
     def _flag(self, body: dict[str, Any], name: str) -> bool:
@@ -220,7 +220,7 @@ class App:
         except DsbsError as error:
             return problem(str(error).splitlines()[0], 400, chat)
         except Full as error:
-            return problem("Too many requests wait already.", 503, chat, {"Retry-After": str(error.retry_after)})
+            return problem("Too many requests are queued.", 503, chat, {"Retry-After": str(error.retry_after)})
         except ClientDisconnect:
             return Response(status_code=499)
         except Exception:
@@ -229,7 +229,7 @@ class App:
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message = {404: "There is nothing at this address.", 405: "Another method is expected here."}
+        message = {404: "Not found.", 405: "Method not allowed."}
         text = message.get(error.status_code, str(error.detail))
         return problem(text, error.status_code, request.url.path.startswith("/v1/"), dict(error.headers or {}))
 
@@ -263,4 +263,4 @@ def count_tokens(example: Example, text: str) -> tuple[int, int]:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

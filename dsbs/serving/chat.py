@@ -35,7 +35,7 @@ class Reader:
             except re2.error as error:
                 raise ConfigError(f"chat.pattern={pattern}: {error}.") from None
             if not self.pattern.groups:
-                raise ConfigError(f"chat.pattern={pattern}: expected a group in it, such as (?P<input>.*).")
+                raise ConfigError(f"chat.pattern={pattern}: expected a named group, such as (?P<input>.*).")
 
     def read(self, body: dict[str, Any]) -> str:
         """Return the input in the last message of the user.
@@ -48,7 +48,7 @@ class Reader:
             return text
         found = self.pattern.search(text)
         if found is None:
-            raise DataError(f"messages: {self.source} does not match the last message of the user.")
+            raise DataError(f"messages: {self.source} does not match the last user message.")
         return str(found.group("input") if "input" in self.pattern.groupindex else found.group(1))
 
 
@@ -74,9 +74,9 @@ def last_user_message(messages: Any) -> str:
         parts = content if isinstance(content, list) else [None]
         texts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in parts]
         if not texts or not all(isinstance(text, str) for text in texts):
-            raise DataError("messages: the last message of the user has parts that are no text.")
+            raise DataError("messages: the last user message has parts that are not text.")
         return "\n".join(str(text) for text in texts)
-    raise DataError("messages: there is no message of the user.")
+    raise DataError("messages: there is no user message.")
 
 
 def count_choices(body: dict[str, Any]) -> int:

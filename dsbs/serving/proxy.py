@@ -147,7 +147,7 @@ class Proxy:
         exchange = read_exchange(body, answer, started)
         if exchange is None:
             self.metrics.deferred.labels("not_recorded").inc()
-            logger.warning("an answer is no chat completion that can be read; it was passed on and not recorded")
+            logger.warning("an answer is not a readable chat completion; it was forwarded and not recorded")
             return
         try:
             await asyncio.to_thread(self.store.add, exchange, secrets)
@@ -155,7 +155,7 @@ class Proxy:
         except RunError as error:
             # The application is not to suffer; but nobody may believe that all is recorded.
             self.metrics.deferred.labels("not_recorded").inc()
-            logger.error("an answer was passed on and NOT recorded: %s", error)
+            logger.error("an answer was forwarded and NOT recorded: %s", error)
 
 
 def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None:

@@ -159,13 +159,13 @@ class Referee:
             logger.warning("the teacher %s: %s", reason, str(error).splitlines()[0] if str(error) else "timeout")
             return Silence("unavailable", f"the teacher {reason}")
         except DsbsError as error:
-            logger.error("the teacher's answer could not be kept: %s", error)
-            return Silence("unavailable", "the teacher's answer could not be kept")
+            logger.error("the teacher's answer could not be stored: %s", error)
+            return Silence("unavailable", "the teacher's answer could not be stored")
         finally:
             self.spending.reserve(cost, -1)
         found = annotate(example, completion, self.prompt.cue, self.task.answers)
         if found.label is None or found.status not in LABELLED:
-            return Silence("unread", "the teacher's answer could not be read")
+            return Silence("unread", "the teacher's answer could not be parsed")
         return found
 
     def _next_id(self) -> str:
@@ -185,7 +185,7 @@ class Referee:
         self.metrics.shift.set(shift)
         self.metrics.rate.set(rate)
         if shift > DRIFT and self.policy.labels:
-            logger.warning("the last %d answers differ from validation: %.0f%% of labels moved", total, 100 * shift)
+            logger.warning("the last %d answers differ from validation: %.0f%% of labels shifted", total, 100 * shift)
         if self.settings.mode == "defer" and abs(rate - self.policy.share) > DRIFT:
             logger.warning(
                 "%.0f%% of the last %d answers were deferred, %.0f%% on validation",

@@ -70,7 +70,7 @@ class Service:
         if isinstance(row, str):
             row = {"input": row}
         if not isinstance(row, dict):
-            raise DataError(f'input {number}: expected a text, or an object such as {{"input": "..."}}.')
+            raise DataError(f'input {number}: expected a string, or an object such as {{"input": "..."}}.')
         example = to_example(row, f"input {number}", str(number), self.student.remembered)
         if not example.input.strip():
             raise DataError(f"input {number}: it is empty.")
@@ -83,4 +83,4 @@ class Service:
             ConfigError: where it does not.
         """
         if not self.student.objective.needs_rationales:
-            raise ConfigError(f"This student learnt by {self.student.objective.name}, so it writes no rationales.")
+            raise ConfigError(f"Trained with {self.student.objective.name}, this student writes no rationales.")

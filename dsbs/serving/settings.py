@@ -17,14 +17,13 @@ class Limits:
     """What a server takes at once.
 
     Attributes:
-        max_batch: requests that are answered together.
-        max_wait_ms: milliseconds that a request waits for others to join it. 0: none, for while a batch is answered the
-            next one gathers anyway.
-        queue: requests that may wait; beyond that the answer is 503 with ``Retry-After``.
-        timeout_s: seconds until a request that waits is given up (503).
-        max_request_bytes: a larger request is refused (413).
-        max_inputs: inputs in one request to ``/predict``.
-        shutdown_s: seconds that requests under way have at the end.
+        max_batch: maximum requests per batch.
+        max_wait_ms: milliseconds to wait for more requests to batch; 0: none, since requests queue while a batch runs.
+        queue: maximum queued requests; beyond that the response is 503 with ``Retry-After``.
+        timeout_s: seconds until a queued request times out (503).
+        max_request_bytes: maximum size of a request in bytes; larger ones are rejected (413).
+        max_inputs: maximum inputs per request to ``/predict``.
+        shutdown_s: seconds that requests in flight have at shutdown.
     """
 
     max_batch: int = 32
@@ -49,12 +48,12 @@ class Chat:
     """How chat requests become inputs, and answers become replies.
 
     Attributes:
-        template: how the application words its last message, with ``{input}`` where the student's input stands; None:
-            the whole message is the input.
+        template: the application's last message as a template, with ``{input}`` for the student's input; None: the
+            whole message is the input.
         pattern: a regular expression (RE2) instead, whose group ``input``, or first group, is the input.
         reply: ``label``, ``json`` (an object with label and confidence), ``rationale`` (rationale, cue, label), or a
             text with ``{label}``, ``{confidence}`` and ``{rationale}`` in it.
-        cue: what stands before the label where ``reply=rationale``.
+        cue: the words before the label with ``reply=rationale``.
     """
 
     template: str | None = None
@@ -71,9 +70,9 @@ class Chat:
         """Return what is wrong with the settings."""
         faults = []
         if self.template is not None and self.pattern is not None:
-            faults.append("chat.template and chat.pattern: expected one of the two.")
+            faults.append("chat.template and chat.pattern: set only one of the two.")
         if self.template is not None and self.template.count("{input}") != 1:
-            faults.append(f"chat.template={self.template}: expected {{input}} in it, once.")
+            faults.append(f"chat.template={self.template}: expected {{input}} in it, exactly once.")
         if self.reply not in REPLIES and "{label}" not in self.reply:
             faults.append(f"chat.reply={self.reply}: expected {', '.join(REPLIES)}, or a text with {{label}} in it.")
         return faults
@@ -85,11 +84,11 @@ class Deferral:
 
     Attributes:
         policy: a ``defer.json``; None: the one that ``dsbs.defer`` wrote for the checkpoint.
-        timeout_s: seconds that a request waits for the teacher; then the student's answer is given.
-        concurrency: requests to the teacher at once.
-        attempts: times that a request is sent, where an error may pass.
-        compare: share of the student's own answers that the teacher is asked about as well, to be counted.
-        store: where the teacher's answers are kept; None: ``served.sqlite`` in ``output_dir``.
+        timeout_s: seconds to wait for the teacher before returning the student's answer.
+        concurrency: concurrent requests to the teacher.
+        attempts: attempts per request, for transient errors.
+        compare: share of the student's answers for which the teacher is asked as well, to monitor agreement.
+        store: file for the teacher's answers; None: ``served.sqlite`` in ``output_dir``.
         budget: bounds on what is spent.
     """
 
@@ -118,10 +117,10 @@ class Recording:
     """How traffic is recorded, in the mode ``record``.
 
     Attributes:
-        store: the file that exchanges go to; None: ``traffic.sqlite`` in ``output_dir``.
-        share: of the requests that are recorded.
-        redact: regular expressions (RE2); what matches in a request or an answer is not written down.
-        timeout_s: seconds without a byte after which the LLM is given up.
+        store: file for recorded exchanges; None: ``traffic.sqlite`` in ``output_dir``.
+        share: share of requests to record.
+        redact: regular expressions (RE2); matches are removed from recorded requests and answers.
+        timeout_s: seconds without a byte until a request to the LLM times out.
     """
 
     store: str | None = None
@@ -141,19 +140,19 @@ class ServeConfig:
 
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or an export; none with ``mode=record``.
-        mode: ``student`` answers alone; ``defer`` leaves what it is unsure of to the teacher; ``shadow`` lets the
-            teacher answer and compares the student with it; ``record`` passes everything on to the teacher's endpoint
-            and writes it down, without a student.
+        mode: ``student`` answers alone; ``defer`` sends low-confidence inputs to the teacher; ``shadow`` returns the
+            teacher's answers and compares the student's; ``record`` is a recording proxy before the teacher's endpoint,
+            without a student.
         teacher, prompt: who is asked in the other modes, and how; as in ``dsbs.extract``.
         host: the address to listen on; any other than loopback needs ``token_env``.
-        port: the port to listen on; 0: any that is free.
+        port: the port to listen on; 0: any free port.
         token_env: name of the environment variable with the token that clients send (``Authorization: Bearer ...``).
         name: the model's name in ``/v1/models``; None: task and student.
-        threads: threads of one batch; None: all cores.
+        threads: CPU threads; None: all cores.
         replicas: copies of the student as a Ray Serve deployment (``dsbs[ray-serve]``), over the machines of a cluster
             where ``RAY_ADDRESS`` names one; None: one, in this process.
-        log_requests: whether to log a line for each request; never its content.
-        output_dir: first folder of what is written down.
+        log_requests: log a line per request, never its content.
+        output_dir: root folder of all outputs.
     """
 
     checkpoint: str = ""
@@ -182,16 +181,16 @@ class ServeConfig:
             faults.append(f"mode={self.mode}: expected one of {', '.join(MODES)}.")
         elif self.mode == "record":
             if not hasattr(self.teacher, "base_url"):
-                faults.append("mode=record: whom shall the proxy stand before? teacher=openai teacher.base_url=...")
+                faults.append("mode=record: which LLM is behind the proxy? Type teacher=openai teacher.base_url=...")
         elif self.mode != "student":
             if self.teacher is None:
-                faults.append(f"mode={self.mode}: who shall be asked? teacher=openai teacher.model=... prompt=<task>")
+                faults.append(f"mode={self.mode} needs a teacher: teacher=openai teacher.model=... prompt=<task>")
             elif self.teacher.by_id:
-                faults.append(f"teacher={self.teacher.name}: it replays known answers and cannot answer new ones.")
+                faults.append(f"teacher={self.teacher.name}: it replays recorded answers and cannot answer new inputs.")
             if self.prompt is None:
-                faults.append(f"mode={self.mode}: how is the teacher asked? prompt=<that of the extraction>")
+                faults.append(f"mode={self.mode} needs the prompt of the extraction: prompt=<task>")
         elif self.teacher is not None:
-            faults.append("teacher: it is only asked with mode=defer or mode=shadow.")
+            faults.append("teacher: only used with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
             faults.append(f"port={self.port}: expected from 0 to 65535.")
         if self.threads is not None and self.threads < 1:
@@ -205,14 +204,14 @@ class ServeConfig:
             )
         if self.token_env is None and not is_loopback(self.host):
             faults.append(
-                f"host={self.host}: anyone who reaches this address could use the student. Put a token into an "
+                f"host={self.host}: anyone who can reach this address could use the student. Put a token into an "
                 "environment variable and name it: token_env=DSBS_TOKEN"
             )
         if self.token_env is not None:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", self.token_env):
                 faults.append("token_env: expected the name of an environment variable, not the token itself.")
             elif not os.environ.get(self.token_env):
-                faults.append(f"token_env={self.token_env}: the environment has no such variable, or it is empty.")
+                faults.append(f"token_env={self.token_env}: this environment variable is not set, or empty.")
         return faults
 
 
@@ -225,7 +224,7 @@ class TrafficConfig:
         data: a folder to write train.jsonl and test.jsonl to, for ``dsbs.extract``; None: only show figures.
         rationales: a folder of ``dsbs.extract`` on ``data/unexplained``, whose rationales are put before recorded
             answers that have none; None: they stay as they are.
-        test_share: the share of the inputs, the latest ones, that becomes the test split.
+        test_share: share of the inputs, the latest ones, for the test split.
         chat: how the student's input stands in the last message of the user, as for ``dsbs.serve``.
     """
 

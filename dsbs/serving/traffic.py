@@ -66,7 +66,7 @@ class TrafficStore:
         except re2.error as error:
             raise ConfigError(f"record.redact: {error}.") from None
         if read_only and not path.is_file():
-            raise DataError(f"{path}: there is no recorded traffic. Record it: python -m dsbs.serve mode=record ...")
+            raise DataError(f"{path}: no recorded traffic. Record it: python -m dsbs.serve mode=record ...")
         path.parent.mkdir(parents=True, exist_ok=True)
         address = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
         self._lock = threading.Lock()
@@ -82,7 +82,7 @@ class TrafficStore:
                 self._db.commit()
             self._db.execute("SELECT id, created, messages, completion FROM traffic LIMIT 1")
         except BROKEN as error:
-            raise DataError(f"{path}: this is no recorded traffic ({error}).") from None
+            raise DataError(f"{path}: not recorded traffic ({error}).") from None
 
     def close(self) -> None:
         """Close the file."""

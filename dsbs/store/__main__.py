@@ -35,7 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
             CompletionStore(_locate(arguments.store), read_only=True).close()  # says where there is none
             with CompletionStore(_locate(arguments.store)) as store:
                 held = abandon(store, arguments.batch)
-                console.print(f"{held:,} requests are asked for again by the next extraction.", soft_wrap=True)
+                console.print(f"{held:,} requests will be asked again by the next extraction.", soft_wrap=True)
             return 0
         with open_store(_locate(arguments.store)) as store:
             if arguments.command == "export":
@@ -54,17 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
-    show.add_argument("--examples", type=int, default=0, metavar="N", help="show the first N completions")
-    merge = commands.add_parser("merge", help="copy what other stores hold into one; safe to repeat")
-    merge.add_argument("store", help="the store that gets everything; made where it is missing")
+    show.add_argument("--examples", type=int, default=0, metavar="N", help="print the first N completions")
+    merge = commands.add_parser("merge", help="copy other stores into one; safe to repeat")
+    merge.add_argument("store", help="the target store; created if missing")
     merge.add_argument("others", nargs="+", help="stores, or folders that hold one")
-    export = commands.add_parser("export", help="write every completion elsewhere")
+    export = commands.add_parser("export", help="export every completion")
     export.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
     export.add_argument("--to", required=True, help="NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME")
-    abandon = commands.add_parser("abandon", help="give up a batch; what it holds is asked and paid for again")
+    abandon = commands.add_parser("abandon", help="give up a batch; its requests are asked and paid for again")
     abandon.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
     abandon.add_argument("batch", help="its id at the endpoint, as `show` tells it")
-    export.add_argument("--public", action="store_true", help="let everybody see the dataset on the hub")
+    export.add_argument("--public", action="store_true", help="make the data set on the hub public")
     return parser
 
 
@@ -76,14 +76,14 @@ def _locate(place: str) -> Path:
 def show(store: CompletionStore, examples: int, console: Console) -> None:
     """Print what a store holds."""
     table = Table(title=plain(store.path), title_justify="left")
-    for name in ("task", "teacher", "split", "completions", "failed", "tokens read", "tokens written"):
+    for name in ("task", "teacher", "split", "completions", "failed", "prompt tokens", "completion tokens"):
         table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")
     for counted in store.overview():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in counted))
     print_table(console, table)
     for token, remote, address, created, held in open_batches(store):
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
-        said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests are still to come"
+        said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests pending"
         console.print(plain(said), soft_wrap=True)
     for row in islice(store.rows(), examples):
         head = f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}"

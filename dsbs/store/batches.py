@@ -174,7 +174,7 @@ def abandon(store: CompletionStore, name: str) -> int:
     found = batches.get(name)
     if found is None:
         known = ", ".join(batches) or "none"
-        raise DataError(f"{store.path}: batch {name} is none of those that have not ended ({known}).")
+        raise DataError(f"{store.path}: batch {name} is not pending ({known}).")
     end_batch(store, found[0])
     return found[4]
 

@@ -44,7 +44,7 @@ class CompletionStore:
         try:
             self._db = open_reading(path) if read_only else self._open()
         except BROKEN as error:
-            raise DataError(f"{path}: this is no store of completions ({error}).") from error
+            raise DataError(f"{path}: not a store of completions ({error}).") from error
 
     def _open(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():

@@ -54,7 +54,7 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
         return _push(store, to.removeprefix(HUB), public)
     path = Path(to)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise ConfigError(f"--to {to}: this exists already; name another one.")
+        raise ConfigError(f"--to {to}: exists already; choose another name.")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
         with path.open("w", encoding="utf-8") as file:

@@ -55,7 +55,7 @@ class Neighbours:
         try:
             self._open[path.parent] = open_reading(path)
         except (*BROKEN, DataError) as error:
-            logger.warning("%s cannot be read (%s): what it may hold is asked anew.", path, error)
+            logger.warning("%s cannot be read (%s): its answers are asked again.", path, error)
             return
         query = "SELECT 1 FROM origins WHERE prefix = ? AND completions > 0"
         known = self._ask(lambda db: db.execute(query, (self.origin.prefix,)).fetchone(), path.parent)
@@ -72,7 +72,7 @@ class Neighbours:
             try:
                 yield folder, read(self._open[folder])
             except BROKEN as error:
-                logger.warning("%s cannot be read (%s): what it may hold is asked anew.", folder, error)
+                logger.warning("%s cannot be read (%s): its answers are asked again.", folder, error)
                 self._drop(folder)
 
     def __enter__(self) -> "Neighbours":
@@ -128,8 +128,8 @@ class Neighbours:
             told.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "
                         "are not asked again.")  # fmt: skip
         if self.under_way.total():
-            told.append(f"{self.under_way.total():,} of the requests are in batches that {_name(self.under_way)} waits "
-                        "for. To not pay for them twice, collect them there first.")  # fmt: skip
+            told.append(f"{self.under_way.total():,} of the requests are in pending batches of "
+                        f"{_name(self.under_way)}. Collect them there first, or they are paid for twice.")  # fmt: skip
         return told
 
 

@@ -106,7 +106,7 @@ def check_rows(db: sqlite3.Connection) -> None:
             )
     for place, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
         if place >= MOST_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
-            raise sqlite3.DatabaseError("its table origins says something else than who was asked and how")
+            raise sqlite3.DatabaseError("its table origins has unexpected content")
 
 
 def _condition(name: str, kind: str, needed: bool) -> str:

@@ -107,7 +107,7 @@ def check_schema(db: sqlite3.Connection, schema: str = "main") -> None:
             "trigger": _COUNTING.fullmatch(words) is not None,
         }
         if not ours.get(kind):
-            raise sqlite3.DatabaseError(f"it has a {excerpt(kind, 20)} that no store has: {excerpt(name, 60)!r}")
+            raise sqlite3.DatabaseError(f"it has an unexpected {excerpt(kind, 20)}: {excerpt(name, 60)!r}")
         if kind == "table" and any(column[6] for column in db.execute(f"PRAGMA {schema}.table_xinfo({_quote(name)})")):
             raise sqlite3.DatabaseError(f"it has a table with computed columns: {excerpt(name, 60)!r}")
 

@@ -31,6 +31,6 @@ class Transaction:
 
     def _explain(self, error: sqlite3.OperationalError) -> RunError:
         return RunError(
-            f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process hold it? "
-            "What was committed is safe; the same command goes on from there."
+            f"{self.path}: the store cannot be written ({error}). Is the disk full, or does another process lock it? "
+            "Committed answers are safe; the same command resumes."
         )

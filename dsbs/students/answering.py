@@ -19,9 +19,9 @@ class DecodingConfig:
 
     Attributes:
         decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
-        batch_size: examples of one forward pass.
-        max_input_tokens: longer inputs are cut.
-        max_new_tokens: the most tokens that are generated.
+        batch_size: examples per forward pass.
+        max_input_tokens: longer inputs are truncated.
+        max_new_tokens: maximum generated tokens.
         suffix: what a target has behind the label, for objectives that write on.
         bf16: bfloat16 autocast.
         negligible: where closed answers are many, those that cannot win and are together less probable than this share
@@ -93,7 +93,7 @@ def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
     known = {choice: scores.get(choice, -math.inf) for choice in example.choices or scores}
     if not scores.keys() & known.keys():
         raise DataError(
-            f"example {example.id}: this student knows none of the choices {', '.join(known)}. It answers one of: "
+            f"example {example.id}: this student knows none of the choices {', '.join(known)}. It can answer: "
             f"{', '.join(scores)}."
         )
     return Prediction.ranked(example.id, example.label, known)

@@ -30,7 +30,7 @@ class Student:
 
     Attributes:
         kind: which class this is; a key of ``dsbs.students.STUDENTS``.
-        name: the name in folders and reports; the option's name in ``conf/student/``.
+        name: name in folders and reports; the option's name in ``conf/student/``.
     """
 
     backend: ClassVar[str]
@@ -101,9 +101,9 @@ class GenerativeStudent(TorchStudent):
     """Base of the students that write: encoder-decoders and decoders.
 
     Attributes:
-        max_input_tokens: longer inputs are cut (counted in the manifest).
-        max_target_tokens: longer targets are cut (counted in the manifest).
-        max_new_tokens: the most tokens that are generated.
+        max_input_tokens: longer inputs are truncated (counted in the manifest).
+        max_target_tokens: longer targets are truncated (counted in the manifest).
+        max_new_tokens: maximum generated tokens.
     """
 
     format: ClassVar[str] = "transformers"
@@ -164,7 +164,7 @@ def find_weights(model: str) -> Path:
 def fingerprint_weights(path: Path) -> str | None:
     """Return a hash over weights, config and tokenizer in a file or folder; None where there is nothing.
 
-    A model card, a log or an optimiser's state beside them makes no other student.
+    A model card, a log or an optimizer's state beside them makes no other student.
     """
     if path.is_file():
         return fingerprint_files([path])

@@ -75,7 +75,7 @@ class ClassifierModel(StudentModel):
             StudentError: where a text is no class.
         """
         if strange := [text for text in texts if text not in self._numbers]:
-            raise StudentError(f"{strange[0]!r} is none of the closed answers: {', '.join(self.classes)}.")
+            raise StudentError(f"{strange[0]!r} is not one of the closed answers: {', '.join(self.classes)}.")
         return [[self._numbers[text]] for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
@@ -132,7 +132,7 @@ class ClassifierModel(StudentModel):
         Raises:
             StudentError: always.
         """
-        raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and writes nothing.")
+        raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and cannot generate.")
 
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
@@ -168,7 +168,7 @@ class MultipleChoiceModel(ClassifierModel):
         """
         choices = list(dict.fromkeys(example.choices or ()))
         if strange := [target.text for target in targets if target.text not in choices]:
-            raise StudentError(f"example {example.id}: {strange[0]!r} is none of its choices: {', '.join(choices)}.")
+            raise StudentError(f"example {example.id}: {strange[0]!r} is not one of its choices: {', '.join(choices)}.")
         parts = [without_choices(example.input, example.choices or ()), *choices]
         places = [Target(one.kind, str(choices.index(one.text)), one.weight) for one in targets]
         return _BETWEEN.join(part.replace(_BETWEEN, " ") for part in parts), places

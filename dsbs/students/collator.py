@@ -15,7 +15,7 @@ SHARED = "shared"  # the name of the encoder inputs that all kinds of targets re
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example, tokenised.
+    """One example, tokenized.
 
     Attributes:
         inputs: name of the encoder input -> token ids.
@@ -40,7 +40,7 @@ class Reader:
     Attributes:
         model: whose way of reading it is; its tokens are the student's.
         kind: what it writes, ``label`` or ``rationale``.
-        max_input_tokens: longer inputs are cut.
+        max_input_tokens: longer inputs are truncated.
     """
 
     model: StudentModel
@@ -62,7 +62,7 @@ def tokenize(
         student: whose tokenizer it is.
         inputs: the examples' inputs; read by every target that names no other.
         targets: those of each example.
-        max_input_tokens: longer inputs are cut.
+        max_input_tokens: longer inputs are truncated.
         max_target_tokens: longer targets are cut.
         readers: who reads the inputs of kinds that are not the student's own.
     """
@@ -129,7 +129,7 @@ def _encode_inputs(
 def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:
     """Cut a batch into passes of rows of about equal length, the longest first, so that little of a pass is padding.
 
-    The loss is a mean over the tokens of the whole optimiser step, so it does not matter how a batch is cut.
+    The loss is a mean over the tokens of the whole optimizer step, so it does not matter how a batch is cut.
 
     Args:
         rows: the batch.

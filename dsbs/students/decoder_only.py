@@ -210,7 +210,7 @@ def check_causal(model: Any, tokenizer: Any) -> tuple[bool, bool]:
     model.train(training)
     if (one - two).abs().max() > 1e-3 * one.abs().max():
         raise StudentError(
-            f"{type(model).__name__} is no causal language model: its positions see what comes after them. "
+            f"{type(model).__name__} is not a causal language model: its attention is bidirectional. "
             "Choose a decoder-only model such as HuggingFaceTB/SmolLM2-135M."
         )
     kinds = {type(layer) for layer in cache.layers} if isinstance(cache, DynamicCache) else {object}

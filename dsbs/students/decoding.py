@@ -96,7 +96,7 @@ def _batches(
     """Yield positions and encoder inputs of batches of about equal length, the longest first."""
     rows = student.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
     order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
-    with Meter(f"reading {kind}s off the student", len(order)) as meter:
+    with Meter(f"predicting {kind}s", len(order)) as meter:
         for start in range(0, len(order), reading.batch_size):
             positions = order[start : start + reading.batch_size]
             ids = pad([rows[position] for position in positions], student.pad_id)

@@ -15,7 +15,7 @@ class Embedding(LinearStudent, PretrainedEncoder):
     """Embeddings of a pretrained encoder, not trained any further, then multinomial logistic regression.
 
     Attributes:
-        pooling: ``mean`` of the states of all tokens, or the state of the first one (``cls``).
+        pooling: ``mean`` over all token states, or the first one's (``cls``).
     """
 
     format: ClassVar[str] = "embedding"

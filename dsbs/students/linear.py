@@ -12,8 +12,8 @@ class LinearStudent(Student):
     """Base of the students that are a logistic regression over features of the input; scikit-learn fits them.
 
     Attributes:
-        C: inverse strengths of the L2 regularisation that are tried; the best one on validation is kept.
-        max_iter: iterations of the solver (L-BFGS) at most, for each of them.
+        C: inverse L2 regularization strengths to try; the best one on validation is used.
+        max_iter: maximum L-BFGS iterations for each of them.
     """
 
     backend: ClassVar[str] = "sklearn"

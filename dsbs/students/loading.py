@@ -159,7 +159,7 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
     wanted = sum(part.numel() for part in (*network.parameters(), *network.buffers()))
     if wanted > 2 * values + MOST_BEYOND:
         raise StudentError(
-            f"{named}: config.json describes a network of {wanted:,} numbers, but there are {values:,} in its weights."
+            f"{named}: config.json describes a network of {wanted:,} parameters, but its weights have {values:,}."
         )
 
 
@@ -185,9 +185,9 @@ def load_student(folder: Path) -> StudentModel:
     try:
         settings = Fields(read_json_file(folder / CONFIG)).raw(SETTINGS)
     except DataError as error:
-        raise StudentError(f"{folder}: not a student that dsbs.train has saved ({error}).") from None
+        raise StudentError(f"{folder}: not a student saved by dsbs.train ({error}).") from None
     if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIXES:
-        raise StudentError(f"{folder}/config.json: not a student that dsbs.train has saved.")
+        raise StudentError(f"{folder}/config.json: not a student saved by dsbs.train.")
     settings = dict(settings)
     try:
         with open_model(str(folder)) as opened:
@@ -227,4 +227,4 @@ def load_weights(student: StudentModel, folder: Path) -> None:
         return
     # The rest of the weights is as it was: built from the same place, which decides the run.
     if student.model.load_state_dict(load_file(folder / LORA_WEIGHTS), strict=False).unexpected_keys:
-        raise StudentError(f"{folder / LORA_WEIGHTS}: of a student with other matrices; start the run anew.")
+        raise StudentError(f"{folder / LORA_WEIGHTS}: made with other target_modules; delete the run and restart.")

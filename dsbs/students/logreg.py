@@ -12,9 +12,9 @@ class LogReg(LinearStudent):
     """TF-IDF of word and character n-grams, then multinomial logistic regression.
 
     Attributes:
-        word_ngrams: words up to this many in a row are features.
-        char_ngrams: characters from 2 up to this many in a row, within a word, are features, too; 0: none are.
-        min_df: n-grams in fewer training inputs are left out.
+        word_ngrams: word n-grams up to this length are features.
+        char_ngrams: character n-grams within words, from 2 up to this length, are features as well; 0: none.
+        min_df: n-grams that occur in fewer training inputs are dropped.
     """
 
     format: ClassVar[str] = "sklearn"

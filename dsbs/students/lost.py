@@ -35,15 +35,15 @@ def tell_lost(counts: Mapping[str, int]) -> list[str]:
         counts: of ``count_lost``, or ``inputs`` and ``inputs_blank``: those in which nothing is known.
 
     >>> tell_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
-    ['12 of 300 inputs are longer than what the student reads, and were cut.', '2.0% of the tokens of the inputs are \
+    ['12 of 300 inputs are too long for the student and were truncated.', '2.0% of the tokens of the inputs are \
 unknown to its tokenizer.']
     """
     told, of = [], f"of {counts.get('inputs', 0):,} inputs"
     if counts.get("inputs_cut"):
-        told.append(f"{counts['inputs_cut']:,} {of} are longer than what the student reads, and were cut.")
+        told.append(f"{counts['inputs_cut']:,} {of} are too long for the student and were truncated.")
     share = counts.get("inputs_unknown", 0) / max(counts.get("inputs_tokens", 0), 1)
     if share > WORTH_TELLING:
         told.append(f"{100 * share:.1f}% of the tokens of the inputs are unknown to its tokenizer.")
     if counts.get("inputs_blank"):
-        told.append(f"{counts['inputs_blank']:,} {of} hold nothing that the student knows: it guesses.")
+        told.append(f"{counts['inputs_blank']:,} {of} have no known feature: the student guesses.")
     return told

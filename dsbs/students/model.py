@@ -44,7 +44,7 @@ class StudentModel(nn.Module):
         prefix_on: ``target`` or ``input``: where the task prefixes stand.
         settings: what a checkpoint has to remember besides weights: the objective and its settings.
         prefix_ids: the tokens that were added as task prefixes; empty where there are none.
-        merge_lora: puts what LoRA has learnt into the weights and removes it; None without LoRA.
+        merge_lora: puts what LoRA has learned into the weights and removes it; None without LoRA.
         grows: whether trees of answers can grow behind an input; None until ``ranking.can_grow`` has tried.
     """
 
@@ -97,7 +97,7 @@ class StudentModel(nn.Module):
 
     @property
     def row_identity(self) -> list[Any]:
-        """What decides tokenised rows beside the class of the student and its tokenizer."""
+        """What decides tokenized rows beside the class of the student and its tokenizer."""
         return []
 
     def reword(self, example: Example, targets: Sequence[Target]) -> tuple[str, list[Target]]:
@@ -258,7 +258,7 @@ class StudentModel(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs.
 
-        What LoRA has learnt is merged into the weights first, so there is no training on afterwards.
+        What LoRA has learned is merged into the weights first, so there is no training on afterwards.
         """
         if self.merge_lora is not None:
             self.merge_lora()

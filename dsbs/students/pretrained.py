@@ -23,8 +23,7 @@ class Pretrained(GenerativeStudent):
     Attributes:
         model: a hub name such as ``google-t5/t5-base``, or a local folder.
         revision: branch, tag or commit on the hub.
-        use_safetensors: read weights from safetensors alone; false lets in pickled ones (``pytorch_model.bin``), from
-            which PyTorch reads weights and nothing else.
+        use_safetensors: load only safetensors; false also allows ``pytorch_model.bin``, loaded with ``weights_only``.
         trust_remote_code: run code that the model brings. Only for a model whose code you have read.
         lora: train a few small matrices beside the weights instead of the weights.
     """
@@ -72,7 +71,7 @@ class Pretrained(GenerativeStudent):
             raise StudentError(
                 f"student.model={self.model} reads at most {room} tokens, but with student.max_input_tokens="
                 f"{self.max_input_tokens}, student.max_target_tokens={self.max_target_tokens} and "
-                f"student.max_new_tokens={self.max_new_tokens} there may be {self.tokens_needed()}. Make them smaller."
+                f"student.max_new_tokens={self.max_new_tokens} there may be {self.tokens_needed()}. Lower them."
             )
 
     def open(self) -> "AbstractContextManager[Opened]":

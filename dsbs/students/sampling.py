@@ -87,11 +87,11 @@ def sample(
                 raise
             if len(rows) == 1:
                 raise RunError(
-                    "Out of memory while a single target was sampled. Set objective.max_new_tokens or "
-                    "student.max_input_tokens smaller."
+                    "Out of memory while sampling a single target. Lower objective.max_new_tokens or "
+                    "student.max_input_tokens."
                 ) from error
             size = len(rows) // 2
-            logger.warning("Out of memory while sampling; %d rows together from here on.", size)
+            logger.warning("Out of memory while sampling; continuing with %d rows at a time.", size)
             continue
         found.update(zip(rows, drawn, strict=True))
         order = order[size:]
@@ -194,8 +194,8 @@ def open_decoder(model: StudentModel, inputs: Sequence[list[int]], kind: str) ->
     assert isinstance(model, DecoderOnlyModel)
     if not model.keeps_cache:
         raise StudentError(
-            f"{type(model.model).__name__} keeps no keys and values, without which sampling is not offered. Choose an "
-            "objective that samples nothing (respond, soft_targets), or another model."
+            f"{type(model.model).__name__} has no key-value cache, which sampling needs. Choose an "
+            "objective without sampling (respond, soft_targets), or another model."
         )
     return _CausalDecoder(model, ids, mask, kind)
 

@@ -21,7 +21,7 @@ class T5Scratch(GenerativeStudent):
     """A T5 with random weights.
 
     Attributes:
-        vocab_size: pieces of the tokenizer at most.
+        vocab_size: maximum size of the tokenizer's vocabulary.
         d_model, d_kv, d_ff, num_layers, num_heads, dropout_rate: as in ``T5Config``; ``num_layers`` for encoder and
             decoder each.
     """
@@ -86,8 +86,8 @@ def _naming_vocab_size(vocab_size: int) -> Iterator[None]:
         if needed is None:
             raise
         raise StudentError(
-            f"student.vocab_size={vocab_size}: the task's texts have so many different characters that they alone need "
-            f"{needed[1]} places. Try student.vocab_size={4 * int(needed[1])}, or a pretrained multilingual student."
+            f"student.vocab_size={vocab_size}: the task's texts have so many distinct characters that they alone need "
+            f"{needed[1]} entries. Try student.vocab_size={4 * int(needed[1])}, or a pretrained multilingual student."
         ) from error
 
 

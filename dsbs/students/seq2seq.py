@@ -46,7 +46,7 @@ class Seq2SeqModel(GenerativeModel):
             for place in (self.model.config, self.tokenizer):
                 if isinstance(token := getattr(place, name, None), int):  # some configs list several
                     return token
-        raise StudentError(f"The student's config.json names no {names[0]}; choose another student.")
+        raise StudentError(f"The student's config.json has no {names[0]}; choose another student.")
 
     def _add_prefix_tokens(self, start: int) -> None:
         ids, new = self.add_tokens([task_prefix(kind) for kind in KINDS])

@@ -46,10 +46,10 @@ class Task:
 
     Attributes:
         kind: which class this is; a key of ``dsbs.tasks.TASKS``.
-        name: the name in folders and reports; the option's name in ``conf/task/``.
-        path: a folder or file with the data, or None for the source that the task knows.
-        validation_share: share of train that becomes validation where the source has no such split.
-        validation_fraction: whether the cut-off validation split shrinks with ``data_fraction``.
+        name: name in folders and reports; the option's name in ``conf/task/``.
+        path: a folder or file with the data; None: the task's own source.
+        validation_share: fraction of train used for validation where the source has no validation split.
+        validation_fraction: whether that validation split shrinks with ``data_fraction``.
     """
 
     kind: str = "???"

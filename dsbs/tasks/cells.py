@@ -103,7 +103,7 @@ def _describe(value: Any, column: str, key: str) -> str:
                 'to_json does. Write it by rows: df.to_json(..., orient="records", lines=True).'
             )
         return (
-            f"{told}an object with the keys {', '.join(keys[:8])}; expected a text. Name what is meant, such as "
+            f"{told}an object with the keys {', '.join(keys[:8])}; expected a text. Name one of them, such as "
             f"{key}={column}.{keys[0] if keys else 'KEY'}."
         )
     if isinstance(value, list | tuple):
@@ -111,10 +111,8 @@ def _describe(value: Any, column: str, key: str) -> str:
         if isinstance(first, dict) and first.keys() & {"role", "from"}:
             who = "user" if key == "task.input" else "assistant"
             several = f"; '{key}=\"{{{column}.system}}\\n{{{column}.user}}\"' joins several" * (who == "user")
-            return (
-                f"{told}chat messages; expected a text. {key}={column}.{who} takes the last one of the {who}{several}."
-            )
+            return f"{told}chat messages; expected a text. {key}={column}.{who} takes the last {who} message{several}."
         one = "An example has one label: " if key.endswith(".label") else ""
-        join = "" if key.endswith(".label") else f", {key}={column}.* joins them with blanks"
+        join = "" if key.endswith(".label") else f", {key}={column}.* joins them with spaces"
         return f"{told}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}."
     return f"{told}{type(value).__name__}; expected a text or a number."

@@ -63,9 +63,9 @@ class RowCounts:
         kept = self.without_label - self.left_out
         told = {
             f"rows without a label{f' ({words})' * bool(words)}": kept,
-            f"rows left out because they have no label{f' ({words})' * bool(words)}": self.left_out,
-            "rows left out because they have no input": self.without_input,
-            "inputs in which half a character was replaced": self.replaced,
+            f"rows dropped because they have no label{f' ({words})' * bool(words)}": self.left_out,
+            "rows dropped because they have no input": self.without_input,
+            "inputs in which a lone surrogate was replaced": self.replaced,
         }
         return ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
 
@@ -127,7 +127,7 @@ class Columns:
                 continue
             if self.id is not None:
                 if example.id in ids:
-                    raise DataError(f"{place}: the id {example.id!r} occurs a second time in {split}.")
+                    raise DataError(f"{place}: duplicate id {example.id!r} in {split}.")
                 ids.add(example.id)
             if not faults:
                 yield example, place, row
@@ -219,17 +219,17 @@ class Columns:
         """Return what to type about labels that are no answer."""
         if self.choices is not None:
             return (
-                f"Mend the data, say what they stand for ({faults.synonyms()}), or how labels point at the choices: "
+                f"Fix the data, map them to choices ({faults.synonyms()}), or declare how labels refer to choices: "
                 f"task.label_form={' | '.join(FORMS)}."
             )
         if self.gold.number:
             if faults.decimal_commas:
                 return "Write these numbers with a decimal point (1,5 as 1.5), or set task.answer_kind=free."
             pattern = faults.pattern()
-            take = f"take the number out of the text with {pattern}" if pattern else "set task.label_pattern"
-            return f"Mend the data, {take}, or set task.answer_kind=free."
+            take = f"extract the number from the text with {pattern}" if pattern else "set task.label_pattern"
+            return f"Fix the data, {take}, or set task.answer_kind=free."
         return (
-            f"Mend the data, say what they stand for ({faults.synonyms()}) or that they stand for no label "
+            f"Fix the data, map them to labels ({faults.synonyms()}), declare them missing "
             f"({faults.missing()}), add them to task.labels, or set task.answer_kind=free."
         )
 

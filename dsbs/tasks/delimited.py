@@ -33,7 +33,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     delimiter = excel[1] if excel else sniff_delimiter(head, usual)
     if delimiter != usual:
-        tell_once(f"{path}: its cells are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
+        tell_once(f"{path}: its columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
     with _open(path) as file:
         if excel:
             file.readline()
@@ -87,7 +87,7 @@ def check_names(names: list[str], place: str) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise DataError(
-            f"{place}: {', '.join(map(repr, twice))}: two columns of one name. Rename one of them; the columns are: "
+            f"{place}: {', '.join(map(repr, twice))}: duplicate column name. Rename one of them; the columns are: "
             f"{', '.join(names)}."
         )
 
@@ -101,7 +101,7 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
             line = reader.line_num + skipped
             if len(cells) != len(names) and cells:
                 raise DataError(
-                    f"{path}:{line}: {len(cells)} cells, but the first line names {len(names)} columns "
+                    f"{path}:{line}: {len(cells)} cells, but the header has {len(names)} columns "
                     f"({', '.join(names)}). Quote cells that hold {DELIMITERS.get(delimiter, repr(delimiter))}."
                 )
             if cells:

@@ -74,15 +74,15 @@ class RowFaults:
         """
         parts = []
         if self.no_input:
-            drop = ", or type task.empty_inputs=drop to leave such rows out" * bool(self.split)
+            drop = ", or type task.empty_inputs=drop to drop such rows" * bool(self.split)
             parts.append(
-                f"{_places(self.no_input, self.without_input)}: the input is empty (task.input={input!r}). Mend the "
+                f"{_places(self.no_input, self.without_input)}: the input is empty (task.input={input!r}). Fix the "
                 f"data{drop}."
             )
         if self.unlabelled:
             parts.append(
                 f"{_places(self.unlabelled, self.without_label)}: there is no label ({self.without_label:,} of the "
-                f"rows of {self.split}). Type task.unlabelled=drop to leave them out, or task.unlabelled=keep."
+                f"rows of {self.split}). Type task.unlabelled=drop to drop them, or task.unlabelled=keep."
             )
         if self.unread:
             rows = (
@@ -93,7 +93,7 @@ class RowFaults:
             lines = [f"  {raw!r}: {self.unread[raw]:,} times, first at {self.first_places[raw]}" for raw in self.shown]
             if len(self.unread) > _SHOWN:
                 lines.append(f"  and {len(self.unread) - _SHOWN:,} more")
-            parts += [f"{rows} a label that is no answer of the task (expected {expected}):", *lines, advice]
+            parts += [f"{rows} a label that is not an answer of the task (expected {expected}):", *lines, advice]
         return "\n".join(parts)
 
     def synonyms(self) -> str:

@@ -102,7 +102,7 @@ class Gold:
         except TimeoutError:
             raise DataError(
                 f"task.label_pattern={self.pattern!r} takes longer than {PATIENCE:g} s over a cell of {len(text):,} "
-                f"characters, {excerpt(text, 40)!r}: repetitions within repetitions, such as (a+)+, do so."
+                f"characters, {excerpt(text, 40)!r}: nested repetitions such as (a+)+ are slow."
             ) from None
         label = (found[1] if found.re.groups else found[0]) if found else None
         if label is None or not label.strip():

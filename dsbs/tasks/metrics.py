@@ -22,7 +22,7 @@ def metric_faults(name: str) -> list[str]:
     if _FUNCTION.fullmatch(name):
         return []
     if name not in METRICS:
-        return [f"task.metric={name}: expected one of {', '.join(METRICS)}, or a function of yours as module:function."]
+        return [f"task.metric={name}: expected one of {', '.join(METRICS)}, or your own function as module:function."]
     package = PACKAGES.get(name)
     if package and importlib.util.find_spec(package) is None:
         return [f"task.metric={name} needs the package {package}: pip install 'dsbs[text]'"]
@@ -51,14 +51,14 @@ def load_metric(name: str) -> Metric:
         return _chrf()
     if name not in _allowed:
         raise ConfigError(
-            f"task.metric={name} comes from a file and not from the command, so it is not called. Where the run is "
-            "yours, type trust_run=true."
+            f"task.metric={name} comes from a saved config, not from the command line, so it is not called. If the run "
+            "is yours, type trust_run=true."
         )
     module, _, function = name.partition(":")
     try:
         found: Metric = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"task.metric={name}: {error}. The module has to be importable from here.") from error
+        raise ConfigError(f"task.metric={name}: {error}. The module must be importable.") from error
     return found
 
 

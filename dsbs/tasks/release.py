@@ -69,8 +69,8 @@ class ReleaseTask(RowsTask):
 
     Attributes:
         benchmark: which one; a key of ``BENCHMARKS``.
-        reading: how answers are read: ``paper`` as the code of the paper's release does, so that accuracies compare
-            with its, or ``tolerant`` (see ``dsbs.tasks.answers``).
+        reading: how answers are parsed: ``paper`` as in the paper's release, for comparable accuracies, or ``tolerant``
+            (see ``dsbs.tasks.answers``).
     """
 
     kind: str = "release"

@@ -17,7 +17,7 @@ class RowsTask(Task):
     """Base of the tasks whose examples are rows of files or of a data set on the hub.
 
     Attributes:
-        hub: id of a data set on the hub; used where ``path`` is not given.
+        hub: id of a data set on the hub; used without ``path``.
         hub_config: its configuration, or None for the only one.
         revision: its commit, tag or branch.
     """
@@ -71,7 +71,7 @@ class RowsTask(Task):
         self.counts[split] = counts
         if not counts.examples:
             place = self.path or self.hub
-            left = f" {counts.tell()} are left out." if counts.rows else ""
+            left = f" {counts.tell()} were dropped." if counts.rows else ""
             raise DataError(
                 f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{left}"
             )

@@ -87,7 +87,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
             head = file.read(512)
         if path.suffix.lower() != ".parquet" and is_utf16(head):
             convert = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > utf-8{path.suffix}"
-            raise DataError(f"{path}: this is UTF-16, and UTF-8 is read. Convert it: {convert}")
+            raise DataError(f"{path}: UTF-16; expected UTF-8. Convert it: {convert}")
         yield from reader(path)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}. Save the file as UTF-8.") from None
@@ -101,7 +101,7 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
             yield from _read_json_array(path)
             return
         file.seek(0)
-        for number, line in enumerate(bounded_lines(file, str(path), MOST_ROW, "one object a line"), 1):
+        for number, line in enumerate(bounded_lines(file, str(path), MOST_ROW, "one object per line"), 1):
             if line.strip():
                 yield f"{path}:{number}", parse_row(line.rstrip(), f"{path}:{number}")
 
@@ -116,7 +116,7 @@ def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
         raise
     except (ValueError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else f"{path}"
-        raise DataError(f"{place}: not JSON: {error}. Expected one object a line, or one array of objects.") from None
+        raise DataError(f"{place}: not JSON: {error}. Expected one object per line, or one array of objects.") from None
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
             raise DataError(f"{path}, item {number}: expected an object with the columns as keys, got {item!r:.80}.")
@@ -151,13 +151,13 @@ def parse_row(line: bytes, place: str) -> Row:
         raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
         raise DataError(
-            f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object a line, such as "
+            f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object per line, such as "
             '{"input": "...", "label": "..."}.'
         ) from None
     except RecursionError:
         raise DataError(f"{place}: JSON nested too deeply.") from None
     except ValueError as error:  # a number of thousands of digits
-        raise DataError(f"{place}: not JSON that can be read ({excerpt(str(error))}).") from None
+        raise DataError(f"{place}: not valid JSON ({excerpt(str(error))}).") from None
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object with the columns as keys, got {row!r:.80}.")
     return row

@@ -43,19 +43,20 @@ class TableTask(RowsTask):
         choices: the column with the closed answers of each row (a list, or text such as ``yes|no``); null: none.
         labels: the closed answers of the whole task; empty: none, or with ``answer_kind=closed`` those found in train.
         label_names: the names of the labels 0, 1, 2, ... where the data has numbers.
-        synonyms: other words for an answer, in the data and in what teacher and student write: ``{pos: positive}``.
-        answer_kind: ``free`` text, ``closed``, ``number``, or ``auto``: closed where few labels come again and again in
-            train, number where they are numbers. Labels, their names or choices make it closed. ``text``: whole texts,
-            of several lines or more.
-        metric: how an answer is scored: ``accuracy``, ``rouge_l``, ``chrf``, or a function of the user's as
-            ``module:function``, called with an answer and the gold one, which returns a number, larger for better.
-        reading: how answers are read (see ``dsbs.tasks.answers``).
+        synonyms: other spellings of an answer, in the data and in model outputs: ``{pos: positive}``.
+        answer_kind: ``free`` text, ``closed``, ``number``, or ``auto``: closed for few distinct labels in train, number
+            for numbers. Setting labels, their names or choices makes it closed. ``text``: whole texts, line breaks
+            included.
+        metric: how an answer is scored: ``accuracy``, ``rouge_l``, ``chrf``, or your own ``module:function``, called
+            with the prediction and the gold answer, returning a number (higher is better).
+        reading: how answers are parsed (see ``dsbs.tasks.answers``).
         list_choices: whether the input ends with the row's choices, listed by letter.
-        label_pattern: a regular expression that takes the label out of the column's text: its group, or else all of it.
-        label_form: how labels point at ``choices``: ``text`` (the answer itself), ``letter``, ``position`` (from 0),
-            ``number`` (from 1), or ``auto``: what all of train's labels can be.
-        missing: what stands for an empty cell, in any case; None, NaN and white space always do, and -1 does where
-            labels are names.
+        label_pattern: a regular expression that extracts the label from the column's text: its group, or the whole
+            match.
+        label_form: how labels refer to ``choices``: ``text`` (the answer itself), ``letter``, ``position`` (from 0),
+            ``number`` (from 1), or ``auto``: the form that fits all labels of train.
+        missing: words for a missing value, in any case; None, NaN and whitespace always are, and -1 where labels are
+            names.
         unlabelled: rows without a gold label: ``keep`` them, ``drop`` them, or ``stop``.
         empty_inputs: rows without an input: ``stop``, or ``drop`` them.
         test_share: share of one file without splits that becomes test, drawn by id, equal inputs together; 0: no test
@@ -111,7 +112,7 @@ class TableTask(RowsTask):
         faults = super().faults()
         if (self.path is None) == (self.hub is None):
             faults.append(
-                "task.path, task.hub: expected one of the two, a file, folder or pattern, or the id of a data set."
+                "task.path, task.hub: set one of the two: a file, folder or pattern, or the id of a data set."
             )
         if not template_columns(self.input):
             faults.append(f"task.input={self.input!r}: expected a column, or a template such as '{{title}} {{body}}'.")
@@ -124,10 +125,10 @@ class TableTask(RowsTask):
         faults += metric_faults(self.metric)
         if self.answer_kind in ("number", "text") and self._declared:
             faults.append(
-                f"task.answer_kind={self.answer_kind}: goes without task.labels, task.label_names and task.choices."
+                f"task.answer_kind={self.answer_kind}: cannot be combined with task.labels, label_names, choices."
             )
         if self.labels and self.choices:
-            faults.append("task.labels, task.choices: expected one of the two.")
+            faults.append("task.labels, task.choices: set only one of the two.")
         for key, names in (("label_names", self.label_names), ("synonyms", self.synonyms.values())):
             strange = sorted(set(names) - set(self.labels)) if self.labels else []
             if strange:
@@ -148,9 +149,9 @@ class TableTask(RowsTask):
                 faults.append(f"task.{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
         try:
             if self.label_pattern is not None and re.compile(self.label_pattern).groups > 1:
-                faults.append(f"task.label_pattern={self.label_pattern!r}: expected one group at most, the label.")
+                faults.append(f"task.label_pattern={self.label_pattern!r}: expected at most one group, the label.")
         except re.error as error:
-            faults.append(f"task.label_pattern={self.label_pattern!r}: no regular expression: {error}.")
+            faults.append(f"task.label_pattern={self.label_pattern!r}: not a regular expression: {error}.")
         return faults
 
     def build_source(self) -> Source:
@@ -285,7 +286,7 @@ class TableTask(RowsTask):
         if survey.too_many:
             raise DataError(
                 f"task.answer_kind=closed: more than {MOST_LABELS} different labels in column {self.label!r}; "
-                "task.answer_kind=free or number fits such data."
+                "use task.answer_kind=free or number for such data."
             )
         if len(found) < 2:
             raise DataError(
@@ -300,7 +301,7 @@ class TableTask(RowsTask):
         survey = survey_labels(self._first_rows(), self._columns(self._plain_gold))
         if survey.lists * 2 > survey.rows:
             raise DataError(
-                f"The labels in column {self.label!r} are lists, written as text. An example has one label: "
+                f"The labels in column {self.label!r} are lists written as text. An example has one label: "
                 f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
         if survey.rows and self.answer_kind == "auto":

@@ -146,7 +146,7 @@ def _find_rows(row: Row) -> str:
     """Return what to do about an object of JSON whose rows stand below one of its keys; empty where it is a row."""
     below = [str(name) for name, value in row.items() if isinstance(value, list) and value and _are(dict, value)]
     if len(below) == 1:
-        return f" Its rows seem to stand below {below[0]!r}: jq -c '.[{json.dumps(below[0])}][]' FILE > rows.jsonl"
+        return f" Its rows seem to be under {below[0]!r}: jq -c '.[{json.dumps(below[0])}][]' FILE > rows.jsonl"
     if row and _are(dict, row.values()):
         return " Its rows seem to be its values: jq -c '.[]' FILE > rows.jsonl"
     if {"columns", "data"} <= row.keys():

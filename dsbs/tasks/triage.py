@@ -5,7 +5,7 @@ a kind, and a policy table of families x kinds gives the decision. The label alo
 family and which kind led to it; a rationale names both. That is the paper's argument in a form that a laptop can show.
 
 All texts are made from the lists below and ``task.seed``; a pair of product and complaint occurs once in all splits
-together, so that nothing can be learnt by heart.
+together, so that nothing can be memorized.
 """
 
 import random
@@ -147,9 +147,9 @@ class TriageTask(Task):
     """The built-in task.
 
     Attributes:
-        seed: which messages are drawn and how they are worded.
-        products: how many products there are, at most 120; more make the task harder.
-        complaints: how many complaints there are, at most 120; more make the task harder.
+        seed: random seed of the messages.
+        products: number of products, at most 120; more make the task harder.
+        complaints: number of complaints, at most 120; more make the task harder.
         train: examples in the train split; fewer make the task harder.
         validation: examples in the validation split.
         test: examples in the test split.

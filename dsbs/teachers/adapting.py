@@ -78,7 +78,7 @@ ADAPTATIONS = (
         r"response_format|json_schema|json_object|structured|grammar|guided",
         _has("response_format"),
         without("response_format"),
-        "answers are asked for in JSON, but not held to it",
+        "the prompt still asks for JSON, without a schema",
         "prompt.answer_format=text",
         _REFUSES + r"|invalid|must be|not valid|not both",
     ),

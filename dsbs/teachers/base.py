@@ -27,10 +27,10 @@ class Teacher:
 
     Attributes:
         kind: which class this is; a key of ``dsbs.teachers.TEACHERS``.
-        name: the name in folders and reports; the option's name in ``conf/teacher/``.
-        model: the model that answers, or None where there is just one.
+        name: name in folders and reports; the option's name in ``conf/teacher/``.
+        model: the model's name; None if there is only one.
         path: files that the teacher reads, or None.
-        licence: under which terms its outputs stand, for the model cards of its students; None: not known.
+        licence: license or terms of its outputs, for model cards; None: unknown.
     """
 
     # What it is where it is no language model, for everything that shows a figure of its students; None: it is one.

@@ -196,7 +196,7 @@ class BatchApi:
         if explained.reason not in NO_BATCHES:
             return explained
         return TeacherError(
-            f"{explained.reason}: {self.address} does not know this file or batch, or has no batch API at all.",
+            f"{explained.reason}: {self.address} does not know this file or batch, or has no batch API.",
             fatal=True,
             reason=explained.reason,
         )

@@ -41,7 +41,7 @@ async def read_body(
     encodings = [name for name in encodings if name and name != "identity"]
     if len(encodings) > 1 or not ENCODINGS.keys() >= set(encodings):
         raise TeacherError(
-            f"The endpoint packed its answer as {', '.join(encodings)[:60]!r}, which was not asked for ({ACCEPTED}).",
+            f"The endpoint compressed its answer as {', '.join(encodings)[:60]!r}, not as asked ({ACCEPTED}).",
             retryable=True,
             reason="malformed answer",
         )
@@ -59,7 +59,7 @@ async def read_body(
 def too_large(what: str) -> TeacherError:
     """Return the error of an answer that passes a bound; asking again would bring it again."""
     return TeacherError(
-        f"The endpoint sent {what}; it was not read to its end. Lower teacher.max_tokens or samples, or ask another "
+        f"The endpoint sent {what}; reading it was aborted. Lower teacher.max_tokens or samples, or use another "
         "endpoint.",
         reason="answer too large",
     )
@@ -92,4 +92,4 @@ async def _unpack(pieces: AsyncIterator[bytes], window: int) -> AsyncIterator[by
 
 
 def _broken() -> TeacherError:
-    return TeacherError("The endpoint's packed answer is broken.", retryable=True, reason="malformed answer")
+    return TeacherError("The endpoint's compressed answer is corrupt.", retryable=True, reason="malformed answer")

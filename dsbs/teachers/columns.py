@@ -51,7 +51,7 @@ class RecordedColumns:
             self._texts[request.split] = self.read(request.split)
         texts = self._texts[request.split].get(request.id)
         if texts is None:
-            raise TeacherError(f"{self._place()}: there is nothing for the example {request.id!r} of {request.split}.")
+            raise TeacherError(f"{self._place()}: no row for the example {request.id!r} of {request.split}.")
         if request.sample >= len(texts):
             raise TeacherError(
                 f"{self._place()} holds {len(texts)} completions for the example {request.id!r}; set samples=1, or to "
@@ -66,17 +66,17 @@ class RecordedColumns:
             DataError: where a column is nowhere to be found, or rows and examples do not match.
         """
         if self.path is not None and split not in (files := find_files(self.path, "teacher.path")):
-            tell_once(f"teacher.path={self.path}: there is {', '.join(files)} and nothing for {split}.")
+            tell_once(f"teacher.path={self.path}: found {', '.join(files)}, but nothing for {split}.")
             return {example.id: [""] for example in self.task.examples(split)}
         wanted = [name for name in (self.column, self.rationale, self.label) if name is not None]
         lacking = self._check_columns(split, wanted)
         if lacking:
-            tell_once(f"{self._place()}: {split} has no column {lacking[0]!r}; nothing is known of its examples.")
+            tell_once(f"{self._place()}: {split} has no column {lacking[0]!r}, so its examples have no annotations.")
         unread: Counter[str] = Counter()
         found = {example.id: self._read_row(example, place, row, unread) for example, place, row in self._pairs(split)}
         if unread:
             commonest = ", ".join(f"{raw!r} {count:,}" for raw, count in unread.most_common(5))
-            tell_once(f"{self._place()}, {split}: labels that are no answer of the task: {commonest}.")
+            tell_once(f"{self._place()}, {split}: labels that are not answers of the task: {commonest}.")
         return found
 
     def _read_row(self, example: Example, place: str, row: Row, unread: Counter[str]) -> list[str]:

@@ -20,11 +20,11 @@ HINTS = (
     (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
     (r"(?:maximum|max)\s?context|context.{0,3}(?:length|size|window)|too many tokens|prompt is too long"
      r"|exceed.{0,40}(?:context|allowed token)|input.{0,20}(?:tokens?|length).{0,20}exceed",
-     "The prompt is longer than the model can read: use fewer prompt.exemplars or shorter inputs."),
+     "The prompt exceeds the model's context: use fewer prompt.exemplars or shorter inputs."),
     (r"max_(?:completion_)?tokens|maximum.{0,20}output", "Set teacher.max_tokens to what the model can write."),
     (r"system.?(?:role|message|prompt|instruction)|'system'|developer instruction",
      "prompt.system_role=false puts the instruction into the first question."),
-    (r"alternat", "This model wants turns to alternate: prompt.system_role=false, or no prompt.exemplars."),
+    (r"alternat", "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
     (r"response_format|json_schema|json_object|structured|grammar|guided",
      "prompt.answer_format=text asks for plain text."),
     (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
@@ -58,21 +58,21 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
     through = f" through the proxy {proxy}" if proxy else ""
     if isinstance(error, TimeoutError):
         return TeacherError(
-            f"No whole answer{through} within teacher.timeout={where.timeout:g} seconds.",
+            f"No complete answer{through} within teacher.timeout={where.timeout:g} seconds.",
             retryable=True,
             reason="timeout",
         )
     said = scrub(str(getattr(error, "os_error", None) or error) or type(error).__name__, key)
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return TeacherError(
-            f"No secure connection to {where.base_url}{through}: {said}. SSL_CERT_FILE=FILE.pem names certificates to "
-            "trust; a server without TLS wants http:// in teacher.base_url.",
+            f"No secure connection to {where.base_url}{through}: {said}. SSL_CERT_FILE=FILE.pem sets trusted "
+            "certificates; for a server without TLS use http:// in teacher.base_url.",
             fatal=True,
             reason="no secure connection",
         )
-    advice = "Does a server answer there, and is teacher.base_url right?"
+    advice = "Is a server running there, and is teacher.base_url right?"
     if proxy:
-        advice = f"The environment names this proxy; NO_PROXY={_host(where.base_url)} goes past it."
+        advice = f"This proxy comes from the environment; NO_PROXY={_host(where.base_url)} bypasses it."
     return TeacherError(
         f"No connection to {where.base_url}{through}: {said}. {advice}", retryable=True, reason="no connection"
     )
@@ -84,8 +84,7 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
     if 300 <= status < 400:
         place = scrub(str(headers.get("Location") or "another address"), key)
         return TeacherError(
-            f"HTTP {status}: {where.base_url} has moved to {place}; nothing is sent there unasked. Set "
-            "teacher.base_url.",
+            f"HTTP {status}: {where.base_url} redirects to {place}; redirects are not followed. Set teacher.base_url.",
             fatal=True,
             reason=f"HTTP {status}",
         )
@@ -111,21 +110,21 @@ def explain_code(
         # What the server says is left out: some repeat the key in it.
         return TeacherError(
             f"{told}: {where.base_url} does not accept the key in the environment variable "
-            f"{where.api_key_env or '(none named)'}. Set it anew, or name another one with teacher.api_key_env=NAME.",
+            f"{where.api_key_env or '(none named)'}. Set it again, or name another one with teacher.api_key_env=NAME.",
             fatal=True,
             reason=reason,
         )
     if status == 404:
         advice = "Check teacher.model and teacher.base_url."
         if not urlsplit(where.base_url).path.strip("/"):
-            advice = f"Most servers answer below a version: teacher.base_url={where.base_url.rstrip('/')}/v1."
+            advice = f"Most servers expect a version in the path: teacher.base_url={where.base_url.rstrip('/')}/v1."
         return TeacherError(
-            f"{told}: {where.base_url} knows no model {where.model!r}, or the address is wrong ({said}). {advice}",
+            f"{told}: {where.base_url} has no model {where.model!r}, or the address is wrong ({said}). {advice}",
             fatal=True,
             reason=reason,
         )
     if status == 402 or (status == 429 and code in NO_MONEY):
-        return TeacherError(f"{told}: the account at {where.base_url} cannot pay for more ({said}).",
+        return TeacherError(f"{told}: the account at {where.base_url} has no credit left ({said}).",
                             fatal=True, reason=reason)  # fmt: skip
     retryable = status in RETRYABLE or status >= 500
     return TeacherError(
@@ -162,7 +161,7 @@ def malformed(content: Any, key: str = "") -> TeacherError:
     if isinstance(content, bytes) and content.lstrip().startswith((b"data:", b"event:")):
         advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
     return TeacherError(
-        f"The endpoint answered with something that is no completion: {scrub(content, key)!r}. {advice}",
+        f"The endpoint's answer is not a completion: {scrub(content, key)!r}. {advice}",
         retryable=True,
         reason="malformed answer",
     )

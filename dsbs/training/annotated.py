@@ -62,7 +62,7 @@ def find_annotations(
         annotations = _load(Path(named), splits)
         if missing := missing_ids(selection, annotations, with_validation):
             raise NotAnnotated(
-                f"rationales={named}: {missing} of the examples that this run uses were never asked about; the folder "
+                f"rationales={named}: {missing} of the examples of this run are not annotated there; the folder "
                 f"is of another task, subset or split. Extract them with:\n    "
                 f"{extract_command(settings, splits, typed)}"
             )
@@ -79,10 +79,9 @@ def find_annotations(
     hint = "".join(f"\n    rationales={path}" for path in others)
     asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]
     raise NotAnnotated(
-        f"{missing} of the examples that this run uses were never put to the teacher {settings.teacher.name} "
-        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Ask it with:\n"
-        f"    {extract_command(settings, splits, typed)}"
-        + (f"\n  or name one of the folders that exist:{hint}" if others else ""),
+        f"{missing} of the examples of this run are not annotated yet by teacher {settings.teacher.name} "
+        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Annotate them with:\n"
+        f"    {extract_command(settings, splits, typed)}" + (f"\n  or use an existing folder:{hint}" if others else ""),
         _free_job(settings, base, asked) if settings.teacher.free else None,
     )
 
@@ -195,7 +194,7 @@ def build_filter(settings: TrainSettings) -> Callable[[], Filter]:
 
 
 def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[str, Any]:
-    """Return what the manifest says of what a run learnt from: whose annotations, filtered how, and which files."""
+    """Return what the manifest says of what a run learned from: whose annotations, filtered how, and which files."""
     if folder is None:
         return {"rationales": None}
     summary = load_summary(folder) or {}
@@ -204,7 +203,7 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
     extracted = str(summary.get("filter", summary.get("gate", "none")))
     if extracted not in ("none", settings.filter.title, settings.filter.name):
         logger.warning(
-            "The annotations were extracted with filter=%s; this run learns from all that pass its own, filter=%s. "
+            "The annotations were extracted with filter=%s; this run applies its own, filter=%s. "
             "Type filter=%s to apply the former.",
             *(extracted, settings.filter.title, extracted.split(" ")[0]),
         )

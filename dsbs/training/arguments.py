@@ -21,7 +21,7 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
     ``metric``.
 
     Raises:
-        ConfigError: for what Hugging Face refuses: an unknown optimiser or schedule, bfloat16 where there is none.
+        ConfigError: for what Hugging Face refuses: an unknown optimizer or schedule, bfloat16 where there is none.
     """
     prepare_sharding()
     try:
@@ -64,11 +64,11 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
     except ValueError as error:
         raise ConfigError(
             f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
-            f"training.bf16={str(settings.bf16).lower()} cannot stand: {str(error).splitlines()[0]}"
+            f"training.bf16={str(settings.bf16).lower()} is invalid: {str(error).splitlines()[0]}"
         ) from None
     if settings.bf16 and slow_bf16():
         logger.warning(
-            "training.bf16=true: this CPU has no bfloat16 arithmetic and imitates it, many times more slowly. Faster: "
+            "training.bf16=true: this CPU has no bfloat16 arithmetic and emulates it, many times more slowly. Faster: "
             "training.bf16=false"
         )
     if arguments.n_gpu > 1:

@@ -55,7 +55,7 @@ class StopCallback(TrainerCallback):
         if number == signal.SIGINT and count_processes() == 1:
             if self.wanted:
                 raise KeyboardInterrupt
-            logger.info("Stopping when this step is done and saved; Ctrl-C again stops at once.")
+            logger.info("Stopping after this step is saved; Ctrl-C again stops at once.")
         self.wanted = True
         self._by = signal.Signals(number)
         self._requeue = partial(listener, number, frame) if listener else None
@@ -85,7 +85,7 @@ def last_checkpoint(folder: Path) -> str | None:
     for path in steps:
         if is_whole(path):
             return str(path)
-        logger.warning("%s is not whole; the training goes on from the checkpoint before it.", path)
+        logger.warning("%s is incomplete; resuming from the checkpoint before it.", path)
     return None
 
 
@@ -128,7 +128,7 @@ def best_checkpoint(folder: Path, state: TrainerState) -> Path | None:
     path = folder / Path(state.best_model_checkpoint).name
     if not has_weights(path):
         raise RunError(
-            f"{path}: the best checkpoint so far is gone or broken, and without it the run cannot be finished. Delete "
-            f"{folder.parent}, and the same command trains anew."
+            f"{path}: the best checkpoint is missing or corrupt, and the run cannot finish without it. Delete "
+            f"{folder.parent}, and the same command trains again."
         )
     return path

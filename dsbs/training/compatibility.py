@@ -30,11 +30,11 @@ def combination_faults(student: Student, objective: Objective, decoding: str) ->
         )
     elif type(objective).loss is not Objective.loss and not (student.fits_any_loss and objective.needs_choices):
         faults.append(
-            f"objective={objective.name} has a loss of its own over texts, which student={student.name} cannot be "
+            f"objective={objective.name} has its own loss over texts, which student={student.name} cannot be "
             f"trained with: type objective=finetune, objective=distill labels=teacher, or {WRITER}."
         )
     if decoding == "generate":
-        faults.append(f"decoding=generate: {who}; leave it out, and the closed answers are ranked.")
+        faults.append(f"decoding=generate: {who}; without it the closed answers are ranked.")
     return faults
 
 
@@ -54,6 +54,6 @@ def check_answers(student: Student, task: Task, examples: Iterable[Example]) -> 
         )
     if shared is None and not student.own_choices:
         raise ConfigError(
-            f"task={task.name} is multiple choice, with other answers for each example, and student={student.name} "
-            f"chooses among the same ones every time: type {WRITER}."
+            f"task={task.name} is multiple choice, with different answers for each example, and student={student.name} "
+            f"has one fixed set of answers: type {WRITER}."
         )

@@ -32,7 +32,7 @@ SCHEMA = pa.schema([("id", pa.string()), ("scores", pa.map_(pa.string(), pa.floa
 
 
 def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
-    """Let the objective's teacher rank the closed answers of what is learnt from, where the objective asks for that.
+    """Let the objective's teacher rank the closed answers of what is learned from, where the objective asks for that.
 
     The log-probabilities are kept in ``folder``, so that other seeds, students and settings ask nothing anew.
 
@@ -69,8 +69,8 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
             for example, asked, found in zip(part, worded, teacher.predict(worded), strict=True):
                 if found.scores is None:
                     raise RunError(
-                        f"objective.teacher_model={place}: this teacher does not say how probable each closed answer "
-                        "is. Choose a run whose objective ranks them, such as finetune, or a model from a hub."
+                        f"objective.teacher_model={place}: this teacher gives no probabilities of the closed answers. "
+                        "Choose a run whose objective ranks them, such as finetune, or a model from a hub."
                     )
                 yield example.id, name_again(example, asked, found.scores)
             meter.update(meter.done + len(part))

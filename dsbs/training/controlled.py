@@ -1,4 +1,4 @@
-"""A control put on tokenised rows: what the student learns in the place of its rationales."""
+"""A control put on tokenized rows: what the student learns in the place of its rationales."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -36,8 +36,8 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
         if remainder is not None:
             shutil.rmtree(remainder, ignore_errors=True)
         raise RunError(
-            f"{place}: {what} cannot be written ({reason}). Earlier checkpoints are kept: make room, or see to the "
-            "permissions, and the same command goes on from the last one."
+            f"{place}: {what} cannot be written ({reason}). Earlier checkpoints are kept: free some space or fix the "
+            "permissions, and the same command resumes from the last one."
         ) from error
 
 

@@ -42,7 +42,7 @@ class LossWatch:
             RunError: where the training is lost.
         """
         if spoilt != NEVER or not math.isfinite(losses[-1]):
-            raise self.diverged("The loss is no number", min(spoilt, step))
+            raise self.diverged("The loss is NaN or infinite", min(spoilt, step))
         means = mean_losses(losses, self.window)
         if is_diverging(means):
             course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
@@ -52,8 +52,8 @@ class LossWatch:
         """Return the error of a training that is lost, by a sign that was seen at a step."""
         return RunError(
             f"{sign} at step {step}. Likely causes: a learning rate that is too high "
-            f"(training.learning_rate={self.learning_rate}; try a third of it), too few warm-up steps, or a "
-            "broken input. The best checkpoint so far is kept."
+            f"(training.learning_rate={self.learning_rate}; try a third of it), too few warm-up steps, or "
+            "corrupt inputs. The best checkpoint so far is kept."
         )
 
 

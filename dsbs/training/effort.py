@@ -10,7 +10,7 @@ class Effort:
     """Counts over all resumes and processes.
 
     Attributes:
-        example_visits: examples that were learnt from, each as often as it was seen.
+        example_visits: examples that were learned from, each as often as it was seen.
         label_tokens: tokens of labels in the loss.
         target_tokens: tokens of all targets in the loss.
         evaluation_seconds: time that went into reading validation.

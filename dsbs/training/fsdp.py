@@ -1,6 +1,6 @@
-"""A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimiser state.
+"""A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimizer state.
 
-``torch.distributed.checkpoint.state_dict`` would gather as well, but names an optimiser's state by weights; ours has
+``torch.distributed.checkpoint.state_dict`` would gather as well, but names an optimizer's state by weights; ours has
 the numbers that ``optimizer.pt`` has without FSDP, so that a checkpoint resumes either way.
 """
 
@@ -61,7 +61,7 @@ class ShardingTrainer(PassTrainer):
             # Logits are views of what a network returns; the loss only reads them.
             warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         elif wants_fsdp() and is_main():
-            logger.warning("FSDP works on accelerators alone; on this machine each process holds all of the student.")
+            logger.warning("FSDP needs accelerators; on this machine each process holds the full student.")
 
     @contextmanager
     def whole_student(self) -> Iterator[StudentModel]:
@@ -76,7 +76,7 @@ class ShardingTrainer(PassTrainer):
             gather_weights(self.model, self.student)
 
     def _cut(self, rows: list[Row], counts: Any) -> list[list[Row]]:
-        """Cut a micro-batch so that all processes call the layers equally often: a layer is gathered, and its gradients
+        """Cut a microbatch so that all processes call the layers equally often: a layer is gathered, and its gradients
         are added up, when all ask for it. They make as many passes, each with every kind of target that the step has.
         Without FSDP they only have to make one: an epoch's last batch may hold nothing for some of them.
         """
@@ -143,8 +143,8 @@ def check_layers(student: StudentModel, names: str) -> None:
     if missing:
         raise ConfigError(
             f"FSDP_TRANSFORMER_CLS_TO_WRAP={names}: no layer of the student is a {' or a '.join(sorted(missing))}. "
-            "Leave it out (accelerate launch without --fsdp_transformer_layer_cls_to_wrap), and the layers that are "
-            f"cut up are: {', '.join(student._no_split_modules)}."
+            "Leave it out (accelerate launch without --fsdp_transformer_layer_cls_to_wrap), and the sharded "
+            f"layers are: {', '.join(student._no_split_modules)}."
         )
 
 
@@ -184,7 +184,7 @@ def scatter_weights(whole: torch.nn.Module, sharded: torch.nn.Module) -> None:
 
 
 def gather_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Return an optimiser's state with whole tensors, in the main process; all processes together."""
+    """Return an optimizer's state with whole tensors, in the main process; all processes together."""
     whole = {
         number: {name: _gather_tensor(value) for name, value in part.items()} for number, part in state["state"].items()
     }

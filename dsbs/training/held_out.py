@@ -57,7 +57,7 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
         found = fingerprint([asdict(example) for example in examples])
         if name in known and known[name] != found:
             raise DataError(
-                f"The {name} examples of task={settings.task.name} are not those that the run was measured on: the "
-                "data has changed since. Bring the old files back, or train again."
+                f"The {name} examples of task={settings.task.name} differ from those that the run was measured on: the "
+                "data has changed. Restore the old files, or train again."
             )
     return HeldOut(data.validation, data.test, selection.validation_split)

@@ -1,4 +1,4 @@
-"""What context distillation has learnt: the base without the prompt, with it, and the student that reads none.
+"""What context distillation has learned: the base without the prompt, with it, and the student that reads none.
 
 The base is the student before its training, without task prefixes. What the training has made it forget shows in other
 texts: their perplexity before and after.
@@ -129,5 +129,5 @@ def load_texts(path: str) -> list[Example]:
     lines = read_file(Path(path), MOST_BYTES).decode(errors="replace").splitlines()
     texts = [line.strip() for line in lines if line.strip()][:MOST_TEXTS]
     if not texts:
-        raise DataError(f"other={path}: expected texts, one a line; there is none.")
+        raise DataError(f"other={path}: expected texts, one per line; the file is empty.")
     return [Example(str(number), "", text) for number, text in enumerate(texts)]

@@ -8,7 +8,7 @@ def launch_faults(bf16: bool, optim: str) -> list[str]:
 
     Args:
         bf16: whether the settings ask for bfloat16.
-        optim: the optimiser.
+        optim: the optimizer.
     """
     return _precision_faults(bf16) + _sharding_faults(optim)
 
@@ -18,7 +18,7 @@ def _precision_faults(bf16: bool) -> list[str]:
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
     if asked == "no" or (asked == "bf16" and bf16):
         return []
-    wanted = "add training.bf16=true, or use" if asked == "bf16" else "it is not offered; use"
+    wanted = "add training.bf16=true, or use" if asked == "bf16" else "it is not supported; use"
     return [
         f"ACCELERATE_MIXED_PRECISION={asked} is set, by `accelerate launch` or its config file, against the "
         f"settings: {wanted} accelerate launch --mixed_precision no"
@@ -36,16 +36,16 @@ def _sharding_faults(optim: str) -> list[str]:
     if not wants_fsdp():
         return faults
     if os.environ.get("FSDP_VERSION", "1") != "2":
-        faults.append("FSDP 1 is not offered: accelerate launch --use_fsdp --fsdp_version 2")
+        faults.append("FSDP 1 is not supported: accelerate launch --use_fsdp --fsdp_version 2")
     if _is_set("FSDP_OFFLOAD_PARAMS"):
-        faults.append("FSDP_OFFLOAD_PARAMS=true is not offered: accelerate launch --fsdp_offload_params false")
+        faults.append("FSDP_OFFLOAD_PARAMS=true is not supported: accelerate launch --fsdp_offload_params false")
     if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
         faults.append(
-            "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's way draws dropout anew. Use "
+            "FSDP_ACTIVATION_CHECKPOINTING=true: accelerate's implementation redraws dropout masks. Use "
             "training.gradient_checkpointing=true and accelerate launch --fsdp_activation_checkpointing false"
         )
     if optim not in ("adamw_torch", "adamw_torch_fused"):
-        faults.append(f"training.optim={optim}: with FSDP only adamw_torch and adamw_torch_fused are offered.")
+        faults.append(f"training.optim={optim}: FSDP only supports adamw_torch and adamw_torch_fused.")
     return faults
 
 

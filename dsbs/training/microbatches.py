@@ -17,11 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class PassTrainer(Seq2SeqTrainer):
-    """Reads a micro-batch in passes of rows of about equal length and adds up their gradients.
+    """Reads a microbatch in passes of rows of about equal length and adds up their gradients.
 
     Attributes:
-        tokens_per_pass: the most tokens of a pass, padding included, or None: a micro-batch is one pass.
-        taken: micro-batches of the optimiser step that is under way; emptied when a step begins.
+        tokens_per_pass: the most tokens of a pass, padding included, or None: a microbatch is one pass.
+        taken: microbatches of the optimizer step that is under way; emptied when a step begins.
         parts: the kinds of targets of the step, with the names of the inputs that they read, over all processes.
         told: what ``compute_loss`` adds up for the log: term -> sum and count [2]; a pass that failed takes it back.
     """
@@ -37,11 +37,11 @@ class PassTrainer(Seq2SeqTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Add the gradients of a micro-batch and return its loss. Where memory runs out, passes of half as many tokens
-        are tried, and all of the optimiser step that was done before is done again.
+        """Add the gradients of a microbatch and return its loss. Where memory runs out, passes of half as many tokens
+        are tried, and all of the optimizer step that was done before is done again.
         """
         self.taken.append(inputs["rows"])
-        lost: list[list[Row]] = []  # micro-batches whose gradients have to be found again
+        lost: list[list[Row]] = []  # microbatches whose gradients have to be found again
         while True:
             told = self.told
             try:
@@ -61,7 +61,7 @@ class PassTrainer(Seq2SeqTrainer):
             lost = self.taken[:-1]
 
     def _take(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
-        """Add the gradients of a micro-batch, pass by pass, and return its loss."""
+        """Add the gradients of a microbatch, pass by pass, and return its loss."""
         passes = self._cut(rows, counts)
         losses = []
         for number, part in enumerate(passes, start=1):
@@ -86,18 +86,18 @@ class PassTrainer(Seq2SeqTrainer):
         smaller = max(longest // 2, 1)
         if longest <= single:
             raise RunError(
-                f"Memory ran out over one example of {single} tokens, at step {self.state.global_step + 1}. Smaller: "
-                "training.gradient_checkpointing=true, student.max_input_tokens=256, or another student."
+                f"Out of memory on a single example of {single} tokens, at step {self.state.global_step + 1}. Try "
+                "training.gradient_checkpointing=true, student.max_input_tokens=256, or a smaller student."
             )
         if self.args.world_size > 1:
             raise RunError(
-                f"Memory ran out over a pass of {longest} tokens, at step {self.state.global_step + 1}. The same run "
-                f"goes on from its last checkpoint with smaller passes: add training.tokens_per_pass={smaller}"
+                f"Out of memory on a microbatch of {longest} tokens, at step {self.state.global_step + 1}. The run "
+                f"resumes from its last checkpoint with smaller ones: add training.tokens_per_pass={smaller}"
             )
         self.tokens_per_pass = smaller
         logger.warning(
-            "Memory ran out over a pass of %d tokens; the batch stays as large as it is, but is read in passes of at "
-            "most %d tokens. training.tokens_per_pass=%d starts with that.",
+            "Out of memory on a microbatch of %d tokens; the batch size stays, but batches are split into microbatches "
+            "of at most %d tokens. training.tokens_per_pass=%d starts with that.",
             longest,
             smaller,
             smaller,

@@ -27,7 +27,7 @@ are unknown to the tokenizer.']
     for part, key in (("inputs", "max_input_tokens"), ("targets", "max_target_tokens")):
         if counts.get(f"{part}_cut"):
             of = f" of {counts['train']:,} examples" * ("train" in counts)
-            told.append(f"{counts[f'{part}_cut']:,} {part}{of} were longer than student.{key} and cut.")
+            told.append(f"{counts[f'{part}_cut']:,} {part}{of} were longer than student.{key} and were truncated.")
     if counts.get("inputs_blank"):
         told += tell_lost({"inputs": counts["inputs"], "inputs_blank": counts["inputs_blank"]})
     for part in ("inputs", "targets"):

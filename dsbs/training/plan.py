@@ -138,7 +138,7 @@ def check_choices(settings: TrainSettings, data: RunData) -> None:
 
 
 def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dict[str, Any]:
-    """Return every setting that matters to the result, and hashes over the data that is learnt from and measured on."""
+    """Return every setting that matters to the result, and hashes over the data for training and measuring."""
     identity: dict[str, Any] = {
         "task": {"name": settings.task.name, **settings.task.identity()},
         "objective": settings.objective.identity(),

@@ -27,7 +27,7 @@ class Recipe:
         seed: of whatever is drawn.
         decoding: ``auto``, ``rank`` or ``generate``.
         prompt: its exemplars are among the texts that a student's own tokenizer is made from.
-        control: what is learnt in the place of rationales.
+        control: what is learned in the place of rationales.
         labels_weight: ``equal``, or ``agreement``: labels count as the share of the samples that voted for them.
         stored: the log-probabilities of tokens that a teacher's endpoint told, where the objective reads them.
     """

@@ -1,4 +1,4 @@
-"""What the student writes itself before an optimiser step, for objectives that learn from that."""
+"""What the student writes itself before an optimizer step, for objectives that learn from that."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from dsbs.students.model import StudentModel
 def roll_out(
     objective: Objective, student: StudentModel, batches: Sequence[dict[str, Any]], seed: int, step: int, bf16: bool
 ) -> None:
-    """Put what the student writes into the rows of a step's micro-batches; they are not sampled again if memory runs
+    """Put what the student writes into the rows of a step's microbatches; they are not sampled again if memory runs
     out over them.
 
     A row's random numbers follow from the seed, the step and its place among the rows of the step. So a resumed run
@@ -31,7 +31,7 @@ def places_of(sizes: Sequence[Sequence[int]], process: int) -> list[int]:
     """Return the places of a process's rows among all rows of a step.
 
     Args:
-        sizes: rows of each micro-batch, by process.
+        sizes: rows of each microbatch, by process.
         process: which one.
 
     >>> places_of([[2, 1], [2, 1]], 0), places_of([[2, 1], [2, 1]], 1)

@@ -92,10 +92,10 @@ class Run:
             lock = FileLock(self.folder / ".lock", timeout=0)
             lock.acquire()
         except Timeout:
-            raise RunError(f"{self.folder}: another process trains this very run; wait for it or stop it.") from None
+            raise RunError(f"{self.folder}: another process is already training this run; wait or stop it.") from None
         except OSError as error:
             raise RunError(
-                f"{self.folder}: cannot be written ({error}). Set output_dir=FOLDER to another place."
+                f"{self.folder}: cannot be written ({error}). Set output_dir=FOLDER to another folder."
             ) from None
         try:
             yield

@@ -34,32 +34,32 @@ class Training:
     """Keys of the ``training`` group.
 
     Attributes:
-        max_steps: optimiser steps.
+        max_steps: optimizer steps.
         learning_rate: peak learning rate of AdamW.
-        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` wants, say,
+        lr_scheduler_type, lr_scheduler_kwargs: as in Hugging Face: ``warmup_stable_decay`` needs, for example,
             ``+training.lr_scheduler_kwargs.num_decay_steps=1000``.
         warmup_steps: steps of linear warm-up.
         weight_decay: of AdamW.
-        adam_beta2: of AdamW, how long it remembers squared gradients: about ``1 / (1 - adam_beta2)`` steps.
+        adam_beta2: of AdamW: averages squared gradients over about ``1 / (1 - adam_beta2)`` steps.
         max_grad_norm: gradients are clipped to this norm.
-        per_device_train_batch_size: examples (not rows) of one forward pass.
-        gradient_accumulation_steps: forward passes of one optimiser step.
-        per_device_eval_batch_size: examples of one forward pass in evaluation.
+        per_device_train_batch_size: examples (not rows) per forward pass.
+        gradient_accumulation_steps: forward passes per optimizer step.
+        per_device_eval_batch_size: examples per forward pass in evaluation.
         eval_steps: steps between evaluations on validation; a checkpoint is saved at each.
         logging_steps: steps between log lines.
-        early_stopping_patience: evaluations without a better accuracy before stopping, or None.
+        early_stopping_patience: evaluations without improvement before stopping; None: never.
         save_total_limit: checkpoints to keep; the best and the last always stay.
-        train_sampling_strategy: ``random``, or ``group_by_length``: random batches whose examples are of about equal
-            length, so that little of them is padding.
-        tokens_per_pass: a batch is sorted by length and cut into forward passes of at most so many tokens, padding
-            included, which are accumulated: less padding, less memory, the same optimiser step. None: one pass. Where
-            memory runs out it is halved.
-        gradient_checkpointing: compute activations again in the backward pass: less memory, about a third more time.
+        train_sampling_strategy: ``random``, or ``group_by_length``: random batches of examples of similar length, to
+            reduce padding.
+        tokens_per_pass: batches are sorted by length and split into microbatches of at most this many tokens, padding
+            included, with accumulated gradients: less padding and memory, the same optimizer step. None: one pass.
+            Halved on out-of-memory.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         bf16: bfloat16 autocast.
-        fp16: refused: numbers above 65,504, which T5's activations reach, become infinite in it.
-        optim: optimiser, as in Hugging Face; ``adamw_bnb_8bit`` needs the extra ``8bit``.
-        threads: CPU threads of torch, or None for its own choice.
-        max_unknown: share of the tokens of inputs or targets that the tokenizer may not know; above it the run stops.
+        fp16: rejected: T5's activations overflow fp16 (65,504).
+        optim: optimizer, as in Hugging Face; ``adamw_bnb_8bit`` needs the extra ``8bit``.
+        threads: CPU threads of torch; None: torch's default.
+        max_unknown: maximum share of unknown tokens in inputs or targets; above it the run stops.
     """
 
     max_steps: int = 1000
@@ -88,7 +88,7 @@ class Training:
 
     @property
     def global_batch(self) -> int:
-        """Examples of an optimiser step: over its micro-batches, and the processes that share the run."""
+        """Examples of an optimizer step: over its microbatches, and the processes that share the run."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * count_processes()
 
     def identity(self) -> dict[str, object]:
@@ -136,8 +136,8 @@ class Training:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 1 or more, or null.")
         if self.fp16:
             faults.append(
-                "training.fp16=true: not offered. T5's activations exceed 65,504, the largest number in fp16, and the "
-                "loss becomes NaN. Use training.bf16=true, or neither."
+                "training.fp16=true: not supported. T5's activations exceed 65,504, the largest number in fp16, and "
+                "the loss becomes NaN. Use training.bf16=true, or neither."
             )
         faults += launch_faults(self.bf16, self.optim)
         if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
@@ -176,25 +176,25 @@ class TrainSettings:
     """Keys of ``dsbs.train``.
 
     Attributes:
-        data_fraction: share of the train split, ``0 < f <= 1``, also written ``1/8``.
-        seed: draws the subset, the initial weights and the order.
-        split_seed: cuts validation off train where the source has none.
+        data_fraction: fraction of the train split, ``0 < f <= 1``, also written ``1/8``.
+        seed: random seed of the subset, the initial weights and the data order.
+        split_seed: random seed of the validation split, where the source has none.
         labels: ``gold`` or ``teacher``.
         labels_weight: how much each of the teacher's labels counts: ``equal``, or as its ``agreement``, the share of
             the samples (``samples=k``) that voted for it.
-        rationales: a folder of annotations; None: what task, teacher and prompt lead to.
-        filter: what an annotation must pass to be learnt from, whatever the extraction let through.
+        rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
+        filter: what an annotation must pass to be learned from, whatever the extraction let through.
         samples: learn from annotations of so many completions each; null: from those that are there.
-        without_annotation: ``label_only`` trains examples without a usable annotation on their label alone, ``drop``
-            leaves them out; counted either way.
-        control: what is learnt in the place of rationales, to see whether it is what they say that helps.
-        decoding: ``rank`` scores the closed answers, ``generate`` writes freely; ``auto`` ranks where it can.
-        test: whether the test split is read at the end. ``false`` for searches over settings: it is looked at once per
-            study, by the same command with ``test=true`` for the settings that were chosen on validation.
-        also_measure: other scores on the test split: ``last`` (the student of the last step), ``generate`` (answers
-            that are written freely, beside the ranked ones).
-        explain: of so many test examples, the student's rationales are written down, for people to read.
-        output_dir: first folder of everything that is written.
+        without_annotation: examples without a usable annotation: ``label_only`` trains on their label alone, ``drop``
+            drops them; counted either way.
+        control: what is learned in the place of rationales, to see whether it is what they say that helps.
+        decoding: ``rank`` scores the closed answers, ``generate`` generates text; ``auto`` ranks where possible.
+        test: whether to measure on test at the end. Use ``false`` for hyperparameter searches, and ``test=true`` once,
+            for the settings chosen on validation.
+        also_measure: additional test scores: ``last`` (the checkpoint of the last step), ``generate`` (generated
+            instead of ranked answers).
+        explain: number of test examples for which the student's rationales are saved.
+        output_dir: root folder of all outputs.
     """
 
     task: Any = None
@@ -236,13 +236,13 @@ class TrainSettings:
             faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
         if self.objective.needs_teacher_labels and self.labels != "teacher":
             faults.append(
-                f"objective={self.objective.name} learns the teacher's labels: add labels=teacher, or choose another "
-                "objective."
+                f"objective={self.objective.name} trains on the teacher's labels: add labels=teacher, or choose "
+                "another objective."
             )
         faults += self._weight_faults()
         if self.control.identity() is not None and not _parts_rationales(self.objective):
             faults.append(
-                f"control={self.control.name} changes the rationale that is learnt beside the label: choose "
+                f"control={self.control.name} replaces the rationale that is learned beside the label: choose "
                 "objective=step_by_step."
             )
         if self.student is not None and self.objective is not None:
@@ -266,8 +266,7 @@ class TrainSettings:
             faults.append("labels_weight=agreement: it weighs the teacher's labels: add labels=teacher.")
         if self.objective.needs_choices:
             faults.append(
-                f"labels_weight=agreement: objective={self.objective.name} learns how the samples voted already: leave "
-                "it out."
+                f"labels_weight=agreement: objective={self.objective.name} learns from the votes already: drop it."
             )
         return faults
 

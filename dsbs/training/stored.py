@@ -30,7 +30,7 @@ class StoredTokens:
     Attributes:
         path: its store.
         model: the teacher's name, for messages.
-        most: how many of the most probable tokens at a position are learnt from.
+        most: how many of the most probable tokens at a position are learned from.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class StoredTokens:
     most: int
 
     def fingerprint(self) -> list[object]:
-        """Return what decides what is learnt."""
+        """Return what decides what is learned."""
         with CompletionStore(self.path, read_only=True) as store:
             return [store.digest_logprobs(), self.most]
 
@@ -94,9 +94,9 @@ class StoredTokens:
         return StudentError(
             f"objective.source=stored: only {100 * share:.0f}% of the labels' tokens are tokens that the teacher "
             f"({self.model}) wrote with log-probabilities; it wrote {wrote}, and the student's tokenizer is "
-            f"{describe(student.tokenizer)}. This works where both have one tokenizer, the answers were asked for with "
-            "teacher.top_logprobs=20, and the student learns them word for word (prompt=whole, labels=teacher). What "
-            "works across tokenizers, for closed answers: objective.source=logprobs. For text: objective=respond."
+            f"{describe(student.tokenizer)}. It needs the same tokenizer on both sides, answers extracted with "
+            "teacher.top_logprobs=20, and a student that learns them verbatim (prompt=whole, labels=teacher). Across "
+            "tokenizers, for closed answers: objective.source=logprobs; for text: objective=respond."
         )
 
 

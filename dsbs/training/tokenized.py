@@ -1,4 +1,4 @@
-"""Tokenised rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenised twice."""
+"""Tokenized rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenized twice."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from dsbs.students.collator import SHARED, Reader, Row, tokenize
 from dsbs.students.model import KINDS, StudentModel
 
 FORMAT = 3  # of the file; another one has another name
-CHUNK = 1000  # rows that are tokenised together
+CHUNK = 1000  # rows that are tokenized together
 IDS = pa.list_(pa.int32())
 CUT = ("inputs_cut", "targets_cut")
 SCHEMA = pa.schema(
@@ -134,13 +134,13 @@ def prepare_rows(
     folder: Path,
     readers: Mapping[str, Reader] | None = None,
 ) -> RowFile:
-    """Tokenise inputs and targets as a stream into a file, unless it is there already.
+    """Tokenize inputs and targets as a stream into a file, unless it is there already.
 
     Args:
         student: whose tokenizer it is.
         texts: input and targets of every example; read once to name the file, and once more to write it.
         count: how many examples there are.
-        max_input_tokens: longer inputs are cut.
+        max_input_tokens: longer inputs are truncated.
         max_target_tokens: longer targets are cut.
         folder: where the files lie; their names say what is in them.
         readers: who reads the inputs of kinds that are not the student's own.
@@ -161,7 +161,7 @@ def prepare_rows(
             return RowFile(path)
         except ValueError:
             path.unlink()
-    with Meter("tokenising", count) as meter:
+    with Meter("tokenizing", count) as meter:
         tokenize_part = partial(
             tokenize,
             student,

@@ -82,7 +82,7 @@ def at_share(metric: str, fraction: float) -> str:
 def _describe_teacher(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Return how right the teacher is, on test where that is known, and what its annotations cost in dollars.
 
-    The cost is that of the whole folder of annotations, whatever share of it the run learnt from.
+    The cost is that of the whole folder of annotations, whatever share of it the run learned from.
     """
     if not metrics.get("teacher"):
         return {"teacher_cost_usd": 0.0}
@@ -114,7 +114,7 @@ def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_
         settings: the config node.
         run: the folder.
         described: the first fields of ``metrics.json``.
-        output_dir: the first folder of everything that is written.
+        output_dir: the root folder of all outputs.
     """
     names, parts = describe_run(described), run.folder.parts[-5:]
     tags = [str(names["task"]), str(names["student"]), str(names["objective"])]

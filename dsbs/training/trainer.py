@@ -35,7 +35,7 @@ Validate = Callable[[StudentModel], dict[str, float]]
 class DistillationTrainer(ShardingTrainer):
     """Train a student on rows of one or more targets.
 
-    Each term of the objective's loss is counted apart over all passes, micro-batches and processes of an optimiser
+    Each term of the objective's loss is counted apart over all passes, microbatches and processes of an optimizer
     step, so that it is a mean over its own count, such as the label's tokens, however the step is cut.
     """
 
@@ -62,12 +62,12 @@ class DistillationTrainer(ShardingTrainer):
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)  # ours tells what there is to tell
-        # Our loss is divided by the counts of the whole step, so it must not be divided by the micro-batches again.
+        # Our loss is divided by the counts of the whole step, so it must not be divided by the microbatches again.
         self.loss_is_scaled_for_ga = True
         if objective.on_policy and self.is_fsdp_enabled:
             raise ConfigError(
-                f"objective={objective.name} samples from the student, which is not offered for one that is sharded "
-                "across processes (FSDP). Leave out --use_fsdp, or choose an objective that samples nothing."
+                f"objective={objective.name} samples from the student, which is not supported for one that is sharded "
+                "across processes (FSDP). Drop --use_fsdp, or choose an objective without sampling."
             )
         self.rows = rows
         self.method = objective  # `objective` is the Trainer's own, for its searches
@@ -90,7 +90,7 @@ class DistillationTrainer(ShardingTrainer):
 
     @property
     def global_batch(self) -> int:
-        """Examples of an optimiser step, over all micro-batches and processes."""
+        """Examples of an optimizer step, over all microbatches and processes."""
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
     def get_train_dataloader(self) -> Any:
@@ -108,7 +108,7 @@ class DistillationTrainer(ShardingTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
-        """Count what the loss takes its means over, in all micro-batches and processes of an optimiser step."""
+        """Count what the loss takes its means over, in all microbatches and processes of an optimizer step."""
         self.taken = []
         if self.method.on_policy:
             student = self.accelerator.unwrap_model(self.model)
@@ -175,7 +175,7 @@ class DistillationTrainer(ShardingTrainer):
         if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
             self._load_best_model()
             self.train_seconds = self.seconds_before
-            logger.info("The training finished before, at step %d; the test split is read.", self.state.global_step)
+            logger.info("Training is finished already, at step %d; reading the test split.", self.state.global_step)
             return None
         if resume_from_checkpoint:
             logger.info("Resuming from %s.", Path(str(resume_from_checkpoint)).name)
@@ -187,7 +187,7 @@ class DistillationTrainer(ShardingTrainer):
             if not is_out_of_memory(error):
                 raise
             raise RunError(
-                f"Memory ran out at step {self.state.global_step + 1}, in the optimiser and not over a batch: "
+                f"Out of memory at step {self.state.global_step + 1}, in the optimizer, not on a batch. Try "
                 "student.lora.r=8 (a pretrained student), training.optim=adamw_bnb_8bit, several GPUs (FSDP: "
                 "docs/training.md) or a smaller student."
             ) from error
@@ -253,7 +253,7 @@ class DistillationTrainer(ShardingTrainer):
         started = time.monotonic()
         with self.whole_student() as student:
             if not all(weight.isfinite().all() for weight in student.parameters()):
-                raise self.watch.diverged("Weights of the student are no numbers", self.state.global_step)
+                raise self.watch.diverged("The student's weights contain NaN or infinity", self.state.global_step)
             metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
         self.effort.evaluation_seconds += time.monotonic() - started
         self.log(dict(metrics))
@@ -261,7 +261,7 @@ class DistillationTrainer(ShardingTrainer):
         return metrics
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        """Create the optimiser.
+        """Create the optimizer.
 
         Raises:
             ConfigError: where a package is missing that it needs, or does not work on this machine.
@@ -271,7 +271,7 @@ class DistillationTrainer(ShardingTrainer):
         except (ImportError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"training.optim={OptimizerNames(self.args.optim).value}: cannot be had here: {reason}"
+                f"training.optim={OptimizerNames(self.args.optim).value}: not available here: {reason}"
             ) from error
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
@@ -284,7 +284,7 @@ class DistillationTrainer(ShardingTrainer):
             return super().create_scheduler(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise ConfigError(
-                f"training.lr_scheduler_type={SchedulerType(self.args.lr_scheduler_type).value} does not go with "
+                f"training.lr_scheduler_type={SchedulerType(self.args.lr_scheduler_type).value} does not match "
                 f"training.lr_scheduler_kwargs={self.args.lr_scheduler_kwargs}: {str(error).splitlines()[0]}"
             ) from error
 

@@ -19,7 +19,7 @@ def check_unknown(
 
     Args:
         student: whose tokenizer it is.
-        rows: the tokenised examples.
+        rows: the tokenized examples.
         texts: what they were made from, for messages.
         most: the share of unknown tokens above which training is of no use.
         writes: whether it learns to write its targets, or only to choose among them.
@@ -40,10 +40,10 @@ def check_unknown(
             text, targets = next(islice(iter(texts), first[part], None))
             shown = text if part == "inputs" else " ".join(target.text for target in targets)
             raise StudentError(
-                f"{100 * share:.1f}% of the tokens of the {part} are unknown to the student's tokenizer, which reads "
-                f"{student.tokenizer.unk_token} in their place: {_name_signs(student, shown, unknown)} in "
+                f"{100 * share:.1f}% of the tokens of the {part} are unknown to the student's tokenizer, which uses "
+                f"{student.tokenizer.unk_token} instead: {_name_signs(student, shown, unknown)} in "
                 f"{' '.join(shown.split())[:_SHOWN_TEXT]!r}. Choose a student whose tokenizer knows the script; "
-                "training.max_unknown=1 trains all the same."
+                "training.max_unknown=1 trains anyway."
             )
     if not writes:
         counts["targets_unknown"] = 0
@@ -55,4 +55,4 @@ def _name_signs(student: StudentModel, text: str, unknown: int) -> str:
         return unknown in student.tokenizer(sign, add_special_tokens=False)["input_ids"]
 
     signs = [sign for sign in dict.fromkeys(text) if not sign.isspace() and is_unknown(sign)]
-    return " ".join(signs[:_SHOWN_SIGNS]) or "some of the signs"
+    return " ".join(signs[:_SHOWN_SIGNS]) or "some of the characters"

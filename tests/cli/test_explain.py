@@ -55,9 +55,9 @@ def read(word: str) -> Any:
         (["task.path=[a]"], "task.path=[a]: expected a text or null."),
         (["tracking.tags=a"], "tracking.tags=a: expected a list, such as [a,b]."),
         ([*TABLE, "task.labels={a: b}"], "task.labels={a: b}: expected a list"),
-        (["seed=0,1"], "seed=0,1: several values make a sweep, which -m starts:\n    dsbs train -m seed=0,1\n"),
-        (["task.path=a,b.csv"], """one text with a comma between quotes: 'task.path="a,b.csv"'"""),
-        (["+seed=1"], "+seed: this key is there already; leave out the +."),
+        (["seed=0,1"], "seed=0,1: several values make a sweep, which needs -m:\n    dsbs train -m seed=0,1\n"),
+        (["task.path=a,b.csv"], """a text with a comma in quotes: 'task.path="a,b.csv"'"""),
+        (["+seed=1"], "+seed: this key exists already; leave out the +."),
         (["~nosuch"], "~nosuch: there is no such key."),
         (["foo"], "foo: expected KEY=VALUE, such as seed=1"),
         (["seed", "=", "2"], "seed = 2: no blanks stand around the =. Type:\n    seed=2"),
@@ -98,7 +98,7 @@ def test_what_is_wrong_is_told_with_the_key_and_what_was_expected(words: list[st
 )
 def test_a_word_that_wants_quotes_is_shown_with_them(word: str, meant: Any) -> None:
     message = told(*TABLE, word)
-    assert message.startswith(f"{word}: signs such as those in this value are read only between quotes. Type:\n")
+    assert message.startswith(f"{word}: this value has characters that need quotes. Type:\n")
     assert read(message.splitlines()[-1]) == meant
 
 
@@ -116,5 +116,5 @@ def test_whatever_is_quoted_is_read_as_it_was_meant(text: str) -> None:
 )
 def test_a_null_that_was_meant_as_a_word_is_shown_between_quotes(word: str, meant: Any) -> None:
     message = told(*TABLE, word)
-    assert "null stands for nothing" in message
+    assert "null means 'no value'" in message
     assert read(message.splitlines()[-1]) == meant

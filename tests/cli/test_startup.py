@@ -100,7 +100,7 @@ def test_a_training_waits_for_no_package_that_it_does_not_use_and_nothing_speaks
         ([], 0, "dsbs COMMAND --help"),
         (["train", "--version"], 0, "dsbs 0."),
         (["trian"], 1, "dsbs: trian: there is no such command. Did you mean dsbs train?"),
-        (["train", "--seed=3"], 1, "--seed=3: there is no such flag. A key is typed without dashes: seed=3"),
+        (["train", "--seed=3"], 1, "--seed=3: there is no such flag. Keys are typed without dashes: seed=3"),
     ],
 )
 def test_the_console_script(

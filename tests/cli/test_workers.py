@@ -23,7 +23,7 @@ def test_a_job_that_is_killed_costs_nobody_else_anything() -> None:
     found = run_jobs(work, [(number,) for number in range(6)], at_once=2, context=FORK)
     assert [value for value in found if not isinstance(value, Killed)] == [0, 20, 30, 40, 50]
     assert isinstance(found[1], Killed)
-    assert str(found[1]).startswith("its process was killed by SIGKILL, as the kernel does where memory runs out")
+    assert str(found[1]).startswith("its process was killed by SIGKILL, probably by the kernel, out of memory")
 
 
 def test_a_process_does_one_job_after_another_and_no_more_run_than_were_asked_for() -> None:

@@ -41,7 +41,7 @@ def test_what_fits_is_trained_once_and_the_rest_is_listed(tmp_path: Path, capsys
 
 def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
     config = CompareConfig(methods=["logreg:step_by_step"])
-    with pytest.raises(DataError, match="None of the students fits"):
+    with pytest.raises(DataError, match="No student fits"):
         plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
 
 

@@ -79,7 +79,7 @@ def test_predictions_and_figures_are_written_where_output_says(run: Path, tmp_pa
 @pytest.mark.parametrize("name", ["metrics.json", "manifest.json", "predictions.parquet", "checkpoint/config.json"])
 def test_no_file_of_a_run_is_overwritten(run: Path, name: str) -> None:
     before = snapshot(run)
-    with pytest.raises(RunError, match="stays as it is"):
+    with pytest.raises(RunError, match="is not overwritten"):
         evaluate(EvaluateConfig(checkpoint=str(run), output=str(run / name)))
     assert snapshot(run) == before
 
@@ -222,4 +222,4 @@ def test_what_the_student_does_not_read_is_told(
     figures = evaluate(config)
     assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
     show(figures, config, Console(width=200))
-    assert "1 of 2 inputs are longer than what the student reads, and were cut." in capsys.readouterr().out
+    assert "1 of 2 inputs are too long for the student and were truncated." in capsys.readouterr().out

@@ -59,7 +59,7 @@ def test_data_that_changed_since_is_not_compared_on(run: Path, tmp_path: Path) -
     manifest = json.loads((copied / "manifest.json").read_text())
     manifest["settings"]["test"] = "0123abcd"
     (copied / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(DataError, match="has changed since"):
+    with pytest.raises(DataError, match="the data has changed"):
         export(ExportConfig(checkpoint=str(copied)))
 
 

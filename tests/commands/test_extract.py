@@ -81,7 +81,7 @@ def test_an_eighth_is_what_train_will_use_and_a_quarter_asks_for_the_rest(run, t
 def test_all_faults_are_told_at_once_and_nothing_is_written(run, tmp_path: Path) -> None:
     code, said = run("concurrency=0", "limit=0", "teacher.wrong_kind=7", "filter.min_agreement=2")
     assert code == 1
-    assert "4 settings cannot stand" in said
+    assert "4 invalid settings" in said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
 
@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
     prices = ["teacher.prompt_price=2", "teacher.completion_price=8"]
     code, said = run("teacher=openai", "teacher.model=m", "limit=100", "dry_run=true", *prices)
     assert code == 0
-    assert "200 are to be made" in said
+    assert "200 are left to make" in said
     assert "$0." in said
     assert list(tmp_path.glob("**/*.sqlite")) == []
 

@@ -166,8 +166,8 @@ def test_the_checkpoint_answers_without_dsbs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "there is nothing in it"),
-        ("\n \n", "there is nothing in it"),
+        ("", "it is empty"),
+        ("\n \n", "it is empty"),
         ('{"input": "one"}\n{"inp', "standard input:2: not JSON"),
         ('{"input": "one"}\n[1]', "standard input:2: expected an object"),
         ('{"text": "one"}', "standard input:1: there is no column 'input'"),
@@ -185,7 +185,7 @@ def test_a_broken_input_is_named_with_its_line(checkpoint: Path, text: str | byt
 def test_what_the_student_does_not_read_is_told(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = answer(checkpoint, f"{MESSAGE}\n{MESSAGE * 200}\n", batch_size=1)
     assert len(lines) == 2
-    assert caplog.messages == ["1 of 2 inputs are longer than what the student reads, and were cut."]
+    assert caplog.messages == ["1 of 2 inputs are too long for the student and were truncated."]
 
 
 def test_text_that_starts_with_a_brace_can_be_called_text(checkpoint: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_named_pipe_is_read_like_a_file(checkpoint: Path, tmp_path: Path) -> N
 def test_an_empty_file_is_no_answer_but_a_message(checkpoint: Path, tmp_path: Path) -> None:
     for name in ("empty.txt", "empty.jsonl", "empty.csv"):
         (tmp_path / name).write_text("")
-        with pytest.raises(DataError, match="there is nothing in it"):
+        with pytest.raises(DataError, match="it is empty"):
             answer(checkpoint, input=str(tmp_path / name))
     (tmp_path / "empty.parquet").write_text("")
     with pytest.raises(DataError, match=r"empty\.parquet"):
@@ -264,7 +264,7 @@ def test_a_student_of_questions_with_their_own_choices_asks_for_them(tmp_path: P
     assert line["input"] == "Where?\nAnswer Choices:\n(a) sea\n(b) shop"
     assert line["label"] in {"sea", "shop"}
     assert answer(run, json.dumps(rows[0]), with_input=True)[0]["input"].endswith("(a) bank\n(b) park")
-    with pytest.raises(DataError, match=r'standard input:1: there are no choices.*"any"'):
+    with pytest.raises(DataError, match=r'standard input:1: no choices.*"any"'):
         answer(run, "Where?")
 
 

@@ -54,7 +54,7 @@ def test_an_option_whose_plugin_is_missing_names_the_extra(
     run: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], extra: str
 ) -> None:
     monkeypatch.setattr("dsbs.cli.sweeps.find_spec", lambda name: None)
-    assert run(*words) == (1, "", f"dsbs.train: {words[1]} needs a plugin of Hydra: pip install 'dsbs[{extra}]'\n")
+    assert run(*words) == (1, "", f"dsbs.train: {words[1]} needs a Hydra plugin: pip install 'dsbs[{extra}]'\n")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_in_a_sweep_a_failed_job_is_listed_and_the_others_go_on(run: Command, tm
         (["task=nosuch"], "task=nosuch: there is no such option. Options: anli1"),
         (["student=pretrained"], "student.model is not given"),
         (["objective=distill"], "labels=teacher"),
-        (["task.products=7", "labels=silver", "data_fraction=2"], "3 settings cannot stand:"),
+        (["task.products=7", "labels=silver", "data_fraction=2"], "3 invalid settings:"),
         (["task.train=200"], "task.train"),
         (["student=pretrained", "student.model=no/such", "objective=finetune"], "student.model=no/such"),
         (["rationales=nowhere"], "rationales=nowhere: 64 of the examples"),
@@ -177,7 +177,7 @@ def test_ctrl_c_is_no_traceback(run: Command, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("dsbs.train.execute", lambda *parts: (_ for _ in ()).throw(KeyboardInterrupt))
     code, out, err = run(*SMALL, "objective=finetune")
     assert code == 130
-    assert "The same command goes on where it was" in err
+    assert "The same command resumes" in err
     assert "Traceback" not in err + out
 
 
@@ -197,7 +197,7 @@ def test_sigterm_saves_ends_the_command_and_the_next_one_goes_on(
         patch.setattr(StopCallback, "on_step_end", ask_to_end)
         code, _, err = run("-m", *SMALL, "output_dir=cut", "seed=0,1")
     assert code == 143
-    assert "stopped by SIGTERM, with a checkpoint of step 3 of 4. The same command goes on where it was." in err
+    assert "stopped by SIGTERM, with a checkpoint of step 3 of 4. The same command resumes." in err
     assert "Traceback" not in err
     code, _, err = run(*SMALL, "output_dir=cut")
     assert code == 0, err
@@ -253,5 +253,5 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(run: Command, tm
     run_folder = metrics_below(tmp_path / "killed")[0].parent
     (run_folder / "metrics.json").rename(run_folder / "metrics.once")
     code, _, err = run(*words, "output_dir=killed")
-    assert "The training finished before, at step 90; the test split is read." in err
+    assert "Training is finished already, at step 90; reading the test split." in err
     assert (run_folder / "metrics.json").exists()

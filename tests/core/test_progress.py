@@ -98,11 +98,11 @@ def test_reading_a_student_shows_how_far_it_is(
     student = tiny_t5()
     rank(student, examples(5), DecodingConfig(batch_size=2))
     assert [line.partition(",")[0] for line in caplog.messages] == [
-        f"reading labels off the student: {done} of 5" for done in (2, 4, 5)
+        f"predicting labels: {done} of 5" for done in (2, 4, 5)
     ]
     caplog.clear()
     generate(student, examples(5), DecodingConfig(batch_size=5, max_new_tokens=2), kind="rationale")
-    assert caplog.messages == ["reading rationales off the student: 5 of 5, about 0 s left"]
+    assert caplog.messages == ["predicting rationales: 5 of 5, about 0 s left"]
 
 
 @pytest.mark.parametrize(("width", "lines"), [(80, 7), (24, 3)])

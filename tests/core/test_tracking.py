@@ -130,7 +130,7 @@ def test_a_failure_of_wandb_is_told_once_and_the_run_goes_on(caplog: pytest.LogC
         for step in range(3):
             tracker.log({"loss": 1.0}, step=step)
     assert [record.getMessage() for record in caplog.records] == [
-        "W&B: disk full. The run goes on; W&B may miss a part of it."
+        "W&B: disk full. The run continues; its record in W&B may be incomplete."
     ]
     tracker.log({"loss": 1.0})  # after the end: nothing happens
 

@@ -139,7 +139,7 @@ def test_test_examples_without_gold_labels_are_not_measured() -> None:
 
 
 def test_a_task_whose_answers_only_the_teacher_knows_needs_labels_teacher() -> None:
-    with pytest.raises(DataError, match=r"no example of train is left: .*labels=teacher"):
+    with pytest.raises(DataError, match=r"no train example is left: .*labels=teacher"):
         load(task=Six(labelled=False))
 
 
@@ -155,9 +155,9 @@ def test_a_task_without_a_test_split_says_which_it_has() -> None:
 
 def test_a_teacher_that_always_failed_leaves_nothing_to_learn_and_says_so() -> None:
     failed = {"train": [Annotation(f"train {n}", status="cut_off") for n in range(4)]}
-    with pytest.raises(DataError, match="no example of train is left: the teacher gave no usable label"):
+    with pytest.raises(DataError, match="no train example is left: the teacher gave no usable label"):
         load(annotations=failed | {"validation": ANNOTATIONS["validation"]}, labels="teacher")
-    with pytest.raises(DataError, match=r"no example of train is left: .*without_annotation=drop"):
+    with pytest.raises(DataError, match=r"no train example is left: .*without_annotation=drop"):
         load(annotations=failed, without_annotation="drop")
 
 
@@ -181,5 +181,5 @@ def test_votes_reach_objectives_that_read_them_and_do_not_rename_the_data_of_the
 
 
 def test_annotations_from_before_votes_were_kept_are_told_with_what_to_do() -> None:
-    with pytest.raises(DataError, match=r"example train 0 is from before votes were kept.*Run the same dsbs\.extract"):
+    with pytest.raises(DataError, match=r"example train 0 predates votes.*Run the same dsbs\.extract"):
         load(reads=frozenset({"votes"}))

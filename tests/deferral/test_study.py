@@ -111,7 +111,7 @@ def test_what_is_not_known() -> None:
 
 
 def test_goals_that_cannot_be_reached_say_what_to_do() -> None:
-    with pytest.raises(ConfigError, match="A lower accuracy"):
+    with pytest.raises(ConfigError, match="a lower accuracy"):
         choose_policy(TASK, DeferConfig("run", accuracy=0.9999), part(), Costs())
     with pytest.raises(DataError, match=r"dsbs\.extract"):
         choose_policy(TASK, DeferConfig("run", agreement=0.8), part(taught=False), Costs())

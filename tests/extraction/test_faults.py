@@ -86,7 +86,7 @@ def test_an_empty_allowance_is_waited_for(tmp_path: Path) -> None:
     ("server", "message"),
     [
         (FaultServer(key="the right one"), "does not accept the key"),
-        (FaultServer(model="another"), "knows no model 'm'"),
+        (FaultServer(model="another"), "has no model 'm'"),
         (FaultServer(script=lambda number, question: "wrong_type"), r"Does teacher\.base_url end in"),
     ],
     ids=["key", "model", "address"],

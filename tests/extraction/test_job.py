@@ -32,9 +32,9 @@ def table(folder: Path, column: list[Any], **settings: Any) -> TableTask:
 @pytest.mark.parametrize(
     ("labels", "settings", "answer", "says"),
     [
-        (["good", "bad"] * 4, {}, "positive", "no answer of task table; expected one of bad, good"),
+        (["good", "bad"] * 4, {}, "positive", "not an answer of task table; expected one of bad, good"),
         (["good", "bad"], {"labels": ["good", "bad"]}, "Good", "expected one of good, bad"),
-        ([12, 30], {"answer_kind": "number"}, "a dozen or so", "does not read it as an answer"),
+        ([12, 30], {"answer_kind": "number"}, "a dozen or so", "cannot parse it as an answer"),
         (["Paris", "Rome"], {}, "...", None),
         (["good", "bad"] * 4, {}, "bad", None),
         ([12, 30], {}, "3 * 4", None),

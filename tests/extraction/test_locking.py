@@ -26,7 +26,7 @@ def test_the_second_says_who_is_at_work_waits_and_asks_for_what_is_missing(
     for thread in threads:
         thread.join()
     assert [teacher.asked for teacher in teachers] == [10, 0]
-    assert "another process extracts into this folder (process " in caplog.text
+    assert "another process is extracting into this folder (process " in caplog.text
     assert not (tmp_path / "completions.sqlite.holder").exists()
 
 

@@ -100,4 +100,4 @@ def test_a_server_that_asks_to_wait_a_day_is_asked_again_after_an_hour_and_it_is
     assert 3590 < pause.left <= 3600
     assert tell_pace(None, pause.asked) == ["the server asks to wait 24 h"]
     (said,) = caplog.messages
-    assert said.startswith("The server asks to wait 24 h. It is asked again after 60 min; Ctrl-C stops")
+    assert said.startswith("The server asks us to wait 24 h. Retrying after 60 min; Ctrl-C stops")

@@ -37,7 +37,7 @@ def test_failures_are_told_with_their_reason_and_an_example(tmp_path: Path) -> N
     assert "no_cue</strong>: 1" in page
     assert "&lt;b&gt;No &amp; idea.&lt;/b&gt;" in page
     assert "<b>No" not in page
-    assert "filter: max_words</strong>: 3 (refused by a filter)" in page
+    assert "filter: max_words</strong>: 3 (rejected by a filter)" in page
 
 
 def test_fifty_random_annotations_stand_beside_gold_and_stay_the_same(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
     split |= {"prompt_tokens": 0, "completion_tokens": 0}
     summary = {"task": "t", "teacher": "t", "model": "m", "splits": {"train": split}, "stopped": None, "prompt": "p"}
     page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, look)
-    table = page[page.index("Accuracy by class") : page.index("Not used, and why")]
+    table = page[page.index("Accuracy by class") : page.index("Unused annotations, by reason")]
     assert table.count("<tr") == 78
     order = [table.index(f"{label}</td>") for label in ("intent 5", "intent 7", "intent 9", "intent 0")]
     assert order == sorted(order)

@@ -81,14 +81,14 @@ def test_all_faults_are_told_at_once():
     for part in (
         "exemplars[1].rationale holds the cue",
         "exemplars[1].answer ends with a full stop",
-        "exemplars[1].answer='bench.' is none of its choices (a, b)",
+        "exemplars[1].answer='bench.' is not one of its choices (a, b)",
         "exemplars[1].input: the same as prompt.exemplars[0]",
         "exemplars[2].input is empty",
         "exemplars[2].choices is empty",
     ):
         assert part in faults
     assert "prompt.cue is empty" in "\n".join(Prompt("p", cue=" ").faults())
-    assert "instruction has to tell" in "\n".join(Prompt("p", "Answer.").faults())
+    assert "instruction must say" in "\n".join(Prompt("p", "Answer.").faults())
 
 
 def test_exemplars_that_occur_in_the_data_are_found():

@@ -170,7 +170,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: edit(folder, experts_implementation="them/theirs"), "experts_implementation='them/theirs'"
     ),
     "packed weights": (
-        lambda folder: edit(folder, quantization_config={"quant_method": "mxfp4"}), "quantization_config: weights"
+        lambda folder: edit(folder, quantization_config={"quant_method": "mxfp4"}), "quantized weights are not"
     ),
     "an index of pickles": (lambda folder: shard(folder, x="pytorch_model.bin"), "names 'pytorch_model.bin'; expected"),
     "an index that leaves": (
@@ -185,16 +185,16 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "weights that are a link": (
         lambda folder: replace(folder / "model.safetensors", lambda path: path.symlink_to("/etc/passwd")),
-        "a link to .*outside of the folder",
+        "a link to .*outside the folder",
     ),
     "a tokenizer that is a link": (
         lambda folder: replace(folder / "tokenizer.json", lambda path: path.symlink_to("/etc/passwd")),
-        "a link to .*outside of the folder",
+        "a link to .*outside the folder",
     ),
     "a config that is a link": (
         lambda folder: (shutil.move(folder / "config.json", folder.parent / "c.json"),
                         (folder / "config.json").symlink_to(folder.parent / "c.json")),
-        "a link to .*outside of the folder",
+        "a link to .*outside the folder",
     ),
     "a config that is a FIFO": (
         lambda folder: replace(folder / "config.json", os.mkfifo), "config.json"
@@ -203,7 +203,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: replace(folder / "model.safetensors", os.mkfifo), "expected a regular file"
     ),
     "weights that are a device": (
-        lambda folder: replace(folder / "model.safetensors", lambda path: path.symlink_to("/dev/zero")), "outside of"
+        lambda folder: replace(folder / "model.safetensors", lambda path: path.symlink_to("/dev/zero")), "outside"
     ),
     "a tokenizer that is a folder": (
         lambda folder: replace(folder / "tokenizer_config.json", Path.mkdir), "expected a regular file"
@@ -214,9 +214,9 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: lie_about(folder, b'{"a":{"dtype":"F32","shape":[1e9,"x"],"data_offsets":[0,4]}}'), "is broken"
     ),
     "a config nested deeply": (lambda folder: nest(folder, 100), "nested too deeply"),
-    "a config nested beyond reading": (lambda folder: nest(folder, 100_000), "not a student that dsbs.train has saved"),
+    "a config nested beyond reading": (lambda folder: nest(folder, 100_000), "not a student saved by dsbs.train"),
     "a config without end": (lambda folder: edit(folder, x="x" * 2**26), "larger than the"),
-    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "not a student that dsbs"),
+    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "not a student saved"),
     "a billion layers": (lambda folder: edit(folder, num_layers=10**9), "num_layers=1000000000: expected at most"),
     "a billion layers of a decoder": (
         lambda folder: edit(folder, num_decoder_layers=10**6), "num_decoder_layers=1000000: expected at most"
@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a number beyond all": (lambda folder: edit(folder, d_model=2**70), "d_model=.*: expected at most"),
     "a number of a tokenizer beyond all": (
         lambda folder: (folder / "tokenizer_config.json").write_text('{"model_max_length": 1' + "0" * 5000 + "}"),
-        "not JSON that can be read",
+        "not valid JSON",
     ),
     "a length that is a list": (
         lambda folder: edit(folder, "tokenizer_config.json", model_max_length=[1]), r"model_max_length=\[1\]: exp"
@@ -248,7 +248,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "a pattern that is none": (lambda folder: split_by(folder, ["a"]), "may take a time without an end"),
     "a negative width": (lambda folder: edit(folder, d_model=-4), "cannot be read"),
     "a width that is a text": (lambda folder: edit(folder, d_model="big"), "cannot be read"),
-    "settings that are a text": (lambda folder: edit(folder, dsbs="all"), "does not say what the student was trained"),
+    "settings that are a text": (lambda folder: edit(folder, dsbs="all"), "is incomplete"),
     "a prefix that is none": (lambda folder: remember(folder, prefix_on="both"), "prefix_on='both': expected"),
     "a prefix that is a list": (lambda folder: remember(folder, prefix_on=["target"]), "config.json: "),
     "decoding that is none": (lambda folder: remember(folder, decoding="rm -rf"), "decoding='rm -rf': expected"),

@@ -132,7 +132,7 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
      ({"answer_kind": "closed"}, "found 1 different labels"),
      ({"answer_kind": "free", "metric": "os:system"}, "is not called"),
      ({"missing": [1, 2], "label": None}, "gold answer"),
-     ({"labels": ["kettle", "lamp"], "choices": "input"}, "expected one of the two"),
+     ({"labels": ["kettle", "lamp"], "choices": "input"}, "set only one of the two"),
      ({"label_pattern": "("}, "no regular expression"), ({"reading": "evil"}, "expected one of tolerant, paper")],
 )  # fmt: skip
 def test_a_task_that_a_checkpoint_remembers_oddly_is_told(

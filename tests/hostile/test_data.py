@@ -35,11 +35,11 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "columns without end": ("train.csv", lambda path: path.write_text("a," * 10**5), "expected at most 10,000"),
     "an open quote": ("train.csv", lambda path: path.write_text('a,b\n"' + "a\n" * (MOST_ROW // 2)), "broken CSV"),
     "a number of 5,000 digits": (
-        "train.jsonl", lambda path: path.write_text('{"input": ' + "9" * 5000 + "}"), ":1: not JSON that can"
+        "train.jsonl", lambda path: path.write_text('{"input": ' + "9" * 5000 + "}"), ":1: not valid JSON"
     ),
-    "an array with such a number": ("train.json", lambda path: path.write_text("[" + "9" * 5000 + "]"), "not JSON"),
+    "an array with such a number": ("train.json", lambda path: path.write_text("[" + "9" * 5000 + "]"), "JSON"),
     "deep": ("train.jsonl", lambda path: path.write_text('{"input": ' + "[" * LONG), ":1: JSON nested too deeply"),
-    "a deep array": ("train.json", lambda path: path.write_text("[" * LONG), "not JSON"),
+    "a deep array": ("train.json", lambda path: path.write_text("[" * LONG), "JSON"),
     "an array of numbers": ("train.json", lambda path: path.write_text("[1, 2]"), "item 1: expected an object"),
     "half a file of columns": ("train.parquet", lambda path: path.write_bytes(b"PAR1" + b"\xff" * 9), "broken Parquet"),
     "an empty file of columns": ("train.parquet", Path.touch, "broken Parquet"),

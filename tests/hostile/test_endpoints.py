@@ -110,7 +110,7 @@ def test_a_body_bomb_is_given_up_within_little_memory(kind: str, record_property
     windows = {"gzip": 31, "deflate": 15, "raw deflate": -15}
     body: Any = bomb_of(2**30, windows[kind]) if kind in windows else stream_of(2**30)
     packed = {"Content-Encoding": kind.split()[-1]} if kind in windows else {}
-    sentence = "an answer of more than 16 MiB; it was not read to its end"
+    sentence = "an answer of more than 16 MiB; reading it was aborted"
     with serve(RawServer(body=body, sent=packed)) as server, peak_memory() as grown:  # noqa: SIM117
         with pytest.raises(TeacherError, match=sentence) as caught:
             ask(server)
@@ -127,10 +127,10 @@ def test_a_sound_answer_may_be_packed() -> None:
 
 
 PACKED = {
-    "cut": ("gzip", bomb_of(2**20, 31), "packed answer is broken"),
-    "no gzip at all": ("gzip", b"So the answer is 4.", "packed answer is broken"),
-    "unknown": ("br", b"xyz", "packed its answer as 'br', which was not asked for"),
-    "twice": ("gzip, gzip", b"xyz", "packed its answer as 'gzip, gzip'"),
+    "cut": ("gzip", bomb_of(2**20, 31), "compressed answer is corrupt"),
+    "no gzip at all": ("gzip", b"So the answer is 4.", "compressed answer is corrupt"),
+    "unknown": ("br", b"xyz", "compressed its answer as 'br', not as asked"),
+    "twice": ("gzip, gzip", b"xyz", "compressed its answer as 'gzip, gzip'"),
 }
 
 
@@ -197,7 +197,7 @@ NO_ANSWERS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("kind", NO_ANSWERS)
 def test_what_is_no_answer_is_told_in_one_short_line(kind: str) -> None:
-    with pytest.raises(TeacherError, match="something that is no completion") as caught:
+    with pytest.raises(TeacherError, match="answer is not a completion") as caught:
         read_completions(NO_ANSWERS[kind])
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()

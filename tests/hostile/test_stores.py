@@ -45,9 +45,9 @@ ODD = {
     "bytes in place of a text": ("UPDATE completions SET text = zeroblob(9)", "1 rows of its table completions"),
     "a text in place of a time": ("UPDATE completions SET created = 'now'", "rows of its table completions are none"),
     "tokens without end": ("UPDATE completions SET prompt_tokens = 1 << 62", "rows of its table completions"),
-    "an identity that is no JSON": ("UPDATE origins SET identity = '{'", "table origins says something else"),
-    "an identity that is a list": ("UPDATE origins SET identity = '[]'", "table origins says something else"),
-    "a deep identity": ("UPDATE origins SET identity = replace(hex(zeroblob(60000)), '0', '[')", "table origins says"),
+    "an identity that is no JSON": ("UPDATE origins SET identity = '{'", "table origins has unexpected content"),
+    "an identity that is a list": ("UPDATE origins SET identity = '[]'", "table origins has unexpected content"),
+    "a deep identity": ("UPDATE origins SET identity = replace(hex(zeroblob(60000)), '0', '[')", "table origins has"),
     "a cell without end": ("UPDATE completions SET text = hex(zeroblob(1000000))", "too big"),
 }  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_a_store_that_runs_something_is_refused(
     with closing(sqlite3.connect(store)) as db:
         db.executescript(RUNS[kind])
     assert main(words(command, store)) == 1
-    assert re.search(r"this is no store of completions \(it has (a|more than)", capsys.readouterr().err)
+    assert re.search(r"not a store of completions \(it has (a|more than)", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("command", ["show", "export", "merge"])
@@ -90,7 +90,7 @@ def test_a_store_that_holds_something_else_is_refused(
         db.executescript(statement)
     assert main(words(command, store)) == 1
     said = capsys.readouterr().err
-    assert "this is no store of completions" in said
+    assert "not a store of completions" in said
     assert sentence in said
     assert said.count("\n") == 1
 
@@ -115,7 +115,7 @@ def test_a_few_pages_that_show_rows_without_end_are_refused(
         content[page + cell : page + cell + 4] = content[page + cells[0] : page + cells[0] + 4]
     store.write_bytes(content)
     assert main(words(command, store)) == 1
-    assert "this is no store of completions" in capsys.readouterr().err
+    assert "not a store of completions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["show", "export", "merge"])
@@ -187,7 +187,7 @@ def test_what_is_no_store_is_told(place: str, tmp_path: Path, capsys: pytest.Cap
     make[place]()
     for command in ("show", "export", "merge"):
         assert main(words(command, path)) == 1
-        assert "no such store" in (said := capsys.readouterr().err) or "this is no store" in said
+        assert "no such store" in (said := capsys.readouterr().err) or "not a store" in said
 
 
 @pytest.mark.parametrize("to", ["/proc/x.jsonl", "/dev/null/x.parquet", "out.txt", "theirs.sqlite"])
@@ -200,7 +200,7 @@ def test_a_place_to_write_to_that_is_none_is_told(
 
 
 TRAFFIC = {
-    "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has a view that no store has"),
+    "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has a view unexpected"),
     "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "it has a table"),
     "messages that are no JSON": ("UPDATE traffic SET messages = '{'", "messages that are no JSON"),
     "deep messages": ("UPDATE traffic SET messages = replace(hex(zeroblob(60000)), '0', '[')", "messages that are no"),
@@ -235,7 +235,7 @@ def test_embeddings_of_somebody_else_are_done_without(tmp_path: Path, caplog: py
     cache = EmbeddingCache(tmp_path / "cache.sqlite")
     assert cache.get(["a"]) == {}
     cache.put({"a": np.zeros(3, dtype=np.float32)})
-    assert caplog.text.count("it has a view that no store has") == 2
+    assert caplog.text.count("it has a view unexpected") == 2
     cache = EmbeddingCache(tmp_path / "other.sqlite")
     cache.put({"a": np.zeros(3, dtype=np.float32)})
     assert list(cache.get(["a"])) == ["a"]

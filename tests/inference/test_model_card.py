@@ -76,8 +76,8 @@ def test_the_card_tells_data_objective_teacher_licence_and_accuracy(runs: dict[s
         "| data | triage: 64 examples, all of the train split, seed 0 |",
         "| objective | step_by_step (alpha 0.5, prefix_on target) |",
         "| labels | gold |",
-        "| teacher | handbook, model handbook (scripted stand-in); its labels on the train split are right in 100.0% |",
-        "| licence of the teacher's outputs | Apache-2.0, as dsbs |",
+        "| teacher | handbook, model handbook (scripted stand-in); its labels on the train split are 100.0% correct |",
+        "| license of the teacher's outputs | Apache-2.0, as dsbs |",
         f"| accuracy, test | {100 * metrics['test']['accuracy']:.2f}% of 16 examples |",
         f"| accuracy, validation | {100 * metrics['validation']['accuracy']:.2f}% of 8 examples |",
         "| training | 4 steps,",
@@ -120,15 +120,15 @@ def card(**changes: Any) -> str:
 
 def test_test_inputs_that_were_learnt_from_are_told() -> None:
     overlap = {"examples": 200, "same": 3, "near": 112, "compared": 200, "complete": True}
-    assert "| test split | Of 200 test inputs 3 stand in train or validation as well, 112 are near" in card(
+    assert "| test split | Of 200 test inputs 3 also occur in train or validation, 112 are near" in card(
         overlap=overlap
     )
     assert "test split" not in card()
 
 
 def test_an_unknown_licence_is_said_to_be_unknown() -> None:
-    assert "| licence of the teacher's outputs | not stated (`teacher.licence`): look at the terms" in card()
-    assert "| licence of the teacher's outputs | CC-BY-4.0 |" in card(licence="CC-BY-4.0")
+    assert "| license of the teacher's outputs | not stated (`teacher.licence`): check its provider's terms" in card()
+    assert "| license of the teacher's outputs | CC-BY-4.0 |" in card(licence="CC-BY-4.0")
 
 
 def test_a_student_without_a_teacher_has_none_on_its_card() -> None:
@@ -150,9 +150,9 @@ def test_what_would_break_the_table_is_kept_from_it() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"input": "{title}\n{body}"}, 'Inputs were worded as `"{title}\\n{body}"`'),
+        ({"input": "{title}\n{body}"}, 'Inputs were formatted as `"{title}\\n{body}"`'),
         ({"choices": ["yes", "no"]}, "The answers: `yes`, `no`."),
-        ({"choices": ["yes", "no"]}, "likeliest of the closed answers"),
+        ({"choices": ["yes", "no"]}, "likeliest closed answer"),
         ({"objective": {"kind": "rationale_then_label"}}, "its rationale first, then `So the answer is` and the label"),
         ({"objective": {"kind": "label_then_rationale"}}, "the label first, then `explanation:` and its rationale"),
         ({"prefix_on": "input"}, 'tokenizer("[label] Your input."'),

@@ -106,7 +106,7 @@ def test_the_base_is_measured_without_the_prompt_and_with_it(tmp_path: Path) -> 
     assert min(before, after) > 1
     assert compare_with_base(config, [candidate], tmp_path / "compare", Console()) == rows
     (tmp_path / "empty.txt").write_text(" \n")
-    with pytest.raises(DataError, match="one a line"):
+    with pytest.raises(DataError, match="one per line"):
         load_texts(str(tmp_path / "empty.txt"))
 
 

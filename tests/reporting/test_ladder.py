@@ -36,7 +36,7 @@ def test_advice_takes_the_fastest_that_is_good_enough() -> None:
 
 def test_an_interval_that_reaches_below_is_said() -> None:
     [said] = advise([rung("a", 0.98, 1.0, low=0.8)], TEACHER)
-    assert said.endswith("though its interval reaches below.")
+    assert said.endswith("though its interval extends below.")
 
 
 def test_the_teacher_is_priced_by_its_extraction() -> None:

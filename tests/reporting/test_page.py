@@ -122,13 +122,13 @@ def test_the_page_tells_all_that_the_study_holds(study: Path) -> None:
         "Fewer labels: 1/8 of the data against all",
         "Equal labels: both on 1/8 of the data",
         "Labels saved",
-        "Controls: is it what the rationales say?",
+        "Controls: does the content of the rationales matter?",
         "Classes and confusions",
         "Calibration",
         "Learning curves",
         "Test examples side by side",
         "Effort and cost",
-        "How it was made",
+        "Provenance",
     ):
         assert title in page, title
     assert page.count("Perhaps not converged") == 1  # once, and marked where it applies

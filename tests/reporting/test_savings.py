@@ -32,7 +32,7 @@ def test_labels_are_counted_with_those_to_choose_by(tmp_path: Path) -> None:
     assert total == pytest.approx(800 * saving.fraction + 80, abs=1)
     content = to_document(report)["labels_saved"][0]
     assert content["training_labels"]["fraction"] == training
-    assert "with those to choose by" in content["told"]
+    assert "with those for selection" in content["told"]
 
 
 @pytest.mark.parametrize(("right", "reached", "words"), [(95, True, "at most"), (60, False, "does not reach")])

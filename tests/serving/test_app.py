@@ -118,7 +118,7 @@ def test_bad_requests_get_one_sentence(path: str, body: Any, code: int) -> None:
         assert reply.status_code == code
         error = reply.json()["error"]
         message = error if path == "/predict" else error["message"]
-        assert message.endswith((".", "}.", "drop to leave such rows out."))
+        assert message.endswith((".", "}.", "drop to drop such rows."))
         assert "\n" not in message
         assert "Traceback" not in reply.text
 
@@ -127,7 +127,7 @@ def test_other_addresses_and_methods() -> None:
     with client() as http:
         assert http.get("/predict").status_code == 405
         assert http.get("/nothing").status_code == 404
-        assert http.post("/v1/embeddings", json={}).json()["error"]["message"] == "There is nothing at this address."
+        assert http.post("/v1/embeddings", json={}).json()["error"]["message"] == "Not found."
 
 
 def test_a_student_without_rationales_says_so() -> None:
@@ -212,7 +212,7 @@ def test_the_page_asks_nobody_else() -> None:
     [
         (ServeConfig(host="0.0.0.0"), "token_env=DSBS_TOKEN"),
         (ServeConfig(host="example.org"), "token_env"),
-        (ServeConfig(token_env="DSBS_NO_SUCH_TOKEN"), "no such variable"),
+        (ServeConfig(token_env="DSBS_NO_SUCH_TOKEN"), "is not set"),
         (ServeConfig(token_env="sk-0123"), "not the token itself"),
         (ServeConfig(port=70000), "port=70000"),
         (ServeConfig(chat=Chat(template="no place")), "{input}"),

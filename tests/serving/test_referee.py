@@ -79,7 +79,7 @@ def down(request: Request) -> Completion:
     [
         (ScriptedTeacher(says=down), {}, "the teacher is not available"),
         (ScriptedTeacher(says=says("repair"), delay=5.0), {"timeout_s": 0.1}, "did not answer in time"),
-        (ScriptedTeacher(says=lambda request: Completion("Hm.", "stop")), {}, "could not be read"),
+        (ScriptedTeacher(says=lambda request: Completion("Hm.", "stop")), {}, "could not be parsed"),
         (ScriptedTeacher(says=says("repair")), {"budget": Budget(requests=0)}, "budget is used up"),
     ],
 )
@@ -109,7 +109,7 @@ def test_drift_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: 
     made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99)
     made.answerer.referee.policy = Policy(Calibration(), 0.99, labels={"repair": 1.0})  # type: ignore[union-attr]
     answer(made, 3)
-    assert "100% of labels moved" in caplog.text
+    assert "100% of labels shifted" in caplog.text
     assert "100% of the last 3 answers were deferred" in caplog.text
 
 

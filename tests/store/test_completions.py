@@ -95,12 +95,12 @@ def test_the_store_can_be_read_by_itself(store: CompletionStore) -> None:
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("this is no database, however long it may be" * 50)
-    with pytest.raises(DataError, match="no store of completions"):
+    with pytest.raises(DataError, match="not a store of completions"):
         CompletionStore(text)
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE meta (name TEXT, value TEXT)")
-    with pytest.raises(DataError, match="no store of completions"):
+    with pytest.raises(DataError, match="not a store of completions"):
         CompletionStore(other)
     with pytest.raises(DataError, match="there is no such store"):
         CompletionStore(tmp_path / "missing", read_only=True)

@@ -144,4 +144,4 @@ def test_what_came_through_a_batch_keeps_its_price_and_what_is_under_way_is_told
         batch["batch"] = BatchSettings(poll=0.01, wait=False)
         run_extraction(job_in(tmp_path, "three", teacher, 9, settings=batch))
         survey, _ = estimate_extraction(job_in(tmp_path, "four", teacher, 9))
-    assert "3 of the requests are in batches that count/three waits for" in survey.found[1]
+    assert "3 of the requests are in pending batches of count/three" in survey.found[1]

@@ -220,7 +220,7 @@ def test_a_label_survives_the_tokenizer(special: str) -> None:
 
 
 def test_an_encoder_that_loads_as_a_causal_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudentError, match="BertLMHeadModel is no causal language model"):
+    with pytest.raises(StudentError, match="BertLMHeadModel is not a causal language model"):
         Causal(name="mine", model=str(causal_folder(tmp_path, "bert"))).build([], "target", 0)
 
 

@@ -184,9 +184,9 @@ def test_other_classes_are_other_rows(student: Encoder) -> None:
 
 
 def test_a_label_that_is_no_class_is_named(student: Encoder) -> None:
-    with pytest.raises(StudentError, match="'violet' is none of the closed answers: red, green, blue"):
+    with pytest.raises(StudentError, match="'violet' is not one of the closed answers: red, green, blue"):
         build(student, COLOURS).encode_targets(["violet"])
-    with pytest.raises(StudentError, match="example 1: 'violet' is none of its choices: red, green, blue"):
+    with pytest.raises(StudentError, match="example 1: 'violet' is not one of its choices: red, green, blue"):
         build(student, None).reword(Example("1", "", None, COLOURS), [Target("label", "violet")])
 
 

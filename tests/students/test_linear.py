@@ -213,7 +213,7 @@ def test_a_file_that_names_other_types_builds_nothing(run: Path, tmp_path: Path)
             for name, content in parts.items():
                 archive.writestr(name, content)
         (strange / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
-    with pytest.raises(StudentError, match=r"names types that no student of ours has: .*PassiveAggressive"):
+    with pytest.raises(StudentError, match=r"contains types that no dsbs student has: .*PassiveAggressive"):
         open_checkpoint(str(strange)).load(8)
 
 
@@ -288,5 +288,5 @@ def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
     counts = json.loads((run / "metrics.json").read_text())["counts"]
     assert (counts["inputs"], counts["inputs_blank"]) == (64, 0)
     assert tell_losses(small_triage(), counts | {"inputs_blank": 4}) == [
-        "4 of 64 inputs hold nothing that the student knows: it guesses."
+        "4 of 64 inputs have no known feature: the student guesses."
     ]

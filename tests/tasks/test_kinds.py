@@ -82,7 +82,7 @@ def test_a_label_that_train_lacks_says_what_to_type(tmp_path):
 
 @pytest.mark.parametrize("label", ["['a', 'b']", "['a']", "[3 5]", '["x", "y"]'])
 def test_lists_that_were_written_as_text_are_no_classes(tmp_path, label):
-    with pytest.raises(DataError, match=r"are lists, written as text.*task\.label=label\.0.*task\.answer_kind=free"):
+    with pytest.raises(DataError, match=r"are lists written as text.*task\.label=label\.0.*task\.answer_kind=free"):
         list(table(tmp_path, [label, "['b']"] * 4).examples("train"))
     assert next(table(tmp_path, [label] * 4, answer_kind="free").examples("train")).label == label
 

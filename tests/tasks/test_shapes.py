@@ -116,14 +116,14 @@ def test_a_cell_that_holds_no_choices_is_shown(tmp_path, cell):
     ],
 )
 def test_two_columns_of_one_name_are_refused(tmp_path, name, content):
-    with pytest.raises(DataError, match=r"rows\.\w+.*'x': two columns of one name"):
+    with pytest.raises(DataError, match=r"rows\.\w+.*'x': duplicate column name"):
         read(table(tmp_path, content, name))
 
 
 def test_two_columns_of_one_name_are_refused_in_parquet(tmp_path):
     columns = pa.table([pa.array(["a"]), pa.array(["b"])], names=["x", "x"])
     pq.write_table(columns, tmp_path / "rows.parquet")
-    with pytest.raises(DataError, match="'x': two columns of one name"):
+    with pytest.raises(DataError, match="'x': duplicate column name"):
         read(TableTask(path=str(tmp_path / "rows.parquet"), input="x", label=None))
 
 
@@ -153,12 +153,12 @@ def test_a_csv_of_semicolons_is_read_and_told(tmp_path, content, caplog):
     assert read(task) == [("1,5", "good"), ("2", "bad")]
     assert read(task) == [("1,5", "good"), ("2", "bad")]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{tmp_path / 'rows.csv'}: its cells are separated by semicolons."
+        f"{tmp_path / 'rows.csv'}: its columns are separated by semicolons."
     ]
 
 
 def test_the_line_of_a_fault_counts_what_excel_wrote_first(tmp_path):
-    with pytest.raises(DataError, match=r"rows\.csv:4: 3 cells, but the first line names 2 columns.*semicolons"):
+    with pytest.raises(DataError, match=r"rows\.csv:4: 3 cells, but the header has 2 columns.*semicolons"):
         read(table(tmp_path, "sep=;\nx;y\na;b\na;b;c\n", "rows.csv"))
 
 
@@ -186,4 +186,4 @@ def test_half_characters_are_replaced_and_counted(tmp_path):
     assert (first.input, first.label, first.id) == ("so \ufffd", "a\ufffd", "i\ufffd")
     assert second.input == "fine \U0001f600"
     assert task.counts["train"].replaced == 1
-    assert "1 inputs in which half a character was replaced" in task.counts["train"].tell()
+    assert "1 inputs in which a lone surrogate was replaced" in task.counts["train"].tell()

@@ -53,7 +53,7 @@ def test_recorded_completions_of_two_names_are_not_mixed(tmp_path):
     write(tmp_path / "dev.jsonl", 2)
     for word in ("val", "dev"):
         (tmp_path / f"{word}_CoT_0.json").write_text(json.dumps(["one", "two"]))
-    with pytest.raises(DataError, match="completions of dev and of val: which are those of split 'validation'"):
+    with pytest.raises(DataError, match="completions of dev and of val: which belong to split 'validation'"):
         join_by_position(table(tmp_path), "validation", sorted(tmp_path.glob("*_CoT_0.json")))
 
 
@@ -90,7 +90,7 @@ def test_what_is_there_is_taken_and_what_is_missing_is_told(tmp_path, there, say
     write(tmp_path / f"{there}-2.jsonl")
     split = "validation" if there == "dev" else there
     assert table(tmp_path).splits() == (split,)
-    assert caplog.messages == [f"task.path={tmp_path}: there is {says} split; what is there: {split}."]
+    assert caplog.messages == [f"task.path={tmp_path}: there is {says} split; found: {split}."]
 
 
 def test_files_of_different_names_that_are_one_split_are_told(tmp_path, caplog):
@@ -98,7 +98,7 @@ def test_files_of_different_names_that_are_one_split_are_told(tmp_path, caplog):
     for name in ("train", "test", "dev", "valid"):
         write(tmp_path / f"{name}.jsonl")
     assert len(list(table(tmp_path).examples("validation"))) == 2
-    assert caplog.messages == [f"task.path={tmp_path}: validation is dev.jsonl, valid.jsonl together."]
+    assert caplog.messages == [f"task.path={tmp_path}: validation consists of dev.jsonl, valid.jsonl."]
 
 
 def test_what_other_programs_leave_beside_the_files_is_no_data(tmp_path):

@@ -216,7 +216,7 @@ def test_other_broken_files_are_told(tmp_path):
     with pytest.raises(DataError, match=r"latin\.jsonl:2: not UTF-8"):
         list(build(tmp_path / "latin.jsonl", input="x").examples("train"))
     (tmp_path / "rows.csv").write_text('x,label\n"a, b",y\na, b,y\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"rows\.csv:3: 3 cells, but the first line names 2 columns \(x, label\)"):
+    with pytest.raises(DataError, match=r"rows\.csv:3: 3 cells, but the header has 2 columns \(x, label\)"):
         list(build(tmp_path / "rows.csv", input="x").examples("train"))
     (tmp_path / "open.csv").write_text('x,label\n"a,y\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"open\.csv:\d: broken CSV"):
@@ -231,7 +231,7 @@ def test_other_broken_files_are_told(tmp_path):
 
 def test_ids_that_occur_twice_are_told(tmp_path):
     path = write_jsonl(tmp_path / "rows.jsonl", [{"n": 1, **ROWS[0]}, {"n": 2, **ROWS[1]}, {"n": 1, **ROWS[2]}])
-    with pytest.raises(DataError, match=r"rows\.jsonl:3: the id '1' occurs a second time"):
+    with pytest.raises(DataError, match=r"rows\.jsonl:3: duplicate id '1'"):
         list(build(path, id="n").examples("train"))
     zero = write_jsonl(tmp_path / "zero.jsonl", [{"n": 0, **ROWS[0]}])
     assert next(build(zero, id="n").examples("train")).id == "0"
@@ -242,7 +242,7 @@ def test_unknown_labels_are_listed_with_counts_and_places(tmp_path):
     with pytest.raises(DataError) as error:
         list(build(write_csv(tmp_path / "rows.csv", rows), input="x", labels=["good", "bad"]).examples("train"))
     text = str(error.value)
-    assert "3 rows of train have a label that is no answer of the task (expected one of good, bad)" in text
+    assert "3 rows of train have a label that is not an answer of the task (expected one of good, bad)" in text
     assert f"'meh': 2 times, first at {tmp_path / 'rows.csv'}:3" in text
     assert "task.synonyms" in text
 
@@ -294,14 +294,14 @@ def test_many_rows_are_read_as_a_stream(tmp_path):
 def test_utf_16_is_named_whatever_the_kind_of_file(tmp_path, name, encoding):
     text = "x,label\na,y\n" if name.endswith("csv") else '[{"x": "a", "label": "y"}]\n'
     (tmp_path / name).write_bytes(text.encode(encoding))
-    with pytest.raises(DataError, match=r"this is UTF-16, and UTF-8 is read\. Convert it: iconv -f UTF-16 -t UTF-8 "):
+    with pytest.raises(DataError, match=r"UTF-16; expected UTF-8\. Convert it: iconv -f UTF-16 -t UTF-8 "):
         list(build(tmp_path / name, input="x").examples("train"))
 
 
 @pytest.mark.parametrize(
     ("content", "hint"),
     [
-        ({"version": 1, "data": [{"x": "a", "label": "y"}]}, "below 'data': jq -c '.[\"data\"][]' FILE > rows.jsonl"),
+        ({"version": 1, "data": [{"x": "a", "label": "y"}]}, "under 'data': jq -c '.[\"data\"][]' FILE > rows.jsonl"),
         ({"0": {"x": "a", "label": "y"}, "1": {"x": "b", "label": "y"}}, "its values: jq -c '.[]' FILE > rows.jsonl"),
         (
             {"columns": ["x", "label"], "index": [0], "data": [["a", "y"]]},

@@ -55,12 +55,12 @@ def test_a_function_of_the_users_is_called_only_where_they_typed_it(
     metrics.load_metric.cache_clear()
     task = table(tmp_path, metric="my_scores:length")
     assert task.faults() == []  # asked of a checkpoint's settings, too
-    with pytest.raises(ConfigError, match="comes from a file and not from the command"):
+    with pytest.raises(ConfigError, match="comes from a saved config, not from the command line"):
         task.score("ab", "abcd")
     to_object(OmegaConf.create({"task": OmegaConf.structured(task)}))  # what a command does with its config
     assert task.score("ab", "abcd") == 0.5
     [fault] = table(tmp_path, metric="bleu").faults()
-    assert "expected one of accuracy, rouge_l, chrf, or a function of yours as module:function" in fault
+    assert "expected one of accuracy, rouge_l, chrf, or your own function as module:function" in fault
     missing = table(tmp_path, metric="my_scores:nothing")
     metrics.allow_metric("my_scores:nothing")
     with pytest.raises(ConfigError, match="my_scores:nothing"):
@@ -69,7 +69,7 @@ def test_a_function_of_the_users_is_called_only_where_they_typed_it(
 
 def test_text_goes_without_closed_answers_and_names_no_earlier_data_anew(tmp_path: Path) -> None:
     [fault] = table(tmp_path, labels=["a", "b"]).faults()
-    assert "task.answer_kind=text: goes without task.labels" in fault
+    assert "task.answer_kind=text: cannot be combined with task.labels" in fault
     assert "metric" not in table(tmp_path).identity()
     assert table(tmp_path, metric="rouge_l").identity()["metric"] == "rouge_l"
 

@@ -66,7 +66,7 @@ def test_ready_rationales_may_bring_their_labels_read_as_strictly_as_gold(tmp_pa
     assert [label for label, _, _ in read(tmp_path, rows, rationale="why", label="theirs")] == [
         "contradiction", "neutral", None, None,
     ]  # fmt: skip
-    assert "task=table, train: labels that are no answer of the task: 'c' 1." in caplog.text
+    assert "task=table, train: labels that are not answers of the task: 'c' 1." in caplog.text
 
 
 def test_a_list_holds_a_completion_for_each_sample(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(
     caplog.set_level("INFO", notices.logger.name)
     write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
     assert read(tmp_path, column="said", split="test") == [(None, None, "empty")]
-    assert "task=table: test has no column 'said'; nothing is known of its examples." in caplog.text
+    assert "task=table: test has no column 'said', so its examples have no annotations." in caplog.text
 
 
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:

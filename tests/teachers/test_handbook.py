@@ -68,7 +68,7 @@ def test_it_says_what_it_is_and_answers_its_own_task_alone() -> None:
         async with HandbookTeacher().connect(CountTask()):
             pass
 
-    with pytest.raises(TeacherError, match="triage alone"):
+    with pytest.raises(TeacherError, match="stand-in for the built-in task triage"):
         asyncio.run(connect())
 
 

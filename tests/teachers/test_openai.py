@@ -106,7 +106,7 @@ def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message(monkeypatc
 
 
 def test_a_wrong_model_is_fatal_and_named() -> None:
-    with serve(FaultServer(model="other")) as server, pytest.raises(TeacherError, match="knows no model 'm'") as caught:
+    with serve(FaultServer(model="other")) as server, pytest.raises(TeacherError, match="has no model 'm'") as caught:
         ask(server)
     assert caught.value.fatal
 

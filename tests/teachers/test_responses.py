@@ -71,7 +71,7 @@ def test_a_refusal_is_no_answer() -> None:
         ({"error": "the model is busy"}, "error in answer", True, "the model is busy"),
         ({"error": {"message": "bad prompt", "type": "invalid"}}, "error in answer", False, "bad prompt"),
         ({"choices": [{"error": {"message": "upstream died", "code": 502}}]}, "error 502", True, "upstream died"),
-        ({"choices": []}, "no choices", False, "without a choice"),
+        ({"choices": []}, "no choices", False, "has no choices"),
     ],
 )
 def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_address(
@@ -194,9 +194,9 @@ def test_what_is_not_certain_is_told_with_the_endpoints_reason_and_not_adapted(w
         (b'[{"error": {"code": 400, "message": "API key not valid."}}]', "HTTP 400: API key not valid."),
         (
             b'{"error": {"message": "Input length 6000 exceeds maximum allowed token size"}}',
-            "longer than the model",
+            "exceeds the model's context",
         ),
-        (b'{"error": {"message": "input tokens exceed the limit of 4096"}}', "longer than the model"),
+        (b'{"error": {"message": "input tokens exceed the limit of 4096"}}', "exceeds the model's context"),
     ],
 )
 def test_an_error_is_told_in_the_endpoints_words_whatever_surrounds_them(body: bytes, words: str) -> None:
@@ -247,7 +247,7 @@ def test_a_prompt_that_the_server_cut_is_told(tmp_path: Path) -> None:
         teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
         summary = run_extraction(job_for(tmp_path, teacher, size=3, prompt=prompt))
     (note,) = summary["notes"]
-    assert "256 tokens" in note
+    assert "256 prompt tokens" in note
     assert "num_ctx" in note
 
 

@@ -87,6 +87,6 @@ def test_a_control_without_rationales_of_their_own_is_refused(name: str) -> None
     settings = TrainSettings(objective=OBJECTIVES[name], control=CONTROLS["shuffled"](name="shuffled"))
     [fault] = settings.faults()
     assert fault == (
-        "control=shuffled changes the rationale that is learnt beside the label: choose objective=step_by_step."
+        "control=shuffled replaces the rationale that is learned beside the label: choose objective=step_by_step."
     )
     assert TrainSettings(objective=OBJECTIVES["step_by_step"], control=settings.control).faults() == []

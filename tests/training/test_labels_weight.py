@@ -51,7 +51,7 @@ def test_the_loss_is_the_weighted_mean_over_tokens() -> None:
     [
         (Finetune(name="finetune"), {"labels_weight": "agreement"}, "labels=teacher"),
         (Finetune(name="finetune"), {"labels_weight": "votes", "labels": "teacher"}, "expected equal or agreement"),
-        (SoftTargets(name="soft_targets"), {"labels_weight": "agreement", "labels": "teacher"}, "leave it out"),
+        (SoftTargets(name="soft_targets"), {"labels_weight": "agreement", "labels": "teacher"}, "drop it"),
     ],
 )
 def test_what_makes_no_sense_is_told(objective: Any, settings: dict[str, str], key: str) -> None:

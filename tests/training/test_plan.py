@@ -186,7 +186,7 @@ def test_so_it_does_where_the_last_checkpoint_is_broken(
     plan = interrupted(tmp_path, monkeypatch)
     (plan.run.checkpoints / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
     assert result(execute(plan, "")) == result(finished.run.finished_metrics() or {})
-    assert "checkpoint-4 is not whole" in caplog.text
+    assert "checkpoint-4 is incomplete" in caplog.text
 
 
 def test_a_run_that_was_stopped_behind_its_last_step_only_measures(
@@ -301,7 +301,7 @@ def test_ids_that_were_never_asked_are_refused_with_the_command_that_asks(tmp_pa
     with pytest.raises(DataError) as refused:
         prepare_run(settings(tmp_path, teacher=Paid(name="paid"), data_fraction="1/4", seed=3))
     message = str(refused.value)
-    assert "16 of the examples that this run uses were never put to the teacher paid" in message
+    assert "16 of the examples of this run are not annotated yet by teacher paid" in message
     [line] = [line.strip() for line in message.splitlines() if "dsbs.extract" in line]
     assert shlex.split(line)[:4] == ["python", "-m", "dsbs.extract", "task=triage"]
     assert {"teacher=paid", "data_fraction=1/4", "seed=3"} <= set(shlex.split(line))
@@ -329,7 +329,7 @@ def test_asked_and_failed_is_not_never_asked(tmp_path: Path) -> None:
 
 def test_other_folders_that_exist_are_listed(tmp_path: Path) -> None:
     prepare_run(settings(tmp_path))
-    with pytest.raises(DataError, match=r"or name one of the folders that exist:\n +rationales=.*handbook-"):
+    with pytest.raises(DataError, match=r"or use an existing folder:\n +rationales=.*handbook-"):
         prepare_run(settings(tmp_path, teacher=Paid(name="paid")))
 
 
@@ -345,12 +345,12 @@ def test_an_extraction_that_was_stopped_is_not_trained_on_as_if_it_were_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dsbs.training.plan.run_extraction", lambda job: None)
-    with pytest.raises(DataError, match="64 of the examples that this run uses were never put"):
+    with pytest.raises(DataError, match="64 of the examples of this run are not annotated"):
         prepare_run(settings(tmp_path))
 
 
 def test_the_handbook_knows_no_other_task(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="knows the built-in task triage alone"):
+    with pytest.raises(TeacherError, match="stand-in for the built-in task triage"):
         prepare_run(settings(tmp_path, task=Letters()))
 
 
@@ -430,7 +430,7 @@ def test_a_tokenizer_without_brackets_does_not_write_the_prefix_as_unknown_in_si
     for prefix_on, refused in (("target", False), ("input", True)):
         student = Seq2SeqModel(seq2seq_model("t5", 10), copy.deepcopy(tokenizer), prefix_on)
         with (
-            pytest.raises(StudentError, match=r"cannot write \[label\]; it would read <unk>.*prefix_on=target")
+            pytest.raises(StudentError, match=r"cannot write \[label\]; it would use <unk>.*prefix_on=target")
             if refused
             else contextlib.nullcontext()
         ):

@@ -43,7 +43,7 @@ def test_a_second_process_in_a_runs_folder_is_told(tmp_path: Path) -> None:
     process.start()
     assert ready.wait(60)
     run = Run(tmp_path, {})
-    with pytest.raises(RunError, match="another process trains this very run"), run.lock():
+    with pytest.raises(RunError, match="another process is already training this run"), run.lock():
         pass
     done.set()
     process.join()

@@ -45,8 +45,8 @@ def test_an_8_bit_optimiser_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("asked", "bf16", "says"),
     [
-        ("fp16", False, "it is not offered"),
-        ("fp8", True, "it is not offered"),
+        ("fp16", False, "it is not supported"),
+        ("fp8", True, "it is not supported"),
         ("bf16", False, "add training.bf16=true"),
         ("bf16", True, None),
         ("no", True, None),

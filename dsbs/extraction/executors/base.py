@@ -99,5 +99,5 @@ def tell_pace(at_once: int | None, pause: float) -> list[str]:
     >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
     (['8 at once'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
     """
-    told = [] if at_once is None else [f"{at_once} at once"]
+    told = [] if at_once is None else [f"{at_once} concurrent"]
     return told + [f"the server asks to wait {format_seconds(pause)}"] * (pause > 1)

@@ -172,7 +172,7 @@ class Batcher:
                     await self._send_one(portion, file)
                     continue
             if feed.bound and not self.sent:
-                self.stop(f"{feed.bound} is used up")
+                self.stop(f"{feed.bound} is reached")
             return
 
     async def _send_one(self, portion: Portion, file: BinaryIO) -> None:
@@ -215,7 +215,7 @@ class Batcher:
                 if error.reason != "HTTP 404":
                     raise
                 raise TeacherError(
-                    f"{error} The store waits for batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
+                    f"{error} The store expects batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
                     f"sent with another key? {self.books.tell_how_to_abandon(sent.batch)}",
                     fatal=True,
                 ) from None
@@ -227,8 +227,8 @@ class Batcher:
         if state.status == "failed":
             self._close(sent)
             raise TeacherError(
-                f"Batch {state.remote} was refused as a whole: {state.said or 'no explanation'}. Nothing of it was "
-                "asked or paid for; the next run sends it again. Where it is too much at once, lower batch.requests or "
+                f"Batch {state.remote} was rejected: {state.said or 'no explanation'}. None of its requests was "
+                "processed or billed; the next run sends it again. If it is too large, lower batch.requests or "
                 "batch.at_once.",
                 fatal=True,
             )
@@ -238,7 +238,7 @@ class Batcher:
         # With several samples the endpoint may only not know `n`: the next run asks one by one.
         sure = self.settings.samples == 1 and state.status == "completed"
         if sure and not answered and failed >= HOPELESS_ATTEMPTS:
-            error = f"Not one of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
+            error = f"None of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
             self.stop("hopeless", TeacherError(error + self.collector.last_fault))
 
     def _close(self, sent: Sent) -> None:

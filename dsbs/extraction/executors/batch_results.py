@@ -76,8 +76,8 @@ class Collector:
                 await self._commit(self._match(batch, said))
         if broken:
             raise TeacherError(
-                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be read; the others are kept. "
-                f"The same command tries again. {self.books.tell_how_to_abandon(batch)}",
+                f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be parsed; the others are kept. "
+                f"The same command retries. {self.books.tell_how_to_abandon(batch)}",
                 retryable=True,
                 reason="malformed answer",
             )

@@ -112,7 +112,7 @@ class Asker:
         """Wait for what is under way while that may free enough of the budget; else stop."""
         while bound := self.spending.exceeded(cost):
             if not self._tasks:
-                self.stop(f"{bound} is used up")
+                self.stop(f"{bound} is reached")
                 return False
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             if self.stopped:
@@ -181,7 +181,7 @@ class Asker:
         async with self.concurrency:
             await self.pause.wait(self._stop_event)
             if self.stopped:
-                raise TeacherError("not asked: the extraction stops", retryable=True)
+                raise TeacherError("not asked: the extraction is stopping", retryable=True)
             started = time.monotonic()
             try:
                 if self.several and len(together) > 1:

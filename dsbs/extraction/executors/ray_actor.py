@@ -171,8 +171,8 @@ class Worker:
             held.enter_context(hold_shard(shard))
         except OSError as error:
             raise RunError(
-                f"{shard.parent} cannot be made ({error.strerror}): every actor keeps its answers there until they are "
-                "handed over. Choose an output_dir that can be written on every node."
+                f"{shard.parent} cannot be created ({error.strerror}): every actor keeps answers there until they are "
+                "handed over. Choose an output_dir that is writable on every node."
             ) from error
         with held, CompletionStore(shard) as store:
             yield store

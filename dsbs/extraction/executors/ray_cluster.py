@@ -83,7 +83,7 @@ def _connect(ray: ModuleType, settings: RaySettings) -> None:
         raise ConfigError(
             f"ray.address={settings.address or 'null'}: Ray could not be reached or started ({reason}). Type ray start "
             "--head on one machine of the cluster, ray start --address=HOST:6379 on the others, and run the command on "
-            "one of them with ray.address=auto; without ray.address it starts a Ray of its own."
+            "one of them with ray.address=auto; without ray.address a local Ray instance is started."
         ) from error
 
 

@@ -205,7 +205,7 @@ class Spreader:
             question = Question({self.origin.key(request): request for request in requests}, cost)
             hand.questions.update(dict.fromkeys(question.requests, question))
         if self._feed.bound and not any(other.questions for other in self.hands.values()):
-            self.stop(f"{self._feed.bound} is used up")
+            self.stop(f"{self._feed.bound} is reached")
         return portion.questions
 
     async def _take_in(self, hand: Hand, report: Report) -> None:
@@ -226,7 +226,7 @@ class Spreader:
         arrivals = list(arrivals)
         if any(key not in hand.questions for key, _ in arrivals):
             raise RunError(
-                f"An actor on {hand.node} answered what it was not asked: it has another version of dsbs. Install the "
+                f"An actor on {hand.node} sent answers to other questions: it has another version of dsbs. Install the "
                 f"same one on every node; its answers are kept in {hand.shard}."
             )
         await asyncio.gather(
@@ -257,14 +257,14 @@ class Spreader:
         await self._commit(hand, found.items())
         rest, cause = self._take_back(hand), explain_loss(error)
         logger.warning(
-            "An actor on %s was lost; %d answers were found in its shard, %d questions go to another. %s",
+            "An actor on %s was lost; %d answers were recovered from its shard, %d questions go to another. %s",
             hand.node, len(found), rest, cause,
         )  # fmt: skip
         if self.losses > MOST_LOSSES * self.count:
             self.stop("actors lost", RunError(
                 f"{self.losses} actors were lost with no answer in between, the last one on {hand.node}. {cause} Every "
-                "node needs the same versions of Python, ray and dsbs (pip install 'dsbs[ray]'). What came before is "
-                "kept; the same command goes on from there."
+                "node needs the same versions of Python, ray and dsbs (pip install 'dsbs[ray]'). Earlier answers are "
+                "kept; the same command resumes."
             ))  # fmt: skip
 
     async def _part(self, place: int) -> None:
@@ -273,7 +273,7 @@ class Spreader:
         self._take_back(hand)
         if hand.report.stopped == "hopeless":
             if self.hands or self.stopped:
-                logger.warning("On %s nothing is answered; the others go on without it. %s", hand.node,
+                logger.warning("No request is answered on %s; the others continue without it. %s", hand.node,
                                hand.report.error)  # fmt: skip
             else:
                 self.stop("hopeless", hand.report.error)

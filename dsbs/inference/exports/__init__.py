@@ -45,13 +45,13 @@ def choose_format(checkpoint: Path) -> Choice:
     if stored in ("classifier", "embedding"):
         return Choice("onnx", f"onnxruntime runs the encoder of a {stored} student without torch")
     if stored != "transformers":
-        return Choice("skops", f"a {stored} student is as fast as it gets where it is; it is copied with its card")
+        return Choice("skops", f"a {stored} student needs no conversion; it is copied with its card")
     if kind in TRANSLATORS:
         return Choice("ctranslate2", f"CTranslate2 runs {kind} several times as fast as transformers on a CPU")
     if kind in GENERATORS:
-        return Choice("ctranslate2", f"CTranslate2 ranks and writes with {kind}; format=gguf is for llama.cpp")
+        return Choice("ctranslate2", f"CTranslate2 ranks and generates with {kind}")
     raise ConfigError(
-        f"format=auto: no format is known for the architecture {kind!r}. CTranslate2 takes "
+        f"format=auto: no format is known for the architecture {kind!r}. CTranslate2 supports "
         f"{', '.join((*TRANSLATORS, *GENERATORS))}. The checkpoint itself can be served: "
         f"python -m dsbs.serve checkpoint={checkpoint}"
     )

@@ -33,7 +33,7 @@ class ExportPredictor(TorchPredictor):
         Raises:
             RunError: always.
         """
-        raise RunError("An export is not saved again: copy its folder, or export the checkpoint once more.")
+        raise RunError("An export cannot be saved again: copy its folder, or export the checkpoint again.")
 
     def _retry(self, read: Callable[[], list[Prediction]]) -> list[Prediction]:
         return read()
@@ -148,7 +148,7 @@ def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
         export = read_json_file(path, MOST_CONFIG)[EXPORT]
         missing = [key for key in keys if key not in export]
     except (DataError, KeyError, TypeError):
-        raise DataError(f"{path}: not an export that dsbs.export has written.") from None
+        raise DataError(f"{path}: not an export written by dsbs.export.") from None
     if missing:
         raise DataError(f"{path}: {EXPORT}.{missing[0]} is missing; export the checkpoint again.")
     return dict(export)

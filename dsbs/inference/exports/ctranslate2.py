@@ -1,4 +1,4 @@
-"""CTranslate2: encoder-decoder and decoder-only students on CPUs and GPUs, quantised; https://opennmt.net/CTranslate2."""
+"""CTranslate2: encoder-decoder and decoder-only students on CPUs and GPUs, quantized; https://opennmt.net/CTranslate2."""
 
 import json
 import logging
@@ -48,10 +48,10 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
         quantization: one of ``QUANTIZATIONS``.
 
     Returns:
-        What the export needs to know: kind of network, start tokens, quantisation.
+        What the export needs to know: kind of network, start tokens, quantization.
 
     Raises:
-        ConfigError: for a quantisation that this machine or this student cannot use.
+        ConfigError: for a quantization that this machine or this student cannot use.
         StudentError: for an architecture that CTranslate2 does not know.
     """
     from ctranslate2.converters.transformers import _MODEL_LOADERS, TransformersConverter
@@ -61,8 +61,8 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     supported = ctranslate2.get_supported_compute_types("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
     if quantization not in supported | {"int8"}:
         raise ConfigError(
-            f"quantization={quantization}: this machine computes in {', '.join(sorted(supported))}; CTranslate2 would "
-            "fall back to another one in silence."
+            f"quantization={quantization}: this machine supports {', '.join(sorted(supported))}; CTranslate2 would "
+            "silently fall back to another one."
         )
     student = load_student(checkpoint)
     kind = student.config.model_type
@@ -336,7 +336,7 @@ class CTranslate2Predictor(ExportPredictor):
         quantization = str(export["quantization"])
         if quantization not in supported | {"int8"}:
             logger.warning(
-                "This export is %s, which this machine does not compute in; it uses float32 instead (supported: %s).",
+                "This export is %s, which this machine does not support; using float32 instead (supported: %s).",
                 quantization,
                 ", ".join(sorted(supported)),
             )
@@ -359,7 +359,7 @@ _USAGE = """\
 import ctranslate2
 from tokenizers import Tokenizer
 
-folder = "."  # where this file lies
+folder = "."  # the folder of this file
 tokenizer = Tokenizer.from_file(f"{{folder}}/tokenizer.json")
 {body}
 print(tokenizer.decode(ids))

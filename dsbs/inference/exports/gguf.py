@@ -1,7 +1,7 @@
 """GGUF, run by llama.cpp in this process: decoder-only students on CPUs and GPUs; https://github.com/ggml-org/llama.cpp.
 
-``q4_k_m`` is not written: the ``gguf`` package quantises to the older types alone, and ``xllamacpp`` does not expose
-llama.cpp's own quantiser. ``llama-quantize FILE q4_k_m`` makes it of an export in ``f16``.
+``q4_k_m`` is not written: the ``gguf`` package quantizes to the older types alone, and ``xllamacpp`` does not expose
+llama.cpp's own quantizer. ``llama-quantize FILE q4_k_m`` makes it of an export in ``f16``.
 """
 
 import shutil

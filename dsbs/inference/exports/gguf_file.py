@@ -39,7 +39,7 @@ def write_gguf(student: "StudentModel", path: Path, quantization: str) -> None:
     Args:
         student: a decoder-only student, loaded.
         path: the file to write.
-        quantization: a key of ``TYPES``; what cannot be quantised (norms, odd widths) stays exact.
+        quantization: a key of ``TYPES``; what cannot be quantized (norms, odd widths) stays exact.
 
     Raises:
         StudentError: for an architecture, positions or a tokenizer that have no counterpart in llama.cpp here.
@@ -201,7 +201,7 @@ def interleave(values: np.ndarray, heads: int) -> np.ndarray:
 
 
 def add_tensor(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: gguf.GGMLQuantizationType) -> None:
-    """Write one weight: matrices quantised where their width allows it, all else in float32."""
+    """Write one weight: matrices quantized where their width allows it, all else in float32."""
     if values.ndim < 2 or name == "position_embd.weight":
         kind = gguf.GGMLQuantizationType.F32
     elif values.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:

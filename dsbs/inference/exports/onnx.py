@@ -86,7 +86,7 @@ def write_regression(checkpoint: Path, path: Path) -> dict[str, Any]:
 
     encoder, classifier = (step for _, step in EmbeddingPredictor._load_pipeline(checkpoint).steps)
     if not hasattr(classifier, "coef_"):
-        raise StudentError("format=onnx: this student learnt a single answer; there is nothing to convert.")
+        raise StudentError("format=onnx: this student learned a single answer; there is nothing to convert.")
     onnx_graph.write_regression(encoder, classifier, path)
     return {
         "classes": [str(name) for name in classifier.classes_],
@@ -117,7 +117,7 @@ class OnnxPredictor:
         classes: the closed answers by the graph's outputs; empty: it scores an input with each of its choices.
         padding: the id that pads.
         batch_size: rows of one pass.
-        max_input_tokens: longer inputs are cut.
+        max_input_tokens: longer inputs are truncated.
     """
 
     session: Any

@@ -10,13 +10,12 @@ class ExportConfig:
     Attributes:
         checkpoint: the folder of a finished run, or its checkpoint.
         format: ``ctranslate2``, ``gguf``, ``onnx``, ``skops``, or ``auto``: what suits the student.
-        quantization: of the weights; ``auto``: the format's default.
+        quantization: quantization of the weights; ``auto``: the format's default.
         output: the folder of the export; None: ``exports/<format>-<quantization>`` in the run.
-        min_agreement: share of examples on which the export has to give the checkpoint's answer; below it nothing is
-            exported.
-        path: other data to compare them on, a file or folder; None: validation and test of the run.
+        min_agreement: minimum share of examples with the same answer as the checkpoint; below it nothing is exported.
+        path: other data for the comparison, a file or folder; None: the run's validation and test examples.
         limit: at most this many examples of each split; None: all.
-        batch_size: examples of one forward pass.
+        batch_size: examples per forward pass.
         trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
             its ``task.metric`` may be a function.
     """

@@ -16,11 +16,11 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     """Copy a checkpoint.
 
     Raises:
-        ConfigError: for another quantisation than ``none``.
+        ConfigError: for another quantization than ``none``.
         DataError: for a folder with links in it.
     """
     if quantization not in QUANTIZATIONS:
-        raise ConfigError(f"quantization={quantization}: format=skops copies the student as it is; leave it out.")
+        raise ConfigError(f"quantization={quantization}: format=skops copies the student unchanged; drop it.")
     check_regular(checkpoint)
     shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
     return {}

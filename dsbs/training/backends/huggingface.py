@@ -35,7 +35,7 @@ from dsbs.training.unknown import check_unknown
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
-    """Build, tokenise, train, choose on validation; see ``dsbs.training.backends.base.Backend``."""
+    """Build, tokenize, train, choose on validation; see ``dsbs.training.backends.base.Backend``."""
     disable_progress_bar()  # those of loading and saving weights; ours shows the training
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
@@ -141,7 +141,7 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
         if not is_main():
             return None
         lengths = source_of(recipe).lengths
-        with writing("the tokenised examples", run.cache):
+        with writing("the tokenized examples", run.cache):
             texts, readers = Texts(student, recipe, data), recipe.objective.readers
             rows = prepare_rows(student, texts, len(data.train), lengths.input, lengths.target, run.cache, readers)
             if recipe.stored is not None:
@@ -166,9 +166,9 @@ def check_prefixes(student: StudentModel) -> None:
         prefix = task_prefix(kind)
         if unknown in student.tokenizer(prefix, add_special_tokens=False)["input_ids"]:
             raise StudentError(
-                f"objective.prefix_on=input: the student's tokenizer cannot write {prefix}; it would read "
-                f"{student.tokenizer.unk_token} in its place. Add objective.prefix_on=target: there the prefixes are "
-                "tokens of their own."
+                f"objective.prefix_on=input: the student's tokenizer cannot write {prefix}; it would use "
+                f"{student.tokenizer.unk_token} instead. Add objective.prefix_on=target, where prefixes are "
+                "added as tokens."
             )
 
 

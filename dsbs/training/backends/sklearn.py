@@ -1,4 +1,4 @@
-"""Linear students, fitted by scikit-learn: features, then a logistic regression for each strength of regularisation."""
+"""Linear students, fitted by scikit-learn: features, then a logistic regression for each strength of regularization."""
 
 import copy
 import logging
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rows:
-    """What is learnt from: a row for each target.
+    """What is learned from: a row for each target.
 
     Attributes:
         texts: inputs [N].
@@ -48,7 +48,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A classifier of one strength of regularisation, measured on validation.
+    """A classifier of one strength of regularization, measured on validation.
 
     Attributes:
         predictor: the student with it.
@@ -106,7 +106,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
             tracker.log(shown, step=candidate.step)
             meter.update(len(candidates), f"validation {recipe.task.metric} {candidate.value:.4f}")
     best = max(candidates, key=lambda one: (one.value, one.fit))
-    logger.info("student.C=%g is the best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
+    logger.info("student.C=%g is best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
     steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
     effort.add([(steps * len(data.train), steps * len(rows.labels), steps * len(rows.labels))])  # a label is one token
     if hasattr(inputs, "getnnz"):  # n-grams: they are not looked up again
@@ -136,8 +136,8 @@ def read_rows(recipe: Recipe, data: RunData) -> Rows:
         for target in recipe.targets(example, annotation):
             if target.text not in (example.choices or ()):
                 raise StudentError(
-                    f"example {example.id}: {target.text!r} is none of its closed answers, among which "
-                    f"student={recipe.student.name} chooses: {', '.join(example.choices or ())}."
+                    f"example {example.id}: {target.text!r} is not one of the closed answers of "
+                    f"student={recipe.student.name}: {', '.join(example.choices or ())}."
                 )
             if target.weight > 0:
                 rows.texts.append(example.input)
@@ -154,7 +154,7 @@ def try_strengths(
     recipe: Recipe,
     data: RunData,
 ) -> Iterator[Candidate]:
-    """Yield a measured classifier for each strength of regularisation, the strongest first.
+    """Yield a measured classifier for each strength of regularization, the strongest first.
 
     Each starts where the one before it ended; where that is good enough for a solver, the weaker ones are as well.
 

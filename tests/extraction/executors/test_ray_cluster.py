@@ -107,7 +107,7 @@ def test_a_budget_is_kept_to_over_all_actors(tmp_path: Path) -> None:
     with serve() as server:
         summary = run_extraction(job_on("ray", tmp_path, server.url, 100, budget=Budget(requests=33)))
     assert server.requests == 33
-    assert summary["stopped"] == "budget.requests=33 is used up"
+    assert summary["stopped"] == "budget.requests=33 is reached"
 
 
 def test_actors_that_are_lost_one_after_the_other_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

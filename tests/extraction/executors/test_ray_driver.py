@@ -103,7 +103,7 @@ def test_where_one_node_has_no_server_the_others_go_on_without_it(
     cluster(down, correct)
     summary = run_extraction(spread_job(tmp_path))
     assert summary["splits"]["train"]["parsed"] == 60
-    assert "On a nothing is answered; the others go on without it. On a: no connection" in caplog.text
+    assert "No request is answered on a; the others continue without it. On a: no connection" in caplog.text
 
 
 def test_where_no_node_has_a_server_the_run_ends(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
