@@ -141,7 +141,7 @@ def test_a_table_that_cannot_be_made_costs_no_run(caplog: pytest.LogCaptureFixtu
 
     with caplog.at_level(logging.WARNING), Tracker(object()) as tracker:
         tracker.table("predictions", read_broken_file)
-    assert "predictions.parquet is broken. The run goes on" in caplog.text
+    assert "predictions.parquet is broken. The run continues" in caplog.text
 
 
 def test_a_missing_installation_of_wandb_is_a_warning(
