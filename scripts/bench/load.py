@@ -155,7 +155,10 @@ def main() -> None:
     }
     print(json.dumps({"capacity_per_second": CAPACITY, **figures, "p99_bound_ms": bound, "bars": bars}))
     if int(str(figures["sent_late"])) > 0.01 * rate * arguments.seconds:
-        print("The machine had no time for the client: most requests came late, in bursts. No measurement.")
+        print(
+            "The machine had no time for the client: most requests came late, in bursts. No measurement.",
+            file=sys.stderr,
+        )
         sys.exit(2)
     sys.exit(0 if all(bars.values()) else 1)
 
