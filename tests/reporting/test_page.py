@@ -42,6 +42,7 @@ def browser() -> Iterator[Any]:
 
 def open_page(browser: Any, study: Path, width: int, scheme: str) -> Any:
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(120_000)  # a machine that is busy with other tests takes its time
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda said: page.faults.append(said.text) if said.type == "error" else None)
