@@ -70,7 +70,7 @@ def nested(depth: int) -> Any:
 
 
 ODD: dict[str, tuple[Callable[[], Any], str]] = {
-    "texts that are names of files": (lambda: fitted(input="filename"), "no student of ours has input='filename'"),
+    "texts that are names of files": (lambda: fitted(input="filename"), "no dsbs student has input='filename'"),
     "words that blow up": (lambda: fitted(token_pattern="(a+)+$"), r"token_pattern='\(a\+\)\+\$'"),
     "n-grams without end": (lambda: fitted(ngram_range=(1, 10**9)), r"ngram_range=\(1, 1000000000\)"),
     "n-grams of nothing": (lambda: fitted(ngram_range=(0, 1)), r"ngram_range=\(0, 1\)"),
@@ -133,7 +133,7 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
      ({"answer_kind": "free", "metric": "os:system"}, "is not called"),
      ({"missing": [1, 2], "label": None}, "gold answer"),
      ({"labels": ["kettle", "lamp"], "choices": "input"}, "set only one of the two"),
-     ({"label_pattern": "("}, "no regular expression"), ({"reading": "evil"}, "expected one of tolerant, paper")],
+     ({"label_pattern": "("}, "not a regular expression"), ({"reading": "evil"}, "expected one of tolerant, paper")],
 )  # fmt: skip
 def test_a_task_that_a_checkpoint_remembers_oddly_is_told(
     task: dict[str, Any], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -109,7 +109,7 @@ POLICIES = {
 def test_a_strangers_thresholds_are_checked(kind: str, tmp_path: Path) -> None:
     content = POLICIES[kind]
     (tmp_path / "defer.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(DataError, match=r"defer\.json: (not written by dsbs|its calibration makes)"):
+    with pytest.raises(DataError, match=r"defer\.json: (not written by dsbs|its calibration is invalid)"):
         load_policy(tmp_path / "defer.json")
 
 

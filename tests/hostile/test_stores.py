@@ -200,8 +200,8 @@ def test_a_place_to_write_to_that_is_none_is_told(
 
 
 TRAFFIC = {
-    "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has a view unexpected"),
-    "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "it has a table"),
+    "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has an unexpected view"),
+    "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "an unexpected table"),
     "messages that are no JSON": ("UPDATE traffic SET messages = '{'", "messages that are no JSON"),
     "deep messages": ("UPDATE traffic SET messages = replace(hex(zeroblob(60000)), '0', '[')", "messages that are no"),
     "bytes for messages": ("UPDATE traffic SET messages = zeroblob(9)", "a row of its table traffic is none"),
@@ -235,7 +235,7 @@ def test_embeddings_of_somebody_else_are_done_without(tmp_path: Path, caplog: py
     cache = EmbeddingCache(tmp_path / "cache.sqlite")
     assert cache.get(["a"]) == {}
     cache.put({"a": np.zeros(3, dtype=np.float32)})
-    assert caplog.text.count("it has a view unexpected") == 2
+    assert caplog.text.count("it has an unexpected view") == 2
     cache = EmbeddingCache(tmp_path / "other.sqlite")
     cache.put({"a": np.zeros(3, dtype=np.float32)})
     assert list(cache.get(["a"])) == ["a"]

@@ -140,7 +140,7 @@ def test_a_student_without_a_teacher_has_none_on_its_card() -> None:
 
 def test_a_student_from_the_hub_names_where_it_started() -> None:
     assert "\nbase_model: google/flan-t5-base\n" in card()
-    assert "| started from | `google/flan-t5-base` |" in card()
+    assert "| base model | `google/flan-t5-base` |" in card()
 
 
 def test_what_would_break_the_table_is_kept_from_it() -> None:
@@ -152,7 +152,7 @@ def test_what_would_break_the_table_is_kept_from_it() -> None:
     [
         ({"input": "{title}\n{body}"}, 'Inputs were formatted as `"{title}\\n{body}"`'),
         ({"choices": ["yes", "no"]}, "The answers: `yes`, `no`."),
-        ({"choices": ["yes", "no"]}, "likeliest closed answer"),
+        ({"choices": ["yes", "no"]}, "ranking the closed answers"),
         ({"objective": {"kind": "rationale_then_label"}}, "its rationale first, then `So the answer is` and the label"),
         ({"objective": {"kind": "label_then_rationale"}}, "the label first, then `explanation:` and its rationale"),
         ({"prefix_on": "input"}, 'tokenizer("[label] Your input."'),

@@ -218,7 +218,7 @@ def test_failed_and_unfinished_and_broken_runs_are_listed_with_their_reason(tmp_
     assert left_out["9"].reason == "failed: the loss became NaN at step 12"
     assert left_out["9"].command == "python -m dsbs.train seed=9"
     assert left_out["8"].reason.startswith("not finished")
-    assert "metrics.json is broken" in left_out["7"].reason
+    assert "metrics.json is corrupt" in left_out["7"].reason
     assert "metrics.json lacks task" in left_out["6"].reason
 
 
@@ -307,7 +307,7 @@ def test_the_terminal_shows_table_headline_and_places_in_80_columns(tmp_path: Pa
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "92.0%" in text
     assert "Non-inferiority" in text
-    assert "1 run does not count" in text
+    assert "1 run was left out" in text
     assert "scripted stand-in" in text
     assert text.rstrip().endswith("outputs/report/triage/index.html")
 
