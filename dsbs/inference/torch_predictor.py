@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsbs.core.distributed import count_processes, gather, rank
-from dsbs.core.errors import RunError
+from dsbs.core.errors import RunError, StudentError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import excerpt
 from dsbs.inference.checkpoint import Remembered
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
@@ -20,6 +21,23 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 logger = logging.getLogger(__name__)
+
+
+def check(student: "StudentModel", reading: "DecodingConfig", checkpoint: Path) -> None:
+    """Let a student that writes write one token behind two inputs: a config of somebody else may name odd tokens.
+
+    Raises:
+        StudentError: where it cannot.
+    """
+    from dsbs.students.generative import GenerativeModel
+
+    if not isinstance(student, GenerativeModel):
+        return
+    try:
+        student.write([Example("1", "a"), Example("2", "a b c d")], replace(reading, max_new_tokens=1))
+    except Exception as error:  # whatever a broken or hostile config makes a network raise
+        said = excerpt(str(error) or type(error).__name__, 200)
+        raise StudentError(f"{checkpoint}: the student cannot answer ({said}).") from error
 
 
 @dataclass
@@ -58,7 +76,9 @@ class TorchPredictor:
             bf16=remembered.bf16,
             negligible=NEGLIGIBLE,
         )
-        return cls(load_student(checkpoint).to(best_device()).eval(), task, objective, reading)
+        student = load_student(checkpoint).to(best_device()).eval()
+        check(student, reading, checkpoint)
+        return cls(student, task, objective, reading)
 
     def scoring_all(self) -> "TorchPredictor":
         """Return the same predictor that reads every closed answer to its end, however improbable it is."""

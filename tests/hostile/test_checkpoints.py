@@ -233,6 +233,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "dropout that is no number": (lambda folder: edit(folder, dropout_rate=float("nan")), "dropout_rate=NaN: expected"),
     "dropout beyond all": (lambda folder: edit(folder, attention_dropout=7), "attention_dropout=7: expected"),
+    "a token beyond the vocabulary": (lambda folder: edit(folder, pad_token_id=10**6), "the student cannot answer"),
+    "a start beyond the vocabulary": (
+        lambda folder: edit(folder, decoder_start_token_id={}, eos_token_id={"a": 1}), "cannot be read|cannot answer"
+    ),
     "a tokenizer that panics": (
         lambda folder: edit(folder, "tokenizer.json", normalizer={"type": "Precompiled", "precompiled_charsmap": "$$"}),
         "the tokenizer cannot be read",
