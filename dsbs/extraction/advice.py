@@ -22,7 +22,7 @@ def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
     """Return a line of advice for each split of which few annotations are used.
 
     >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]
-    'train: 3 of 20 are used, no_cue takes 17. It'
+    'train: 3 of 20 are usable, 17 are no_cue. Th'
     """
     lines = []
     for split in splits:
