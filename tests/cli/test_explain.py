@@ -42,7 +42,7 @@ def read(word: str) -> Any:
         (["taks=1"], "taks: there is no such key. Did you mean task?"),
         (["task.nme=1"], "task.nme: there is no such key. Did you mean task.name?"),
         (["qqqq=1"], "qqqq: there is no such key. Known keys: task, teacher"),
-        (["task.labels=[a]"], "task.labels: the chosen task has no such key; task=table has it."),
+        (["task.labels=[a]"], "task.labels: the chosen task has no such key; task=table and task=recorded have it."),
         (["student.lora.r=2"], "student.lora: the chosen student has no such key; student=pretrained and student=cau"),
         (["task=tabel"], "task=tabel: there is no such option. Did you mean task=table? Options: anli1, asdiv, cqa"),
         (["experiment=paper/cqq"], "Did you mean experiment=paper/cqa?"),

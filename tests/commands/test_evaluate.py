@@ -161,7 +161,7 @@ def test_an_unfinished_run_names_the_command_that_finishes_it(run: Path, tmp_pat
     (half / "metrics.json").unlink()
     (half / "failed.json").write_text('{"reason": "the disk is full"}')
     for named in (half, half / "checkpoint"):
-        with pytest.raises(RunError, match=r"not finished \(the disk is full\).*python -m dsbs\.train"):
+        with pytest.raises(RunError, match=r"unfinished \(the disk is full\).*python -m dsbs\.train"):
             evaluate(EvaluateConfig(checkpoint=str(named)))
 
 

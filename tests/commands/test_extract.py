@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
     prices = ["teacher.prompt_price=2", "teacher.completion_price=8"]
     code, said = run("teacher=openai", "teacher.model=m", "limit=100", "dry_run=true", *prices)
     assert code == 0
-    assert "200 are left to make" in said
+    assert "200 are to be made" in said
     assert "$0." in said
     assert list(tmp_path.glob("**/*.sqlite")) == []
 

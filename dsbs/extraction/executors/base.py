@@ -97,7 +97,7 @@ def tell_pace(at_once: int | None, pause: float) -> list[str]:
     """Return how a server holds us back, in words: the number of requests that it bears, seconds that it asks to wait.
 
     >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
-    (['8 at once'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
+    (['8 concurrent'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
     """
     told = [] if at_once is None else [f"{at_once} concurrent"]
     return told + [f"the server asks to wait {format_seconds(pause)}"] * (pause > 1)
