@@ -65,7 +65,7 @@ def _decode(raw: bytes) -> str:
 
 
 @contextmanager
-def limited(db: sqlite3.Connection, path: Path, what: str = "store of completions") -> Iterator[None]:
+def limited(db: sqlite3.Connection, path: Path, what: str = "a store of completions") -> Iterator[None]:
     """Read what somebody else made: for no longer than its size justifies, and with a sentence for what is wrong.
 
     Raises:
@@ -82,7 +82,7 @@ def limited(db: sqlite3.Connection, path: Path, what: str = "store of completion
                             "may take.") from None  # fmt: skip
         if isinstance(error, RunError):
             raise
-        raise DataError(f"{path}: this is no {what} ({error}).") from None
+        raise DataError(f"{path}: not {what} ({error}).") from None
     finally:
         db.set_progress_handler(None, 0)
 

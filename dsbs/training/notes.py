@@ -20,8 +20,8 @@ def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
         counts: of a run, as in ``metrics.json``.
 
     >>> tell_losses(Task(), {"inputs_cut": 12, "train": 300, "inputs_tokens": 1000, "inputs_unknown": 20})
-    ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of the \
-inputs are unknown to the tokenizer.']
+    ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \
+the inputs are unknown to the tokenizer.']
     """
     told = list(task.remarks())
     for part, key in (("inputs", "max_input_tokens"), ("targets", "max_target_tokens")):

@@ -45,8 +45,8 @@ def test_the_system_prompt_stands_before_the_instruction_and_belongs_to_the_requ
     assert prompt.request(example, "train", 0).instruction == prompt.request(example, "train", 3).instruction
 
 
-def test_a_text_that_stands_there_twice_is_a_fault() -> None:
-    assert any("twice" in fault for fault in Prompt("p", "{cue}", systems=["a", "a"]).faults())
+def test_a_duplicate_text_is_a_fault() -> None:
+    assert any("duplicate" in fault for fault in Prompt("p", "{cue}", systems=["a", "a"]).faults())
 
 
 @pytest.mark.parametrize(

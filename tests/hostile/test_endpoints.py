@@ -280,7 +280,7 @@ def test_a_key_that_an_endpoint_repeats_is_neither_kept_nor_told(monkeypatch: py
         assert completion.text == "Your key is ***. So the answer is 4."
         assert KEY not in repr(completion)
         server.body = f"<html>Bearer {KEY} is unknown</html>".encode()
-        with pytest.raises(TeacherError, match="no completion") as caught:
+        with pytest.raises(TeacherError, match="not a completion") as caught:
             ask(server)
         assert KEY[:12] not in str(caught.value)
 
@@ -351,6 +351,6 @@ def test_odd_fields_of_a_batch_count_as_not_told(kind: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["../../v1/models", "a/b", "", "x" * 300, "a\nb", ["file"]])
 def test_an_id_that_is_no_name_is_never_made_an_address(name: Any, tmp_path: Path) -> None:
     with serve(OddBatchServer(changes={"output_file_id": name})) as server:
-        with pytest.raises(TeacherError, match=r"no completion: .output_file_id:"):
+        with pytest.raises(TeacherError, match=r"not a completion: .output_file_id:"):
             collect(tmp_path, server)
         assert not server.calls["content"]

@@ -363,7 +363,7 @@ def test_a_schedule_with_a_decay_ends_at_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kwargs", [{}, {"num_decay_steps": 1, "decay": "linear"}])
 def test_what_a_schedule_does_not_know_or_misses_is_named(kwargs: dict[str, Any], tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, warmup_steps=0, lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs=kwargs)
-    with pytest.raises(ConfigError, match=r"training\.lr_scheduler_type=warmup_stable_decay does not go with"):
+    with pytest.raises(ConfigError, match=r"training\.lr_scheduler_type=warmup_stable_decay does not match"):
         trainer.train()
 
 

@@ -84,7 +84,7 @@ def test_losses_are_told_in_sentences(tmp_path: Path) -> None:
     list(task.examples("train"))
     assert tell_losses(task, {"train": 2, "inputs_cut": 1, "targets_cut": 0}) == [
         f"{tmp_path / 'rows.jsonl'}, train: 1 rows without a label (1 'NaN').",
-        "1 inputs of 2 examples were longer than student.max_input_tokens and cut.",
+        "1 inputs of 2 examples were longer than student.max_input_tokens and were truncated.",
     ]
     assert tell_losses(TableTask(), {"train": 2, "inputs_cut": 0}) == []
 
