@@ -79,7 +79,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def track(run: Path, config: EvaluateConfig, figures: dict[str, Any]) -> str:
-    """Add figures to the run at W&B; return what it is told there, and where.
+    """Add figures to the W&B run; return what was added, and where.
 
     Raises:
         ConfigError: where the run was trained without W&B.

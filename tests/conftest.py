@@ -1,7 +1,10 @@
 """What all tests share: no network, no keys of the machine they run on, few threads, and where the real data lies."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +27,16 @@ def data_folder() -> Path:
     if not (folder / "svamp").is_dir():
         pytest.skip(f"needs the paper's data: there is no {folder}/svamp; set DSBS_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="module")  # no longer: its event loop is in the way of asyncio's
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()

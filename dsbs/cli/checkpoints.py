@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
-from dsbs.inference.checkpoint import Remembered, find_checkpoint, load_remembered, run_of
+from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
@@ -56,9 +56,8 @@ class Checkpoint:
 
     def load(self, batch_size: int, decoding: str | None = None, task: Task | None = None) -> Predictor:
         """Load the student; see ``dsbs.inference.predictor.load_predictor``."""
-        return load_predictor(
-            self.folder, self.remembered, task or self.task, self.objective, batch_size=batch_size, decoding=decoding
-        )
+        saved = Saved(self.folder, self.remembered, task or self.task, self.objective, batch_size, decoding)
+        return load_predictor(saved)
 
 
 def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:

@@ -46,6 +46,7 @@ class _Worker:
         self.job: int | None = None
 
     def close(self) -> None:
+        """Let the process end after the job it is doing."""
         with suppress(OSError):
             self.pipe.send(None)
 

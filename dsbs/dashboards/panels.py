@@ -10,6 +10,7 @@ from dsbs.training.tracked import TABLE, at_share
 
 METHOD = "method"
 WIDE, HIGH = 12, 9  # of 24 columns; rows
+OVER_SEEDS: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
 
 
 def curve_panels(study: Study) -> list[Any]:
@@ -140,8 +141,7 @@ def _line(title: str, metrics: list[Any], x: str = "step") -> Any:
         x=x,
         y=metrics,
         groupby=wr.Config(METHOD),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
+        **OVER_SEEDS,
         max_runs_to_show=100,
         layout=wr.Layout(w=WIDE, h=HIGH),
     )
@@ -154,8 +154,7 @@ def _bars(title: str, metrics: list[Any], by: str = METHOD) -> Any:
         title=title,
         metrics=metrics,
         groupby=wr.Config(by),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
+        **OVER_SEEDS,
         max_bars_to_show=30,
         layout=wr.Layout(w=WIDE, h=HIGH),
     )

@@ -27,7 +27,7 @@ TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "sta
          "agreement": pa.float64(), "votes": pa.map_(pa.string(), pa.int64()),
          "probabilities": pa.map_(pa.string(), pa.float64()), "system": pa.string()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
-LISTS = ("statuses", "systems")  # the only parts of a split in a summary that are no number
+LISTS = ("statuses", "systems")  # the entries of a split in a summary that are objects; the others are numbers
 LATER = {"votes", "probabilities", "system"}  # columns that older files lack
 
 

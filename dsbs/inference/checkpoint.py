@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.errors import DataError, RunError
+from dsbs.core.errors import DataError, RunError, StudentError
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.objectives.base import Objective
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.stored import PREFIXES, SETTINGS
 from dsbs.tasks.base import Task
 
@@ -76,6 +77,42 @@ class Remembered:
         if any(len(text) > MOST_TEXT for text in texts):
             faults.append(f"choices, input, id_column, choices_column: expected at most {MOST_TEXT:,} characters.")
         return faults
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trained student in a folder, and how it is to answer.
+
+    Attributes:
+        folder: of the checkpoint.
+        remembered: what the checkpoint remembers; its ``format`` says which class loads it.
+        task: whose answers are read.
+        objective: how they are read.
+        batch_size: examples per forward pass.
+        decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
+    """
+
+    folder: Path
+    remembered: Remembered
+    task: Task
+    objective: Objective
+    batch_size: int = 64
+    decoding: str | None = None
+
+    def reading(self, **changes: Any) -> DecodingConfig:
+        """Return how answers are read, as in training but for what was asked and for ``changes``."""
+        told = self.remembered
+        decoding = self.decoding or told.decoding
+        return DecodingConfig(decoding, self.batch_size, told.max_input_tokens, told.max_new_tokens, **changes)
+
+    def check_ranks(self) -> None:
+        """Check that nothing is to be generated, for students without a decoder.
+
+        Raises:
+            StudentError: where it is.
+        """
+        if self.decoding == "generate":
+            raise StudentError("decoding=generate: this student cannot generate, it ranks the closed answers.")
 
 
 def remember(task: Task, objective: Objective, examples: Iterable[Example], format: str, **reading: Any) -> Remembered:

@@ -9,9 +9,7 @@ from typing import Protocol
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.core.registry import Registry
-from dsbs.inference.checkpoint import Remembered
-from dsbs.objectives.base import Objective
-from dsbs.tasks.base import Task
+from dsbs.inference.checkpoint import Saved
 
 
 class Predictor(Protocol):
@@ -33,15 +31,7 @@ class Predictor(Protocol):
 class Loadable(Protocol):
     """A class of predictors, as the registry names it."""
 
-    def load(
-        self,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> Predictor:
+    def load(self, saved: Saved) -> Predictor:
         """Load what ``save`` wrote; see ``load_predictor``."""
 
 
@@ -60,34 +50,20 @@ PREDICTORS: Registry[Loadable] = Registry(
 )
 
 
-def load_predictor(
-    checkpoint: Path,
-    remembered: Remembered,
-    task: Task,
-    objective: Objective,
-    batch_size: int = 64,
-    decoding: str | None = None,
-) -> Predictor:
+def load_predictor(saved: Saved) -> Predictor:
     """Load a trained student, onto the GPU where there is one and the student can use it.
-
-    Args:
-        checkpoint: its folder.
-        remembered: what the checkpoint remembers; its ``format`` says which class reads it.
-        task: whose answers are read.
-        objective: how they are read.
-        batch_size: examples per forward pass.
-        decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
 
     Raises:
         DataError: for a format that this version does not know.
         StudentError: where the checkpoint is broken.
     """
-    if remembered.format not in PREDICTORS:
+    format = saved.remembered.format
+    if format not in PREDICTORS:
         raise DataError(
-            f"{checkpoint}/config.json: format={remembered.format}: this version of dsbs reads "
-            f"{', '.join(PREDICTORS)}; another one, or a plugin that is not installed here, has written it."
+            f"{saved.folder}/config.json: format={format}: this version of dsbs reads {', '.join(PREDICTORS)}; another "
+            "one, or a plugin that is not installed here, has written it."
         )
-    return PREDICTORS[remembered.format].load(checkpoint, remembered, task, objective, batch_size, decoding)
+    return PREDICTORS[format].load(saved)
 
 
 def perplexity_of(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float | int | None]:

@@ -14,11 +14,9 @@ from dsbs.core.errors import StudentError
 from dsbs.core.files import whole, write_json
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import excerpt
-from dsbs.inference.checkpoint import Remembered
-from dsbs.objectives.base import Objective
+from dsbs.inference.checkpoint import Remembered, Saved
 from dsbs.students.answering import choose
 from dsbs.students.stored import SETTINGS
-from dsbs.tasks.base import Task
 
 MODEL = "model.skops"
 # Settings of its parts that decide what a file is, a word, and what is run; of ours they have these values.
@@ -66,20 +64,11 @@ class SklearnPredictor:
         return int(classifier.coef_.size + classifier.intercept_.size) if hasattr(classifier, "coef_") else 0
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> "SklearnPredictor":
+    def load(cls, saved: Saved) -> "SklearnPredictor":
         """Load a pipeline; see ``dsbs.inference.predictor.load_predictor``."""
-        if decoding == "generate":
-            raise StudentError("decoding=generate: this student cannot generate, it ranks the closed answers.")
-        predictor = cls(cls._load_pipeline(checkpoint), remembered)
-        predictor.check(checkpoint)
+        saved.check_ranks()
+        predictor = cls(cls._load_pipeline(saved.folder), saved.remembered)
+        predictor.check(saved.folder)
         return predictor
 
     def check(self, checkpoint: Path) -> None:

@@ -11,7 +11,7 @@ from dsbs.core.distributed import count_processes, gather, rank
 from dsbs.core.errors import RunError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import excerpt
-from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.checkpoint import Saved
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 
@@ -54,31 +54,16 @@ class TorchPredictor:
     reading: "DecodingConfig"
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> "TorchPredictor":
+    def load(cls, saved: Saved) -> "TorchPredictor":
         """Load a student; see ``dsbs.inference.predictor.load_predictor``."""
-        from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
+        from dsbs.students.answering import NEGLIGIBLE
         from dsbs.students.decoding import best_device
         from dsbs.students.loading import load_student
 
-        reading = DecodingConfig(
-            decoding or remembered.decoding,
-            batch_size,
-            remembered.max_input_tokens,
-            remembered.max_new_tokens,
-            bf16=remembered.bf16,
-            negligible=NEGLIGIBLE,
-        )
-        student = load_student(checkpoint).to(best_device()).eval()
-        check(student, reading, checkpoint)
-        return cls(student, task, objective, reading)
+        reading = saved.reading(bf16=saved.remembered.bf16, negligible=NEGLIGIBLE)
+        student = load_student(saved.folder).to(best_device()).eval()
+        check(student, reading, saved.folder)
+        return cls(student, saved.task, saved.objective, reading)
 
     def scoring_all(self) -> "TorchPredictor":
         """Return the same predictor that reads every closed answer to its end, however improbable it is."""

@@ -137,7 +137,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
             f"{remedy.test_examples:,} test examples are needed, and there are "
             f"{comparison.result.spread.test_examples:,}."
         )
-    return "The difference is so close to the margin that no number of seeds up to 100 would settle it."
+    return "The difference is so close to the margin that even 100 seeds would not settle it."
 
 
 def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:

@@ -114,7 +114,7 @@ class RowFaults:
 
     @property
     def decimal_commas(self) -> bool:
-        """Whether the labels that are no numbers are some with a decimal comma."""
+        """Whether some labels that are not numbers have a decimal comma."""
         return bool(self.unread) and all(_DECIMAL_COMMA.search(raw) for raw in self.unread)
 
     @property

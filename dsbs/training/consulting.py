@@ -15,7 +15,7 @@ from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example
 from dsbs.data.join import RunData
-from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.checkpoint import Remembered, Saved, load_remembered
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import OBJECTIVES, Finetune
@@ -86,7 +86,7 @@ def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, obj
             kind = OBJECTIVES[values["objective"]["kind"]](**values["objective"])
         except (KeyError, TypeError) as error:
             raise RunError(f"objective.teacher_model={place}: {checkpoint}/config.json: {error}") from error
-        teacher = load_predictor(checkpoint, remembered, recipe.task, kind, decoding="rank")
+        teacher = load_predictor(Saved(checkpoint, remembered, recipe.task, kind, decoding="rank"))
         return teacher, getattr(getattr(teacher, "student", None), "tokenizer", None), False
     model = load_model(place, objective.teacher_revision).to(best_device()).eval()
     reading = DecodingConfig("rank", max_input_tokens=objective.teacher_max_input_tokens, bf16=objective.teacher_bf16)

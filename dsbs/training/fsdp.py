@@ -1,4 +1,4 @@
-"""A student that is cut up over processes (FSDP 2): each keeps a part of its weights, gradients and optimizer state.
+"""A student sharded over processes (FSDP 2): each keeps a part of its weights, gradients and optimizer state.
 
 ``torch.distributed.checkpoint.state_dict`` would gather as well, but names an optimizer's state by weights; ours has
 the numbers that ``optimizer.pt`` has without FSDP, so that a checkpoint resumes either way.
@@ -40,7 +40,7 @@ def prepare_sharding() -> None:
 
 
 class ShardingTrainer(PassTrainer):
-    """Trains a student and keeps its checkpoints, whole or cut up over processes; checkpoints are the same either way.
+    """Trains a student and keeps its checkpoints, replicated or sharded; checkpoints are the same.
 
     Attributes:
         student: whole in every process: what is read, saved and loaded. Where accelerate cuts up, a copy is trained,

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from dsbs.core.distributed import is_main
 from dsbs.core.records import Example, Prediction
 from dsbs.data.join import RunData
 from dsbs.data.subsets import sample_ids
-from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.checkpoint import Remembered, Saved, load_remembered
 from dsbs.inference.metrics import score
 from dsbs.inference.model_card import write_card
 from dsbs.inference.predictions import write_predictions
@@ -111,14 +110,15 @@ def measure_finished(
         StudentError: where the checkpoint is broken.
     """
     remembered = Remembered(**load_remembered(run.checkpoint))
-    load = partial(load_predictor, run.checkpoint, remembered, recipe.task, recipe.objective)
     batch_size = recipe.training.per_device_eval_batch_size
+    saved = Saved(run.checkpoint, remembered, recipe.task, recipe.objective, batch_size)
     found = dict(metrics)
     if "test" not in found:
-        found |= measure_test(recipe, load(batch_size), data.test, run, testing.explain)
+        found |= measure_test(recipe, load_predictor(saved), data.test, run, testing.explain)
     if GENERATED in testing.also_measure and data.test:
+        free = replace(saved, decoding="generate")
         writes = recipe.student.writes
-        found[FREE] = _score(recipe, load(batch_size, "generate"), data.test) if writes else dict(found["test"])
+        found[FREE] = _score(recipe, load_predictor(free), data.test) if writes else dict(found["test"])
     if is_main():
         with writing("the metrics", run.folder):
             write_card(run.checkpoint, run.manifest_path, found)

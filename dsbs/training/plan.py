@@ -218,7 +218,7 @@ def _open(plan: Plan) -> Tracker:
 
 
 def _measure_rest(plan: Plan, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return a finished run's metrics, with what is still to be read of the test split, which W&B is told as well."""
+    """Return a finished run's metrics, with what was still missing on the test split; W&B gets it, too."""
     run, settings = plan.run, plan.settings
     if not lacks_measures(metrics, settings.testing):
         return metrics

@@ -16,7 +16,7 @@ import xllamacpp
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.records import Example, Prediction
-from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.exports.base import (
     NEGLIGIBLE,
     ExportPredictor,
@@ -28,9 +28,7 @@ from dsbs.inference.exports.base import (
 )
 from dsbs.inference.exports.gguf_file import TYPES, write_gguf
 from dsbs.inference.exports.tree import score_tree
-from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig, choose
-from dsbs.tasks.base import Task
 
 QUANTIZATIONS = tuple(TYPES)
 DEFAULT = "q8_0"
@@ -220,28 +218,18 @@ class GgufPredictor(ExportPredictor):
     """A student in llama.cpp."""
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> "GgufPredictor":
+    def load(cls, saved: Saved) -> "GgufPredictor":
         """Load an export; see ``dsbs.inference.predictor.load_predictor``.
 
         Raises:
             DataError: where files are missing or broken.
         """
-        export = read_export(checkpoint, ("quantization", "causal", "starts", "end"))
-        words = load_words(checkpoint, export, remembered.prefix_on)
-        reading = DecodingConfig(
-            decoding or remembered.decoding, batch_size, remembered.max_input_tokens, remembered.max_new_tokens
-        )
-        context = remembered.max_input_tokens + remembered.max_new_tokens + 8
-        engine = start(checkpoint / FILE, context, exact=export["quantization"] == "float32")
-        return cls(GgufWriter(engine, words), task, objective, reading)  # type: ignore[arg-type]
+        export = read_export(saved.folder, ("quantization", "causal", "starts", "end"))
+        words = load_words(saved.folder, export, saved.remembered.prefix_on)
+        reading = saved.reading()
+        context = reading.max_input_tokens + reading.max_new_tokens + 8
+        engine = start(saved.folder / FILE, context, exact=export["quantization"] == "float32")
+        return cls(GgufWriter(engine, words), saved.task, saved.objective, reading)  # type: ignore[arg-type]
 
 
 def start(file: Path, context: int, exact: bool = False) -> Any:

@@ -16,14 +16,12 @@ from tokenizers import Tokenizer
 
 from dsbs.core.errors import DataError, RunError, StudentError
 from dsbs.core.records import Example, Prediction
-from dsbs.inference.checkpoint import Remembered, load_remembered
+from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.embedding_predictor import ENCODER, EmbeddingPredictor
 from dsbs.inference.exports.base import count_threads, open_tokenizer, read_export, write_config
-from dsbs.objectives.base import Objective
 from dsbs.students.answering import choose
 from dsbs.students.lost import count_lost
 from dsbs.tasks.answers import without_choices
-from dsbs.tasks.base import Task
 
 QUANTIZATIONS = ("float32", "int8")
 DEFAULT = "float32"
@@ -128,25 +126,16 @@ class OnnxPredictor:
     max_input_tokens: int
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> "OnnxPredictor":
+    def load(cls, saved: Saved) -> "OnnxPredictor":
         """Load an export; see ``dsbs.inference.predictor.load_predictor``.
 
         Raises:
             DataError: where files are missing or broken.
             StudentError: where it is to write.
         """
-        if decoding == "generate":
-            raise StudentError("decoding=generate: this student writes nothing, it ranks the closed answers.")
-        export = read_export(checkpoint, ("quantization", "classes", "padding", "max_input_tokens"))
-        tokenizer = open_tokenizer(checkpoint)
+        saved.check_ranks()
+        export = read_export(saved.folder, ("quantization", "classes", "padding", "max_input_tokens"))
+        tokenizer = open_tokenizer(saved.folder)
         classes = [str(name) for name in export["classes"]]
         most = int(export["max_input_tokens"])
         tokenizer.enable_truncation(most, strategy="longest_first" if classes else "only_first")
@@ -156,11 +145,11 @@ class OnnxPredictor:
         providers = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider")
                      if one in onnxruntime.get_available_providers()]  # fmt: skip
         try:
-            session = onnxruntime.InferenceSession(checkpoint / FILE, options, providers)
+            session = onnxruntime.InferenceSession(saved.folder / FILE, options, providers)
         except Exception as error:  # the library raises its own kinds, which have no common base
             reason = str(error).splitlines()[0]
-            raise DataError(f"{checkpoint / FILE}: onnxruntime cannot read it ({reason}).") from None
-        return cls(session, tokenizer, classes, int(export["padding"]), batch_size, most)
+            raise DataError(f"{saved.folder / FILE}: onnxruntime cannot read it ({reason}).") from None
+        return cls(session, tokenizer, classes, int(export["padding"]), saved.batch_size, most)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the likeliest closed answer of each example.

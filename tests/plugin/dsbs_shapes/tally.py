@@ -14,13 +14,11 @@ from typing import ClassVar
 from dsbs.core.records import Example, Prediction
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
-from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.checkpoint import Remembered, Saved
 from dsbs.inference.metrics import score
-from dsbs.objectives import Objective
 from dsbs.students import Student
 from dsbs.students.answering import choose
 from dsbs.students.stored import SETTINGS
-from dsbs.tasks import Task
 from dsbs.training.backends import Fitted
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
@@ -85,18 +83,10 @@ class TallyPredictor:
         (folder / "config.json").write_text(json.dumps({SETTINGS: asdict(self.remembered)}), encoding="utf-8")
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        remembered: Remembered,
-        task: Task,
-        objective: Objective,
-        batch_size: int,
-        decoding: str | None,
-    ) -> "TallyPredictor":
+    def load(cls, saved: Saved) -> "TallyPredictor":
         """Read what ``save`` wrote."""
-        stored = json.loads((checkpoint / "counts.json").read_text(encoding="utf-8"))
-        return cls(stored["counts"], float(stored["prior"]), remembered)
+        stored = json.loads((saved.folder / "counts.json").read_text(encoding="utf-8"))
+        return cls(stored["counts"], float(stored["prior"]), saved.remembered)
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
