@@ -19,7 +19,7 @@ from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import plain, print_table
+from dsbs.core.terminal import plain, print_table, visible
 from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction import Job, estimate_extraction, run_extraction
@@ -133,7 +133,7 @@ def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console
     for one in systems:
         accuracy = one["teacher_accuracy"]
         right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f}%"
-        head = plain(" ".join(one["system"].split())[:60] or "no system prompt")
+        head = visible(" ".join(one["system"].split())[:60] or "no system prompt")
         line = f"{split}, {head!r}: {one['examples']:,} examples, {one['parsed']:,} parsed{right}"
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

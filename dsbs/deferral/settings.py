@@ -24,7 +24,7 @@ class DeferConfig:
         accuracy: target accuracy of the answers that the student keeps, with 95% confidence.
         agreement: target agreement of kept answers with the teacher, with 95% confidence.
         share: the share of answers to defer, from 0 to 1.
-        usd_per_1000: budget for 1,000 answers, in maximum dollars.
+        usd_per_1000: dollars at most for 1,000 answers.
         teacher_usd_per_1000: price of 1,000 teacher answers, in dollars; None: the extraction's, if known.
         batch_size: examples per forward pass.
         trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and

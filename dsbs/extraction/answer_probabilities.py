@@ -48,10 +48,15 @@ def _forms(said: str, label: str, choices: Sequence[str]) -> dict[str, bytes] | 
     {'hotel': b'(a) hotel', 'bridge': b'(b) bridge'}
     """
     for way in _WAYS:
-        forms = {one: way.format(letter=letter_of(place), answer=one).lower() for place, one in enumerate(choices)}
-        if label in forms and said.lower().startswith(forms[label]):
-            return {one: form.encode() for one, form in forms.items()}
+        forms = {one: _lower(way.format(letter=letter_of(place), answer=one)) for place, one in enumerate(choices)}
+        if label in forms and _lower(said).startswith(forms[label]):
+            return forms
     return None
+
+
+def _lower(text: str) -> bytes:
+    """Return the bytes of a text with ASCII letters in lower case: a token may end within another letter."""
+    return text.encode(errors="surrogatepass").lower()
 
 
 def _from(positions: Sequence[TokenLogprobs], start: int) -> Iterator[tuple[bytes, TokenLogprobs]]:

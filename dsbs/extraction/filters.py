@@ -49,7 +49,8 @@ class Filter:
     @property
     def asked(self) -> dict[str, Any]:
         """What it asks for; empty where everything passes."""
-        return {key: value for key, value in vars(self).items() if key != "name" and value not in (None, False, [])}
+        plain = Filter()
+        return {key: value for key, value in vars(self).items() if key != "name" and value != getattr(plain, key)}
 
     @property
     def title(self) -> str:

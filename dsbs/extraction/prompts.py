@@ -96,7 +96,12 @@ class Prompt:
             )
         for number, exemplar in enumerate(self.exemplars):
             faults += [f"prompt.exemplars[{number}]{fault}" for fault in self._exemplar_faults(exemplar)]
-        texts = [self.instruction, *(text for one in self.exemplars for text in (one.input, one.rationale))]
+        texts = [
+            self.instruction,
+            self.cue,
+            *self.systems,
+            *(text for one in self.exemplars for text in (one.input, one.rationale, one.answer)),
+        ]
         if any(map(looks_secret, texts)):
             faults.append("prompt: its texts contain something like a key, and they are saved and sent to the teacher.")
         questions = [normalise(exemplar.input) for exemplar in self.exemplars]

@@ -8,7 +8,7 @@ class Budget:
     """What an extraction may spend in all, what it found in the store included. None: no bound.
 
     Attributes:
-        usd: maximum maximum dollars.
+        usd: maximum dollars.
         tokens: maximum prompt and completion tokens.
         requests: maximum answered requests.
     """

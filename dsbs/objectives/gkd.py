@@ -26,7 +26,7 @@ class GKD(OnPolicy):
     Attributes:
         own_share: the paper's lambda: 0 uses only given targets (supervised), 1 only samples.
         beta: 0 is forward KL(teacher || student), 1 is reverse KL, exactly.
-        temperature: temperature temperature of both distributions in the divergence.
+        temperature: of both distributions in the divergence.
         sampling_temperature: temperature of the student's samples.
     """
 

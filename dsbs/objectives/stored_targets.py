@@ -6,7 +6,7 @@ Without that bucket a student would be free with all that the endpoint did not n
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dsbs.core.logprobs import LEAST_TAIL, TokenLogprobs, joined
+from dsbs.core.logprobs import LEAST_TAIL, TokenLogprobs, joined, tail_of
 from dsbs.objectives.divergences import FLOOR, Divergence
 
 if TYPE_CHECKING:
@@ -69,15 +69,12 @@ def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int]
 
     What it has not goes to the tail.
     """
-    import math
-
     rows: list[dict[str, float]] = []
     for one in aligned:
         top = [(ids[token], value) for token, value in (one.top if one else ()) if token in ids][:most]
         row = {KNOWN: float(bool(top)), TAIL: 0.0}
         if top:
-            left = 1.0 - math.fsum(math.exp(value) for _, value in top)
-            row[TAIL] = math.log(left) if left > math.exp(LEAST_TAIL) else LEAST_TAIL
+            row[TAIL] = tail_of(value for _, value in top)
         for place in range(most):
             # What is not there repeats the first token, with no probability.
             id, value = top[place] if place < len(top) else (top[0][0] if top else 0, FLOOR)

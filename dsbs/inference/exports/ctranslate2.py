@@ -48,6 +48,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
     from dsbs.students.loading import load_student
 
+    check_supported(quantization)
     student = load_student(checkpoint)
     check_convertible(student.config, quantization)
     vocabulary = name_tokens(student.tokenizer.get_vocab(), len(student.embedding_tables()[1]))
@@ -83,8 +84,22 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     return export
 
 
+def check_supported(quantization: str) -> None:
+    """Check that this machine computes as asked.
+
+    Raises:
+        ConfigError: where it does not.
+    """
+    supported = ctranslate2.get_supported_compute_types("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
+    if quantization not in supported | {"int8"}:
+        raise ConfigError(
+            f"quantization={quantization}: this machine supports {', '.join(sorted(supported))}; CTranslate2 would "
+            "silently fall back to another one."
+        )
+
+
 def check_convertible(config: Any, quantization: str) -> None:
-    """Check that CTranslate2 knows a network and that this machine computes as asked.
+    """Check that CTranslate2 knows a network, and that the network can be quantized so.
 
     Raises:
         ConfigError: for the quantization.
@@ -92,12 +107,6 @@ def check_convertible(config: Any, quantization: str) -> None:
     """
     from ctranslate2.converters.transformers import _MODEL_LOADERS
 
-    supported = ctranslate2.get_supported_compute_types("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
-    if quantization not in supported | {"int8"}:
-        raise ConfigError(
-            f"quantization={quantization}: this machine supports {', '.join(sorted(supported))}; CTranslate2 would "
-            "silently fall back to another one."
-        )
     if "float16" in quantization and config.model_type in ("t5", "mt5"):
         raise ConfigError(f"quantization={quantization}: T5 overflows in float16. Choose int8 or float32.")
     if type(config).__name__ not in _MODEL_LOADERS:

@@ -10,7 +10,7 @@ class ExportConfig:
     Attributes:
         checkpoint: the folder of a finished run, or its checkpoint.
         format: ``ctranslate2``, ``gguf``, ``onnx``, ``skops``, or ``auto``: what suits the student.
-        quantization: quantization quantization of the weights; ``auto``: the format's default.
+        quantization: of the weights; ``auto``: the format's default.
         output: the folder of the export; None: ``exports/<format>-<quantization>`` in the run.
         min_agreement: minimum share of examples with the same answer as the checkpoint; below it nothing is exported.
         path: other data for the comparison, a file or folder; None: the run's validation and test examples.
