@@ -68,10 +68,10 @@ class Join:
     def _use(
         self, part: str, example: Example, annotation: Annotation | None, counts: Counter[str]
     ) -> tuple[Example, Annotation | None] | None:
-        usable = annotation if annotation is not None and annotation.status == OK else None
+        labelled = annotation if annotation is not None and annotation.status in LABELLED else None
+        usable = None if labelled and self.needs_rationales and labelled.status != OK else labelled
         if self.labels == "teacher":
-            labelled = annotation is not None and annotation.status in LABELLED  # an answer alone has a label, too
-            example = replace(example, label=annotation.label if annotation and labelled else None)
+            example = replace(example, label=labelled.label if labelled else None)
         if example.label is None:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None
@@ -92,7 +92,7 @@ class Join:
                 "Run the same dsbs.extract command again: it asks nothing again, and adds them."
             )
         if "probabilities" in self.reads:
-            counts["without_probabilities"] += not annotation.probabilities
+            counts["without_probabilities"] += not any((annotation.probabilities or {}).values())
         hidden: dict[str, Any] = {name: None for name in OTHERS if name not in self.reads}
         return replace(annotation, **hidden)
 
@@ -213,10 +213,11 @@ def load_run_data(
     for part in ("train", "validation"):
         if not counts[part]:
             raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {dict(counts)}.")
-    if counts["without_probabilities"] and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
+    if "probabilities" in reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
             f"task={task.name}: no annotation tells how probable the teacher held the closed answers, and this "
-            "objective learns that. Extract with teacher.top_logprobs=20 from an endpoint that gives log-probabilities."
+            "objective learns from that. Extract with teacher.top_logprobs=20 from an endpoint that gives "
+            "log-probabilities."
         )
     test = load_test(task, needed=labels == "gold")
     return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))

@@ -1,6 +1,7 @@
 """The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,8 @@ from dsbs.core.untrusted import excerpt, is_finite, load_json, open_regular, rea
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
+
+logger = logging.getLogger(__name__)
 
 STORE = "completions.sqlite"
 SUMMARY = "summary.json"
@@ -76,13 +79,22 @@ class Extraction:
 
 
 def find_extractions(base: Path) -> list[Extraction]:
-    """Return all annotations of one task, teacher and prompt: those in ``base`` and its variants, ``base`` first."""
+    """Return all annotations of one task, teacher and prompt: those in ``base`` and its variants, ``base`` first.
+
+    A folder beside it whose summary is broken is left out with a warning; it may be another extraction's.
+    """
     beside = sorted(base.parent.glob(f"{base.name.rpartition('-')[0]}-*"))
     found = []
     for folder in [base, *(path for path in beside if path != base)]:
         if not any(folder.glob("*.parquet")):
             continue
-        summary = load_summary(folder) or {}
+        try:
+            summary = load_summary(folder) or {}
+        except DataError as error:
+            if folder == base:
+                raise
+            logger.warning("%s Skipped.", error)
+            continue
         if folder == base or summary.get("extraction") == base.name:
             title = str(summary.get("filter", summary.get("gate", "none")))
             samples = summary.get("samples")

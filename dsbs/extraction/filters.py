@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dsbs.core.records import OK, Annotation, Example
+from dsbs.core.records import LABELLED, NO_RATIONALE, OK, Annotation, Example
 from dsbs.core.registry import Registry
 from dsbs.tasks.base import Answers, is_correct
 
@@ -21,6 +21,8 @@ CHECKS: Registry[Callable[[Example, Annotation], bool]] = Registry("dsbs.filters
 @dataclass
 class Filter:
     """What an annotation must pass; applied in the order of the fields, the first that refuses it is named.
+
+    The first two are about the label, and hold where there is no rationale, too; the others are about the rationale.
 
     Attributes:
         name: the option's name in ``conf/filter/``.
@@ -91,6 +93,7 @@ class Filter:
 
 # A status that begins so names what refused an annotation; the second is from earlier versions.
 REFUSED = ("filter: ", "gate: ")
+_ALONE = f" ({NO_RATIONALE})"  # ends the status of what had no rationale before it was refused
 
 
 def restore(annotation: Annotation) -> Annotation:
@@ -98,8 +101,12 @@ def restore(annotation: Annotation) -> Annotation:
 
     >>> restore(Annotation("1", "no", "Fire is hot.", status="filter: min_words")).status
     'ok'
+    >>> restore(Annotation("1", "no", status="filter: min_agreement (no_rationale)")).status
+    'no_rationale'
     """
-    return replace(annotation, status=OK) if annotation.status.startswith(REFUSED) else annotation
+    if not annotation.status.startswith(REFUSED):
+        return annotation
+    return replace(annotation, status=NO_RATIONALE if annotation.status.endswith(_ALONE) else OK)
 
 
 class FilterCheck:
@@ -116,17 +123,25 @@ class FilterCheck:
 
     def check(self, example: Example, annotation: Annotation) -> Annotation:
         """Return the annotation as it is, or with the filter that refused it as its status (``filter: min_words``)."""
-        refused = self._refused_by(example, annotation) if annotation.status == OK else None
-        return replace(annotation, status=f"{REFUSED[0]}{refused}") if refused else annotation
+        if annotation.status not in LABELLED:
+            return annotation
+        refused = self._label_refused_by(example, annotation)
+        if refused is None and annotation.status == OK:
+            refused = self._rationale_refused_by(example, annotation)
+        alone = _ALONE if annotation.status == NO_RATIONALE else ""
+        return replace(annotation, status=f"{REFUSED[0]}{refused}{alone}") if refused else annotation
 
-    def _refused_by(self, example: Example, annotation: Annotation) -> str | None:
-        settings, rationale, label = self.settings, annotation.rationale or "", annotation.label or ""
-        gold = example.label
+    def _label_refused_by(self, example: Example, annotation: Annotation) -> str | None:
+        settings, gold = self.settings, example.label
         if settings.agrees_with_gold and gold is not None and not is_correct(self.answers, annotation.label, gold):
             return "agrees_with_gold"
         if settings.min_agreement is not None and (annotation.agreement or 0.0) < settings.min_agreement:
             return "min_agreement"
-        words = WORD.findall(rationale.lower())
+        return None
+
+    def _rationale_refused_by(self, example: Example, annotation: Annotation) -> str | None:
+        settings, label = self.settings, annotation.label or ""
+        words = WORD.findall((annotation.rationale or "").lower())
         if settings.min_words is not None and len(words) < settings.min_words:
             return "min_words"
         if settings.max_words is not None and len(words) > settings.max_words:

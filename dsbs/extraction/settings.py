@@ -83,7 +83,7 @@ class ExtractionSettings:
         concurrency: maximum concurrent requests; lowered automatically while the server is overloaded.
         attempts: attempts per request before it counts as failed.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
-        max_backoff: see ``backoff``; a server's ``Retry-After`` is respected even if longer.
+        max_backoff: see ``backoff``; a server's ``Retry-After`` is respected even if longer, up to an hour.
         requests_per_minute: rate limit; None: taken from the server's headers, if any.
         tokens_per_minute: the same for prompt and completion tokens.
         samples: completions per example; the label is their majority vote (self-consistency).

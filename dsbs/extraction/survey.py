@@ -102,8 +102,10 @@ def survey_job(
         ConfigError: naming such examples.
     """
     survey = Survey(collects=asks_in_batches(job.settings))
+    counted: set[bytes] = set()  # what is missing or waiting; another example may ask it, too
     for split in job.splits:
         needed = missing = waiting = finished = 0
+        complete = True
         for batch in batches(job.examples(split)):
             if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
                 raise ConfigError(
@@ -117,11 +119,15 @@ def survey_job(
             if absent:
                 wanted = {key: requests[key] for key in absent}
                 absent -= neighbours.lend(store, wanted) if take else neighbours.count(wanted)
+            complete = complete and not (absent or sent)
+            finished += len(batch) if complete else 0
+            again = (absent | sent) & counted
+            counted |= absent | sent
+            absent, sent = absent - again, sent - again
             waiting += len(sent)
-            needed += len(batch) * job.settings.samples
-            survey.repeated += len(batch) * job.settings.samples - len(requests)
             missing += len(absent)
-            finished += 0 if missing or waiting else len(batch)
+            needed += len(batch) * job.settings.samples
+            survey.repeated += len(batch) * job.settings.samples - len(requests) + len(again)
             survey.characters += sum(spending.characters(requests[key]) for key in absent)
         survey.needed[split], survey.missing[split], survey.waiting[split] = needed, missing, waiting
         survey.finished[split] = finished

@@ -45,7 +45,8 @@ class HubSource:
             )
         data = self._data[names[split]]
         label_names = {column: f.names for column, f in data.features.items() if hasattr(f, "int2str")}
-        narrow = [column for column, f in data.features.items() if getattr(f, "dtype", "") in ("float32", "float16")]
+        kinds = {column: getattr(f, "dtype", "") for column, f in data.features.items()}
+        narrow = {column: kind for column, kind in kinds.items() if kind in ("float32", "float16")}
         for number, row in enumerate(data, 1):
             name_classes(row, label_names)
             shorten_floats(row, narrow)

@@ -3,7 +3,7 @@
 import codecs
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -171,7 +171,11 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
         with open_regular(path) as opened, pyarrow.parquet.ParquetFile(opened) as file:
             check_names(file.schema_arrow.names, f"{path}")
             classes = class_names(file.schema_arrow.metadata or {})
-            narrow = [field.name for field in file.schema_arrow if field.type in (pyarrow.float32(), pyarrow.float16())]
+            narrow = {
+                field.name: field.type.to_pandas_dtype()
+                for field in file.schema_arrow
+                if field.type in (pyarrow.float32(), pyarrow.float16())
+            }
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
                 if batch.nbytes > MOST_BATCH:
@@ -222,10 +226,20 @@ def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
             row[column] = names[number]
 
 
-def shorten_floats(row: dict[str, Any], columns: Iterable[str]) -> None:
-    """Write numbers of 32 bits as they are printed, and not with the digits that 64 bits add: 0.1, as CSV has it."""
+def shorten_floats(row: dict[str, Any], columns: Mapping[str, Any]) -> None:
+    """Write numbers of 32 or 16 bits as they are printed, and not with the digits that 64 bits add: 0.1, as CSV has it.
+
+    Args:
+        row: is changed.
+        columns: those of such numbers, with their types, such as ``float32``.
+
+    >>> row = {"a": 0.0999755859375, "b": 0.10000000149011612}
+    >>> shorten_floats(row, {"a": "float16", "b": "float32"})
+    >>> row
+    {'a': 0.1, 'b': 0.1}
+    """
     import numpy as np
 
-    for column in columns:
+    for column, kind in columns.items():
         if isinstance(value := row.get(column), float):
-            row[column] = float(str(np.float32(value)))
+            row[column] = float(str(np.dtype(kind).type(value)))

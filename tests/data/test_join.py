@@ -180,6 +180,36 @@ def test_votes_reach_objectives_that_read_them_and_do_not_rename_the_data_of_the
     assert list(alone.train) == list(wanted.train)
 
 
+ALONE = {
+    "train": [
+        Annotation("train 0", "yes", "because", "ok", 0.6, {"yes": 3, "no": 2}, {"yes": 0.7, "no": 0.2}),
+        Annotation("train 1", "yes", None, "no_rationale", 0.8, {"yes": 4, "no": 1}, {"yes": 0.8, "no": 0.1}),
+        Annotation("train 2", None, None, "no_cue"),
+    ]
+}
+
+
+@pytest.mark.parametrize("field", ["votes", "probabilities", "agreement"])
+def test_an_answer_without_a_rationale_is_used_where_none_is_needed(field: str) -> None:
+    data = load(annotations=ALONE, needs_rationales=False, reads=frozenset({field}))
+    assert [getattr(one, field, None) for _, one in data.train] == [
+        *(getattr(one, field) for one in ALONE["train"][:2]),
+        None,
+    ]
+    assert (data.counts["label_only"], data.counts["asked_and_failed"]) == (1, 1)
+    needed = load(annotations=ALONE, reads=frozenset({field}))
+    assert [one is None for _, one in needed.train] == [False, True, True]
+    assert needed.counts["label_only"] == 2
+
+
+@pytest.mark.parametrize("said", [None, {}, {"yes": 0.0, "no": 0.0}])
+@pytest.mark.parametrize("status", ["ok", "no_rationale", "cut_off"])
+def test_annotations_that_tell_no_probability_are_refused(said: dict[str, float] | None, status: str) -> None:
+    told = [replace(one, status=status, probabilities=said) for one in ALONE["train"]]
+    with pytest.raises(DataError, match="no annotation tells how probable"):
+        load(annotations={"train": told}, needs_rationales=False, reads=frozenset({"probabilities"}))
+
+
 def test_annotations_from_before_votes_were_kept_are_told_with_what_to_do() -> None:
     with pytest.raises(DataError, match=r"example train 0 predates votes.*Run the same dsbs\.extract"):
         load(reads=frozenset({"votes"}))

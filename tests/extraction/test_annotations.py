@@ -11,6 +11,8 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import (
     AnnotationWriter,
+    Extraction,
+    find_extractions,
     iterate_annotations,
     load_summary,
     rationales_dir,
@@ -70,6 +72,24 @@ def test_the_summary_is_found_again(tmp_path: Path) -> None:
     assert load_summary(tmp_path) is None
     write_summary(tmp_path, {"task": "count"})
     assert load_summary(tmp_path) == {"task": "count"}
+
+
+def test_a_broken_summary_beside_an_extraction_is_skipped_and_its_own_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base, variant, broken = (tmp_path / f"teacher-{digit * 16}" for digit in "abc")
+    for folder in (base, variant, broken):
+        with AnnotationWriter(folder, "train") as writer:
+            writer.write(ROWS)
+    write_summary(base, {"filter": "none"})
+    write_summary(variant, {"extraction": base.name, "filter": "strict", "samples": 3})
+    (broken / "summary.json").write_text("{")
+    assert find_extractions(base) == [Extraction(base, "none", 1), Extraction(variant, "strict", 3)]
+    assert [record.message.endswith("Skipped.") for record in caplog.records] == [True]
+    assert str(broken / "summary.json") in caplog.text
+    (base / "summary.json").write_text("{")
+    with pytest.raises(DataError, match="broken JSON"):
+        find_extractions(base)
 
 
 def test_the_folder_follows_examples_teacher_and_prompt(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_letters_of_several_bytes_and_alternatives_that_are_parts_of_letters() -
     assert weigh(said, "été", ("été", "yes")) == pytest.approx({"été": 0.75, "yes": 0.25})
 
 
+@pytest.mark.parametrize(("label", "other"), [("Да", "Нет"), ("Ärger", "Freude"), ("ΝΑΙ", "ΟΧΙ")])
+def test_capitals_beyond_ascii_are_found_as_they_are_written(label: str, other: str) -> None:
+    said = lead({f" {label[:1]}": 0.75, f" {other[:1]}": 0.25}, {label[1:]: 1.0}, {".": 1.0})
+    assert weigh(said, label, (label, other)) == pytest.approx({label: 0.75, other: 0.25})
+
+
 def test_where_the_answer_cannot_be_found_nothing_is_told() -> None:
     assert weigh(lead({" yes": 1.0}), "no", ("yes", "no")) is None
     assert weigh(tokens({"Well.": 1.0}), "no", ("yes", "no")) is None

@@ -1,14 +1,18 @@
 """What an extraction costs: before, during, and where it stops."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import ScriptedTeacher, correct, job_for, load_annotations
+from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotations
 
+import dsbs.extraction.survey as survey_module
 from dsbs.core.errors import ConfigError
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction import Budget, estimate_extraction, run_extraction
+from dsbs.extraction.job import batches
 
 
 class Priced(ScriptedTeacher):
@@ -81,6 +85,25 @@ def test_a_dry_run_knows_what_is_there_and_how_long_answers_are(tmp_path: Path) 
     survey, estimate = estimate_extraction(job_for(tmp_path, Priced(), size=100, settings=settings))
     assert (survey.cached, estimate.requests, estimate.completion_tokens) == (40, 60, 600)
     assert estimate.seconds == 60.0
+
+
+def test_what_another_portion_or_split_asks_already_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Same(CountTask):
+        def examples(self, split: str) -> Iterator[Example]:
+            for number in range(self.size):
+                yield Example(f"{split}-{number}", f"question {number % 4}", "x")
+
+    monkeypatch.setattr(survey_module, "batches", partial(batches, size=3))
+    teacher = Priced()
+    survey, estimate = estimate_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
+    assert (survey.needed, survey.missing) == ({"train": 10, "test": 10}, {"train": 4, "test": 0})
+    assert (survey.to_ask, survey.repeated, survey.cached, estimate.requests) == (4, 16, 16, 4)
+    assert estimate.prompt_tokens < 4 * 40
+    assert survey.finished == {"train": 0, "test": 0}
+    run_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
+    assert teacher.asked == 4
 
 
 def test_a_request_that_fails_frees_its_share_of_the_budget(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """Filters, each on its own."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from dsbs.core.records import Annotation, Example
-from dsbs.extraction.filters import Filter, FilterCheck
+from dsbs.extraction.annotations import variant_dir
+from dsbs.extraction.filters import Filter, FilterCheck, restore
 from dsbs.tasks.answers import ClosedAnswers
 
 EXAMPLE = Example("1", "It was cracked.", "refund", ("refund", "replace"))
@@ -48,6 +52,33 @@ def test_the_second_of_two_equal_rationales_is_refused() -> None:
 
 def test_what_failed_before_keeps_its_own_reason() -> None:
     assert refused(Filter(min_words=99), status="no_cue") == "no_cue"
+
+
+@pytest.mark.parametrize(
+    ("filter", "changes"),
+    [(Filter(agrees_with_gold=True), {"label": "replace"}), (Filter(min_agreement=0.7), {})],
+)
+def test_filters_of_the_label_hold_for_answers_without_a_rationale(filter: Filter, changes: dict[str, object]) -> None:
+    on = next(iter(filter.asked))
+    alone = replace(SOUND, rationale=None, status="no_rationale", **changes)  # type: ignore[arg-type]
+    told = FilterCheck(filter, ClosedAnswers()).check(EXAMPLE, alone)
+    assert told.status == f"filter: {on} (no_rationale)"
+    assert restore(told) == alone
+    for one in (replace(alone, status="ok"), replace(alone, status="ok", rationale="Why not?")):
+        assert restore(FilterCheck(filter, ClosedAnswers()).check(EXAMPLE, one)) == one
+
+
+def test_filters_of_the_rationale_leave_answers_without_one_alone() -> None:
+    filter = Filter(min_words=1, max_words=0, max_repetition=0.0, other_answer=True, gives_away=True, duplicates=True)
+    assert refused(filter, rationale=None, status="no_rationale") == "no_rationale"
+
+
+@pytest.mark.parametrize("filter", [Filter(max_repetition=0.0), Filter(max_words=0)])
+def test_a_filter_of_0_is_asked_for_and_its_annotations_lie_in_a_folder_of_their_own(filter: Filter) -> None:
+    on = next(iter(filter.asked))
+    base = Path("rationales/quiz/teacher-0123456789abcdef")
+    assert filter.title == f"none ({on}={getattr(filter, on)})"
+    assert variant_dir(base, filter.asked, 1) != variant_dir(base, Filter().asked, 1) == base
 
 
 def test_faults_are_told_all_at_once() -> None:

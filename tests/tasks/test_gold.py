@@ -7,6 +7,7 @@ import re
 import string
 
 import datasets
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,8 +70,9 @@ def test_classes_that_a_file_declares_are_the_answers_however_few_rows_there_are
         list(declared(tmp_path / "rows.parquet", [0, 3], ["no", "yes", "maybe"]).examples("train"))
 
 
-def test_numbers_of_32_bits_are_what_they_are_in_csv(tmp_path):
-    table = pa.table({"x": ["a", "b"], "label": pa.array([0.1, 2.5], pa.float32())})
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_numbers_of_few_bits_are_what_they_are_in_csv(tmp_path, kind):
+    table = pa.table({"x": ["a", "b"], "label": pa.array(np.array([0.1, 2.5], kind))})
     pq.write_table(table, tmp_path / "rows.parquet")
     task = TableTask(path=str(tmp_path / "rows.parquet"), input="x", answer_kind="number")
     assert [example.label for example in task.examples("train")] == ["0.1", "2.5"]

@@ -68,6 +68,14 @@ def test_a_table_can_lie_on_the_hub(hub_copy):
     assert [example.label for example in task.examples("validation")] == ["yes", "no"]
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32"])
+def test_numbers_of_few_bits_are_as_they_were_written(monkeypatch, kind):
+    features = datasets.Features({"input": datasets.Value("string"), "label": datasets.Value(kind)})
+    data = datasets.Dataset.from_list([{"input": "a", "label": 0.1}], features=features)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *args, **options: {"train": data})
+    assert [row["label"] for _, row in HubSource("some/set").rows("train")] == [0.1]
+
+
 def test_without_the_hub_the_message_names_the_way_out(monkeypatch):
     def offline(*args, **options):
         raise ConnectionError("Couldn't reach 'ChilleD/SVAMP' on the Hub")
