@@ -28,6 +28,7 @@ from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
 from dsbs.inference.predictions import write_predictions
 from dsbs.inference.predictor import perplexity_of
+from dsbs.students.answering import BEST_ONLY
 from dsbs.students.lost import tell_lost
 from dsbs.tasks.base import ACCURACY, Task
 
@@ -56,7 +57,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     except DataError as error:
         hint = "" if config.path else "\nThe data is expected where training read it; path=... names another place."
         raise DataError(f"{error}{hint}") from None
-    predictor = checkpoint.load(config.batch_size, config.decoding, task)
+    predictor = checkpoint.load(config.batch_size, config.decoding, task, BEST_ONLY)
     predictions = predictor.predict(examples)
     figures = describe(score(task, predictions), checkpoint.remembered) | perplexity_of(predictor, examples)
     figures |= {"without_gold": without_gold}

@@ -31,6 +31,7 @@ from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.exports.speed import measure_speed, read_speed
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import show_score
+from dsbs.students.answering import CONFIDENT
 from dsbs.training.held_out import load_held_out
 
 PARITY = ("agreement", "examples", "before", "after", "largest_difference")
@@ -154,15 +155,15 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
 def check(
     config: ExportConfig, checkpoint: Checkpoint, folder: Path, parts: dict[str, list[Example]], decoding: str | None
 ) -> tuple[dict[str, Parity], dict[str, Any]]:
-    """Ask checkpoint and export the same; return what came of it, by split, and how fast both were."""
+    """Ask checkpoint and export the same; return what came of it, by split, and how fast both are as served."""
     from dsbs.inference.exports.base import count_threads
 
-    before = checkpoint.load(config.batch_size, decoding)
+    before = checkpoint.load(config.batch_size, decoding, negligible=CONFIDENT)
     answers = {split: before.predict(examples) for split, examples in parts.items()}
     examples = next(iter(parts.values()))
     speed = {"threads": count_threads(), "checkpoint": measure_speed(before, examples).figures()}
     del before
-    after = open_checkpoint(str(folder)).load(config.batch_size, decoding)
+    after = open_checkpoint(str(folder)).load(config.batch_size, decoding, negligible=CONFIDENT)
     parity = {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
     return parity, speed | {"export": measure_speed(after, examples).figures()}
 

@@ -26,7 +26,7 @@ from dsbs.inference.checkpoint import check_output
 from dsbs.inference.inputs import read_inputs
 from dsbs.inference.predictions import to_line
 from dsbs.inference.predictor import stream
-from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.answering import CONFIDENT
 from dsbs.students.lost import tell_lost
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,7 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
         )
     inputs = read_inputs(config.input, config.format, checkpoint.remembered, stdin)
     examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
-    predictor = checkpoint.load(config.batch_size)
-    if config.scores and isinstance(predictor, TorchPredictor):
-        predictor = predictor.scoring_all()
+    predictor = checkpoint.load(config.batch_size, negligible=0.0 if config.scores else CONFIDENT)
     count, lost = 0, Counter[str]()
     with _open(config.output, stdout) as file:
         for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):

@@ -22,6 +22,7 @@ from dsbs.core.errors import ConfigError, DsbsError, RunError
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy, load_policy, policy_path
 from dsbs.serving.settings import ServeConfig
+from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
 
 logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
@@ -46,7 +47,8 @@ def load_student(config: ServeConfig) -> Any:
     from dsbs.serving.service import Student
 
     checkpoint = open_checkpoint(config.checkpoint)
-    predictor = checkpoint.load(config.limits.max_batch)
+    # A calibration has a temperature, which would make much of what is negligible without.
+    predictor = checkpoint.load(config.limits.max_batch, negligible=CONFIDENT if config.mode == "student" else 0.0)
     name = config.name or f"{checkpoint.task.name}-{checkpoint.objective.name}"
     choices = checkpoint.remembered.choices
     predictor.predict([Example("0", "warm-up", choices=tuple(choices) if choices else None)])

@@ -54,10 +54,14 @@ class Checkpoint:
         task: Task = recall_part("task", values, f"{self.run}/config.yaml")
         return task
 
-    def load(self, batch_size: int, decoding: str | None = None, task: Task | None = None) -> Predictor:
-        """Load the student; see ``dsbs.inference.predictor.load_predictor``."""
-        saved = Saved(self.folder, self.remembered, task or self.task, self.objective, batch_size, decoding)
-        return load_predictor(saved)
+    def load(
+        self, batch_size: int, decoding: str | None = None, task: Task | None = None, negligible: float = 0.0
+    ) -> Predictor:
+        """Load the student; see ``dsbs.inference.predictor.load_predictor`` and ``Saved``."""
+        asked = task or self.task
+        return load_predictor(
+            Saved(self.folder, self.remembered, asked, self.objective, batch_size, decoding, negligible)
+        )
 
 
 def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:

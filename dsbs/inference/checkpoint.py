@@ -90,6 +90,7 @@ class Saved:
         objective: how they are read.
         batch_size: examples per forward pass.
         decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
+        negligible: see ``DecodingConfig``. 0, so that all closed answers have their full scores, unless less will do.
     """
 
     folder: Path
@@ -98,12 +99,19 @@ class Saved:
     objective: Objective
     batch_size: int = 64
     decoding: str | None = None
+    negligible: float = 0.0
 
-    def reading(self, **changes: Any) -> DecodingConfig:
-        """Return how answers are read, as in training but for what was asked and for ``changes``."""
+    def reading(self, *, bf16: bool = False) -> DecodingConfig:
+        """Return how answers are read, as in training but for what was asked."""
         told = self.remembered
-        decoding = self.decoding or told.decoding
-        return DecodingConfig(decoding, self.batch_size, told.max_input_tokens, told.max_new_tokens, **changes)
+        return DecodingConfig(
+            self.decoding or told.decoding,
+            self.batch_size,
+            told.max_input_tokens,
+            told.max_new_tokens,
+            bf16=bf16,
+            negligible=self.negligible,
+        )
 
     def check_ranks(self) -> None:
         """Check that nothing is to be generated, for students without a decoder.

@@ -56,18 +56,13 @@ class TorchPredictor:
     @classmethod
     def load(cls, saved: Saved) -> "TorchPredictor":
         """Load a student; see ``dsbs.inference.predictor.load_predictor``."""
-        from dsbs.students.answering import NEGLIGIBLE
         from dsbs.students.decoding import best_device
         from dsbs.students.loading import load_student
 
-        reading = saved.reading(bf16=saved.remembered.bf16, negligible=NEGLIGIBLE)
+        reading = saved.reading(bf16=saved.remembered.bf16)
         student = load_student(saved.folder).to(best_device()).eval()
         check(student, reading, saved.folder)
         return cls(student, saved.task, saved.objective, reading)
-
-    def scoring_all(self) -> "TorchPredictor":
-        """Return the same predictor that reads every closed answer to its end, however improbable it is."""
-        return replace(self, reading=replace(self.reading, negligible=0.0))
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the student's answers, in the order of the examples.

@@ -9,8 +9,10 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.tasks.base import Answers
 
-# Of what cannot win, as much may stay unread in a run: it costs about as much as writing the answer (docs/training.md).
-NEGLIGIBLE = 1.0
+# What may stay unread of answers that cannot win (`DecodingConfig.negligible`). Where the best answer alone matters, as
+# much as was read: ranking costs about as much as writing (docs/training.md). Where its confidence does, hardly any.
+BEST_ONLY = 1.0
+CONFIDENT = 1e-4
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
         return
     said = ([example.id, example.input, example.choices] for example, _ in data.train)
     who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
-    path = folder / f"ranked-{fingerprint([who, fingerprint_stream(said, length=16)], length=16)}.parquet"
+    # "full": what was once kept without may be upper bounds.
+    path = folder / f"ranked-{fingerprint([who, fingerprint_stream(said, length=16), 'full'], length=16)}.parquet"
     known, *_ = gather([path.exists()])  # by the main process, which writes
     if not known:
         rows = _rank(recipe, objective, data)  # processes share the examples

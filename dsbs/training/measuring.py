@@ -14,6 +14,7 @@ from dsbs.inference.metrics import score
 from dsbs.inference.model_card import write_card
 from dsbs.inference.predictions import write_predictions
 from dsbs.inference.predictor import Predictor, load_predictor, perplexity_of
+from dsbs.students.answering import BEST_ONLY
 from dsbs.training.backends import Fitted
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
@@ -111,7 +112,7 @@ def measure_finished(
     """
     remembered = Remembered(**load_remembered(run.checkpoint))
     batch_size = recipe.training.per_device_eval_batch_size
-    saved = Saved(run.checkpoint, remembered, recipe.task, recipe.objective, batch_size)
+    saved = Saved(run.checkpoint, remembered, recipe.task, recipe.objective, batch_size, negligible=BEST_ONLY)
     found = dict(metrics)
     if "test" not in found:
         found |= measure_test(recipe, load_predictor(saved), data.test, run, testing.explain)

@@ -31,7 +31,7 @@ import torch
 from transformers.utils import logging as hf_logging
 
 from dsbs.core.records import Prediction
-from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
+from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.decoding import best_device, generate, rank
 from dsbs.students.loading import load_student
 from dsbs.tasks import TASKS
@@ -97,7 +97,7 @@ def main() -> None:
         place = place / "checkpoint" if (place / "checkpoint").is_dir() else place
         student = load_student(place).to(best_device()).eval()
     plain = DecodingConfig(batch_size=arguments.batch, max_new_tokens=32)
-    bounded = DecodingConfig(batch_size=arguments.batch, negligible=NEGLIGIBLE)
+    bounded = DecodingConfig(batch_size=arguments.batch, negligible=BEST_ONLY)
     ways: dict[str, Callable[[], list[Any]]] = {
         "generate": lambda: generate(student, examples, plain),
         "rank": lambda: rank(student, examples, bounded),

@@ -60,7 +60,9 @@ def with_settings(checkpoint: Path, folder: Path, **changes: Any) -> Path:
 def test_the_format_of_a_checkpoint_names_the_class_that_reads_it(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert isinstance(open_checkpoint(str(checkpoint)).load(4), TorchPredictor)
+    loaded = open_checkpoint(str(checkpoint)).load(4)
+    assert isinstance(loaded, TorchPredictor)
+    assert loaded.reading.negligible == 0  # full scores, unless less is asked for
     monkeypatch.setitem(predictors.PREDICTORS, "echo", f"{__name__}:Echo")
     monkeypatch.setattr("importlib.import_module", lambda name: __import__("types").SimpleNamespace(Echo=Echo))
     assert isinstance(open_checkpoint(str(with_settings(checkpoint, tmp_path / "one", format="echo"))).load(4), Echo)

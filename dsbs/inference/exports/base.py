@@ -19,8 +19,6 @@ from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
 
 STARTS = ("label", "rationale")
-# Closed answers that can no longer win are not scored to their end once all of them together are this improbable.
-NEGLIGIBLE = 1e-4
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
 

@@ -9,10 +9,7 @@ import ctranslate2
 import numpy as np
 
 from dsbs.core.records import Example, Prediction
-from dsbs.inference.exports.base import (
-    NEGLIGIBLE,
-    Words,
-)
+from dsbs.inference.exports.base import Words
 from dsbs.students.answering import DecodingConfig, choose
 
 ROWS = 64  # prompts or targets of one pass
@@ -90,36 +87,34 @@ class CTranslate2Writer:
             texts.update((place, written[number * count : (number + 1) * count]) for number, place in enumerate(places))
         return [texts[place] for place in range(len(examples))]
 
-    def rank(
-        self, examples: Sequence[Example], reading: DecodingConfig, negligible: float = NEGLIGIBLE
-    ) -> list[Prediction]:
+    def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
 
         The engine reads the input anew for every answer that it scores, so one pass first gives the log-probabilities
         of all first tokens: no answer is more probable than its first token. Answers are scored from the most probable
-        on, until those left are together less probable than ``negligible`` times those that were scored; they keep
-        that upper bound as their score. Where the pass has not paid lately, because answers are few and the student is
-        unsure of them, all are scored at once. 0 scores all of them.
+        on, until those left are together less probable than ``reading.negligible`` times those that were scored; they
+        keep that upper bound as their score. Where the pass has not paid lately, because answers are few and the
+        student is unsure of them, all are scored at once. 0 scores all of them.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
         predictions: dict[int, Prediction] = {}
         for places, inputs in self._batches(examples, "label", reading):
             choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
+            negligible = reading.negligible
             if not negligible or self._all_at_once(max(map(len, choices))):
                 bounds: list[dict[str, float]] = [dict.fromkeys(of, 0.0) for of in choices]
-                negligible_here = 0.0
+                negligible = 0.0
             else:
-                negligible_here = negligible
                 bounds = [
                     {choice: float(row[(rows_of[choice] or [self.words.end])[0]]) for choice in of}
                     for row, of in zip(self._first_tokens(inputs), choices, strict=True)
                 ]
-            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible_here)
+            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible)
             for place, bound, found in zip(places, bounds, scores, strict=True):
                 best = max(map(math.exp, found.values()))
                 rest = math.fsum(map(math.exp, found.values())) - best
-                self.undecided += 0.02 * ((rest > negligible * best) - self.undecided)
+                self.undecided += 0.02 * ((rest > reading.negligible * best) - self.undecided)
                 predictions[place] = choose(
                     examples[place], {choice: found.get(choice, bound[choice]) for choice in bound}
                 )

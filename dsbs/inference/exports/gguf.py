@@ -18,7 +18,6 @@ from dsbs.core.errors import DataError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.exports.base import (
-    NEGLIGIBLE,
     ExportPredictor,
     Words,
     count_threads,
@@ -135,13 +134,11 @@ class GgufWriter:
         """Return how many tokens targets have, their end included."""
         return self.words.lengths(texts)
 
-    def rank(
-        self, examples: Sequence[Example], reading: DecodingConfig, negligible: float = NEGLIGIBLE
-    ) -> list[Prediction]:
+    def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
 
-        Answers that cannot win, and are together less probable than ``negligible`` times those that were read to their
-        end, keep an upper bound as their score; see ``score_tree``.
+        Answers that cannot win, and are together less probable than ``reading.negligible`` times those that were read
+        to their end, keep an upper bound as their score; see ``score_tree``.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows = self.words.encode_targets([text + reading.suffix for text in texts])
@@ -155,7 +152,7 @@ class GgufWriter:
             def read(before: tuple[int, ...], wanted: set[int]) -> Mapping[int, float]:
                 return self._next([*prompt, *before], wanted, slot)
 
-            return choose(examples[place], score_tree(mine, read, negligible))
+            return choose(examples[place], score_tree(mine, read, reading.negligible))
 
         return self._each(examples, "label", reading, rank)
 

@@ -15,7 +15,7 @@ from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import score
 from dsbs.inference.torch_predictor import TorchPredictor
-from dsbs.students.answering import NEGLIGIBLE, DecodingConfig
+from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.base import GenerativeStudent, TorchStudent
 from dsbs.students.memory import checkpoint_activations
 from dsbs.students.model import KINDS, StudentModel, task_prefix
@@ -114,7 +114,7 @@ def decoding_of(recipe: Recipe) -> DecodingConfig:
         lengths.input,
         lengths.new,
         bf16=recipe.training.bf16,
-        negligible=NEGLIGIBLE,
+        negligible=BEST_ONLY,
     )
 
 

@@ -1,6 +1,7 @@
 """An export answers as its checkpoint does: labels, log-probabilities, what is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tiny import CHOICES, causal_folder, examples, seq2seq_folder, tiny_t5
 
 from dsbs.core.errors import ConfigError
 from dsbs.inference.exports.base import load_words
-from dsbs.students.answering import DecodingConfig
+from dsbs.students.answering import CONFIDENT, DecodingConfig
 from dsbs.students.causal import Causal
 from dsbs.students.model import StudentModel
 from dsbs.students.pretrained import Pretrained
@@ -56,13 +57,11 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
         ids = student.encode_inputs(TEXTS, kind, 24)
         assert writer.words.encode_inputs(TEXTS, kind, 24) == ids
         assert writer.write(examples(12), reading, kind) == student.write(examples(12), reading, kind)
-    for one, two in zip(
-        student.rank(examples(12), reading), writer.rank(examples(12), reading, negligible=0), strict=True
-    ):
+    for one, two in zip(student.rank(examples(12), reading), writer.rank(examples(12), reading), strict=True):
         assert one.id == two.id
         assert one.label == two.label
         assert two.scores == pytest.approx(one.scores, abs=1e-3)
-    bounded = writer.rank(examples(12), reading)
+    bounded = writer.rank(examples(12), replace(reading, negligible=CONFIDENT))
     for one, two in zip(student.rank(examples(12), reading), bounded, strict=True):
         assert one.label == two.label
         assert two.confidence == pytest.approx(one.confidence, abs=1e-3)
@@ -71,7 +70,7 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
 def test_an_answer_that_goes_on_is_ranked_without_its_end(tmp_path: Path) -> None:
     student = tiny_t5().eval()
     reading = DecodingConfig(batch_size=8, suffix=" explanation:")
-    one, two = student.rank(examples(3), reading)[0], exported(student, tmp_path).rank(examples(3), reading, 0)[0]
+    one, two = student.rank(examples(3), reading)[0], exported(student, tmp_path).rank(examples(3), reading)[0]
     assert two.scores == pytest.approx(one.scores, abs=1e-3)
 
 

@@ -1,6 +1,7 @@
 """A student in llama.cpp answers as its checkpoint does: labels, log-probabilities, what is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from tiny import causal_folder, examples, tiny_t5
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.inference.exports.base import load_words
-from dsbs.students.answering import DecodingConfig
+from dsbs.students.answering import CONFIDENT, DecodingConfig
 from dsbs.students.causal import Causal
 
 pytest.importorskip("gguf")
@@ -39,7 +40,8 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
     for kind in ("label", "rationale"):
         mine, theirs = (side.write(examples(6), READING, kind) for side in (writer, student))
         assert [text.replace(PART, "") for text in mine] == [text.replace(PART, "") for text in theirs]
-    whole, bounded = writer.rank(examples(6), READING, negligible=0), writer.rank(examples(6), READING)
+    whole = writer.rank(examples(6), READING)
+    bounded = writer.rank(examples(6), replace(READING, negligible=CONFIDENT))
     for one, two, three in zip(student.rank(examples(6), READING), whole, bounded, strict=True):
         assert one.id == two.id
         assert one.label == two.label == three.label
@@ -58,7 +60,7 @@ def test_a_quantised_file_is_smaller_and_close(quantization: str, tmp_path: Path
     checkpoint = saved(student, tmp_path)
     export = convert(checkpoint, tmp_path / "export", quantization)
     writer = GgufWriter(start(tmp_path / "export" / FILE, 64), load_words(tmp_path / "export", export, "target"))
-    [one], [two] = student.rank(examples(1), READING), writer.rank(examples(1), READING, negligible=0)
+    [one], [two] = student.rank(examples(1), READING), writer.rank(examples(1), READING)
     assert two.scores == pytest.approx(one.scores, abs=8.0 if quantization == "q4_0" else 0.6)
 
 
