@@ -26,6 +26,8 @@ from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
 
 logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
+# Seconds; a client that uses a connection just as it is closed loses its request, so this is longer than clients keep one.
+KEEP_ALIVE = 75
 
 
 @command("serve")
@@ -132,6 +134,7 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
         lifespan="on",
         timeout_graceful_shutdown=round(config.limits.shutdown_s),
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
     )
     with contextlib.suppress(KeyboardInterrupt):  # how the server passes SIGINT and SIGTERM on when it is done
         uvicorn.Server(settings).run(sockets=[listener])

@@ -22,13 +22,14 @@ TESTS = Path(__file__).resolve().parents[2] / "tests"
 BATCH, BATCH_SECONDS, QUEUE = 8, 0.1, 64
 CAPACITY = BATCH / BATCH_SECONDS  # answers a second
 SERVER = f"""
-import sys, uvicorn
+import sys
 sys.path.insert(0, {str(TESTS)!r})
 from serving_client import Scripted, build
+from dsbs.serve import run
 from dsbs.serving.settings import Limits, ServeConfig
-config = ServeConfig(limits=Limits(max_batch={BATCH}, queue={QUEUE}))
+config = ServeConfig(port=int(sys.argv[1]), limits=Limits(max_batch={BATCH}, queue={QUEUE}))
 app = build(Scripted({BATCH_SECONDS}), config).build()
-uvicorn.run(app, port=int(sys.argv[1]), log_level="error", access_log=False)
+run(config, app, "the scripted student")
 """
 
 
