@@ -26,7 +26,7 @@ from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
 
 logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
-# Seconds; a client that uses a connection just as it is closed loses its request, so this is longer than clients keep one.
+# Seconds, more than clients keep a connection: a request on one that is just being closed is lost.
 KEEP_ALIVE = 75
 
 
