@@ -52,7 +52,6 @@ def build_job(config: ExtractConfig) -> Job:
         faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
     if faults:
         raise ConfigError.from_faults(faults)
-    config.task.gold_optional = config.labels == "teacher"
     splits = choose_splits(config)
     base = rationales_dir(config.output_dir, config.task, config.teacher, config.prompt)
     return Job(

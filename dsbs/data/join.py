@@ -10,6 +10,7 @@ from dsbs.core.fingerprint import fingerprint_stream
 from dsbs.core.records import LABELLED, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
+from dsbs.tasks.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
 # Fields of annotations that only some runs read.
@@ -258,10 +259,13 @@ def check_gold(task: Task) -> None:
     """Check that train has a gold label, before a teacher is asked for anything that would be of no use.
 
     Raises:
-        DataError: where it has none.
+        DataError: where it has none; with the columns that are there.
     """
     if "train" in task.splits() and all(example.label is None for example in task.examples("train")):
+        _, row = next(task.source.rows("train")) if isinstance(task, RowsTask) else ("", {})
         raise DataError(
             f"task={task.name}: no example of train has a gold label. Type labels=teacher to train on the "
             "teacher's labels, or name the column of the gold labels (task.label)."
+            + f" The columns are: {', '.join(map(str, row))}."
+            * bool(row)
         )

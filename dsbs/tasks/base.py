@@ -58,8 +58,6 @@ class Task:
     validation_share: float = 0.1
     validation_fraction: bool = False
 
-    gold_optional = False  # no setting: whether the data may lack the column of the gold labels that the settings name
-
     @property
     def answers(self) -> Answers:
         """How answers of this task are read and compared."""

@@ -16,7 +16,7 @@ from dsbs.tasks.sources import Row
 from dsbs.tasks.templates import ABSENT, fill, look_up, no_column, require
 
 _NO_ROW: Row = {}
-_SOON = 1000  # rows after which a column that none of them has is told
+SOON = 1000  # rows after which a column that none of them has is told
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
 MOST_ID = 1000  # characters
@@ -117,12 +117,14 @@ class Columns:
         ids: set[str] = set()
         faults = RowFaults(split)
         counts = RowCounts() if counts is None else counts
-        place, row = split, _NO_ROW
+        first_place, first_row = split, _NO_ROW
         for position, (place, row) in enumerate(rows):
+            if not position:
+                first_place, first_row = place, row
             counts.rows += 1
             example = self._example(row, place, f"{split}-{position}", faults, counts)
-            if counts.rows == _SOON:
-                self._check_columns(row, place, faults, counts)
+            if counts.rows == SOON:
+                self._check_columns(first_row, first_place, faults, counts)
             if example is None:
                 continue
             if self.id is not None:
@@ -131,7 +133,7 @@ class Columns:
                 ids.add(example.id)
             if not faults:
                 yield example, place, row
-        self._check_columns(row, place, faults, counts)
+        self._check_columns(first_row, first_place, faults, counts)
         if faults:
             raise DataError(faults.tell(self.input, self._expected(), self._advise(faults)))
 

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from dsbs.tasks.cells import fold, plain_number
 from dsbs.tasks.choices import read_list
-from dsbs.tasks.columns import Columns
+from dsbs.tasks.columns import SOON, Columns
 from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
-from dsbs.tasks.sources import Row
+from dsbs.tasks.sources import Row, Source
+from dsbs.tasks.templates import ABSENT, look_up
 
 MOST_LABELS = 1000  # that are told apart at all
 # Up to so many different labels are classes, where each comes so often on average.
@@ -125,3 +127,14 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
                 read["text"] += match(text, choices, columns.gold.names) is not None
                 read.update(form for form in FORMS[1:] if position_of(text, form, len(choices)) is not None)
     return max(FORMS, key=lambda form: read[form])  # the first of equals
+
+
+def first_row_without(column: str, source: Source) -> tuple[str, Row] | None:
+    """Return the first row of all with its place, where none of the first rows of any split has a column; else None."""
+    first: tuple[str, Row] | None = None
+    for split in source.splits():
+        for place, row in islice(source.rows(split), SOON):
+            if look_up(row, column) is not ABSENT:
+                return None
+            first = first or (place, row)
+    return first

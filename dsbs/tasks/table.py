@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from itertools import islice
 
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
@@ -20,12 +19,11 @@ from dsbs.tasks.metrics import load_metric, metric_faults
 from dsbs.tasks.rows import RowsTask
 from dsbs.tasks.sources import FileSource, Row, Source
 from dsbs.tasks.splits import SPLITS
-from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, survey_labels
-from dsbs.tasks.templates import ABSENT, look_up, template_columns
+from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
+from dsbs.tasks.templates import no_column, template_columns
 
 ANSWER_KINDS = ("auto", "free", "closed", "number", "text")
 _LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs", "metric")
-_LOOKED_AT = 100  # rows of a split that show whether it has a column
 
 
 @dataclass
@@ -228,24 +226,32 @@ class TableTask(RowsTask):
     def _columns(self, gold: Gold) -> Columns:
         return Columns(
             self.input,
-            self.label,
+            self._label,
             self.id,
             self.choices,
             gold,
             list_choices=self.list_choices,
-            label_optional=self.gold_optional or self.label == "label" or self._label_elsewhere,
+            label_optional=True,
             unlabelled=self.unlabelled,
             empty_inputs=self.empty_inputs,
         )
 
+    @property
+    def _label(self) -> str | None:
+        """The label's column. Rows and splits may lack it, but not all where the user has named it.
+
+        Raises:
+            DataError: with the columns that are there.
+        """
+        if self.label not in (None, TableTask.label) and self._row_without_label is not None:
+            place, row = self._row_without_label
+            raise no_column(row, place, str(self.label), "label")
+        return self.label
+
     @cached_property
-    def _label_elsewhere(self) -> bool:
-        """Whether some split has the label's column: others may lack it then."""
-        return any(
-            look_up(row, str(self.label)) is not ABSENT
-            for split in self.source.splits()
-            for _, row in islice(self.source.rows(split), _LOOKED_AT)
-        )
+    def _row_without_label(self) -> tuple[str, Row] | None:
+        """The first row with its place, where none of the first rows of any split has the label's column."""
+        return first_row_without(str(self.label), self.source)
 
     @cached_property
     def _classes(self) -> list[str]:
@@ -288,6 +294,9 @@ class TableTask(RowsTask):
                 f"task.answer_kind=closed: more than {MOST_LABELS} different labels in column {self.label!r}; "
                 "use task.answer_kind=free or number for such data."
             )
+        if not found and self._row_without_label is not None:
+            place, row = self._row_without_label
+            raise no_column(row, place, self.label, "label")
         if len(found) < 2:
             raise DataError(
                 f"task.answer_kind=closed: found {len(found)} different labels in train (column {self.label!r}); "

@@ -38,7 +38,6 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     Raises:
         DataError: where the data is gone, or is another than the run was measured on.
     """
-    settings.task.gold_optional = settings.labels == "teacher"
     selection = select(settings.task, parse_fraction(settings.data_fraction), settings.seed, settings.split_seed)
     annotations: dict[str, Annotations] = {}
     if settings.labels == "teacher":

@@ -69,7 +69,6 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     task = settings.task
     if settings.labels == "gold":
         check_gold(task)
-    task.gold_optional = settings.labels == "teacher"
     selection = select(task, fraction, settings.seed, settings.split_seed)
     rationales: Path | None = None
     annotations: dict[str, Annotations] = {}

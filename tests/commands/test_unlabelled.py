@@ -110,6 +110,11 @@ def test_gold_labels_that_are_not_there_are_missed_before_a_teacher_is_paid(run,
     code, said = run("train", "task=table", "task.path=rows.jsonl", "teacher=openai", "teacher.model=m", *SMALL)
     assert code == 1
     assert "no example of train has a gold label. Type labels=teacher" in said
+    assert "(task.label). The columns are: input" in said
+    mistyped = ["task=table", "task.path=rows.jsonl", "task.label=typo", "labels=teacher", "teacher=openai"]
+    code, said = run("extract", *mistyped, "teacher.model=m", "teacher.base_url=http://localhost:9/v1")
+    assert code == 1
+    assert "rows.jsonl:1: there is no column 'typo' (task.label)." in said
     write(tmp_path / "rows.jsonl", ["good", "bad"] * 20)
     code, said = run("train", "task=table", "task.path=rows.jsonl", "objective=finetune", *SMALL)
     assert code == 1

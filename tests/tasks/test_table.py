@@ -157,6 +157,36 @@ def test_data_without_labels_can_be_read(tmp_path):
         list(build(bare, input="x", label="lable").examples("train"))
 
 
+MANY = [{"x": f"text {number}", "y": "ab"[number % 2]} for number in range(1200)]
+
+
+@pytest.mark.parametrize("key", ["label", "input"])
+@pytest.mark.parametrize("options", [{}, {"answer_kind": "closed"}, {"labels": ["a", "b"]}], ids=str)
+def test_a_column_that_is_not_there_is_told_with_the_first_row(tmp_path, key, options):
+    for split in ("train", "test"):
+        write_csv(tmp_path / f"{split}.csv", MANY)
+    task = build(tmp_path, **{"input": "x", "label": "y", **options, key: "typo"})
+    with pytest.raises(DataError, match=rf"train\.csv:2: there is no column 'typo' \(task\.{key}\).* are: x, y\."):
+        list(task.examples("train"))
+
+
+def test_closed_answers_that_are_to_be_found_in_a_column_that_is_not_there_are_told_with_the_columns(tmp_path):
+    task = build(write_csv(tmp_path / "rows.csv", MANY), input="x", answer_kind="closed")
+    with pytest.raises(DataError, match=r"rows\.csv:2: there is no column 'label' .* are: x, y\."):
+        list(task.examples("train"))
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_rows_and_splits_may_lack_the_label_that_others_have(tmp_path, split):
+    rows = {name: [{"x": "a"}] * 500 for name in ("train", "test")}
+    rows[split] = [*rows[split], {"x": "b", "y": "yes"}]
+    for name, own in rows.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", own)
+    task = build(tmp_path, input="x", label="y", labels=["no", "yes"])
+    labels = {name: [example.label for example in task.examples(name)] for name in rows}
+    assert labels == {name: [None] * 500 + ["yes"] * (name == split) for name in rows}
+
+
 def test_numbers_are_compared_by_value(tmp_path):
     task = build(write_jsonl(tmp_path / "r.jsonl", [{"x": "6 * 7?", "label": 42}]), input="x", answer_kind="number")
     (example,) = task.examples("train")
