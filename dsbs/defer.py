@@ -16,13 +16,13 @@ from rich.table import Table
 
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.recalling import is_below, recall_settings
+from dsbs.cli.recalling import is_below, recall_settings, strange_place
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
 from dsbs.core.terminal import plain, print_table
-from dsbs.core.untrusted import Fields, read_object
+from dsbs.core.untrusted import Fields, excerpt, read_object
 from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
@@ -97,8 +97,9 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
     manifest = read_object(run / "manifest.json")
     held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
     named = Fields(manifest).text("rationales", most=4096)
-    rationales = Path(named) if named and (config.trust_run or is_below(named)) else None
-    return checkpoint, run, held_out, rationales
+    if named and not (config.trust_run or is_below(named)):
+        raise strange_place(run / "manifest.json", f"rationales={excerpt(named, 400)}")
+    return checkpoint, run, held_out, Path(named) if named else None
 
 
 def compare(config: DeferConfig) -> dict[str, Any]:
@@ -118,13 +119,8 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
     share = f"accuracy {100 * found['accuracy']:.1f}%"
     title = f"{found['student']}: {found['examples']:,} examples of {found['split']}, {share}"
     table = Table(title=plain(title), title_justify="left")
-    for name in (
-        "confidence",
-        "AUGRC (95%)",
-        "calibration error",
-        *(f"accuracy, surest {s}" for s in SHARES),
-        "ms more",
-    ):
+    shares = [f"accuracy, surest {share:.0%}" for share in SHARES]
+    for name in ("confidence", "AUGRC (95%)", "calibration error", *shares, "ms more"):
         table.add_column(name, justify="left" if name == "confidence" else "right")
     for kind, one in found["confidences"].items():
         if "unavailable" in one:
@@ -135,7 +131,7 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
             kind, f"{one['augrc']:.4f} ({low:.4f}-{high:.4f})", f"{one['ece']:.4f}",
             *(f"{100 * value:.1f}%" for value in one["accuracy_surest"]), f"{one['ms_per_answer']:.1f}",
         )  # fmt: skip
-    console.print(table)
+    print_table(console, table)
     console.print(
         f"  AUGRC: lower is better; {found['augrc_random']:.4f} in a random order, {found['augrc_oracle']:.4f} for an "
         "oracle. Calibration is fitted on validation.", highlight=False,

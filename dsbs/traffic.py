@@ -27,6 +27,7 @@ from dsbs.extraction.annotations import iterate_annotations
 from dsbs.serving.chat import Reader
 from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
+from dsbs.tasks.answers import FreeAnswers
 
 UNEXPLAINED = "unexplained"  # the folder beside train.jsonl
 BARE_WORDS = 8
@@ -58,10 +59,11 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
             unread += 1
         else:
             rows.setdefault(row["id"], row)  # the first answer to an input counts
-    explained = add_rationales(list(rows.values()), Path(config.rationales)) if config.rationales else None
+    found = list(rows.values())
+    explained = add_rationales(found, Path(config.rationales), config.chat.cue) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
     if config.data is not None:
-        figures["written"] = write_data(Path(config.data), list(rows.values()), config.test_share)
+        figures["written"] = write_data(Path(config.data), found, config.test_share)
         figures["unexplained"] = write_unexplained(Path(config.data))
         figures["explained"] = explained
     return figures | {"compared": compare(store)}
@@ -119,19 +121,23 @@ def write_unexplained(folder: Path) -> int:
     return len(lines)
 
 
-def add_rationales(rows: list[dict[str, Any]], folder: Path) -> int:
+def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
     """Put rationales of an extraction before recorded answers that have none and are the same; return how many.
+
+    Args:
+        rows: those of the data.
+        folder: of the extraction.
+        cue: the words before the answer.
 
     Raises:
         DataError: where the folder holds no annotations.
     """
     found = {one.id: one for one in iterate_annotations(folder, "train") if one.status == OK and one.rationale}
-    count = 0
+    answers, count = FreeAnswers(), 0
     for row in rows:
-        annotation = found.get(row["id"])
-        said = row["completion"].strip().strip(".").casefold()
-        if annotation is not None and is_bare(row["completion"]) and str(annotation.label).casefold() in said:
-            row["completion"] = f"{annotation.rationale} So the answer is {annotation.label}."
+        annotation, said = found.get(row["id"]), answers.parse(row["completion"])
+        if annotation is not None and is_bare(row["completion"]) and answers.equivalent(annotation.label, said):
+            row["completion"] = f"{annotation.rationale} {cue} {annotation.label}."
             count += 1
     return count
 

@@ -100,6 +100,10 @@ def recall_settings(run: Path, trusted: bool) -> TrainSettings:
     values = recall_run(run)
     if not trusted:
         check_places(values, run)
+        annotated = str(values.get("output_dir", TrainSettings.output_dir))
+        if values.get("labels") == "teacher" and not values.get("rationales") and not is_below(annotated):
+            # Below it the teacher's labels are looked for.
+            raise strange_place(run / "config.yaml", f"output_dir={excerpt(annotated, 400)}")
     place = f"{run}/config.yaml"
     groups = {name: values.pop(name, None) for name in GROUPS}
     prompt, passed = values.pop("prompt", None), values.pop("filter", None)
@@ -122,11 +126,12 @@ def check_places(values: dict[str, Any], run: Path) -> None:
     named = {"task.path": task.get("path"), "teacher.path": teacher.get("path"), "rationales": values.get("rationales")}
     for key, place in named.items():
         if place is not None and not is_below(str(place)):
-            raise _strange(f"{key}={excerpt(place, 400)}", f"lies outside of {Path.cwd()}", run)
+            raise strange_place(run / "config.yaml", f"{key}={excerpt(place, 400)}")
     if task.get("path") is None and task.get("hub") is not None:
         hub = tuple(task.get(name) for name in HUB)
-        if hub not in _benchmarks():
-            raise _strange(f"task.hub={excerpt(task['hub'], 100)}", "is loaded from the hub", run)
+        if not all(isinstance(part, str | None) for part in hub) or hub not in _benchmarks():
+            named_hub = f"task.hub={excerpt(task['hub'], 100)}"
+            raise strange_place(run / "config.yaml", named_hub, "is loaded from the hub")
 
 
 def is_below(place: str) -> bool:
@@ -137,9 +142,17 @@ def is_below(place: str) -> bool:
         return False
 
 
-def _strange(named: str, why: str, run: Path) -> DataError:
+def strange_place(file: Path, named: str, why: str | None = None) -> DataError:
+    """Return the error for a place that a file of a run names, and that a stranger may not name.
+
+    Args:
+        file: which names it.
+        named: the key and the place.
+        why: what is wrong with it; None: it lies outside of this folder.
+    """
+    why = why or f"lies outside of {Path.cwd()}"
     return DataError(
-        f"{run}/config.yaml: {named} {why}, and the run may be from someone else. Type trust_run=true if the run is "
+        f"{file}: {named} {why}, and the run may be from someone else. Type trust_run=true if the run is "
         "yours, to read the data there; evaluate and export also take path=FILE_OR_FOLDER."
     )
 

@@ -58,7 +58,11 @@ def find_project(study: Study, entity: str | None, project: str | None, tracking
 def save_specification(dashboard: Dashboard, place: Place, published: Published | None) -> Path:
     """Write what W&B is given, or would be, beside the report; return the path.
 
-    The report's run sets name no project here: W&B would have to be asked for its number.
+    The report's run sets name no project here: W&B would have to be asked for its number. Where nothing was published
+    now, what was before stays written down, so that the next publication replaces it.
+
+    Raises:
+        DataError: where the file from before cannot be read.
     """
     study = dashboard.study
     workspace, report = build_workspace(dashboard, place.entity, place.project), build_report(dashboard, "", "")
@@ -72,7 +76,7 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
         "runs": {id: str(run.folder) for id, run in study.runs.items()},
         "keys": keys,
         "left_out": dashboard.left_out,
-        "published": vars(published.place) if published else None,
+        "published": vars(published.place) if published else _recall_published(study),
         "workspace": workspace._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         "report": report._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
@@ -82,12 +86,17 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
 
 def recall_place(study: Study, entity: str, project: str) -> Place:
     """Return where a dashboard goes, and what it replaces: what the same command published there before."""
+    published = _recall_published(study) or {}
+    if (published.get("entity"), published.get("project")) != (entity, project):
+        return Place(entity, project)
+    return Place(entity, project, published.get("workspace"), published.get("report"))
+
+
+def _recall_published(study: Study) -> dict[str, Any] | None:
     path = study.folder / FILE
     known = read_json_file(path) if path.exists() else {}
     published = known.get("published") if isinstance(known, dict) else None
-    if not isinstance(published, Mapping) or (published.get("entity"), published.get("project")) != (entity, project):
-        return Place(entity, project)
-    return Place(entity, project, published.get("workspace"), published.get("report"))
+    return published if isinstance(published, dict) else None
 
 
 class Publisher:

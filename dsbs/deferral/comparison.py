@@ -15,7 +15,7 @@ from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.predictor import Predictor
 from dsbs.tasks.base import Task
 
-SHARES = ("50%", "80%")  # of the answers, the most confident ones
+SHARES = (0.5, 0.8)  # of the answers, the most confident ones
 DRAWS = 500
 
 
@@ -52,7 +52,7 @@ def compare_kinds(
             "augrc": augrc(sure, right),
             "augrc_interval": _interval(sure, right),
             "ece": expected_calibration_error(sure, right),
-            "accuracy_surest": [float(hits[: max(1, round(_share(one) * len(hits)))].mean()) for one in SHARES],
+            "accuracy_surest": [float(hits[: max(1, round(share * len(hits)))].mean()) for share in SHARES],
             "ms_per_answer": 1000 * seconds / len(test),
         }
     return {
@@ -93,7 +93,3 @@ def _interval(sure: Sequence[float], right: Sequence[bool]) -> tuple[float, floa
         draws.append(augrc(values[places], hits[places]))
     low, high = np.quantile(draws, (0.025, 0.975))
     return float(low), float(high)
-
-
-def _share(text: str) -> float:
-    return float(text.rstrip("%")) / 100

@@ -1,6 +1,7 @@
 """What ``defer.json`` says: below which confidence an answer is left to the teacher."""
 
 import math
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +12,9 @@ from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
 from dsbs.core.untrusted import is_finite, read_object
 from dsbs.deferral.calibration import Calibration
-from dsbs.inference.confidence import MEASURED, SAMPLES, SCORED
+from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
 
 NAME = "defer.json"
-MOST_SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def load_policy(path: Path) -> Policy:
     Raises:
         DataError: where it is missing or broken.
     """
+    if not os.path.exists(path):  # noqa: PTH110 - which raises nothing where a folder may not be searched
+        raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...")
     try:
-        if not path.exists():
-            raise FileNotFoundError
         values = read_object(path)
         told = values["calibration"]
         steps = tuple((float(start), float(level)) for start, level in told["steps"])
@@ -72,8 +72,6 @@ def load_policy(path: Path) -> Policy:
         threshold = math.inf if values["threshold"] is None else float(values["threshold"])
         labels = {str(label): float(share) for label, share in values["labels"].items()}
         policy = Policy(calibration, threshold, float(values["share"]), labels)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...") from None
     except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: not written by dsbs.defer. Run python -m dsbs.defer checkpoint=... again.") from None
     numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dsbs.inference.confidence import MEASURED, SAMPLES, SCORED
+from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
 
 CONFIDENCES = (*SCORED, *MEASURED)
 CALIBRATIONS = ("auto", "temperature", "isotonic", "none")
@@ -71,8 +71,8 @@ class DeferConfig:
                 faults.append(f"{key}={value}: expected dollars, 0 or more.")
         if self.confidence in MEASURED and self.calibration == "temperature":
             faults.append(f"calibration=temperature: confidence={self.confidence} has no scores that it could scale.")
-        if self.samples < 2:
-            faults.append(f"samples={self.samples}: expected at least 2.")
+        if not 2 <= self.samples <= MOST_SAMPLES:
+            faults.append(f"samples={self.samples}: expected from 2 to {MOST_SAMPLES:,}.")
         if self.batch_size < 1:
             faults.append(f"batch_size={self.batch_size}: expected at least 1.")
         return faults

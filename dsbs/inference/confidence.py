@@ -16,7 +16,7 @@ from dsbs.students.answering import DecodingConfig
 # Those that follow from the scores of closed answers, and those that are measured here.
 SCORED = ("probability", "margin")
 MEASURED = ("agreement", "logprob")
-SAMPLES = 10
+SAMPLES, MOST_SAMPLES = 10, 1000
 GENERATE, RANK = "generate", "rank"
 
 
@@ -64,7 +64,7 @@ def _agreement(
     predictor: TorchPredictor, examples: Sequence[Example], predictions: Sequence[Prediction], samples: int
 ) -> list[float]:
     reading = replace(predictor.reading, decoding=GENERATE)
-    drawn = _draw(predictor, examples, reading, samples)
+    drawn = predictor.sample(examples, reading, samples)
     answers = predictor.task.answers
     agreeing = [0] * len(examples)
     for number in range(samples):
@@ -73,19 +73,6 @@ def _agreement(
         for place, (one, prediction) in enumerate(zip(read, predictions, strict=True)):
             agreeing[place] += one.label is not None and answers.equivalent(one.label, prediction.label)
     return [count / samples for count in agreeing]
-
-
-def _draw(
-    predictor: TorchPredictor, examples: Sequence[Example], reading: DecodingConfig, count: int
-) -> list[list[str]]:
-    """Return so many labels for each example, drawn from the student's distribution at temperature 1."""
-    export = getattr(predictor.student, "sample", None)
-    if export is not None:
-        found: list[list[str]] = export(examples, reading, count)
-        return found
-    from dsbs.students.sampling import sample_labels
-
-    return sample_labels(predictor.student, examples, reading, count)
 
 
 def _logprob(

@@ -10,6 +10,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.core.registry import Registry
 from dsbs.inference.checkpoint import Saved
+from dsbs.inference.perplexity import Perplexity
 
 
 class Predictor(Protocol):
@@ -23,6 +24,9 @@ class Predictor(Protocol):
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
         """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
+
+    def perplexity(self, examples: Sequence[Example]) -> Perplexity | None:
+        """Return the perplexity of gold answers that are whole texts; None where they are none, or it is unknown."""
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that ``load_predictor`` reads."""
@@ -68,8 +72,7 @@ def load_predictor(saved: Saved) -> Predictor:
 
 def perplexity_of(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float | int | None]:
     """Return ``perplexity`` and ``perplexity_tokens`` where the student can tell them, else nothing."""
-    measure = getattr(predictor, "perplexity", None)
-    found = measure(examples) if measure else None
+    found = predictor.perplexity(examples)
     return found.figures() if found else {}
 
 

@@ -84,6 +84,19 @@ class TorchPredictor:
 
         return self._apart(examples, explain)
 
+    def sample(self, examples: Sequence[Example], reading: "DecodingConfig", count: int) -> list[list[str]]:
+        """Return so many labels for each example, drawn from the student's distribution at temperature 1.
+
+        Raises:
+            StudentError: for a student that does not write.
+        """
+        from dsbs.students.generative import GenerativeModel
+        from dsbs.students.sampling import sample_labels
+
+        if not isinstance(self.student, GenerativeModel):
+            raise StudentError("This student has no decoder: it ranks closed answers, and no others can be drawn.")
+        return sample_labels(self.student, examples, reading, count)
+
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
         """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
         return self.student.lost(examples, self.reading.max_input_tokens)

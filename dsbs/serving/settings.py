@@ -53,7 +53,7 @@ class Chat:
         pattern: a regular expression (RE2) instead, whose group ``input``, or first group, is the input.
         reply: ``label``, ``json`` (an object with label and confidence), ``rationale`` (rationale, cue, label), or a
             text with ``{label}``, ``{confidence}`` and ``{rationale}`` in it.
-        cue: the words before the label with ``reply=rationale``.
+        cue: the words before the label with ``reply=rationale``, and in what ``dsbs.traffic`` writes with rationales.
     """
 
     template: str | None = None
@@ -239,6 +239,8 @@ class TrafficConfig:
         faults = self.chat.faults()
         if not 0 <= self.test_share < 1:
             faults.append(f"test_share={self.test_share}: expected from 0 up to, not including, 1.")
+        if self.rationales is not None and self.data is None:
+            faults.append(f"rationales={self.rationales}: needs data=FOLDER, where the answers with them are written.")
         return faults
 
 

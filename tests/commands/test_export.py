@@ -10,6 +10,7 @@ from trained import train_tiny
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.export import export
 from dsbs.inference.exports.settings import ExportConfig
@@ -34,6 +35,8 @@ def test_an_export_lies_in_its_run_and_is_evaluated_like_it(run: Path) -> None:
     assert written["architecture"] == "t5"
     docs = (Path(__file__).parents[2] / "docs/files.md").read_text()
     assert all(f"`{key}`" in docs for key in written)
+    predictor = open_checkpoint(str(folder)).load(4)
+    assert predictor.perplexity([Example("1", "a text", "another")]) is None  # of whole texts: checkpoints alone
     before, after = (evaluate(EvaluateConfig(checkpoint=str(place))) for place in (run, folder))
     assert before["accuracy"] == after["accuracy"]
     assert export(ExportConfig(checkpoint=str(run), quantization="float32"))["seconds"] == record["seconds"]

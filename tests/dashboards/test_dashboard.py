@@ -230,6 +230,9 @@ def test_online_workspace_and_report_are_saved_replaced_and_shared(
     assert "token-0" not in kept
     assert recall_place(study, ENTITY, "mine").report == next(iter(list(server.views)[1:]))
     assert recall_place(study, "another", "mine").report is None
+    before = recall_place(study, ENTITY, "mine")
+    assert say("tracking.mode=offline")[0] == 0
+    assert recall_place(study, ENTITY, "mine") == before
 
     server.refusal = f"no such user for {KEY}"
     code, said = say()

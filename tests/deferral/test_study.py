@@ -131,6 +131,7 @@ def test_goals_that_cannot_be_reached_say_what_to_do() -> None:
         ({"share": 0.1, "confidence": "entropy"}, "confidence=entropy"),
         ({"share": 0.1, "confidence": "logprob", "calibration": "temperature"}, "no scores"),
         ({"share": 0.1, "samples": 1}, "samples=1"),
+        ({"share": 0.1, "samples": 1001}, "samples=1001"),
         ({"share": 0.1, "compare": True}, "leave out share"),
         ({"share": 0.1, "calibration": "platt"}, "calibration=platt"),
     ],

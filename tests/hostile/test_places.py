@@ -9,16 +9,20 @@ from typing import Any
 
 import pytest
 import yaml
+from trained import train_tiny
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.recalling import is_below, recall_settings
 from dsbs.core.errors import ConfigError, DataError, DsbsError
 from dsbs.core.records import Annotation
+from dsbs.defer import find_parts
 from dsbs.deferral.policy import load_policy
+from dsbs.deferral.settings import DeferConfig
 from dsbs.export import read_record
 from dsbs.extraction.annotations import AnnotationWriter, iterate_annotations, load_summary
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.exports.skops import convert
+from dsbs.students import LogReg
 from dsbs.tasks import metrics
 from dsbs.tasks.sources import read_rows
 
@@ -32,6 +36,8 @@ PLACES: dict[str, tuple[dict[str, Any], str]] = {
     "through a link to itself": ({"task": {**TABLE, "path": "round/x.csv"}}, "lies outside of"),
     "a byte 0": ({"task": {**TABLE, "path": "a\0b"}}, "lies outside of"),
     "a set on the hub": ({"task": {**TABLE, "hub": "them/theirs"}}, r"task\.hub=them/theirs is loaded from the hub"),
+    "a list of sets": ({"task": {**TABLE, "hub": ["them/theirs"]}}, r"\['them/theirs'\] is loaded from"),
+    "annotations below": ({"labels": "teacher", "output_dir": "/root"}, r"output_dir=/root lies outside of"),
     "another revision": (
         {"task": {"kind": "release", "benchmark": "svamp", "hub": "ChilleD/SVAMP", "revision": "x"}}, "from the hub"
     ),
@@ -57,6 +63,16 @@ def test_places_of_a_strangers_run_are_not_read(kind: str, tmp_path: Path, monke
     with pytest.raises(DsbsError) as after:  # goes on: there is no more in this config
         recall_settings(tmp_path, trusted=True)
     assert "trust_run" not in str(after.value)
+
+
+def test_annotations_elsewhere_are_not_left_out_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train_tiny(tmp_path, objective="finetune", student=LogReg(name="logreg", C=[1.0], min_df=1))
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"rationales": "/root/x"}))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"manifest\.json: rationales=/root/x lies outside of .*trust_run=true"):
+        find_parts(DeferConfig(str(run), share=0.5))
+    assert find_parts(DeferConfig(str(run), share=0.5, trust_run=True))[3] == Path("/root/x")
 
 
 def test_places_below_the_folder_and_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,11 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 from quiz import Quiz
 from tiny import examples, tiny_t5
 
-from dsbs.core.errors import ConfigError
+from dsbs.core.errors import ConfigError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.inference.confidence import add_confidence
 from dsbs.inference.predictor import Predictor
@@ -74,6 +75,10 @@ def test_no_answer_has_no_confidence_and_other_students_say_what_to_use() -> Non
     assert [one.confidence for one in add_confidence(predictor(), "logprob", FREE, labelled(None), 0)] == [None] * 4
     with pytest.raises(ConfigError, match="confidence=agreement"):
         add_confidence(predictor(RationaleThenLabel(name="x")), "logprob", FREE, labelled("refund"), 0)
+
+    encoder = replace(predictor(), student=torch.nn.Identity())  # type: ignore[arg-type]
+    with pytest.raises(StudentError, match="no decoder"):
+        add_confidence(encoder, "agreement", FREE, labelled("refund"), 4)
 
     class Classical:
         def predict(self, examples: list[Example]) -> list[Prediction]:

@@ -38,6 +38,9 @@ class Echo:
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
         return {"inputs": len(examples)}
 
+    def perplexity(self, examples: Sequence[Example]) -> None:
+        pass
+
     def save(self, folder: Path) -> None:
         raise NotImplementedError
 

@@ -160,7 +160,7 @@ def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_la
     assert summarise(store, config)["unexplained"] == 3
     rows = [json.loads(line) for line in (tmp_path / "data/unexplained/train.jsonl").read_text().splitlines()]
     assert [row["input"] for row in rows] == ["It leaks 0.", "It leaks 2.", "It leaks 3."]
-    labels = ["refund", "repair", "replace"]
+    labels = ["refund", "repair", "fund"]
     annotations = [Annotation(row["id"], label, "It is worn.") for row, label in zip(rows, labels, strict=True)]
     with AnnotationWriter(tmp_path / "why", "train") as writer:
         writer.write(annotations)
@@ -168,6 +168,11 @@ def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_la
     assert summarise(store, config)["explained"] == 2
     rows = [json.loads(line) for line in (tmp_path / "data/train.jsonl").read_text().splitlines()]
     assert [row["completion"] for row in rows][2:] == ["It is worn. So the answer is repair.", "refund"]
+    config.chat.cue = "Answer:"
+    summarise(store, config)
+    assert "It is worn. Answer: repair." in (tmp_path / "data/train.jsonl").read_text()
+    [fault] = TrafficConfig(rationales="why").faults()
+    assert "needs data=FOLDER" in fault
 
 
 def test_agreement_by_class_has_bounds(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.checkpoint import MOST_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
 
@@ -22,8 +23,8 @@ STARTS = ("label", "rationale")
 EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
 
 
-class ExportPredictor(TorchPredictor):
-    """A student in another engine; asked as a student of torch is, without torch."""
+class Exported:
+    """What no export does, whatever its engine."""
 
     def save(self, folder: Path) -> None:
         """Refuse: an export is made from a checkpoint, which is what there is to keep.
@@ -32,6 +33,24 @@ class ExportPredictor(TorchPredictor):
             RunError: always.
         """
         raise RunError("An export cannot be saved again: copy its folder, or export the checkpoint again.")
+
+    def perplexity(self, examples: Sequence[Example]) -> None:
+        """Return None: it is measured with checkpoints alone."""
+
+
+class ExportPredictor(Exported, TorchPredictor):
+    """A student in another engine; asked as a student of torch is, without torch.
+
+    Attributes:
+        student: a writer of the engine, a subclass of ``ExportWriter``.
+    """
+
+    student: Any
+
+    def sample(self, examples: Sequence[Example], reading: DecodingConfig, count: int) -> list[list[str]]:
+        """Return so many labels for each example, drawn at temperature 1."""
+        drawn: list[list[str]] = self.student.sample(examples, reading, count)
+        return drawn
 
     def _retry(self, read: Callable[[], list[Prediction]]) -> list[Prediction]:
         return read()
@@ -84,8 +103,7 @@ class Words:
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Count what is not read of inputs; see ``dsbs.students.lost``."""
         rows = self.encode_inputs([example.input for example in examples], "label", max_tokens + 1)
-        token = getattr(self.tokenizer.model, "unk_token", None) or "<unk>"
-        return count_lost(rows, max_tokens, self.tokenizer.token_to_id(token))
+        return count_lost(rows, max_tokens, unknown_id(self.tokenizer))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return how many tokens targets have, their end included."""
@@ -94,6 +112,33 @@ class Words:
     def decode(self, rows: list[list[int]]) -> list[str]:
         """Return texts without special tokens."""
         return [text.strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
+
+
+@dataclass
+class ExportWriter:
+    """What the writers of all engines do alike; a subclass ranks, writes and samples.
+
+    Attributes:
+        engine: what the engine's package loaded.
+        words: the tokenizer.
+    """
+
+    engine: Any
+    words: Words
+
+    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        return self.words.lost(examples, max_tokens)
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens targets have, their end included."""
+        return self.words.lengths(texts)
+
+
+def unknown_id(tokenizer: Tokenizer) -> int | None:
+    """Return the id that stands for whatever a tokenizer does not know, None where there is none."""
+    found: int | None = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
+    return found
 
 
 def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:

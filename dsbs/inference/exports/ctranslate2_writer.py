@@ -3,39 +3,33 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ctranslate2
 import numpy as np
+from scipy.special import log_softmax
 
 from dsbs.core.records import Example, Prediction
-from dsbs.inference.exports.base import Words
+from dsbs.inference.exports.base import ExportWriter
 from dsbs.students.answering import DecodingConfig, choose
 
 ROWS = 64  # prompts or targets of one pass
 
 
 @dataclass
-class CTranslate2Writer:
+class CTranslate2Writer(ExportWriter):
     """Ranks and writes with CTranslate2; a ``dsbs.students.answering.Writer``.
 
+    Its engine is a ``Translator`` of an encoder-decoder, or a ``Generator`` of a causal language model.
+
     Attributes:
-        engine: a ``Translator`` of an encoder-decoder, or a ``Generator`` of a causal language model.
-        words: the tokenizer.
         vocabulary: names of the tokens, by id.
     """
 
-    engine: Any
-    words: Words
     vocabulary: list[str]
 
     def __post_init__(self) -> None:
         self.ids = {token: id for id, token in enumerate(self.vocabulary)}
         self.undecided = 0.0  # a running share of inputs whose likeliest answer alone decides nothing
-
-    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost``."""
-        return self.words.lost(examples, max_tokens)
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what the student writes for each example, greedily, in their order."""
@@ -47,10 +41,6 @@ class CTranslate2Writer:
         """Return several answers for each example, drawn at temperature 1."""
         ctranslate2.set_random_seed(seed)
         return self._generate(examples, reading, "label", count, sampling_topk=0)
-
-    def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens targets have, their end included."""
-        return self.words.lengths(texts)
 
     def _generate(
         self, examples: Sequence[Example], reading: DecodingConfig, kind: str, count: int, **how: int
@@ -197,8 +187,7 @@ class CTranslate2Writer:
                 return_logits_vocab=True,
             )
         logits = np.stack([np.asarray(result.logits[0][0], dtype=np.float64) for result in results])
-        peak = logits.max(axis=1, keepdims=True)
-        return logits - peak - np.log(np.exp(logits - peak).sum(axis=1, keepdims=True))
+        return np.asarray(log_softmax(logits, axis=1))
 
     def _batches(
         self, examples: Sequence[Example], kind: str, reading: DecodingConfig

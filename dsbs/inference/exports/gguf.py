@@ -4,10 +4,11 @@
 llama.cpp's own quantizer. ``llama-quantize FILE q4_k_m`` makes it of an export in ``f16``.
 """
 
+import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -16,10 +17,11 @@ import xllamacpp
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import open_regular
 from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.exports.base import (
     ExportPredictor,
-    Words,
+    ExportWriter,
     count_threads,
     load_words,
     read_export,
@@ -76,34 +78,21 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
     """Return how the export is used without dsbs, for its card."""
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
-    prompt = f"{prefix}Your text{export['start']}"
+    # A token of somebody else, within JSON, within a command, within Markdown.
+    asked = json.dumps({"prompt": f"{prefix}Your text{export['start']}", "n_predict": 64, "temperature": 0})
+    asked = asked.replace("`", "\\u0060")
     return (
-        "```bash\n"
-        f"llama-server -m {FILE} --port 8080 &\n"
-        "curl -s localhost:8080/completion "
-        f"""-d '{{"prompt": "{prompt}", "n_predict": 64, "temperature": 0}}'\n"""
-        "```"
+        f"```bash\nllama-server -m {FILE} --port 8080 &\ncurl -s localhost:8080/completion -d {shlex.quote(asked)}\n```"
     )
 
 
-@dataclass
-class GgufWriter:
+class GgufWriter(ExportWriter):
     """Ranks and writes with llama.cpp; a ``dsbs.students.answering.Writer``.
 
     Prompts are sent as token ids of the student's own tokenizer. Each example has one of llama.cpp's slots to itself
-    while it is answered, so that its prompt is read once however many answers are scored.
-
-    Attributes:
-        engine: an ``xllamacpp.Server``.
-        words: the tokenizer.
+    while it is answered, so that its prompt is read once however many answers are scored. Its engine is an
+    ``xllamacpp.Server``.
     """
-
-    engine: Any
-    words: Words
-
-    def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost``."""
-        return self.words.lost(examples, max_tokens)
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what the student writes for each example, greedily, in their order."""
@@ -129,10 +118,6 @@ class GgufWriter:
             ]
 
         return self._each(examples, "label", reading, draw)
-
-    def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens targets have, their end included."""
-        return self.words.lengths(texts)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
@@ -161,6 +146,9 @@ class GgufWriter:
 
         llama.cpp tells those of the token that comes next, which a bias can choose, and of the likeliest ones. It tells
         nothing where the next token is a part of a character; then all are asked for beside the end.
+
+        Raises:
+            StudentError: where it tells nothing of a token: the file is not of this tokenizer.
         """
         found: dict[int, float] = {}
         forced = [next(iter(wanted))] if len(wanted) == 1 else [self.words.end]
@@ -168,7 +156,13 @@ class GgufWriter:
             forced = forced or missing[:1]
             top = 1 if len(wanted) == 1 else TOP + len(wanted)
             said = self._probabilities(prompt, slot, forced.pop(), top)
-            found |= said or self._probabilities(prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size())
+            said = said or self._probabilities(prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size())
+            if not said.keys() - found.keys():
+                raise StudentError(
+                    f"{FILE}: llama.cpp knows no token {missing[0]}, which tokenizer.json has; export the checkpoint "
+                    "again."
+                )
+            found |= said
         return {token: found[token] for token in wanted}
 
     def _probabilities(self, prompt: list[int], slot: int, forced: int, top: int) -> dict[int, float]:
@@ -225,6 +219,7 @@ class GgufPredictor(ExportPredictor):
         words = load_words(saved.folder, export, saved.remembered.prefix_on)
         reading = saved.reading()
         context = reading.max_input_tokens + reading.max_new_tokens + 8
+        open_regular(saved.folder / FILE).close()
         engine = start(saved.folder / FILE, context, exact=export["quantization"] == "float32")
         return cls(GgufWriter(engine, words), saved.task, saved.objective, reading)  # type: ignore[arg-type]
 

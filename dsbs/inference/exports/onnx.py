@@ -12,13 +12,23 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from scipy.special import log_softmax
 from tokenizers import Tokenizer
 
-from dsbs.core.errors import DataError, RunError, StudentError
+from dsbs.core.errors import DataError, StudentError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.untrusted import Fields, open_regular
 from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.embedding_predictor import ENCODER, EmbeddingPredictor
-from dsbs.inference.exports.base import count_threads, open_tokenizer, read_export, write_config
+from dsbs.inference.exports.base import (
+    EXPORT,
+    Exported,
+    count_threads,
+    open_tokenizer,
+    read_export,
+    unknown_id,
+    write_config,
+)
 from dsbs.students.answering import choose
 from dsbs.students.lost import count_lost
 from dsbs.tasks.answers import without_choices
@@ -27,6 +37,7 @@ QUANTIZATIONS = ("float32", "int8")
 DEFAULT = "float32"
 DECODING = None
 FILE = "student.onnx"
+MOST_ID = 2**31 - 1
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
@@ -106,7 +117,7 @@ def quantize(path: Path) -> None:
 
 
 @dataclass
-class OnnxPredictor:
+class OnnxPredictor(Exported):
     """A student of an encoder in onnxruntime.
 
     Attributes:
@@ -134,22 +145,21 @@ class OnnxPredictor:
             StudentError: where it is to write.
         """
         saved.check_ranks()
-        export = read_export(saved.folder, ("quantization", "classes", "padding", "max_input_tokens"))
+        classes, padding, most = read_settings(saved.folder)
         tokenizer = open_tokenizer(saved.folder)
-        classes = [str(name) for name in export["classes"]]
-        most = int(export["max_input_tokens"])
         tokenizer.enable_truncation(most, strategy="longest_first" if classes else "only_first")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = count_threads(), 1
         options.log_severity_level = 3
         providers = [one for one in ("CUDAExecutionProvider", "CPUExecutionProvider")
                      if one in onnxruntime.get_available_providers()]  # fmt: skip
+        open_regular(saved.folder / FILE).close()
         try:
             session = onnxruntime.InferenceSession(saved.folder / FILE, options, providers)
         except Exception as error:  # the library raises its own kinds, which have no common base
             reason = str(error).splitlines()[0]
             raise DataError(f"{saved.folder / FILE}: onnxruntime cannot read it ({reason}).") from None
-        return cls(session, tokenizer, classes, int(export["padding"]), saved.batch_size, most)
+        return cls(session, tokenizer, classes, padding, saved.batch_size, most)
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the likeliest closed answer of each example.
@@ -159,7 +169,7 @@ class OnnxPredictor:
         """
         if self.classes:
             logits = self._logits([example.input for example in examples])
-            scores = [dict(zip(self.classes, row.tolist(), strict=True)) for row in _log_softmax(logits)]
+            scores = [dict(zip(self.classes, row.tolist(), strict=True)) for row in log_softmax(logits, axis=-1)]
             return [choose(example, of) for example, of in zip(examples, scores, strict=True)]
         choices = [list(dict.fromkeys(example.choices or ())) for example in examples]
         for example, of in zip(examples, choices, strict=True):
@@ -172,7 +182,7 @@ class OnnxPredictor:
         ]
         flat, predictions, start = self._logits(pairs)[:, 0], [], 0
         for example, of in zip(examples, choices, strict=True):
-            row = _log_softmax(flat[None, start : start + len(of)])[0]
+            row = log_softmax(flat[start : start + len(of)])
             start += len(of)
             predictions.append(choose(example, dict(zip(of, row.tolist(), strict=True))))
         return predictions
@@ -202,21 +212,23 @@ class OnnxPredictor:
         longer, most = Tokenizer.from_str(self.tokenizer.to_str()), self.max_input_tokens
         longer.enable_truncation(most + 1)
         rows = [encoding.ids for encoding in longer.encode_batch([example.input for example in examples])]
-        token = getattr(longer.model, "unk_token", None) or "<unk>"
-        return count_lost(rows, most, longer.token_to_id(token))
-
-    def save(self, folder: Path) -> None:
-        """Refuse: an export is made from a checkpoint, which is what there is to keep.
-
-        Raises:
-            RunError: always.
-        """
-        raise RunError("An export is not saved again: copy its folder, or export the checkpoint once more.")
+        return count_lost(rows, most, unknown_id(longer))
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+def read_settings(folder: Path) -> tuple[list[str], int, int]:
+    """Return the closed answers, the id that pads and the most tokens of an input, of an export's ``config.json``.
+
+    Raises:
+        DataError: where they are missing, or are none.
+    """
+    export = read_export(folder, ("quantization", "classes", "padding", "max_input_tokens"))
+    classes, told = export["classes"], Fields(export)
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{folder}/config.json: {EXPORT}.classes: expected a list of texts.")
+    padding, most = told.count("padding", most=MOST_ID), told.count("max_input_tokens", most=MOST_ID)
+    if padding is None or not most:
+        raise DataError(f"{folder}/config.json: {EXPORT}.padding, {EXPORT}.max_input_tokens: expected whole numbers.")
+    return classes, padding, most
 
 
 _USAGE = """\

@@ -1,6 +1,7 @@
 """A student in llama.cpp answers as its checkpoint does: labels, log-probabilities, what is written."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,17 @@ from typing import Any
 import httpx
 import pytest
 from tiny import causal_folder, examples, tiny_t5
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from dsbs.core.errors import DataError, StudentError
-from dsbs.inference.exports.base import load_words
+from dsbs.inference.exports.base import Words, load_words
 from dsbs.students.answering import CONFIDENT, DecodingConfig
 from dsbs.students.causal import Causal
 
 pytest.importorskip("gguf")
 pytest.importorskip("xllamacpp")
-from dsbs.inference.exports.gguf import FILE, GgufWriter, convert, start
+from dsbs.inference.exports.gguf import FILE, GgufWriter, convert, start, usage
 
 TEXTS = [example.input for example in examples(6)]
 PART = "\ufffd"  # of a character; these students write any bytes
@@ -67,6 +70,28 @@ def test_a_quantised_file_is_smaller_and_close(quantization: str, tmp_path: Path
 def test_what_is_no_decoder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudentError, match="decoder-only"):
         convert(saved(tiny_t5(), tmp_path), tmp_path / "export", "q8_0")
+
+
+@pytest.mark.parametrize("start", ["</s>", "it's\n```\"; rm -rf ~; '"])
+def test_the_card_asks_with_a_token_of_somebody_else_whatever_it_is(start: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"dsbs": {"prefix_on": "target", "task": {}}}))
+    words = shlex.split(usage(tmp_path, {"start": start}).split("```bash\n")[1].split("```")[0])
+    assert words[-2] == "-d"
+    assert json.loads(words[-1])["prompt"] == f"Your text{start}"
+
+
+class Silent:
+    """An engine that never tells of the tokens that are asked for."""
+
+    def handle_completions(self, asked: dict[str, Any]) -> dict[str, Any]:
+        told = {"id": 999, "logprob": -0.5, "top_logprobs": []}
+        return {"choices": [{"text": "", "logprobs": {"content": [told]}}]}
+
+
+def test_a_token_that_the_file_does_not_have_ends_in_a_sentence() -> None:
+    words = Words(Tokenizer(WordLevel({"a": 0})), "target", 1, {"label": 0, "rationale": 0}, causal=True)
+    with pytest.raises(StudentError, match="knows no token 7"):
+        GgufWriter(Silent(), words)._next([1], {7}, 0)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Students of an encoder in onnxruntime answer as their checkpoints do."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,9 @@ from dsbs.tasks.answers import with_choices
 from dsbs.training.settings import Training
 
 pytest.importorskip("onnxruntime")
+from dsbs.inference.exports.base import write_config
+from dsbs.inference.exports.onnx import read_settings
+
 TEXTS = [f"a {colour}ish thing, number {number}" for colour in ("red", "green", "blue") for number in range(9)]
 TRAINING = Training(
     max_steps=8, eval_steps=8, learning_rate=1e-2, per_device_train_batch_size=8, warmup_steps=0, max_unknown=1.0
@@ -77,7 +81,7 @@ def test_an_export_answers_as_its_checkpoint(kind: str, network: str, tmp_path: 
         for one, example in zip(together, examples, strict=True):
             [alone] = predictor.predict([example])
             assert alone.scores == pytest.approx(one.scores, abs=1e-4)
-        with pytest.raises(RunError, match="not saved again"):
+        with pytest.raises(RunError, match="cannot be saved again"):
             predictor.save(tmp_path / "copy")
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
@@ -102,6 +106,23 @@ def test_int8_is_smaller_and_a_broken_file_is_named(network: str, tmp_path: Path
         open_checkpoint(str(folder)).load(2)
     with pytest.raises(StudentError, match="cannot generate"):
         open_checkpoint(str(folder)).load(2, "generate")
+    (folder / "student.onnx").unlink()
+    os.mkfifo(folder / "student.onnx")
+    with pytest.raises(DataError, match="expected a regular file, found a FIFO"):
+        open_checkpoint(str(folder)).load(2)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"classes": 7}, {"classes": [["a"]]}, {"padding": "x"}, {"max_input_tokens": None}, {"max_input_tokens": -1}],
+)
+def test_what_an_export_of_somebody_else_says_is_checked(told: dict, tmp_path: Path) -> None:
+    export = {"quantization": "int8", "classes": ["a"], "padding": 0, "max_input_tokens": 8}
+    write_config(tmp_path, {}, "onnx", export)
+    assert read_settings(tmp_path) == (["a"], 0, 8)
+    write_config(tmp_path, {}, "onnx", export | told)
+    with pytest.raises(DataError, match=next(iter(told))):
+        read_settings(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,9 @@ class TallyPredictor:
         blank = sum(known.isdisjoint(example.input.split()) for example in examples)
         return {"inputs": len(examples), "inputs_blank": blank}
 
+    def perplexity(self, examples: Sequence[Example]) -> None:
+        """Return None: counts write no texts."""
+
     def save(self, folder: Path) -> None:
         """Write the counts, and what every checkpoint has to remember."""
         folder.mkdir(parents=True, exist_ok=True)
