@@ -216,15 +216,20 @@ class SoftTargets(Taught):
         return {answer: share / total for answer, share in found.items()}
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the tokens of labels and rationales, and what the divergences are means over."""
+        """Return the tokens of labels and rationales, and what the divergences are means over.
+
+        Over tokens both are means over the tokens of a target, times its weight.
+        """
+        if not self.needs_choices:
+            tokens = super().count(rows)
+            label, rationale = (tokens.get(kind, 0.0) for kind in KINDS)
+            return {"soft": label, "label": label, "soft_rationale": rationale, "rationale": rationale}
         counts = dict.fromkeys(("soft", "label", "soft_rationale", "rationale"), 0.0)
         for row in rows:
             written = {kind: [ids for one, _, ids, _ in row.targets if one == kind] for kind in KINDS}
             counts["label"] += len(written["label"][0])
             counts["rationale"] += sum(map(len, written["rationale"]))
             counts["soft"] += len(written["label"]) > 1
-        if not self.needs_choices:
-            counts |= {"soft": counts["label"], "soft_rationale": counts["rationale"]}
         return counts
 
     def loss(

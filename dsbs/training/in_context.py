@@ -5,6 +5,7 @@ texts: their perplexity before and after.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.files import write_json
 from dsbs.core.fingerprint import fingerprint, fingerprint_files
 from dsbs.core.records import Example, Prediction
-from dsbs.core.untrusted import load_json, read_file
+from dsbs.core.untrusted import read_file, read_json_file
 from dsbs.inference.metrics import score
 from dsbs.inference.perplexity import measure_perplexity
 from dsbs.objectives.taught import PLACE, STUDENT, Taught
@@ -46,7 +47,7 @@ def measure_in_context(
     key = fingerprint([plan.run.folder.name, fingerprint_files([Path(other)]) if other else None])
     path = folder / "in_context" / f"{key}.json"
     if path.exists():
-        found: list[dict[str, Any]] = load_json(read_file(path))
+        found: list[dict[str, Any]] = read_json_file(path)
         return found
     rows = _measure(plan, metrics, texts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,11 +71,11 @@ def _measure(plan: "Plan", metrics: Mapping[str, Any], texts: Sequence[Example])
         found = measure_perplexity(model, texts, reading) if model is not None and decodes and texts else None
         return {**said, "who": who, "score": value, "other_perplexity": found.value if found else None}
 
-    bare = predict_plainly(recipe, base, test, PLACE, chat=False)
+    bare = predict_plainly(recipe, base, test, replace(objective, teacher_input=PLACE, teacher_chat=False))
     rows = [row("base", score(recipe.task, bare).value, base)]
     own = objective.teacher_model == STUDENT
     teacher = base if own else _load_teacher(objective)
-    prompted = predict_plainly(recipe, teacher, test, objective.teacher_input, chat=objective.teacher_chat)
+    prompted = predict_plainly(recipe, teacher, test, objective)
     rows.append(row("base in context" if own else "teacher in context", score(recipe.task, prompted).value, None))
     distilled = copy_plain(load_student(plan.run.checkpoint)).eval()
     rows.append(row("distilled", metrics["test"].get(recipe.task.metric), distilled))
@@ -89,7 +90,7 @@ def _load_teacher(objective: Taught) -> "StudentModel":
 
 
 def predict_plainly(
-    recipe: Recipe, model: "StudentModel", examples: Sequence[Example], worded: str, *, chat: bool
+    recipe: Recipe, model: "StudentModel", examples: Sequence[Example], wording: Taught
 ) -> list[Prediction]:
     """Return the answers of a model without task prefixes that reads examples in a wording of ours.
 
@@ -97,11 +98,8 @@ def predict_plainly(
         recipe: how answers are read.
         model: it is put where the machine computes.
         examples: that are answered.
-        worded: what the model reads, ``{input}`` standing for the example's input.
-        chat: whether that is put to it as a user's message.
+        wording: how the model is asked, as the teacher of this objective is.
     """
-    from dataclasses import replace
-
     from dsbs.inference.torch_predictor import TorchPredictor
     from dsbs.objectives import Finetune
     from dsbs.students.decoding import best_device
@@ -109,7 +107,6 @@ def predict_plainly(
     from dsbs.training.backends.huggingface import decoding_of
     from dsbs.training.consulting import name_again, word_example
 
-    wording = Taught(name="wording", teacher_input=worded, teacher_chat=chat)
     reading = replace(decoding_of(recipe), max_input_tokens=wording.teacher_max_input_tokens)
     predictor = TorchPredictor(model.to(best_device()), recipe.task, Finetune(name="finetune"), reading)
     gap = isinstance(model, PlainDecoderOnly)

@@ -5,16 +5,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from tiny import examples
+from trained import small_triage
 
 from dsbs.cli.composition import list_options
 from dsbs.cli.config import BROKEN
 from dsbs.cli.main import main
 from dsbs.cli.plugins import plugin_conf_dirs
+from dsbs.core.records import Annotation
 from dsbs.core.registry import _all_entry_points
+from dsbs.core.tracking import Tracker
+from dsbs.objectives import Finetune
 from dsbs.tasks import TASKS
+from dsbs.training.recipe import Recipe
+from dsbs.training.settings import Training
 
 PLUGIN = Path(__file__).resolve().parents[1] / "plugin"
 CHOSEN = ["task=shapes", "teacher=oracle", "student=small", "objective=with_hints"]
@@ -109,6 +118,24 @@ def test_a_student_whose_backend_and_predictor_are_a_plugins_goes_through_all_co
     code, out, err = say("report", QUIET)
     assert code == 0, err
     assert "tally" in (tmp_path / "outputs/report/shapes/report.json").read_text(encoding="utf-8")
+
+
+def test_a_backend_of_a_plugin_weighs_labels_and_chooses_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    from dsbs_shapes.tally import Tally, fit
+
+    train, choosing = examples(4)[:2], examples(4)[2:]
+    said = [Annotation(one.id, one.label, agreement=share) for one, share in zip(train, (1.0, 0.25), strict=True)]
+    data: Any = SimpleNamespace(
+        train=list(zip(train, said, strict=True)), choosing=choosing, examples=lambda: [*train, *choosing]
+    )
+    recipe = Recipe(small_triage(), Finetune(name="f"), Tally(name="t"), Training(), 0, labels_weight="agreement")
+    fitted = fit(recipe, data, None, Tracker())
+    counts = fitted.predictor.counts
+    assert counts.keys() == {one.label for one in train}
+    for one, share in zip(train, (1.0, 0.25), strict=True):
+        assert one.label
+        assert counts[one.label][one.input.split()[0]] == share
 
 
 def test_a_filter_of_a_plugin_is_asked_for_by_name(say: Say, tmp_path: Path) -> None:

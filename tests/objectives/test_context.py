@@ -1,5 +1,6 @@
 """Context distillation: the teacher reads a prompt that the student does not."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -105,6 +106,10 @@ def test_the_base_is_measured_without_the_prompt_and_with_it(tmp_path: Path) -> 
     assert before != after
     assert min(before, after) > 1
     assert compare_with_base(config, [candidate], tmp_path / "compare", Console()) == rows
+    [kept] = (tmp_path / "compare" / "in_context").glob("*.json")
+    kept.write_text("[")
+    with pytest.raises(DataError, match="not valid JSON"):
+        compare_with_base(config, [candidate], tmp_path / "compare", Console())
     (tmp_path / "empty.txt").write_text(" \n")
     with pytest.raises(DataError, match="one per line"):
         load_texts(str(tmp_path / "empty.txt"))
@@ -118,6 +123,8 @@ def test_a_model_as_it_comes_is_asked_in_the_wording(tmp_path: Path) -> None:
     )
     asked = list(recipe.task.examples("test"))[:3]
     model = settings.teacher.student
-    found = predict_plainly(recipe, model, asked, PROMPT, chat=False)
+    found = predict_plainly(recipe, model, asked, settings)
     assert [one.id for one in found] == [one.id for one in asked]
     assert all(one.scores is not None and one.scores.keys() == {*(asked[0].choices or ())} for one in found)
+    cut = predict_plainly(recipe, model, asked, replace(settings, teacher_max_input_tokens=8))
+    assert all(one.scores != two.scores for one, two in zip(found, cut, strict=True))

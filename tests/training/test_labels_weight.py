@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from objectives.steps import loss_of_rows
-from tiny import examples, tiny_t5
+from objectives.steps import loss_of_rows, tiny_llama
+from tiny import examples
 from trained import TINY, small_triage
 
 from dsbs.core.records import Annotation
-from dsbs.objectives import Finetune, SoftTargets, StepByStep
+from dsbs.objectives import Context, Finetune, Objective, SoftTargets, StepByStep
+from dsbs.objectives.taught import STUDENT
 from dsbs.students.collator import tokenize
 from dsbs.training.recipe import Recipe
 from dsbs.training.settings import Training, TrainSettings
@@ -29,21 +30,32 @@ def test_labels_weigh_as_their_agreement_and_rationales_as_ever() -> None:
     assert [one.weight for one in recipe(Finetune(), "agreement").targets(example, Annotation("1"))] == [1.0]
 
 
-def test_the_loss_is_the_weighted_mean_over_tokens() -> None:
-    student, shares = tiny_t5().requires_grad_(False), [1.0, 0.6, 0.2]
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Finetune(),
+        SoftTargets(name="soft_targets", source="teacher", teacher_model=STUDENT, teacher_bf16=False),
+        SoftTargets(name="soft_targets", source="stored"),
+        Context(name="context", teacher_input="Decide: {input}", soft_weight=0.5, teacher_bf16=False),
+    ],
+    ids=["finetune", "teacher", "stored", "context"],
+)
+def test_the_loss_is_the_weighted_mean_over_tokens(objective: Objective) -> None:
+    student, shares = tiny_llama().requires_grad_(False), [1.0, 0.6, 0.2]
+    objective.prepare(student, torch.device("cpu"))
     data = [
         (one, Annotation(one.id, one.label, agreement=share)) for one, share in zip(examples(3), shares, strict=True)
     ]
     rows = []
     for example, said in data:
-        targets = recipe(Finetune(), "agreement").targets(example, said)
-        rows += tokenize(student, [example.input], [targets], 64, 64)[0]
+        targets = recipe(objective, "agreement").targets(example, said)
+        rows += tokenize(student, [example.input], [targets], 64, 64, objective.readers)[0]
     total, count = torch.zeros(()), 0.0
     for row, share in zip(rows, shares, strict=True):
         tokens = len(row.targets[0][2])
-        total += share * tokens * loss_of_rows(student, Finetune(), [row])[0]
+        total += share * tokens * loss_of_rows(student, objective, [row])[0]
         count += share * tokens
-    assert loss_of_rows(student, Finetune(), rows)[0].item() == pytest.approx(total.item() / count, rel=1e-5)
+    assert loss_of_rows(student, objective, rows)[0].item() == pytest.approx(total.item() / count, rel=1e-5)
 
 
 @pytest.mark.parametrize(

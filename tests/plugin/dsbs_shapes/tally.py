@@ -5,7 +5,7 @@ One module holds all that such a student needs: what it is, ``fit``, the backend
 
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -96,12 +96,13 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     """Count; see ``dsbs.training.backends.base.Backend``."""
     student = recipe.student
     assert isinstance(student, Tally)
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for example, annotation in data.train:
-        for target in recipe.objective.targets(example, annotation):
-            counts[target.text].update(example.input.split())
+        for target in recipe.targets(example, annotation):
+            for word in example.input.split():
+                counts[target.text][word] += target.weight
     predictor = TallyPredictor(counts, student.prior, recipe.remember(data.examples()))
-    validation = score(recipe.task, predictor.predict(data.validation)).value
+    validation = score(recipe.task, predictor.predict(data.choosing)).value
     assert validation is not None
     account = {"steps": 1, "best_step": 1, "target_tokens": len(data.train), "seconds": 0.0, "examples_per_second": 0.0}
     return Fitted(predictor, validation, account)
