@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.cli.checkpoints import open_checkpoint
+from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.config import EvaluateConfig
 from dsbs.cli.recalling import recall, recall_run
@@ -49,8 +49,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise ConfigError.from_faults(faults)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     output = check_output(config.output) if config.output else None
-    if config.track and checkpoint.run is None:
-        raise ConfigError("track=true: this checkpoint lies apart from its run, which W&B would know: name the run.")
+    tracked = find_run(checkpoint) if config.track else None
     task = checkpoint.task_of_run(config.path, config.trust_run)
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
@@ -74,26 +73,34 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
             write(output, figures, predictions, task, examples)
         except OSError as error:
             raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
-    if config.track and checkpoint.run is not None:
-        figures["tracked"] = track(checkpoint.run, config, figures)
+    if tracked is not None:
+        figures["tracked"] = track(*tracked, config, figures)
     return figures
 
 
-def track(run: Path, config: EvaluateConfig, figures: dict[str, Any]) -> str:
-    """Add figures to the W&B run; return what was added, and where.
+def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
+    """Return how a checkpoint's run was tracked, and its folder.
 
     Raises:
-        ConfigError: where the run was trained without W&B.
+        ConfigError: where W&B does not know the run.
     """
+    from dsbs.training.tracked import find_tracked
+
+    run = checkpoint.run
+    if run is None:
+        raise ConfigError("track=true: this checkpoint lies apart from its run, which W&B would know: name the run.")
+    settings = recall(Tracking, recall_run(run).get("tracking") or {}, f"{run}/config.yaml: tracking")
+    return settings, find_tracked(settings, run)
+
+
+def track(settings: Tracking, run: Path, config: EvaluateConfig, figures: dict[str, Any]) -> str:
+    """Add figures to the W&B run; return what was added, and where."""
     from dsbs.training.tracked import track_figures
 
     name = Path(config.path).stem if config.path else config.split
     numbers = {key: figures[key] for key in (figures["metric"], "examples", "unanswered")}
-    settings = recall(Tracking, recall_run(run).get("tracking") or {}, f"{run}/config.yaml: tracking")
     place = track_figures(settings, run, name, numbers)
-    if place is None:
-        raise ConfigError("track=true: this run was trained with tracking.mode=disabled, so W&B does not know it.")
-    return f"W&B: evaluate/{name}/{figures['metric']} ({place})"
+    return f"W&B: evaluate/{name}/{figures['metric']} ({place})" if place else "W&B: nothing was recorded"
 
 
 def write(

@@ -53,6 +53,11 @@ class Tracking:
         """The trackers beside W&B."""
         return [name for name in self.report_to if name != WANDB]
 
+    @property
+    def chosen_mode(self) -> str:
+        """What W&B does here: ``online``, ``offline``, or ``disabled``, also where it is not reported to."""
+        return choose_mode(self.mode) if WANDB in self.report_to else "disabled"
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
         faults = []
@@ -224,7 +229,7 @@ def open_tracker(
     """
     directory = directory.resolve()
     elsewhere = Elsewhere(tuple(settings.others), directory, settings.project, name)
-    mode = choose_mode(settings.mode) if WANDB in settings.report_to else "disabled"
+    mode = settings.chosen_mode
     if mode == "disabled":
         return Tracker(elsewhere=elsewhere)
     set_environment(directory)

@@ -1,4 +1,4 @@
-"""What W&B is told of a finished run: all of it follows from what the run keeps on disk, so it can be told again."""
+"""What W&B records of a finished run: all of it follows from the files of the run, so it can be recorded again."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.errors import ConfigError
 from dsbs.core.secrets import mask
-from dsbs.core.tracking import Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.core.tracking import WANDB, Tracker, Tracking, derive_run_id, open_tracker
 from dsbs.data.controls import Control
 from dsbs.data.subsets import sample_ids
 from dsbs.training.run_folder import Run
@@ -121,7 +122,7 @@ def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_
     return open_tracker(
         settings,
         run_id=derive_run_id(run.folder),
-        name="-".join([*parts[1:4], parts[4]]),
+        name="-".join(parts[1:]),
         config={**names, "folder": "/".join(parts), "settings": run.settings},
         directory=output_dir,
         group="/".join([*parts[:2], str(names["method"]), parts[3]]),
@@ -149,8 +150,28 @@ def track_result(
         tracker.table(TABLE, partial(read_rows, run.folder / "predictions.parquet", settings.predictions))
     tracker.summary(summary)
     if settings.artifact:
-        name = "-".join([*run.folder.parts[-5:-1], run.folder.name])
-        tracker.artifact(name, run.checkpoint, summary)
+        tracker.artifact("-".join(run.folder.parts[-5:]), run.checkpoint, summary)
+
+
+def find_tracked(settings: Tracking, folder: Path) -> Path:
+    """Return the folder of a finished run by the path that W&B knows it by.
+
+    Raises:
+        ConfigError: where W&B does not know it, or records nothing.
+    """
+    folder = folder.resolve()
+    if WANDB not in settings.report_to:
+        raise ConfigError("track=true: this run was trained with tracking.report_to without wandb: drop it.")
+    if settings.mode == "disabled":
+        raise ConfigError("track=true: this run was trained with tracking.mode=disabled, so W&B does not know it.")
+    if settings.chosen_mode == "disabled":
+        raise ConfigError("track=true: WANDB_MODE=disabled, so nothing is recorded: unset it.")
+    if len(folder.parts) < 7 or folder.parts[-6] != "train":
+        raise ConfigError(
+            f"track=true: {folder}: W&B knows a run by its path, which ends with "
+            "train/TASK/STUDENT/OBJECTIVE/FRACTION/SEED-HASH. Name the run where it was trained, or drop track=true."
+        )
+    return folder
 
 
 def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[str, Any]) -> str | None:
@@ -158,7 +179,7 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
 
     Args:
         settings: of the training.
-        folder: the folder of the run.
+        folder: the folder of the run, as ``find_tracked`` returns it.
         name: what was measured on, such as ``test`` or the name of a file.
         figures: numbers by name.
 
@@ -167,7 +188,7 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
     """
     run = Run(folder, {})
     run = Run(folder, run.load_manifest().get("settings") or {})
-    with open_run(settings, run, run.finished_metrics() or {}, folder.resolve().parents[5]) as tracker:
+    with open_run(settings, run, run.finished_metrics() or {}, folder.parents[5]) as tracker:
         tracker.summary({f"evaluate/{name}/{key}": value for key, value in figures.items() if _is_told(value)})
         return (tracker.url or "offline") if tracker.active else None
 

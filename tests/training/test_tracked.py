@@ -1,13 +1,16 @@
 """What W&B is told of a run, read back from the files that it leaves offline."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from trained import train_tiny
 from wandb_files import Recorded, read_recorded
 
+from dsbs.cli.checkpoints import Checkpoint
 from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError
 from dsbs.core.tracking import Tracking
@@ -63,7 +66,7 @@ def test_what_is_not_known_is_left_out(changes: dict[str, Any], manifest: dict[s
 
 
 def test_the_test_split_that_is_read_later_reaches_the_same_run_and_evaluate_tells_only_what_it_is_asked_to(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracking = Tracking(mode="offline", predictions=5)
     folder = train_tiny(tmp_path, test=False, tracking=tracking)
@@ -81,7 +84,8 @@ def test_the_test_split_that_is_read_later_reaches_the_same_run_and_evaluate_tel
 
     evaluate(EvaluateConfig(checkpoint=str(folder)))
     assert len(recorded(tmp_path / "outputs")) == 2
-    figures = evaluate(EvaluateConfig(checkpoint=str(folder), split="validation", track=True))
+    monkeypatch.chdir(folder)
+    figures = evaluate(EvaluateConfig(checkpoint=".", split="validation", track=True, trust_run=True))
     *_, added = recorded(tmp_path / "outputs")
     assert added.run_id == searched.run_id
     assert added.summary["evaluate/validation/accuracy"] == figures["accuracy"]
@@ -89,10 +93,24 @@ def test_the_test_split_that_is_read_later_reaches_the_same_run_and_evaluate_tel
     assert figures["tracked"] == "W&B: evaluate/validation/accuracy (offline)"
 
 
-def test_evaluate_cannot_add_to_a_run_that_wandb_does_not_know(tmp_path: Path) -> None:
+def test_evaluate_cannot_add_to_a_run_that_wandb_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = train_tiny(tmp_path)
-    with pytest.raises(ConfigError, match=r"tracking\.mode=disabled"):
-        evaluate(EvaluateConfig(checkpoint=str(folder), track=True))
+    monkeypatch.setattr(Checkpoint, "load", lambda *_: pytest.fail("it was loaded before the fault was found"))
+
+    def refuse(checkpoint: Path, reason: str, **tracking: Any) -> None:
+        config = checkpoint / "config.yaml"
+        said = yaml.safe_load(config.read_text())
+        config.write_text(yaml.safe_dump({**said, "tracking": {**said["tracking"], **tracking}}))
+        with pytest.raises(ConfigError, match=reason):
+            evaluate(EvaluateConfig(checkpoint=str(checkpoint), track=True))
+
+    refuse(folder, r"tracking\.mode=disabled")
+    refuse(folder, r"tracking\.report_to without wandb", report_to=["mlflow"])
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    refuse(folder, "WANDB_MODE=disabled", report_to=["wandb"], mode="auto")
+    refuse(shutil.copytree(folder, tmp_path / "moved"), "W&B knows a run by its path", mode="offline")
+    monkeypatch.chdir(tmp_path / "moved")
+    refuse(Path(), "moved: W&B knows a run by its path")
     rows = read_rows(folder / "predictions.parquet", 3)
     assert len(rows) == 3
     assert {"id", "input", "gold", "label", "correct", "confidence", "rationale"} == rows[0].keys()
