@@ -33,7 +33,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from dsbs.core.logprobs import LEAST_TAIL, TokenLogprobs, tail_of
+from dsbs.core.logprobs import TokenLogprobs
 from dsbs.core.records import OK, Annotation, Completion, Example
 from dsbs.extraction.parsing import parse
 from dsbs.extraction.prompts import WHOLE, Prompt
@@ -357,8 +357,7 @@ def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: b
             best = told.topk(TOP)
             pairs = tuple((names[one] or b"", value) for one, value in
                           zip(best.indices.tolist(), best.values.tolist(), strict=True))  # fmt: skip
-            tail = max(tail_of(value for _, value in pairs), LEAST_TAIL)
-            said.append(TokenLogprobs(names[id] or b"", float(told[id]), pairs, tail))
+            said.append(TokenLogprobs(names[id] or b"", float(told[id]), pairs))
         reason = "length" if len(ids) > reading.max_new_tokens and not keep_cut else "stop"
         found.append(
             Completion(text, reason, "teacher", sum(map(len, row.inputs.values())), len(ids), logprobs=tuple(said))

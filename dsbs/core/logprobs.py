@@ -1,8 +1,7 @@
 """Log-probabilities of the tokens that a teacher wrote, with the most probable alternatives at each position.
 
-Whoever sends or keeps them, they are built by ``read_position`` alone: each is then a number that is 0 or less, their
-count is bounded, and what the alternatives leave out stands in ``tail``. A token is its bytes, for some hold a part of
-a letter only.
+Whoever sends or keeps them, they are built by ``read_position`` alone: each is then a number that is 0 or less, and
+their count is bounded. A token is its bytes, for some hold a part of a letter only.
 """
 
 import math
@@ -30,13 +29,11 @@ class TokenLogprobs:
         token: the bytes of the token that it wrote.
         logprob: its log-probability in nats; None where that was not told.
         top: the most probable tokens there with their log-probabilities, the most probable first; none twice.
-        tail: log of the probability of all other tokens, ``LEAST_TAIL`` or more.
     """
 
     token: bytes
     logprob: float | None
     top: tuple[tuple[bytes, float], ...] = ()
-    tail: float = 0.0
 
 
 def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> TokenLogprobs | None:
@@ -49,8 +46,6 @@ def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> T
 
     >>> read_position("a", -0.5, [("b", -1.0), ("a", -0.5)]).top
     ((b'a', -0.5), (b'b', -1.0))
-    >>> round(read_position("a", None, [("a", math.log(0.75))]).tail, 4) == round(math.log(0.25), 4)
-    True
     >>> read_position("a", float("nan"), []), read_position("a", 2.0, []), read_position("a", None, [("b", "x")])
     (None, None, None)
     """
@@ -64,11 +59,15 @@ def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> T
             return None
         found[other] = max(_clean(value), found.get(other, LEAST))
     ordered = tuple(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-    return TokenLogprobs(written, None if logprob is None else _clean(logprob), ordered, tail_of(found.values()))
+    return TokenLogprobs(written, None if logprob is None else _clean(logprob), ordered)
 
 
 def tail_of(logprobs: Iterable[float]) -> float:
-    """Return the log of the probability that log-probabilities leave, ``LEAST_TAIL`` or more."""
+    """Return the log of the probability that log-probabilities leave to other tokens, ``LEAST_TAIL`` or more.
+
+    >>> round(math.exp(tail_of([math.log(0.5), math.log(0.25)])), 6)
+    0.25
+    """
     left = 1.0 - math.fsum(math.exp(one) for one in logprobs)
     return math.log(left) if left > math.exp(LEAST_TAIL) else LEAST_TAIL
 

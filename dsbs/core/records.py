@@ -31,13 +31,13 @@ class Request:
     Attributes:
         id: the id of the example.
         split: the split of the example.
-        instruction: what the teacher is told to do; may be empty.
+        instruction: the instruction to the teacher; may be empty.
         shots: pairs (question, answer) of the exemplars, the same for every request of an extraction.
         question: the question, worded as those of the exemplars.
         sample: 0 for the first completion of this question, 1 for the second, ...
         choices: the closed answers of the example, for endpoints that can be held to them.
         answer_format: ``text``, or ``json`` where the endpoint is to be held to an object of rationale and answer.
-        system_role: whether the instruction is a message of its own; it makes no other question of it.
+        system_role: whether the instruction is a message of its own; the question is the same either way.
     """
 
     id: str
@@ -107,6 +107,10 @@ class Completion:
 OK = "ok"
 NO_RATIONALE = "no_rationale"
 LABELLED = (OK, NO_RATIONALE)  # of the statuses of annotations, those whose label can be used
+
+
+# Fields of annotations that files of earlier versions lack, and that only some runs read.
+LATER_FIELDS = ("votes", "probabilities", "system")
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,5 +58,5 @@ def variable_faults(key: str, name: str | None) -> list[str]:
     """
     if name is None or (_VARIABLE.fullmatch(name) and not looks_secret(name)):
         return []
-    return [f"{key}: expected the name of an environment variable, such as OPENAI_API_KEY, and no key; settings are "
-            "written down."]  # fmt: skip
+    return [f"{key}: expected the name of an environment variable, such as OPENAI_API_KEY, not the key itself: "
+            "settings are saved to disk."]  # fmt: skip

@@ -27,8 +27,8 @@ class Tracking:
     """What is sent to Weights & Biases and other trackers, and how.
 
     Attributes:
-        report_to: any of ``wandb``, ``mlflow``, ``tensorboard``, ``trackio``; all but W&B hear what Hugging Face's
-            Trainer logs, and of students that it does not fit nothing. The other keys are about W&B.
+        report_to: any of ``wandb``, ``mlflow``, ``tensorboard``, ``trackio``; all but W&B receive what Hugging
+            Face's Trainer logs, so nothing about students that are trained without it. The other keys are for W&B.
         mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: the
             environment variable ``WANDB_MODE``, or else online if a key is found and offline otherwise.
         project: the W&B project.

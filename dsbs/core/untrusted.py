@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, AnyStr
 
 import orjson
 import yaml
@@ -101,9 +101,9 @@ def check_regular(folder: Path) -> None:
 
 
 def bounded_lines(
-    file: BinaryIO, name: str, most: int = MOST_LINE, expected: str = "one input per line"
-) -> Iterator[bytes]:
-    """Yield the lines of a stream, none of them longer than ``most`` bytes.
+    file: IO[AnyStr], name: str, most: int = MOST_LINE, expected: str = "one input per line"
+) -> Iterator[AnyStr]:
+    """Yield the lines of a stream, none of them longer than ``most`` bytes, or characters of a text.
 
     Raises:
         DataError: for a line that is, with its number.
@@ -112,7 +112,8 @@ def bounded_lines(
     while line := file.readline(most + 1):
         number += 1
         if len(line) > most:
-            raise DataError(f"{name}:{number}: a line of more than {most:,} bytes; expected {expected}.")
+            unit = "bytes" if isinstance(line, bytes) else "characters"
+            raise DataError(f"{name}:{number}: a line of more than {most:,} {unit}; expected {expected}.")
         yield line
 
 

@@ -7,14 +7,12 @@ from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.fingerprint import fingerprint_stream
-from dsbs.core.records import LABELLED, OK, Annotation, Example
+from dsbs.core.records import LABELLED, LATER_FIELDS, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
 from dsbs.tasks.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
-# Fields of annotations that only some runs read.
-OTHERS = ("votes", "probabilities", "system")
 Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that it deserves
 
 
@@ -29,7 +27,7 @@ class Join:
         labels: ``gold`` or ``teacher``.
         drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
         needs_rationales: whether the objective reads rationales.
-        reads: which other fields of annotations are read, of ``OTHERS``.
+        reads: which other fields of annotations are read, of ``LATER_FIELDS``.
         filter: makes what is asked about each example and annotation, in their order, whether they may be learned from;
             None: all that could be read may.
     """
@@ -94,7 +92,7 @@ class Join:
             )
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not any((annotation.probabilities or {}).values())
-        hidden: dict[str, Any] = {name: None for name in OTHERS if name not in self.reads}
+        hidden: dict[str, Any] = {name: None for name in LATER_FIELDS if name not in self.reads}
         return replace(annotation, **hidden)
 
 
@@ -182,7 +180,7 @@ def load_run_data(
         labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
-        reads: which other fields of annotations are read, of ``OTHERS``.
+        reads: which other fields of annotations are read, of ``LATER_FIELDS``.
         filter: which annotations may be learned from; see ``Join``.
 
     Raises:
@@ -216,9 +214,8 @@ def load_run_data(
             raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {dict(counts)}.")
     if "probabilities" in reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
-            f"task={task.name}: no annotation tells how probable the teacher held the closed answers, and this "
-            "objective learns from that. Extract with teacher.top_logprobs=20 from an endpoint that gives "
-            "log-probabilities."
+            f"task={task.name}: no annotation has probabilities of the closed answers, which this objective needs. "
+            "Extract with teacher.top_logprobs=20 from an endpoint that returns log-probabilities."
         )
     test = load_test(task, needed=labels == "gold")
     return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
@@ -226,7 +223,7 @@ def load_run_data(
 
 def _describe(annotation: Annotation) -> dict[str, object]:
     """Return what a digest covers; without what came later it is what it was before annotations had that."""
-    return {key: value for key, value in asdict(annotation).items() if value or key not in OTHERS}
+    return {key: value for key, value in asdict(annotation).items() if value or key not in LATER_FIELDS}
 
 
 def load_test(task: Task, needed: bool = True) -> list[Example]:

@@ -99,7 +99,7 @@ def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:
         found = np.array([_number(text) for text in chunk], dtype=np.uint64)
         there |= np.isin(known, found)
     same = there[np.searchsorted(known, own)]
-    equal = {int(key) for key in known[there]} if there.any() else set[int]()
+    equal = set(known[there].tolist())
     near = sum(_number(text) not in equal for text in index.found())
     return Overlap(len(keys), int(same.sum()), near, index.size, index.budget > 0)
 

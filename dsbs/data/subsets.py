@@ -127,8 +127,7 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         if repeated := len(inputs) - different if different > 1 else 0:
             tell_once(
                 f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the "
-                "cut between train and validation. Before, rows were cut by their ids alone, so a run on this data "
-                "that finished then is trained again."
+                "cut between train and validation."
             )
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dsbs.core.records import Annotation, Completion, Example
-from dsbs.extraction.annotations import AnnotationWriter
+from dsbs.extraction.annotations import write_annotations
 from dsbs.extraction.answer_probabilities import answer_probabilities, mean_probabilities
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
@@ -21,7 +21,14 @@ from dsbs.teachers.prices import Rates
 
 @dataclass
 class SystemCount:
-    """What became of the examples that were asked about under one system prompt; see ``SplitCount``."""
+    """What became of the examples that were asked about under one system prompt.
+
+    Attributes:
+        examples: examples that were asked about, now or before.
+        parsed: examples with an answer of the teacher, before any filter.
+        gold: examples with a gold label.
+        correct: examples whose answer agrees with gold.
+    """
 
     examples: int = 0
     parsed: int = 0
@@ -35,26 +42,18 @@ class SystemCount:
 
 
 @dataclass
-class SplitCount:
-    """What the annotations of a split add up to.
+class SplitCount(SystemCount):
+    """What the annotations of a split add up to: the same, and more.
 
     Attributes:
-        examples: examples that were asked about, now or before.
-        parsed: examples with an answer of the teacher, before any filter.
-        gold: examples with a gold label.
-        correct: examples whose answer agrees with gold.
         statuses: examples by status.
-        systems: the same by system prompt, where there is a pool of them.
+        systems: counts by system prompt, where there is a pool of them.
         prompt_tokens, completion_tokens: of all completions behind them.
         batched: the two of those completions that came through batches.
         untold: completions for which the server told no token counts.
         weighed: completions with log-probabilities of their tokens.
     """
 
-    examples: int = 0
-    parsed: int = 0
-    gold: int = 0
-    correct: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     systems: dict[str, SystemCount] = field(default_factory=dict)
     prompt_tokens: int = 0
@@ -62,11 +61,6 @@ class SplitCount:
     batched: tuple[int, int] = (0, 0)
     untold: int = 0
     weighed: int = 0
-
-    @property
-    def accuracy(self) -> float | None:
-        """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
-        return self.correct / self.gold if self.gold else None
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
         """Return the dollars that the completions cost, or None where no price is known."""
@@ -96,7 +90,7 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
         look: gets to see every annotation.
     """
     count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
-    with AnnotationWriter(job.folder, split) as writer:
+    with write_annotations(job.folder, split) as writer:
         for batch in batches(job.task.examples(split)):
             annotations = []
             for example, said in _look_up(job, store, origin, split, batch):
@@ -158,7 +152,7 @@ def _weigh(
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
     """Count an example; return whether the teacher answered it right."""
     right = is_correct(job.task.answers, annotation.label, example.label)
-    counted: list[SplitCount | SystemCount] = [count]
+    counted: list[SystemCount] = [count]
     if annotation.system is not None:
         counted.append(count.systems.setdefault(annotation.system, SystemCount()))
     for one in counted:

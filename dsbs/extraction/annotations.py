@@ -3,8 +3,8 @@
 import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +14,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.files import whole, write_json
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
-from dsbs.core.records import Annotation
+from dsbs.core.records import LATER_FIELDS, Annotation
 from dsbs.core.untrusted import excerpt, is_finite, load_json, open_regular, read_file
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
@@ -31,7 +31,6 @@ TYPES = {"id": pa.string(), "label": pa.string(), "rationale": pa.string(), "sta
          "probabilities": pa.map_(pa.string(), pa.float64()), "system": pa.string()}  # fmt: skip
 SCHEMA = pa.schema([pa.field(field.name, TYPES[field.name]) for field in dataclasses.fields(Annotation)])
 LISTS = ("statuses", "systems")  # the entries of a split in a summary that are objects; the others are numbers
-LATER = {"votes", "probabilities", "system"}  # columns that older files lack
 
 
 def rationales_root(output_dir: str | Path) -> Path:
@@ -107,36 +106,33 @@ def annotations_path(folder: Path, split: str) -> Path:
     return folder / f"{path_part(split, 'split')}.parquet"
 
 
-class AnnotationWriter:
-    """Writes ``<split>.parquet`` in batches; a context manager. The file appears whole, by rename, or not at all."""
+@contextmanager
+def write_annotations(folder: Path, split: str) -> Iterator["AnnotationWriter"]:
+    """Open ``<split>.parquet`` for writing. The file appears whole, by rename, or not at all."""
+    with whole(annotations_path(folder, split)) as partial, pq.ParquetWriter(partial, SCHEMA) as file:
+        writer = AnnotationWriter(file)
+        yield writer
+        writer.flush()
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.path = annotations_path(folder, split)
-        self._place = whole(self.path)
-        self._writer = pq.ParquetWriter(self._place.__enter__(), SCHEMA)
+
+class AnnotationWriter:
+    """Writes annotations to a Parquet file in batches; see ``write_annotations``."""
+
+    def __init__(self, file: pq.ParquetWriter) -> None:
+        self._file = file
         self._waiting: list[Annotation] = []
 
     def write(self, annotations: list[Annotation]) -> None:
         """Add a batch."""
         self._waiting += annotations
         if len(self._waiting) >= ROW_GROUP:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write out what waits."""
         columns = [[getattr(annotation, name) for annotation in self._waiting] for name in SCHEMA.names]
-        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+        self._file.write_batch(pa.record_batch(columns, schema=SCHEMA))
         self._waiting = []
-
-    def __enter__(self) -> "AnnotationWriter":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if error is None:
-            self._flush()
-        self._writer.close()
-        self._place.__exit__(kind, error, traceback)
 
 
 def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
@@ -152,7 +148,7 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
         with open_regular(path) as opened, pq.ParquetFile(opened) as file:
             found = file.schema_arrow
             columns = [name for name in SCHEMA.names if name in found.names]
-            if not set(SCHEMA.names) - LATER <= set(columns):
+            if not set(SCHEMA.names) - set(LATER_FIELDS) <= set(columns):
                 raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
             for name in columns:
                 if not _same_kind(found.field(name).type, TYPES[name]):
@@ -161,9 +157,9 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
                     yield Annotation(**row)
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # broken pages, no UTF-8, a key twice in a map
-        raise DataError(
-            f"{path}: is no Parquet file ({excerpt(str(error))}). Delete it and run dsbs.extract again."
-        ) from error
+        system = getattr(error, "errno", None)  # where the system refuses to read it, the file may be sound
+        advice = "" if system else " Delete it and run dsbs.extract again."
+        raise DataError(f"{path}: cannot be read ({excerpt(str(error))}).{advice}") from error
 
 
 def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:

@@ -75,7 +75,7 @@ def walk(path: Sequence[tuple[bytes, TokenLogprobs]], forms: Mapping[str, bytes]
         path: the positions from the answer on, each with what of its token is no part of the answer.
         forms: how the answers are written.
 
-    >>> one = TokenLogprobs(b" yes", math.log(0.7), ((b" yes", math.log(0.7)), (b" No", math.log(0.2))), math.log(0.1))
+    >>> one = TokenLogprobs(b" yes", math.log(0.7), ((b" yes", math.log(0.7)), (b" No", math.log(0.2))))
     >>> {name: round(share, 4) for name, share in walk([(b" ", one)], {"yes": b"yes", "no": b"no"}).items()}
     {'yes': 0.7, 'no': 0.2}
     """

@@ -7,7 +7,7 @@ are rounded to a ten-thousandth of a nat.
 import json
 from typing import Any
 
-from dsbs.core.logprobs import MOST_POSITIONS, MOST_TOP, TokenLogprobs, read_position, to_text
+from dsbs.core.logprobs import MOST_POSITIONS, TokenLogprobs, read_position, to_text
 from dsbs.core.untrusted import load_json
 
 DIGITS = 4
@@ -29,7 +29,7 @@ def pack(positions: tuple[TokenLogprobs, ...] | None) -> str | None:
 def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
     """Return what ``pack`` made a text of; None where it is none: a store may be a stranger's.
 
-    >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)), -3.5)
+    >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)))
     >>> [(said.token, said.logprob, said.top) for said in unpack(pack((one,)))]
     [(b'\\xf0', -0.5, ((b'\\xf0', -0.5), (b'no', -1.0)))]
     >>> unpack("[[1]]"), unpack(None)
@@ -48,7 +48,7 @@ def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
 
 
 def _read(row: Any) -> TokenLogprobs | None:
-    if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list) or len(row[2]) > MOST_TOP:
+    if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list):
         return None
     if not all(isinstance(pair, list) and len(pair) == 2 for pair in row[2]):
         return None

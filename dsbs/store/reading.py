@@ -101,9 +101,7 @@ def check_rows(db: sqlite3.Connection) -> None:
         odd = " OR ".join(f"NOT ({_condition(name, kind, needed)})" for name, kind, needed in kinds)
         (count,) = db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {odd} LIMIT 1000)").fetchone()
         if count:
-            raise sqlite3.DatabaseError(
-                f"{count:,}{' or more' * (count == 1000)} rows of its table {table} are none that dsbs writes"
-            )
+            raise sqlite3.DatabaseError(f"its table {table} has invalid rows ({count:,}{' or more' * (count == 1000)})")
     for place, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
         if place >= MOST_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
             raise sqlite3.DatabaseError("its table origins has unexpected content")

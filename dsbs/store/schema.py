@@ -53,13 +53,7 @@ UPGRADES = {
     "2": ("ALTER TABLE completions ADD COLUMN reasoning TEXT",),
     "3": ("ALTER TABLE completions ADD COLUMN logprobs TEXT",),
 }
-# The same, for one that is only read: tables and columns (of a table) that came with each format.
-LATER: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
-    ((), ()),
-    (("batches", "batch_requests"), (("completions", "batch"),)),
-    ((), (("completions", "reasoning"),)),
-    ((), (("completions", "logprobs"),)),
-)
+_ADDED = re.compile(r"CREATE TABLE (\w+)|ALTER TABLE (\w+) ADD COLUMN (\w+)")  # what such a statement adds
 MOST_PARTS = 100
 
 # Our trigger, of this version and earlier ones: it counts, and does nothing else.
@@ -138,8 +132,8 @@ def lens(found: str, schema: str = "main", prefix: str = "") -> list[str]:
     """
     if found == FORMAT and not prefix:
         return []
-    later = LATER[int(found) :]
-    tables, cells = {table for one in later for table in one[0]}, {cell for one in later for cell in one[1]}
+    added = [match.groups() for statement in upgrade(found) if (match := _ADDED.match(statement))]
+    tables, cells = {table for table, *_ in added if table}, {(table, column) for _, table, column in added if column}
     views = []
     for table, kinds in columns().items():
         shown = [f"NULL AS {name}" if table in tables or (table, name) in cells else name for name, _, _ in kinds]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
-from dsbs.core.untrusted import MOST_ROW, open_regular
+from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
 
 MOST_COLUMNS = 10_000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -35,19 +35,11 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if delimiter != usual:
         tell_once(f"{path}: its columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
     with _open(path) as file:
+        lines = bounded_lines(file, str(path), MOST_ROW, "one row per line")
         if excel:
-            file.readline()
-        reader = csv.reader(_lines(file, path), delimiter=delimiter, strict=True)
+            next(lines)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         yield from _read(reader, path, delimiter, int(bool(excel)))
-
-
-def _lines(file: TextIOWrapper, path: Path) -> Iterator[str]:
-    number = 0
-    while line := file.readline(MOST_ROW + 1):
-        number += 1
-        if len(line) > MOST_ROW:
-            raise DataError(f"{path}:{number}: a line of more than {MOST_ROW:,} characters.")
-        yield line
 
 
 def _open(path: Path) -> TextIOWrapper:

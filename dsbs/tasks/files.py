@@ -30,8 +30,8 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
         ) from None
     if not found and place.is_dir() and (inside := _folders_with_data(place)):
         raise DataError(
-            f"{key}={path}: the files lie in folders whose names are no splits ({', '.join(inside[:5])}). Name one of "
-            f"them, such as {key}={Path(path) / inside[0]}, or rename them train, validation and test."
+            f"{key}={path}: the files are in folders that are not named after a split ({', '.join(inside[:5])}). Name "
+            f"one of them, such as {key}={Path(path) / inside[0]}, or rename them train, validation and test."
         )
     if not found:
         kinds = ", ".join(SUFFIXES)
@@ -57,7 +57,7 @@ def _list_files(place: Path) -> list[Path]:
         found = _of_known_kind(place.iterdir())
         folders = [folder for folder in place.iterdir() if folder.is_dir() and split_of(folder.name)]
         if not found and folders and (others := _folders_with_data(place)):
-            tell_once(f"{place}: {', '.join(others)} {'are' if others[1:] else 'is'} left out: no name of a split.")
+            tell_once(f"{place}: {', '.join(others)} ignored: not named after a split.")
         return found or _of_known_kind(file for folder in folders for file in folder.iterdir())
     root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
     pattern = str(place.relative_to(root))
@@ -65,7 +65,7 @@ def _list_files(place: Path) -> list[Path]:
 
 
 def _folders_with_data(place: Path) -> list[str]:
-    """Return the folders with files of a known kind whose names are no splits."""
+    """Return the folders with files of a known kind that are not named after a split."""
     folders = sorted(folder for folder in place.iterdir() if folder.is_dir() and not split_of(folder.name))
     return [folder.name for folder in folders if _of_known_kind(folder.iterdir())]
 

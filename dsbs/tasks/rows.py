@@ -46,7 +46,7 @@ class RowsTask(Task):
             DataError: where none is named; a checkpoint does not say where its data lay.
         """
         if self.hub is None:
-            raise DataError(f"task={self.name}: where the data lies is not known here (task.path, task.hub).")
+            raise DataError(f"task={self.name}: the location of the data is unknown; set task.path or task.hub.")
         return HubSource(self.hub, self.hub_config, self.revision, split_names)
 
     @cached_property

@@ -84,7 +84,7 @@ class Teacher:
         raise NotImplementedError
 
     def announce(self) -> None:
-        """Say what of the user's goes where, before the first request; nothing where nothing does."""
+        """Tell the user where their key is sent, before the first request; by default there is none."""
 
     def connect(self, task: Task) -> AbstractAsyncContextManager[Ask]:
         """Open the teacher: ``async with teacher.connect(task) as ask: completion = await ask(request)``.

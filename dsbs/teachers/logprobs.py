@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from dsbs.core.logprobs import MOST_POSITIONS, MOST_TOP, TokenLogprobs, read_position
+from dsbs.core.logprobs import MOST_POSITIONS, TokenLogprobs, read_position
 from dsbs.core.untrusted import Fields
 
 
@@ -14,7 +14,7 @@ def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
 
     >>> said = {"content": [{"token": "no", "logprob": -0.5, "bytes": [110, 111], "top_logprobs": []}]}
     >>> read_logprobs(Fields({"logprobs": said}))
-    (TokenLogprobs(token=b'no', logprob=-0.5, top=(), tail=0.0),)
+    (TokenLogprobs(token=b'no', logprob=-0.5, top=()),)
     """
     said = choice.inside("logprobs")
     parts = _chat(said) if isinstance(said.raw("content"), list) else _completions(said)
@@ -29,7 +29,7 @@ def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
 def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
     for position in said.each("content"):
         top = position.raw("top_logprobs")
-        if not (top is None or isinstance(top, list)) or len(top or ()) > MOST_TOP:
+        if not (top is None or isinstance(top, list)):
             yield None
             return
         pairs = [(_token(one), one.raw("logprob")) for one in position.each("top_logprobs")]
@@ -58,7 +58,7 @@ def _completions(said: Fields) -> Iterator[TokenLogprobs | None]:
         return
     for place, (token, logprob) in enumerate(zip(tokens, own, strict=True)):
         there = top[place] if isinstance(top, list) else None
-        if not (there is None or isinstance(there, dict)) or len(there or ()) > MOST_TOP:
+        if not (there is None or isinstance(there, dict)):
             yield None
             return
         yield read_position(token, logprob, (there or {}).items())

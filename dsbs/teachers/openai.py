@@ -1,38 +1,28 @@
 """Any OpenAI-compatible endpoint: OpenAI, vLLM, Ollama, a llama.cpp server, TGI, …"""
 
-import json
-import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-import orjson
-
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.notices import tell_once
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
-from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.batches import BatchApi
-from dsbs.teachers.faults import Where, explain_status
-from dsbs.teachers.headers import read_limits
+from dsbs.teachers.endpoint import Endpoint
+from dsbs.teachers.faults import Where
 from dsbs.teachers.http import Connection, is_loopback
-from dsbs.teachers.limits import ServerLimits
 from dsbs.teachers.prices import Rates, find_rates
-from dsbs.teachers.responses import read_completions
-
-logger = logging.getLogger(__name__)
 
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
 NO_KEY = "none"
-REFUSED = {"HTTP 400", "HTTP 422"}
 
 
 @dataclass
@@ -48,7 +38,7 @@ class OpenAITeacher(Teacher):
         max_tokens: maximum completion tokens; None: not sent.
         top_p: None leaves it to the endpoint.
         top_logprobs: how many of the most probable tokens to ask for at each position, with their log-probabilities,
-            which are kept beside the text (``objective=soft_targets``); OpenAI knows at most 20. None: none.
+            which are kept beside the text (``objective=soft_targets``); OpenAI allows at most 20. None: none.
         stop: stop sequences; most endpoints allow four.
         extra: additional fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort:
             low}``.
@@ -206,7 +196,7 @@ class OpenAITeacher(Teacher):
         """Open a connection pool to the endpoint; nothing is sent yet."""
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
-            yield _Endpoint(self, connection)
+            yield Endpoint(connection, self.route, self.body)
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator[BatchApi]:
@@ -224,94 +214,6 @@ class OpenAITeacher(Teacher):
     def route(self) -> str:
         """Where the endpoint takes requests, below ``base_url``."""
         return "/chat/completions" if self.api == "chat" else "/completions"
-
-
-class _Endpoint:
-    """Asks one endpoint.
-
-    Attributes:
-        limits: what it told about its limits with its last answer.
-        notes: what was found out about it that people should know.
-    """
-
-    def __init__(self, teacher: OpenAITeacher, connection: Connection) -> None:
-        self.teacher, self.connection = teacher, connection
-        self.limits = ServerLimits()
-        self.notes: list[str] = []
-        self.one_at_a_time = False
-        self._adapted: list[Adaptation] = []
-
-    async def __call__(self, request: Request) -> Completion:
-        """Return the endpoint's answer to one request.
-
-        Raises:
-            TeacherError: for everything that can go wrong, with what to do.
-        """
-        return (await self._ask(self.teacher.body(request)))[0]
-
-    async def several(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return several samples of one question with one request, where the endpoint knows ``n``.
-
-        Returns:
-            As many completions as came, at least one: an endpoint that does not know ``n`` returns one, and is asked
-            for one at a time from then on.
-
-        Raises:
-            TeacherError: as for a single request.
-        """
-        if self.one_at_a_time:
-            return [await self(requests[0])]
-        try:
-            completions = await self._ask(self.teacher.body(requests[0]) | {"n": len(requests)})
-        except TeacherError as error:
-            if error.reason not in REFUSED:
-                raise
-            completions = [await self(requests[0])]
-        if len(completions) == 1 and not self.one_at_a_time:
-            self.one_at_a_time = True
-            self._note("The endpoint returns one completion per request: samples are requested one at a time.")
-        return completions[: len(requests)]
-
-    async def _ask(self, body: dict[str, Any]) -> list[Completion]:
-        """Send a request; where the endpoint says what it does not know, leave that out from then on."""
-        while True:
-            used, sent = len(self._adapted), body
-            for adaptation in self._adapted:
-                if adaptation.concerns(sent):
-                    sent = adaptation.change(sent)
-            try:
-                return await self._send(sent)
-            except TeacherError as error:
-                if used < len(self._adapted):
-                    continue  # somebody else has found out meanwhile
-                found = find_adaptation(sent, error.reason, error.said, self._adapted)
-                if found is None:
-                    raise
-                self._adapted.append(found)
-                self._note(
-                    f"The endpoint rejects {found.what} ({error.said!r}): {found.done} for this run. "
-                    f"To set this yourself: {found.setting}"
-                )
-
-    def _note(self, note: str) -> None:
-        logger.warning(note)
-        self.notes.append(note)
-
-    async def _send(self, body: dict[str, Any]) -> list[Completion]:
-        reply = await self.connection.post(self.teacher.route, encode(body))
-        where, key = self.teacher.where, self.connection.key
-        if reply.status != 200:
-            raise explain_status(reply.status, reply.content, reply.headers, where, key)
-        self.limits = read_limits(reply.headers)
-        return read_completions(reply.content, key, where)
-
-
-def encode(body: dict[str, Any]) -> bytes:
-    """Return a body as JSON."""
-    try:
-        return orjson.dumps(body)
-    except TypeError:  # half surrogates, integers beyond 64 bits
-        return json.dumps(body).encode()
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def test_an_answer_without_a_rationale_is_used_where_none_is_needed(field: str) 
 @pytest.mark.parametrize("status", ["ok", "no_rationale", "cut_off"])
 def test_annotations_that_tell_no_probability_are_refused(said: dict[str, float] | None, status: str) -> None:
     told = [replace(one, status=status, probabilities=said) for one in ALONE["train"]]
-    with pytest.raises(DataError, match="no annotation tells how probable"):
+    with pytest.raises(DataError, match="no annotation has probabilities"):
         load(annotations={"train": told}, needs_rationales=False, reads=frozenset({"probabilities"}))
 
 

@@ -10,12 +10,12 @@ from scripted import CountTask, ScriptedTeacher, count_prompt, load_annotations
 from dsbs.core.errors import DataError
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import (
-    AnnotationWriter,
     Extraction,
     find_extractions,
     iterate_annotations,
     load_summary,
     rationales_dir,
+    write_annotations,
     write_summary,
 )
 
@@ -23,7 +23,7 @@ ROWS = [Annotation("1", "8", "Because.", "ok", 0.6, {"8": 3, 'a "b"': 2}), Annot
 
 
 def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
-    with AnnotationWriter(tmp_path, "train") as writer:
+    with write_annotations(tmp_path, "train") as writer:
         writer.write(ROWS[:1])
         writer.write(ROWS[1:])
     assert list(iterate_annotations(tmp_path, "train")) == ROWS
@@ -33,21 +33,21 @@ def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_two_processes_that_write_at_once_do_not_take_each_others_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with AnnotationWriter(tmp_path, "train") as writer:
+    with write_annotations(tmp_path, "train") as writer:
         writer.write(ROWS)
         monkeypatch.setattr("os.getpid", lambda: 0)
-        with AnnotationWriter(tmp_path, "train") as other:
+        with write_annotations(tmp_path, "train") as other:
             other.write(ROWS)
     assert list(iterate_annotations(tmp_path, "train")) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
 
 
 def test_half_a_file_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
-    with AnnotationWriter(tmp_path, "train") as writer:
+    with write_annotations(tmp_path, "train") as writer:
         writer.write(ROWS)
 
     def break_off() -> None:
-        with AnnotationWriter(tmp_path, "train") as writer:
+        with write_annotations(tmp_path, "train") as writer:
             writer.write(ROWS[:1])
             raise ZeroDivisionError
 
@@ -55,6 +55,32 @@ def test_half_a_file_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> Non
         break_off()
     assert len(load_annotations(tmp_path, "train")) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
+
+
+def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(place: Path, schema: object) -> None:
+        place.write_bytes(b"PAR1")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "ParquetWriter", begin)
+    with pytest.raises(OSError, match="No space left"), write_annotations(tmp_path, "train"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_to_be_deleted_only_where_it_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "test.parquet").write_bytes(b"no parquet at all")
+    with pytest.raises(
+        DataError, match=r"test\.parquet: cannot be read \(.*\)\. Delete it and run dsbs\.extract again"
+    ):
+        load_annotations(tmp_path, "test")
+
+    def refuse(file: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pq, "ParquetFile", refuse)
+    with pytest.raises(DataError, match=r"test\.parquet: cannot be read \(.*Permission denied\)\.$"):
+        load_annotations(tmp_path, "test")
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
@@ -79,7 +105,7 @@ def test_a_broken_summary_beside_an_extraction_is_skipped_and_its_own_is_not(
 ) -> None:
     base, variant, broken = (tmp_path / f"teacher-{digit * 16}" for digit in "abc")
     for folder in (base, variant, broken):
-        with AnnotationWriter(folder, "train") as writer:
+        with write_annotations(folder, "train") as writer:
             writer.write(ROWS)
     write_summary(base, {"filter": "none"})
     write_summary(variant, {"extraction": base.name, "filter": "strict", "samples": 3})
@@ -107,7 +133,7 @@ def test_the_folder_follows_examples_teacher_and_prompt(tmp_path: Path) -> None:
 
 
 def test_a_file_from_before_votes_were_kept_is_read_without_them(tmp_path: Path) -> None:
-    with AnnotationWriter(tmp_path, "train") as writer:
+    with write_annotations(tmp_path, "train") as writer:
         writer.write(ROWS)
     path = tmp_path / "train.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["votes"]), path)

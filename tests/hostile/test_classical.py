@@ -128,7 +128,7 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
 
 @pytest.mark.parametrize(
     ("task", "sentence"),
-    [({"answer_kind": "auto"}, "where the data lies is not known here"),
+    [({"answer_kind": "auto"}, "the location of the data is unknown"),
      ({"answer_kind": "closed"}, "found 1 different labels"),
      ({"answer_kind": "free", "metric": "os:system"}, "is not called"),
      ({"missing": [1, 2], "label": None}, "gold answer"),

@@ -9,7 +9,7 @@ from trained import small_triage, train_tiny
 
 from dsbs.core.errors import ConfigError, DsbsError
 from dsbs.core.names import is_name, name_faults, path_part
-from dsbs.extraction.annotations import AnnotationWriter, rationales_dir
+from dsbs.extraction.annotations import rationales_dir, write_annotations
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import Finetune
 from dsbs.students import T5Scratch
@@ -71,8 +71,8 @@ def test_no_path_is_made_of_another_name(tmp_path: Path) -> None:
     teacher.name, task.name = "handbook", "../x"
     with pytest.raises(ConfigError, match=r"task\.name='../x'"):
         rationales_dir(tmp_path, task, teacher, Prompt(name="p"))
-    with pytest.raises(ConfigError, match="split="):
-        AnnotationWriter(tmp_path, "../x")
+    with pytest.raises(ConfigError, match="split="), write_annotations(tmp_path, "../x"):
+        pass
     with pytest.raises(ConfigError, match="split="):
         load_annotations(tmp_path, "/etc/passwd")
 

@@ -19,7 +19,7 @@ from dsbs.defer import find_parts
 from dsbs.deferral.policy import load_policy
 from dsbs.deferral.settings import DeferConfig
 from dsbs.export import read_record
-from dsbs.extraction.annotations import AnnotationWriter, iterate_annotations, load_summary
+from dsbs.extraction.annotations import iterate_annotations, load_summary, write_annotations
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.exports.skops import convert
 from dsbs.students import LogReg
@@ -202,7 +202,7 @@ def test_the_summary_of_a_strangers_extraction_is_checked(kind: str, tmp_path: P
 
 
 def test_broken_annotations_are_told_whatever_is_broken(tmp_path: Path) -> None:
-    with AnnotationWriter(tmp_path, "train") as writer:
+    with write_annotations(tmp_path, "train") as writer:
         writer.write([Annotation(f"train-{n}", "a", "because", "ok", 1.0, {"a": 1}) for n in range(50)])
     path, draw, told = tmp_path / "train.parquet", random.Random(0), 0
     sound = path.read_bytes()

@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 
 from dsbs.core.errors import RunError
 from dsbs.core.records import Annotation
-from dsbs.extraction.annotations import AnnotationWriter
+from dsbs.extraction.annotations import write_annotations
 from dsbs.serving.proxy import Proxy, read_exchange
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
@@ -162,7 +162,7 @@ def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_la
     assert [row["input"] for row in rows] == ["It leaks 0.", "It leaks 2.", "It leaks 3."]
     labels = ["refund", "repair", "fund"]
     annotations = [Annotation(row["id"], label, "It is worn.") for row, label in zip(rows, labels, strict=True)]
-    with AnnotationWriter(tmp_path / "why", "train") as writer:
+    with write_annotations(tmp_path / "why", "train") as writer:
         writer.write(annotations)
     config.rationales = str(tmp_path / "why")
     assert summarise(store, config)["explained"] == 2

@@ -9,7 +9,7 @@ import pytest
 
 from dsbs.core import notices
 from dsbs.core.errors import DataError
-from dsbs.tasks import TableTask
+from dsbs.tasks import TableTask, delimited
 from dsbs.tasks.delimited import sniff_delimiter
 
 CHAT = [
@@ -157,9 +157,13 @@ def test_a_csv_of_semicolons_is_read_and_told(tmp_path, content, caplog):
     ]
 
 
-def test_the_line_of_a_fault_counts_what_excel_wrote_first(tmp_path):
+def test_the_line_of_a_fault_counts_what_excel_wrote_first(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"rows\.csv:4: 3 cells, but the header has 2 columns.*semicolons"):
         read(table(tmp_path, "sep=;\nx;y\na;b\na;b;c\n", "rows.csv"))
+    monkeypatch.setattr(delimited, "MOST_ROW", 10)
+    monkeypatch.setattr("csv.field_size_limit", lambda most: None)
+    with pytest.raises(DataError, match=r"rows\.csv:3: a line of more than 10 characters; expected one row per line"):
+        read(table(tmp_path, f"sep=;\nx;y\n{'a' * 11};b\n", "rows.csv"))
 
 
 def test_a_parquet_file_names_its_classes_itself(tmp_path):

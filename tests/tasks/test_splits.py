@@ -123,8 +123,10 @@ def test_folders_whose_names_are_no_splits_are_told(tmp_path, monkeypatch):
     write(tmp_path / "train" / "a.jsonl")
     write(tmp_path / "extra" / "a.jsonl")
     assert table(tmp_path).splits() == ("train",)
-    assert f"{tmp_path}: extra is left out: no name of a split." in said
+    assert f"{tmp_path}: extra ignored: not named after a split." in said
     for fold in ("fold1", "fold2"):
         write(tmp_path / "folds" / fold / "train.jsonl")
-    with pytest.raises(DataError, match=r"no splits \(fold1, fold2\)\. Name one of them, such as task\.path=.*fold1"):
+    with pytest.raises(
+        DataError, match=r"not named after a split \(fold1, fold2\)\. Name one of them, such as task\.path=.*fold1"
+    ):
         table(tmp_path / "folds").splits()

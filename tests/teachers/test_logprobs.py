@@ -11,7 +11,7 @@ import pytest
 from fault_server import FaultServer, serve
 from scripted import CountTask, count_prompt, job_for, load_annotations
 
-from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP
+from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP, tail_of
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields
 from dsbs.extraction import run_extraction
@@ -91,7 +91,7 @@ def test_the_distribution_over_closed_answers_is_that_where_the_answer_begins(tm
         assert kept is not None
         assert kept.logprobs is not None
         assert [one.token for one in kept.logprobs] == [one["token"].encode() for one in SAID]
-        assert kept.logprobs[5].tail == pytest.approx(math.log(0.06), abs=1e-2)
+        assert tail_of(value for _, value in kept.logprobs[5].top) == pytest.approx(math.log(0.06), abs=1e-2)
         assert json.loads(first["logprobs"])[5][0] == " yes"
 
 
@@ -172,9 +172,8 @@ def test_the_older_form_with_a_first_token_of_which_nothing_is_known() -> None:
         "tokens": ["The", " end"], "token_logprobs": [None, -0.5], "top_logprobs": [None, {" end": -0.5, " cat": -2.0}],
     }  # fmt: skip
     first, second = read_logprobs(Fields({"logprobs": said})) or ()
-    assert (first.token, first.logprob, first.top, first.tail) == (b"The", None, (), 0.0)
+    assert (first.token, first.logprob, first.top) == (b"The", None, ())
     assert second.top == ((b" end", -0.5), (b" cat", -2.0))
-    assert math.exp(second.tail) == pytest.approx(1 - math.exp(-0.5) - math.exp(-2.0))
 
 
 def test_parts_of_letters_and_bounds_of_numbers() -> None:
@@ -184,4 +183,4 @@ def test_parts_of_letters_and_bounds_of_numbers() -> None:
     assert (first.token, first.logprob) == (b"\xf0", 0.0)
     assert (second.token, second.logprob) == (b"\xf0\x9f", LEAST)
     [whole] = read_logprobs(Fields({"logprobs": {"content": [at("a", 1.0)]}})) or ()
-    assert whole.tail == LEAST_TAIL
+    assert tail_of(value for _, value in whole.top) == LEAST_TAIL

@@ -12,7 +12,7 @@ from dsbs.extraction.job import Job
 from dsbs.extraction.pacing import format_seconds
 from dsbs.store import Failure, Origin
 
-Open = TypeVar("Open", bound=Callable[..., Any])
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 # Attempts that may fail before the first answer came; a wrong URL or a server that is down shows by then.
 HOPELESS_ATTEMPTS = 10
 
@@ -85,7 +85,7 @@ class Parts:
     under_way: set[bytes] = field(default_factory=set)
 
 
-def in_batches(open: Open) -> Open:
+def in_batches(open: _Function) -> _Function:
     """Mark an executor that asks through an endpoint's batch API: at its price, within a day, and perhaps over several
     runs, of which a later one collects what an earlier one has handed in.
     """

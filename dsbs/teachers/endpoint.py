@@ -1,0 +1,115 @@
+"""Asking an OpenAI-compatible endpoint: one question at a time, without what it says it does not know."""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from dsbs.core.errors import TeacherError
+from dsbs.core.records import Completion, Request
+from dsbs.teachers.adapting import Adaptation, find_adaptation
+from dsbs.teachers.batches import Body
+from dsbs.teachers.faults import explain_status
+from dsbs.teachers.headers import read_limits
+from dsbs.teachers.http import Connection
+from dsbs.teachers.limits import ServerLimits
+from dsbs.teachers.responses import read_completions
+
+logger = logging.getLogger(__name__)
+
+REFUSED = {"HTTP 400", "HTTP 422"}
+
+
+class Endpoint:
+    """Asks one endpoint; an ``Ask``.
+
+    Args:
+        connection: to the endpoint.
+        path: what the requests are for, such as ``/chat/completions``.
+        body: gives the body of a request.
+
+    Attributes:
+        limits: what it told about its limits with its last answer.
+        notes: what was found out about it that people should know.
+    """
+
+    def __init__(self, connection: Connection, path: str, body: Body) -> None:
+        self.connection, self.path, self.body = connection, path, body
+        self.limits = ServerLimits()
+        self.notes: list[str] = []
+        self.one_at_a_time = False
+        self._adapted: list[Adaptation] = []
+
+    async def __call__(self, request: Request) -> Completion:
+        """Return the endpoint's answer to one request.
+
+        Raises:
+            TeacherError: for everything that can go wrong, with what to do.
+        """
+        return (await self._ask(self.body(request)))[0]
+
+    async def several(self, requests: Sequence[Request]) -> list[Completion]:
+        """Return several samples of one question with one request, where the endpoint knows ``n``.
+
+        Returns:
+            As many completions as came, at least one: an endpoint that does not know ``n`` returns one, and is asked
+            for one at a time from then on.
+
+        Raises:
+            TeacherError: as for a single request.
+        """
+        if self.one_at_a_time:
+            return [await self(requests[0])]
+        try:
+            completions = await self._ask(self.body(requests[0]) | {"n": len(requests)})
+        except TeacherError as error:
+            if error.reason not in REFUSED:
+                raise
+            completions = [await self(requests[0])]
+        if len(completions) == 1 and not self.one_at_a_time:
+            self.one_at_a_time = True
+            self._note("The endpoint returns one completion per request: samples are requested one at a time.")
+        return completions[: len(requests)]
+
+    async def _ask(self, body: dict[str, Any]) -> list[Completion]:
+        """Send a request; where the endpoint says what it does not know, leave that out from then on."""
+        while True:
+            used, sent = len(self._adapted), body
+            for adaptation in self._adapted:
+                if adaptation.concerns(sent):
+                    sent = adaptation.change(sent)
+            try:
+                return await self._send(sent)
+            except TeacherError as error:
+                if used < len(self._adapted):
+                    continue  # somebody else has found out meanwhile
+                found = find_adaptation(sent, error.reason, error.said, self._adapted)
+                if found is None:
+                    raise
+                self._adapted.append(found)
+                self._note(
+                    f"The endpoint rejects {found.what} ({error.said!r}): {found.done} for this run. "
+                    f"To set this yourself: {found.setting}"
+                )
+
+    def _note(self, note: str) -> None:
+        logger.warning(note)
+        self.notes.append(note)
+
+    async def _send(self, body: dict[str, Any]) -> list[Completion]:
+        reply = await self.connection.post(self.path, encode(body))
+        where, key = self.connection.where, self.connection.key
+        if reply.status != 200:
+            raise explain_status(reply.status, reply.content, reply.headers, where, key)
+        self.limits = read_limits(reply.headers)
+        return read_completions(reply.content, key, where)
+
+
+def encode(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:  # half surrogates, integers beyond 64 bits
+        return json.dumps(body).encode()
