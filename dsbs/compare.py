@@ -79,8 +79,12 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
     """Return the runs of the comparison, planned; those that do not fit the task have a fault.
 
     Raises:
-        DataError: where none fits.
+        DataError: where none fits, or the file of other texts cannot be used.
     """
+    if config.other:
+        from dsbs.training.in_context import load_texts
+
+        load_texts(config.other)  # what is wrong with it is told before anything is trained
     shared = [word for word in typed if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
     candidates = []
     for method in config.methods:

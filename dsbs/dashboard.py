@@ -35,8 +35,8 @@ def main(config: DashboardConfig) -> None:
     mode = choose_mode(config.tracking.mode)
     if mode != "online" and (config.upload or config.share):
         raise ConfigError(
-            "upload=true and share=true need W&B: type `wandb login` once, or set WANDB_API_KEY, and leave "
-            "tracking.mode=offline away."
+            "upload=true and share=true need W&B: type `wandb login` once, or set WANDB_API_KEY, and leave out "
+            "tracking.mode=offline."
         )
     console, output_dir = standard_output(), Path(config.output_dir)
     for study in read_studies(Path(config.runs), output_dir):

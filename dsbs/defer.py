@@ -28,7 +28,7 @@ from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
 from dsbs.deferral.study import Costs, Part, choose_policy, measure
-from dsbs.extraction.annotations import iterate_annotations, load_summary
+from dsbs.extraction.annotations import iterate_annotations, load_summary, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.training.held_out import HeldOut, load_held_out
@@ -157,11 +157,8 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
 def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
     """Return what is known of prices."""
     metrics = Fields(read_object(run / "metrics.json"))
-    splits = Fields((load_summary(rationales) if rationales else None) or {}).inside("splits")
-    paid = [(one.number("cost_usd"), one.count("requests")) for one in splits.objects()]
-    known = all(cost is not None for cost, _ in paid) and bool(paid)
-    spent = sum(cost or 0.0 for cost, _ in paid) if known else None
-    requests = sum(count or 0 for _, count in paid)
+    summary = load_summary(rationales) if rationales else None
+    spent, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
     per_1000 = config.teacher_usd_per_1000
     if per_1000 is None and spent is not None and requests:
         per_1000 = 1000 * spent / requests

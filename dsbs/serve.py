@@ -4,7 +4,8 @@
     dsbs serve checkpoint=RUN host=0.0.0.0 port=8080 token_env=DSBS_TOKEN
     dsbs serve checkpoint=RUN/exports/ctranslate2-int8
 
-RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP reloads it without downtime.
+RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP reloads it without downtime; copies
+(replicas=4) are restarted for that.
 """
 
 import contextlib
@@ -77,34 +78,39 @@ def serve(config: ServeConfig) -> None:
         from dsbs.serve import build_copy  # not `__main__`'s: it is sent to other processes by name
         from dsbs.serving.cluster import deploy, stay
 
-        deploy(config, build_copy)
+        token = read_token(config)  # here: other machines do not have this environment
+        deploy(config, lambda told: build_copy(told, token))
         stay(config)
         return
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
     service, metrics = Service(load_student(config)), Metrics()
     reload_on_hangup(config, service)
-    run(config, build_app(config, service, metrics), f"serving {service.student.name}")
+    run(config, build_app(config, service, metrics, read_token(config)), f"serving {service.student.name}")
 
 
-def build_app(config: ServeConfig, service: Any, metrics: Any) -> Any:
+def read_token(config: ServeConfig) -> str | None:
+    """Return the token that clients have to send, None where they need none."""
+    return os.environ[config.token_env] if config.token_env else None
+
+
+def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None) -> Any:
     """Return the ASGI app over a loaded student."""
     from dsbs.serving.answering import Answerer
     from dsbs.serving.app import App
 
     answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
-    token = os.environ[config.token_env] if config.token_env else None
     return App(answerer, config, token).build()
 
 
-def build_copy(config: ServeConfig) -> Any:
-    """Load the student and return the app, in a process of Ray."""
+def build_copy(config: ServeConfig, token: str | None) -> Any:
+    """Load the student and return the app, in a process of Ray, which may be on another machine."""
     from dsbs.serving.metrics import Metrics
     from dsbs.serving.service import Service
 
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
-    return build_app(config, Service(load_student(config)), Metrics())
+    return build_app(config, Service(load_student(config)), Metrics(), token)
 
 
 def build_proxy(config: ServeConfig) -> Any:
@@ -113,7 +119,7 @@ def build_proxy(config: ServeConfig) -> Any:
     from dsbs.serving.traffic import TrafficStore
 
     path = Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"
-    token = os.environ[config.token_env] if config.token_env else None
+    token = read_token(config)
     # Clients that send our token do not have the LLM's key, so it is sent for them; others send their own.
     key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
     store = TrafficStore(path, config.record.redact)

@@ -328,4 +328,4 @@ if __name__ == "__main__":
     try:
         main()
     except KeyboardInterrupt:  # the trainings get it, too
-        raise SystemExit("\nStopped. The same command goes on where it was.") from None
+        raise SystemExit("\nStopped. The same command continues from there.") from None

@@ -10,7 +10,7 @@
 #   DATA=FOLDER bash scripts/results.sh svamp   the same on SVAMP
 #
 # SEEDS=0,1,2   other seeds       JOBS=2   runs side by side, with `pip install 'dsbs[joblib]'`
-# OUT=outputs   where it goes     What stands behind is typed for every training, such as
+# OUT=outputs   where it goes     Further words go to every training, such as
 #   bash scripts/results.sh search task.name=triage_hard task.products=96 task.complaints=96
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

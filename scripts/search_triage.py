@@ -50,9 +50,8 @@ def measure(setting: dict[str, str], method: str) -> str:
     if done.returncode:
         return f"| {method} | {' | '.join(setting.values())} | failed: {done.stderr.strip()[-200:]} | | |"
     runs = folder / "train/triage/t5_scratch" / objective / str(float(fraction))
-    newest = max(runs.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime)
-    seed = setting.get("seed", "0")
-    path = next((one for one in runs.glob(f"{seed}-*/metrics.json")), newest)
+    found = runs.glob(f"{setting.get('seed', '0')}-*/metrics.json")
+    path = max(found, key=lambda path: path.stat().st_mtime)
     metrics = json.loads(path.read_text(encoding="utf-8"))
     accuracy = f"{100 * metrics['validation']['accuracy']:.1f}%"
     unfinished = "*" if metrics["best_step"] == metrics["steps"] else ""

@@ -5,8 +5,6 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from dsbs.cli.config import ROOTS
 from dsbs.cli.settings import compose_settings
 from dsbs.core.errors import ConfigError
@@ -89,6 +87,7 @@ def tried(command: str, word: str) -> tuple[str, str]:
 
 def test_the_commands_of_the_pages_compose() -> None:
     seen: set[tuple[str, str]] = set()
+    faults: list[str] = []
     for page in PAGES:
         for command, words in commands(page) if page.stem != "extending" else ():  # its options are a reader's own
             new = {tried(command, word) for word in words} - seen
@@ -96,8 +95,9 @@ def test_the_commands_of_the_pages_compose() -> None:
                 try:
                     compose_settings(command, words)
                 except ConfigError as error:
-                    pytest.fail(f"{page.name}: dsbs {command} {shlex.join(words)}\n{error}")
+                    faults.append(f"{page.name}: dsbs {command} {shlex.join(words)}\n{error}")
                 seen |= new
+    assert faults == []
 
 
 def test_the_pages_have_commands() -> None:

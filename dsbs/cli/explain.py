@@ -46,13 +46,13 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str:
 
 
 def _explain_blanks(words: Sequence[str]) -> str | None:
-    """Return what to type where a shell has parted a word at its blanks, or None where it has not."""
+    """Return what to type where a shell has split a word at its spaces, or None where it has not."""
     for place, word in enumerate(words):
         _, equals, value = word.partition("=")
         rest = list(words[place + 1 :])
         if not equals and rest and rest[0].startswith("="):
-            meant = word + rest[0] + (rest[1] if rest[0] == "=" and len(rest) > 1 else "")
-            return f"{word} {' '.join(rest[:2])}: no blanks stand around the =. Type:\n    {shlex.quote(meant)}"
+            parts = [word, *rest[: 2 if rest[0] == "=" else 1]]
+            return f"{' '.join(parts)}: leave no spaces around the =. Type:\n    {shlex.quote(''.join(parts))}"
         closing = {"[": "]", "{": "}"}.get(value[:1])
         if closing is None or value.count(value[0]) <= value.count(closing):
             continue
@@ -62,7 +62,7 @@ def _explain_blanks(words: Sequence[str]) -> str | None:
             if other.endswith(closing):
                 meant = " ".join([word, *rest[: end + 1]])
                 return (
-                    f"{word}: the shell has parted this at a blank. Put all of it between quotes:\n    "
+                    f"{word}: the shell has split this at a space. Put quotes around all of it:\n    "
                     f"{quote_word(meant) or shlex.quote(meant)}"
                 )
     return None

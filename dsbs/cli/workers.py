@@ -52,6 +52,7 @@ class _Worker:
 
 
 def _work(pipe: connection.Connection, function: bytes) -> None:
+    """Do the jobs that come through the pipe, one after another, until None comes or nobody sends any more."""
     try:
         # What is unpickled here and below comes from a process that this one started.
         call = pickle.loads(function)  # noqa: S301
@@ -81,6 +82,9 @@ def run_jobs(
         jobs: arguments of each call.
         at_once: how many processes there are at most.
         context: how processes are started; by default anew, without what this one has loaded.
+
+    Raises:
+        BaseException: whatever stopped this process; then the others are stopped as well, within ``PATIENCE``.
     """
     context = context or get_context("spawn")
     packed = _pickle(function)

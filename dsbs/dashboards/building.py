@@ -25,7 +25,7 @@ SECTIONS = {
     "Against standard fine-tuning": bar_panels,
     "Controls": control_panels,
     "Training": training_panels,
-    "What it took": cost_panels,
+    "Cost": cost_panels,
     "Answers to test examples": answer_panels,
 }
 

@@ -167,5 +167,4 @@ def _key(named: Any) -> Key:
 
 
 def _name(share: float) -> str:
-    shown = show_fraction(share)
-    return "all of the data" if shown == "all" else f"{shown} of the data"
+    return f"{show_fraction(share)} of the data"

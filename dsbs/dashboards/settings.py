@@ -14,9 +14,9 @@ class DashboardConfig:
         runs: the folder of training runs.
         entity: the user or team that owns the project; None: as in the runs, else the account's default.
         project: the W&B project; None: as in the runs.
-        share: whether the W&B report gets a link with which anyone can read it, without an account. It is shown and
-            kept nowhere.
-        upload: whether runs that W&B lacks, or whose summary lacks what panels show, are told there from their folders.
+        share: create a link with which anyone can read the W&B report without an account. It is printed and saved
+            nowhere.
+        upload: upload runs that W&B lacks, or whose summary lacks what the panels show, from their folders.
         output_dir: first folder of everything that is written; ``dsbs report`` has written there before.
     """
 

@@ -26,7 +26,7 @@ def draw_curve(figures: dict[str, Any], format: str) -> bytes:
         axes.plot(curve["coverage"], curve["oracle"], color="#009E73", linestyle=":", label="oracle")
         axes.axvline(1 - figures["deferred"], color="#D55E00", linewidth=1, label="threshold")
         axes.set_xlabel("coverage: share of answers that the student keeps")
-        axes.set_ylabel("risk: share of risk: share of wrong answers among them")
+        axes.set_ylabel("risk: share of wrong answers among them")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_ylim(bottom=0)

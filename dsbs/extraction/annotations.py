@@ -202,6 +202,18 @@ def load_summary(folder: Path) -> dict[str, Any] | None:
     return summary
 
 
+def total_of(summary: Mapping[str, Any] | None, key: str) -> Any:
+    """Return the sum of a figure over the splits of a summary; None where it is not known of all, or there are none.
+
+    >>> total_of({"splits": {"train": {"cost_usd": 1.5}, "test": {"cost_usd": 0.5}}}, "cost_usd")
+    2.0
+    >>> total_of({"splits": {"train": {"cost_usd": 1.5}, "test": {}}}, "cost_usd") is None
+    True
+    """
+    values = [split.get(key) for split in ((summary or {}).get("splits") or {}).values()]
+    return sum(values) if values and None not in values else None
+
+
 def _odd_part(summary: dict[str, Any]) -> str | None:
     """Return what of a summary, which may be somebody else's, is of another kind than whoever reads it expects."""
     splits = summary.get("splits", {})

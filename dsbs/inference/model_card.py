@@ -208,7 +208,9 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     """Return the part on how to use the student, without dsbs and with it."""
     usage = USAGES.get(kind)
     writes = usage is not None and usage.writes
-    notes = _writing_notes(remembered, kind) if writes else ["It predicts the likeliest closed answer."]
+    notes = _writing_notes(remembered, kind) if writes else []
+    if usage is not None and not writes:
+        notes.append("It predicts the likeliest closed answer.")
     if remembered["input"]:
         notes.append(f"Inputs were formatted as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
     if remembered["choices"]:

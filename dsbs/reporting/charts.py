@@ -62,7 +62,7 @@ def _draw_lines(
     teachers = [one for one in document["teacher"]["all"] if one["accuracy"] is not None and metric == ACCURACY]
     values = [value for cell in cells for value in (cell["ci_low"], cell["ci_high"], *cell["per_seed"])]
     values += [one["accuracy"] for one in teachers]
-    ticks = [tick for tick in choose_ticks(min(values), max(values)) if metric != ACCURACY or tick < 1.001]
+    ticks = choose_score_ticks(metric, min(values), max(values))
     y = _scale(ticks[0], max(ticks[-1], *values), height - BOTTOM, TOP)
     pad = 26  # for points that stand beside each other
     x = _scale(x_ticks[0][0], x_ticks[-1][0], LEFT + pad, width - RIGHT - pad)
@@ -211,6 +211,11 @@ def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     first = math.floor(low / step + 1e-9)
     count = max(1, math.ceil(high / step - 1e-9) - first)
     return [(first + place) * step for place in range(count + 1)]
+
+
+def choose_score_ticks(metric: str, low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round numbers that span a range of scores; there is no accuracy above 100%."""
+    return [tick for tick in choose_ticks(low, high, wanted) if metric != ACCURACY or tick < 1.001]
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Scale:

@@ -65,4 +65,5 @@ def overrides_of(run: FinishedRun) -> list[str]:
 
 def _is_own(word: str, same: bool) -> bool:
     key = word.partition("=")[0].lstrip("+")
-    return key in SET_ANEW or (key.startswith("objective.") and not same)
+    group = key.partition(".")[0]
+    return key in SET_ANEW or group == "control" or (group == "objective" and not same)

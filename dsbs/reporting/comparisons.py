@@ -101,6 +101,25 @@ def compare_conditions(conditions: Sequence[Condition], settings: ReportSettings
     ]
 
 
+def choose_equal(
+    comparisons: Sequence[Comparison], conditions: Sequence[Condition], settings: ReportSettings
+) -> list[Comparison]:
+    """Return the comparisons on equal labels that are read beside the headline: those of its candidates.
+
+    Without a headline, those of the candidates on the smallest share of the data.
+    """
+    wanted = [item.candidate for item in comparisons if item.kind == HEADLINE]
+    if not wanted:
+        candidates = [one for one in conditions if one.objective in settings.candidates and not one.control]
+        smallest = min((one.data_fraction for one in candidates), default=None)
+        wanted = [one for one in candidates if one.data_fraction == smallest]
+    return [
+        item
+        for item in comparisons
+        if item.kind == SAME_FRACTION and item.result and any(item.candidate is one for one in wanted)
+    ]
+
+
 def pair_headlines(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
     """Return each candidate on its share of the data with the baseline on everything, student by student."""
     pairs = []

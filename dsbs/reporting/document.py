@@ -120,6 +120,7 @@ def to_comparison(comparison: Comparison, report: Report) -> dict[str, Any]:
         "p_worse_by_margin": comparison.p_beyond,
         "verdict": comparison.verdict,
         "mean_at_least": result.difference > -1e-9,
+        "beside_headline": any(comparison is item for item in report.equal_labels),
         "paired_by_seed": result.spread.paired,
         "seeds_to_settle": remedy.seeds if remedy else None,
         "test_examples_to_settle": remedy.test_examples if remedy else None,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dsbs.extraction.annotations import total_of
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import TeacherFacts
 
@@ -137,10 +138,7 @@ def price_teacher(teachers: Sequence[TeacherFacts], summary: dict[str, Any] | No
     if not teachers:
         return None
     facts = teachers[0]
-    splits = (summary or {}).get("splits", {}).values()
-    requests = sum(one.get("requests") or 0 for one in splits)
-    costs = [one.get("cost_usd") for one in splits]
-    usd = sum(costs) if costs and all(cost is not None for cost in costs) else None
+    requests, usd = total_of(summary, "requests"), total_of(summary, "cost_usd")
     seconds = (summary or {}).get("seconds")
     return TeacherCosts(
         facts.name,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dsbs.core.errors import DataError
-from dsbs.reporting.comparisons import Comparison, compare_conditions
+from dsbs.reporting.comparisons import Comparison, choose_equal, compare_conditions
 from dsbs.reporting.conditions import Condition, group_runs
 from dsbs.reporting.reading import FinishedRun, LeftOut, read_runs
 from dsbs.reporting.settings import ReportSettings
@@ -40,6 +40,11 @@ class Report:
     def headlines(self) -> list[str]:
         """The main result in words: one text for each headline comparison, or what is missing for it."""
         return tell_headlines(self.conditions, self.comparisons, self.settings)
+
+    @property
+    def equal_labels(self) -> list[Comparison]:
+        """The comparisons on equal labels that are read beside the headline."""
+        return choose_equal(self.comparisons, self.conditions, self.settings)
 
     @property
     def metric(self) -> str:

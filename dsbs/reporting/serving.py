@@ -1,12 +1,13 @@
 """What it takes to serve the students: their exports' speed, and what the teacher would cost for the same answers."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import read_object
+from dsbs.extraction.annotations import total_of
 from dsbs.inference.exports.speed import read_speed
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import find_summary
@@ -21,10 +22,11 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     The teacher's price is what its extraction cost for each request. ``break_even_requests`` is how many of them that
     extraction cost; the student's own machine is not counted. None where it is not known.
     """
-    found: dict[Key, list[dict[str, Any]]] = {}
+    found: dict[Key, dict[Path, list[dict[str, Any]]]] = {}  # by run, in which several exports may have been measured
     usd: dict[Key, tuple[float, int]] = {}
     for condition in conditions:
         for run in condition.runs:
+            price = _price(find_summary(run))
             for path in sorted(run.folder.glob("exports/*/export.json")):
                 record = _read(path)
                 if record is None:
@@ -32,8 +34,9 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
                 speed, student = record["speed"], (condition.student, condition.objective)
                 for kind, name in (("checkpoint", "checkpoint"), ("export", record["form"])):
                     key = (*student, kind, name)
-                    found.setdefault(key, []).append(speed[kind] | {"threads": speed["threads"]})
-                    if (price := _price(find_summary(run))) is not None:
+                    measured = found.setdefault(key, {}).setdefault(run.folder, [])
+                    measured.append(speed[kind] | {"threads": speed["threads"]})
+                    if price is not None:
                         usd[key] = price
     return [_row(key, speeds, usd.get(key)) for key, speeds in sorted(found.items())]
 
@@ -53,22 +56,23 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _price(summary: dict[str, Any] | None) -> tuple[float, int] | None:
     """Return the dollars and the requests of an extraction."""
-    splits = list((summary or {}).get("splits", {}).values())
-    costs, requests = [one.get("cost_usd") for one in splits], sum(one.get("requests") or 0 for one in splits)
-    if not splits or None in costs or not requests or not sum(costs):
-        return None
-    return float(sum(costs)), int(requests)
+    cost, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
+    return (float(cost), int(requests)) if cost and requests else None
 
 
-def _row(key: Key, speeds: Sequence[dict[str, Any]], price: tuple[float, int] | None) -> dict[str, Any]:
+def _row(key: Key, speeds: Mapping[Path, Sequence[dict[str, Any]]], price: tuple[float, int] | None) -> dict[str, Any]:
     student, objective, _, form = key
+
+    def median(value: Callable[[dict[str, Any]], float]) -> float:
+        return statistics.median(statistics.median(map(value, measured)) for measured in speeds.values())
+
     return {
         "student": student,
         "objective": objective,
         "form": form,
         "runs": len(speeds),
-        "milliseconds": statistics.median(float(one["single_ms_p50"]) for one in speeds),
-        "per_second_and_core": statistics.median(float(one["per_second"]) / int(one["threads"]) for one in speeds),
+        "milliseconds": median(lambda one: float(one["single_ms_p50"])),
+        "per_second_and_core": median(lambda one: float(one["per_second"]) / int(one["threads"])),
         "teacher_usd_per_million": price and MILLION * price[0] / price[1],
         "break_even_requests": price and price[1],
     }

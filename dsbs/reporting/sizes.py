@@ -15,18 +15,14 @@ class Ladder:
     """Students that differ in their size alone.
 
     Attributes:
+        name: what they have in common, as far as it tells them from other ladders: ``step_by_step on 1/8 of the data``.
         students: the smallest first.
         teacher: the teacher that they are held against, or None where its accuracy on test is not known.
     """
 
+    name: str
     students: list[Condition]
     teacher: TeacherFacts | None
-
-    @property
-    def name(self) -> str:
-        """What they have in common: ``step_by_step on 1/8 of the data``."""
-        first = self.students[0]
-        return f"{first.objective} on {show_fraction(first.data_fraction)} of the data"
 
     @property
     def level(self) -> float | None:
@@ -52,11 +48,13 @@ def find_ladders(conditions: Sequence[Condition], teachers: Sequence[TeacherFact
     for one in conditions:
         if not one.control and one.mean("parameters") is not None:
             groups[(one.data_fraction, *one.line[1:])].append(one)
-    ladders = []
-    for members in groups.values():
-        if len({one.mean("parameters") for one in members}) > 1:
-            members.sort(key=lambda one: one.mean("parameters") or 0.0)
-            ladders.append(Ladder(members, _find_teacher(members[0], teachers)))
+    found = [group for group in groups.values() if len({one.mean("parameters") for one in group}) > 1]
+    firsts, ladders = [group[0] for group in found], []
+    for group in found:
+        group.sort(key=lambda one: one.mean("parameters") or 0.0)
+        method = describe_condition(group[0], firsts, student=False)
+        name = f"{method} on {show_fraction(group[0].data_fraction)} of the data"
+        ladders.append(Ladder(name, group, _find_teacher(group[0], teachers)))
     return ladders
 
 
@@ -73,12 +71,12 @@ def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
     """Return in a sentence or two which is the smallest student that is as right as its teacher."""
     if ladder.teacher is None or ladder.level is None:
         return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."
-    said = f"{ladder.name}: the teacher {ladder.teacher.name} is right in {show_score(ACCURACY, ladder.level)} of test."
+    said = f"{ladder.name}: the teacher {ladder.teacher.name} reaches {show_score(ACCURACY, ladder.level)} on test."
     if ladder.reaches is None:
         return f"{said} No student reaches that."
     said += f" The smallest student that reaches it is {_describe(ladder.reaches, among)}"
     if ladder.beats is None:
-        return f"{said}; that one is better is not shown for any."
+        return f"{said}; none is shown to be better."
     if ladder.beats is ladder.reaches:
         return f"{said}, and its interval lies above."
     return f"{said}; the smallest whose interval lies above is {_describe(ladder.beats, among)}."

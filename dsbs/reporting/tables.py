@@ -47,10 +47,7 @@ def list_verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
     """
     cells = {cell["id"]: cell for cell in document["cells"]}
     headlines = [item for item in document["comparisons"] if item["kind"] == HEADLINE]
-    candidates = [item["candidate"] for item in headlines] or _smallest_candidates(document)
-    equal = [
-        item for item in document["comparisons"] if item["kind"] == SAME_FRACTION and item["candidate"] in candidates
-    ]
+    equal = [item for item in document["comparisons"] if item["beside_headline"]]
     cards: list[dict[str, Any]] = []
     for item in headlines:
         share = show_fraction(cells[item["candidate"]]["data_fraction"])
@@ -266,12 +263,6 @@ def _card(title: str, item: dict[str, Any], badge: str, tone: str) -> dict[str, 
 def _tell_difference(item: dict[str, Any]) -> dict[str, str]:
     low, high = item["ci_low_adjusted"], item["ci_high_adjusted"]
     return {"points": f"{100 * item['difference']:+.1f}", "interval": f"{100 * low:+.1f} to {100 * high:+.1f}"}
-
-
-def _smallest_candidates(document: dict[str, Any]) -> list[str]:
-    cells = [cell for cell in document["cells"] if cell["objective"] in document["settings"]["candidates"]]
-    smallest = min((cell["data_fraction"] for cell in cells), default=None)
-    return [cell["id"] for cell in cells if cell["data_fraction"] == smallest and not cell["control"]]
 
 
 def _dot(cell: dict[str, Any], cells: Iterable[dict[str, Any]], metric: str) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """The teachers that runs learned from: who they are, how right, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.extraction.annotations import load_summary
+from dsbs.extraction.annotations import load_summary, total_of
 from dsbs.reporting.reading import FinishedRun
 from dsbs.reporting.schema import SPLIT, SUMMARY, check, clean
 from dsbs.teachers import TEACHERS
@@ -69,20 +69,15 @@ def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
         model=summary.get("model") or run.manifest.get("model"),
         stand_in=find_stand_in(run),
         filter=_name(summary.get("filter", summary.get("gate"))),
-        cost_usd=_sum(splits, "cost_usd"),
-        prompt_tokens=_sum(splits, "prompt_tokens"),
-        completion_tokens=_sum(splits, "completion_tokens"),
+        cost_usd=total_of(summary, "cost_usd"),
+        prompt_tokens=total_of(summary, "prompt_tokens"),
+        completion_tokens=total_of(summary, "completion_tokens"),
     )
 
 
 def _name(said: Any) -> str | None:
     said = said.get("name") if isinstance(said, dict) else said
     return said if isinstance(said, str) else None
-
-
-def _sum(splits: Mapping[str, Mapping[str, Any]], key: str) -> Any:
-    values = [split.get(key) for split in splits.values()]
-    return sum(value for value in values if value is not None) if values and None not in values else None
 
 
 def find_summary(run: FinishedRun) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsbs.core.terminal import plain, print_table
-from dsbs.reporting.comparisons import HEADLINE, SAME_FRACTION
+from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
 from dsbs.reporting.searches import list_searches
@@ -44,13 +44,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
 
 def tell_equal_labels(report: Report) -> list[str]:
     """Return what the candidates of the headline do on the same share of the data as the baseline, in words."""
-    headlines = [item.candidate for item in report.comparisons if item.kind == HEADLINE]
-    candidates = headlines or [one for one in report.conditions if one.objective in report.settings.candidates]
-    return [
-        f"Equal labels: {tell_comparison(item, report.conditions)}"
-        for item in report.comparisons
-        if item.kind == SAME_FRACTION and item.candidate in candidates and item.result
-    ]
+    return [f"Equal labels: {tell_comparison(item, report.conditions)}" for item in report.equal_labels]
 
 
 def build_table(report: Report) -> Table:

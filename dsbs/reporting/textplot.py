@@ -3,10 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from dsbs.reporting.charts import choose_ticks
+from dsbs.reporting.charts import choose_score_ticks
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
-from dsbs.tasks.base import ACCURACY
 
 WIDTH, HEIGHT = 70, 14  # of all, and of the field that holds the points
 LEFT = 7  # columns for the scale
@@ -25,7 +24,7 @@ def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int =
     marks = dict(zip(names, MARKS, strict=False))
     shown = [condition for condition in conditions if condition.line in marks]
     ends = [end for one in shown for end in (one.estimate.low, one.estimate.high, one.estimate.mean)]
-    ticks = [tick for tick in choose_ticks(min(ends), max(ends), wanted=4) if metric != ACCURACY or tick < 1.001]
+    ticks = choose_score_ticks(metric, min(ends), max(ends), wanted=4)
     low, high = ticks[0], max(ticks[-1], *ends)
 
     def row(value: float) -> int:

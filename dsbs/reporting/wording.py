@@ -61,12 +61,12 @@ def show_p(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"= {p_value:.2g}"
 
 
-def describe_condition(condition: Condition, among: Sequence[Condition]) -> str:
-    """Return a condition's name with no more in it than tells it from the others."""
+def describe_condition(condition: Condition, among: Sequence[Condition], *, student: bool = True) -> str:
+    """Return a condition's name with no more in it than tells it from the others; ``student``: by the student, too."""
     extra = [condition.variant_text] if condition.variant_text else []
     if condition.control:
         extra.insert(0, condition.control)
-    if len({other.student for other in among}) > 1:
+    if student and len({other.student for other in among}) > 1:
         extra.insert(0, condition.student)
     if len({other.labels for other in among}) > 1:
         extra.append(f"{condition.labels} labels")

@@ -13,6 +13,7 @@ from dsbs.serving.settings import ServeConfig
 logger = logging.getLogger(__name__)
 NAME = "dsbs"
 DEPLOYMENT = "student"
+NO_RELOAD = "SIGHUP: copies (replicas=...) do not reload their checkpoint; stop the server and start it again"
 
 
 def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
@@ -62,13 +63,15 @@ def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
 
 
 def stay(config: ServeConfig) -> None:
-    """Wait for SIGINT or SIGTERM, then let requests under way end and stop the copies."""
+    """Wait for SIGINT or SIGTERM, then let requests under way end and stop the copies. SIGHUP stops nothing."""
     import ray
     from ray import serve
 
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: logger.warning(NO_RELOAD))
     logger.info("%d copies answer at http://%s:%d; Ctrl-C stops them", config.replicas, config.host, config.port)
     asked.wait()
     serve.shutdown()

@@ -122,11 +122,11 @@ class TrafficStore:
         for created, seconds, model, messages, completion, finish_reason in rows:
             sound = isinstance(messages, str) and isinstance(completion, str) and is_finite(created)
             if not sound or not is_finite(seconds):
-                raise DataError(f"{self.path}: a row of its table traffic is none that dsbs.serve writes.")
+                raise DataError(f"{self.path}: its table traffic has a row that dsbs.serve did not write.")
             try:
                 asked = load_json(messages)
             except ValueError as error:
-                raise DataError(f"{self.path}: messages that are no JSON ({excerpt(str(error))}).") from None
+                raise DataError(f"{self.path}: its messages are not valid JSON ({excerpt(str(error))}).") from None
             yield Exchange(created, seconds, _text(model), asked, completion, _text(finish_reason))
 
     def compared(self) -> list[tuple[float | None, bool, str | None, str | None]]:

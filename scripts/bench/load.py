@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+from serve import percentile
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
 BATCH, BATCH_SECONDS, QUEUE = 8, 0.1, 64
@@ -37,11 +38,6 @@ def resident_mb(process: int) -> float:
     """Return the resident memory of a process."""
     [line] = [one for one in Path(f"/proc/{process}/status").read_text().splitlines() if one.startswith("VmRSS")]
     return int(line.split()[1]) / 1024
-
-
-def percentile(values: list[float], share: float) -> float:
-    """Return a percentile in milliseconds."""
-    return round(1000 * sorted(values)[min(int(share * len(values)), len(values) - 1)], 1)
 
 
 class Connections:

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from extract import peak_memory
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
@@ -147,7 +148,7 @@ class Bench:
         return [[self._store(row, names, ids) for row in rows] for rows in self.rows]
 
     def _store(self, row: Row, names: Sequence[bytes | None], ids: dict[bytes, int]) -> Row:
-        batch = move(Collator(self.student)([row]), self.student.device)
+        batch = send_to_device(Collator(self.student)([row]), self.student.device)
         told = self.teacher.logits(batch, ("label",))["label"][0].float().log_softmax(-1)
         said = []
         for logits in told:
@@ -175,8 +176,8 @@ class Bench:
                 part = objective.rollout(self.student, part, draws, bf16=False)
             self.student.train()
             counts = {name: torch.tensor(count) for name, count in objective.count(part).items()}
-            batch = move(Collator(self.student)(part), self.student.device)
-            loss, _ = objective.loss(self.student, batch, move(counts, self.student.device))
+            batch = send_to_device(Collator(self.student)(part), self.student.device)
+            loss, _ = objective.loss(self.student, batch, send_to_device(counts, self.student.device))
             loss.backward()
             optimiser.step()
             optimiser.zero_grad()
@@ -188,7 +189,7 @@ class Bench:
 
     def _teacher_alone(self, rows: list[Row]) -> dict[str, float]:
         started = now()
-        self.teacher.logits(move(Collator(self.student)(rows), self.student.device), ("label",))
+        self.teacher.logits(send_to_device(Collator(self.student)(rows), self.student.device), ("label",))
         return {"all": now() - started, "loss": 0.0}
 
 
@@ -212,13 +213,6 @@ def build_model(shape: str, tokenizer: Any, every: int) -> DecoderOnlyModel:
     network = AutoModelForCausalLM.from_config(LlamaConfig(**sizes, eos_token_id=tokenizer.eos_token_id))
     copy = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **END)
     return DecoderOnlyModel(network, copy, "target")
-
-
-def move(value: Any, device: torch.device) -> Any:
-    """Return tensors in dictionaries on a device."""
-    if isinstance(value, dict):
-        return {key: move(part, device) for key, part in value.items()}
-    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def measure(shape: str, batch: int, new_tokens: int, rounds: int) -> dict[str, Any]:

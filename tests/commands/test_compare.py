@@ -45,5 +45,16 @@ def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
         plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
 
 
+@pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), ("\n \n", "the file is empty")])
+def test_a_file_of_other_texts_is_read_before_anything_is_trained(
+    content: str | None, says: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "other.txt").write_text(content)
+    config = CompareConfig(methods=["logreg:finetune"], other=str(tmp_path / "other.txt"))
+    with pytest.raises(DataError, match=rf"other\.txt.*{says}"):
+        plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
+
+
 def test_wrong_settings() -> None:
     assert len(CompareConfig(methods=["logreg", "a:b:c"], seeds=[]).faults()) == 3

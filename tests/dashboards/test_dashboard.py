@@ -112,7 +112,7 @@ def test_every_key_that_a_panel_names_exists_in_the_runs(study: Study) -> None:
         "Against standard fine-tuning",
         "Controls",
         "Training",
-        "What it took",
+        "Cost",
         "Answers to test examples",
     ]
     assert dashboard.left_out == []

@@ -202,11 +202,11 @@ def test_a_place_to_write_to_that_is_none_is_told(
 TRAFFIC = {
     "a view": (f"DROP TABLE traffic; CREATE VIEW traffic AS {FOREVER}", "it has an unexpected view"),
     "a virtual table": ("DROP TABLE traffic; CREATE VIRTUAL TABLE traffic USING fts5(id)", "an unexpected table"),
-    "messages that are no JSON": ("UPDATE traffic SET messages = '{'", "messages that are no JSON"),
-    "deep messages": ("UPDATE traffic SET messages = replace(hex(zeroblob(60000)), '0', '[')", "messages that are no"),
-    "bytes for messages": ("UPDATE traffic SET messages = zeroblob(9)", "a row of its table traffic is none"),
-    "a text for a time": ("UPDATE traffic SET created = 'now'", "a row of its table traffic is none"),
-    "no time": ("UPDATE traffic SET seconds = 9e999", "a row of its table traffic is none"),
+    "messages that are no JSON": ("UPDATE traffic SET messages = '{'", "its messages are not valid JSON"),
+    "deep messages": ("UPDATE traffic SET messages = replace(hex(zeroblob(60000)), '0', '[')", "are not valid JSON"),
+    "bytes for messages": ("UPDATE traffic SET messages = zeroblob(9)", "its table traffic has a row that"),
+    "a text for a time": ("UPDATE traffic SET created = 'now'", "its table traffic has a row that"),
+    "no time": ("UPDATE traffic SET seconds = 9e999", "its table traffic has a row that"),
     "another table": ("ALTER TABLE traffic RENAME TO x", "no such table: traffic"),
 }  # fmt: skip
 

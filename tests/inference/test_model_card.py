@@ -99,7 +99,7 @@ def test_no_path_of_the_machine_is_on_the_card(runs: dict[str, Path], tmp_path_f
         assert str(tmp_path_factory.getbasetemp()) not in card_of(run)
 
 
-def card(**changes: Any) -> str:
+def card(kind: str = "encoder-decoder", **changes: Any) -> str:
     """Return the card of a run that is described by hand."""
     remembered = {
         "prefix_on": "target", "objective": {"kind": "step_by_step", "alpha": 0.5}, "input": None, "choices": None,
@@ -115,7 +115,7 @@ def card(**changes: Any) -> str:
     metrics["overlap"] = None
     for part in (remembered, metrics, manifest):
         part.update({key: value for key, value in changes.items() if key in part or part is manifest})
-    return build_card(remembered, manifest, metrics, "encoder-decoder")
+    return build_card(remembered, manifest, metrics, kind)
 
 
 def test_test_inputs_that_were_learnt_from_are_told() -> None:
@@ -161,6 +161,11 @@ def test_what_would_break_the_table_is_kept_from_it() -> None:
 )
 def test_the_card_says_what_to_write_and_what_comes(changes: dict[str, Any], says: str) -> None:
     assert says in card(**changes)
+
+
+def test_of_a_kind_that_is_not_known_nothing_is_claimed() -> None:
+    use = card(kind="tally").partition("## Use")[2]
+    assert " ".join(use.split()) == "With dsbs: `python -m dsbs.predict checkpoint=FOLDER input=FILE`."
 
 
 def test_fine_tuning_needs_no_prefix_of_its_own() -> None:

@@ -18,8 +18,8 @@ from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.tables import list_facts
-from dsbs.reporting.terminal import show_report
+from dsbs.reporting.tables import list_facts, list_verdicts
+from dsbs.reporting.terminal import show_report, tell_equal_labels
 from dsbs.reporting.writing import write_report
 
 
@@ -453,6 +453,19 @@ def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) ->
     assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
 
 
+def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: Path) -> None:
+    """Without fine-tuning on all data there is no headline: then those on the smallest share count."""
+    for objective, right in (("finetune", 70), ("step_by_step", 80)):
+        for fraction in (0.125, 0.25):
+            for seed in range(2):
+                write_run(tmp_path, share(right + seed), objective=objective, fraction=fraction, seed=seed)
+    report = build(tmp_path)
+    [told] = tell_equal_labels(report)
+    cards = [card for card in list_verdicts(to_document(report)) if card["title"].startswith("Equal labels")]
+    assert [card["title"] for card in cards] == ["Equal labels: both on 1/8 of the data"]
+    assert told == f"Equal labels: {cards[0]['told']}"
+
+
 @pytest.mark.parametrize(
     ("program", "again"),
     [
@@ -463,7 +476,7 @@ def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) ->
 )
 def test_the_missing_command_is_right_however_the_runs_were_started(tmp_path: Path, program: str, again: str) -> None:
     folder = write_run(tmp_path, share(80), objective="step_by_step", fraction=0.125)
-    command = f"{program} experiment=mine control=shuffled data_fraction=1/8 rationales=theirs"
+    command = f"{program} experiment=mine control=teacher_noise control.rate=0.2 data_fraction=1/8 rationales=theirs"
     (folder / "manifest.json").write_text(json.dumps({"command": command}))
     (headline,) = build(tmp_path).headlines
     assert f"`{again} experiment=mine rationales=theirs objective=finetune data_fraction=1`" in headline

@@ -48,6 +48,20 @@ def test_a_row_for_each_student_and_form(tmp_path: Path) -> None:
     assert "$250.00" in page
 
 
+def test_runs_are_counted_however_many_exports_each_has(tmp_path: Path) -> None:
+    runs = write_study(tmp_path, fractions=(1.0,), seeds=2)
+    write_exports(runs)
+    for path in list(runs.rglob("exports")):
+        record = json.loads((path / "ctranslate2-int8/export.json").read_text()) | {"quantization": "float32"}
+        (path / "ctranslate2-float32").mkdir()
+        (path / "ctranslate2-float32/export.json").write_text(json.dumps(record))
+    (report,) = build_reports(runs)
+    rows = {row["form"]: row for row in to_document(report)["serving"] if row["objective"] == "finetune"}
+    assert {form: row["runs"] for form, row in rows.items()} == {
+        "checkpoint": 2, "ctranslate2 float32": 2, "ctranslate2 int8": 2,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"refused": "too few agree"}, {"speed": None}, {"speed": SPEED | {"threads": 0}}, {"speed": {"export": 3}}],

@@ -36,7 +36,7 @@ def test_the_smallest_student_that_beats_its_teacher_is_named(tmp_path: Path) ->
     assert ladder["smallest_that_reaches"].startswith("small/")
     assert ladder["smallest_that_beats"].startswith("large/")
     assert (
-        "teacher handbook is right in 80.0% of test. The smallest student that reaches it is step_by_step (small)"
+        "teacher handbook reaches 80.0% on test. The smallest student that reaches it is step_by_step (small)"
         in (ladder["told"])
     )
     chart = draw_sizes(document, 760, 340)
@@ -55,6 +55,16 @@ def test_no_student_reaches_a_perfect_teacher_and_an_unknown_one_is_said_to_be_s
         (tmp_path / name).mkdir()
         (ladder,) = to_document(build(tmp_path / name, *sizes, teacher=level))["sizes"]
         assert says in ladder["told"]
+
+
+def test_ladders_of_one_method_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    for alpha in (0.2, 0.5):
+        for student, parameters in (("tiny", 100_000), ("small", 400_000)):
+            metrics = {"student": student, "parameters": parameters, "config": {"objective.alpha": alpha}}
+            write_run(tmp_path, share(80), objective="step_by_step", suffix=f"{student}{alpha}", **metrics)
+    (report,) = build_reports(tmp_path / "train")
+    names = [ladder["name"] for ladder in to_document(report)["sizes"]]
+    assert names == [f"step_by_step (alpha={alpha}) on all of the data" for alpha in (0.2, 0.5)]
 
 
 def test_students_of_one_size_are_no_ladder(tmp_path: Path) -> None:

@@ -11,13 +11,17 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from serving_client import Scripted, student
+from starlette.testclient import TestClient
 
+from dsbs import serve as command
 from dsbs.core.errors import ConfigError
-from dsbs.serving.cluster import deploy
+from dsbs.serving.cluster import deploy, stay
 from dsbs.serving.settings import Limits, ServeConfig
 
 
@@ -94,6 +98,47 @@ def test_one_of_two_copies_is_killed_and_nothing_is_lost(served: str) -> None:
     assert set(labels) == {"refund"}
     assert labels["refund"] > answered > 0
     assert httpx.get(f"{served}/healthz").status_code == 200
+
+
+def test_the_driver_outlives_a_hangup_and_stops_when_asked(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped: list[str] = []
+    serve = SimpleNamespace(shutdown=lambda: stopped.append("copies"))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(serve=serve, shutdown=lambda: stopped.append("ray")))
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def ask() -> None:
+        while signal.getsignal(signal.SIGHUP) is before[signal.SIGHUP]:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGHUP)
+        while "do not reload" not in caplog.text:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        threading.Thread(target=ask, daemon=True).start()
+        stay(ServeConfig(checkpoint="x", replicas=2))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped == ["copies", "ray"]
+
+
+def test_a_copy_gets_the_token_that_the_driver_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine of a copy does not have the driver's environment."""
+    monkeypatch.setenv("DSBS_TOKEN", "token-0123456789")
+    made: list[Any] = []
+    monkeypatch.setattr("dsbs.serving.cluster.deploy", lambda config, build: made.append((config, build)))
+    monkeypatch.setattr("dsbs.serving.cluster.stay", lambda config: None)
+    command.serve(ServeConfig(checkpoint="x", replicas=2, token_env="DSBS_TOKEN"))
+    monkeypatch.delenv("DSBS_TOKEN")
+    monkeypatch.setattr(command, "load_student", lambda config: student(Scripted()))
+    [(config, build)] = made
+    with TestClient(build(config)) as http:
+        assert http.post("/predict", json={"input": "it leaks"}).status_code == 401
+        headers = {"Authorization": "Bearer token-0123456789"}
+        assert http.post("/predict", json={"input": "it leaks"}, headers=headers).status_code == 200
 
 
 def test_without_ray_serve_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

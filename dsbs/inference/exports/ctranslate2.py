@@ -44,13 +44,32 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
         ConfigError: for a quantization that this machine or this student cannot use.
         StudentError: for an architecture that CTranslate2 does not know.
     """
-    from ctranslate2.converters.transformers import TransformersConverter
-
     from dsbs.students.loading import load_student
 
     check_supported(quantization)
     student = load_student(checkpoint)
     check_convertible(student.config, quantization)
+    causal = not student.config.is_encoder_decoder
+    end = student.encode_targets([""])[0][-1]
+    vocabulary = write_engine(student, checkpoint, folder / ENGINE, quantization)
+    complete_config(folder / ENGINE / "config.json", vocabulary[end], causal)
+    shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")
+    export = {
+        "architecture": student.config.model_type,
+        "quantization": quantization,
+        "causal": causal,
+        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
+        "end": end,
+        "vocabulary": vocabulary,
+    }
+    write_config(folder, load_remembered(checkpoint), "ctranslate2", export)
+    return export
+
+
+def write_engine(student: Any, checkpoint: Path, engine: Path, quantization: str) -> list[str]:
+    """Write CTranslate2's own files of a loaded student; return the names of its tokens, by id."""
+    from ctranslate2.converters.transformers import TransformersConverter
+
     vocabulary = name_tokens(student.tokenizer.get_vocab(), len(student.embedding_tables()[1]))
     # The loaders take the names from here; one that appends names of its own may repeat one that exists.
     student.tokenizer.get_vocab = lambda: {token: id for id, token in enumerate(vocabulary)}
@@ -66,22 +85,8 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
     if not hasattr(student.config, "normalize_before"):  # the loaders of BART's family ask; transformers 5 dropped it
         student.config.normalize_before = student.config.model_type in ("mbart", "pegasus")
-    engine = folder / ENGINE
     Loaded(str(checkpoint)).convert(str(engine), quantization=None if quantization == "float32" else quantization)
-    causal = not student.config.is_encoder_decoder
-    end = student.encode_targets([""])[0][-1]
-    complete_config(engine / "config.json", vocabulary[end], causal)
-    shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")
-    export = {
-        "architecture": student.config.model_type,
-        "quantization": quantization,
-        "causal": causal,
-        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
-        "end": end,
-        "vocabulary": vocabulary,
-    }
-    write_config(folder, load_remembered(checkpoint), "ctranslate2", export)
-    return export
+    return vocabulary
 
 
 def check_supported(quantization: str) -> None:
