@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dsbs.extraction.annotations import (
     load_summary,
     rationales_dir,
     rationales_root,
+    total_of,
     variant_dir,
 )
 from dsbs.extraction.filters import FilterCheck, restore
@@ -211,7 +212,7 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
         "rationales": str(folder),
         "model": summary.get("model"),
         "teacher_accuracy": {name: part.get("teacher_accuracy") for name, part in splits.items()},
-        "teacher_cost_usd": _sum_cost(splits),
+        "teacher_cost_usd": total_of(summary, "cost_usd"),
         "licence": settings.teacher.licence,
         "annotations": {
             "folder": str(summary.get("extraction") or folder.name),
@@ -222,9 +223,3 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
             "hash": fingerprint_files(files),
         },
     }
-
-
-def _sum_cost(splits: Mapping[str, Mapping[str, Any]]) -> float | None:
-    """Return the dollars of all splits, or None where no price is known."""
-    costs = [part.get("cost_usd") for part in splits.values()]
-    return sum(cost for cost in costs if cost is not None) if costs and None not in costs else None

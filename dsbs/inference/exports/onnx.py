@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.records import Example, Prediction
-from dsbs.core.untrusted import Fields, open_regular
+from dsbs.core.untrusted import Fields, excerpt, open_regular
 from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.embedding_predictor import ENCODER, EmbeddingPredictor
 from dsbs.inference.exports.base import (
@@ -142,7 +142,7 @@ class OnnxPredictor(Exported):
 
         Raises:
             DataError: where files are missing or broken.
-            StudentError: where it is to write.
+            StudentError: where it is to write, or cannot answer.
         """
         saved.check_ranks()
         classes, padding, most = read_settings(saved.folder)
@@ -159,7 +159,22 @@ class OnnxPredictor(Exported):
         except Exception as error:  # the library raises its own kinds, which have no common base
             reason = str(error).splitlines()[0]
             raise DataError(f"{saved.folder / FILE}: onnxruntime cannot read it ({reason}).") from None
-        return cls(session, tokenizer, classes, padding, saved.batch_size, most)
+        predictor = cls(session, tokenizer, classes, padding, saved.batch_size, most)
+        predictor.check(saved.folder)
+        return predictor
+
+    def check(self, folder: Path) -> None:
+        """Answer two inputs: the classes, the tokens and the graph of somebody else may not belong together.
+
+        Raises:
+            StudentError: where it cannot.
+        """
+        choices = None if self.classes else ("a", "b")
+        try:
+            self.predict([Example("1", "a", choices=choices), Example("2", "a b c d", choices=choices)])
+        except Exception as error:  # of any kind: onnxruntime's have no common base
+            said = excerpt(str(error) or type(error).__name__, 200)
+            raise StudentError(f"{folder}: the student cannot answer ({said}).") from error
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the likeliest closed answer of each example.

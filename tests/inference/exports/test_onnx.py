@@ -101,6 +101,13 @@ def test_int8_is_smaller_and_a_broken_file_is_named(network: str, tmp_path: Path
         "tokenizer.json",
     ]
     assert record["parity"]["validation"]["largest_difference"] < 0.5
+    config = (folder / "config.json").read_text()
+    for changes in ({"classes": ["a"]}, {"padding": 10**9}):
+        told = json.loads(config)
+        (folder / "config.json").write_text(json.dumps(told | {"export": told["export"] | changes}))
+        with pytest.raises(StudentError, match="cannot answer"):
+            open_checkpoint(str(folder)).load(2)
+    (folder / "config.json").write_text(config)
     (folder / "student.onnx").write_bytes(b"no graph")
     with pytest.raises(DataError, match="onnxruntime cannot read it"):
         open_checkpoint(str(folder)).load(2)
