@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.divergences import Divergence
 from dsbs.objectives.stored_targets import summed_stored_divergence
-from dsbs.objectives.taught import Taught
+from dsbs.objectives.taught import STUDENT, Taught
 
 if TYPE_CHECKING:
     import torch
@@ -129,8 +129,11 @@ class SoftTargets(Taught):
         faults = super().faults() + self._divergence.faults("objective")
         if self.source not in SOURCES:
             return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
-        if self.asks_ranking and not self.teacher_model:
-            faults.append("objective.source=ranking needs a teacher to rank with: add objective.teacher_model=...")
+        if self.asks_ranking and self.teacher_model in (None, "", STUDENT):
+            faults.append(
+                "objective.source=ranking needs another model to rank with than the student: add "
+                "objective.teacher_model=... (a hub name, a folder, a GGUF file, or the folder of a finished run)."
+            )
         for key in ("soft_weight", "alpha"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"objective.{key}={getattr(self, key)}: expected from 0 to 1.")

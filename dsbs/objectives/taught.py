@@ -79,7 +79,9 @@ class Taught(Objective):
     def identity(self) -> dict[str, object]:
         """Return what decides the training: of a teacher that lies here, its content rather than its place."""
         identity = asdict(self)
-        if self.teacher_model and (content := fingerprint_weights(find_weights(self.teacher_model))) is not None:
+        if self.teacher_model in (None, STUDENT):
+            return identity
+        if (content := fingerprint_weights(find_weights(self.teacher_model))) is not None:
             identity["teacher_model"] = content
         return identity
 

@@ -244,11 +244,13 @@ class CompletionStore:
         finally:
             self._db.execute("DETACH DATABASE other")
 
-    def digest_logprobs(self) -> str:
-        """Return a hash over the log-probabilities that it holds."""
+    def digest_logprobs(self, split: str, ids: Iterable[str]) -> str:
+        """Return a hash over the log-probabilities of the completions of some examples, the newest of each sample."""
         digest = hashlib.sha256()
-        for key, packed in self._db.execute("SELECT key, logprobs FROM completions ORDER BY key"):
-            digest.update(key + str(packed).encode(errors="surrogatepass") + b"\0")
+        query = "SELECT sample, logprobs FROM completions WHERE split = ? AND id = ? ORDER BY sample, created"
+        for id in sorted(ids):
+            newest = dict(self._db.execute(query, (split, id)).fetchall())
+            digest.update(repr((id, newest)).encode(errors="surrogatepass") + b"\0")
         return digest.hexdigest()[:16]
 
     def digest(self) -> str:

@@ -1,8 +1,9 @@
-"""What of its inputs a student does not read: what is cut off, and what it knows nothing of."""
+"""What a student does not read of its inputs and targets: what is cut off, and what it knows nothing of."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 WORTH_TELLING = 0.001  # share of unknown tokens
+LIMITS = {"inputs": "max_input_tokens", "targets": "max_target_tokens"}  # keys of a student
 
 
 def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -> dict[str, int]:
@@ -32,18 +33,22 @@ def tell_lost(counts: Mapping[str, int]) -> list[str]:
     """Return a sentence for each loss.
 
     Args:
-        counts: of ``count_lost``, or ``inputs`` and ``inputs_blank``: those in which nothing is known.
+        counts: of ``count_lost``, the same of ``targets``, or ``inputs_blank``: those in which nothing is known.
+            ``inputs``, or else ``train``, is the number of examples.
 
     >>> tell_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
-    ['12 of 300 inputs are too long for the student and were truncated.', '2.0% of the tokens of the inputs are \
-unknown to its tokenizer.']
+    ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \
+the inputs are unknown to the tokenizer.']
     """
-    told, of = [], f"of {counts.get('inputs', 0):,} inputs"
-    if counts.get("inputs_cut"):
-        told.append(f"{counts['inputs_cut']:,} {of} are too long for the student and were truncated.")
-    share = counts.get("inputs_unknown", 0) / max(counts.get("inputs_tokens", 0), 1)
-    if share > WORTH_TELLING:
-        told.append(f"{100 * share:.1f}% of the tokens of the inputs are unknown to its tokenizer.")
-    if counts.get("inputs_blank"):
-        told.append(f"{counts['inputs_blank']:,} {of} have no known feature: the student guesses.")
+    told, examples = [], counts.get("inputs", counts.get("train"))
+    of = "" if examples is None else f" of {examples:,} examples"
+    for part, key in LIMITS.items():
+        if cut := counts.get(f"{part}_cut"):
+            told.append(f"{cut:,} {part}{of} were longer than student.{key} and were truncated.")
+    if blank := counts.get("inputs_blank"):
+        told.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")
+    for part in LIMITS:
+        share = counts.get(f"{part}_unknown", 0) / max(counts.get(f"{part}_tokens", 0), 1)
+        if share > WORTH_TELLING:
+            told.append(f"{100 * share:.1f}% of the tokens of the {part} are unknown to the tokenizer.")
     return told

@@ -9,7 +9,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Annotation, Example
-from dsbs.data.join import Annotations, Filter, missing_ids
+from dsbs.data.join import Annotations, Filter, RunData, missing_ids
 from dsbs.data.subsets import Selection, default_splits, parse_fraction
 from dsbs.extraction import Job
 from dsbs.extraction.annotations import (
@@ -157,7 +157,9 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
 
 
-def stored_tokens(settings: TrainSettings, folder: Path | None) -> StoredTokens | None:
+def stored_tokens(
+    settings: TrainSettings, folder: Path | None, data: RunData, typed: Sequence[str] = ()
+) -> StoredTokens | None:
     """Return the log-probabilities of a teacher's tokens, where the objective reads them.
 
     Raises:
@@ -167,13 +169,12 @@ def stored_tokens(settings: TrainSettings, folder: Path | None) -> StoredTokens 
         return None
     if not (folder / STORE).is_file():
         raise DataError(
-            f"{folder} holds no {STORE}, so there are no log-probabilities to learn from. Extract there with "
-            "teacher.top_logprobs=20."
+            f"{folder} holds no {STORE}, so there are no log-probabilities to learn from. Extract them with:\n    "
+            f"{extract_command(settings, ['train'], [*typed, 'teacher.top_logprobs=20'])}"
         )
     teacher = settings.teacher
-    return StoredTokens(
-        folder / STORE, str(teacher.model or teacher.path or teacher.name), settings.objective.most_tokens
-    )
+    model = str(teacher.model or teacher.path or teacher.name)
+    return StoredTokens.find(folder / STORE, model, settings.objective.most_tokens, data)
 
 
 def build_filter(settings: TrainSettings) -> Callable[[], Filter]:

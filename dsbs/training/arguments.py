@@ -27,30 +27,10 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
     try:
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(folder),
-            max_steps=settings.max_steps,
-            learning_rate=settings.learning_rate,
-            lr_scheduler_type=settings.lr_scheduler_type,
-            lr_scheduler_kwargs=scheduler_kwargs(settings),
-            warmup_steps=settings.warmup_steps,
-            weight_decay=settings.weight_decay,
-            adam_beta2=settings.adam_beta2,
-            max_grad_norm=settings.max_grad_norm,
-            per_device_train_batch_size=settings.per_device_train_batch_size,
-            gradient_accumulation_steps=settings.gradient_accumulation_steps,
-            per_device_eval_batch_size=settings.per_device_eval_batch_size,
-            eval_strategy="steps",
-            eval_steps=settings.eval_steps,
-            save_strategy="steps",
-            save_steps=settings.eval_steps,
-            save_total_limit=settings.save_total_limit,
-            load_best_model_at_end=True,
-            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
-            metric_for_best_model=metric,
-            greater_is_better=True,
+            **_steps(settings),
+            **_evaluations(settings, metric),
             logging_steps=settings.logging_steps,
             logging_nan_inf_filter=False,
-            optim=settings.optim,
-            train_sampling_strategy=settings.train_sampling_strategy,
             bf16=settings.bf16,
             use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
             seed=seed,
@@ -66,7 +46,47 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
             f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
             f"training.bf16={str(settings.bf16).lower()} is invalid: {str(error).splitlines()[0]}"
         ) from None
-    if settings.bf16 and slow_bf16():
+    _suit_machine(arguments)
+    return arguments
+
+
+def _steps(settings: Training) -> dict[str, Any]:
+    """Return what an optimizer step is, and how many there are."""
+    return {
+        "max_steps": settings.max_steps,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": settings.lr_scheduler_type,
+        "lr_scheduler_kwargs": scheduler_kwargs(settings),
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "adam_beta2": settings.adam_beta2,
+        "max_grad_norm": settings.max_grad_norm,
+        "optim": settings.optim,
+        "per_device_train_batch_size": settings.per_device_train_batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
+        "train_sampling_strategy": settings.train_sampling_strategy,
+    }
+
+
+def _evaluations(settings: Training, metric: str) -> dict[str, Any]:
+    """Return when a student is measured and saved, and which one is the best."""
+    return {
+        "per_device_eval_batch_size": settings.per_device_eval_batch_size,
+        "eval_strategy": "steps",
+        "eval_steps": settings.eval_steps,
+        "save_strategy": "steps",
+        "save_steps": settings.eval_steps,
+        "save_total_limit": settings.save_total_limit,
+        "load_best_model_at_end": True,
+        "restore_callback_states_from_checkpoint": True,  # the patience that is used up, for one
+        "metric_for_best_model": metric,
+        "greater_is_better": True,
+    }
+
+
+def _suit_machine(arguments: Seq2SeqTrainingArguments) -> None:
+    """Use one GPU, and say what this machine could do faster."""
+    if arguments.bf16 and slow_bf16():
         logger.warning(
             "training.bf16=true: this CPU has no bfloat16 arithmetic and emulates it, many times more slowly. Faster: "
             "training.bf16=false"
@@ -78,7 +98,6 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
             arguments.n_gpu,
         )
         arguments._n_gpu = 1  # else the Trainer would cut batches up for threads (DataParallel)
-    return arguments
 
 
 def scheduler_kwargs(settings: Training) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def _sharding_faults(optim: str) -> list[str]:
     faults = []
     if _is_set("ACCELERATE_USE_DEEPSPEED"):
         faults.append(
-            "ACCELERATE_USE_DEEPSPEED is set, by `accelerate launch` or its config file: a student is sharded over "
-            "processes by FSDP alone: accelerate launch --use_fsdp --fsdp_version 2"
+            "ACCELERATE_USE_DEEPSPEED is set, by `accelerate launch` or its config file: a student is sharded across "
+            "processes; only FSDP is supported: accelerate launch --use_fsdp --fsdp_version 2"
         )
     if not wants_fsdp():
         return faults

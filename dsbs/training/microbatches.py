@@ -91,12 +91,12 @@ class PassTrainer(Seq2SeqTrainer):
             )
         if self.args.world_size > 1:
             raise RunError(
-                f"Out of memory on a microbatch of {longest} tokens, at step {self.state.global_step + 1}. The run "
+                f"Out of memory on a pass of {longest} tokens, at step {self.state.global_step + 1}. The run "
                 f"resumes from its last checkpoint with smaller ones: add training.tokens_per_pass={smaller}"
             )
         self.tokens_per_pass = smaller
         logger.warning(
-            "Out of memory on a microbatch of %d tokens; the batch size stays, but batches are split into microbatches "
+            "Out of memory on a pass of %d tokens; the batch size stays, but batches are split into passes "
             "of at most %d tokens. training.tokens_per_pass=%d starts with that.",
             longest,
             smaller,

@@ -107,11 +107,11 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.prompt,
         settings.control,
         settings.labels_weight,
-        stored_tokens(settings, rationales),
+        stored_tokens(settings, rationales, data, typed),
     )
     identity = run_identity(settings, data, fraction)
     if recipe.stored is not None:
-        identity["stored"] = recipe.stored.fingerprint()
+        identity["stored"] = recipe.stored.identity()
     run = name_run(settings.output_dir, identity, former_identity(settings.training, identity))
     return Plan(settings, recipe, data, run, described, rationales)
 

@@ -51,7 +51,7 @@ class Training:
         save_total_limit: checkpoints to keep; the best and the last always stay.
         train_sampling_strategy: ``random``, or ``group_by_length``: random batches of examples of similar length, to
             reduce padding.
-        tokens_per_pass: batches are sorted by length and split into microbatches of at most this many tokens, padding
+        tokens_per_pass: batches are sorted by length and split into passes of at most this many tokens, padding
             included, with accumulated gradients: less padding and memory, the same optimizer step. None: one pass.
             Halved on out-of-memory.
         gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
@@ -266,7 +266,7 @@ class TrainSettings:
             faults.append("labels_weight=agreement: it weighs the teacher's labels: add labels=teacher.")
         if self.objective.needs_choices:
             faults.append(
-                f"labels_weight=agreement: objective={self.objective.name} learns from the votes already: drop it."
+                f"labels_weight=agreement: objective={self.objective.name} learns the teacher's distribution: drop it."
             )
         return faults
 

@@ -31,16 +31,23 @@ class StoredTokens:
         path: its store.
         model: the teacher's name, for messages.
         most: how many of the most probable tokens at a position are learned from.
+        digest: a hash over what it holds of the examples that are learned from.
     """
 
     path: Path
     model: str
     most: int
+    digest: str
 
-    def fingerprint(self) -> list[object]:
+    @classmethod
+    def find(cls, path: Path, model: str, most: int, data: "RunData") -> "StoredTokens":
+        """Return those of a store that a run's examples have."""
+        with CompletionStore(path, read_only=True) as store:
+            return cls(path, model, most, store.digest_logprobs("train", (example.id for example, _ in data.train)))
+
+    def identity(self) -> list[object]:
         """Return what decides what is learned."""
-        with CompletionStore(self.path, read_only=True) as store:
-            return [store.digest_logprobs(), self.most]
+        return [self.digest, self.most]
 
     def attach(self, rows: "RowFile", student: "StudentModel", data: "RunData", folder: Path) -> "RowFile":
         """Return the rows with what the teacher thought of each token of their labels, as signals.
@@ -53,7 +60,7 @@ class StoredTokens:
         ids = {b"": student.end_id} | {name: id for id, name in enumerate(names) if name is not None}
         counts = {"all": 0, "shared": 0}
         strange: list[bytes] = []
-        path = folder / f"stored-{fingerprint([rows.path.name, self.fingerprint()], length=16)}.arrow"
+        path = folder / f"stored-{fingerprint([rows.path.name, self.identity()], length=16)}.arrow"
         with CompletionStore(self.path, read_only=True) as store:
             examples = iter(data.train)
 

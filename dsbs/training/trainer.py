@@ -248,7 +248,7 @@ class DistillationTrainer(ShardingTrainer):
         """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by.
 
         Raises:
-            RunError: where weights are no numbers, before a checkpoint is made of them.
+            RunError: where weights are NaN or infinite, before a checkpoint is made of them.
         """
         started = time.monotonic()
         with self.whole_student() as student:

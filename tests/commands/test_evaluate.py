@@ -222,4 +222,7 @@ def test_what_the_student_does_not_read_is_told(
     figures = evaluate(config)
     assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
     show(figures, config, Console(width=200))
-    assert "1 of 2 inputs are too long for the student and were truncated." in capsys.readouterr().out
+    assert (
+        "1 inputs of 2 examples were longer than student.max_input_tokens and were truncated."
+        in capsys.readouterr().out
+    )

@@ -21,7 +21,7 @@ def test_a_student_that_writes(prefix_on: str) -> None:
     counts = tiny_t5(prefix_on).lost(asked(LONG, STRANGE, "the sofa"), 16)
     assert (counts["inputs"], counts["inputs_cut"]) == (3, 1)
     assert counts["inputs_unknown"] >= 1
-    assert tell_lost(counts)[0].startswith("1 of 3 inputs are too long")
+    assert tell_lost(counts)[0].startswith("1 inputs of 3 examples were longer than student.max_input_tokens")
     assert tell_lost(tiny_t5(prefix_on).lost(examples(3), 64)) == []
 
 

@@ -16,7 +16,7 @@ from trained import small_triage
 from dsbs.cli.config import CompareConfig
 from dsbs.compare import compare_with_base, plan_all
 from dsbs.core.errors import DataError
-from dsbs.objectives import Context
+from dsbs.objectives import Context, SoftTargets
 from dsbs.students import Causal
 from dsbs.training.in_context import load_texts, predict_plainly
 from dsbs.training.plan import execute
@@ -71,6 +71,14 @@ def test_another_teacher_is_checked_before_it_is_loaded_and_the_student_is_not(t
     place = causal_folder(tmp_path / "llama")
     context(BUILDS["llama"](), teacher_model=str(place)).check(Causal(name="mine", model=str(place)))
     Context(name="context", teacher_input=PROMPT).check(Causal(name="mine", model="./nowhere"))
+
+
+def test_the_student_itself_is_no_folder_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    causal_folder(tmp_path / "student")
+    monkeypatch.chdir(tmp_path)
+    assert Context(name="context", teacher_input=PROMPT).identity()["teacher_model"] == "student"
+    [fault] = SoftTargets(name="soft_targets", source="ranking", teacher_model="student").faults()
+    assert "source=ranking needs another model" in fault
 
 
 def test_without_a_prompt_there_is_no_context() -> None:

@@ -3,7 +3,9 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from trained import train_tiny
 
 from dsbs.core.errors import StudentError
 from dsbs.core.logprobs import TokenLogprobs, read_position
+from dsbs.core.records import Completion, Request
 from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import rationales_dir
 from dsbs.extraction.prompts import Prompt
@@ -22,12 +25,14 @@ from dsbs.objectives import SoftTargets
 from dsbs.objectives.divergences import DIVERGENCES, Divergence
 from dsbs.objectives.stored_targets import signals_of, summed_stored_divergence
 from dsbs.objectives.teacher import LiveTeacher
+from dsbs.store import CompletionStore
 from dsbs.students import Causal
 from dsbs.students.collator import Collator, Row
 from dsbs.students.model import StudentModel
 from dsbs.students.token_bytes import token_bytes
 from dsbs.tasks import TableTask
 from dsbs.teachers.openai import OpenAITeacher
+from dsbs.training.stored import StoredTokens
 
 CPU = torch.device("cpu")
 
@@ -140,6 +145,24 @@ def test_settings_that_cannot_be_are_named(settings: dict[str, Any], key: str) -
 def test_other_names_of_runs_stay_as_they_were() -> None:
     assert "most_tokens" not in SoftTargets(name="soft_targets").identity()
     assert SoftTargets(name="soft_targets", source="stored").identity()["most_tokens"] == 20
+
+
+def test_what_is_extracted_afterwards_names_no_other_run(tmp_path: Path) -> None:
+    said = TokenLogprobs(b"no", -0.1, ((b"no", -0.1),))
+    data: Any = SimpleNamespace(train=[(example, None) for example in examples(2)])
+
+    def tell(number: int, split: str = "train", log: float = -0.1, sample: int = 0) -> list[object]:
+        asked = Request(str(number), split, "", (), f"question {number} {log}", sample)
+        with CompletionStore(tmp_path / "store") as store:
+            origin = store.origin({"task": {}, "teacher": {}, "prompt": {}}, asked)
+            store.add(origin, [(asked, Completion("no", created=-log, logprobs=(replace(said, logprob=log),)))])
+        return StoredTokens.find(tmp_path / "store", "m", 2, data).identity()
+
+    tell(0)
+    mine = tell(1)
+    assert tell(2) == tell(0, split="test") == mine
+    assert tell(1, sample=1) != mine
+    assert tell(1, log=-0.2, sample=1) != tell(1, log=-0.3, sample=1)  # the newest
 
 
 def train_stored(folder: Path, tokenizer: Any) -> Path:

@@ -288,5 +288,5 @@ def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
     counts = json.loads((run / "metrics.json").read_text())["counts"]
     assert (counts["inputs"], counts["inputs_blank"]) == (64, 0)
     assert tell_losses(small_triage(), counts | {"inputs_blank": 4}) == [
-        "4 of 64 inputs have no known feature: the student guesses."
+        "4 inputs of 64 examples have no known feature: the student guesses."
     ]

@@ -19,9 +19,9 @@ from dsbs.extraction.annotations import (
 )
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar, Prompt
-from dsbs.objectives import StepByStep
+from dsbs.objectives import SoftTargets, StepByStep
 from dsbs.teachers.handbook import HandbookTeacher
-from dsbs.training.annotated import NotAnnotated, describe_annotations
+from dsbs.training.annotated import NotAnnotated, describe_annotations, stored_tokens
 from dsbs.training.plan import prepare_run
 from dsbs.training.settings import TrainSettings
 
@@ -102,3 +102,9 @@ def test_an_older_folder_of_several_samples_is_still_read(tmp_path: Path) -> Non
     summary = {key: value for key, value in load_summary(folder).items() if key != "extraction"}  # type: ignore[union-attr]
     (folder / "summary.json").write_text(json.dumps(summary))
     assert prepare_run(mine).rationales == folder
+
+
+def test_where_no_store_is_left_the_command_that_extracts_again_is_told(tmp_path: Path) -> None:
+    of = settings(tmp_path, objective=SoftTargets(name="soft_targets", source="stored"), labels="teacher")
+    with pytest.raises(DataError, match=r"python -m dsbs\.extract task=triage teacher=paid .*teacher\.top_logprobs=20"):
+        stored_tokens(of, tmp_path, None)  # type: ignore[arg-type]

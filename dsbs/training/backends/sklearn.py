@@ -79,8 +79,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     started = time.monotonic()
     if tracker.elsewhere.names:
         logger.warning(
-            "tracking.report_to=[%s]: student=%s is not fitted by Hugging Face's Trainer, which reports there; W&B "
-            "alone hears of this run.",
+            "tracking.report_to=[%s]: student=%s is not fitted by Hugging Face's Trainer, which reports there.",
             ",".join(tracker.elsewhere.names),
             student.name,
         )
