@@ -3,8 +3,12 @@
 import shlex
 from collections.abc import Sequence
 
+from dsbs.core.errors import ConfigError
+from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.reading import FinishedRun
+from dsbs.students import STUDENTS
+from dsbs.training.compatibility import combination_faults
 
 SET_ANEW = ("objective", "data_fraction", "seed", "control")
 
@@ -26,6 +30,16 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
     if not any(word.partition("=")[0] in ("task", "experiment") for word in kept):
         kept.insert(0, f"task={run.metrics['task']}")
     return [*program_of(run), *kept, f"objective={objective}", f"data_fraction={fraction}"]
+
+
+def can_learn(condition: Condition, objective: str) -> bool:
+    """Tell whether a condition's student can be trained with an objective, as far as both are known here."""
+    kind = str(condition.runs[0].config.get("student.kind"))
+    try:
+        student, wanted = STUDENTS[kind](), OBJECTIVES[objective](name=objective)
+    except (KeyError, ConfigError):  # of a plugin that is not here, or is broken
+        return True
+    return not combination_faults(student, wanted, "auto")
 
 
 def program_of(run: FinishedRun) -> list[str]:

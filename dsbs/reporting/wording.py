@@ -15,7 +15,7 @@ from dsbs.reporting.claims import (
     WORSE,
     Remedy,
 )
-from dsbs.reporting.commands import complete_command
+from dsbs.reporting.commands import can_learn, complete_command
 from dsbs.reporting.comparisons import CONTROL, HEADLINE, Comparison
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.effort import count_labels
@@ -197,16 +197,18 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
         (settings.candidates[0], share or 0.125, _has(conditions, settings.candidates, share, below=1.0)),
         (settings.baseline, 1.0, _has(conditions, [settings.baseline], 1.0)),
     ]
-    lacks = [
-        shlex.join(complete_command(conditions, objective, show_fraction(fraction) if fraction < 1 else "1"))
-        for objective, fraction, found in wanted
-        if not found
-    ]
+    claim = f"The main claim ({candidates} on less data against {settings.baseline} on all of it) cannot be checked"
+    lacks = []
+    for objective, fraction, found in wanted:
+        if found:
+            continue
+        able = [condition for condition in conditions if can_learn(condition, objective)]
+        if not able:
+            students = ", ".join(sorted({condition.student for condition in conditions}))
+            return f"{claim}: {students} cannot be trained with {objective}. candidates=[...] names others."
+        lacks.append(shlex.join(complete_command(able, objective, show_fraction(fraction) if fraction < 1 else "1")))
     missing = f" Missing: {' and '.join(f'`{line}`' for line in lacks)}." if lacks else " Students or data differ."
-    return (
-        f"The main claim ({candidates} on less data against {settings.baseline} on all of it) cannot be checked "
-        f"yet.{missing}"
-    )
+    return f"{claim} yet.{missing}"
 
 
 def tell_headlines(

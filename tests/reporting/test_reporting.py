@@ -121,6 +121,19 @@ def test_what_is_missing_for_the_headline_comes_with_the_command(tmp_path: Path)
     assert "objective=finetune" not in headline
 
 
+def test_what_the_student_refuses_is_not_suggested(tmp_path: Path) -> None:
+    logreg = {"student.kind": "logreg", "student.name": "logreg"}
+    write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config=logreg, student="logreg")
+    (headline,) = build(tmp_path).headlines
+    assert "logreg cannot be trained with step_by_step. candidates=[...] names others." in headline
+    assert "Missing" not in headline
+    t5 = {"student.kind": "t5_scratch", "student.name": "t5_scratch"}
+    folder = write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config=t5, suffix="bbbbbbbb")
+    (folder / "manifest.json").write_text(json.dumps({"command": "dsbs train student=t5_scratch task=triage"}))
+    (headline,) = build(tmp_path).headlines
+    assert "student=t5_scratch task=triage objective=step_by_step" in headline
+
+
 def test_a_swept_setting_makes_variants_and_a_place_does_not(tmp_path: Path) -> None:
     for index, alpha in enumerate((0.2, 0.5)):
         config = {"objective.alpha": alpha, "output_dir": f"elsewhere{index}", "training.threads": index + 1}
