@@ -62,7 +62,7 @@ def test_the_objective_of_the_page_is_one_file_one_line_and_an_option(
     (tmp_path / "objective" / "brief.yaml").write_text(option, encoding="utf-8")
     shown = dsbs(["train", "--config-dir", str(tmp_path), "objective=brief", "--help"], monkeypatch, capfd)
     assert re.search(r"^  objective .* brief,", shown, flags=re.M)
-    assert re.search(r"objective.words=20 +how many words of a rationale are learnt\.", shown)
+    assert re.search(r"objective.words=20 +how many words of a rationale are learned\.", shown)
 
 
 def test_the_users_own_option_of_the_page_is_trained(

@@ -87,16 +87,6 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     data.limit_validation(settings.validation.limit, settings.split_seed)
     check_choices(settings, data)
     check_answers(settings.student, task, data.examples())
-    described = {
-        "task": task.name,
-        "student": settings.student.name,
-        "objective": settings.objective.name,
-        "control": settings.control.title,
-        "labels": settings.labels,
-        "teacher": settings.teacher.name if settings.needs_annotations else None,
-        "data_fraction": fraction,
-        "seed": settings.seed,
-    }
     recipe = Recipe(
         task,
         settings.objective,
@@ -113,7 +103,21 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     if recipe.stored is not None:
         identity["stored"] = recipe.stored.identity()
     run = name_run(settings.output_dir, identity, former_identity(settings.training, identity))
-    return Plan(settings, recipe, data, run, described, rationales)
+    return Plan(settings, recipe, data, run, describe(settings, fraction), rationales)
+
+
+def describe(settings: TrainSettings, fraction: float) -> dict[str, Any]:
+    """Return the first fields of ``metrics.json``: what a run is called."""
+    return {
+        "task": settings.task.name,
+        "student": settings.student.name,
+        "objective": settings.objective.name,
+        "control": settings.control.title,
+        "labels": settings.labels,
+        "teacher": settings.teacher.name if settings.needs_annotations else None,
+        "data_fraction": fraction,
+        "seed": settings.seed,
+    }
 
 
 def check_choices(settings: TrainSettings, data: RunData) -> None:

@@ -45,8 +45,8 @@ class Recipe:
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return what the student learns to write for an example, as control and weights of labels change it."""
-        learnt = annotation and self.control.rewrite(self.task, example, annotation)
-        targets = self.objective.targets(example, learnt)
+        learned = annotation and self.control.rewrite(self.task, example, annotation)
+        targets = self.objective.targets(example, learned)
         if self.labels_weight == EQUAL or annotation is None or annotation.agreement is None:
             return targets
         share = annotation.agreement

@@ -19,6 +19,9 @@ from dsbs.inference import predictor as predictors
 from dsbs.inference.predictor import stream
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import Finetune
+from dsbs.serve import load_student
+from dsbs.serving.settings import ServeConfig
+from dsbs.students.answering import CONFIDENT
 from dsbs.students.decoding import DecodingConfig
 
 
@@ -75,6 +78,12 @@ def test_a_checkpoint_from_before_there_were_formats_is_one_of_transformers(chec
     old = with_settings(checkpoint, tmp_path / "old", format=None)
     assert "format" not in json.loads((old / "config.json").read_text())["dsbs"]
     assert isinstance(open_checkpoint(str(old)).load(4), TorchPredictor)
+
+
+def test_a_server_scores_all_answers_in_full_where_a_policy_reads_them(checkpoint: Path) -> None:
+    for mode, negligible in (("student", CONFIDENT), ("defer", 0.0), ("shadow", 0.0)):
+        predictor = load_student(ServeConfig(checkpoint=str(checkpoint), mode=mode)).predictor
+        assert predictor.reading.negligible == negligible
 
 
 def test_an_unknown_format_is_refused_in_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
