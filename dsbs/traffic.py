@@ -99,7 +99,7 @@ def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> d
 
 
 def is_bare(completion: str) -> bool:
-    """Tell whether an answer of the LLM has no rationale: a few words on one line.
+    """Return whether an answer of the LLM has no rationale: a few words on one line.
 
     >>> is_bare("refund"), is_bare("It leaks after a week, which is wear. So the answer is refund.")
     (True, False)

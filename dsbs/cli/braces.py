@@ -1,7 +1,7 @@
-"""Keys between braces: Hydra reads names there and nothing else, and people's words are what they are.
+"""Keys of mappings that are typed between braces: Hydra accepts only names there, and users have other keys.
 
-``task.synonyms={"not good": bad, schön: good, true: yes}`` reaches Hydra with every such key as a name, and the config
-gets it back as it was typed.
+``task.synonyms={"not good": bad, schön: good, true: yes}`` is passed to Hydra with each such key encoded as a name, and
+the config gets the key back as it was typed.
 """
 
 import json
@@ -17,7 +17,7 @@ _KEY = re.compile(r"[+~]*[\w.@/-]+")
 
 
 def hide_keys(word: str) -> str:
-    """Return an override whose keys between braces are names.
+    """Return an override with keys between braces encoded as names; ``restore_keys`` and ``reveal_keys`` undo it.
 
     >>> hide_keys('task.synonyms={"not good": bad, pos: good}')
     'task.synonyms={__key_6e6f7420676f6f64__: bad, pos: good}'
@@ -31,12 +31,12 @@ def hide_keys(word: str) -> str:
 
 
 def is_name(key: str) -> bool:
-    """Tell whether Hydra reads a key between braces as it stands."""
+    """Return whether Hydra accepts a key between braces unquoted, as text."""
     return bool(_NAME.fullmatch(key)) and key.lower() not in _TYPED
 
 
 def show_key(key: str) -> str:
-    """Return a key as it is typed.
+    """Return a key as it may be typed, in quotes where it needs them.
 
     >>> show_key("pos"), show_key("not good")
     ('pos', '"not good"')
@@ -45,7 +45,7 @@ def show_key(key: str) -> str:
 
 
 def split_pairs(value: str) -> list[tuple[str, str]]:
-    """Return keys, without quotes, and values between braces; empty where they are nothing of the kind.
+    """Return the keys, unquoted, and the values between braces; empty where the text is not such a mapping.
 
     >>> split_pairs("{'a: b': c, d: [e,f]}")
     [('a: b', 'c'), ('d', '[e,f]')]
@@ -57,7 +57,7 @@ def split_pairs(value: str) -> list[tuple[str, str]]:
 
 
 def reveal_keys(text: str) -> str:
-    """Return a text with the keys as they may be typed.
+    """Return a text with encoded keys as they may be typed.
 
     >>> reveal_keys(hide_keys("task.synonyms={schön: good}"))
     'task.synonyms={"schön": good}'
@@ -66,7 +66,7 @@ def reveal_keys(text: str) -> str:
 
 
 def restore_keys(node: DictConfig) -> None:
-    """Give a dictionary of a config its keys back."""
+    """Decode the keys of a mapping in a config, in place."""
     for key in list(node):
         if isinstance(key, str) and (found := _HIDDEN.fullmatch(key)):
             value = node._get_node(key)
@@ -75,7 +75,7 @@ def restore_keys(node: DictConfig) -> None:
 
 
 def split_list(text: str) -> list[str]:
-    """Split at commas that stand in no brackets and no quotes.
+    """Split at commas outside of brackets and quotes.
 
     >>> split_list("a, [b,c], 'd,e'")
     ['a', ' [b,c]', " 'd,e'"]
@@ -107,5 +107,5 @@ def _split_pair(text: str) -> tuple[str, str] | None:
 
 
 def hide_all(words: Sequence[str]) -> list[str]:
-    """Return what was typed with all keys between braces as names; flags are left alone."""
+    """Return the typed words with ``hide_keys`` applied to all but flags."""
     return [word if word.startswith("-") else hide_keys(word) for word in words]

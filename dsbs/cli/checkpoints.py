@@ -1,4 +1,4 @@
-"""From what the user names to a trained student that can answer."""
+"""From the folder that the user names to a trained student."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,13 @@ NO_PLACE = ("task.path", "task.hub")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint and what it says of itself; the student is not loaded yet.
+    """A checkpoint and the settings saved in it; the student is not loaded yet.
 
     Attributes:
         folder: its folder.
         run: the folder of its run, or None where it was copied from there.
-        remembered: what it remembers of its training.
-        task: the task as it remembers it: without the place of the data.
+        remembered: the settings that it was trained with.
+        task: the task among them, without the place of the data.
         objective: how its answers are read.
     """
 
@@ -34,11 +34,11 @@ class Checkpoint:
     objective: Objective
 
     def task_of_run(self, path: str | None, trusted: bool) -> Task:
-        """Return the task of the run, which knows where the data lies; else as the checkpoint remembers it.
+        """Return the task of the run, with the place of the data; without a run, the task in the checkpoint.
 
         Args:
-            path: other data, which the user named; then it matters no more what the run says.
-            trusted: whether the user typed that data is read wherever the run says.
+            path: other data that the user named; then the places that the run names are not checked.
+            trusted: whether the user typed ``trust_run=true``: data is read wherever the run says.
 
         Raises:
             DataError: see ``check_places``.
@@ -57,7 +57,14 @@ class Checkpoint:
     def load(
         self, batch_size: int, decoding: str | None = None, task: Task | None = None, negligible: float = 0.0
     ) -> Predictor:
-        """Load the student; see ``dsbs.inference.predictor.load_predictor`` and ``Saved``."""
+        """Load the student; errors are those of ``dsbs.inference.predictor.load_predictor``.
+
+        Args:
+            batch_size: examples per forward pass.
+            decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
+            task: whose answers are parsed; None: the checkpoint's.
+            negligible: probability below which scores of closed answers need not be exact; see ``Saved``.
+        """
         asked = task or self.task
         return load_predictor(
             Saved(self.folder, self.remembered, asked, self.objective, batch_size, decoding, negligible)
@@ -69,10 +76,10 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
 
     Args:
         named: the folder.
-        trusted: whether the user typed that the run is their own: then its metric may be a function.
+        trusted: whether the user typed ``trust_run=true``: then its metric may be a Python function.
 
     Raises:
-        DsbsError: where there is none, the run is not finished, or what it remembers is broken.
+        DsbsError: where there is none, the run is not finished, or the saved settings are broken.
     """
     folder = find_checkpoint(named)
     place = f"{folder}/config.json"

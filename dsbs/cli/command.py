@@ -44,21 +44,24 @@ _program: list[str] = []  # how the command of this process was called, without 
 
 
 def typed_overrides() -> list[str]:
-    """Return what was typed behind the command; in a sweep, what this job got of it."""
+    """Return the overrides that were typed; in a sweep, those of this job."""
     return [reveal_keys(word) for word in HydraConfig.get().overrides.task]
 
 
 def typed_command() -> str:
-    """Return the command that starts this run, to be pasted into a shell; of a sweep, the one of this job."""
+    """Return the command that starts this run (in a sweep: this job), quoted for a shell."""
     return shlex.join([*_program, *typed_overrides()])
 
 
 def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
-    """Make a Hydra command out of a function that takes the typed root config.
+    """Make a Hydra command of a function that takes the typed root config.
 
     A mistake of the user ends in one message on standard error and exit code 1. In a sweep the other jobs go on, the
-    end lists how each ended, and the exit code tells that one failed. What the function returns, an accuracy on
-    validation, is what a search over settings goes by; None from a failed job.
+    end lists how each ended, and the exit code is 1 where one failed. What the function returns, the score on
+    validation, is what a search over settings maximizes; None from a failed job.
+
+    Args:
+        name: of the command: it has ``conf/<name>.yaml`` and a schema in ``dsbs.cli.config.ROOTS``.
     """
 
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
@@ -129,7 +132,7 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
 
 
 def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words: list[str]) -> None:
-    """Let Hydra compose the config and run the job or the jobs; tell in our words what it refuses."""
+    """Let Hydra compose the config and run the job or jobs; explain in our words what it rejects."""
     if {*MULTIRUN} & {*words} and any(word.endswith("launcher=joblib") for word in words):
         from dsbs.cli.workers import install  # joblib takes its time
 
@@ -151,7 +154,10 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
 
 
 def read_words() -> list[str]:
-    """Return what was typed behind the command, as UTF-8 whatever the locale; what cannot be shown is replaced."""
+    """Return the words typed after the command, decoded as UTF-8 whatever the locale; ``sys.argv`` is set to them.
+
+    Bytes that are not UTF-8 are replaced, and keys between braces encoded (``hide_keys``).
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -175,7 +181,7 @@ def _raising_what_hydra_refuses() -> Iterator[None]:
 
 
 def _show_and_end(name: str, words: Sequence[str]) -> bool:
-    """Show help or version where they are asked for, and tell so; refuse flags that there are not."""
+    """Print help or version where they were asked for, and return whether; refuse unknown flags."""
     if "--version" in words:
         sys.stdout.write(f"dsbs {__version__}\n")
         return True
@@ -229,7 +235,7 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def _quieten() -> None:
-    """Let our own log speak, and others where they warn."""
+    """Set up logging: our own from INFO (on the main process), others from WARNING; and quiet defaults of libraries."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -52,7 +52,7 @@ def conf_dir() -> Path:
 
 
 class Repository(CachingConfigRepository):
-    """Finds configs; a task without a prompt of its name gets the one of ``table``, unless a prompt was typed."""
+    """Finds configs; a task without a prompt of its name gets that of ``table``, unless a prompt was typed."""
 
     prompt_typed = False
 
@@ -66,7 +66,7 @@ class Repository(CachingConfigRepository):
 
 
 class ConfigLoader(ConfigLoaderImpl):
-    """Hydra's loader, in which what was typed comes last."""
+    """Hydra's loader, but options that were typed take precedence over presets."""
 
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
@@ -102,8 +102,25 @@ class ConfigLoader(ConfigLoaderImpl):
         return config
 
 
+_compose_for_mode = hydra_internals.Hydra.get_mode
+
+
+def find_mode(running: hydra_internals.Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """Return the mode (run or sweep) that the config itself asks for, or None.
+
+    Hydra composes the whole config for it, a first time. None of ours asks, so that is done only where something else
+    may: what was typed about Hydra, the user's own options, or those of a plugin.
+    """
+    ours = all(
+        path.provider in ("hydra", "main", "schema") for path in running.config_loader.get_search_path().get_path()
+    )
+    if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
+        return None
+    return _compose_for_mode(running, config_name, overrides)
+
+
 def rename(word: str) -> str:
-    """Return an override with the name that its key or group has today.
+    """Return an override with the current name of its key or group.
 
     >>> rename("gate.min_words=3"), rename("seed=1")
     ('filter.min_words=3', 'seed=1')
@@ -129,7 +146,7 @@ def rank_defaults(
     Args:
         defaults: as Hydra lists them.
         typed: the groups of which an option was typed.
-        usual: group -> its option where nobody chooses one.
+        usual: group -> its default option.
     """
     ranked = []
     for part in defaults:
@@ -156,7 +173,7 @@ def _group(part: ResultDefault) -> str:
 
 
 def _own(part: ResultDefault) -> bool:
-    """Tell whether a part is a file that somebody wrote, and not the defaults of a schema."""
+    """Return whether a part is a file that somebody wrote, and not the defaults of a schema."""
     return not (part.config_path or "").startswith("schema")
 
 
@@ -188,7 +205,7 @@ def _free_nodes(node: Any) -> Iterator[DictConfig]:
 
 
 def kind_of_option(group: str, option: str) -> str | None:
-    """Return the kind that an option of a group chooses, such as ``finetune`` of ``objective=distill``."""
+    """Return the kind that an option of a group chooses, such as ``finetune`` of ``objective=distill``, or None."""
     for folder in (conf_dir(), *plugin_conf_dirs()):
         file = folder / group / f"{option}.yaml"
         if option and file.is_file() and (found := _SCHEMA_OF_OPTION.search(file.read_text(encoding="utf-8"))):
@@ -199,12 +216,13 @@ def kind_of_option(group: str, option: str) -> str | None:
 def install() -> None:
     """Make Hydra compose as this module says; safe to repeat."""
     hydra_internals.ConfigLoaderImpl = ConfigLoader  # type: ignore[misc]
+    hydra_internals.Hydra.get_mode = find_mode  # type: ignore[method-assign]
     if PluginConfigs not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(PluginConfigs)
 
 
 def list_options(command: str, folder: str | None = None) -> dict[str, list[str]]:
-    """Return the groups that a command lets one choose from, each with its options, the usual one first.
+    """Return the groups of a command, each with its options, the default first.
 
     Args:
         command: its name.
@@ -239,7 +257,7 @@ def _options(repo: IConfigRepository, group: str) -> list[str]:
 
 @contextmanager
 def composing(folder: str | None = None) -> Iterator[ConfigLoader]:
-    """Open Hydra on our configs, and those in a folder of the user's, outside of its own run."""
+    """Open Hydra on our configs, and those in a folder of the user's, without running a command."""
     install()
     GlobalHydra.instance().clear()
     BESIDE[:] = [Path(folder).absolute()] if folder else []
@@ -255,7 +273,7 @@ def compose(command: str, overrides: Sequence[str] = (), folder: str | None = No
 
     Args:
         command: its name.
-        overrides: what was typed behind it.
+        overrides: as they are typed.
         folder: of the user's own options (``--config-dir``), or None.
 
     Raises:

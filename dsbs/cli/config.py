@@ -188,7 +188,7 @@ STORED: dict[tuple[str, str], Any] = {}
 
 
 def register_schemas(command: str | None = None) -> None:
-    """Register the typed schemas with Hydra, of one command or of all; safe to repeat."""
+    """Register the typed schemas with Hydra: of all groups, and of one command or all; safe to repeat."""
     install()
     for name in ROOTS if command is None else (command,):
         _store("schema", name, ROOTS[name])
@@ -213,7 +213,7 @@ def to_object(config: DictConfig) -> Any:
     """Return a composed config as the dataclasses of its schemas.
 
     Raises:
-        ConfigError: for keys that no schema knows (those added with ``+``) and values that are missing.
+        ConfigError: for keys that no schema has (added with ``+``), missing values, values that read the environment.
     """
     if keys := list(_reading_environment(OmegaConf.to_container(config, resolve=False), "")):
         raise ConfigError(
@@ -237,7 +237,7 @@ def to_object(config: DictConfig) -> Any:
 
 
 def _reading_environment(node: Any, path: str) -> Iterator[str]:
-    """Yield the keys whose values take in the environment."""
+    """Yield the keys whose values read environment variables."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _reading_environment(value, f"{path}.{key}".lstrip("."))
@@ -262,7 +262,7 @@ def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
 
 
 def collect_faults(root: Any) -> list[str]:
-    """Return all that is wrong with the parts of a config, each part asked for its own."""
+    """Return all faults of the parts of a config (task, teacher, …), and of labels and filter together."""
     faults: list[str] = []
     for group in PARTS:
         part = getattr(root, group, None)

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, told as a user wants to hear it: the key, what was expected, what to type."""
+"""Messages for what Hydra and OmegaConf reject: the key, what was expected, what to type."""
 
 import difflib
 import re
@@ -25,9 +25,9 @@ def explain(error: Exception, command: str, words: Sequence[str]) -> str:
     """Return in a sentence or two what is wrong with what was typed, and what to type instead.
 
     Args:
-        error: what Hydra or OmegaConf raised over it.
+        error: what Hydra or OmegaConf raised.
         command: the name of the command.
-        words: what was typed behind it.
+        words: what was typed after it.
     """
     typed = [word for word in words if not word.startswith("-")]
     if told := _explain_blanks(typed):
@@ -80,7 +80,7 @@ def _explain_grammar(word: str) -> str | None:
 
 
 def quote_word(word: str) -> str | None:
-    r"""Return an override with quotes as Hydra and a shell want them; None where no quotes help.
+    r"""Return an override with the quotes that Hydra and a shell need; None where quotes do not help.
 
     >>> print(quote_word(r"task.input={title}\n{body}"))
     'task.input="{title}\n{body}"'
@@ -109,7 +109,7 @@ def _quote_part(text: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    r"""Return a text between quotes as Hydra reads them: a backslash counts only before a quote.
+    r"""Return a text in quotes for Hydra, which takes a backslash as an escape only before a quote.
 
     >>> print(quote_text("it's"), quote_text('say "hi"'))
     "it's" 'say "hi"'
@@ -150,11 +150,11 @@ def _options_below(group: str) -> list[str]:
 
 
 def explain_key(key: str, known: Sequence[str]) -> str:
-    """Return that there is no such key, with the nearest one, or the options of the group that have it.
+    """Return the message that there is no such key, with the closest one, or the options of the group that have it.
 
     Args:
-        key: with dots.
-        known: the keys beside which it would stand, without dots.
+        key: in full, with dots.
+        known: the last parts of the keys at that level.
     """
     before, dot, name = key.rpartition(".")
     close = difflib.get_close_matches(name, known, n=1)

@@ -24,7 +24,7 @@ KEY_COLUMN = 38
 
 
 def read_summary(command: str) -> str:
-    """Return what a command does in one line: how the docstring of its module begins; nothing of it is imported."""
+    """Return what a command does: the first line of its module's docstring, read without importing it."""
     return _read_doc(command).partition("\n")[0]
 
 
@@ -56,7 +56,7 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
 
     Args:
         command: its name.
-        words: what was typed beside ``--help``; the keys shown are those of the options that are chosen there.
+        words: the overrides beside ``--help``; the keys shown are those of the options chosen there.
         folder: of the user's own options (``--config-dir``), or None.
     """
     groups = list_options(command, folder)
@@ -86,11 +86,11 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
 
 
 def list_sections(command: str, config: DictConfig) -> Iterator[tuple[str, list[Key]]]:
-    """Yield the keys of a command by section: first its own, without a title, then those of each part.
+    """Yield title and keys of each section of a command: first its own keys, without a title, then those of its parts.
 
     Args:
         command: its name.
-        config: composed for it.
+        config: its composed config.
     """
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)

@@ -1,4 +1,4 @@
-"""What each key of a config means: the ``Attributes:`` of its dataclass say it, for help, docs and messages alike."""
+"""Keys of a config and their meanings, from the ``Attributes:`` of its dataclass; for help and docs."""
 
 import dataclasses
 import inspect
@@ -20,9 +20,9 @@ class Key:
     """A key of a config.
 
     Attributes:
-        name: with dots, as it is typed.
-        value: what it is where nobody sets it.
-        meaning: one sentence or two.
+        name: in full, with dots.
+        value: its value, or default, as plain values.
+        meaning: one sentence or two; empty where the docstring has none.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Key:
 
 @cache
 def read_meanings(schema: type) -> dict[str, str]:
-    r"""Return what the docstrings of a dataclass and of its bases say of its fields.
+    r"""Return field -> meaning, from the docstrings of a dataclass and of its bases.
 
     >>> class Oven:
     ...     '''An oven.
@@ -73,8 +73,8 @@ def list_keys(schema: type, value: Any, prefix: str = "") -> Iterator[Key]:
 
     Args:
         schema: the dataclass.
-        value: mapping of what its keys are.
-        prefix: what is typed before the keys, such as ``training.``.
+        value: the values of its fields, as plain values.
+        prefix: of the keys, such as ``training.``.
     """
     meanings = read_meanings(schema)
     for field in dataclasses.fields(schema):
@@ -93,14 +93,14 @@ def _as_typed(meaning: str) -> str:
 
 
 def default_values(schema: type) -> dict[str, Any]:
-    """Return what the keys of a dataclass are where nobody sets them."""
+    """Return the defaults of a dataclass's fields, as plain values."""
     values = OmegaConf.to_container(OmegaConf.structured(schema))
     assert isinstance(values, dict)
     return {str(name): value for name, value in values.items()}
 
 
 def show_value(value: Any) -> str:
-    """Return a value as it is typed behind a key; a long one is cut.
+    """Return a value as it is typed after ``KEY=``, cut to 60 characters.
 
     >>> show_value(None), show_value([1, "a b"]), show_value("???"), show_value(1e-3)
     ('null', '[1,a b]', '(to be given)', '0.001')

@@ -9,7 +9,7 @@ from dsbs.cli.config import ROOTS
 
 
 def main() -> None:
-    """Call the command that is named first."""
+    """Run the command that the first word names; exit with code 1 where there is none of that name."""
     name, *words = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h", "help"):
         from dsbs.cli.help import show_commands

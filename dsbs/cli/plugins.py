@@ -1,4 +1,4 @@
-"""Where Hydra finds configs besides ours: in packages of others, and in a folder of the user's."""
+"""Where Hydra finds configs besides ours: in installed plugins, and in a folder of the user's."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ BESIDE: list[Path] = []  # the user's folder of options, while we compose with i
 
 @cache
 def plugin_conf_dirs() -> tuple[Path, ...]:
-    """Return the ``conf`` folders of the packages that add to dsbs: inside the package of an entry point.
+    """Return the ``conf`` folders of installed plugins: inside the package of each entry point.
 
     An entry point of the group ``dsbs.conf`` names a package that has configs and nothing else.
     """
@@ -51,10 +51,10 @@ def plugin_conf_dirs() -> tuple[Path, ...]:
 
 
 class PluginConfigs(SearchPathPlugin):
-    """Lets Hydra find the configs of other packages, behind our own."""
+    """Lets Hydra find the configs of plugins, after our own."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        """Add a folder for each package."""
+        """Append the ``conf`` folder of each plugin, and the user's."""
         for folder in plugin_conf_dirs():
             search_path.append(provider=f"dsbs plugin {folder.parent.name}", path=f"file://{folder}")
         for folder in BESIDE:

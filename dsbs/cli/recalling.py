@@ -1,7 +1,7 @@
-"""What files of ours say, read back as settings: of a checkpoint, of a run. They may be somebody else's.
+"""Settings read back from the files of a checkpoint or a run, which may be somebody else's.
 
-Nothing in them is run, only kinds of our registries are built, and the places that they name are read where they lie
-below the folder that the command is typed in, or are a benchmark's own; others have to be typed.
+Nothing in them is run, only kinds of our registries are built, and data is read only from below the current folder or
+from the hub's own benchmarks; other places have to be typed.
 """
 
 from pathlib import Path
@@ -26,7 +26,12 @@ HUB = ("hub", "hub_config", "revision")
 
 
 def recall(schema: type[Part], values: Any, place: str) -> Part:
-    """Return what a file of ours says, as the dataclass that is its schema. A file is data: nothing in it is run.
+    """Return values of a file as the dataclass that is their schema; nothing in them is run or interpolated.
+
+    Args:
+        schema: the dataclass.
+        values: as read from the file.
+        place: of the values, for messages.
 
     Raises:
         DataError: for keys that the schema does not know, and values of the wrong type.
@@ -41,14 +46,14 @@ def recall(schema: type[Part], values: Any, place: str) -> Part:
 
 
 def count_values(value: Any) -> int:
-    """Return how many values there are in plain ones; OmegaConf takes a third of a millisecond over each."""
+    """Return the number of leaves of nested lists and dictionaries; OmegaConf takes 0.3 ms for each."""
     if isinstance(value, dict):
         value = list(value.values())
     return sum(map(count_values, value)) if isinstance(value, list) else 1
 
 
 def _is_plain(value: Any, depth: int = 0) -> bool:
-    """Tell whether values are as settings are: not deep, and nothing in them that OmegaConf would look up."""
+    """Return whether values are as settings are: not deep, and nothing in them that OmegaConf would look up."""
     if isinstance(value, str):
         return "${" not in value
     if isinstance(value, dict):
@@ -57,7 +62,12 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 
 
 def recall_part(group: str, values: Any, place: str) -> Any:
-    """Return a task, objective, ... from what a file of ours says; only kinds of our registries are built.
+    """Return a task, objective, … from values of a file; only kinds of our registries are built.
+
+    Args:
+        group: ``task``, ``objective``, …
+        values: as read from the file.
+        place: of the values, for messages.
 
     Raises:
         DataError: as ``recall``, and for an unknown kind.
@@ -73,7 +83,7 @@ def recall_run(run: Path) -> dict[str, Any]:
     """Return a run's ``config.yaml`` as plain values.
 
     Raises:
-        DataError: where it is no config of ours.
+        DataError: where it is missing, no YAML, too large or too deep.
     """
     path = run / "config.yaml"
     try:
@@ -92,10 +102,10 @@ def recall_settings(run: Path, trusted: bool) -> TrainSettings:
 
     Args:
         run: its folder.
-        trusted: whether the user typed that data is read wherever it says.
+        trusted: whether the user typed ``trust_run=true``: data is read wherever the run says.
 
     Raises:
-        DataError: where it is no config of ours, or of a kind that is not known here; as ``check_places``.
+        DataError: where it is not a config of dsbs, or has an unknown kind; and as ``check_places``.
     """
     values = recall_run(run)
     if not trusted:
@@ -117,10 +127,10 @@ def recall_settings(run: Path, trusted: bool) -> TrainSettings:
 
 
 def check_places(values: dict[str, Any], run: Path) -> None:
-    """Check that the data that a run's config names is such as a stranger may name.
+    """Check that the data that a run's config names may be read although the run may be somebody else's.
 
     Raises:
-        DataError: for files outside of this folder, and sets on the hub that are not a benchmark's own.
+        DataError: for files outside of the current folder, and hub data sets other than those of our benchmarks.
     """
     task, teacher = (part if isinstance(part := values.get(name), dict) else {} for name in ("task", "teacher"))
     named = {"task.path": task.get("path"), "teacher.path": teacher.get("path"), "rationales": values.get("rationales")}
@@ -135,7 +145,7 @@ def check_places(values: dict[str, Any], run: Path) -> None:
 
 
 def is_below(place: str) -> bool:
-    """Tell whether a file, a folder or a pattern lies below the folder that the command is typed in."""
+    """Return whether a file, a folder or a pattern lies below the current folder."""
     try:
         return Path(place).expanduser().resolve().is_relative_to(Path.cwd().resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, no such user, a byte 0
@@ -143,12 +153,12 @@ def is_below(place: str) -> bool:
 
 
 def strange_place(file: Path, named: str, why: str | None = None) -> DataError:
-    """Return the error for a place that a file of a run names, and that a stranger may not name.
+    """Return the error for a place that the file of a run names and that is read only with ``trust_run=true``.
 
     Args:
-        file: which names it.
+        file: the file that names it.
         named: the key and the place.
-        why: what is wrong with it; None: it lies outside of this folder.
+        why: what is wrong with it; None: it lies outside of the current folder.
     """
     why = why or f"lies outside of {Path.cwd()}"
     return DataError(

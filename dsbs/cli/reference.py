@@ -1,4 +1,4 @@
-"""``docs/config.md``: every command, option and key, from where ``--help`` has them."""
+"""``docs/config.md``: every command, option and key, from the same docstrings as ``--help``."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ no value, a list is `[a,b]`, a mapping `{a: b}`, and several values, `KEY=A,B`, 
 
 
 def write_reference() -> str:
-    """Return the page."""
+    """Return the content of ``docs/config.md``."""
     register_schemas()
     lines = [HEAD, "## Commands", ""]
     groups: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The settings of a command out of words, from within another command."""
+"""The settings of one command, composed from within another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,14 @@ from dsbs.core.errors import ConfigError
 
 
 def compose_settings(command: str, words: Sequence[str]) -> Any:
-    """Return what the words typed behind a command come to.
+    """Return the typed root config of a command.
+
+    Args:
+        command: its name.
+        words: the overrides, as they are typed.
 
     Raises:
-        ConfigError: for what is wrong with them.
+        ConfigError: saying what is wrong with them.
     """
     register_schemas(command)
     try:

@@ -37,10 +37,10 @@ class Ending:
     """How a job of a sweep ended.
 
     Attributes:
-        job: what it got of what was typed.
+        job: its overrides.
         failure: why it failed, or None.
-        value: its accuracy on validation, where it has one.
-        searched: whether a search over settings chose what it got.
+        value: its score on validation, or None.
+        searched: whether a search over settings (``search=optuna``) chose the overrides.
     """
 
     job: list[str]
@@ -50,21 +50,21 @@ class Ending:
 
 
 def sweeps() -> bool:
-    """Tell whether this is a job of a sweep."""
+    """Return whether this is a job of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def endings_folder() -> Path:
-    """Return where the jobs of a sweep note how they ended; Hydra makes it where there is a sweep.
+    """Return the folder where the jobs of a sweep note how they ended; Hydra makes it in a sweep.
 
-    It lies where the command was started, because jobs on other machines see that folder, too.
+    It is in the current folder if that can be written, because jobs on other machines see that folder, too.
     """
     here = Path.cwd() if os.access(Path.cwd(), os.W_OK) else Path(tempfile.gettempdir())
     return here / f".dsbs-sweep-{uuid.uuid4().hex[:8]}"
 
 
 def note_ending(folder: Path, failure: str | None = LOST, value: float | None = None) -> None:
-    """Note how this job ended; before it does, that it was lost, so that a job that is killed is known, too."""
+    """Note how this job ended; at its start, that it was lost, which then holds for a job that is killed."""
     config = HydraConfig.get()
     searched = "optuna" in str(config.sweeper.get("_target_", ""))
     words = [reveal_keys(word) for word in config.overrides.task]
@@ -72,7 +72,13 @@ def note_ending(folder: Path, failure: str | None = LOST, value: float | None = 
 
 
 def write_ending(folder: Path, number: int, ending: Ending) -> None:
-    """Write the note of a job."""
+    """Write how a job ended.
+
+    Args:
+        folder: of the sweep's notes.
+        number: of the job.
+        ending: how it ended.
+    """
     folder.mkdir(exist_ok=True)
     (folder / f"{number}.json").write_text(json.dumps(asdict(ending)), encoding="utf-8")
 
@@ -84,9 +90,9 @@ def read_endings(folder: Path) -> list[Ending]:
 
 
 def describe_endings(endings: Sequence[Ending]) -> str:
-    """Return the list of how the jobs ended, an empty text where there are none.
+    """Return how the jobs ended as text, one a line; empty where there are none.
 
-    Each is named by what only some of them have.
+    A job is named by those of its overrides that not all jobs share.
     """
     if not endings:
         return ""
@@ -124,7 +130,7 @@ def _without_alpha(words: Sequence[str]) -> str | None:
 
 
 def sweep_fault(command: str, words: Sequence[str]) -> str | None:
-    """Return what is wrong with what was typed about sweeps; Hydra would find no file, or say nothing."""
+    """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
     for word in words:
         key, _, value = word.partition("=")
         if key in ("launcher", "search") and value != "null" and not {*MULTIRUN} & set(words):

@@ -1,6 +1,6 @@
-"""Jobs side by side in processes of this machine (``launcher=joblib``): one that is killed costs its own job alone.
+"""Jobs of a sweep in parallel processes (``launcher=joblib``); one that is killed loses its own job alone.
 
-joblib itself gives up all jobs where one process is killed.
+joblib itself gives up all jobs when one process is killed.
 """
 
 import os
@@ -20,7 +20,7 @@ PATIENCE = 60.0  # seconds that a job may take to save its state when all is sto
 
 @dataclass
 class Killed:
-    """What came of a job whose process was killed.
+    """The result of a job whose process was killed.
 
     Attributes:
         exit_code: of the process; negative: the signal that ended it.
@@ -75,13 +75,13 @@ def _pickle(value: Any) -> bytes:
 def run_jobs(
     function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], at_once: int, context: Any = None
 ) -> list[Any]:
-    """Call a function for each job, in processes of their own; return what came of each, ``Killed`` where it was.
+    """Call a function for each job, in other processes; return the results in order, ``Killed`` for a killed one.
 
     Args:
-        function: what to do; it is sent to the processes.
+        function: what to call; it is pickled.
         jobs: arguments of each call.
-        at_once: how many processes there are at most.
-        context: how processes are started; by default anew, without what this one has loaded.
+        at_once: maximum number of processes.
+        context: of ``multiprocessing``; by default ``spawn``.
 
     Raises:
         BaseException: whatever stopped this process; then the others are stopped as well, within ``PATIENCE``.
@@ -125,7 +125,16 @@ def run_jobs(
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
-    """Do what Hydra's joblib launcher does with the jobs of a sweep; a job that was killed is noted as failed."""
+    """Run the jobs of a sweep in place of ``JoblibLauncher.launch``; a job that was killed is noted as failed.
+
+    Args:
+        launcher: Hydra's ``JoblibLauncher``.
+        job_overrides: overrides of each job.
+        initial_job_idx: number of the first job.
+
+    Returns:
+        Hydra's ``JobReturn`` of each job.
+    """
     from hydra.core.singleton import Singleton
     from hydra.core.utils import JobReturn, JobStatus, setup_globals
     from hydra_plugins.hydra_joblib_launcher._core import execute_job
@@ -155,7 +164,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
 
 
 def install() -> None:
-    """Let Hydra's joblib launcher start jobs as this module does."""
+    """Replace ``JoblibLauncher.launch`` by ``launch``."""
     from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher
 
     JoblibLauncher.launch = launch

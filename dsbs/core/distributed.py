@@ -11,26 +11,29 @@ Result = TypeVar("Result")
 
 
 class MainProcessError(DsbsError):
-    """The main process could not go on and has told why; the others follow in silence."""
+    """The main process failed and has reported why; raised in the others, which report nothing."""
 
 
 def count_processes() -> int:
-    """Return how many processes share the run."""
+    """Return how many processes share the run: ``WORLD_SIZE``, or 1 where no launcher started this one."""
     return int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
 
 
 def rank() -> int:
-    """Return the number of this process, from 0."""
+    """Return the rank of this process, from 0."""
     return int(os.environ["RANK"]) if count_processes() > 1 else 0
 
 
 def is_main() -> bool:
-    """Tell whether this is the process that writes; it is where there is only one."""
+    """Return whether this is the process that writes and reports: rank 0, so also the only one."""
     return rank() == 0
 
 
 def main_first(act: Callable[[], Result]) -> Result:
-    """Do something in the main process, then in all others, and return what came of it.
+    """Call a function in the main process, then in all others, and return its result in each.
+
+    Args:
+        act: what to call, once per process.
 
     Raises:
         MainProcessError: in the others, where the main process failed.
@@ -52,7 +55,7 @@ def main_first(act: Callable[[], Result]) -> Result:
 
 
 def _tell(done: bool) -> bool:
-    """Send what the main process says to all; return what it said."""
+    """Send to all processes whether the main one is done; return what it sent."""
     from accelerate.utils import broadcast_object_list
 
     return bool(broadcast_object_list([done])[0])
@@ -79,7 +82,7 @@ def _leave() -> None:
 
 
 def gather(parts: list[Result]) -> list[Result]:
-    """Return the parts of all processes, in every process."""
+    """Return the parts of all processes, in the order of their ranks, in every process."""
     if count_processes() == 1:
         return parts
     from accelerate.utils import gather_object
@@ -88,7 +91,7 @@ def gather(parts: list[Result]) -> list[Result]:
 
 
 def sum_counts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the sums of what several processes counted, in one order in all of them.
+    """Return the sums of what several processes counted, by name; sorted, so that all processes agree on the order.
 
     >>> sum_counts([{"label": 3.0}, {"rationale": 5.0, "label": 1.0}])
     {'label': 4.0, 'rationale': 5.0}

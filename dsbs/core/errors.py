@@ -1,26 +1,26 @@
-"""The one exception family: what is wrong through no fault of ours is told in a sentence, never in a traceback."""
+"""The one exception family: a user's mistake ends in a message, never in a traceback."""
 
 import signal
 from collections.abc import Iterable
 
 
 class DsbsError(Exception):
-    """A mistake that the user can mend. The message says what, where, and what to do."""
+    """A mistake that the user can fix. The message says what is wrong, where, and what to do."""
 
 
 class ConfigError(DsbsError):
-    """Settings out of range, or that do not go together."""
+    """Settings that are out of range, or that do not go together."""
 
     @classmethod
     def from_faults(cls, faults: Iterable[str]) -> "ConfigError":
-        """Tell all faults at once, one a line."""
+        """Return one error that lists all faults, one a line."""
         faults = list(faults)
         head = "Invalid setting:" if len(faults) == 1 else f"{len(faults)} invalid settings:"
         return cls("\n  - ".join([head, *faults]))
 
 
 class DataError(DsbsError):
-    """A file that is missing, broken, or not what it should be. The message names file and line."""
+    """A file that is missing, broken, or not what it should be. The message names the file and the line."""
 
 
 class TeacherError(DsbsError):

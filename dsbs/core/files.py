@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are written completely or not at all, and files inside installed packages."""
 
 import importlib.util
 import json
@@ -10,14 +10,14 @@ from typing import Any, TextIO
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text by rename: whoever reads it sees the old one or the new one, never half of it."""
+    """Write a text file atomically: a reader sees the old content or the new one, never half of it."""
     with open_whole(path) as file:
         file.write(text)
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a name to write to; what is there appears as ``path`` at the end, after an error there is nothing."""
+    """Yield a temporary path to write to; it is renamed to ``path`` at the end, and removed after an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -29,7 +29,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_whole(path: Path) -> Iterator[TextIO]:
-    """Open a text file that appears under its name when all is written; after an error there is none."""
+    """Open a text file for writing that appears as ``path`` when it is closed; after an error it does not."""
     with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         yield file
         file.flush()
@@ -37,13 +37,18 @@ def open_whole(path: Path) -> Iterator[TextIO]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON value by rename, indented for people."""
+    """Write a JSON value atomically, indented.
+
+    Raises:
+        ValueError: for NaN and infinity, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def find_packaged(package: str, pattern: str) -> Path | None:
-    """Return a file that an installed package ships, or None. The package is found, never imported: of those that bring
-    weights, only the weights matter here.
+    """Return the first file of an installed package that matches a glob pattern, or None.
+
+    The package is located, never imported: of a package of weights only the files are wanted.
     """
     spec = importlib.util.find_spec(package)
     for folder in (spec.submodule_search_locations if spec else None) or []:

@@ -1,4 +1,4 @@
-"""Short hashes: a run is what decides its result."""
+"""Short hashes of settings, records and files; they name runs and extractions."""
 
 import hashlib
 import json
@@ -36,7 +36,11 @@ def _canonical(value: Any) -> bytes:
 
 
 def fingerprint_files(paths: list[Path]) -> str:
-    """Return a hash over names and content of files; memory does not grow with their size."""
+    """Return 16 hexadecimal characters over names and content of files; memory does not grow with their size.
+
+    Raises:
+        DataError: where one is missing, or no regular file.
+    """
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(path.name.encode() + b"\0")

@@ -1,4 +1,4 @@
-"""HTML pages: one file each, which needs nothing else. Templates stand in ``templates/`` beside whoever fills them."""
+"""HTML pages, each one self-contained file; templates are in ``templates/`` beside the module that fills them."""
 
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ SHARED = Path(__file__).with_name("templates")
 
 
 def render(folder: Path, name: str, **values: Any) -> str:
-    """Fill a template; every text is escaped for HTML, a value that is missing is an error.
+    """Return a filled template; text is escaped for HTML, and a missing value is an error.
 
     Args:
         folder: the folder of the template; those it extends or imports may also lie in ``dsbs/core/templates``.
@@ -44,17 +44,17 @@ def _environment(folder: Path) -> "Environment":
 
 
 def show_percent(share: float | None, digits: int = 1) -> str:
-    """Return a share as a percentage: ``51.2%``; nothing for None."""
+    """Return a share as a percentage: ``51.2%``; an empty text for None."""
     return "" if share is None else f"{100 * share:.{digits}f}%"
 
 
 def show_count(value: float | None) -> str:
-    """Return a number with thousands set off: ``4,800``; nothing for None."""
+    """Return a number with thousands separated: ``4,800``; an empty text for None."""
     return "" if value is None else f"{value:,.0f}"
 
 
 def show_duration(seconds: float | None) -> str:
-    """Return a time as people say it: ``45 s``, ``12.5 min``, ``3.1 h``; nothing for None."""
+    """Return a duration in a suitable unit: ``45 s``, ``12.5 min``, ``3.1 h``; an empty text for None."""
     if seconds is None:
         return ""
     if seconds < 120:
@@ -63,7 +63,7 @@ def show_duration(seconds: float | None) -> str:
 
 
 def show_size(size: float | None) -> str:
-    """Return bytes as people say them: ``12 kB``, ``1.6 MB``; nothing for None."""
+    """Return a size in bytes in a suitable unit: ``12 kB``, ``1.6 MB``; an empty text for None."""
     if size is None:
         return ""
     return f"{size / 1e3:.0f} kB" if size < 1e6 else f"{size / 1e6:,.1f} MB"

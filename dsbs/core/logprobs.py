@@ -1,7 +1,7 @@
 """Log-probabilities of the tokens that a teacher wrote, with the most probable alternatives at each position.
 
-Whoever sends or keeps them, they are built by ``read_position`` alone: each is then a number that is 0 or less, and
-their count is bounded. A token is its bytes, for some hold a part of a letter only.
+They are built by ``read_position`` alone, whether an endpoint or a store has them: every log-probability is then 0 or
+less, and their count is bounded. A token is its bytes, since some hold only a part of a character.
 """
 
 import math
@@ -23,12 +23,12 @@ _BYTES = re.compile(r"bytes:(?:\\x[0-9a-fA-F]{2})+")
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """What a teacher thought of one position of its completion.
+    """The log-probabilities at one position of a teacher's completion.
 
     Attributes:
         token: the bytes of the token that it wrote.
-        logprob: its log-probability in nats; None where that was not told.
-        top: the most probable tokens there with their log-probabilities, the most probable first; none twice.
+        logprob: its log-probability in nats; None where the endpoint did not say.
+        top: the most probable tokens there with their log-probabilities, most probable first, without repetition.
     """
 
     token: bytes
@@ -37,7 +37,7 @@ class TokenLogprobs:
 
 
 def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> TokenLogprobs | None:
-    """Return a position, or None where a part of it is no such thing.
+    """Return a position, or None where any part of it is invalid.
 
     Args:
         token: bytes, or a text as ``to_bytes`` reads it.
@@ -63,7 +63,11 @@ def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> T
 
 
 def tail_of(logprobs: Iterable[float]) -> float:
-    """Return the log of the probability that log-probabilities leave to other tokens, ``LEAST_TAIL`` or more.
+    """Return the log of the probability that some tokens leave to all others, at least ``LEAST_TAIL``.
+
+    Args:
+        logprobs: of the tokens, in nats.
+
 
     >>> round(math.exp(tail_of([math.log(0.5), math.log(0.25)])), 6)
     0.25
@@ -73,7 +77,9 @@ def tail_of(logprobs: Iterable[float]) -> float:
 
 
 def to_bytes(token: Any) -> bytes | None:
-    r"""Return a token's bytes; endpoints write those that are no text as ``bytes:\xf0\x9f``.
+    r"""Return a token's bytes, or None where it is no text or too long.
+
+    Endpoints write bytes that are not valid UTF-8 by themselves as ``bytes:\xf0\x9f``.
 
     >>> to_bytes(" é"), to_bytes("bytes:\\xf0\\x9f"), to_bytes(7), to_bytes("a" * 1000)
     (b' \xc3\xa9', b'\xf0\x9f', None, None)
@@ -86,7 +92,7 @@ def to_bytes(token: Any) -> bytes | None:
 
 
 def to_text(token: bytes) -> str:
-    r"""Return what ``to_bytes`` reads back.
+    r"""Return a token as a text that ``to_bytes`` reads back.
 
     >>> to_text(b" caf\xc3\xa9"), to_text(b"\xf0\x9f")
     (' café', 'bytes:\\xf0\\x9f')
@@ -101,7 +107,7 @@ def to_text(token: bytes) -> str:
 
 
 def joined(positions: Sequence[TokenLogprobs]) -> bytes:
-    """Return the bytes that the tokens of positions make up."""
+    """Return the text of some positions, as bytes: their tokens one after another."""
     return b"".join(one.token for one in positions)
 
 

@@ -1,8 +1,8 @@
 """Names that become folders and files: of a task, a teacher, a student, an objective, a split.
 
-A name may come from a config or from somebody else's run, so it is checked twice: ``name_faults`` says in a setting's
-``faults()`` what is wrong with it, and ``path_part`` refuses it where a path is made of it. Whatever makes a path of a
-name that is not written in this code goes through ``path_part``.
+A name may come from a config or from somebody else's run, so it is checked twice: ``name_faults`` reports it among the
+faults of a config, and ``path_part`` refuses it where a path is built from it. Every path with a name that is not
+written in this code is built through ``path_part``.
 """
 
 import re
@@ -21,7 +21,7 @@ _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("c
 
 
 def is_name(value: object) -> bool:
-    """Tell whether a value is a name that may become a folder or a file.
+    """Return whether a value is a name that may become a folder or a file.
 
     >>> is_name("t5_v1.1-base"), is_name(".."), is_name("a/b"), is_name("con"), is_name("-x"), is_name("a\\n")
     (True, False, False, False, False, False)
@@ -35,7 +35,7 @@ def is_name(value: object) -> bool:
 
 
 def name_faults(key: str, value: object) -> list[str]:
-    """Return what is wrong with a name in a setting; one that is not given yet is none.
+    """Return what is wrong with a name in a setting; one that is still missing (``???``) is reported elsewhere.
 
     >>> name_faults("task.name", "../../elsewhere")[0].partition(":")[0]
     "task.name='../../elsewhere'"
@@ -44,10 +44,10 @@ def name_faults(key: str, value: object) -> list[str]:
 
 
 def path_part(value: object, key: str) -> str:
-    """Return a name as a part of a path.
+    """Return a name that is to be a part of a path, unchanged.
 
     Raises:
-        ConfigError: where it is none, naming the key.
+        ConfigError: where it may not be one, naming the key.
     """
     if not isinstance(value, str) or not is_name(value):
         raise ConfigError(f"{key}={excerpt(value, 60)!r}: expected {EXPECTED}.")

@@ -1,4 +1,4 @@
-"""What a user should know once, however often the code comes by it."""
+"""Messages that are logged once per process."""
 
 import logging
 from functools import cache

@@ -1,4 +1,4 @@
-"""How far long work is, for people: a bar where somebody looks, a line now and then where nobody does."""
+"""Progress of long work: a bar on a terminal, a log line now and then elsewhere; and the consoles for output."""
 
 import logging
 import os
@@ -20,24 +20,26 @@ logger = logging.getLogger(__name__)
 
 @cache
 def standard_error() -> Console:
-    """Return the one console on standard error: bars of the same console can stand below each other."""
+    """Return the one console on standard error; shared, so that several bars do not overwrite each other."""
     return Console(stderr=True)
 
 
 def standard_output() -> Console:
-    """Return a console on standard output; what goes into a file or a pipe is not cut into lines of 80 letters."""
+    """Return a console on standard output, ``FILE_WIDTH`` columns wide where that is a file or a pipe."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=FILE_WIDTH)
 
 
 class Meter:
-    """Shows how much is done of a piece of work that may be short; a context that takes its bar away.
+    """Progress of one piece of work: a bar once it has taken ``PATIENCE`` seconds, or a log line a minute.
+
+    Leaving it as a context manager removes the bar.
 
     Args:
-        what: the work.
-        total: how much there is to do.
-        done: how much of it was done before.
-        console: where the bar stands; standard error by default. Lines go to the log.
+        what: the name of the work.
+        total: units of work.
+        done: units that were done before.
+        console: where the bar is drawn; standard error by default. Lines go to the log.
     """
 
     def __init__(self, what: str, total: int, done: int = 0, console: Console | None = None) -> None:
@@ -61,7 +63,13 @@ class Meter:
             self._bar = None
 
     def update(self, done: int, said: str | None = None, tell: bool = False) -> None:
-        """Note that so much is done, and what there is to say of it; show it where it is time."""
+        """Set the progress, and show it where it is due.
+
+        Args:
+            done: units that are done, those before included.
+            said: text beside the bar; None: the last one stays.
+            tell: log a line now, where there is no bar.
+        """
         self.done = done
         self.said = self.said if said is None else said
         now = time.monotonic()
@@ -74,7 +82,7 @@ class Meter:
             self.show()
 
     def show(self) -> None:
-        """Put up the bar, where there is a terminal."""
+        """Draw the bar now, where there is a terminal."""
         if not self._shows:
             return
         columns = (TextColumn(self.what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
@@ -84,7 +92,7 @@ class Meter:
         self._task = self._bar.add_task(self.what, total=self.total, completed=self.done, said=self.said)
 
     def tell(self) -> None:
-        """Write a line, where there is no bar."""
+        """Log a line with the time left, where there is no terminal."""
         if self._shows:
             return
         self._told = time.monotonic()

@@ -1,4 +1,4 @@
-"""The records that travel through the pipe. Each stage reads those of the stage before it and writes its own."""
+"""The records that are passed from stage to stage; each stage reads those of the one before and writes its own."""
 
 import math
 from collections.abc import Mapping
@@ -59,14 +59,14 @@ class Request:
         return turns if self.system_role else fold_system(turns)
 
     def text(self) -> str:
-        """Return the request as one text for a plain completion; it ends where the teacher is to go on."""
+        """Return the request as one text for a plain completion; it ends where the teacher continues."""
         blocks = [self.instruction] if self.instruction else []
         blocks += [f"Q: {question}\nA: {answer}" for question, answer in self.shots]
         return "\n\n".join([*blocks, f"Q: {self.question}\nA:"])
 
 
 def fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    r"""Put a system message before the first question, for models that know no such role.
+    r"""Return messages with the system message put before the first question, for models without that role.
 
     >>> fold_system([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}])
     [{'role': 'user', 'content': 'Be brief.\n\nwhy?'}]
@@ -79,18 +79,18 @@ def fold_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a teacher returned for one request, untouched.
+    """What a teacher returned for one request, unparsed.
 
     Attributes:
         text: the raw text.
         finish_reason: why the teacher stopped: ``stop``, ``length``, ... or None where it does not say.
-        model: the model that the server says has answered.
+        model: the model that answered, as the server names it.
         prompt_tokens: tokens read, or None where unknown.
         completion_tokens: tokens written, or None where unknown.
         created: Unix time in seconds.
-        batch: number of the batch through which it came, at the price of a batch; None where it was asked for alone.
-        reasoning: what the model thought before, where the server hands it over beside the text; or None.
-        logprobs: of each token that it wrote, where they were asked for (``teacher.top_logprobs``); or None.
+        batch: number of the batch that it came with, at the price of batches; None where it was requested by itself.
+        reasoning: the model's reasoning, where the server returns it apart from the text; or None.
+        logprobs: of each token of the text, where they were requested (``teacher.top_logprobs``); or None.
     """
 
     text: str
@@ -115,7 +115,7 @@ LATER_FIELDS = ("votes", "probabilities", "system")
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """What was read out of a teacher's completions for one example.
+    """What was parsed from a teacher's completions for one example.
 
     Attributes:
         id: the id of the example.
@@ -124,9 +124,9 @@ class Annotation:
         status: ``ok``, or the reason why this annotation is not used.
         agreement: share of the samples that voted for the label (1.0 for a single one), or None.
         votes: label -> how many samples gave it, or None where that was not kept.
-        probabilities: closed answer -> its probability where the answer stands, by the teacher's log-probabilities;
-            what they miss to 1 is other tokens'. None where they were not asked for.
-        system: the system prompt that the teacher got, out of a pool of several (``prompt.systems``); or None.
+        probabilities: closed answer -> its probability at the position of the answer, by the teacher's
+            log-probabilities; the rest up to 1 is that of other texts. None where they were not requested.
+        system: the system prompt that was used, of a pool of several (``prompt.systems``); or None.
     """
 
     id: str
@@ -145,10 +145,9 @@ class Target:
 
     Attributes:
         kind: ``label`` or ``rationale``; also the task prefix, ``[label]`` or ``[rationale]``.
-        text: what is to be written.
-        weight: how much it counts among the targets of its kind: in the sum of their losses and in what that is
-            divided by.
-        input: what is read to write it, or None: the example's input.
+        text: the text to write.
+        weight: its weight among the targets of its kind, in the sum of losses and in the count that it is divided by.
+        input: the input it is written from, or None: the example's input.
     """
 
     kind: str
@@ -164,11 +163,11 @@ class Prediction:
     Attributes:
         id: the id of the example.
         gold: the gold answer, or None.
-        label: the student's answer in canonical form; None where what it wrote is no answer of the task.
-        rationale: the student's rationale where its objective writes one.
+        label: the student's answer in canonical form; None where its text is not an answer of the task.
+        rationale: the student's rationale, where its objective writes one; or None.
         score: log-probability of the label under the student, in nats, or None.
-        scores: log-probability of each closed answer, in nats; None where the answer is written freely. They need not
-            add up to 1: texts outside of the closed answers have a share, too.
+        scores: log-probability of each closed answer, in nats; None where the answer is written freely. The
+            probabilities need not add up to 1: other texts have a share, too.
         confidence: probability of the label among the closed answers (their softmax), or None.
     """
 
@@ -182,7 +181,12 @@ class Prediction:
 
     @classmethod
     def ranked(cls, id: str, gold: str | None, scores: Mapping[str, float]) -> "Prediction":
-        """Return the prediction that follows from scored closed answers: the likeliest, of equals the first.
+        """Return the prediction that scored closed answers lead to: the most probable one, the first of equal ones.
+
+        Args:
+            id: of the example.
+            gold: the gold answer, or None.
+            scores: closed answer -> log-probability, in nats.
 
         >>> prediction = Prediction.ranked("1", "yes", {"no": math.log(0.1), "yes": math.log(0.3)})
         >>> prediction.label, round(prediction.confidence, 6)
@@ -193,7 +197,7 @@ class Prediction:
 
 
 def softmax(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the share of each closed answer among them all; None where a score is NaN, or none is finite.
+    """Return the probability of each closed answer among them all; None where a score is NaN, or none is finite.
 
     Args:
         scores: log-probabilities, in nats.

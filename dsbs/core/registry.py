@@ -1,4 +1,4 @@
-"""Registries: names and what they stand for, our own and those that installed packages add through entry points."""
+"""Registries: names of tasks, teachers and so on, our own and those of installed packages (entry points)."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cache
@@ -11,12 +11,12 @@ Kind = TypeVar("Kind")
 
 
 class Registry(MutableMapping[str, Kind], Generic[Kind]):
-    """Names and what they stand for; nothing is imported before it is asked for.
+    """A mapping from names to classes (or modules) that imports each when it is first looked up.
 
     Args:
-        group: the group of entry points through which packages add to it; None: nobody does.
-        own: what dsbs itself has: the thing, or where it is: ``module:name``, or ``module`` where it is a module.
-        base: the class that what is added has to extend, or None.
+        group: the group of entry points through which packages add to it; None: they cannot.
+        own: the entries of dsbs itself: the object, or where it is: ``module:name``, or ``module`` for a module.
+        base: the class that the entries of packages must extend, or None.
     """
 
     def __init__(self, group: str | None, own: Mapping[str, Kind | str], base: type | None = None) -> None:
@@ -25,11 +25,11 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
         self._loaded: dict[str, Kind] = {}
 
     def __getitem__(self, name: str) -> Kind:
-        """Return what a name stands for.
+        """Return the entry of a name.
 
         Raises:
             KeyError: where there is no such name.
-            ConfigError: where it is a plugin's, and the plugin cannot be loaded.
+            ConfigError: where it is a plugin's that cannot be loaded or does not extend ``base``.
         """
         if name in self._own:
             found = self._own[name]
@@ -74,7 +74,7 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
 
 
 def find_entry_points(group: str) -> list[metadata.EntryPoint]:
-    """Return the entry points of a group, in the order of their names."""
+    """Return the entry points of a group, sorted by name."""
     return sorted(_all_entry_points().select(group=group), key=lambda point: point.name)
 
 

@@ -1,4 +1,4 @@
-"""What looks like a key: settings are written down in stores, manifests and at W&B, so no key may be among them."""
+"""Finding what looks like a key: settings are saved in stores, manifests and at W&B, so they may hold none."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 def looks_secret(text: str) -> bool:
-    """Tell whether a text looks like a key.
+    """Return whether a text contains something that looks like a key.
 
     >>> looks_secret("sk-proj-0123456789abcdefghij"), looks_secret("v1"), looks_secret("skills")
     (True, False, False)
@@ -26,7 +26,7 @@ def looks_secret(text: str) -> bool:
 
 
 def mask(text: str) -> str:
-    """Return a text without what looks like a key.
+    """Return a text with whatever looks like a key replaced by ``***``.
 
     >>> mask("my key is sk-proj-0123456789abcdefghij, and nothing works")
     'my key is ***, and nothing works'
@@ -35,7 +35,7 @@ def mask(text: str) -> str:
 
 
 def find_secrets(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the keys of settings whose name or value says that they hold a secret.
+    """Return the settings (with dots) whose name or value suggests a secret.
 
     >>> find_secrets({"top_k": 5, "headers": {"Authorization": "x"}, "user": "sk-0123456789abcdefghij"})
     ['headers.Authorization', 'user']
@@ -51,7 +51,7 @@ def find_secrets(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def variable_faults(key: str, name: str | None) -> list[str]:
-    """Return what is wrong with the name of an environment variable that holds a key; it may be the key itself.
+    """Return what is wrong with a setting that names the environment variable of a key; it may be the key itself.
 
     >>> variable_faults("teacher.api_key_env", "sk-0123456789abcdefghij")[0].partition(",")[0]
     'teacher.api_key_env: expected the name of an environment variable'

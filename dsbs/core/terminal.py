@@ -1,4 +1,4 @@
-"""Texts of strangers on a terminal: shown as they stand, and never obeyed."""
+"""Text from outside on a terminal: its control characters and markup are shown, never acted on."""
 
 import logging
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ KEPT = "\n\t"
 
 
 def visible(text: str) -> str:
-    r"""Return a text whose control characters are written out, so that a terminal does not act on them.
+    r"""Return a text with control characters escaped, so that a terminal does not act on them; newline and tab stay.
 
     >>> visible("a\x1b[2Jb\x9bc\r\n\u202ed")
     'a\\x1b[2Jb\\x9bc\\r\n\\u202ed'
@@ -27,15 +27,15 @@ def _write(character: str) -> str:
 
 
 class VisibleFormatter(logging.Formatter):
-    """Formats records of the log for a terminal."""
+    """Formats log records with control characters escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, as ``visible`` shows it."""
+        """Return the formatted record, as ``visible`` shows it."""
         return visible(super().format(record))
 
 
 def plain(text: object) -> "Text":
-    """Return a text for rich to show without reading markup in it."""
+    """Return a value as text in which rich reads no markup."""
     from rich.text import Text
 
     return Text(visible(str(text)))

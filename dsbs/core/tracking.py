@@ -1,4 +1,4 @@
-"""Weights & Biases, kept at arm's length: it never asks for a key and never stops a run."""
+"""Weights & Biases: it never asks for a key at the terminal, and no fault of it stops a run."""
 
 import contextlib
 import importlib.util
@@ -55,7 +55,7 @@ class Tracking:
 
     @property
     def chosen_mode(self) -> str:
-        """What W&B does here: ``online``, ``offline``, or ``disabled``, also where it is not reported to."""
+        """The mode of W&B here: ``online``, ``offline`` or ``disabled`` (also where it is not in ``report_to``)."""
         return choose_mode(self.mode) if WANDB in self.report_to else "disabled"
 
     def faults(self) -> list[str]:
@@ -79,8 +79,8 @@ class Elsewhere:
 
     Attributes:
         names: of ``OTHERS``.
-        directory: below it each has a folder of its own, unless the environment says another place.
-        project: what gathers the runs there.
+        directory: each has a folder of its own below it, unless its environment variables say otherwise.
+        project: the project that the runs belong to there.
         run: the run's name.
     """
 
@@ -100,13 +100,13 @@ def derive_run_id(folder: Path) -> str:
 
 
 class Tracker:
-    """A run at W&B, or nothing at all; the calls are the same, and none of them raises.
+    """A run at W&B, or none at all; the calls are the same, and none of them raises.
 
-    Whatever goes wrong at W&B is told once as a warning. Use it as a context manager, so that the run is closed.
+    The first error of W&B is logged as a warning. Use it as a context manager, so that the run is closed.
 
     Args:
         run: W&B's run, or None.
-        elsewhere: other trackers, which a backend that has a way to them reports to.
+        elsewhere: other trackers; a backend that can report to them does.
     """
 
     def __init__(self, run: Any | None = None, elsewhere: Elsewhere | None = None) -> None:
@@ -138,7 +138,12 @@ class Tracker:
         self._try(lambda run: run.summary.update(dict(values)))
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]] | Callable[[], Sequence[Mapping[str, Any]]]) -> None:
-        """Record rows, or what gives them, all with the keys of the first, as a table to sort and filter."""
+        """Record rows, all with the keys of the first, as a table.
+
+        Args:
+            name: of the table.
+            rows: the rows, or a function that returns them; it is called only if something is recorded.
+        """
 
         def record(run: Any) -> None:
             if found := rows() if callable(rows) else rows:
@@ -147,7 +152,7 @@ class Tracker:
         self._try(record)
 
     def lines(self, name: str, rows: Sequence[Mapping[str, Any]], x: str, y: str, stroke: str) -> None:
-        """Record rows as a chart with a line for each value of the key ``stroke``."""
+        """Record rows as a line chart of ``y`` over ``x``, one line for each value of the key ``stroke``."""
         if not rows:
             return
 
@@ -159,7 +164,7 @@ class Tracker:
         self._try(draw)
 
     def image(self, name: str, path: Path) -> None:
-        """Record a picture."""
+        """Record an image file."""
 
         def draw(run: Any) -> None:
             import wandb
@@ -169,7 +174,7 @@ class Tracker:
         self._try(draw)
 
     def artifact(self, name: str, folder: Path, metadata: Mapping[str, Any]) -> None:
-        """Store a student's folder as an artifact of the type ``model``."""
+        """Store a folder (a student) as an artifact of the type ``model``."""
 
         def store(run: Any) -> None:
             import wandb
@@ -215,16 +220,16 @@ def open_tracker(
     tags: Sequence[str] = (),
     job_type: str = "train",
 ) -> Tracker:
-    """Open a run at W&B: the same one where ``run_id`` exists already.
+    """Open a run at W&B, and resume it where ``run_id`` exists already; offline, or nothing, where that fails.
 
     Args:
         settings: the config node; with mode ``disabled``, W&B is not even imported.
         run_id: see ``derive_run_id``.
-        name: the run's name on the page.
-        config: the run's settings, nested; must hold no key.
+        name: the run's display name.
+        config: the run's settings, nested; must hold no API key.
         directory: W&B writes to ``<directory>/wandb`` and nowhere else.
-        group: gathers runs where ``settings.group`` is None.
-        tags: beside those of the settings.
+        group: the group of runs, where ``settings.group`` is None.
+        tags: in addition to those of the settings.
         job_type: what kind of run it is, such as ``train`` or ``report``.
     """
     directory = directory.resolve()
@@ -306,7 +311,7 @@ def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def tell_error(error: Exception) -> str:
-    """Return the first line of an error, without any key that it may quote."""
+    """Return the first line of an error's message, with the W&B key masked where it is quoted."""
     text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
     key = find_key()
     return (text.replace(key, "***") if key else text).rstrip(".")

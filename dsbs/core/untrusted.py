@@ -1,9 +1,8 @@
-"""What strangers send: bytes and JSON of endpoints, runs, stores and checkpoints, read within bounds and by kind.
+"""Untrusted input: files and JSON of endpoints, runs, stores and checkpoints, read within bounds and checked by type.
 
-Whoever reads something that nobody vouches for reads it through here: ``open_regular``, ``read_file`` and
-``read_json_file`` for what lies on a disk, ``load_json`` for the syntax, ``Fields`` for the parts. A part of another
-kind than expected is not there; a text is bounded and can be written to any file. Names that become paths are checked
-by ``dsbs.core.names``.
+All of it is read through here: ``open_regular``, ``read_file`` and ``read_json_file`` for files, ``load_json`` for the
+syntax, ``Fields`` for the parts. A part of another type than expected counts as missing; a text is bounded and can be
+written to any file. Names that become paths are checked by ``dsbs.core.names``.
 """
 
 import json
@@ -46,11 +45,11 @@ def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES
 
     Args:
         content: the document.
-        exact: whether whole numbers beyond 64 bits stay whole; else they come as floats.
+        exact: whether integers beyond 64 bits stay integers; else they become floats.
         most: how many values it may have.
 
     Raises:
-        ValueError: where it is none, is nested too deeply, or has too many values.
+        ValueError: where it is not JSON, is nested too deeply, or has too many values.
     """
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
     if sum(map(raw.count, _STARTS)) > most:
@@ -67,7 +66,7 @@ def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading, if it is one: a FIFO would never end, a device has no end.
+    """Open a regular file for reading; a FIFO would block, and a device may have no end.
 
     Raises:
         DataError: where it is missing, cannot be read, or is no regular file.
@@ -90,10 +89,10 @@ _KINDS = {"a folder": stat.S_ISDIR, "a FIFO": stat.S_ISFIFO, "a device": stat.S_
 
 
 def check_regular(folder: Path) -> None:
-    """Check that a folder holds nothing but regular files and folders: a link may lead anywhere, a FIFO never ends.
+    """Check that a folder holds nothing but regular files and folders: a link may lead anywhere, a FIFO blocks.
 
     Raises:
-        DataError: naming what it holds.
+        DataError: naming the first path that is something else.
     """
     for path in folder.rglob("*"):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
@@ -103,10 +102,16 @@ def check_regular(folder: Path) -> None:
 def bounded_lines(
     file: IO[AnyStr], name: str, most: int = MOST_LINE, expected: str = "one input per line"
 ) -> Iterator[AnyStr]:
-    """Yield the lines of a stream, none of them longer than ``most`` bytes, or characters of a text.
+    """Yield the lines of a stream, checking their length.
+
+    Args:
+        file: the stream, of bytes or text.
+        name: of the stream, for messages.
+        most: bytes, or characters of a text stream, that a line may have.
+        expected: what a line should be, for messages.
 
     Raises:
-        DataError: for a line that is, with its number.
+        DataError: for a line that is longer, with its number.
     """
     number = 0
     while line := file.readline(most + 1):
@@ -118,7 +123,7 @@ def bounded_lines(
 
 
 def read_file(path: Path, most: int = MOST_FILE) -> bytes:
-    """Return what is in a file.
+    """Return the content of a file.
 
     Raises:
         DataError: as ``open_regular``, and where it holds more than ``most`` bytes.
@@ -137,7 +142,7 @@ def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
     """Return the JSON document in a file.
 
     Raises:
-        DataError: as ``read_file``, and where it is no JSON document within bounds.
+        DataError: as ``read_file``, and where it is not JSON or has too many values.
     """
     try:
         return load_json(read_file(path, most))
@@ -149,7 +154,7 @@ def read_object(path: Path, most: int = MOST_FILE) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
-        DataError: as ``read_json_file``, and where it is another value.
+        DataError: as ``read_json_file``, and where it is not an object.
     """
     value = read_json_file(path, most)
     if not isinstance(value, dict):
@@ -158,10 +163,10 @@ def read_object(path: Path, most: int = MOST_FILE) -> dict[str, Any]:
 
 
 def check_yaml(text: str) -> None:
-    """Check that a YAML document has no aliases, with which a line of text grows to gigabytes, and is not deep.
+    """Check that a YAML document has no aliases, which can expand to gigabytes, and is not nested deeply.
 
     Raises:
-        ValueError: where it is otherwise, or no YAML at all.
+        ValueError: where it has, is, or is not YAML at all.
     """
     depth = 0
     try:
@@ -176,7 +181,7 @@ def check_yaml(text: str) -> None:
 
 
 def storable(text: str) -> str:
-    """Return the text with half surrogates, which no file can hold, replaced by the sign for 'unreadable'.
+    """Return the text with lone surrogates, which UTF-8 cannot encode, replaced by U+FFFD.
 
     >>> storable("a" + chr(0xd800) + "b") == "a" + chr(0xfffd) + "b"
     True
@@ -185,7 +190,7 @@ def storable(text: str) -> str:
 
 
 def excerpt(value: Any, most: int = MOST_NAME) -> str:
-    """Return what a stranger said on one line for a message: bounded, without control characters.
+    """Return an untrusted value on one line, for a message: bounded, without control characters.
 
     >>> excerpt("no" + chr(27) + "[31m  such\\nmodel"), excerpt(b"xx\\xff", 2), excerpt(["a", 1])
     ('no [31m such model', 'xx', "['a', 1]")
@@ -202,17 +207,17 @@ def excerpt(value: Any, most: int = MOST_NAME) -> str:
 
 
 def is_finite(value: Any) -> bool:
-    """Tell whether a value is a number that arithmetic can go on with: finite, and no whole number beyond a float."""
+    """Return whether a value is a finite number in the range of floats; booleans are not numbers."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= 1e300 and math.isfinite(value)
 
 
 class Fields:
-    """A JSON object of a stranger's, read by kind: what has another kind than asked for is not there.
+    """An untrusted JSON object, read by type: a field of another type than asked for counts as missing.
 
     Args:
-        value: any JSON value; what is no object has no fields.
+        value: any JSON value; one that is not an object has no fields.
 
     >>> fields = Fields({"model": ["m"], "usage": {"tokens": 7.0, "cost": float("inf")}, "choices": [{"text": "hi"}]})
     >>> fields.text("model"), fields.inside("usage").count("tokens"), fields.inside("usage").number("cost")
@@ -231,41 +236,41 @@ class Fields:
         return bool(self._values)
 
     def has(self, name: str) -> bool:
-        """Tell whether there is such a field, be it ``null``."""
+        """Return whether there is such a field, even if it is ``null``."""
         return name in self._values
 
     def raw(self, name: str) -> Any:
-        """Return a field as it came; only to quote it with ``excerpt``."""
+        """Return a field unchecked, or None; only to quote it with ``excerpt``."""
         return self._values.get(name)
 
     def text(self, name: str, most: int = MOST_NAME) -> str | None:
-        """Return a text, cut to ``most`` characters, in a form that any file can hold; None where it is no text."""
+        """Return a text field, cut to ``most`` characters and made ``storable``; None if it is not a text."""
         value = self._values.get(name)
         return storable(value[:most]) if isinstance(value, str) else None
 
     def count(self, name: str, most: int = MOST_COUNT) -> int | None:
-        """Return a whole number from 0 to ``most``; None where it is none."""
+        """Return an integer field from 0 to ``most``; None if it is not one."""
         value = self._values.get(name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
 
     def number(self, name: str) -> float | None:
-        """Return a finite number; None where it is none."""
+        """Return a finite number as float; None if it is not one."""
         value = self._values.get(name)
         return float(value) if value is not None and is_finite(value) else None
 
     def inside(self, name: str) -> "Fields":
-        """Return an object within this one; one without fields where it is none."""
+        """Return an object field; one without fields if it is not an object."""
         return Fields(self._values.get(name))
 
     def objects(self) -> Iterator["Fields"]:
-        """Yield the objects within this one, whatever their names."""
+        """Yield all values of the object, as objects, whatever their names."""
         for value in self._values.values():
             yield Fields(value)
 
     def each(self, name: str) -> Iterator["Fields"]:
-        """Yield the objects of a list; none where it is no list."""
+        """Yield the items of a list field, as objects; nothing if it is not a list."""
         values = self._values.get(name)
         for value in values if isinstance(values, list) else ():
             yield Fields(value)

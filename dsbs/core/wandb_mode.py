@@ -16,7 +16,7 @@ HOSTED = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
 
 
 def find_key() -> str | None:
-    """Return the W&B key of this machine (``WANDB_API_KEY``, else netrc), or None. It is only ever handed to W&B."""
+    """Return the W&B key of this machine (``WANDB_API_KEY``, else netrc), or None. It is passed to W&B alone."""
     if key := os.environ.get("WANDB_API_KEY"):
         return key
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "")).netloc
@@ -52,7 +52,7 @@ def choose_mode(mode: str) -> str:
 
 
 def set_environment(directory: Path) -> None:
-    """Set what W&B reads before any of its settings; what the user has set stays."""
+    """Set the environment variables that W&B reads, so that it writes below ``directory``; those already set stay."""
     folder = directory / "wandb"
     defaults = {
         "WANDB_SILENT": "true",

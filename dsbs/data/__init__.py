@@ -1,1 +1,1 @@
-"""Which examples a run uses, and what the teacher said about them."""
+"""Which examples a run uses, joined to the teacher's annotations."""

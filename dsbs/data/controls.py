@@ -1,7 +1,7 @@
-"""Controls: is it what the rationales say? Each puts something else in the place of a run's rationales.
+"""Controls: is it what the rationales say that helps? Each replaces a run's rationales by something else.
 
-Everything else stays: the subset, the labels, steps, batches and validation. What depends on tokens works on the ids of
-the student's own tokenizer, so lengths match exactly, and with them the target tokens of a run.
+Everything else stays: the subset, the labels, steps, batches and validation. Transforms of tokens work on ids of the
+student's own tokenizer, so lengths match exactly, and with them the number of target tokens.
 """
 
 from collections import defaultdict
@@ -21,13 +21,13 @@ TRIES = 100  # partners that are tried for an example that drew a rationale like
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a student reads and writes of one example that has a rationale, in token ids without end tokens.
+    """Input and targets of one example that has a rationale: token ids, int32, without end tokens.
 
     Attributes:
-        input: what it reads; for the label, and for the rationale as long as ``noised`` is None.
+        input: the input of the label, and of the rationale unless ``noised`` is given.
         label: the label.
         rationale: the rationale; None: none is learned.
-        noised: what it reads for the rationale instead.
+        noised: the input of the rationale, where it is another one.
     """
 
     input: Ids
@@ -64,42 +64,42 @@ class Control:
         return []
 
     def identity(self) -> dict[str, object] | None:
-        """Return what decides the transform, or None where nothing is changed: such runs keep their names."""
+        """Return what decides the transform, for the run's hash; None without a control: such runs keep their names."""
         return None if self.kind == "none" else {key: value for key, value in asdict(self).items() if key != "name"}
 
     def rewrite(self, task: Task, example: Example, annotation: Annotation) -> Annotation:
-        """Return the annotation of an example with another text in it."""
+        """Return the annotation to learn from in place of an example's own; called before tokenization."""
         return annotation
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Return what is learned instead, in the order of the examples.
+        """Return what is learned instead, in the same order; called after tokenization.
 
         Args:
             materials: the examples of the subset that have a rationale.
-            dice: drawn from by nothing else.
+            dice: random generator that nothing else draws from.
         """
         return list(materials)
 
 
 @dataclass
 class Shuffled(Control):
-    """Each example gets the rationale of another one: the language of rationales, but not about this input."""
+    """Each example gets the rationale of another one: the language of rationales, but not about its input."""
 
     kind: str = "shuffled"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Exchange all; nobody keeps a rationale of its own wording as long as there is another one."""
+        """Exchange the rationales; no example keeps one of the same wording as long as there is another."""
         return _exchange(materials, range(len(materials)), dice)
 
 
 @dataclass
 class SameLabel(Control):
-    """Each example gets the rationale of another one of its label: isolates how much it gives the label away."""
+    """Each example gets the rationale of another one of its label: isolates how far rationales give labels away."""
 
     kind: str = "same_label"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Exchange within each label; the only example of a label loses its rationale, for there is no other one."""
+        """Exchange within each label; an example that is alone with its label loses its rationale."""
         found = list(materials)
         groups: dict[bytes, list[int]] = defaultdict(list)
         for place, one in enumerate(materials):
@@ -119,7 +119,7 @@ class Permuted(Control):
     kind: str = "permuted"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Put the tokens of each in another order."""
+        """Permute the tokens of each rationale."""
         return [replace(one, rationale=dice.permutation(_rationale(one))) for one in materials]
 
 
@@ -141,7 +141,7 @@ class RandomText(Control):
     kind: str = "random_text"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Draw the tokens."""
+        """Draw the tokens of each rationale from the unigram distribution of all rationales."""
         if not materials:
             return []
         tokens, counts = np.unique(np.concatenate([_rationale(one) for one in materials]), return_counts=True)
@@ -154,7 +154,7 @@ class RandomText(Control):
 
 @dataclass
 class ExtraCompute(Control):
-    """The input is written again from a copy with gaps: as many target tokens, and no teacher in them.
+    """The input is reconstructed from a copy with gaps: as many target tokens, but nothing from a teacher.
 
     Attributes:
         noise: share of the input's tokens removed from the copy.
@@ -168,7 +168,7 @@ class ExtraCompute(Control):
         return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
-        """Write the input up to the rationale's length, read from what is left of it; its last token always stays."""
+        """Make the copy the input (its last token stays) and the input the target, as long as the rationale."""
         found = []
         for one in materials:
             stays = dice.random(len(one.input)) >= self.noise
@@ -180,7 +180,7 @@ class ExtraCompute(Control):
 
 @dataclass
 class MatchedInformation(Control):
-    """What a rationale names as a plain second label: is it the supervision, or the sentence around it?"""
+    """The facts that a rationale names as a plain second label: do they help, or the sentence around them?"""
 
     kind: str = "matched_information"
 
@@ -188,7 +188,7 @@ class MatchedInformation(Control):
         """Return the annotation with the task's hidden facts as its rationale.
 
         Raises:
-            ConfigError: where the task knows none.
+            ConfigError: where the task has none.
         """
         if (facts := task.hidden_facts(example)) is None:
             raise ConfigError(
@@ -203,7 +203,7 @@ class TeacherNoise(Control):
     """A share of the rationales argues for another label; labels stay as they are.
 
     Attributes:
-        rate: that share; with one seed, rationales wrong at a rate are wrong at every higher rate.
+        rate: that share; with one seed, rationales that are wrong at one rate are wrong at every higher one.
     """
 
     kind: str = "teacher_noise"
@@ -240,7 +240,7 @@ def _exchange(materials: Sequence[Material], places: Sequence[int], dice: np.ran
 
 
 def derange(values: Sequence[Hashable], dice: np.random.Generator) -> list[int]:
-    """Return a permutation that leaves nothing where it is, and gives nobody an equal value as far as that is possible.
+    """Return a permutation without fixed points that, as far as possible, gives no place an equal value.
 
     >>> values = ["a", "a", "b", "b", "c"]
     >>> order = derange(values, np.random.default_rng(0))

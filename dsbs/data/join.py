@@ -1,35 +1,34 @@
-"""The data of a run: examples joined to annotations by id, nothing dropped in silence, train never in memory."""
+"""The data of a run: examples joined to annotations by id; what is left out is counted, and train is streamed."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
-from dsbs.core.fingerprint import fingerprint_stream
+from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.records import LABELLED, LATER_FIELDS, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
 from dsbs.tasks.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
-Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that it deserves
+Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that results
 
 
 @dataclass(frozen=True)
 class Join:
-    """What of a task's examples and a teacher's annotations a run learns from and validates on.
+    """How a task's examples and a teacher's annotations are joined for a run.
 
     Attributes:
         task: where the examples come from.
         selection: which of them.
         annotations: split -> annotations; empty where none are needed.
         labels: ``gold`` or ``teacher``.
-        drop: whether train loses an example whose annotation is not usable, or keeps it with its label alone.
+        drop: whether an example of train without a usable annotation is dropped, or kept with its label alone.
         needs_rationales: whether the objective reads rationales.
-        reads: which other fields of annotations are read, of ``LATER_FIELDS``.
-        filter: makes what is asked about each example and annotation, in their order, whether they may be learned from;
-            None: all that could be read may.
+        reads: which other fields of annotations it reads, of ``LATER_FIELDS``.
+        filter: returns a new filter, which is called with each example and annotation in their order; None: no filter.
     """
 
     task: Task
@@ -42,9 +41,13 @@ class Join:
     filter: Callable[[], Filter] | None = None
 
     def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
-        """Yield the part (train or validation), the example, and its annotation where that is of use; count the rest.
+        """Yield the part (``train`` or ``validation``), the example, and its annotation where that is read.
 
         One example is in memory at a time, as long as annotations come in the order of the examples.
+
+        Args:
+            split: of the source.
+            counts: how many examples were used and left out, by reason; added to.
         """
         train = self.selection.train if split == "train" else frozenset()
         validation = self.selection.validation if split == self.selection.validation_split else frozenset()
@@ -98,12 +101,12 @@ class Join:
 
 @dataclass(frozen=True)
 class TrainData:
-    """The examples to learn from, each with its annotation where that is usable; read anew by every iteration.
+    """The examples to learn from, each with its annotation where that is read; every iteration reads them again.
 
     Attributes:
         join: where they come from.
-        examples: how many there are.
-        digest: a hash over examples and annotations.
+        examples: their number.
+        digest: 16 hexadecimal characters over examples and annotations.
     """
 
     join: Join
@@ -124,11 +127,11 @@ class RunData:
     """What a run learns from and is measured on.
 
     Attributes:
-        train: examples, their label being the one to learn, each with its annotation where that is usable.
-        validation: examples, their label following ``labels`` as that of train does.
+        train: examples with the label to learn (``labels``: gold or the teacher's), and annotations.
+        validation: examples with such a label.
         choosing: those of them that the checkpoint is chosen on; all, unless ``limit_validation`` drew some.
-        test: examples with gold labels; read once, at the end. With ``labels=teacher`` there may be none.
-        counts: how many examples were asked for, used, and left out, and why.
+        test: examples with gold labels; measured once, at the end. With ``labels=teacher`` there may be none.
+        counts: examples that were used, and left out by reason.
     """
 
     train: TrainData
@@ -141,20 +144,26 @@ class RunData:
         self.choosing = self.choosing or self.validation
 
     def limit_validation(self, limit: int | None, split_seed: int) -> None:
-        """Choose checkpoints on so many examples of validation, drawn by ``split_seed``; a larger draw holds them."""
+        """Choose checkpoints on ``limit`` examples of validation, drawn by ``split_seed``; draws are nested."""
         if limit is not None:
             chosen = sample_ids((example.id for example in self.validation), limit, split_seed, "validation limit")
             self.choosing = [example for example in self.validation if example.id in chosen]
 
     def examples(self) -> Iterator[Example]:
-        """Yield all examples."""
+        """Yield the examples of train, validation and test."""
         yield from (example for example, _ in self.train)
         yield from self.validation
         yield from self.test
 
 
-def missing_ids(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
-    """Return how many examples of a selection the teacher was never asked about."""
+def count_missing(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
+    """Return how many examples of a selection have no annotation (a failed one counts as one).
+
+    Args:
+        selection: the examples of a run.
+        annotations: by split.
+        with_validation: whether validation needs annotations, too.
+    """
     return sum(
         len(ids.difference(one.id for one in annotations.get(split, ())))
         for split, ids in selection.by_split(with_validation).items()
@@ -171,7 +180,7 @@ def load_run_data(
     reads: frozenset[str] = frozenset(),
     filter: Callable[[], Filter] | None = None,
 ) -> RunData:
-    """Join examples and annotations.
+    """Join examples and annotations, and read the test split.
 
     Args:
         task: where the examples come from.
@@ -180,11 +189,13 @@ def load_run_data(
         labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
         needs_rationales: whether the objective reads rationales.
-        reads: which other fields of annotations are read, of ``LATER_FIELDS``.
+        reads: which other fields of annotations it reads, of ``LATER_FIELDS``.
         filter: which annotations may be learned from; see ``Join``.
 
     Raises:
-        DataError: where nothing is left to train or validate on; where test has no gold labels, but train has.
+        ConfigError: for another value of ``without_annotation``.
+        DataError: where nothing is left to train or validate on; where annotations lack a field of ``reads``; where
+            labels are gold and test has none.
     """
     if without_annotation not in ("label_only", "drop"):
         raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
@@ -198,11 +209,22 @@ def load_run_data(
             if part == "validation":
                 validation.append(example)
             else:
-                yield asdict(example), annotation and _describe(annotation)
+                yield _values(example), annotation and _describe(annotation)
 
     digest = fingerprint_stream(described("train"), length=16)
     if selection.validation_split != "train":
         list(described(selection.validation_split))
+    _check_left(task, labels, reads, counts)
+    test = load_test(task, needed=labels == "gold")
+    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
+
+
+def _check_left(task: Task, labels: str, reads: frozenset[str], counts: Counter[str]) -> None:
+    """Check that something is left to train and to validate on, and of what the objective reads.
+
+    Raises:
+        DataError: saying where the rest went.
+    """
     if labels == "teacher":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:
@@ -217,24 +239,32 @@ def load_run_data(
             f"task={task.name}: no annotation has probabilities of the closed answers, which this objective needs. "
             "Extract with teacher.top_logprobs=20 from an endpoint that returns log-probabilities."
         )
-    test = load_test(task, needed=labels == "gold")
-    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
+
+
+def fingerprint_examples(examples: Iterable[Example]) -> str:
+    """Return a hash over examples; a run's manifest has one for validation and one for test."""
+    return fingerprint([_values(example) for example in examples])
+
+
+def _values(record: Example | Annotation) -> dict[str, object]:
+    """Return the fields of a record by name; ``asdict`` also copies their values, which takes ten times as long."""
+    return {one.name: getattr(record, one.name) for one in fields(record)}
 
 
 def _describe(annotation: Annotation) -> dict[str, object]:
-    """Return what a digest covers; without what came later it is what it was before annotations had that."""
-    return {key: value for key, value in asdict(annotation).items() if value or key not in LATER_FIELDS}
+    """Return what a digest covers: a field that was added later counts only where it is set, so old digests hold."""
+    return {key: value for key, value in _values(annotation).items() if value or key not in LATER_FIELDS}
 
 
 def load_test(task: Task, needed: bool = True) -> list[Example]:
     """Return the examples of the test split that have a gold label.
 
     Args:
-        task: whose they are.
-        needed: whether there has to be one.
+        task: the task.
+        needed: whether there must be any.
 
     Raises:
-        DataError: where one is needed and there is none.
+        DataError: where they are needed and there are none.
     """
     there = "test" in task.splits()
     examples = [example for example in task.examples("test") if example.label is not None] if there else []
@@ -253,10 +283,10 @@ def load_test(task: Task, needed: bool = True) -> list[Example]:
 
 
 def check_gold(task: Task) -> None:
-    """Check that train has a gold label, before a teacher is asked for anything that would be of no use.
+    """Check that train has at least one gold label; called before a teacher is asked in vain.
 
     Raises:
-        DataError: where it has none; with the columns that are there.
+        DataError: where it has none; with the columns of the data.
     """
     if "train" in task.splits() and all(example.label is None for example in task.examples("train")):
         _, row = next(task.source.rows("train")) if isinstance(task, RowsTask) else ("", {})

@@ -1,8 +1,8 @@
-"""Inputs that stand in two splits: a test split that asks what was learned from says less than it seems to.
+"""Contamination: inputs of the test split that also occur in the splits that a student learned from.
 
-Two inputs are the same where they are equal up to case and space, and near duplicates where they share nine tenths of
-their different words (the Jaccard index of their sets), numbers set aside: templates that were filled with other
-numbers are near duplicates.
+Two inputs are the same where they are equal up to case and whitespace, and near duplicates where the Jaccard index of
+their sets of words is 0.9 or more. Words with digits do not count, so templates filled with other numbers are near
+duplicates.
 """
 
 import re
@@ -29,14 +29,14 @@ _WORDS = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many inputs of one split stand in others.
+    """How many inputs of one split occur in others.
 
     Attributes:
         examples: inputs of the split.
-        same: those that stand there up to case and space.
+        same: those that occur there, up to case and whitespace.
         near: of those that were compared, the others that are near duplicates.
         compared: inputs that were compared word by word.
-        complete: whether all pairs were looked at; else there may be more near duplicates.
+        complete: whether all candidate pairs were compared; else there may be more near duplicates.
     """
 
     examples: int
@@ -46,16 +46,16 @@ class Overlap:
     complete: bool = True
 
     def figures(self) -> dict[str, Any]:
-        """Return what ``metrics.json`` and ``summary.json`` hold."""
+        """Return the fields by name, as ``metrics.json`` and ``summary.json`` have them."""
         return dict(vars(self))
 
 
 def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> list[str]:
-    """Return a sentence about inputs of test that stand elsewhere, where there are any.
+    """Return a sentence about inputs of test that occur elsewhere; an empty list where there are none.
 
     Args:
-        figures: of an ``Overlap``.
-        there: where they stand.
+        figures: of an ``Overlap``; None: not counted.
+        there: the name of the other splits.
 
     >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
     ['Of 200 test inputs 2 also occur in train, 112 are near duplicates of one there (nine tenths of the words, \
@@ -79,7 +79,7 @@ ignoring numbers).']
 
 
 def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:
-    """Count which inputs stand among others, too. Eight bytes of each input are kept, and the texts of a few thousand.
+    """Count the inputs that also occur among others; memory holds eight bytes of each and a few thousand texts.
 
     >>> count_overlap(["Tim has 3 red apples.", "Is it?", "Why ever not?"], ["tim has 5 red apples.", "is  it?"])
     Overlap(examples=3, same=1, near=1, compared=1, complete=True)
@@ -115,7 +115,7 @@ def _number(text: str) -> int:
 
 
 def words_of(text: str) -> frozenset[str]:
-    """Return the different words of a text; whatever has a digit in it is no word.
+    """Return the set of words of a text, case folded, without those that contain a digit.
 
     >>> sorted(words_of("The 2nd of 3 dogs, THE big one")) == ["big", "dogs", "of", "one", "the"]
     True
@@ -151,7 +151,7 @@ class _Index:
                 self._holders.setdefault(word, []).append(number)
 
     def look_up(self, text: str) -> None:
-        """Mark the texts that another one is a near duplicate of."""
+        """Mark the texts that are near duplicates of another one."""
         words = words_of(text)
         known = [word for word in words if word in self._rarity]
         first = _prefix(len(words)) - (len(words) - len(known))  # words that are nowhere here are the rarest

@@ -13,7 +13,10 @@ from dsbs.tasks.equal_inputs import first_id, input_key
 
 
 def parse_fraction(value: float | str) -> float:
-    """Read a share of the data, ``0 < f <= 1``.
+    """Return a share of the data, ``0 < f <= 1``, also written as a fraction.
+
+    Raises:
+        ConfigError: for anything else.
 
     >>> parse_fraction("1/8"), parse_fraction(0.25), parse_fraction("1")
     (0.125, 0.25, 1.0)
@@ -28,12 +31,12 @@ def parse_fraction(value: float | str) -> float:
 
 
 def rank_of(id: str, seed: int, purpose: str) -> bytes:
-    """Return the place of an id in a random order that depends on seed and purpose alone, not on other ids."""
+    """Return a sort key of an id: a random order that depends on seed and purpose, not on the other ids."""
     return hashlib.blake2b(f"{purpose}\0{seed}\0{id}".encode(), digest_size=8).digest()
 
 
 def sample_ids(ids: Iterable[str], count: int, seed: int, purpose: str = "fraction") -> set[str]:
-    """Draw ``count`` ids; a smaller draw of the same seed and purpose is a subset of a larger one."""
+    """Draw ``count`` ids, or all; a smaller draw of the same seed and purpose is a subset of a larger one."""
     return set(sorted(ids, key=lambda id: rank_of(id, seed, purpose))[:count])
 
 
@@ -52,13 +55,12 @@ def sample_fraction(ids: Iterable[str], fraction: float, seed: int) -> set[str]:
 def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -> set[str]:
     """Draw the ids that become the validation split where the source has none; the same at every fraction.
 
-    Ids of equal inputs stay together, in the place of one of them: where all inputs differ, or all are equal, it is a
-    draw of ids.
+    Examples of equal input stay on one side, unless all inputs are equal.
 
     Args:
-        inputs: id -> what is the same for equal inputs (``dsbs.tasks.equal_inputs.input_key``).
-        share: of the ids.
-        split_seed: of the draw.
+        inputs: id -> a key that equal inputs share (``dsbs.tasks.equal_inputs.input_key``).
+        share: of the ids, which becomes validation.
+        split_seed: random seed of the draw.
 
     >>> inputs = {"1": b"a", "2": b"b", "3": b"a", "4": b"c", "5": b"d"}
     >>> [sorted(cut_validation(inputs, 0.4, seed)) for seed in (0, 1, 2)]
@@ -94,7 +96,11 @@ class Selection:
     validation_split: str
 
     def by_split(self, with_validation: bool) -> dict[str, frozenset[str]]:
-        """Return the ids to annotate by the source's splits."""
+        """Return split of the source -> the ids to annotate.
+
+        Args:
+            with_validation: whether validation is annotated, too (``labels=teacher``).
+        """
         ids = {"train": self.train}
         if with_validation:
             ids[self.validation_split] = ids.get(self.validation_split, frozenset()) | self.validation
@@ -102,13 +108,19 @@ class Selection:
 
 
 def default_splits(task: Task) -> list[str]:
-    """Return the splits that a teacher is asked about where none are named: train and test, or else what there is."""
+    """Return the splits that are annotated by default: those of train and test that exist, or else all."""
     there = task.splits()
     return [split for split in ("train", "test") if split in there] or [*there]
 
 
 def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection:
-    """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, the rest by ``seed``.
+    """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, train by ``seed``.
+
+    Args:
+        task: where they come from.
+        fraction: share of train; of validation, too, where the task says so (``validation_fraction``).
+        seed: random seed of the subset of train.
+        split_seed: random seed of the cut, where the source has no validation split.
 
     Raises:
         DataError: where the source has no train split or too few examples.

@@ -38,7 +38,7 @@ class Policy:
         return self.calibration.sure(prediction)
 
     def defers(self, prediction: Prediction) -> bool:
-        """Tell whether the teacher shall answer."""
+        """Return whether the teacher shall answer."""
         return self.confidence(prediction) < self.threshold
 
 

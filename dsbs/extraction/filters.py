@@ -175,7 +175,7 @@ def repetition(words: list[str]) -> float:
 
 
 def names_other_answer(words: list[str], label: str, choices: tuple[str, ...]) -> bool:
-    """Tell whether a rationale names another choice and not the one that it gives."""
+    """Return whether a rationale names another choice and not the one that it gives."""
     others = [choice for choice in choices if choice.lower() != label.lower()]
     return not _holds(words, label) and any(_holds(words, choice) for choice in others)
 

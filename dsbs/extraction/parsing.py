@@ -146,7 +146,7 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
 
 
 def _is_unfinished(found: Found, finish_reason: str | None, block: str, listed: Sequence[str]) -> bool:
-    """Tell whether the teacher was stopped before its answer was whole, or before it left off thinking.
+    """Return whether the teacher was stopped before its answer was whole, or before it left off thinking.
 
     A text that goes on after its answer and is stopped there may be a thought that no tag marks: it might have come to
     another answer.

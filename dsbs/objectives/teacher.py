@@ -115,7 +115,7 @@ def load_model(place: str, revision: str | None = None) -> StudentModel:
 
 
 def is_ours(place: str) -> bool:
-    """Tell whether a place is a finished run or its checkpoint."""
+    """Return whether a place is a finished run or its checkpoint."""
     try:
         return SETTINGS in read_object(find_weights(place) / "config.json")
     except (DataError, OSError):

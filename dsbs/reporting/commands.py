@@ -33,7 +33,7 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
 
 
 def can_learn(condition: Condition, objective: str) -> bool:
-    """Tell whether a condition's student can be trained with an objective, as far as both are known here."""
+    """Return whether a condition's student can be trained with an objective, as far as both are known here."""
     kind = str(condition.runs[0].config.get("student.kind"))
     try:
         student, wanted = STUDENTS[kind](), OBJECTIVES[objective](name=objective)

@@ -197,7 +197,7 @@ def find_baselines(
 
 
 def may_pair_seeds(comparison: Comparison) -> bool:
-    """Tell whether a comparison is made seed by seed.
+    """Return whether a comparison is made seed by seed.
 
     That is so on the same share of the data, with the same four seeds or more, and equal settings but for the methods'
     own: there, runs of one seed saw the same subset in the same order. It never is for a headline.

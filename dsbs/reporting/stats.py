@@ -254,7 +254,7 @@ def combine_parts(parts: Sequence[Part], counted_twice: Sequence[Part] = ()) -> 
 
 
 def is_binary(scores: Scores) -> bool:
-    """Tell whether every score is 0 or 1."""
+    """Return whether every score is 0 or 1."""
     return bool(np.isin(scores, (0.0, 1.0)).all())
 
 

@@ -94,7 +94,7 @@ def differing_settings(
 
 
 def is_within(key: str, groups: Iterable[str]) -> bool:
-    """Tell whether a dotted key is one of those given, or below one."""
+    """Return whether a dotted key is one of those given, or below one."""
     return any(key == name or key.startswith(f"{name}.") for name in groups)
 
 

@@ -149,7 +149,7 @@ class App:
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
-        """Tell whether requests are answered."""
+        """Return whether requests are answered."""
         return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:

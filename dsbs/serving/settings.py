@@ -1,11 +1,11 @@
 """Keys of ``dsbs.serve``."""
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsbs.core.addresses import is_loopback
 from dsbs.extraction.settings import Budget
 
 MODES = ("student", "defer", "shadow", "record")
@@ -242,15 +242,3 @@ class TrafficConfig:
         if self.rationales is not None and self.data is None:
             faults.append(f"rationales={self.rationales}: needs data=FOLDER, where the answers with them are written.")
         return faults
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address is this machine's own.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
-    (True, True, False, False)
-    """
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""``python -m dsbs.store show|merge|export|abandon``: what stores hold, and how to carry it elsewhere."""
+"""``python -m dsbs.store show|merge|export|abandon``: show what stores hold, copy it, and give up batches."""
 
 import argparse
 import sys
@@ -22,7 +22,11 @@ FILE_NAME = "completions.sqlite"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit code."""
+    """Run the command and return its exit code.
+
+    Args:
+        words: the arguments; None: those of this process.
+    """
     arguments = _parser().parse_args(words)
     console = standard_output()
     try:
@@ -74,7 +78,7 @@ def _locate(place: str) -> Path:
 
 
 def show(store: CompletionStore, examples: int, console: Console) -> None:
-    """Print what a store holds."""
+    """Print what a store holds: counts by origin and split, pending batches, and the first ``examples`` completions."""
     table = Table(title=plain(store.path), title_justify="left")
     for name in ("task", "teacher", "split", "completions", "failed", "prompt tokens", "completion tokens"):
         table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")

@@ -1,7 +1,7 @@
-"""What was sent off to a batch endpoint, and what of it is still to come back.
+"""Batches at a batch endpoint, and which of their results are still to come.
 
-A batch is written down before its file is uploaded, with everything it holds; a request leaves it when its completion
-or its failure is committed. So whatever is killed when, nothing is lost from sight and nothing is sent twice.
+A batch is saved with all its requests before its file is uploaded; a request is removed from it when its completion or
+failure is committed. So whenever a process is killed, nothing is lost and nothing is sent twice.
 """
 
 import json
@@ -24,12 +24,12 @@ class Batch:
 
     Attributes:
         number: its row in the store's table ``batches``.
-        token: our name for it, sent along as metadata, so that it is found again where the answer was lost.
+        token: our name for it, sent along as metadata, so that it is found again if the endpoint's reply was lost.
         address: the endpoint that it was sent to.
         file: the endpoint's id of the uploaded requests, or None before that.
         remote: the endpoint's id of the batch, or None where it is not known (yet).
-        requests: completions asked for.
-        characters: length of all that was sent.
+        requests: completions that were requested.
+        characters: length of the uploaded file.
         created: Unix time in seconds.
     """
 
@@ -47,8 +47,8 @@ class Batches:
     """The batches of one origin.
 
     Args:
-        store: where they are written down.
-        origin: whom they ask.
+        store: where they are saved.
+        origin: of their requests.
     """
 
     def __init__(self, store: CompletionStore, origin: Origin) -> None:
@@ -57,12 +57,12 @@ class Batches:
         self._shots = tuple((question, answer) for question, answer in json.loads(prompt)["shots"])
 
     def plan(self, address: str, lines: Sequence[Sequence[Request]], characters: int) -> Batch:
-        """Write down a batch that is about to be sent.
+        """Save a batch that is about to be sent, and return it.
 
         Args:
             address: the endpoint.
-            lines: the samples of one question that are asked for together, for every line of the batch.
-            characters: length of all that is sent.
+            lines: for every line of the batch, the samples of one question that are requested together.
+            characters: length of the file.
         """
         token, now = secrets.token_hex(16), time.time()
         with self.store.transaction():
@@ -79,11 +79,11 @@ class Batches:
         return self._read(f"number = {number}")[0]
 
     def note_file(self, batch: Batch, file: str) -> Batch:
-        """Write down under which id the requests were uploaded."""
+        """Save the endpoint's id of the uploaded file; return the batch with it."""
         return self._note(batch, "file", file)
 
     def note_remote(self, batch: Batch, remote: str) -> Batch:
-        """Write down under which id the endpoint works on the batch."""
+        """Save the endpoint's id of the batch; return the batch with it."""
         return self._note(batch, "remote", remote)
 
     def _note(self, batch: Batch, column: str, value: str) -> Batch:
@@ -100,11 +100,11 @@ class Batches:
         return [Batch(*row) for row in rows]
 
     def find(self, batch: Batch, lines: Collection[str]) -> dict[str, dict[int, Request]]:
-        """Return what is still to come of some lines of a batch, by its place in the line.
+        """Return the pending requests of some lines of a batch: line -> place in the line -> request.
 
         Args:
             batch: the batch.
-            lines: names of lines, as ``line_name`` gives them; others, and lines that came before, are left out.
+            lines: names of lines (``line_name``); unknown ones, and those without pending requests, are left out.
         """
         found: dict[str, dict[int, Request]] = {}
         for name in lines:
@@ -119,21 +119,21 @@ class Batches:
         return found
 
     def rest(self, batch: Batch, most: int) -> list[Request]:
-        """Return what is still to come of a batch, at most so many requests."""
+        """Return pending requests of a batch, at most ``most``."""
         query = "SELECT request FROM batch_requests WHERE batch = ? LIMIT ?"
         return [self._unpack(row[0]) for row in self.store.execute(query, (batch.number, most))]
 
     def waiting(self) -> int:
-        """Return how many requests are still to come from all open batches."""
+        """Return the number of pending requests in all open batches."""
         query = "SELECT count(*) FROM batch_requests JOIN batches ON number = batch WHERE origin = ? AND ended IS NULL"
         return int(self.store.execute(query, (self.origin.number,)).fetchone()[0])
 
     def end(self, batch: Batch) -> None:
-        """Write down that nothing more will come of a batch; what it still holds may be asked for again."""
+        """Mark a batch as ended; its pending requests may then be sent again."""
         end_batch(self.store, batch.token)
 
     def tell_how_to_abandon(self, batch: Batch) -> str:
-        """Return what to type where nothing will ever come of a batch."""
+        """Return the sentence that says how to give up a batch."""
         name = batch.remote or batch.token
         return f"To give it up and ask again: python -m dsbs.store abandon {self.store.path} {name}"
 
@@ -149,7 +149,12 @@ def line_name(origin: Origin, line: Sequence[Request]) -> str:
 
 
 def end_batch(store: CompletionStore, token: str) -> None:
-    """Write down that nothing more will come of a batch. One that nobody ever answered leaves no trace."""
+    """Mark a batch as ended and drop its pending requests; one that never got an id at the endpoint is deleted.
+
+    Args:
+        store: where it is saved.
+        token: our name for it.
+    """
     with store.transaction():
         row = store.execute("SELECT number FROM batches WHERE token = ?", (token,)).fetchone()
         store.execute("DELETE FROM batch_requests WHERE batch = ?", row)
@@ -158,11 +163,11 @@ def end_batch(store: CompletionStore, token: str) -> None:
 
 
 def abandon(store: CompletionStore, name: str) -> int:
-    """Give up a batch: what it holds is asked for again by the next extraction, and paid for again.
+    """Give up a batch: its pending requests are sent, and paid for, again by the next extraction.
 
     Args:
-        store: where it is written down.
-        name: the endpoint's id of the batch, or our own name for it.
+        store: where it is saved.
+        name: the endpoint's id of the batch, or its token where it has none.
 
     Returns:
         how many requests it held.
@@ -180,7 +185,7 @@ def abandon(store: CompletionStore, name: str) -> int:
 
 
 def open_batches(store: CompletionStore) -> list[tuple[str, str | None, str, float, int]]:
-    """Return the batches that have not ended: token, the endpoint's id, address, time, requests still to come."""
+    """Return the batches that have not ended: token, endpoint's id, address, Unix time, number of pending requests."""
     query = """SELECT token, remote, address, created, (SELECT count(*) FROM batch_requests WHERE batch = number)
         FROM batches WHERE ended IS NULL ORDER BY number"""
     return list(store.execute(query))

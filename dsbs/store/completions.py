@@ -1,7 +1,7 @@
-"""One SQLite file of raw completions, readable by itself.
+"""One self-contained SQLite file of raw completions.
 
-A completion is found by its key: a hash over the teacher's and the prompt's identity, the question and the number of
-the sample. So a new parser, filter or score re-asks nothing; a new prompt, model or sampling setting does.
+The key of a completion is a hash over the teacher's and the prompt's identity, the question and the number of the
+sample. So a new parser, filter or score requests nothing again; a new prompt, model or sampling setting does.
 """
 
 import hashlib
@@ -32,11 +32,11 @@ class CompletionStore:
     """Raw completions by request key. A context manager; used from one thread at a time.
 
     Args:
-        path: the file; it is made where it is missing, its folder too.
-        read_only: open an existing store for reading alone; one of an older format stays as it is.
+        path: the file; it and its folder are created where they are missing.
+        read_only: open an existing store for reading alone; one of an older format is not upgraded.
 
     Raises:
-        DataError: where the file is no store of completions.
+        DataError: where the file is not a store of completions.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -81,19 +81,19 @@ class CompletionStore:
         self._db.close()
 
     def transaction(self) -> Transaction:
-        """Return a context manager: all that is written in it is committed together, or not at all."""
+        """Return a context manager in which all writes are committed together, or not at all."""
         return Transaction(self._db, self.path)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        """Run one statement; for the neighbours of this module, which keep tables of their own in the file."""
+        """Run one SQL statement; for the modules of this package that have tables of their own in the file."""
         return self._db.execute(statement, values)
 
     def origin(self, identity: dict[str, Any], request: Request, *, by_id: bool = False) -> Origin:
-        """Register who is asked and how; the same identity and prompt give the same origin again.
+        """Return the origin (teacher and prompt) of requests; it is registered where it is new.
 
         Args:
-            identity: JSON-like; ``teacher`` and ``prompt`` decide the key, the rest is written down for the reader.
-            request: any request of the extraction: its shots count, its instruction is written down for the reader.
+            identity: JSON-like; ``teacher`` and ``prompt`` decide the key, the rest is saved for information.
+            request: any request of the extraction; its shots decide the key, its instruction is saved for information.
             by_id: see ``Origin``.
         """
         rendered = json.dumps({"instruction": request.instruction, "shots": request.shots}, ensure_ascii=False)
@@ -108,16 +108,20 @@ class CompletionStore:
         return Origin(number, prefix, by_id)
 
     def origins(self, *, by_id: bool = False) -> list[Origin]:
-        """Return all origins in the store."""
+        """Return all origins in the store.
+
+        Args:
+            by_id: see ``Origin``.
+        """
         rows = self._db.execute("SELECT number, prefix FROM origins ORDER BY number")
         return [Origin(number, prefix, by_id) for number, prefix in rows]
 
     def identities(self) -> list[dict[str, Any]]:
-        """Return what was written down about every origin, in the order of ``origins``."""
+        """Return the saved identity of every origin, in the order of ``origins``."""
         return [_read_object(row[0]) for row in self._db.execute("SELECT identity FROM origins ORDER BY number")]
 
     def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
-        """Commit completions in one transaction. One that is there already stays as it is."""
+        """Commit completions in one transaction; those that are there already stay as they are."""
         rows = [
             (origin.key(request), origin.number, request.split, storable(request.id), request.sample,
              storable(request.question), storable(completion.text), _storable(completion.finish_reason),
@@ -148,7 +152,7 @@ class CompletionStore:
         return self._among("completions", list(keys))
 
     def in_batches(self, keys: Iterable[bytes]) -> set[bytes]:
-        """Return those of the keys that were sent off in a batch whose results are still to come."""
+        """Return those of the keys that are pending in a batch."""
         if self._db.execute("SELECT 1 FROM batch_requests LIMIT 1").fetchone() is None:
             return set()
         return self._among("batch_requests", list(keys))
@@ -161,7 +165,7 @@ class CompletionStore:
         return found
 
     def completions(self, keys: Iterable[bytes], *, logprobs: bool = False) -> dict[bytes, Completion]:
-        """Return the completions of those keys that have one; with their log-probabilities where these are wanted."""
+        """Return the completions of those keys that have one, with their log-probabilities if ``logprobs``."""
         found: dict[bytes, Completion] = {}
         wanted = f"{COLUMNS}, batch, reasoning, {'logprobs' if logprobs else 'NULL'}"
         for part in _parts(list(keys)):
@@ -178,7 +182,7 @@ class CompletionStore:
         return found
 
     def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
-        """Return the completion of an example, whatever the prompt was; the newest where there are several."""
+        """Return the newest completion of an example, whatever its origin, or None."""
         query = (
             f"SELECT {COLUMNS}, NULL, reasoning, logprobs FROM completions WHERE split = ? AND id = ? AND sample = ? "
             "ORDER BY created DESC"
@@ -201,21 +205,21 @@ class CompletionStore:
         return int(self._db.execute("SELECT coalesce(sum(completions), 0) FROM origins").fetchone()[0])
 
     def totals(self, origin: Origin) -> Totals:
-        """Return how many completions of an origin there are, and their tokens."""
+        """Return the number of an origin's completions, and of their tokens."""
         query = "SELECT completions, prompt_tokens, completion_tokens FROM origins WHERE number = ?"
         return Totals(*self._db.execute(query, (origin.number,)).fetchone())
 
     def batch_totals(self, origin: Origin) -> Totals:
-        """Return the same for those completions that came through batches."""
+        """Return the same for those completions that came with batches."""
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Totals._fields)
         return Totals(*self._db.execute(f"SELECT {sums} FROM batches WHERE origin = ?", (origin.number,)).fetchone())
 
     def pace(self, origin: Origin) -> float | None:
-        """Return how many answers came a second when it was last asked, or None where that is not known."""
+        """Return completions a second when the origin was last asked, or None where there are too few to tell."""
         return measure_pace(self._db.execute(PACE, (origin.prefix,)))
 
     def overview(self) -> list[tuple[str, str, str, int, int, int, int]]:
-        """Return task, teacher, split, completions, failures, tokens read and written for every origin and split."""
+        """Return, by origin and split: task, teacher, split, completions, failures, prompt and completion tokens."""
         query = """SELECT origin, split, sum(1 - failed), sum(failed), sum(read), sum(written) FROM (
             SELECT origin, split, 0 failed, coalesce(prompt_tokens, 0) read, coalesce(completion_tokens, 0) written
             FROM completions UNION ALL SELECT origin, split, 1, 0, 0 FROM failures)
@@ -228,7 +232,11 @@ class CompletionStore:
         return overview
 
     def adopt(self, path: Path, statements: Sequence[str]) -> None:
-        """Run statements that read from another store (its tables are ``other_origins`` … there) in one transaction.
+        """Run statements that copy from another store in one transaction.
+
+        Args:
+            path: the other store; it is opened for reading alone.
+            statements: SQL in which its tables are named ``other_origins``, ``other_completions``, …
 
         Raises:
             DataError: where the other one is no store.
@@ -245,7 +253,7 @@ class CompletionStore:
             self._db.execute("DETACH DATABASE other")
 
     def digest_logprobs(self, split: str, ids: Iterable[str]) -> str:
-        """Return a hash over the log-probabilities of the completions of some examples, the newest of each sample."""
+        """Return a hash over the log-probabilities of some examples' completions, the newest of each sample."""
         digest = hashlib.sha256()
         query = "SELECT sample, logprobs FROM completions WHERE split = ? AND id = ? ORDER BY sample, created"
         for id in sorted(ids):
@@ -254,7 +262,7 @@ class CompletionStore:
         return digest.hexdigest()[:16]
 
     def digest(self) -> str:
-        """Return a hash over what the completions say, whatever the order they arrived in."""
+        """Return a hash over keys and texts of the completions, whatever the order in which they arrived."""
         digest = hashlib.sha256()
         for key, text in self._db.execute("SELECT key, text FROM completions ORDER BY key"):
             digest.update(key + text.encode(errors="surrogatepass") + b"\0")
@@ -262,7 +270,7 @@ class CompletionStore:
 
 
 def build_completion(values: Sequence[Any]) -> Completion:
-    """Return a completion of its columns in the order of its fields, the log-probabilities as the store has them."""
+    """Return a completion from its columns, in the order of the fields of ``Completion``, ``logprobs`` packed."""
     text, reason, model, read, written, created, batch, reasoning, packed = values
     return Completion(text, reason, model, read, written, created, batch, reasoning, unpack(packed))
 
@@ -276,10 +284,10 @@ def _storable(value: Any) -> Any:
 
 @contextmanager
 def open_store(path: Path) -> Iterator[CompletionStore]:
-    """Open a store that somebody else may have made, for reading: its rows are checked, and its time is limited.
+    """Open an untrusted store for reading: its rows are checked first, and the time of reading is limited.
 
     Raises:
-        DataError: where it is none, or takes longer than its size justifies.
+        DataError: where it is not a store, or takes longer than its size justifies.
     """
     with CompletionStore(path, read_only=True) as store, limited(store._db, path):
         check_rows(store._db)
@@ -287,7 +295,7 @@ def open_store(path: Path) -> Iterator[CompletionStore]:
 
 
 def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the names of the task and of the teacher that an origin's identity tells."""
+    """Return the names of task and teacher in an origin's identity; None where they are missing."""
     fields = Fields(identity)
     teacher = fields.inside("teacher")
     return fields.inside("task").text("name"), teacher.text("model") or teacher.text("kind")

@@ -1,4 +1,4 @@
-"""Out of the store: JSON lines, Parquet, a folder of ``datasets``, the hub."""
+"""Export of a store to JSON lines, Parquet, a folder of ``datasets``, or the Hugging Face hub."""
 
 import json
 import tempfile
@@ -39,7 +39,7 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
     """Write every completion to a file, a folder or the hub.
 
     Args:
-        store: where they are.
+        store: of the completions.
         to: ``NAME.jsonl``, ``NAME.parquet``, a folder (as ``datasets`` saves them) or ``hub:OWNER/NAME``.
         public: whether a dataset on the hub may be seen by everybody.
 
@@ -47,7 +47,7 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
         how many completions were written.
 
     Raises:
-        ConfigError: where the target exists, or the form is not known.
+        ConfigError: where the target exists, or has an unknown suffix.
         RunError: where the hub refuses.
     """
     if to.startswith(HUB):

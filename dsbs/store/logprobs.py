@@ -15,7 +15,7 @@ MOST_CHARACTERS = 64 * 2**20
 
 
 def pack(positions: tuple[TokenLogprobs, ...] | None) -> str | None:
-    """Return what the store keeps, or None where there is nothing."""
+    """Return positions as text, or None where there are none."""
     if not positions:
         return None
     rows = [
@@ -27,7 +27,7 @@ def pack(positions: tuple[TokenLogprobs, ...] | None) -> str | None:
 
 
 def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
-    """Return what ``pack`` made a text of; None where it is none: a store may be a stranger's.
+    """Return the positions in a text that ``pack`` wrote; None for anything else, since a store is untrusted.
 
     >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)))
     >>> [(said.token, said.logprob, said.top) for said in unpack(pack((one,)))]

@@ -1,4 +1,4 @@
-"""Stores into one; safe to repeat, and safe while a store is still written to."""
+"""Merging stores: safe to repeat, and while a store is still written to."""
 
 from pathlib import Path
 
@@ -36,13 +36,17 @@ STATEMENTS = (ORIGINS, BATCHES, COMPLETIONS, FAILURES, ANSWERED, HELD, REMOTE, E
 
 
 def merge(store: CompletionStore, others: list[Path]) -> int:
-    """Copy what other stores hold into one; the first completion of a request stays.
+    """Copy other stores into one: completions, failures and batches. The first completion of a request stays.
+
+    Args:
+        store: the target.
+        others: files of the other stores.
 
     Returns:
-        how many completions were new.
+        the number of new completions.
 
     Raises:
-        DataError: where one of them is no store.
+        DataError: where one of them is not a store, or is the target.
         RunError: where the store cannot be written.
     """
     before = store.count()

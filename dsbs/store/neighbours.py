@@ -1,7 +1,7 @@
-"""Completions of the same requests that lie in other folders: a completion belongs to its question, not to a folder.
+"""Completions of the same requests in the stores of other folders, which are reused instead of requested again.
 
-Rows that are added to a file, another split or another share make another folder; the questions that were asked before
-are the same ones. Other stores are only read, as they are, whatever version of dsbs wrote them.
+When rows are added to the data, the folder of the extraction is another one, but most of its requests were answered
+before. Other stores are only read, whatever version of dsbs wrote them.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ class Neighbours:
     """The other stores below a folder that hold completions of the same teacher, asked in the same way.
 
     Args:
-        root: all stores below it are looked at: ``<root>/<task>/<teacher>-<hash>/completions.sqlite``; None: none.
-        own: the store that is not among them.
-        origin: who is asked, and how.
+        root: folder of the stores, ``<root>/<task>/<teacher>-<hash>/completions.sqlite``; None: there are none.
+        own: the store of this extraction, which is not among them.
+        origin: of the requests.
 
     Attributes:
-        lent: how many completions were found in which folder.
-        under_way: how many of the rest are in batches that another folder waits for.
+        lent: folder -> completions that were found in it.
+        under_way: folder -> requests of the rest that are pending in its batches.
     """
 
     def __init__(self, root: Path | None, own: Path, origin: Origin) -> None:
@@ -83,12 +83,12 @@ class Neighbours:
             self._drop(folder)
 
     def pace(self) -> float | None:
-        """Return how many answers came a second when neighbours were last asked, or None where that is not known."""
+        """Return completions a second when the same teacher was last asked for a neighbour, or None where unknown."""
         paces = self._ask(lambda db: measure_pace(db.execute(PACE, (self.origin.prefix,))))
         return next((pace for _, pace in paces if pace), None)
 
     def count(self, keys: Collection[bytes]) -> set[bytes]:
-        """Return those of the keys that some neighbour has a completion of, and remember where."""
+        """Return those of the keys that a neighbour has a completion of; counted in ``lent`` and ``under_way``."""
         found: set[bytes] = set()
         rest = list(keys)
         for folder, here in self._ask(lambda db: {row[0] for row in _among(db, f"completions WHERE {SOUND}", rest)}):
@@ -103,7 +103,12 @@ class Neighbours:
             self.under_way[folder] += count
 
     def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> set[bytes]:
-        """Copy the completions of requests into a store; return the keys of those that were found."""
+        """Copy completions into a store and return their keys; counted in ``lent`` and ``under_way``.
+
+        Args:
+            store: the target.
+            requests: key -> request.
+        """
         found: set[bytes] = set()
         rest = list(requests)
         for folder, rows in self._ask(lambda db: _read(db, rest)):
@@ -122,7 +127,7 @@ class Neighbours:
         return found
 
     def tell(self) -> list[str]:
-        """Return how many completions were found where, and what is still under way; a sentence each."""
+        """Return a sentence about completions that were found, and one about pending requests, if there are any."""
         told = []
         if self.lent.total():
             told.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "

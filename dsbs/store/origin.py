@@ -1,4 +1,4 @@
-"""Who was asked and how, the key of a request, and what came of it where that was no completion."""
+"""The origin of requests (teacher and prompt), their keys, and the failures among them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dsbs.core.records import Request
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who was asked and how: what all requests of an extraction share.
+    """Teacher and prompt: what all requests of an extraction share.
 
     Attributes:
         number: its row in the store's table ``origins``.
@@ -22,7 +22,7 @@ class Origin:
     by_id: bool = False
 
     def key(self, request: Request) -> bytes:
-        """Return the key of a request: 16 bytes."""
+        """Return the key of a request: a hash of 16 bytes over origin, question, instruction and sample."""
         where = f"{request.split}\0{request.id}\0" if self.by_id else ""
         # The instruction may name the example's own choices, so it counts with the question.
         text = f"{request.sample}\0{where}{request.instruction}\0{request.question}"
@@ -34,7 +34,7 @@ class Origin:
 
 
 class Totals(NamedTuple):
-    """What came back so far."""
+    """Completions so far, and their tokens."""
 
     completions: int = 0
     prompt_tokens: int = 0
@@ -42,7 +42,7 @@ class Totals(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """A request that ended without a completion. It is asked again by the next run."""
+    """Why a request ended without a completion; the next run sends it again."""
 
     reason: str
     message: str

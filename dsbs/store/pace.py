@@ -1,4 +1,4 @@
-"""How fast answers came when a teacher was last asked, from the times in its store."""
+"""How fast a teacher answered when it was last asked, from the times in its store."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -10,7 +10,12 @@ FEWEST_FOR_PACE = 20
 
 
 def measure_pace(rows: Iterable[tuple[float]]) -> float | None:
-    """Return events a second from their times; the longest gap, which may lie between two runs, is left out.
+    """Return events a second, or None where there are fewer than ``FEWEST_FOR_PACE``.
+
+    The longest gap is left out, since it may lie between two runs.
+
+    Args:
+        rows: rows of one column, a time in seconds.
 
     >>> measure_pace([(float(second),) for second in range(30)])
     1.0

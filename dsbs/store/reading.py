@@ -1,7 +1,7 @@
-"""Opening a store for reading, also one that somebody else made: as it is, within bounds, with nothing of its own run.
+"""Opening a store for reading, also an untrusted one: within bounds, and without running anything in it.
 
-A store is opened with ``mode=ro``, so it is never brought up to a newer format in its place: what an older one lacks is
-added by temporary views (``schema.lens``), which are gone with the connection.
+A store is opened with ``mode=ro``, so it is never upgraded in place: what an older format lacks is added by temporary
+views (``schema.lens``), which are gone with the connection.
 """
 
 import sqlite3
@@ -31,7 +31,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
     Raises:
         DataError: where there is none.
-        sqlite3.DatabaseError: where it is no store, or has something of its own to run.
+        sqlite3.DatabaseError: where it is not a store, or has triggers or views of its own.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such store of completions.")
@@ -53,7 +53,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
 
 def guard(db: sqlite3.Connection) -> None:
-    """Let nothing in a file run, and let no text in it end the reading."""
+    """Prepare a connection for an untrusted file: its schema runs nothing, cells are bounded, text always decodes."""
     db.execute("PRAGMA trusted_schema=OFF")
     db.execute("PRAGMA cell_size_check=ON")
     db.text_factory = _decode
@@ -66,7 +66,12 @@ def _decode(raw: bytes) -> str:
 
 @contextmanager
 def limited(db: sqlite3.Connection, path: Path, what: str = "a store of completions") -> Iterator[None]:
-    """Read what somebody else made: for no longer than its size justifies, and with a sentence for what is wrong.
+    """Limit the time of reading an untrusted file, and report what is wrong with it.
+
+    Args:
+        db: the connection.
+        path: of the file, whose size decides the time.
+        what: it should be, for messages.
 
     Raises:
         DataError: where that takes too long, or the file is broken.
@@ -88,10 +93,10 @@ def limited(db: sqlite3.Connection, path: Path, what: str = "a store of completi
 
 
 def check_rows(db: sqlite3.Connection) -> None:
-    """Check what a store of somebody else holds: pages that belong to one table each, and cells of the right kinds.
+    """Check the content of an untrusted store: pages that belong to one table each, and cells of the right types.
 
     Raises:
-        sqlite3.DatabaseError: where it is otherwise.
+        sqlite3.DatabaseError: naming the table where something is wrong.
     """
     # Pages that two places share make a file of a few kilobytes hold more rows than anybody can read.
     (found,) = db.execute("PRAGMA main.quick_check(1)").fetchone()

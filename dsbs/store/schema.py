@@ -1,4 +1,4 @@
-"""The tables of a store, and how an older store gets those that came later."""
+"""The tables of a store, and upgrades from older formats."""
 
 import re
 import sqlite3
@@ -69,7 +69,11 @@ _INDEXES = frozenset(
 
 
 def upgrade(found: str | None) -> list[str]:
-    """Return the statements that bring a store of a format up to date; None: an empty file."""
+    """Return the SQL statements that upgrade a store to today's format.
+
+    Args:
+        found: its format; None: an empty file.
+    """
     if found is None:
         return list(CREATE)
     statements: list[str] = []
@@ -80,11 +84,11 @@ def upgrade(found: str | None) -> list[str]:
 
 
 def check_schema(db: sqlite3.Connection, schema: str = "main") -> None:
-    """Check that a store has nothing but tables, our index and our trigger: anything else would run when it is read.
+    """Check that a store has nothing but tables, our indexes and our trigger: anything else might run when it is read.
 
     Args:
         db: a connection.
-        schema: which of its files; ``other`` is one that is attached.
+        schema: which of its files: ``main``, or the name of an attached one.
 
     Raises:
         sqlite3.DatabaseError: for views, other triggers and indexes, virtual tables, computed columns and checks.
@@ -112,7 +116,7 @@ def _quote(name: object) -> str:
 
 @cache
 def columns() -> dict[str, list[tuple[str, str, bool]]]:
-    """Return the columns of each table of a store: name, kind, and whether a cell is always there."""
+    """Return table -> its columns: name, SQL type, and whether NULL is excluded."""
     with closing(sqlite3.connect(":memory:")) as db:
         for statement in CREATE:
             db.execute(statement)
@@ -123,12 +127,12 @@ def columns() -> dict[str, list[tuple[str, str, bool]]]:
 
 
 def lens(found: str, schema: str = "main", prefix: str = "") -> list[str]:
-    """Return the statements for temporary views through which a store of any format looks like one of today's.
+    """Return the SQL statements for temporary views through which an older store looks like one of today's format.
 
     Args:
         found: its format.
         schema: which file of the connection it is.
-        prefix: of the views' names; without one they stand before the tables of their names.
+        prefix: of the views' names; without one they hide the tables of their names.
     """
     if found == FORMAT and not prefix:
         return []
@@ -148,7 +152,7 @@ def read_format(db: sqlite3.Connection, schema: str = "main") -> str | None:
     """Return the format of a store, or None where the file is empty.
 
     Raises:
-        sqlite3.DatabaseError: where the file is no store.
+        sqlite3.DatabaseError: where the file is not a store.
     """
     names = {row[0] for row in db.execute(f"SELECT name FROM {schema}.sqlite_master")}
     if not names:

@@ -1,4 +1,4 @@
-"""What is written together, or not at all."""
+"""Transactions of a store."""
 
 import sqlite3
 from pathlib import Path
@@ -8,7 +8,15 @@ from dsbs.core.errors import RunError
 
 
 class Transaction:
-    """BEGIN IMMEDIATE … COMMIT; a full disk or a locked file becomes a sentence."""
+    """A context manager: BEGIN IMMEDIATE … COMMIT, or ROLLBACK after an error.
+
+    Args:
+        db: the connection.
+        path: of the store, for messages.
+
+    Raises:
+        RunError: where the file is locked or the disk is full.
+    """
 
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self.db, self.path = db, path

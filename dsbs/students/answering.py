@@ -40,7 +40,7 @@ class DecodingConfig:
     negligible: float = 0.0
 
     def ranks(self, examples: Sequence[Example]) -> bool:
-        """Tell whether closed answers are to be ranked."""
+        """Return whether closed answers are to be ranked."""
         return self.decoding != "generate" and all(example.choices for example in examples)
 
 

@@ -24,7 +24,7 @@ def best_device() -> torch.device:
 
 
 def slow_bf16() -> bool:
-    """Tell whether there is no GPU and the CPU takes longer over a product in bfloat16 than over one in float32.
+    """Return whether there is no GPU and the CPU takes longer over a product in bfloat16 than over one in float32.
 
     Such a CPU (one without AVX512-BF16 or AMX, say) only imitates the format, at a tenth of the speed or less.
     """

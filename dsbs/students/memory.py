@@ -7,7 +7,7 @@ from dsbs.students.model import StudentModel
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether an error says that memory ran out."""
+    """Return whether an error says that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 

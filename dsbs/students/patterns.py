@@ -41,7 +41,7 @@ def pattern_faults(tokenizer: Any) -> Iterator[str]:
 
 
 def is_linear(pattern: str) -> bool:
-    r"""Tell whether a pattern is of the kind described above.
+    r"""Return whether a pattern is of the kind described above.
 
     >>> is_linear(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), is_linear(r"(a+)+$")
     (True, False)
@@ -119,7 +119,7 @@ def _read_piece(pattern: str, place: int, depth: int) -> _Read:
 
 
 def _bounds(times: re.Match[str] | None) -> tuple[bool, bool, int]:
-    """Tell whether a repetition has no end, whether it may be none at all, and how many counts it may have."""
+    """Return whether a repetition has no end, whether it may be none at all, and how many counts it may have."""
     if times is None:
         return False, False, 1
     if times[0][0] in "*+?":

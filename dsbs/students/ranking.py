@@ -157,7 +157,7 @@ def read_rows(
 
 
 def can_grow(student: StudentModel) -> bool:
-    """Tell whether a student says of answers in a tree what it says of each alone.
+    """Return whether a student says of answers in a tree what it says of each alone.
 
     Networks have their own ways with positions and masks, so it is tried on a few tokens, rather than known by name;
     the student remembers what was found.

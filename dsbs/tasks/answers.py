@@ -95,7 +95,7 @@ class ClosedAnswers:
         return self.parse(text, choices) if len(text.split()) <= LONE_WORDS else None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Tell whether two canonical answers are the same."""
+        """Return whether two canonical answers are the same."""
         return answer is not None and answer == gold
 
 
@@ -154,7 +154,7 @@ class NumberAnswers:
         return self.parse(text) if _LONE_NUMBER.fullmatch(tidy(text[:MOST])) else None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Tell whether two answers have the same value; texts without a value are the same where they are equal."""
+        """Return whether two answers have the same value; texts without a value are the same where they are equal."""
         if answer is None or gold is None:
             return False
         if evaluate(answer) is None and evaluate(gold) is None:
@@ -181,7 +181,7 @@ class TextAnswers:
         return self.parse(text, choices)
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Tell whether two texts are the same."""
+        """Return whether two texts are the same."""
         return answer is not None and gold is not None and answer.split() == gold.split()
 
 
@@ -202,5 +202,5 @@ class FreeAnswers:
         return None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Tell whether two texts are the same."""
+        """Return whether two texts are the same."""
         return answer is not None and gold is not None and bare(answer) == bare(gold)

@@ -50,7 +50,7 @@ def evaluate(text: str) -> float | None:
 
 
 def is_no_value(text: str) -> bool:
-    """Tell whether what could be read as arithmetic is a range, a date or a phone number.
+    """Return whether what could be read as arithmetic is a range, a date or a phone number.
 
     >>> [is_no_value(text) for text in ("10-12", "2024-01-05", "10/12/2024", "555-1234")]
     [True, True, True, True]

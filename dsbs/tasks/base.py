@@ -27,11 +27,11 @@ class Answers(Protocol):
         """Return the same for a line that no cue marks, and only where it is nothing but an answer."""
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Tell whether two answers in canonical form mean the same."""
+        """Return whether two answers in canonical form mean the same."""
 
 
 def is_correct(answers: Answers, prediction: str | None, gold: str | None) -> bool:
-    """Tell whether an answer is right; no answer is wrong.
+    """Return whether an answer is right; no answer is wrong.
 
     >>> from dsbs.tasks.answers import NumberAnswers
     >>> is_correct(NumberAnswers(), "84 / 2", "42.0"), is_correct(NumberAnswers(), None, "42.0")

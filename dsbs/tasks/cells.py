@@ -30,7 +30,7 @@ def fold(text: str) -> str:
 
 
 def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:
-    """Tell whether a cell is empty: None, NaN, white space, or one of the words that stand for nothing.
+    """Return whether a cell is empty: None, NaN, white space, or one of the words that stand for nothing.
 
     >>> [is_missing(value) for value in (None, float("nan"), "  ", "NaN", "none", 0, False, "no")]
     [True, True, True, True, True, False, False, False]

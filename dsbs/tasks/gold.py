@@ -85,7 +85,7 @@ class Gold:
         return bool(listed) and self.pattern is None and match(text, listed, self.names) is not None
 
     def _is_missing(self, text: str, listed: Sequence[str]) -> bool:
-        """Tell whether a cell stands for nothing; -1 does where the labels are names, as in sets from the hub."""
+        """Return whether a cell stands for nothing; -1 does where the labels are names, as in sets from the hub."""
         if is_missing(text, self.missing):
             return True
         return (

@@ -121,7 +121,7 @@ def read_number(text: str) -> str | None:
 
 
 def same(a: str, b: str, tolerance: float = 1e-6) -> bool:
-    """Tell whether two texts have the same value; texts without a value have none."""
+    """Return whether two texts have the same value; texts without a value have none."""
     x, y = evaluate(a), evaluate(b)
     return x is not None and y is not None and math.isclose(x, y, rel_tol=tolerance, abs_tol=1e-9)
 

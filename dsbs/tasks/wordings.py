@@ -226,7 +226,7 @@ def _find_signs(text: str, listed: Sequence[str], names: dict[str, str]) -> Iter
 
 
 def _asserts(parts: list[str], denies: bool) -> bool:
-    """Tell whether a clause says that its answer is the answer.
+    """Return whether a clause says that its answer is the answer.
 
     Args:
         parts: what stands before, between and after the places where the clause names it.
@@ -264,7 +264,7 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
 
 
 def _is_word(text: str, start: int, end: int) -> bool:
-    """Tell whether a place in a text is a word of its own: neither in ``non-positive`` nor in ``1.5``."""
+    """Return whether a place in a text is a word of its own: neither in ``non-positive`` nor in ``1.5``."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] == "_" or (before[-1:] in "-." and before[:1].isalnum() and before[1:]):
         return False

@@ -40,7 +40,7 @@ class Adaptation:
     refusal: str = _REFUSES
 
     def fits(self, body: Body, said: str) -> bool:
-        """Tell whether an endpoint that says so refuses this."""
+        """Return whether an endpoint that says so refuses this."""
         if not self.concerns(body) or not re.search(self.refusal, said, re.I):
             return False
         return re.search(self.words, said, re.I) is not None

@@ -5,7 +5,6 @@ TeacherError; what the endpoint itself has to say comes back as a ``Reply``.
 """
 
 import asyncio
-import ipaddress
 import os
 import ssl
 import urllib.request
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
 from dsbs.teachers.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
 from dsbs.teachers.faults import Where, explain_connection
@@ -199,7 +199,7 @@ class Connection:
 def find_proxy(address: str) -> Proxy | None:
     """Return the proxy that the environment names for an address; none for this machine itself."""
     parts = urlsplit(address)
-    if is_loopback(address) or urllib.request.proxy_bypass(parts.hostname or ""):
+    if leads_here(address) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     proxies = urllib.request.getproxies()
     for kind in (parts.scheme, "all"):
@@ -207,19 +207,6 @@ def find_proxy(address: str) -> Proxy | None:
             names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
             return Proxy(url if "://" in url else f"http://{url}", next((n for n in names if n in os.environ), "proxy"))
     return None
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address leads to this machine.
-
-    >>> is_loopback("http://127.0.0.1:8000/v1"), is_loopback("http://localhost/v1"), is_loopback("https://host.io/v1")
-    (True, True, False)
-    """
-    host = urlsplit(address).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _trust() -> ssl.SSLContext:

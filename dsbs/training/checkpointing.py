@@ -90,7 +90,7 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Tell whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
+    """Return whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
         random = list(checkpoint.glob("rng_state*.pth"))  # one of every process that there was
@@ -104,7 +104,7 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def has_weights(checkpoint: Path) -> bool:
-    """Tell whether the weights of a checkpoint are there and complete."""
+    """Return whether the weights of a checkpoint are there and complete."""
     weights = list(checkpoint.glob("model*.safetensors"))
     try:
         for path in weights:

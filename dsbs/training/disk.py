@@ -42,7 +42,7 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
 
 
 def _is_refused(error: Exception) -> bool:
-    """Tell whether an error comes from a file that could not be written, whoever wrote it."""
+    """Return whether an error comes from a file that could not be written, whoever wrote it."""
     if isinstance(error, (OSError, SafetensorError)):
         return True
     # torch.save, and tokenizers, which raises nothing more special than this.

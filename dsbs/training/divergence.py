@@ -67,7 +67,7 @@ def mean_losses(losses: Sequence[float], size: int) -> list[float]:
 
 
 def is_diverging(losses: Sequence[float]) -> bool:
-    """Tell whether the last two of some mean losses, in nats, say that a training is lost.
+    """Return whether the last two of some mean losses, in nats, say that a training is lost.
 
     Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
 

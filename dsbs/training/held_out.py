@@ -1,13 +1,12 @@
 """The validation and test examples of a finished run, read again: what an export or a threshold is measured on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Example
-from dsbs.data.join import Annotations, load_run_data
+from dsbs.data.join import Annotations, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
 from dsbs.training.annotated import build_filter, find_annotations
 from dsbs.training.settings import TrainSettings
@@ -53,7 +52,7 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     )
     known = manifest.get("settings", {})
     for name, examples in (("validation", data.validation), ("test", data.test)):
-        found = fingerprint([asdict(example) for example in examples])
+        found = fingerprint_examples(examples)
         if name in known and known[name] != found:
             raise DataError(
                 f"The {name} examples of task={settings.task.name} differ from those that the run was measured on: the "

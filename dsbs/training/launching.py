@@ -50,7 +50,7 @@ def _sharding_faults(optim: str) -> list[str]:
 
 
 def wants_fsdp() -> bool:
-    """Tell whether `accelerate launch` was told to cut a student up over processes."""
+    """Return whether `accelerate launch` was told to cut a student up over processes."""
     return _is_set("ACCELERATE_USE_FSDP")
 
 

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.distributed import count_processes, is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
-from dsbs.core.fingerprint import fingerprint
 from dsbs.core.tracking import Tracker
-from dsbs.data.join import Annotations, RunData, check_gold, load_run_data
+from dsbs.data.join import Annotations, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
-from dsbs.extraction import run_extraction
 from dsbs.training.annotated import (
     NotAnnotated,
     build_filter,
@@ -51,6 +49,8 @@ def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     except NotAnnotated as missing:
         if missing.job is None:
             raise
+        from dsbs.extraction.engine import run_extraction  # takes its time
+
         run_extraction(missing.job)
     return plan_run(settings, typed)  # an extraction that was stopped is not trained on as if it were complete
 
@@ -151,8 +151,8 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
         "labels": settings.labels,
         "decoding": settings.decoding,
         "train": data.train.digest[:8],
-        "validation": fingerprint([asdict(example) for example in data.validation]),
-        "test": fingerprint([asdict(example) for example in data.test]),
+        "validation": fingerprint_examples(data.validation),
+        "test": fingerprint_examples(data.test),
     }
     if len(data.choosing) < len(data.validation):
         identity["chosen_on"] = len(data.choosing)

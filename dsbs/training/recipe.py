@@ -79,5 +79,5 @@ class Recipe:
 
 
 def is_label(kind: str) -> bool:
-    """Tell whether a kind of target is the label, be it as a teacher beside the student reads it."""
+    """Return whether a kind of target is the label, be it as a teacher beside the student reads it."""
     return kind.rpartition(" ")[2] == "label"

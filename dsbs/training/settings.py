@@ -289,6 +289,6 @@ class TrainSettings:
 
 
 def _parts_rationales(objective: Any) -> bool:
-    """Tell whether a rationale is a target of its own."""
+    """Return whether a rationale is a target of its own."""
     targets = objective.targets(Example("", "", "label"), Annotation("", "label", "rationale"))
     return {"label", "rationale"} <= {target.kind for target in targets}

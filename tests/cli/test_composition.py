@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.default_element import ResultDefault
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dsbs.cli.composition import _tell_renamed, conf_dir, list_options, rank_defaults
+from dsbs.cli.composition import _tell_renamed, composing, conf_dir, find_mode, list_options, rank_defaults
 from dsbs.cli.config import PARTS, register_schemas
 from dsbs.cli.keys import default_values
 from dsbs.cli.sweeps import PLUGINS
@@ -167,3 +169,14 @@ def test_the_usual_option_is_listed_first_and_the_sweeps_options_are_there() -> 
     assert [options[group][0] for group in ("task", "prompt", "training")] == ["triage", "triage", "cpu"]
     assert {f"{group}/{option}" for group in ("launcher", "search") for option in options[group]} == {*PLUGINS}
     assert "paper/cqa" in options["experiment"]
+
+
+def test_the_config_is_composed_for_its_mode_only_where_it_may_name_one(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\nhydra: {mode: MULTIRUN}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text, encoding="utf-8")
+    found = []
+    for folder, words in ((None, []), (None, ["hydra.mode=MULTIRUN"]), (str(tmp_path), ["+experiment=mine"])):
+        with composing(folder):
+            found.append(find_mode(GlobalHydra.instance().hydra, "train", words))
+    assert found == [None, RunMode.MULTIRUN, RunMode.MULTIRUN]

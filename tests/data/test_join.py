@@ -8,7 +8,7 @@ import pytest
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Example
-from dsbs.data.join import RunData, load_run_data, load_test, missing_ids
+from dsbs.data.join import RunData, count_missing, load_run_data, load_test
 from dsbs.data.subsets import Selection
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
@@ -129,9 +129,9 @@ def test_train_is_read_anew_and_no_more_of_it_is_in_memory_than_one_example() ->
 
 
 def test_ids_that_were_never_asked_are_told_from_those_that_failed() -> None:
-    assert missing_ids(SELECTION, ANNOTATIONS, with_validation=True) == 0
-    assert missing_ids(SELECTION, {"train": []}, with_validation=False) == 3
-    assert missing_ids(SELECTION, {"train": ANNOTATIONS["train"]}, with_validation=True) == 2
+    assert count_missing(SELECTION, ANNOTATIONS, with_validation=True) == 0
+    assert count_missing(SELECTION, {"train": []}, with_validation=False) == 3
+    assert count_missing(SELECTION, {"train": ANNOTATIONS["train"]}, with_validation=True) == 2
 
 
 def test_test_examples_without_gold_labels_are_not_measured() -> None:

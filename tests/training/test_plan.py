@@ -344,7 +344,7 @@ def test_a_folder_that_is_named_is_used_as_it_is(tmp_path: Path) -> None:
 def test_an_extraction_that_was_stopped_is_not_trained_on_as_if_it_were_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsbs.training.plan.run_extraction", lambda job: None)
+    monkeypatch.setattr("dsbs.extraction.engine.run_extraction", lambda job: None)
     with pytest.raises(DataError, match="64 of the examples of this run are not annotated"):
         prepare_run(settings(tmp_path))
 

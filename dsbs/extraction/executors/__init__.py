@@ -34,7 +34,7 @@ def open_executor(parts: Parts) -> AbstractAsyncContextManager[Executor]:
 
 
 def asks_in_batches(settings: ExtractionSettings) -> bool:
-    """Tell whether the executor asks through an endpoint's batch API; see ``in_batches`` in ``base``."""
+    """Return whether the executor asks through an endpoint's batch API; see ``in_batches`` in ``base``."""
     return bool(getattr(EXECUTORS.get(settings.executor), "batches", False))
 
 

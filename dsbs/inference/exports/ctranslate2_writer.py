@@ -111,7 +111,7 @@ class CTranslate2Writer(ExportWriter):
         return [predictions[place] for place in range(len(examples))]
 
     def _all_at_once(self, count: int) -> bool:
-        """Tell whether scoring so many answers at once reads fewer inputs than looking at first tokens before."""
+        """Return whether scoring so many answers at once reads fewer inputs than looking at first tokens before."""
         return 2 + self.undecided * (count - 1) >= count
 
     def _score_until(

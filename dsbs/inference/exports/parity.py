@@ -49,7 +49,7 @@ def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Predi
 
 
 def agree(task: Task, one: Prediction, two: Prediction) -> bool:
-    """Tell whether two predictions give the same answer; none is the same as none."""
+    """Return whether two predictions give the same answer; none is the same as none."""
     if one.label is None or two.label is None:
         return one.label is two.label
     return one.label == two.label or task.answers.equivalent(two.label, one.label)
