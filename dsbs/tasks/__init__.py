@@ -1,4 +1,4 @@
-"""Tasks: what is asked, what counts as an answer, and when it is right."""
+"""Tasks: examples, how answers are parsed from text, and how they are scored."""
 
 from dsbs.core.registry import Registry
 from dsbs.tasks.base import Answers, Task

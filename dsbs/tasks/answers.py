@@ -1,11 +1,11 @@
-"""Kinds of answers: a closed set, a number, free text. How each is read from what somebody wrote, and compared.
+"""Kinds of answers: a closed set, a number, free text; how each is parsed from text, and compared.
 
 Teachers write ``So the answer is (d) math problem.``, WordPiece students ``don ' t`` for ``don't`` and ``84. 0`` for
-``84.0``: everything is compared in a squeezed form and mapped back to the canonical answer.
+``84.0``: texts are compared without case and spacing, and mapped back to the canonical answer.
 
-Two readings exist. ``tolerant`` makes sense of what was written. ``paper`` reads as the code of the paper's release
-does, because its published accuracies count that way: the text beside a letter is the answer as it stands, capitals
-included, even where it names no choice; of an equation, only what stands in brackets is read.
+There are two ways of parsing (``reading``). ``tolerant`` understands many wordings. ``paper`` parses as the code of the
+paper's release does, whose published accuracies count that way: the text beside a letter is the answer as it is
+written, capitals included, even where it is none of the choices; of an equation, only the part in brackets is read.
 """
 
 import re
@@ -31,7 +31,7 @@ _BRACKETED = re.compile(r"\(.*\)", re.S)
 
 
 def with_choices(text: str, choices: Sequence[str]) -> str:
-    r"""Return a question with its choices listed by letter, as the paper's code does; safe to repeat.
+    r"""Return a question with its choices listed by letter, as in the paper's code; once, if they are listed already.
 
     >>> with_choices("Where?", ("bank", "park"))
     'Where?\nAnswer Choices:\n(a) bank\n(b) park'
@@ -54,20 +54,20 @@ def _list_choices(choices: Sequence[str]) -> str:
 
 
 def letter_of(position: int) -> str:
-    """Return the letter of a choice: a, b, ..., z, then numbers."""
+    """Return the letter of a choice (from position 0): a, b, …, z, then the numbers from 27."""
     return chr(ord("a") + position) if position < 26 else str(position + 1)
 
 
 @dataclass(frozen=True)
 class ClosedAnswers:
-    """One of a closed set: the example's choices, or else the task's labels.
+    """Answers of a closed set: the example's choices, or else the task's labels.
 
     Attributes:
         labels: the task's labels; used where an example has no choices of its own.
-        synonyms: other words (keys) for a label.
-        reading: ``tolerant``: as ``dsbs.tasks.wordings`` reads. ``paper``: the text beside the letter is the answer as
-            it is written, capitals included, even where it is no choice (a text without capitals may come from a
-            tokenizer that has none and matches in any case).
+        synonyms: pairs of another word for a label, and that label.
+        reading: ``tolerant``: as ``dsbs.tasks.wordings`` parses. ``paper``: the text beside the letter is the answer as
+            it is written, capitals included, even where it is not a choice (a text without capitals may come from a
+            tokenizer without them and matches in any case).
     """
 
     labels: Choices = None
@@ -75,7 +75,7 @@ class ClosedAnswers:
     reading: str = "tolerant"
 
     def parse(self, text: str, choices: Choices = None) -> str | None:
-        """Return the choice that a text gives, or None.
+        """Return the choice that a text gives, in canonical form, or None.
 
         >>> ClosedAnswers().parse("(B) Train Station.", ("bus", "train station", "park"))
         'train station'
@@ -91,7 +91,7 @@ class ClosedAnswers:
         return _read_as_written(text, listed, names) if found is None else found
 
     def parse_alone(self, text: str, choices: Choices = None) -> str | None:
-        """Return the choice that a line gives which is nothing but an answer, or None."""
+        """Return the choice given by a line that is nothing but an answer, at most ``LONE_WORDS`` words; or None."""
         return self.parse(text, choices) if len(text.split()) <= LONE_WORDS else None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
@@ -112,7 +112,7 @@ def _read_as_written(text: str, listed: Sequence[str], names: dict[str, str]) ->
 
 
 def _match_as_written(text: str, names: dict[str, str]) -> str | None:
-    """Return the name that stands there; spaces at punctuation, and case in a text without capitals, say nothing."""
+    """Return the answer that a text names, up to spaces at punctuation, and up to case in a text without capitals."""
     if text in names:
         return names[text]
     fold = text == text.lower()
@@ -123,11 +123,11 @@ def _match_as_written(text: str, names: dict[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class NumberAnswers:
-    """A number or an equation; two are the same where they have the same value.
+    """Answers that are a number or an equation; two are equivalent where they have the same value.
 
     Attributes:
-        reading: ``tolerant``: as ``dsbs.tasks.numerals`` reads. ``paper``: what stands between
-            the first opening and the last closing bracket, as it is written, even where it has no value.
+        reading: ``tolerant``: as ``dsbs.tasks.numerals`` parses. ``paper``: the text from the first opening to the last
+            closing bracket, as it is written, even where it has no value.
         tolerance: relative difference up to which two values are the same.
     """
 
@@ -150,7 +150,7 @@ class NumberAnswers:
         return read_number(text)
 
     def parse_alone(self, text: str, choices: Choices = None) -> str | None:
-        """Return the number that a line gives which is nothing but a number and its unit, or None."""
+        """Return the number given by a line that is nothing but a number and its unit, or None."""
         return self.parse(text) if _LONE_NUMBER.fullmatch(tidy(text[:MOST])) else None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
@@ -164,12 +164,12 @@ class NumberAnswers:
 
 @dataclass(frozen=True)
 class TextAnswers:
-    """Texts of any length, kept as they are; two are the same where they are equal but for white space."""
+    """Answers that are texts of any length, kept as they are; two are equivalent if equal up to whitespace."""
 
-    whole: ClassVar[bool] = True  # a student may be asked how probable it holds such a text
+    whole: ClassVar[bool] = True  # perplexity is measured on such answers
 
     def parse(self, text: str, choices: Choices = None) -> str | None:
-        r"""Return the text without white space around it, or None where nothing is left.
+        r"""Return the text without surrounding whitespace, or None where nothing is left.
 
         >>> TextAnswers().parse(" One line.\n\nAnd another. ")
         'One line.\n\nAnd another.'
@@ -177,7 +177,7 @@ class TextAnswers:
         return text.strip() or None
 
     def parse_alone(self, text: str, choices: Choices = None) -> str | None:
-        """Return the same: all of it is the answer."""
+        """Return the same as ``parse``: all of a text is the answer."""
         return self.parse(text, choices)
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
@@ -187,10 +187,10 @@ class TextAnswers:
 
 @dataclass(frozen=True)
 class FreeAnswers:
-    """Free text; two are the same where they are equal but for spacing, case, accents and the full stop at the end."""
+    """Answers in free text; two are equivalent if equal up to spacing, case, accents and surrounding punctuation."""
 
     def parse(self, text: str, choices: Choices = None) -> str | None:
-        """Return the text without the quotes and full stop around it, or None where nothing is left.
+        """Return the text without quotes, markup and full stop around it, or None where nothing is left.
 
         >>> FreeAnswers().parse(' "Paris". ')
         'Paris'
@@ -198,7 +198,7 @@ class FreeAnswers:
         return tidy(text) or None
 
     def parse_alone(self, text: str, choices: Choices = None) -> str | None:
-        """Return None: any text might be one."""
+        """Return None: any line might be one."""
         return None
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:

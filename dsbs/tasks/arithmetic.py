@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001, RUF002 - the signs that people write are meant
-"""An evaluator for arithmetic that people and models wrote: numbers, ``+ - * / **`` and brackets, nothing else.
+"""An evaluator for arithmetic in text: numbers, ``+ - * / **`` and brackets, nothing else.
 
-Never Python's ``eval``: the text comes from a model. Length, depth and exponents are bounded, so that no text can hang
-the run or fill the memory.
+It never calls Python's ``eval``, since the text comes from a model. Length, depth and exponents are bounded, so no text
+can hang the run or fill the memory.
 """
 
 import ast
@@ -30,10 +30,10 @@ _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
 
 
 def evaluate(text: str) -> float | None:
-    """Return the value of an arithmetic text, or None where it is none.
+    """Return the value of an arithmetic expression, or None for other texts.
 
-    Thousands commas, currency signs, ``× ÷ ^`` and what a tokenizer does to spaces are understood; of an equation, the
-    first side that has a value counts.
+    Thousands commas, currency signs, ``× ÷ ^`` and the spaces of tokenizers are understood. Of an equation, the first
+    side that has a value counts.
 
     >>> evaluate("( ( 17.0 + 15.0 ) / 4. 0 )"), evaluate("$1,200 × 2"), evaluate("2 ** 3 = 8")
     (8.0, 2400.0, 8.0)
@@ -50,7 +50,7 @@ def evaluate(text: str) -> float | None:
 
 
 def is_no_value(text: str) -> bool:
-    """Return whether what could be read as arithmetic is a range, a date or a phone number.
+    """Return whether a text that looks like arithmetic is a range, a date or a phone number.
 
     >>> [is_no_value(text) for text in ("10-12", "2024-01-05", "10/12/2024", "555-1234")]
     [True, True, True, True]
@@ -74,7 +74,7 @@ def without_units(text: str) -> str:
 
 
 def join_numbers(text: str) -> str:
-    """Undo the spaces that WordPiece puts into numbers.
+    """Return a text without the spaces that WordPiece puts into numbers.
 
     >>> join_numbers("( 84. 0 / 2 . 0 )")
     '( 84.0 / 2.0 )'

@@ -1,7 +1,6 @@
-"""What a task is: where its examples come from, what counts as an answer, and when an answer is right.
+"""The base of tasks: where examples come from, how answers are parsed, and how they are scored.
 
-A task is a dataclass whose fields are its configuration: ``conf/task/*.yaml`` sets
-them, ``dsbs.cli.config`` types them.
+A task is a dataclass whose fields are its configuration; ``conf/task/*.yaml`` sets them.
 """
 
 from collections.abc import Iterator
@@ -11,27 +10,31 @@ from typing import Protocol
 from dsbs.core.names import name_faults
 from dsbs.core.records import Example
 
-ACCURACY = "accuracy"  # the metric that counts answers that are right
+ACCURACY = "accuracy"  # the metric of right and wrong answers
 
 
 class Answers(Protocol):
-    """How the answers of a task are read from free text and compared."""
+    """How the answers of a task are parsed from text and compared."""
 
     def parse(self, text: str, choices: tuple[str, ...] | None) -> str | None:
-        """Return the answer that a text (what follows the cue, or what a student wrote) gives, in canonical form.
+        """Return the answer that a text gives, in canonical form; None where it gives none of the task's answers.
 
-        Returns None where the text holds no answer of the task. Undoes what tokenizers do to spacing and case.
+        Implementations undo what tokenizers do to spacing and case.
+
+        Args:
+            text: what follows the cue in a completion, or what a student wrote.
+            choices: the closed answers of the example, or None.
         """
 
     def parse_alone(self, text: str, choices: tuple[str, ...] | None) -> str | None:
-        """Return the same for a line that no cue marks, and only where it is nothing but an answer."""
+        """Return the answer given by a line without a cue, if the line is nothing but an answer; else None."""
 
     def equivalent(self, answer: str | None, gold: str | None) -> bool:
-        """Return whether two answers in canonical form mean the same."""
+        """Return whether two answers in canonical form mean the same; None is equivalent to nothing."""
 
 
 def is_correct(answers: Answers, prediction: str | None, gold: str | None) -> bool:
-    """Return whether an answer is right; no answer is wrong.
+    """Return whether an answer is right; None is wrong.
 
     >>> from dsbs.tasks.answers import NumberAnswers
     >>> is_correct(NumberAnswers(), "84 / 2", "42.0"), is_correct(NumberAnswers(), None, "42.0")
@@ -60,16 +63,16 @@ class Task:
 
     @property
     def answers(self) -> Answers:
-        """How answers of this task are read and compared."""
+        """How answers of this task are parsed and compared."""
         raise NotImplementedError
 
     @property
     def metric(self) -> str:
-        """The name of what ``score`` measures, in ``metrics.json`` and on plots; more of it is better."""
+        """The name of the metric that ``score`` returns, as in ``metrics.json`` and plots; higher is better."""
         return ACCURACY
 
     def score(self, prediction: str | None, gold: str) -> float:
-        """Return how good an answer is. The score of a data set is the mean over its examples.
+        """Return the score of one answer; that of a data set is the mean over its examples.
 
         By default 1 for an answer that is equivalent to the gold one, else 0.
 
@@ -87,7 +90,7 @@ class Task:
         return faults
 
     def settled(self) -> "Task":
-        """Return the task with everything in its settings that was found in its data, for whoever has no data."""
+        """Return the task with all that was found in its data (such as labels) as settings; checkpoints save that."""
         return self
 
     def splits(self) -> tuple[str, ...]:
@@ -107,17 +110,17 @@ class Task:
         raise NotImplementedError
 
     def hidden_facts(self, example: Example) -> str | None:
-        """Return what an example's rationale is to name, in a word or two; None where the task cannot tell."""
+        """Return the facts that an example's rationale should name, in a few words; None where the task has none."""
         return None
 
     def data_counts(self) -> dict[str, dict[str, int]]:
-        """Return, for each split that was read to its end, what of it is not as one would expect, with its number."""
+        """Return split -> unexpected finding -> number of rows, for the splits that were read to their end."""
         return {}
 
     def remarks(self) -> list[str]:
-        """Return the same in words, a sentence for each split."""
+        """Return ``data_counts`` in words, a sentence for each split."""
         return []
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the examples: settings and a hash of the content, but no place on a disk."""
+        """Return what decides the examples: settings and a hash of the content, but no paths."""
         raise NotImplementedError

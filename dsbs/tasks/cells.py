@@ -1,4 +1,4 @@
-"""What stands in a cell of a table: a text, a number, or nothing. The same value gives the same text in every file."""
+"""Cells of a table: text, number or missing. The same value gives the same text from every file format."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 
-# Whole cells that say that nothing is there, in any case: what pandas, R, SQL and JSON writers leave behind.
+# Words for a missing value, in any case, as pandas, R, SQL and JSON writers leave them.
 MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
 
 _LONGEST_WORD = 60
@@ -19,7 +19,7 @@ _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
 
 def fold(text: str) -> str:
-    r"""Return a text without what may differ between two spellings of one label: case, spaces, composed accents.
+    r"""Return a text with case, whitespace and the composition of accents normalized, to compare spellings of a label.
 
     >>> fold(" Very \n Good") == fold("very good")
     True
@@ -30,7 +30,7 @@ def fold(text: str) -> str:
 
 
 def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:
-    """Return whether a cell is empty: None, NaN, white space, or one of the words that stand for nothing.
+    """Return whether a cell is empty: None, NaN, whitespace, or one of the words for a missing value.
 
     >>> [is_missing(value) for value in (None, float("nan"), "  ", "NaN", "none", 0, False, "no")]
     [True, True, True, True, True, False, False, False]
@@ -46,13 +46,13 @@ def to_text(value: Any, place: str, column: str, key: str) -> str:
     """Return a cell as text.
 
     Args:
-        value: what stands in the cell; not missing.
+        value: the content of the cell; not missing.
         place: file and line, for messages.
-        column: its name.
+        column: its column.
         key: the setting that chose the column, such as ``task.input``.
 
     Raises:
-        DataError: for lists, objects and bytes that are no text; with what to type.
+        DataError: for lists, objects and bytes that are not UTF-8; with what to type.
     """
     if isinstance(value, str):
         return value
@@ -84,7 +84,7 @@ def number_text(value: float | Decimal) -> str:
 
 
 def plain_number(text: str) -> Decimal | None:
-    """Return the value of a number that is written out plainly, or None: ``007`` and ``1e3`` may be names.
+    """Return the value of a plain decimal number, or None for other texts: ``007`` and ``1e3`` may be names.
 
     >>> plain_number("1.0") == plain_number("1"), plain_number("007"), plain_number("12%")
     (True, None, None)

@@ -1,4 +1,4 @@
-"""The closed answers of a row: a list, or one of the ways in which files write a list into a cell."""
+"""The closed answers of a row: a list, or a list written as text."""
 
 import ast
 import json
@@ -24,7 +24,7 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     (('tea', 'iced tea'), ('tea', 'iced tea'))
 
     Raises:
-        DataError: where it holds fewer than two, or something else; with what stands there.
+        DataError: where it holds fewer than two, or something else; the content is quoted.
     """
     found = read_list(value) if isinstance(value, str) else value
     choices: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def _name_lists(value: Any) -> str:
 
 
 def read_list(text: str) -> list[Any] | None:
-    """Return the list in a text: JSON, as Python, pandas and numpy print it, or parted by ``|``; None for another."""
+    """Return the list that a text holds: JSON, as Python, pandas or numpy print it, or separated by ``|``; or None."""
     text = text.strip()
     if len(text) > _LONGEST:
         return None

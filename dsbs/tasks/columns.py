@@ -1,4 +1,4 @@
-"""From rows to examples: which column says what, checked row by row with the place of every fault."""
+"""From rows to examples: the column map, and the checks of every row."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ from dsbs.tasks.sources import Row
 from dsbs.tasks.templates import ABSENT, fill, look_up, no_column, require
 
 _NO_ROW: Row = {}
-SOON = 1000  # rows after which a column that none of them has is told
+SOON = 1000  # rows after which a column that none of them has is reported
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
 MOST_ID = 1000  # characters
@@ -24,15 +24,15 @@ MOST_ID = 1000  # characters
 
 @dataclass
 class RowCounts:
-    """What was found in the rows of a split.
+    """Counts over the rows of a split.
 
     Attributes:
-        rows: all of them.
-        without_label: those that have no gold label.
-        words: what stood in their label cells, where something did.
-        without_input: those that were left out because they have no input.
-        left_out: those that were left out because they have no label.
-        replaced: texts in which half a character was replaced.
+        rows: all rows.
+        without_label: rows without a gold label.
+        words: the words for a missing value in their label cells, with counts.
+        without_input: rows that were dropped because they have no input.
+        left_out: rows that were dropped because they have no label.
+        replaced: inputs in which a lone surrogate was replaced.
     """
 
     rows: int = 0
@@ -44,17 +44,17 @@ class RowCounts:
 
     @property
     def examples(self) -> int:
-        """Rows that are examples."""
+        """Number of rows that became examples."""
         return self.rows - self.without_input - self.left_out
 
     def noted(self) -> dict[str, int]:
-        """Return what is not as one would expect, with its number."""
+        """Return the counts that are not 0 by name, with ``rows``; empty where there is nothing to report."""
         names = ("without_label", "left_out", "without_input", "replaced")
         found = {name: int(getattr(self, name)) for name in names if getattr(self, name)}
         return {"rows": self.rows, **found} if found else {}
 
     def tell(self) -> str:
-        """Return in words what is not as one would expect; empty where all is.
+        """Return the same in words; empty where there is nothing to report.
 
         >>> RowCounts(rows=9, without_label=2, words=Counter(NaN=1)).tell()
         "2 rows without a label (1 'NaN')"
@@ -72,14 +72,14 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column says what.
+    """The column map: from which columns an example is built.
 
     Attributes:
-        input: a template such as ``{title}\\n{body}``; nothing but ``{column}`` is understood in it.
+        input: a column, or a template such as ``{title}\\n{body}``; only ``{column}`` has a meaning in it.
         label: the column of the gold answer, or None where there is none.
-        id: the column of the id, or None: split and position are the id.
+        id: the column of the id, or None: the id is made of split and position.
         choices: the column with the closed answers of each example, or None. ``a.b`` reaches into a column of objects.
-        gold: how gold labels are read.
+        gold: how gold labels are parsed.
         list_choices: whether the input ends with the choices, listed by letter.
         label_optional: whether the rows may lack the label's column altogether.
         unlabelled: rows without a gold label: ``keep`` them, ``drop`` them (counted), or ``stop``.
@@ -97,7 +97,7 @@ class Columns:
     empty_inputs: str = "stop"
 
     def examples(self, rows: Iterable[tuple[str, Row]], split: str) -> Iterator[Example]:
-        """Yield an example for each row; see ``pairs``."""
+        """Yield an example for each row; arguments and errors are those of ``pairs``."""
         return (example for example, _, _ in self.pairs(rows, split))
 
     def pairs(
@@ -106,13 +106,13 @@ class Columns:
         """Yield an example for each row, with the place and the row itself.
 
         Args:
-            rows: each with its place.
+            rows: pairs of place and row.
             split: its name, for ids and messages.
-            counts: is filled as the rows go by.
+            counts: filled while the rows are read; or None.
 
         Raises:
-            DataError: for a missing column, cells of the wrong shape, an id that occurs twice; and, after the last
-                row, for all labels that are no answer, and all rows that lack what they need, together.
+            DataError: for a missing column, cells of the wrong type, a duplicate id; and, after the last row, one error
+                for all labels that are not answers, and all rows without input or label where that is a fault.
         """
         ids: set[str] = set()
         faults = RowFaults(split)
@@ -138,7 +138,7 @@ class Columns:
             raise DataError(faults.tell(self.input, self._expected(), self._advise(faults)))
 
     def label_text(self, row: Row, place: str) -> str | None:
-        """Return a row's label cell as text; None where nothing is there, also where the row lacks the column."""
+        """Return a row's label cell as text; None where it is empty, or the row lacks the column."""
         if self.label is None:
             return None
         value = look_up(row, self.label)
@@ -147,7 +147,7 @@ class Columns:
         return _check_length(to_text(value, place, self.label, "task.label"), MOST_LABEL, place, "a label")
 
     def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
-        """Return the closed answers of a row, where rows have their own."""
+        """Return the closed answers of a row, or None where rows have none of their own."""
         return None if self.choices is None else read_choices(require(row, self.choices, place, "choices"), place)
 
     def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:

@@ -1,4 +1,4 @@
-"""CSV as it really comes: separated by commas, semicolons, tabs or bars, with a byte order mark, with blank lines."""
+"""CSV files: separated by commas, semicolons, tabs or bars, with byte order marks and blank lines."""
 
 import csv
 import re
@@ -24,7 +24,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the rows of a CSV file with their places.
 
     Raises:
-        DataError: for broken quotes, rows of another length than the first line, and two columns of one name.
+        DataError: for broken quotes, rows of another length than the header, and duplicate column names.
     """
     csv.field_size_limit(MOST_ROW)
     with _open(path) as file:
@@ -47,9 +47,11 @@ def _open(path: Path) -> TextIOWrapper:
 
 
 def sniff_delimiter(head: list[str], usual: str = ",") -> str:
-    r"""Return what separates the cells of a file.
+    r"""Return the delimiter of a file: the first that splits its header, and all lines into as many cells.
 
-    The usual sign does where it parts the first line, unless the other lines disagree, and with another sign do not.
+    Args:
+        head: the first lines.
+        usual: the delimiter that is tried first, and returned where none splits the header.
 
     >>> sniff_delimiter(["text;label\n", "fine, really;good\n"]), sniff_delimiter(["text\n", "a; b\n"])
     (';', ',')
@@ -69,10 +71,10 @@ def sniff_delimiter(head: list[str], usual: str = ",") -> str:
 
 
 def check_names(names: list[str], place: str) -> None:
-    """Refuse two columns of one name: nobody knows which is meant.
+    """Check the names of columns.
 
     Raises:
-        DataError: naming them; and where there are more than a table has.
+        DataError: for duplicate names, and for more than ``MOST_COLUMNS``.
     """
     if len(names) > MOST_COLUMNS:
         raise DataError(f"{place}: {len(names):,} columns; expected at most {MOST_COLUMNS:,}.")

@@ -1,4 +1,4 @@
-"""Rows whose inputs are equal up to case and space: a cut between splits keeps them on one side."""
+"""Rows whose inputs are equal up to case and whitespace; a cut between splits keeps them on one side."""
 
 import hashlib
 from array import array
@@ -9,7 +9,7 @@ from dsbs.tasks.cells import fold
 
 
 def input_key(text: str) -> bytes:
-    """Return eight bytes that are the same for two inputs that differ in nothing but case and space.
+    """Return eight bytes that two inputs share if they are equal up to case and whitespace.
 
     >>> input_key("Is it  so?") == input_key("is it so? ")
     True
@@ -18,7 +18,7 @@ def input_key(text: str) -> bytes:
 
 
 def first_id(ids: Iterable[str]) -> str:
-    """Return the id that stands for rows of equal inputs: of rows that are numbered the first, whatever their order.
+    """Return the id that represents rows of equal input: the first by length, then alphabetically.
 
     >>> first_id(["train-10", "train-9"])
     'train-9'
@@ -27,10 +27,10 @@ def first_id(ids: Iterable[str]) -> str:
 
 
 def find_leaders(read: Callable[[], Iterable[Example]]) -> dict[bytes, str]:
-    """Return the key of each input that several rows have, with the id that stands for them.
+    """Return, for each input that several rows have, its ``input_key`` -> the id that represents them.
 
     Args:
-        read: gives the rows; called twice where there are such inputs. Eight bytes of each are kept.
+        read: returns the examples; called twice where there are such inputs. Eight bytes of each are kept.
     """
     import numpy as np
 
@@ -45,10 +45,10 @@ def find_leaders(read: Callable[[], Iterable[Example]]) -> dict[bytes, str]:
 
 
 def place_of(example: Example, leaders: Mapping[bytes, str]) -> float:
-    """Return where a row stands between 0 and 1 by its id, whatever the other rows are; equal inputs stand together.
+    """Return a number from 0 to 1 that a row's id alone decides, uniform over ids; the same for equal inputs.
 
     Args:
-        example: the row.
+        example: of the row.
         leaders: see ``find_leaders``.
     """
     id = leaders.get(input_key(example.input), example.id) if leaders else example.id

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a split, gathered while they go by and told together at the end."""
+"""Faults in the rows of a split, collected while they are read and reported together."""
 
 import json
 import re
@@ -24,12 +24,14 @@ class RowFaults:
     """Faults by kind, each with counts and places.
 
     Attributes:
-        split: whose rows they are; empty: of none, a single row.
-        unread: what stood in label cells that are no answer of the task.
-        first_places: where each of them stood first.
+        split: of the rows; empty for a single row.
+        unread: labels that are not answers of the task, with counts.
+        first_places: the first place of each of them.
         no_input: places of the first rows without an input.
         unlabelled: places of the first rows without a label, where that is a fault.
-        absent: (key of the setting, column) -> rows that do not have the column.
+        absent: (key of the setting, column) -> number of rows without that column.
+        without_input: number of rows without an input.
+        without_label: number of rows without a label, where that is a fault.
     """
 
     split: str
@@ -45,7 +47,7 @@ class RowFaults:
         return bool(self.unread or self.no_input or self.unlabelled)
 
     def note_unread(self, raw: str, place: str) -> None:
-        """Count a label that is no answer."""
+        """Count a label that is not an answer of the task."""
         raw = _shorten(raw)
         if raw not in self.unread and len(self.unread) >= _KEPT:
             raw = "(others)"
@@ -65,12 +67,12 @@ class RowFaults:
             self.unlabelled.append(place)
 
     def tell(self, input: str, expected: str, advice: str) -> str:
-        """Return one message about all of them.
+        """Return one message about all faults.
 
         Args:
             input: the template of the input.
             expected: which labels were expected.
-            advice: what to do about labels that are no answer.
+            advice: what to do about labels that are not answers.
         """
         parts = []
         if self.no_input:
@@ -97,15 +99,15 @@ class RowFaults:
         return "\n".join(parts)
 
     def synonyms(self) -> str:
-        """Return the setting that says what the labels stand for, to be filled in."""
+        """Return the setting that maps the unread labels to answers, to be filled in."""
         return shlex.quote(f"task.synonyms={{{', '.join(f'{_word(raw)}: LABEL' for raw in self.shown)}}}")
 
     def missing(self) -> str:
-        """Return the setting that says that the labels stand for nothing."""
+        """Return the setting that declares the unread labels to be missing values."""
         return shlex.quote(f"task.missing=[{', '.join(map(_word, [*MISSING, *self.shown]))}]")
 
     def pattern(self) -> str | None:
-        """Return the setting that takes a number out of all the labels, or None where none of those known here does."""
+        """Return the setting that extracts a number from every unread label, or None where no known pattern does."""
         one_number = all("####" in raw or _NUMBER_INSIDE.fullmatch(raw) for raw in self.unread)
         for pattern in _PATTERNS if one_number else ():
             if all(_takes_number(pattern, raw) for raw in self.unread):
@@ -114,12 +116,12 @@ class RowFaults:
 
     @property
     def decimal_commas(self) -> bool:
-        """Whether some labels that are not numbers have a decimal comma."""
+        """Whether all unread labels have a decimal comma."""
         return bool(self.unread) and all(_DECIMAL_COMMA.search(raw) for raw in self.unread)
 
     @property
     def shown(self) -> list[str]:
-        """The commonest of the labels that are no answer."""
+        """The most frequent of the unread labels, at most ``_SHOWN``."""
         return [raw for raw, _ in self.unread.most_common(_SHOWN)]
 
 

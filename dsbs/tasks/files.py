@@ -1,4 +1,4 @@
-"""The files of a table: which are there, and which split each of them is."""
+"""The files of a table, and which split each of them is."""
 
 import re
 from collections.abc import Iterable
@@ -14,10 +14,14 @@ _NUMBERING = re.compile(r"[-_.]?\d+(?:[-_.]?of[-_.]?\d+)?$")  # of the parts tha
 
 
 def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
-    """Return the files of each split behind a file, a folder or a pattern.
+    """Return split -> files for a file, a folder or a pattern.
+
+    Args:
+        path: what the user typed.
+        key: the setting, for messages.
 
     Raises:
-        DataError: where there are none, or where several files do not say which split they are.
+        DataError: where there are none, or where the names of several files do not tell their splits.
     """
     try:
         place = Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""Gold labels are data: read as they stand, up to case and space, or not at all. Nothing is guessed from a text."""
+"""Parsing of gold labels: as they are written, up to case and whitespace. Nothing is guessed."""
 
 import re
 from collections import defaultdict
@@ -21,20 +21,20 @@ _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*[).]?")
 
 
 class UnreadLabel(ValueError):
-    """A gold label that is no answer of the task; the argument is what stood there."""
+    """A gold label that is not an answer of the task; the argument is the text of the cell."""
 
 
 @dataclass(frozen=True)
 class Gold:
-    """How the gold labels of a table are read.
+    """How the gold labels of a table are parsed.
 
     Attributes:
         labels: the closed answers of all rows, or None.
-        names: what else stands for an answer: the index of a class, a synonym.
-        number: whether a label has to be a number or an equation.
-        pattern: takes the label out of a longer text: its group, else the whole match; None: the cell is the label.
-        missing: whole cells, folded, that say that there is no label.
-        form: how a label points at the choices of its row; one of ``FORMS``.
+        names: other names -> answers: the index of a class, a synonym.
+        number: whether a label must be a number or an equation.
+        pattern: regular expression that extracts the label: its group, else the whole match; None: the whole cell.
+        missing: words for a missing label, folded.
+        form: how a label refers to the choices of its row; one of ``FORMS``.
     """
 
     labels: tuple[str, ...] | None = None
@@ -45,14 +45,15 @@ class Gold:
     form: str = "text"
 
     def read(self, text: str, choices: Sequence[str] | None = None) -> str | None:
-        """Return the label that a cell gives; None where there is none.
+        """Return the label in a cell, in canonical form; None where it is missing.
 
         Args:
             text: the cell as text.
             choices: the closed answers of the row, where it has its own.
 
         Raises:
-            UnreadLabel: where it is no answer of the task.
+            UnreadLabel: where it is not an answer of the task.
+            DataError: where ``pattern`` takes longer than ``PATIENCE`` seconds.
 
         >>> gold = Gold(labels=("contradiction", "entailment", "neutral"), names={"e": "entailment"})
         >>> gold.read(" Entailment "), gold.read("e"), gold.read("NaN"), gold.read("-1")
@@ -85,7 +86,7 @@ class Gold:
         return bool(listed) and self.pattern is None and match(text, listed, self.names) is not None
 
     def _is_missing(self, text: str, listed: Sequence[str]) -> bool:
-        """Return whether a cell stands for nothing; -1 does where the labels are names, as in sets from the hub."""
+        """Return whether a cell is missing; -1 is where the labels are names, as in data sets on the hub."""
         if is_missing(text, self.missing):
             return True
         return (
@@ -115,7 +116,12 @@ class Gold:
 
 
 def match(text: str, listed: Sequence[str], names: Mapping[str, str]) -> str | None:
-    """Return the answer that a text names: as it stands, else up to case and space, else as the same number.
+    """Return the answer that a text names, or None: exactly, else up to case and whitespace, else by number.
+
+    Args:
+        text: the label.
+        listed: the answers.
+        names: other names -> answers.
 
     >>> match("1.0", ("0", "1"), {}), match("1.0", ("no", "yes"), {"0": "no", "1": "yes"})
     ('1', 'yes')
@@ -145,7 +151,12 @@ def _index(listed: tuple[str, ...], names: tuple[tuple[str, str], ...]) -> dict[
 
 
 def position_of(text: str, form: str, choices: int) -> int | None:
-    """Return the position, from 0, that a label of a form names among so many choices; None where it names none.
+    """Return the position (from 0) that a label refers to, or None.
+
+    Args:
+        text: the label.
+        form: ``letter``, ``position`` (from 0) or ``number`` (from 1).
+        choices: number of choices.
 
     >>> position_of("B", "letter", 3), position_of("1.0", "position", 3), position_of("3", "number", 3)
     (1, 1, 2)

@@ -16,11 +16,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubSource:
-    """A data set on the hub, or a folder that ``datasets`` understands.
+    """A data set on the hub, or a folder that ``datasets`` can load.
 
     Attributes:
         id: such as ``facebook/anli``.
-        config: the name of one of its configurations, or None for the only one.
+        config: one of its configurations, or None for the default.
         revision: a commit, tag or branch.
         split_names: the hub's name of each of our splits; empty: by name.
     """
@@ -31,12 +31,16 @@ class HubSource:
     split_names: dict[str, str] = field(default_factory=dict)
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that are there."""
+        """Return the splits that exist, among train, validation and test."""
         names = self.split_names or self._names_by_split
         return tuple(split for split in SPLITS if split in names)
 
     def rows(self, split: str) -> Iterator[tuple[str, Row]]:
-        """Yield the rows of a split; labels of a fixed set come as their names."""
+        """Yield the rows of a split with their places; class labels come as names.
+
+        Raises:
+            DataError: where the data set cannot be loaded, or has no such split.
+        """
         names = self.split_names or self._names_by_split
         if names[split] not in self._data:
             raise DataError(
@@ -53,14 +57,14 @@ class HubSource:
             yield f"{self.id}/{names[split]}:{number}", row
 
     def classes(self, column: str) -> list[str]:
-        """Return the names of a column's classes."""
+        """Return the class names of a column; empty where it declares none."""
         for data in self._data.values():
             if hasattr(feature := data.features.get(column), "int2str"):
                 return [str(name) for name in feature.names]
         return []
 
     def identity(self) -> dict[str, object]:
-        """Return id, configuration and commit; where the revision is no commit and may move on, a hash of the rows."""
+        """Return id, configuration and commit; in place of a branch or tag, which may move, a hash of the rows."""
         identity: dict[str, object] = {"config": self.config, "split_names": self.split_names}
         if self.revision and _COMMIT.fullmatch(self.revision):
             return identity | {"hub": self.id, "revision": self.revision}

@@ -1,4 +1,4 @@
-"""How alike two texts are: the metrics of tasks with written answers, by name."""
+"""Metrics of tasks with written answers, by name."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ _allowed: set[str] = set()  # functions that the user's own command or config na
 
 
 def metric_faults(name: str) -> list[str]:
-    """Return what is wrong with ``task.metric``, wherever it comes from."""
+    """Return what is wrong with the name in ``task.metric``."""
     if _FUNCTION.fullmatch(name):
         return []
     if name not in METRICS:
@@ -30,20 +30,23 @@ def metric_faults(name: str) -> list[str]:
 
 
 def allow_metric(name: str) -> None:
-    """Let a function be called: for the commands alone, with what their user's config says.
+    """Allow ``load_metric`` to call a function of the user's.
 
-    Checking the settings of a checkpoint or a run does not do it: those may be a stranger's, and name ``os:system``.
+    Only for names from the command line or the user's own config: a checkpoint or a run may be somebody else's, and
+    name ``os:system``.
     """
     _allowed.add(name)
 
 
 @cache
 def load_metric(name: str) -> Metric:
-    """Return a metric.
+    """Return a metric: (prediction, gold) -> score, higher is better.
+
+    Args:
+        name: of ``METRICS``, or ``module:function``.
 
     Raises:
-        ConfigError: for a function that the user's config does not name (a file of a stranger's may name any), or
-            that is not there.
+        ConfigError: for a function that ``allow_metric`` did not allow, or that does not exist.
     """
     if name == "rouge_l":
         return _rouge_l()

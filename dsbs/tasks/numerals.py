@@ -1,8 +1,8 @@
 # ruff: noqa: RUF001 - the signs that people write are meant
-r"""Which number somebody's words give: ``8{,}000``, ``\frac{3}{4}``, ``2.5 million``, ``two dozen eggs``.
+r"""Parsing a number from text: ``8{,}000``, ``\frac{3}{4}``, ``2.5 million``, ``two dozen eggs``.
 
-Words become arithmetic first; then a clause has to give one value and neither bound it, doubt it nor deny it. What is
-unclear is not read: a wrong number costs more than a missing one.
+Words become arithmetic first; then a clause must give one value, and neither bound it nor doubt it nor deny it. What is
+unclear is not parsed: a wrong number costs more than a missing one.
 """
 
 import math
@@ -92,7 +92,11 @@ _OPERATOR_AT_END = re.compile(r"[+*/^×÷]\s?$")
 
 
 def read_number(text: str) -> str | None:
-    r"""Return the one number or equation that a tidied text gives, or None.
+    r"""Return the one number or equation that a text gives, or None.
+
+    Args:
+        text: as ``shapes.tidy`` returns it.
+
 
     >>> [read_number(text) for text in (r"8{,}000", r"\frac{3}{4}", "2.5 million", "two dozen eggs", "42 apples")]
     ['8,000', '3/4', '2500000', '24', '42']
@@ -121,7 +125,7 @@ def read_number(text: str) -> str | None:
 
 
 def same(a: str, b: str, tolerance: float = 1e-6) -> bool:
-    """Return whether two texts have the same value; texts without a value have none."""
+    """Return whether two texts have the same value, up to a relative tolerance; False where one has no value."""
     x, y = evaluate(a), evaluate(b)
     return x is not None and y is not None and math.isclose(x, y, rel_tol=tolerance, abs_tol=1e-9)
 
@@ -182,7 +186,7 @@ def _digits(clause: str) -> str:
 
 
 def count_words(words: list[str]) -> int | None:
-    """Return a number in words; None where it is none.
+    """Return the value of a number in words, in lower case; None where they make no number.
 
     >>> count_words("one hundred twenty four".split()), count_words("nineteen eighty four".split())
     (124, None)

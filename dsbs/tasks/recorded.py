@@ -1,4 +1,4 @@
-"""What an application asked its LLM, as ``dsbs.traffic data=FOLDER`` wrote it."""
+"""Requests of an application to its LLM, as ``dsbs.traffic data=FOLDER`` writes them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dsbs.tasks.table import TableTask
 
 @dataclass
 class RecordedTask(TableTask):
-    """Rows of ``input`` and ``completion``, without gold answers: a table whose columns are known.
+    """A table of ``input`` and ``completion`` without gold answers.
 
     Attributes:
         completions: the column of the LLM's own answers, which ``teacher=recorded`` replays.

@@ -1,6 +1,6 @@
-"""The paper's benchmarks, from a folder in the layout of its code release or from the hub (section 4.1).
+"""The paper's benchmarks (section 4.1), from a folder in the layout of its code release or from the hub.
 
-What differs between them is a table of columns, so one class reads them all.
+They differ in their columns alone, so one class reads them all.
 """
 
 from dataclasses import dataclass, replace
@@ -28,13 +28,13 @@ _CQA_COLUMNS = Columns(input="{question}", label="answer", id="id", choices="cho
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is particular to one benchmark.
+    """One benchmark.
 
     Attributes:
-        columns: of the release's files.
-        hub_columns: of the hub's copy.
-        hub_splits: the hub's names of our splits.
-        numbers: whether answers are numbers or equations; otherwise they are one of a closed set.
+        columns: the columns of the release's files.
+        hub_columns: the columns of the copy on the hub.
+        hub_splits: our splits -> the hub's.
+        numbers: whether answers are numbers or equations; else they are of a closed set.
     """
 
     columns: Columns
@@ -104,7 +104,11 @@ class ReleaseTask(RowsTask):
         return faults
 
     def build_source(self) -> Source:
-        """Return the files in ``path``, or else the hub's copy."""
+        """Return the files in ``path``, or the copy on the hub.
+
+        Raises:
+            DataError: where ``path`` is no folder, or has neither of the files for train and test.
+        """
         if self.path is None:
             splits = BENCHMARKS[self.benchmark].hub_splits
             return self.hub_source(splits)

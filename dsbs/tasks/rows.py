@@ -1,4 +1,4 @@
-"""What tasks over rows share: files or the hub behind them, a column map, and a hash of what was read."""
+"""The base of tasks over rows: files or the hub, a column map, and a hash of the data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,22 +28,25 @@ class RowsTask(Task):
 
     @property
     def columns(self) -> Columns:
-        """Which column says what."""
+        """The column map."""
         raise NotImplementedError
 
     def build_source(self) -> Source:
-        """Return where the rows come from.
+        """Return the source of the rows.
 
         Raises:
-            DataError: where nothing is there.
+            DataError: where there is none.
         """
         raise NotImplementedError
 
     def hub_source(self, split_names: dict[str, str]) -> HubSource:
         """Return the data set on the hub.
 
+        Args:
+            split_names: our splits -> the hub's; empty: by name.
+
         Raises:
-            DataError: where none is named; a checkpoint does not say where its data lay.
+            DataError: where none is named, as in the settings of a checkpoint.
         """
         if self.hub is None:
             raise DataError(f"task={self.name}: the location of the data is unknown; set task.path or task.hub.")
@@ -51,7 +54,7 @@ class RowsTask(Task):
 
     @cached_property
     def source(self) -> Source:
-        """Where the rows come from; looked up once."""
+        """The source of the rows; built once."""
         return self.build_source()
 
     def splits(self) -> tuple[str, ...]:
@@ -59,11 +62,15 @@ class RowsTask(Task):
         return self.source.splits()
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the examples of a split, row by row."""
+        """Yield the examples of a split; errors are those of ``pairs``."""
         return (example for example, _, _ in self.pairs(split))
 
     def pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
-        """Yield the examples of a split, each with its place and its row."""
+        """Yield the examples of a split, each with its place and its row.
+
+        Raises:
+            DataError: where there is no such split, a row is faulty, or no row is left.
+        """
         if split not in self.splits():
             raise DataError(f"task={self.name} has no {split} split here; it has {', '.join(self.splits())}.")
         counts = RowCounts()
@@ -77,17 +84,17 @@ class RowsTask(Task):
             )
 
     def data_counts(self) -> dict[str, dict[str, int]]:
-        """Return what was counted in each split that was read to its end; empty where all is as it should be."""
+        """Return the findings of ``RowCounts.noted`` for each split that was read to its end and has any."""
         return {split: counts.noted() for split, counts in self.counts.items() if counts.noted()}
 
     def remarks(self) -> list[str]:
-        """Return the same in words."""
+        """Return the same in words, a sentence for each split."""
         told = {split: counts.tell() for split, counts in self.counts.items()}
         return [f"{self.path or self.hub}, {split}: {words}." for split, words in told.items() if words]
 
     @cached_property
     def counts(self) -> dict[str, RowCounts]:
-        """What was found in the rows of each split that was read to its end."""
+        """The counts of each split that was read to its end."""
         return {}
 
     @cached_property

@@ -1,7 +1,7 @@
 # ruff: noqa: RUF001, RUF002 - the signs that people write are meant
-"""What stands around an answer and says nothing: quotes, Markdown, LaTeX, tags; and what tokenizers do to spaces.
+"""Normal forms of answers: without quotes, Markdown, LaTeX and tags around them, and without tokenizers' spaces.
 
-Every pattern here is linear: repetitions are bounded or cannot overlap, for a model may write ten thousand of anything.
+Every pattern here takes linear time: repetitions are bounded or cannot overlap, since models repeat themselves.
 """
 
 import re
@@ -24,7 +24,7 @@ _REMEMBERED = 200
 def tidy(text: str) -> str:
     r"""Return an answer without the quotes, Markdown, LaTeX, tags and full stop around it.
 
-    Where a text boxes or tags its answer, that is the answer.
+    Of a text that boxes or tags its answer, only that is returned.
 
     >>> tidy(' **"train station"**. '), tidy(r"$\boxed{\text{train station}}$"), tidy("<answer>bus</answer>")
     ('train station', 'train station', 'bus')
@@ -83,7 +83,7 @@ def _unwrapped(text: str) -> str:
 
 
 def remembered(shape: Callable[..., str]) -> Callable[..., str]:
-    """Remember the shapes of short texts: the choices come again and again, and long texts would fill the memory."""
+    """Cache a function of a text for short texts: choices recur, and long texts would fill the memory."""
     kept = lru_cache(maxsize=65536)(shape)
 
     @wraps(shape)
@@ -95,7 +95,7 @@ def remembered(shape: Callable[..., str]) -> Callable[..., str]:
 
 @remembered
 def squeeze(text: str, fold: bool = True) -> str:
-    """Return a text without what tokenizers change: spaces, accents, the shape of quotes and (``fold``) case.
+    """Return a text without what tokenizers change: spaces, accents, the kind of quotes and (``fold``) case.
 
     >>> squeeze("Don ' t"), squeeze("don’t")
     ("don't", "don't")
@@ -110,12 +110,12 @@ def squeeze(text: str, fold: bool = True) -> str:
 
 @remembered
 def spaced(text: str, fold: bool = True) -> str:
-    """Return the squeezed form with the spaces between words left in."""
+    """Return ``squeeze(text, fold)`` with single spaces between words kept."""
     words = (squeeze(word, fold) for word in re.sub(r"([^\w\s])", r" \1 ", text).split())
     return re.sub(r" ?([^\w\s]) ?", r"\1", " ".join(words))
 
 
 @remembered
 def bare(text: str) -> str:
-    """Return the squeezed form without the punctuation around it."""
+    """Return ``squeeze(text)`` without the punctuation around it."""
     return squeeze(text).strip(".,;:!?'\"")

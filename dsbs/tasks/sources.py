@@ -1,4 +1,4 @@
-"""Where rows come from: JSON lines, CSV and Parquet files, read as a stream, each row with its place for messages."""
+"""Sources of rows: JSON lines, CSV and Parquet files, streamed; each row comes with its place, for messages."""
 
 import codecs
 import json
@@ -22,7 +22,7 @@ MOST_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a 
 
 
 def is_utf16(head: bytes) -> bool:
-    """Tell by its first bytes whether a text is UTF-16, with or without a mark: every other byte of most texts is 0.
+    """Return whether a text is UTF-16, by its first bytes: a byte order mark, or a third of them 0.
 
     >>> is_utf16("text,label".encode("utf-16")), is_utf16("text,label".encode("utf-16-le")), is_utf16(b"text,label")
     (True, True, False)
@@ -31,24 +31,32 @@ def is_utf16(head: bytes) -> bool:
 
 
 class Source(Protocol):
-    """Rows of a data set, split by split."""
+    """The rows of a data set, by split."""
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits that are there, among train, validation and test."""
+        """Return the splits that exist, among train, validation and test."""
 
     def rows(self, split: str) -> Iterator[tuple[str, Row]]:
-        """Yield each row of a split with its place, such as ``data/train.jsonl:12``."""
+        """Yield each row of a split with its place, such as ``data/train.jsonl:12``.
+
+        Raises:
+            DataError: where the data cannot be read.
+        """
 
     def classes(self, column: str) -> list[str]:
-        """Return the names of a column's classes, as far as the data itself declares them; else an empty list."""
+        """Return the class names of a column, where the data declares them (``ClassLabel``); else an empty list."""
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the rows, but no place on a disk."""
+        """Return what decides the rows: a hash or a commit, but no paths."""
 
 
 @dataclass(frozen=True)
 class FileSource:
-    """Files on this machine: for each split one or more."""
+    """Files on this machine.
+
+    Attributes:
+        files: split -> its files, in the order in which they are read.
+    """
 
     files: dict[str, list[Path]]
 
@@ -57,12 +65,12 @@ class FileSource:
         return tuple(split for split in SPLITS if split in self.files)
 
     def rows(self, split: str) -> Iterator[tuple[str, Row]]:
-        """Yield the rows of a split, file by file in the order of their names."""
+        """Yield the rows of a split, file by file; errors are those of ``read_rows``."""
         for path in self.files[split]:
             yield from read_rows(path)
 
     def classes(self, column: str) -> list[str]:
-        """Return the names of a column's classes that the first Parquet file with such names declares."""
+        """Return the class names of a column in the first Parquet file that declares them; else an empty list."""
         for path in (path for paths in self.files.values() for path in paths if path.suffix.lower() == ".parquet"):
             if names := read_classes(path).get(column):
                 return names
@@ -124,7 +132,7 @@ def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 class TwoOfOneName(ValueError):
-    """An object of JSON that has one key twice."""
+    """A JSON object with a duplicate key."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def parse_row(line: bytes, place: str) -> Row:
     """Return the object in a line of JSON.
 
     Raises:
-        DataError: where it is no object; with the place.
+        DataError: where it is not an object.
     """
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
@@ -190,7 +198,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def read_classes(path: Path) -> dict[str, list[str]]:
-    """Return the names of the classes that a Parquet file declares; nothing where it cannot be read."""
+    """Return column -> class names that a Parquet file declares; empty where it cannot be read."""
     import pyarrow
     import pyarrow.parquet
 
@@ -202,7 +210,7 @@ def read_classes(path: Path) -> dict[str, list[str]]:
 
 
 def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Return the names of the classes that a Parquet file's own metadata tells, as ``datasets`` writes it.
+    """Return column -> class names in the metadata of a Parquet file, as ``datasets`` writes it.
 
     >>> class_names({b"huggingface": b'{"info": {"features": {"y": {"_type": "ClassLabel", "names": ["no", "yes"]}}}}'})
     {'y': ['no', 'yes']}
@@ -219,7 +227,7 @@ def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
 
 
 def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
-    """Put the names of classes in the place of their numbers; a number that has no name stays."""
+    """Replace the numbers of classes in a row by their names, in place; a number without a name stays."""
     for column, names in classes.items():
         number = row.get(column)
         if isinstance(number, int) and 0 <= number < len(names):
@@ -227,11 +235,11 @@ def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
 
 
 def shorten_floats(row: dict[str, Any], columns: Mapping[str, Any]) -> None:
-    """Write numbers of 32 or 16 bits as they are printed, and not with the digits that 64 bits add: 0.1, as CSV has it.
+    """Round 16- and 32-bit floats in a row to the digits that they are printed with, in place: 0.1, as in a CSV file.
 
     Args:
         row: is changed.
-        columns: those of such numbers, with their types, such as ``float32``.
+        columns: column -> its type, such as ``float32``.
 
     >>> row = {"a": 0.0999755859375, "b": 0.10000000149011612}
     >>> shorten_floats(row, {"a": "float16", "b": "float32"})

@@ -1,4 +1,4 @@
-"""The names of splits, which everybody writes in another way."""
+"""The names of splits: train, validation and test, and the other words for them."""
 
 import re
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ SPLIT_WORDS = {
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that the name of a file, a folder or a split tells; its last word of that kind counts.
+    """Return the split that a name (of a file, folder or split) contains; the last such word counts. None: none.
 
     >>> split_of("svamp_valid.json"), split_of("train-00000-of-00002.parquet"), split_of("latest.csv")
     ('validation', 'train', None)
@@ -35,7 +35,7 @@ def split_of(name: str) -> str | None:
 
 
 def words_of(split: str) -> list[str]:
-    """Return the words for a split, its own name first.
+    """Return all words for a split, its own name first.
 
     >>> words_of("validation")[:6]
     ['validation', 'valid', 'val', 'dev', 'eval', 'evaluation']
@@ -44,9 +44,9 @@ def words_of(split: str) -> list[str]:
 
 
 def choose_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """Return split -> the name that stands for it, and split -> names where several might.
+    """Return split -> its name, and split -> candidates where several might be.
 
-    The split's own name wins, else the only one that is nothing but a word for it, else the only one that holds one.
+    The split's own name wins, else the only name that is a word for it, else the only one that contains such a word.
 
     >>> choose_names(["train", "train_extra", "dev_r1", "dev_r2"])
     ({'train': 'train'}, {'validation': ['dev_r1', 'dev_r2']})

@@ -1,4 +1,4 @@
-"""What a label column holds, found in one pass over train: which answers there are, and how they are written."""
+"""Survey of a label column in one pass over train: which answers there are, and how they are written."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,21 +13,21 @@ from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
 from dsbs.tasks.sources import Row, Source
 from dsbs.tasks.templates import ABSENT, look_up
 
-MOST_LABELS = 1000  # that are told apart at all
-# Up to so many different labels are classes, where each comes so often on average.
+MOST_LABELS = 1000  # different labels at which the survey stops
+# At most so many different labels are classes, if each occurs EACH times on average.
 MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
 _TRUTH = {"true", "false"}
 
 
 @dataclass
 class LabelSurvey:
-    """The different labels of a column.
+    """The distinct labels of a column.
 
     Attributes:
-        rows: how many have a label.
-        spellings: label, folded, or its value where it is a plain number -> how often each spelling occurs.
-        lists: how many rows hold a list, as text.
-        too_many: whether there are more than ``MOST_LABELS``; the count stopped there.
+        rows: number of rows with a label.
+        spellings: label, folded (or its value, for a plain number) -> counts of its spellings.
+        lists: number of labels that are lists written as text.
+        too_many: whether there are more than ``MOST_LABELS``, where counting stopped.
     """
 
     rows: int = 0
@@ -36,7 +36,7 @@ class LabelSurvey:
     too_many: bool = False
 
     def kind(self) -> str:
-        """Return what the labels are: ``closed`` where a few of them come again and again, else ``number`` or ``free``.
+        """Return what the labels are: ``closed`` where few distinct ones recur, else ``number`` or ``free``.
 
         >>> survey = LabelSurvey()
         >>> for text in ("yes", "no", "yes", "no"): survey.add(text)
@@ -49,7 +49,7 @@ class LabelSurvey:
         return "closed" if few else "number" if numbers and self.rows else "free"
 
     def tell(self, column: str) -> str:
-        """Return what was found, in words."""
+        """Return the result in words."""
         kind, merged = self.kind(), self.merged()
         found = {"closed": "closed answers", "number": "numbers", "free": "free answers"}[kind]
         others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
@@ -59,8 +59,9 @@ class LabelSurvey:
         )
 
     def labels(self) -> tuple[str, ...]:
-        """Return one spelling of each label, sorted: the commonest one; of a number, the shortest; of a truth value
-        the one without capitals.
+        """Return one spelling of each label, sorted: the most frequent one.
+
+        Of a number it is the shortest, of true and false the one in lower case.
 
         >>> survey = LabelSurvey()
         >>> for text in ("Good", "good", "good", "bad"): survey.add(text)
@@ -83,11 +84,11 @@ class LabelSurvey:
         return shortest[: -len(".0")] if shortest.endswith(".0") else shortest
 
     def merged(self) -> int:
-        """Return how many spellings were taken for another one."""
+        """Return the number of spellings that were merged with another one."""
         return sum(len(spellings) - 1 for spellings in self.spellings.values())
 
     def add(self, text: str) -> None:
-        """Count a label."""
+        """Count one label."""
         self.rows += 1
         self.lists += text.startswith("[") and read_list(text) is not None
         number = plain_number(text)
@@ -95,7 +96,12 @@ class LabelSurvey:
 
 
 def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSurvey:
-    """Return what the label column holds; ``columns.gold`` says what is missing and what synonyms there are."""
+    """Return the survey of the label column.
+
+    Args:
+        rows: pairs of place and row.
+        columns: the column map; its ``gold`` has the words for missing labels, and the synonyms.
+    """
     survey, gold = LabelSurvey(), columns.gold
     named = tuple(dict.fromkeys(gold.names.values()))
     for place, row in rows:
@@ -112,9 +118,13 @@ def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSur
 
 
 def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
-    """Return how the labels of a column point at the choices of their rows: the first form that reads all of them.
+    """Return how labels refer to the choices of their rows: the form (of ``FORMS``) that fits most rows.
 
-    Where none does, the one that reads most; the rows that it cannot read are told when they are read.
+    Rows that it does not fit are reported when they are read.
+
+    Args:
+        rows: pairs of place and row.
+        columns: the column map.
     """
     read: Counter[str] = Counter()
     for place, row in rows:
@@ -130,7 +140,12 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
 
 
 def first_row_without(column: str, source: Source) -> tuple[str, Row] | None:
-    """Return the first row of all with its place, where none of the first rows of any split has a column; else None."""
+    """Return place and row of the first row, where none of the first rows of any split has a column; else None.
+
+    Args:
+        column: its name, or a path.
+        source: of the rows.
+    """
     first: tuple[str, Row] | None = None
     for split in source.splits():
         for place, row in islice(source.rows(split), SOON):

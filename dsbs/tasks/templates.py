@@ -1,4 +1,4 @@
-"""Templates over the columns of a row, and paths into what a cell holds: objects, lists, chat messages."""
+"""Templates over the columns of a row, and paths into cells: objects, lists, chat messages."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ from dsbs.core.errors import DataError
 from dsbs.tasks.cells import MISSING, is_missing, to_text
 from dsbs.tasks.sources import Row
 
-ABSENT = object()  # what a row holds in a column that it does not have
+ABSENT = object()  # the value of a column that a row does not have
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LONGEST = 1_000_000  # characters of a cell that is read as JSON
 _LONGEST_PRINTED = 50_000  # ... and as Python prints it, which takes a hundred times as long
@@ -24,7 +24,7 @@ ROLES = {
 
 
 def template_columns(template: str) -> list[str]:
-    """Return the columns that a template names; one without braces is a column's name.
+    """Return the columns that a template names; a template without braces is itself a column.
 
     >>> template_columns("{title}: {body}"), template_columns("text")
     (['title', 'body'], ['text'])
@@ -39,19 +39,20 @@ def fill(
     missing: Collection[str] = MISSING,
     absent: Counter[tuple[str, str]] | None = None,
 ) -> str:
-    """Put a row's values into a template; nothing but ``{column}`` has a meaning in it.
+    """Return a template filled with the values of a row; only ``{column}`` has a meaning in it.
 
     Args:
         template: of the input.
-        row, place: the values, and where they stand.
-        missing: words that stand for nothing.
+        row: the values.
+        place: of the row, for messages.
+        missing: words for a missing value, which becomes an empty text.
         absent: counts the columns that the row does not have; None: such a column is an error.
 
     >>> fill("{a.__class__} {b}", {"a.__class__": 1, "b": "{a}"}, "here:1")
     '1 {a}'
 
     Raises:
-        DataError: for cells that hold no text.
+        DataError: for cells that are no text or number, and absent columns.
     """
 
     def value(column: str) -> str:
@@ -69,7 +70,7 @@ def fill(
 
 
 def look_up(row: Row, column: str) -> Any:
-    """Return what a row holds in a column; ``ABSENT`` where there is no such one.
+    """Return the value of a row in a column; ``ABSENT`` where the row does not have it.
 
     A path reaches into a column: ``a.b`` into an object, ``a.0`` into a list, ``a.*`` joins a list of texts,
     ``a.user`` is the last message of the user in a list of chat messages (so are ``system`` and ``assistant``).
@@ -106,7 +107,7 @@ def _step(found: Any, part: str) -> Any:
 
 
 def role_of(message: dict[str, Any]) -> str | None:
-    """Return who speaks in a chat message: system, user, assistant; None where it is no chat message."""
+    """Return the role of a chat message: ``system``, ``user`` or ``assistant``; None where it has none of them."""
     named = message.get("role", message.get("from"))
     return next((role for role, names in ROLES.items() if isinstance(named, str) and named.lower() in names), None)
 
@@ -134,7 +135,14 @@ def _parsed(text: str) -> Any:
 
 
 def no_column(row: Row, place: str, column: str, key: str) -> DataError:
-    """Return the error about a column that is not there."""
+    """Return the error about a column that a row does not have.
+
+    Args:
+        row: whose columns are listed.
+        place: of the row.
+        column: the missing one.
+        key: of the setting that named it, without ``task.``.
+    """
     hint = " For data without labels: task.label=null." if key == "label" else ""
     return DataError(
         f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
@@ -159,7 +167,11 @@ def _are(kind: type, values: Iterable[Any]) -> bool:
 
 
 def require(row: Row, column: str, place: str, key: str) -> Any:
-    """Return what a row holds in a column that it has to have."""
+    """Return the value of a row in a required column.
+
+    Raises:
+        DataError: where the row does not have it.
+    """
     found = look_up(row, column)
     if found is ABSENT:
         raise no_column(row, place, column, key)

@@ -99,7 +99,7 @@ def _sentences(text: str) -> list[str]:
 
 
 class Facts(NamedTuple):
-    """What a message says and what follows from it."""
+    """The facts of a message (product, family, complaint, kind), and the decision that follows."""
 
     product: str
     family: str
@@ -130,7 +130,7 @@ def _lookup() -> tuple[dict[str, str], dict[str, str], re.Pattern[str], re.Patte
 
 
 def read_facts(text: str) -> Facts | None:
-    """Find the product and the complaint in a message, as a reader with the handbook at hand would.
+    """Return the facts of a message, found by its product and complaint; None where it lacks one of them.
 
     >>> read_facts("Hi all. I bought a kettle from you. Sadly it was cracked. Best wishes.")
     Facts(product='kettle', family='kitchen', complaint='was cracked', kind='damage', decision='refund')
@@ -145,7 +145,7 @@ def read_facts(text: str) -> Facts | None:
 
 @dataclass
 class TriageTask(Task):
-    """The built-in task.
+    """The built-in task: messages to a shop, and what it decides.
 
     Attributes:
         seed: random seed of the messages.
@@ -166,7 +166,7 @@ class TriageTask(Task):
 
     @property
     def answers(self) -> ClosedAnswers:
-        """One of the four decisions."""
+        """The four decisions, which are the choices of every example."""
         return ClosedAnswers()
 
     def faults(self) -> list[str]:
@@ -193,7 +193,11 @@ class TriageTask(Task):
         return ("train", "validation", "test")
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the messages of a split."""
+        """Yield the messages of a split.
+
+        Raises:
+            DataError: for an unknown split.
+        """
         if split not in self.splits():
             raise DataError(f"triage has no split {split!r}; it has {', '.join(self.splits())}.")
         sizes = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -213,7 +217,7 @@ class TriageTask(Task):
         return pairs
 
     def hidden_facts(self, example: Example) -> str | None:
-        """Return family and kind.
+        """Return family and kind as one text.
 
         >>> task = TriageTask()
         >>> task.hidden_facts(Example("1", "I bought a kettle from you. Sadly it was cracked."))
@@ -229,7 +233,7 @@ class TriageTask(Task):
 
 
 def _message(product: str, complaint: str, wording: random.Random) -> str:
-    """Put the two facts among small talk."""
+    """Return a message that names the two facts among small talk."""
     ordered = wording.choice(_sentences(ORDERED)).format(product=product)
     if product[0] in "aeiou":
         ordered = ordered.replace(f" a {product}", f" an {product}")

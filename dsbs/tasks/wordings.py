@@ -1,9 +1,9 @@
 # ruff: noqa: RUF001 - the signs that people write are meant
-"""Which closed answer somebody's words give: read right, or not at all.
+"""Parsing a closed answer from text: correctly, or not at all.
 
 People and chat models write ``option B.``, ``negative, not positive``, ``anything but positive``. An answer counts
 where it is named alone, or where a clause asserts it and nothing in that clause denies it, doubts it or makes it depend
-on something. What is unclear is not read: a wrong label costs more than a missing one.
+on something. What is unclear is not parsed: a wrong label costs more than a missing one.
 """
 
 import itertools
@@ -79,7 +79,7 @@ _STRUCK = re.compile(r"~~[^~]{1,200}~~")
 
 
 class Mention(NamedTuple):
-    """Where a text mentions an answer."""
+    """A place in a text (from ``start`` to before ``end``) that names an answer."""
 
     start: int
     end: int
@@ -90,9 +90,9 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str]) -> str 
     """Return the answer that a text gives, or None.
 
     Args:
-        text: what was written, one line of it.
-        listed: the answers in the order of their letters.
-        names: what stands for which answer, in the answers' own words and in others.
+        text: one line of text.
+        listed: the answers, in the order of their letters.
+        names: name -> answer: the answers themselves, and synonyms.
 
     >>> labels = ("positive", "negative")
     >>> names = dict(zip(labels, labels))
@@ -116,7 +116,7 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str]) -> str 
 
 
 def match_name(text: str, names: dict[str, str]) -> str | None:
-    """Return what a text names: as it stands, or else the only name of the same squeezed form."""
+    """Return the answer that a whole text names, or None: exactly, or as the only name of the same normal form."""
     if text in names:
         return names[text]
     # Joined words are the last resort: 'livingroom' and 'living room' can both be choices.
@@ -134,7 +134,7 @@ def _joined(text: str) -> str:
 
 
 def by_letter(letter: str, listed: Sequence[str]) -> str | None:
-    """Return the answer that a letter stands for, or None where there are not so many."""
+    """Return the answer of a letter (a: the first), or None where there are fewer answers."""
     position = ord(letter.lower()) - ord("a")
     return listed[position] if 0 <= position < len(listed) else None
 

@@ -98,7 +98,7 @@ def measure_otherwise(
 
 
 def lacks_measures(metrics: Mapping[str, Any], testing: Testing) -> bool:
-    """Return whether a finished run lacks what is asked of the test split; its last step cannot be measured any more."""
+    """Return whether a finished run lacks test scores that are asked for; that of the last step cannot be added."""
     return testing.test and ("test" not in metrics or (GENERATED in testing.also_measure and FREE not in metrics))
 
 
