@@ -3,6 +3,7 @@
 
     python scripts/llm_text.py --data FOLDER/cqa                       five minutes of training a row, seeds 0 and 1
     python scripts/llm_text.py --data FOLDER/cqa --seeds 0 1 2 --minutes 10
+    python scripts/llm_text.py --data FOLDER/cqa --steps 400 --warm-steps 100 --batch 32 --jobs 4      on a GPU
     python scripts/llm_text.py --data FOLDER/cqa --table               the table of what is finished so far
 
 FOLDER/cqa holds CommonsenseQA and the completions of PaLM (`palm/`) as the paper's code release has them. A question is
@@ -12,8 +13,9 @@ the input; PaLM's rationale and answer are the text to write. What is done, each
 2. its answers to all questions of train and validation, with the log-probabilities of its 20 best tokens at each place;
 3. the student: the same network with every third layer, and the rest as it was;
 4. a row for each method and seed, by `dsbs train`; gkd and minillm start from the fine-tuned student of the same seed,
-   as their papers do. A row trains for so many minutes as were asked for: a few steps say how many steps that are
-   (`speed.json`), or `--steps` for as many steps of each.
+   as their papers do, and beside them stands that student with as many steps more of fine-tuning. A row trains for so many
+   minutes as were asked for: a few steps say how many steps that are (`speed.json`). Or `--steps` for as many steps of each,
+   and `--warm-steps` for those that start from a fine-tuned student.
 
 Measured on PaLM's text for questions of test: ROUGE-L of what the student writes, perplexity of what PaLM wrote, and
 whether the answer in what it writes is the right one. Everything is written below `--output`; the table to
@@ -26,9 +28,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -48,6 +52,7 @@ TOP = 20
 EVERY = 3
 PROBE = 4  # steps that tell how long one takes
 BOTH = "labels=teacher"
+NOTES = Lock()  # of the files of notes, which several rows write
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ METHODS: dict[str, Method] = {
     "forward KL, live": Method(_LIVE),
     "forward KL, stored top 20": Method((*_SOFT, "objective.source=stored", f"objective.most_tokens={TOP}")),
     "reverse KL, live": Method((*_LIVE, "objective.divergence=reverse_kl")),
+    "fine-tuning, continued": Method(("objective=finetune",), warm=True, rate=1e-4),
     "gkd": Method(("objective=gkd", *_SAMPLED), warm=True, rate=1e-4),
     "minillm": Method(("objective=minillm", *_SAMPLED), warm=True, rate=2e-5),
 }
@@ -89,6 +95,8 @@ class Bench:
     output: Path
     minutes: float
     steps: int | None
+    warm_steps: int | None
+    jobs: int
     seeds: list[int]
     sizes: dict[str, int]
     batch: int
@@ -115,7 +123,7 @@ class Bench:
 
     def check_settings(self) -> None:
         """Refuse to go on in a folder that was begun with other settings: its rows would not be comparable."""
-        own = {"minutes": self.minutes, "steps": self.steps, **self.sizes, "batch": self.batch, "bf16": self.bf16,
+        own = {"minutes": self.minutes, "steps": self.steps, "warm_steps": self.warm_steps, **self.sizes, "batch": self.batch, "bf16": self.bf16,
                "model": self.model}  # fmt: skip
         self.output.mkdir(parents=True, exist_ok=True)
         known = self.read("settings.json") or own
@@ -173,7 +181,7 @@ class Bench:
 
         checkpoint = open_checkpoint(str(run))
         task, prompt = checkpoint.task_of_run(None, trusted=True), Prompt(name="whole", answer_format=WHOLE)
-        predictor: Any = checkpoint.load(self.batch, task=task)
+        predictor: Any = checkpoint.load(4 * self.batch, task=task)
         who = {"kind": "dsbs", "model": run.name}
         identity = {"task": {"name": "texts"}, "teacher": who, "prompt": prompt.identity()}
         with CompletionStore(self.store) as store, torch.no_grad():
@@ -186,7 +194,7 @@ class Bench:
                 missing = [requests[key] for key in requests if key not in present]
                 for start in range(0, len(missing), 4 * self.batch):
                     part = missing[start : start + 4 * self.batch]
-                    said = write_with_logprobs(predictor, [example for _, example in part], self.keep_cut)
+                    said = write_with_logprobs(predictor, [example for _, example in part], self.keep_cut, self.batch)
                     store.add(origin, [(request, one) for (request, _), one in zip(part, said, strict=True)])
                     print(f"teacher: {split}, {start + len(part)} of {len(missing)} answers", flush=True)
         self.call("extract", [*self.task_words, "splits=[train,validation]", BOTH])
@@ -223,11 +231,14 @@ class Bench:
     # --- 4: the rows -----------------------------------------------------------------------------------------------
 
     def train_rows(self, teacher: Path) -> None:
-        """Train what is missing, the fine-tuned students first."""
-        for seed in self.seeds:
-            for name in METHODS:
-                self.train_row(name, seed, teacher)
-                self.write_table(teacher)
+        """Train what is missing, the fine-tuned students first, ``jobs`` rows side by side."""
+        rest = [name for name in METHODS if name != FIRST]
+        for names in ([FIRST], rest):
+            with ThreadPoolExecutor(self.jobs) as pool:
+                rows = [pool.submit(self.train_row, name, seed, teacher) for seed in self.seeds for name in names]
+                for row in as_completed(rows):
+                    row.result()
+                    self.write_table()
 
     def train_row(self, name: str, seed: int, teacher: Path) -> Path:
         """Return the run of a method and seed."""
@@ -235,18 +246,26 @@ class Bench:
         start = self.train_row(FIRST, seed, teacher) / "checkpoint" if method.warm else self.start
         words = [word.replace("TEACHER", str(teacher)) for word in method.words]
         words += ["student=causal", f"student.model={start}", f"training.learning_rate={method.rate}", f"seed={seed}"]
-        return self.train(f"{name}, seed {seed}", words, speed_of=name)
+        steps = self.warm_steps if method.warm else self.steps
+        return self.train(f"{name}, seed {seed}", words, speed_of=name, steps=steps)
 
-    def train(self, row: str, words: Sequence[str], minutes: float | None = None, speed_of: str | None = None) -> Path:
+    def train(
+        self,
+        row: str,
+        words: Sequence[str],
+        minutes: float | None = None,
+        speed_of: str | None = None,
+        steps: int | None = None,
+    ) -> Path:
         """Return the folder of a run, trained where it is not finished; which one a row is stands in ``rows.json``."""
         rows = self.read("rows.json")
         if row in rows and (self.output / rows[row] / "metrics.json").exists():
             return self.output / str(rows[row])
-        steps = self.steps or self.count_steps(speed_of or row, words, minutes or self.minutes)
+        steps = steps or self.steps or self.count_steps(speed_of or row, words, minutes or self.minutes)
         half = max(steps // 2, 1)
         run = self.run([*words, f"training.max_steps={steps}", f"training.eval_steps={half}"])
-        rows = self.read("rows.json") | {row: str(run.relative_to(self.output))}
-        self.write("rows.json", rows)
+        with NOTES:
+            self.write("rows.json", self.read("rows.json") | {row: str(run.relative_to(self.output))})
         return run
 
     def count_steps(self, name: str, words: Sequence[str], minutes: float) -> int:
@@ -255,8 +274,10 @@ class Bench:
         if name not in speeds:
             run = self.run([*words, f"training.max_steps={PROBE}", f"training.eval_steps={PROBE}", "test=false"])
             told = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
-            speeds[name] = (told["seconds"] - told.get("evaluation_seconds", 0.0)) / PROBE
-            self.write("speed.json", speeds)
+            seconds = (told["seconds"] - told.get("evaluation_seconds", 0.0)) / PROBE
+            with NOTES:
+                speeds = self.read("speed.json") | {name: seconds}
+                self.write("speed.json", speeds)
         return max(int(60 * minutes / speeds[name]), 2)
 
     def run(self, words: Sequence[str]) -> Path:
@@ -294,7 +315,7 @@ class Bench:
 
     # --- the table -------------------------------------------------------------------------------------------------
 
-    def write_table(self, teacher: Path | None = None) -> None:
+    def write_table(self) -> None:
         """Write and print the table of what is finished."""
         rows = self.read("rows.json")
         found: list[dict[str, Any]] = []
@@ -335,8 +356,17 @@ def _cell(values: Sequence[float | None], form: str) -> str:
     return f"{format(statistics.mean(known), form)}{spread}"
 
 
-def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: bool) -> list[Completion]:
-    """Return what a student of ours writes, with the log-probabilities of its best tokens at each place."""
+def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: bool, batch: int) -> list[Completion]:
+    """Return what a student of ours writes, with the log-probabilities of its best tokens at each place.
+
+    Args:
+        predictor: the student.
+        examples: what it answers.
+        keep_cut: whether an answer that was cut off counts as whole.
+        batch: how many answers are scored at once.
+    """
+    from accelerate.utils import send_to_device
+
     from dsbs.core.records import Target
     from dsbs.students.collator import Collator, tokenize
     from dsbs.students.decoding import inference
@@ -348,20 +378,21 @@ def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: b
     targets = [[Target("label", text)] for text in texts]
     rows, _ = tokenize(student, [one.input for one in examples], targets, reading.max_input_tokens, 2**20)
     found = []
-    for row, text in zip(rows, texts, strict=True):
-        batch = Collator(student)([row])
+    for start in range(0, len(rows), batch):
+        part = rows[start : start + batch]
+        inputs = send_to_device(Collator(student)(part), student.device)
         with inference(student, reading.bf16):
-            logits = student(batch["inputs"], batch["targets"])["label"][0].float().log_softmax(-1)
-        said, ids = [], row.targets[0][2]
-        for id, told in zip(ids, logits, strict=True):
-            best = told.topk(TOP)
-            pairs = tuple((names[one] or b"", value) for one, value in
-                          zip(best.indices.tolist(), best.values.tolist(), strict=True))  # fmt: skip
-            said.append(TokenLogprobs(names[id] or b"", float(told[id]), pairs))
-        reason = "length" if len(ids) > reading.max_new_tokens and not keep_cut else "stop"
-        found.append(
-            Completion(text, reason, "teacher", sum(map(len, row.inputs.values())), len(ids), logprobs=tuple(said))
-        )
+            logits = student(inputs["inputs"], inputs["targets"])["label"].float().log_softmax(-1)
+        best = logits.topk(TOP)
+        best_ids, best_values = best.indices.tolist(), best.values.tolist()
+        for place, (row, text) in enumerate(zip(part, texts[start : start + batch], strict=True)):
+            ids = row.targets[0][2]
+            own = logits[place, range(len(ids)), ids].tolist()
+            said = [TokenLogprobs(names[id] or b"", value, tuple((names[one] or b"", told) for one, told in pairs))
+                    for id, value, pairs in zip(ids, own, map(zip, best_ids[place], best_values[place]))]  # fmt: skip
+            reason = "length" if len(ids) > reading.max_new_tokens and not keep_cut else "stop"
+            asked = sum(map(len, row.inputs.values()))
+            found.append(Completion(text, reason, "teacher", asked, len(ids), logprobs=tuple(said)))
     return found
 
 
@@ -373,6 +404,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--minutes", type=float, default=5.0, help="of training for each row")
     parser.add_argument("--steps", type=int, help="so many steps for each row, whatever they take")
+    parser.add_argument("--warm-steps", type=int, help="of rows that start from a fine-tuned student (default: --steps)")
+    parser.add_argument("--jobs", type=int, default=1, help="rows trained side by side")
     parser.add_argument("--train", type=int, default=600)
     parser.add_argument("--validation", type=int, default=32)
     parser.add_argument("--test", type=int, default=200)
@@ -390,6 +423,8 @@ def main() -> None:
         told.output.resolve(),
         told.minutes,
         told.steps,
+        told.warm_steps or told.steps,
+        told.jobs,
         told.seeds,
         sizes,
         told.batch,

@@ -178,11 +178,13 @@ def train_stored(folder: Path, tokenizer: Any) -> Path:
             text = choice["message"]["content"]
             ids = tokenizer(text, add_special_tokens=False)["input_ids"] if tokenizer else []
             pieces = [tokenizer.decode([id]) for id in ids] or re.findall(r" ?\S+", text)
-            top = [[{"token": piece, "logprob": -0.5}, {"token": " so", "logprob": -2.0}] for piece in pieces]
+            # A teacher that is a student of ours also knows the prefixes of tasks.
+            others = [{"token": "[label]", "logprob": -1.5}, {"token": " so", "logprob": -2.0}]
+            top = [[{"token": piece, "logprob": -0.5}, *others] for piece in pieces]
             choice["logprobs"] = {"content": [one[0] | {"top_logprobs": one} for one in top]}
         return answer
 
-    teacher = OpenAITeacher(name="openai", model="m", top_logprobs=2)
+    teacher = OpenAITeacher(name="openai", model="m", top_logprobs=3)
     prompt = Prompt(name="whole", answer_format="whole")
     settings: dict[str, Any] = {"task": task, "teacher": teacher, "prompt": prompt, "labels": "teacher"}
     with serve(FaultServer(completion=tell)) as server:
