@@ -13,9 +13,9 @@ the input; PaLM's rationale and answer are the text to write. What is done, each
 2. its answers to all questions of train and validation, with the log-probabilities of its 20 best tokens at each place;
 3. the student: the same network with every third layer, and the rest as it was;
 4. a row for each method and seed, by `dsbs train`; gkd and minillm start from the fine-tuned student of the same seed,
-   as their papers do, and beside them stands that student with as many steps more of fine-tuning. A row trains for so many
-   minutes as were asked for: a few steps say how many steps that are (`speed.json`). Or `--steps` for as many steps of each,
-   and `--warm-steps` for those that start from a fine-tuned student.
+   as their papers do, and beside them stands that student with as many steps more of fine-tuning. A row trains for so
+   many minutes as were asked for: a few steps say how many steps that are (`speed.json`). Or `--steps` for as many
+   steps of each, and `--warm-steps` for those that start from a fine-tuned student.
 
 Measured on PaLM's text for questions of test: ROUGE-L of what the student writes, perplexity of what PaLM wrote, and
 whether the answer in what it writes is the right one. Everything is written below `--output`; the table to
@@ -123,8 +123,8 @@ class Bench:
 
     def check_settings(self) -> None:
         """Refuse to go on in a folder that was begun with other settings: its rows would not be comparable."""
-        own = {"minutes": self.minutes, "steps": self.steps, "warm_steps": self.warm_steps, **self.sizes, "batch": self.batch, "bf16": self.bf16,
-               "model": self.model}  # fmt: skip
+        own = {"minutes": self.minutes, "steps": self.steps, "warm_steps": self.warm_steps, **self.sizes,
+               "batch": self.batch, "bf16": self.bf16, "model": self.model}  # fmt: skip
         self.output.mkdir(parents=True, exist_ok=True)
         known = self.read("settings.json") or own
         if changed := [name for name, value in own.items() if known.get(name) != value]:
@@ -388,8 +388,10 @@ def write_with_logprobs(predictor: Any, examples: Sequence[Example], keep_cut: b
         for place, (row, text) in enumerate(zip(part, texts[start : start + batch], strict=True)):
             ids = row.targets[0][2]
             own = logits[place, range(len(ids)), ids].tolist()
-            said = [TokenLogprobs(names[id] or b"", value, tuple((names[one] or b"", told) for one, told in pairs))
-                    for id, value, pairs in zip(ids, own, map(zip, best_ids[place], best_values[place]))]  # fmt: skip
+            said = []
+            for step, (id, value) in enumerate(zip(ids, own, strict=True)):
+                pairs = zip(best_ids[place][step], best_values[place][step], strict=True)
+                said.append(TokenLogprobs(names[id] or b"", value, tuple((names[one] or b"", it) for one, it in pairs)))
             reason = "length" if len(ids) > reading.max_new_tokens and not keep_cut else "stop"
             asked = sum(map(len, row.inputs.values()))
             found.append(Completion(text, reason, "teacher", asked, len(ids), logprobs=tuple(said)))
@@ -404,7 +406,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--minutes", type=float, default=5.0, help="of training for each row")
     parser.add_argument("--steps", type=int, help="so many steps for each row, whatever they take")
-    parser.add_argument("--warm-steps", type=int, help="of rows that start from a fine-tuned student (default: --steps)")
+    parser.add_argument("--warm-steps", type=int, help="the same of rows that start from a fine-tuned student")
     parser.add_argument("--jobs", type=int, default=1, help="rows trained side by side")
     parser.add_argument("--train", type=int, default=600)
     parser.add_argument("--validation", type=int, default=32)

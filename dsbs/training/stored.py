@@ -58,7 +58,7 @@ class StoredTokens:
         from dsbs.objectives.teacher import base_vocabulary
 
         names = token_bytes(student.tokenizer)
-        # A teacher that is a student of ours writes "[label]" too, which is no token of the vocabulary that is compared.
+        # A teacher that is a student of ours writes "[label]" too, which is not in what is compared.
         ours = set(base_vocabulary(student.tokenizer).values())
         # llama.cpp tells the end of a text as a token without a name.
         ids = {b"": student.end_id} | {name: id for id, name in enumerate(names) if name is not None and id in ours}
