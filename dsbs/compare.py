@@ -34,7 +34,15 @@ from dsbs.train import make_plan
 from dsbs.training.plan import Plan
 from dsbs.training.run_folder import Run
 
-OWN = ("methods", "fractions", "seeds", "train", "other", "dry_run")  # all else that is typed is typed for train
+OWN = (
+    "methods",
+    "fractions",
+    "seeds",
+    "train",
+    "each",
+    "other",
+    "dry_run",
+)  # all else that is typed is typed for train
 
 
 @dataclass
@@ -92,7 +100,7 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
         for fraction in config.fractions:
             for seed in config.seeds:
                 words = [*shared, f"student={student}", f"objective={objective}", f"data_fraction={fraction}"]
-                words += [f"seed={seed}", *config.train]
+                words += [f"seed={seed}", *config.train, *shlex.split(config.each.get(student, ""))]
                 candidate = Candidate(method, words)
                 try:
                     plan = make_plan(compose_settings("train", words), words)

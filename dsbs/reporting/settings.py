@@ -1,6 +1,7 @@
 """What a report compares, and how strictly."""
 
 import math
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +63,8 @@ class CompareConfig:
         labels: ``gold`` or ``teacher``.
         rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
         train: further arguments of every run, such as ``training.max_steps=500``.
+        each: further arguments of the runs of one student, after those of ``train``: student -> arguments with blanks
+            between them, such as ``each={encoder:"training.max_steps=500 training.learning_rate=5e-5"}``.
         other: a file of other texts, one a line, on which ``objective=context`` is measured for what it forgets: the
             perplexity before and after; null: none.
         dry_run: only list what would be trained.
@@ -85,6 +88,7 @@ class CompareConfig:
     labels: str = "gold"
     rationales: str | None = None
     train: list[str] = field(default_factory=list)
+    each: dict[str, str] = field(default_factory=dict)
     other: str | None = None
     dry_run: bool = False
     output_dir: str = "outputs"
@@ -99,4 +103,15 @@ class CompareConfig:
             for method in self.methods
             if method.count(":") != 1 or not all(method.split(":"))
         ]
+        students = {method.split(":")[0] for method in self.methods}
+        faults += [
+            f"each: {student}: expected a student of methods ({', '.join(sorted(students))})."
+            for student in self.each
+            if student not in students
+        ]
+        for student, words in self.each.items():
+            try:
+                shlex.split(words)
+            except ValueError as error:
+                faults.append(f"each: {student}: {words}: {str(error).lower()}.")
         return faults

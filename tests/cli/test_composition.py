@@ -97,6 +97,14 @@ def test_options_that_are_typed_although_they_are_the_usual_ones_change_nothing_
     assert composed(*(f"{group}={GROUPS[group][0]}" for group in NAMING)) == usual
 
 
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [(["student=encoder"], 1e-4), (["student=encoder", "training=gpu"], 3e-4), (["student=t5_scratch"], 1e-3)],
+)
+def test_a_pretrained_student_has_a_learning_rate_for_its_weights(words: list[str], rate: float) -> None:
+    assert composed("objective=finetune", "task=svamp", *words)["training"]["learning_rate"] == rate
+
+
 def test_an_experiments_choice_of_a_preset_wins_over_tuned_as_well(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\ndefaults: [override /training: gpu]\nseed: 5\n"
@@ -176,7 +184,7 @@ def test_the_config_is_composed_for_its_mode_only_where_it_may_name_one(tmp_path
     text = "# @package _global_\nhydra: {mode: MULTIRUN}\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text, encoding="utf-8")
     found = []
-    for folder, words in ((None, []), (None, ["hydra.mode=MULTIRUN"]), (str(tmp_path), ["+experiment=mine"])):
+    for folder, words in ((None, []), (None, ["hydra.mode=MULTIRUN"]), (str(tmp_path), ["experiment=mine"])):
         with composing(folder):
             found.append(find_mode(GlobalHydra.instance().hydra, "train", words))
     assert found == [None, RunMode.MULTIRUN, RunMode.MULTIRUN]

@@ -56,5 +56,22 @@ def test_a_file_of_other_texts_is_read_before_anything_is_trained(
         plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
 
 
+def test_arguments_of_one_student_come_last(tmp_path: Path) -> None:
+    config = CompareConfig(
+        methods=["logreg:finetune", "encoder:finetune"],
+        train=["training.max_steps=60"],
+        each={"encoder": "training.learning_rate=5e-5 training.max_steps=30"},
+    )
+    logreg, encoder = plan_all(config, [*SMALL, f"output_dir={tmp_path}", "each={}"])
+    assert logreg.words[-1] == "training.max_steps=60"
+    assert encoder.plan is None
+    assert encoder.words[-2:] == ["training.learning_rate=5e-5", "training.max_steps=30"]
+
+
 def test_wrong_settings() -> None:
     assert len(CompareConfig(methods=["logreg", "a:b:c"], seeds=[]).faults()) == 3
+    config = CompareConfig(methods=["logreg:finetune"], each={"encoder": "", "logreg": "student.C='1"})
+    assert config.faults() == [
+        "each: encoder: expected a student of methods (logreg).",
+        "each: logreg: student.C='1: no closing quotation.",
+    ]
