@@ -64,7 +64,7 @@ def test_help_shows_the_keys_of_the_options_that_were_chosen() -> None:
     assert "student.lora.r=0" in text
     assert "student.lora.target_modules=[]" in text
     assert "student.model=(to be given)" in text
-    assert "training.learning_rate=0.001" in text  # as it is composed
+    assert "training.learning_rate=0.0001" in text  # as it is composed: of pretrained weights
     assert "student.d_model" not in text
 
 
