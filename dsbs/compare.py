@@ -44,6 +44,8 @@ OWN = (
     "dry_run",
 )  # all else that is typed is typed for train
 
+PROGRESS = " training: "  # what the log of a training says of its progress
+
 
 @dataclass
 class Candidate:
@@ -150,12 +152,10 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
         assert one.run is not None
         console.print(f"[{number}/{len(missing)}] {shlex.join(['dsbs', 'train', *one.words])}", markup=False,
                       highlight=False, soft_wrap=True)  # fmt: skip
-        words = [sys.executable, "-m", "dsbs.train", *one.words]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+        code, last_line = train_one(one.words, console)
         one.finished = one.run.finished_metrics()
         if one.finished is None:
-            lines = done.stderr.strip().splitlines()
-            one.fault = lines[-1] if lines else f"exit code {done.returncode}"
+            one.fault = last_line or f"exit code {code}"
             console.print(f"    failed: {one.fault}", markup=False, highlight=False)
             continue
         metric, value = one.finished["metric"], one.finished["test"].get(one.finished["metric"])
@@ -164,6 +164,21 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
         console.print(
             f"    {score}, {one.finished['seconds']:.0f} s; about {show_duration(left)} left", highlight=False
         )
+
+
+def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
+    """Train in a process of its own, showing its progress; return its exit code and the last line of its errors."""
+    command = [sys.executable, "-m", "dsbs.train", *words]
+    last_line = ""
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            last_line = line.strip() or last_line
+            if PROGRESS in line:
+                console.print(f"    {line.strip()}", markup=False, highlight=False)
+    return process.returncode, last_line
 
 
 def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> Path:
