@@ -1,5 +1,6 @@
 """What all tests share: no network, no keys of the machine they run on, few threads, and where the real data lies."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,6 +18,24 @@ for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 for _variable in ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "HYDRA_FULL_ERROR"):
     os.environ.pop(_variable, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Import what tests import as a training does, without the packages that transformers' Trainer can do without.
+
+    What is imported then stays to the end. The garbage collector does not look at it again: each training, and much
+    else, ends with a full collection, which would take longer than the training.
+    """
+    from dsbs.training.backends import hidden
+
+    gc.disable()
+    try:
+        with hidden("peft"):
+            return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

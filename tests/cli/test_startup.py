@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
+from dsbs import train
 from dsbs.cli.command import command
 from dsbs.cli.config import ROOTS
 from dsbs.cli.main import main
@@ -59,16 +61,16 @@ def test_what_is_answered_without_work_imports_nothing_heavy(tmp_path: Path) -> 
     assert not (tmp_path / "outputs" / "train").exists()
 
 
-def test_a_finished_run_is_told_without_importing_torch(tmp_path: Path) -> None:
+def test_a_finished_run_is_told_without_importing_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["train", *SMALL, "objective=finetune"]
-    [said] = say(tmp_path, [*words, "labels=silver"])
-    assert "labels=silver" in said
-    find = "from dsbs import train; train.execute = lambda plan, *_: print(plan.run.folder) or exit(); train.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.argv[1:] = {words[1:]!r}; {find}"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    run = tmp_path / done.stdout.strip()
+    folders: list[Path] = []
+    monkeypatch.setattr(train, "execute", lambda plan, *_: folders.append(plan.run.folder) or sys.exit())
+    monkeypatch.setattr(sys, "argv", ["dsbs.train", *words[1:]])
+    monkeypatch.chdir(tmp_path)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit):
+        train.main()
+    run = tmp_path / folders[0]
     run.mkdir(parents=True)
     metrics = {
         "task": "triage", "student": "t5_scratch", "objective": "finetune", "labels": "gold",

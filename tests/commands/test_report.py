@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from fake_runs import share, write_run
+from hydra.core.global_hydra import GlobalHydra
+
+from dsbs import report
 
 CHECK = """
 import sys, runpy
@@ -57,16 +60,24 @@ def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path) -> None
     assert {"accuracy over data fraction", "cells", "plot"} <= media
 
 
-@pytest.mark.parametrize("runs", ["nowhere", "."])
-def test_a_wrong_folder_is_one_message_and_an_exit_code(tmp_path: Path, runs: str) -> None:
-    done = run_report(tmp_path, f"runs={runs}")
-    assert done.returncode == 1
-    assert f"runs={runs}" in done.stderr
-    assert "python -m dsbs.train" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_wrong_tracking_mode_is_refused_with_the_right_ones(tmp_path: Path) -> None:
-    done = run_report(tmp_path, "tracking.mode=on")
-    assert done.returncode == 1
-    assert "auto, online, offline, disabled" in done.stderr
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("runs=nowhere", ["runs=nowhere", "python -m dsbs.train"]),
+        ("runs=.", ["runs=.", "python -m dsbs.train"]),
+        ("tracking.mode=on", ["auto, online, offline, disabled"]),
+    ],
+)
+def test_a_mistake_is_one_message_and_an_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], word: str, told: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dsbs.report", word])
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit) as ended:
+        report.main()
+    assert ended.value.code == 1
+    said = capfd.readouterr().err
+    for part in told:
+        assert part in said
+    assert "Traceback" not in said

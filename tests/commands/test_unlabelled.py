@@ -11,6 +11,7 @@ from fault_server import FaultServer, serve
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import extract, report, train
+from dsbs.tasks import TableTask
 
 SMALL = [
     "student.vocab_size=300", "student.d_model=32", "student.d_kv=16", "student.d_ff=32", "student.num_layers=1",
@@ -60,8 +61,14 @@ def printed(command: str, said: str) -> list[str]:
 
 
 @pytest.mark.parametrize("nothing", [..., None, ""])
-def test_a_file_without_labels_trains_a_student_on_the_teachers(run, tmp_path: Path, nothing: object) -> None:
+def test_no_label_is_no_label_however_it_is_written(tmp_path: Path, nothing: object) -> None:
     write(tmp_path / "rows.jsonl", [nothing] * 40)
+    task = TableTask(path=str(tmp_path / "rows.jsonl"))
+    assert {example.label for example in task.examples("train")} == {None}
+
+
+def test_a_file_without_labels_trains_a_student_on_the_teachers(run, tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [...] * 40)
     with serve(FaultServer(answer=say)) as server:
         words = [
             "task=table", "task.path=rows.jsonl", "labels=teacher", "teacher=openai", "teacher.model=m",

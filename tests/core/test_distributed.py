@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 
 from dsbs.core.distributed import count_processes, gather, is_main, main_first
+from dsbs.train import main
 
 SMALL = [
     "task.products=12", "task.complaints=12", "task.train=64", "task.validation=15", "task.test=17",
@@ -19,28 +21,30 @@ SMALL = [
 ]  # fmt: skip
 
 
-def train(folder: Path, command: list[str], batch: int) -> subprocess.CompletedProcess[str]:
+def train_in_two(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Train as ``torchrun`` does, with batches of 4 for each of two processes."""
     root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    batches = f"training.per_device_train_batch_size={batch}"
+    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
     return subprocess.run(
-        [sys.executable, "-m", *command, "dsbs.train", *SMALL, batches],
+        [sys.executable, "-m", *launcher, "dsbs.train", *SMALL, "training.per_device_train_batch_size=4"],
         cwd=folder, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True,
         timeout=200, check=False,
     )  # fmt: skip
 
 
-TWO = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]  # what `torchrun` is
-
-
-def test_two_processes_train_and_measure_as_one_with_twice_the_batch(tmp_path: Path) -> None:
+def test_two_processes_train_and_measure_as_one_with_twice_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    two = train(tmp_path / "two", TWO, 4)
+    two = train_in_two(tmp_path / "two")
     assert two.returncode == 0, two.stderr
-    one = train(tmp_path / "one", [], 8)
-    assert one.returncode == 0, one.stderr
-    for said in (one.stdout, two.stdout):
+    monkeypatch.chdir(tmp_path / "one")
+    monkeypatch.setattr(sys, "argv", ["dsbs.train", *SMALL, "training.per_device_train_batch_size=8"])
+    GlobalHydra.instance().clear()
+    main()
+    for said in (capfd.readouterr().out, two.stdout):
         assert said.count("triage · t5_scratch · step_by_step on 64 examples") == 1
     assert two.stderr.count("training: 0 of 6") == 1
     runs = sorted(tmp_path.rglob("metrics.json"))

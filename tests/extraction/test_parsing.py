@@ -215,11 +215,11 @@ def test_any_text_gives_an_annotation_or_a_reason(text, finish_reason):
     "piece", ["\n", " ", "*", "-", "(", "**.", "\n* ", "so the answer is ", "Answer:", "\nQ", "1 + "]
 )
 def test_a_hostile_text_does_not_hang_the_run(piece):
-    start = time.perf_counter()
+    start = time.process_time()
     for answers in (NLI, NumberAnswers(), FreeAnswers()):
         read(piece * (50_000 // len(piece)), None, answers)
         read("Well. So the answer is " + piece * (50_000 // len(piece)) + "x", None, answers)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(

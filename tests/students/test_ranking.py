@@ -88,12 +88,12 @@ def test_every_score_is_what_the_network_says_of_that_answer_alone(kind: str, su
 @pytest.mark.parametrize("most", [1, 7, 40])
 def test_however_small_the_passes_are(kind: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     student = built(kind, "input")
-    whole = rank(student, examples(), DecodingConfig())
+    whole = rank(student, examples(3), DecodingConfig())
     monkeypatch.setattr(ranking, "LOGITS", most * student.vocabulary)
     monkeypatch.setattr(ranking, "OVERHEAD", 0)
     monkeypatch.setattr(decoding, "SMALL", 0)
     for negligible in (0.0, 1e-300):
-        parts = rank(student, examples(), DecodingConfig(negligible=negligible))
+        parts = rank(student, examples(3), DecodingConfig(negligible=negligible))
         for one, two in zip(whole, parts, strict=True):
             assert two.scores == pytest.approx(one.scores, abs=1e-3)
 

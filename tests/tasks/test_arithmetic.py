@@ -81,9 +81,9 @@ def test_units_are_dropped_but_variables_are_not():
     "text", ["(" * 300 + "1" + ")" * 300, "-" * 399 + "1", "1" + "+1" * 199, "2**" * 100 + "2", "1" * 10**6]
 )
 def test_a_hostile_text_neither_hangs_nor_crashes(text):
-    start = time.perf_counter()
+    start = time.process_time()
     evaluate(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 @given(expressions())

@@ -315,9 +315,9 @@ def test_two_answers_are_none(one: str, other: str, between: str) -> None:
               "one ", "1.", ":", "_", "~~"],
 )  # fmt: skip
 def test_a_hostile_answer_takes_no_time(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text = piece * (20_000 // len(piece))
     for answers in (ClosedAnswers(SETS["mood"]), NumberAnswers()):
         answers.parse(text, None)
         answers.parse_alone(text, None)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1

@@ -27,14 +27,14 @@ def load_backend(name: str) -> Backend:
     """Import a backend; what it prints meanwhile, such as transformers' word on W&B, is kept from the user."""
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            with _hidden(*UNWANTED.get(name, ())):
+            with hidden(*UNWANTED.get(name, ())):
                 return BACKENDS[name]
         except (ImportError, ConfigError):  # transformers has found one of them before, and counts on it
             return BACKENDS[name]
 
 
 @contextlib.contextmanager
-def _hidden(*packages: str) -> Iterator[None]:
+def hidden(*packages: str) -> Iterator[None]:
     """Let packages that are not imported yet look as if they were not installed."""
     hidden: list[str] = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import fails
