@@ -21,7 +21,12 @@ PANELS = (
     (
         "CommonsenseQA (540B teacher, 135M student)",
         20.0,
-        (("step-by-step, 1/4 of the data", 35.5, (35.5,)), ("fine-tuning, 1/4 of the data", 31.0, (31.0,))),
+        (
+            ("step-by-step, 1/4 of the data", 34.5, (35.8, 34.4, 34.2, 33.6)),
+            ("step-by-step, another question's rationale", 31.3, (30.4, 32.3, 31.1)),
+            ("fine-tuning, 1/4 of the data", 31.7, (32.1, 32.8, 29.8, 31.9)),
+            ("fine-tuning, all of the data", 42.5, (43.8, 41.3)),
+        ),
     ),
 )
 COLOURS = {"step-by-step": "#3563c9", "fine-tuning": "#b0672b"}
@@ -30,7 +35,7 @@ COLOURS = {"step-by-step": "#3563c9", "fine-tuning": "#b0672b"}
 def main() -> None:
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "dsbs", "font.family": "sans-serif", "font.size": 9})
     rows = [len(bars) for _, _, bars in PANELS]
-    figure, axes = plt.subplots(len(PANELS), 1, figsize=(7.2, 3.2), sharex=True, height_ratios=rows)
+    figure, axes = plt.subplots(len(PANELS), 1, figsize=(7.2, 3.8), sharex=True, height_ratios=rows)
     for axis, (title, chance, bars) in zip(axes, PANELS, strict=True):
         for y, (name, mean, seeds) in enumerate(reversed(bars)):
             colour = COLOURS[name.split(",")[0]]
