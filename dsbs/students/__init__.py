@@ -1,4 +1,4 @@
-"""Students: what is trained. A new one is a dataclass with a ``build`` and a line in this registry."""
+"""Students: the models that are trained. A new one is a dataclass and a line in this registry."""
 
 from dsbs.core.registry import Registry
 from dsbs.students.auto import Auto

@@ -1,4 +1,4 @@
-"""How answers are read out of a student: closed answers are ranked, free answers are written. No tensors here."""
+"""Answers of a student: closed answers are ranked, free answers are generated. No tensors here."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,26 +9,26 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Example, Prediction
 from dsbs.tasks.base import Answers
 
-# What may stay unread of answers that cannot win (`DecodingConfig.negligible`). Where the best answer alone matters, as
-# much as was read: ranking costs about as much as writing (docs/training.md). Where its confidence does, hardly any.
+# Values of `DecodingConfig.negligible`. Where only the best answer matters, answers that cannot win are left unscored:
+# ranking then costs about as much as generating (docs/training.md). Where its confidence matters, hardly any.
 BEST_ONLY = 1.0
 CONFIDENT = 1e-4
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """How to read answers.
+    """How a student answers.
 
     Attributes:
         decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
         batch_size: examples per forward pass.
         max_input_tokens: longer inputs are truncated.
         max_new_tokens: maximum generated tokens.
-        suffix: what a target has behind the label, for objectives that write on.
+        suffix: text after the label in a target, for objectives whose targets continue.
         bf16: bfloat16 autocast.
-        negligible: where closed answers are many, those that cannot win and are together less probable than this share
-            of those that were read are not read to their end: their scores are upper bounds, and the confidence is a
-            lower one. 0: all are read.
+        negligible: with many closed answers, those that cannot win and are together less probable than this share of
+            the scored ones are not scored to their end: their scores are upper bounds, and the confidence is a lower
+            bound. 0: all are scored.
     """
 
     decoding: str = "auto"
@@ -40,27 +40,33 @@ class DecodingConfig:
     negligible: float = 0.0
 
     def ranks(self, examples: Sequence[Example]) -> bool:
-        """Return whether closed answers are to be ranked."""
+        """Return whether the answers of these examples are ranked; else they are generated."""
         return self.decoding != "generate" and all(example.choices for example in examples)
 
 
 class Writer(Protocol):
-    """What answers are read from: a torch student, or one that was exported to another engine."""
+    """A student that answers: a torch student, or one that was exported to another engine."""
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Return the most probable closed answer of each example, with the log-probabilities of all, in nats."""
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return what is written for each example, greedily, in their order."""
+        """Return the text generated for each example, greedily, in their order.
+
+        Args:
+            examples: what to write for.
+            reading: how.
+            kind: ``label`` or ``rationale``.
+        """
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens labels have, their end included."""
+        """Return the number of tokens of each label, the end token included."""
 
 
 def read_labels(
     student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
 ) -> list[Prediction]:
-    """Return a prediction of the label for each example, in their order."""
+    """Return the predicted label of each example, in their order: ranked or generated, as ``reading.ranks`` says."""
     if reading.ranks(examples):
         return student.rank(examples, reading)
     texts = student.write(examples, reading)
@@ -73,15 +79,19 @@ def read_labels(
 def add_rationales(
     student: Writer, examples: Sequence[Example], predictions: list[Prediction], reading: DecodingConfig
 ) -> list[Prediction]:
-    """Return the predictions with the rationale that the student writes, for those who want to read it."""
+    """Return the predictions with the rationale that the student generates for each example."""
     texts = student.write(examples, reading, kind="rationale")
     return [replace(prediction, rationale=text) for prediction, text in zip(predictions, texts, strict=True)]
 
 
 def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
-    """Return the most probable of an example's closed answers, by the log-probabilities of those that a student knows.
+    """Return the prediction of a student that knows the answers of its training alone.
 
-    An answer that it does not know, because it was in no training example, has the log-probability minus infinity.
+    Choices that it does not know have the log-probability minus infinity.
+
+    Args:
+        example: with or without choices of its own.
+        scores: answer -> log-probability in nats, for the answers that the student knows.
 
     >>> prediction = choose(Example("1", "Is fire cold?"), {"no": math.log(0.3), "yes": math.log(0.1)})
     >>> prediction.label, round(prediction.confidence or 0, 6)

@@ -1,4 +1,4 @@
-"""The student that fits the machine: the largest pretrained one whose training its memory holds."""
+"""``student=auto``: the largest pretrained student whose training fits this machine's memory."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ MINILM_MEMORY = 4
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine has.
+    """Memory and GPU of a machine.
 
     Attributes:
         memory: GiB that this process may use.
@@ -45,7 +45,7 @@ class Machine:
 
 
 def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
-    """Return the student for a machine, and why.
+    """Return the student for a machine, and the reason, for the log.
 
     >>> student, why = choose_student(Machine(memory=64, gpu_memory=24, bf16=True))
     >>> student.name, why.split(":")[0]
@@ -72,12 +72,12 @@ def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
 
 @dataclass
 class Auto(GenerativeStudent):
-    """Leaves the choice to the machine; what is chosen names the run, so another machine may start another run."""
+    """Leaves the choice to the machine; the chosen student names the run, so it may be another one elsewhere."""
 
     kind: str = "auto"
 
     def resolve(self) -> GenerativeStudent:
-        """Return the student for this machine, with the settings that all students have; say which one and why."""
+        """Return the student for this machine, with this one's lengths; log which one and why."""
         student, why = choose_student(measure_machine())
         logger.info("student=auto: student=%s for %s.", student.name, why)
         lengths = [field.name for field in fields(GenerativeStudent) if field.name not in ("kind", "name")]
@@ -85,7 +85,7 @@ class Auto(GenerativeStudent):
 
 
 def measure_machine() -> Machine:
-    """Return what this machine has; of several GPUs the one that PyTorch uses first."""
+    """Return memory and GPU of this machine; of several GPUs, the first."""
     import torch
 
     memory = _memory() / GIB

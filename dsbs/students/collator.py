@@ -29,17 +29,17 @@ class Row:
 
     @property
     def tokens(self) -> int:
-        """How many tokens are read and written."""
+        """The number of tokens of all inputs and targets."""
         return sum(map(len, self.inputs.values())) + sum(len(ids) for _, _, ids, _ in self.targets)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How inputs are read of a kind of target that is not the student's own, but that of a teacher beside it.
+    """How inputs are encoded for targets that a teacher beside the student reads.
 
     Attributes:
-        model: whose way of reading it is; its tokens are the student's.
-        kind: what it writes, ``label`` or ``rationale``.
+        model: the teacher, which has the student's tokens.
+        kind: of target, ``label`` or ``rationale``.
         max_input_tokens: longer inputs are truncated.
     """
 
@@ -56,15 +56,15 @@ def tokenize(
     max_target_tokens: int,
     readers: Mapping[str, Reader] | None = None,
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return a row for each example, and how many inputs and targets had to be cut.
+    """Return a row for each example, and the counts ``inputs_cut`` and ``targets_cut``.
 
     Args:
         student: whose tokenizer it is.
-        inputs: the examples' inputs; read by every target that names no other.
-        targets: those of each example.
+        inputs: the examples' inputs, which targets without an input of their own read.
+        targets: the targets of each example.
         max_input_tokens: longer inputs are truncated.
-        max_target_tokens: longer targets are cut.
-        readers: who reads the inputs of kinds that are not the student's own.
+        max_target_tokens: longer targets are truncated; the end token stays.
+        readers: kind of target -> how its inputs are encoded, where the student does not read them.
     """
     readers = readers or {}
     names = [_name_inputs(student, row) for row in targets]
@@ -127,13 +127,13 @@ def _encode_inputs(
 
 
 def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:
-    """Cut a batch into passes of rows of about equal length, the longest first, so that little of a pass is padding.
+    """Split a batch into passes of rows of similar length, longest first, to reduce padding.
 
-    The loss is a mean over the tokens of the whole optimizer step, so it does not matter how a batch is cut.
+    The loss is a mean over the tokens of the whole optimizer step, so the split does not matter to it.
 
     Args:
         rows: the batch.
-        tokens: a pass holds at most so many tokens, padding included, but at least one row; None: one pass.
+        tokens: maximum tokens of a pass, padding included, but at least one row; None: one pass.
     """
     if tokens is None:
         return [list(rows)]
@@ -150,15 +150,23 @@ _Part = tuple[int, int, list[int], float, dict[str, list[float]]]
 
 
 class Collator:
-    """Make a batch of rows: encoder inputs, each once, and targets by kind."""
+    """Collates rows into a batch: encoder inputs, each once, and targets by kind.
+
+    Args:
+        student: whose padding and start tokens are used.
+    """
 
     def __init__(self, student: StudentModel) -> None:
         self.student = student
 
     def __call__(self, rows: list[Row]) -> Batch:
-        """Return ``inputs``: name -> input_ids, attention_mask [B, S], and ``targets``: kind -> source, rows [R],
-        examples [R] (whose target it is), whether each row occurs once, decoder_input_ids, labels [R, T], weights
-        [R], and ``signals``: name -> numbers [R, T].
+        """Return a batch: ``inputs`` and ``targets``.
+
+        ``inputs``: name -> ``input_ids`` and ``attention_mask`` [B, S].
+
+        ``targets``: kind -> ``source`` (the name of its inputs), ``rows`` [R] (in the source), ``examples`` [R] (in the
+        batch), ``once`` (whether no row occurs twice), ``decoder_input_ids`` and ``labels`` [R, T], ``weights`` [R],
+        and ``signals``: name -> numbers [R, T].
         """
         sources = _name_sources(rows)
         inputs: dict[str, list[list[int]]] = {}

@@ -15,16 +15,16 @@ from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
-ANSWER = "answer"  # what comes behind an input that has its task prefix in front
+ANSWER = "answer"  # the token after an input that begins with its task prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Inputs that a target is to be written for.
+    """Encoded inputs, which targets continue.
 
     Attributes:
         ids: [B, S], padded at the start.
-        cache: keys and values of every layer, or None: the network reads the inputs with every target.
+        cache: keys and values of every layer, or None: the inputs are read again with every target.
     """
 
     ids: torch.Tensor
@@ -38,6 +38,14 @@ class DecoderOnlyModel(GenerativeModel):
     ``prefix_on=input`` by ``[answer]``, so that the student sees where its input ends. These tokens are given, so they
     are never in the loss, nor is the prompt. Both tasks share one pass over the prompt: its keys and values are kept,
     with their gradients, and each target attends to them.
+
+    Args:
+        model: an ``AutoModelForCausalLM``.
+        tokenizer: its tokenizer.
+        prefix_on: ``target`` or ``input``; another value: no task prefixes.
+
+    Raises:
+        StudentError: where the tokenizer has no end token, or attention is not causal.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
@@ -75,9 +83,11 @@ class DecoderOnlyModel(GenerativeModel):
                     table[id] = table[self.tokenizer(word, add_special_tokens=False)["input_ids"]].mean(0)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return input and output embeddings [V, d]."""
         return self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the token ids of inputs, without an end token; where one is truncated, its last token stays."""
         if not texts:
             return []
         if self.prefix_on == "input":
@@ -88,31 +98,37 @@ class DecoderOnlyModel(GenerativeModel):
         return [[*row[: max_tokens - 1], row[-1]] if len(row) > max_tokens else row for row in rows]
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of targets, the end token last."""
         if not texts:
             return []
         return [[*row, self._end_id] for row in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
     def start_id(self, kind: str) -> int:
+        """Return the token before a target: its task prefix, or ``[answer]``."""
         return self._start_ids[kind]
 
     @property
     def pad_id(self) -> int:
+        """The padding token; the end token where the tokenizer has none."""
         return int(self.tokenizer.pad_token_id)
 
     @property
     def keeps_cache(self) -> bool:
-        """Whether all that the network has read is kept as keys and values."""
+        """Whether keys and values are all that the network keeps of what it has read."""
         return self._shares
 
     @property
     def shares_prompt(self) -> bool:
-        """Whether targets share one pass over their prompt: not where layers keep no keys and values, where gradient
-        checkpointing has them computed again, or where FSDP would not know that their gradients need the layers.
+        """Whether targets share one pass over their prompt.
+
+        Not where layers keep other states than keys and values; nor in training where gradient checkpointing would
+        compute them again, or FSDP would not know that their gradients need the layers.
         """
         again = any(getattr(module, "gradient_checkpointing", False) for module in self.model.modules())
         return self._shares and not (self.training and (again or isinstance(self, FSDPModule)))
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> Prompt:
+        """Return the prompts, with keys and values where several targets share them."""
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         if readers == 1 or not self.shares_prompt:  # a single pass over prompt and target is faster than two
             return Prompt(ids, None)
@@ -121,6 +137,7 @@ class DecoderOnlyModel(GenerativeModel):
         return Prompt(ids, output.past_key_values)
 
     def select(self, states: Prompt, rows: torch.Tensor) -> Prompt:
+        """Return the prompts of some rows [R]."""
         cache = states.cache and copy_cache(states.cache)
         if cache is not None:
             cache.batch_select_indices(rows)
@@ -133,7 +150,8 @@ class DecoderOnlyModel(GenerativeModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        # Behind a target's end there is padding that nothing looks at: attention goes back only.
+        """Return logits [R, T, V]; see ``StudentModel``."""
+        # Nothing attends to the padding after a target's end: attention is causal.
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)
         length = decoder_input_ids.shape[1]
         if states.cache is not None:
@@ -143,6 +161,11 @@ class DecoderOnlyModel(GenerativeModel):
         return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
     def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+        """Return the inputs as keys and values; see ``StudentModel``.
+
+        Raises:
+            ValueError: where the network has other states, or takes no positions.
+        """
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         if not self._branches:
             raise ValueError("no trees")
@@ -152,6 +175,7 @@ class DecoderOnlyModel(GenerativeModel):
     def extend(
         self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
+        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         cache = copy_cache(states.cache)
         rows, length = ids.shape
         prompt = states.mask.bool().unsqueeze(1).expand(-1, length, -1)
@@ -161,14 +185,19 @@ class DecoderOnlyModel(GenerativeModel):
         return self.model(**arguments, past_key_values=cache, use_cache=True).logits, cache
 
     def arguments(self, ids: torch.Tensor, mask: torch.Tensor, keep: int = 0) -> dict[str, Any]:
-        """Return what the network takes of ids [R, T], the mask [R, T or more] of all that was read, and how many
-        positions need logits; 0: all.
+        """Return the network's keyword arguments, without those that its ``forward`` does not take.
+
+        Args:
+            ids: token ids [R, T].
+            mask: attention mask [R, P + T], with the P positions in the cache first.
+            keep: number of last positions to compute logits for; 0: all.
         """
         positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         arguments = {"input_ids": ids, "attention_mask": mask, "position_ids": positions, "logits_to_keep": keep}
         return {name: value for name, value in arguments.items() if name in self._takes}
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily after the prompt and the task prefix."""
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         ids = torch.cat([ids, ids.new_full((len(ids), 1), self.start_id(kind))], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)
@@ -179,7 +208,7 @@ class DecoderOnlyModel(GenerativeModel):
 
 
 def align_right(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Move the padding of ids and mask [B, S] from the end to the start, where a prompt has it.
+    """Return ids and mask [B, S] with the padding moved from the end to the start, where a prompt has it.
 
     >>> ids, mask = align_right(torch.tensor([[7, 8, 9], [5, 6, 0]]), torch.tensor([[1, 1, 1], [1, 1, 0]]))
     >>> ids.tolist(), mask.tolist()
@@ -191,14 +220,16 @@ def align_right(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, to
 
 
 def check_causal(model: Any, tokenizer: Any) -> tuple[bool, bool]:
-    """Check that no position sees a later one, and tell whether all that a prompt leaves behind is keys and values, and
-    whether all of them stay there.
+    """Check that attention is causal, and return what the cache consists of.
 
     Encoders such as BERT load as causal models, too, and would learn to copy. Where layers have a state of another
     kind (Mamba, short convolutions), padding and selecting rows would not be safe.
 
+    Returns:
+        whether the cache has nothing but keys and values; and whether those of all positions stay (no sliding window).
+
     Raises:
-        StudentError: where a position sees a later one.
+        StudentError: where a position attends to a later one.
     """
     training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""A torch student ranks closed answers and writes free ones: ``rank`` and ``write`` of a ``GenerativeModel``."""
+"""Decoding of torch students: ranking closed answers, and greedy generation."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from dsbs.students.ranking import can_grow, read_rows, read_trees
 from dsbs.students.tensors import pad
 from dsbs.students.trees import Search, Tree
 
-SMALL = 64  # nodes of a tree that is always read whole
+SMALL = 64  # nodes up to which a tree is scored completely
 
 
 def best_device() -> torch.device:
@@ -24,9 +24,9 @@ def best_device() -> torch.device:
 
 
 def slow_bf16() -> bool:
-    """Return whether there is no GPU and the CPU takes longer over a product in bfloat16 than over one in float32.
+    """Return whether there is no GPU and the CPU is slower in bfloat16 than in float32; measured on small products.
 
-    Such a CPU (one without AVX512-BF16 or AMX, say) only imitates the format, at a tenth of the speed or less.
+    A CPU without AVX512-BF16 or AMX emulates the format, at a tenth of the speed or less.
     """
     if torch.accelerator.is_available():
         return False
@@ -43,9 +43,10 @@ def slow_bf16() -> bool:
 
 
 def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-    """Score each closed answer by the sum of its log-probabilities in nats, its end included; the best one wins.
+    """Return the most probable closed answer of each example, in their order.
 
-    A choice that an example lists twice is scored once, and what choices begin with alike is read once.
+    The score of an answer is the sum of the log-probabilities of its tokens in nats, the end token included. A choice
+    that is listed twice is scored once, and common beginnings of choices are computed once.
     """
     texts = sorted({choice for example in examples for choice in example.choices or ()})
     encoded = student.encode_targets([choice + reading.suffix for choice in texts])
@@ -81,7 +82,7 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
 def generate(
     student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label"
 ) -> list[str]:
-    """Return what the student writes for each example, in their order."""
+    """Return the text that the student generates for each example, in their order."""
     texts: dict[int, str] = {}
     for positions, inputs in _batches(student, examples, kind, reading):
         with inference(student, reading.bf16):
@@ -107,7 +108,7 @@ def _batches(
 
 @contextmanager
 def inference(student: StudentModel, bf16: bool) -> Iterator[None]:
-    """No gradients, no dropout, bfloat16 if asked; the mode from before comes back afterwards."""
+    """A context without gradients and dropout, in bfloat16 autocast if ``bf16``; restores the training mode."""
     training = student.training
     student.eval()
     try:

@@ -1,4 +1,4 @@
-"""Frozen sentence embeddings and logistic regression: an encoder that is not trained, and a small classifier."""
+"""Frozen sentence embeddings and logistic regression."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ POOLINGS = ("mean", "cls")
 
 @dataclass
 class Embedding(LinearStudent, PretrainedEncoder):
-    """Embeddings of a pretrained encoder, not trained any further, then multinomial logistic regression.
+    """Embeddings of a frozen pretrained encoder, then multinomial logistic regression.
 
     Attributes:
         pooling: ``mean`` over all token states, or the first one's (``cls``).
@@ -37,7 +37,11 @@ class Embedding(LinearStudent, PretrainedEncoder):
         return settings | self.weights_identity()
 
     def build_features(self, cache: Path) -> Any:
-        """Return the encoder; what it has read once is kept in ``cache``."""
+        """Return the encoder as a transformer of scikit-learn; embeddings are kept in the folder ``cache``.
+
+        Raises:
+            StudentError: where its weights are not available.
+        """
         from transformers import AutoModel
 
         from dsbs.students.sentence_encoder import SentenceEncoder

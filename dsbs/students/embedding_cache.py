@@ -1,4 +1,4 @@
-"""Embeddings on disk by the content of what was read, for all runs of an output folder."""
+"""A cache of embeddings on disk, shared by the runs of an output folder."""
 
 import hashlib
 import logging
@@ -18,17 +18,17 @@ CHUNK = 500  # keys of one question
 
 
 class EmbeddingCache:
-    """A file of embeddings, each under a hash of its text; a file that cannot be read or written is done without.
+    """A SQLite file of embeddings by hash of their text; without effect where it cannot be read or written.
 
     Args:
-        path: of the file; its name says which encoder it is.
+        path: of the file; its name identifies the encoder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def get(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the embeddings that are known, by text."""
+        """Return text -> embedding [d] for those texts that are in the cache."""
         by_key = {_key(text): text for text in texts}
         keys, found = list(by_key), {}
         try:
@@ -43,7 +43,11 @@ class EmbeddingCache:
         return found
 
     def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep embeddings."""
+        """Add embeddings to the cache.
+
+        Args:
+            vectors: text -> embedding [d].
+        """
         rows = [(_key(text), vector.astype(np.float32).tobytes()) for text, vector in vectors.items()]
         try:
             with closing(self._open()) as file, file:

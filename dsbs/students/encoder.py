@@ -1,4 +1,4 @@
-"""An encoder with a classification head: what most people take for classification."""
+"""A pretrained encoder with a classification head."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Encoder(TorchStudent, PretrainedEncoder):
-    """Any ``AutoModelForSequenceClassification``, all of its weights trained.
+    """Any ``AutoModelForSequenceClassification``; all weights are trained.
 
-    Where all inputs have the same closed answers they are the head's classes. In multiple choice the head scores the
+    Where all examples share their closed answers, these are the head's classes. In multiple choice the head scores the
     input together with each choice (Devlin et al., 2019, section 4.4, on SWAG).
     """
 
@@ -35,13 +35,13 @@ class Encoder(TorchStudent, PretrainedEncoder):
 
     @property
     def lengths(self) -> Lengths:
-        """A label is one class, whatever its text."""
+        """Maximum tokens; a label is a class, so one token."""
         return Lengths(self.max_input_tokens, target=1, new=1)
 
     def prepare(
         self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None
     ) -> "ClassifierModel":
-        """Load the encoder; the head starts at random. See ``TorchStudent.prepare``."""
+        """Load the encoder with a new, randomly initialized head; see ``TorchStudent.prepare``."""
         import torch
         from transformers import AutoModelForSequenceClassification
 

@@ -13,7 +13,7 @@ from dsbs.students.minilm import find_minilm, open_weights
 
 @dataclass
 class PretrainedEncoder:
-    """Where an encoder's weights come from; a part of the students that start from one.
+    """The weights of a pretrained encoder; a mixin of the students that use one.
 
     Attributes:
         model: a hub name such as ``answerdotai/ModernBERT-base``, or a local folder; None: all-MiniLM-L6-v2 from the
@@ -29,7 +29,7 @@ class PretrainedEncoder:
     max_input_tokens: int = 256
 
     def weights_identity(self) -> dict[str, object]:
-        """Return what decides the weights: of what lies here, its content rather than its place."""
+        """Return what decides the weights: for a local folder a hash of its content, else hub name and revision."""
         content = None if self.model is None else fingerprint_weights(Path(self.model))
         return {"model": content or self.model, "revision": self.revision}
 
@@ -37,11 +37,11 @@ class PretrainedEncoder:
         """Return the network and its tokenizer.
 
         Args:
-            loader: an ``AutoModel``.
-            changes: what the config is to say instead.
+            loader: an ``AutoModel`` class.
+            changes: changed values of the config.
 
         Raises:
-            StudentError: where they are not available, or read fewer tokens than ``max_input_tokens``.
+            StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.
         """
         from dsbs.students.loading import open_model, quietly, tell
 
@@ -66,7 +66,7 @@ class PretrainedEncoder:
         return network, tokenizer
 
     def encoder_faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
+        """Return what is wrong with these settings; part of the student's ``faults``."""
         if self.max_input_tokens < 8:
             return [f"student.max_input_tokens={self.max_input_tokens}: expected at least 8."]
         return []

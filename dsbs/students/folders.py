@@ -1,9 +1,9 @@
-"""A folder with a model, as strangers hand it on: which of its files are read, and what their JSON may say.
+"""Untrusted folders with a model: which of their files are read, and what their JSON may contain.
 
-Whatever loads a model from a folder gets a ``view`` of it instead: a temporary folder with links to the weights and the
-tokenizer's files, which were found regular and inside, and with the JSON of config and tokenizer written anew without
-what would fetch or run anything (code of its own, kernels, adapters, other files). What is not on the list here is not
-there for the loader: adapters, generation and processor configs, pickled metadata, scripts. No tensors here.
+A loader gets a ``view`` of a folder instead of the folder: a temporary folder with links to the weights and tokenizer
+files, which were found to be regular files inside it, and with the JSON of config and tokenizer written anew without
+whatever would fetch or run anything (code, kernels, adapters, other files). Files that are not listed here are hidden
+from the loader: adapters, generation and processor configs, pickled metadata, scripts. No tensors here.
 """
 
 import json
@@ -54,11 +54,11 @@ MOST_DEPTH = 16
 
 
 class View(NamedTuple):
-    """What a loader is shown of a model.
+    """The part of a model's folder that a loader may read.
 
     Attributes:
-        folder: where it may read.
-        values: numbers in the weights; None: not known.
+        folder: the temporary folder.
+        values: number of values in the weights; None: unknown.
     """
 
     folder: Path
@@ -67,14 +67,14 @@ class View(NamedTuple):
 
 @contextmanager
 def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
-    """Give a folder that holds what may be read of another, for as long as it takes to load it.
+    """Yield a temporary view of a folder with a model.
 
     Args:
         folder: with ``config.json``, weights and a tokenizer.
-        pickled: whether weights may be ``.bin`` where there are no safetensors (PyTorch reads weights alone from them).
+        pickled: whether ``.bin`` weights are accepted where there are no safetensors (loaded with ``weights_only``).
 
     Raises:
-        StudentError: where a file is missing, lies outside, or says what no loader may be told.
+        StudentError: where a file is missing, is outside of the folder, or has values that are not allowed.
     """
     weights = find_weights(folder, pickled)
     tensors = count_tensors(weights)
@@ -99,10 +99,10 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
 
 @contextmanager
 def view_file(file: Path) -> Iterator[View]:
-    """Give a folder that holds one file and nothing beside it, such as a GGUF model.
+    """Yield a temporary view of a single file, such as a GGUF model.
 
     Raises:
-        StudentError: where it is no regular file.
+        StudentError: where it is not a regular file.
     """
     if not file.is_file():
         raise StudentError(f"{file}: expected a regular file.")
@@ -112,10 +112,14 @@ def view_file(file: Path) -> Iterator[View]:
 
 
 def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
-    """Return the files of weights: one, or an index and all that it names, which have to lie beside it.
+    """Return the files of weights in a folder: one, or an index and the shards that it names.
+
+    Args:
+        folder: of the model.
+        pickled: whether ``.bin`` weights are accepted where there are no safetensors.
 
     Raises:
-        StudentError: where there are none, or the index names something else than weights in the folder.
+        StudentError: where there are none, or the index names anything but shards in the folder.
     """
     for pattern, single in ((WEIGHTS, "model.safetensors"), (PICKLED, "pytorch_model.bin")):
         if pattern is PICKLED and not pickled:
@@ -138,7 +142,11 @@ def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
 
 
 def count_tensors(weights: list[Path]) -> dict[str, int] | None:
-    """Return how many values each tensor has, by name, from the headers of safetensors; None for other weights."""
+    """Return tensor -> number of values, from the headers of safetensors; None for other weights.
+
+    Raises:
+        StudentError: where a header is broken.
+    """
     found: dict[str, int] = {}
     for path in weights:
         if path.name.endswith(INDEX):
@@ -173,7 +181,10 @@ def _product(shape: list[int]) -> int:
 
 @contextmanager
 def without_panic(place: object) -> Iterator[None]:
-    """Tell what makes the tokenizers' library panic, which is an exception that nobody catches.
+    """Turn a panic of the tokenizers library, which is not an ``Exception``, into an error.
+
+    Args:
+        place: of the tokenizer, for the message.
 
     Raises:
         StudentError: naming the place.
@@ -187,10 +198,10 @@ def without_panic(place: object) -> Iterator[None]:
 
 
 def check_patterns(folder: Path) -> None:
-    """Check the regular expressions of a tokenizer, which are run over every text.
+    """Check the regular expressions in ``tokenizer.json``, which run over every text.
 
     Raises:
-        StudentError: for one that may take a time without an end, and where the file is broken.
+        StudentError: for one that may take very long, and where the file is broken.
     """
     if not (folder / FAST).exists():
         return
@@ -200,21 +211,19 @@ def check_patterns(folder: Path) -> None:
     except ValueError as error:
         raise StudentError(f"{folder / FAST}: not valid JSON ({excerpt(str(error))}).") from None
     for pattern in pattern_faults(values):
-        raise StudentError(
-            f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take a time without an end over some texts."
-        )
+        raise StudentError(f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take very long over some texts.")
 
 
 def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | None) -> dict[str, Any]:
-    """Return a model's config without what leads elsewhere, after its numbers were found to be possible.
+    """Return a model's config without keys that lead elsewhere (``drop_elsewhere``), after checking its numbers.
 
     Args:
-        config: what ``config.json`` says.
-        place: for messages.
-        tensors: the weights that belong to it: a network has no more layers than they have tensors.
+        config: the content of ``config.json``.
+        place: of the file, for messages.
+        tensors: of its weights: there can be no more layers than tensors.
 
     Raises:
-        StudentError: for attention that is fetched, weights in a packing that needs code, and sizes out of bounds.
+        StudentError: for attention implementations that are downloaded, quantized weights, sizes out of bounds.
     """
     if not isinstance(config.get("model_type"), str):
         raise StudentError(f"{place}: model_type: expected the name of an architecture.")

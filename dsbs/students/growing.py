@@ -1,4 +1,4 @@
-"""What a network has read of inputs and of the answers that grow behind them."""
+"""The state of inputs and of the answers that are scored token by token after them."""
 
 import copy
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from transformers.cache_utils import EncoderDecoderCache
 
 @dataclass(frozen=True)
 class Growing:
-    """Inputs of R examples with what was read behind each so far.
+    """Inputs of R examples, and the cache of the P positions that were read after each.
 
     Attributes:
         inputs: the encoder's states [R, S, d]; None for a decoder-only student, whose inputs are in the cache.
         mask: of the inputs [R, S]; those of a decoder-only student are padded at the start.
-        cache: keys and values of the decoder; None before anything was read.
-        depths: tokens before each position that was read [R or 1, P].
+        cache: keys and values of the decoder.
+        depths: number of tokens of its answer before each position [R or 1, P].
     """
 
     inputs: torch.Tensor | None
@@ -26,7 +26,7 @@ class Growing:
     depths: torch.Tensor
 
     def keep(self, rows: Sequence[int]) -> "Growing":
-        """Return some of the examples, to go on with on their own."""
+        """Return some of the examples; their cache grows independently."""
         if list(rows) == list(range(len(self.mask))):
             return self
         places = torch.tensor(rows, device=self.mask.device)
@@ -39,7 +39,7 @@ class Growing:
 
 
 def copy_cache(cache: Any) -> Any:
-    """Return a cache that can grow on its own; the tensors are shared until then."""
+    """Return a copy of a cache that grows independently; tensors are shared until then."""
     if cache is None:
         return None
     if isinstance(cache, EncoderDecoderCache):

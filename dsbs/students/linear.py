@@ -1,4 +1,4 @@
-"""What the students have in common that are a logistic regression over features. No torch here."""
+"""The base of students that are a logistic regression over features. No torch here."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ from dsbs.students.base import Student
 
 @dataclass
 class LinearStudent(Student):
-    """Base of the students that are a logistic regression over features of the input; scikit-learn fits them.
+    """Base of the students that are a logistic regression over features of the input, trained by scikit-learn.
 
     Attributes:
         C: inverse L2 regularization strengths to try; the best one on validation is used.
@@ -32,10 +32,10 @@ class LinearStudent(Student):
         return faults
 
     def build_features(self, cache: Path) -> Any:
-        """Return what turns texts into rows of numbers, with scikit-learn's ``fit_transform`` and ``transform``.
+        """Return the transformer from texts to features [N, d], with ``fit_transform`` and ``transform``.
 
         Args:
-            cache: a folder for what can be made again.
+            cache: a folder for files that may be deleted.
 
         Raises:
             StudentError: where it needs weights that are not available.

@@ -1,10 +1,10 @@
-"""The one door to Hugging Face's loaders: configs, networks and tokenizers, of students and of teachers alike.
+"""Loading of models and tokenizers with Hugging Face's classes, for students and teachers; nothing else calls them.
 
-Everything goes through ``open_model``: a model that the user named (on the hub, a folder, a GGUF file), and a
-checkpoint that a stranger may have made (``load_student``). No code of a model's own is run unless the user typed
-``student.trust_remote_code=true`` for a model that they named, and nobody is ever asked on standard input. Folders,
-also those in the hub's cache, are read through ``dsbs.students.folders.view``. Whoever adds a way to load a model (an
-export, a teacher beside the student) uses ``open_model`` and never ``from_pretrained`` itself:
+Everything goes through ``open_model``: a model that the user named (on the hub, a folder, a GGUF file), and an
+untrusted checkpoint (``load_student``). No code of a model's own is run unless the user typed
+``student.trust_remote_code=true`` for a model that they named, and nothing is asked on standard input. Folders, also
+those in the hub's cache, are read through ``dsbs.students.folders.view``. A new way to load a model (an export, a
+teacher beside the student) uses ``open_model``, never ``from_pretrained`` itself:
 
     with open_model("google-t5/t5-base") as opened:
         tokenizer, network = opened.tokenizer(), opened.network()
@@ -54,16 +54,16 @@ MOST_BEYOND = 2**26
 def open_model(
     place: str, *, revision: str | None = None, use_safetensors: bool = True, trust_remote_code: bool = False
 ) -> Iterator["Opened"]:
-    """Open a model that the user named, or a checkpoint.
+    """Yield a model to load from: one that the user named, or a checkpoint.
 
     Args:
         place: a hub name, a folder, or a GGUF file.
         revision: branch, tag or commit on the hub.
-        use_safetensors: refuse pickled weights; where they are let in, PyTorch reads weights alone from them.
-        trust_remote_code: run the model's own code; only where the user typed so for a model that they named.
+        use_safetensors: refuse pickled weights; else they are loaded with ``weights_only``.
+        trust_remote_code: run the model's own code; only if the user typed it for a model that they named.
 
     Raises:
-        StudentError: where a folder holds what is not to be read.
+        StudentError: where the folder fails the checks of ``folders.view``.
         OSError: where the hub does not have it.
     """
     path = Path(place).expanduser()
@@ -91,12 +91,12 @@ def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
 
 
 class Opened:
-    """A model that can be loaded from.
+    """A model whose config, tokenizer and weights can be loaded.
 
     Attributes:
-        place: what the loaders are given.
-        named: what the user named.
-        values: numbers in its weights, or None where that is not known.
+        place: the path or hub name that the loaders get.
+        named: the path or hub name that the user gave; saved in configs, and used in messages.
+        values: number of values in its weights, or None where unknown.
     """
 
     def __init__(
@@ -121,8 +121,11 @@ class Opened:
         """Load the network in float32.
 
         Args:
-            loader: a class with ``from_pretrained``; None: that of the config, with an encoder or without.
-            changes: what the config is to say instead.
+            loader: a class with ``from_pretrained``; None: the class for encoder-decoders or for causal models.
+            changes: changed values of the config.
+
+        Raises:
+            StudentError: as ``check_size``.
         """
         if "gguf_file" in self._options:
             return self._unpack(loader or AutoModelForCausalLM)
@@ -148,7 +151,13 @@ class Opened:
 
 
 def check_size(named: str, loader: Any, config: Any, values: int) -> None:
-    """Check that a config describes a network of about the size of its weights, before there is memory for it.
+    """Check that a config describes a network of about the size of its weights, before memory is allocated for it.
+
+    Args:
+        named: the model, for the message.
+        loader: a class with ``from_config``.
+        config: of the model.
+        values: number of values in its weights.
 
     Raises:
         StudentError: where it is far larger.
@@ -165,7 +174,7 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Let transformers say nothing of what we know."""
+    """A context in which transformers logs errors only."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -175,10 +184,10 @@ def quietly() -> Iterator[None]:
 
 
 def load_student(folder: Path) -> StudentModel:
-    """Read what ``save`` wrote.
+    """Load a student that ``StudentModel.save`` wrote.
 
     Raises:
-        StudentError: where the folder holds no student of ours.
+        StudentError: where the folder is missing, broken, or not of a student saved by dsbs.
     """
     if not (folder / CONFIG).exists():
         raise StudentError(f"{folder}: no checkpoint there (config.json is missing).")
@@ -212,15 +221,15 @@ def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:
 
 
 def tell(error: BaseException) -> str:
-    """Return what an error says, on one line."""
+    """Return the first line of an error's message, bounded; the name of its class where it has none."""
     return excerpt(str(error).strip().split("\n")[0], 400) or type(error).__name__
 
 
 def load_weights(student: StudentModel, folder: Path) -> None:
-    """Put the weights of a checkpoint that ``save_training`` wrote into the student that is trained.
+    """Load the weights of a checkpoint that ``save_training`` wrote into a student.
 
     Raises:
-        StudentError: where they are another student's.
+        StudentError: where they are of another student.
     """
     if not (folder / LORA_WEIGHTS).exists():
         student.model.load_state_dict(load_student(folder).model.state_dict())

@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression: the classical student, trained in seconds. No torch here."""
+"""TF-IDF and logistic regression. No torch here."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class LogReg(LinearStudent):
         return faults
 
     def build_features(self, cache: Path) -> Any:
-        """Return the TF-IDF vectorisers side by side."""
+        """Return the union of the TF-IDF vectorizers; ``cache`` is not used."""
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.pipeline import FeatureUnion
 

@@ -1,4 +1,4 @@
-"""LoRA (Hu et al., 2021, arXiv 2106.09685): a few small matrices are trained beside weights that stay as they are."""
+"""LoRA (Hu et al., 2021, arXiv 2106.09685): low-rank updates are trained, the weights are frozen."""
 
 import importlib.util
 import warnings
@@ -18,8 +18,8 @@ class Lora:
     Attributes:
         r: rank of the update of each matrix; 0: no LoRA, all weights are trained.
         alpha: the update is scaled by alpha / r.
-        dropout: on what goes into the update.
-        target_modules: names of the matrices; empty: every linear layer but the output's.
+        dropout: dropout before each update.
+        target_modules: names of the updated matrices; empty: every linear layer but the output's.
     """
 
     r: int = 0
@@ -41,10 +41,10 @@ class Lora:
         return faults
 
     def apply(self, student: "StudentModel") -> "StudentModel":
-        """Add the matrices to a student and freeze all else but the task prefixes that were added to its vocabulary.
+        """Return a student with LoRA added, in place; all else is frozen but the added task prefixes.
 
         Raises:
-            StudentError: where no matrix has one of the names, or peft does not know how to extend one.
+            StudentError: where no matrix has one of the names, or peft does not support one.
         """
         if self.r == 0:
             return student

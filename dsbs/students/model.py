@@ -1,4 +1,4 @@
-"""What a built student can do, whatever its architecture. Everything that trains, ranks or writes goes through this."""
+"""The base of built students: the interface that training, ranking and generation use, whatever the architecture."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,8 +19,7 @@ KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
 LORA_WEIGHTS = "model.lora.safetensors"
 
-# A batch as the collator makes it. ``inputs`` holds the encoder's inputs under one or more names, ``targets`` what is
-# to be written, by kind; ``rows`` says which row of which input a target belongs to.
+# A batch, as ``dsbs.students.collator.Collator`` returns it.
 Batch = dict[str, Any]
 
 
@@ -30,7 +29,7 @@ def task_prefix(kind: str) -> str:
 
 
 def find_unknown(tokenizer: Any) -> int | None:
-    """Return the id of the token for what a tokenizer does not know, or None where there is none of its own."""
+    """Return the id of a tokenizer's unknown token, or None where it has none, or shares it with another role."""
     others = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
     return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
 
@@ -41,11 +40,11 @@ class StudentModel(nn.Module):
     Attributes:
         model: the Hugging Face model.
         tokenizer: its tokenizer.
-        prefix_on: ``target`` or ``input``: where the task prefixes stand.
-        settings: what a checkpoint has to remember besides weights: the objective and its settings.
-        prefix_ids: the tokens that were added as task prefixes; empty where there are none.
-        merge_lora: puts what LoRA has learned into the weights and removes it; None without LoRA.
-        grows: whether trees of answers can grow behind an input; None until ``ranking.can_grow`` has tried.
+        prefix_on: ``target`` or ``input``: where the task prefixes are.
+        settings: what is saved in a checkpoint's config beside ``prefix_on``: task, objective and decoding.
+        prefix_ids: ids of the tokens added as task prefixes; empty where there are none.
+        merge_lora: merges LoRA's updates into the weights and removes it; None without LoRA.
+        grows: whether answers can be scored as a tree; None until ``ranking.can_grow`` has tried.
     """
 
     _end_id: int
@@ -82,105 +81,117 @@ class StudentModel(nn.Module):
 
     @property
     def pad_id(self) -> int:
-        """The padding token of inputs and targets."""
+        """The id of the padding token of inputs and targets."""
         raise NotImplementedError
 
     @property
     def end_id(self) -> int:
-        """The token that ends a target."""
+        """The id of the token that ends a target."""
         return int(self._end_id)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def row_identity(self) -> list[Any]:
-        """What decides tokenized rows beside the class of the student and its tokenizer."""
+        """What decides tokenized rows, beside the class of the student and its tokenizer; JSON-like."""
         return []
 
     def reword(self, example: Example, targets: Sequence[Target]) -> tuple[str, list[Target]]:
-        """Return the input and the targets of an example as this student reads them."""
+        """Return the input and the targets of an example as this student reads them; by default unchanged."""
         return example.input, list(targets)
 
     def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
-        """Cut token ids in the middle, so that the end token stays; tell whether it had to be."""
+        """Return token ids truncated to ``limit`` with the last one kept, and whether they were longer."""
         return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
 
     @property
     def unknown_id(self) -> int | None:
-        """The token for whatever the tokenizer does not know, or None where there is none of its own."""
+        """The id of the unknown token; see ``find_unknown``."""
         return find_unknown(self.tokenizer)
 
     @property
     def cuts_itself(self) -> bool:
-        """Whether inputs are cut as they are encoded, so that rows do not tell which were."""
+        """Whether ``encode_inputs`` truncates by its own rule, so that the length of rows does not tell which were."""
         return False
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost.count_lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         texts = [self.reword(example, [])[0] for example in examples]
         return count_lost(self.encode_inputs(texts, "label", max_tokens + 1), max_tokens, self.unknown_id)
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return token ids of inputs, with the task prefix where it stands on the input."""
+        """Return the token ids of inputs, truncated.
+
+        Args:
+            texts: the inputs.
+            kind: of target; its task prefix comes first with ``prefix_on=input``.
+            max_tokens: maximum tokens of an input.
+        """
         raise NotImplementedError
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        """Return token ids of targets, the end token last, without the token that the decoder starts with."""
+        """Return the token ids of targets, the end token last, without the decoder's start token."""
         raise NotImplementedError
 
     def decode(self, ids: list[list[int]]) -> list[str]:
-        """Return texts without special tokens."""
+        """Return the texts of token ids, without special tokens and surrounding whitespace."""
         return [text.strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
     def start_id(self, kind: str) -> int:
-        """Return the token with which the decoder starts to write a kind of target."""
+        """Return the id of the token that precedes a target of a kind: the decoder's start token, or task prefix."""
         raise NotImplementedError
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> Any:
-        """Return the states of inputs: all that is needed of them to write targets.
+        """Return the states of inputs, which ``decode_logits`` needs.
 
         Args:
             inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
-            readers: how many targets of an input will be read off its states.
+            readers: number of targets that share the states of an input.
         """
         raise NotImplementedError
 
     def select(self, states: Any, rows: torch.Tensor) -> Any:
-        """Return the states of some rows [R] of a batch; a row may be wanted several times."""
+        """Return the states of some rows [R] of a batch; a row may occur several times."""
         raise NotImplementedError
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens a logit is computed for."""
+        """The number of logits of a position."""
         return len(self.embedding_tables()[1])
 
     def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
-        """Return inputs (``input_ids`` and ``attention_mask`` [B, S], padded at the end) behind which nothing was read.
+        """Return inputs to score trees of answers after, with ``extend``.
+
+        Args:
+            inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
 
         Raises:
-            ValueError: where trees cannot grow.
+            ValueError: where the student cannot score trees.
         """
         raise ValueError
 
     def extend(
         self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
-        """Read more tokens behind inputs; return their logits [R, T, V] and the cache with them.
+        """Return the logits [R, T, V] of more tokens after inputs, and the cache with them.
 
         Args:
-            states: of R inputs, with P positions that were read.
-            ids: [R, T].
-            depths: how many tokens of its answer stand before each [R or 1, T].
-            seen: which positions each one sees, itself included [R or 1, T, P + T].
+            states: of R inputs, with P positions in the cache.
+            ids: the tokens [R, T].
+            depths: number of tokens of its answer before each [R or 1, T].
+            seen: the positions that each attends to, itself included [R or 1, T, P + T].
+
+        Raises:
+            ValueError: where the student cannot score trees.
         """
         raise ValueError
 
     @property
     def packs(self) -> bool:
-        """Whether several targets of an input can lie one behind the other in one row of decoder inputs."""
+        """Whether several targets of an input can be packed into one row of decoder inputs."""
         return False
 
     def decode_logits(
@@ -196,13 +207,19 @@ class StudentModel(nn.Module):
             states: of R inputs.
             attention_mask: of the inputs [R, S].
             decoder_input_ids: [R, T].
-            blocks: where the student packs, the number of the target at each position [R, T] or [1, T]; targets do not
-                see each other. None: each row is one target.
+            blocks: with packed targets, the number of the target at each position [R, T] or [1, T]; targets do not
+                attend to each other. None: each row is one target.
         """
         raise NotImplementedError
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
-        """Write one target of a kind for each of B inputs, greedily."""
+        """Return a greedily generated target for each of B inputs.
+
+        Args:
+            inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
+            kind: ``label`` or ``rationale``.
+            max_new_tokens: maximum generated tokens.
+        """
         raise NotImplementedError
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
@@ -210,19 +227,20 @@ class StudentModel(nn.Module):
         raise NotImplementedError
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return what the student writes for each example, greedily, in their order."""
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
         raise NotImplementedError
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens targets have, their end included."""
+        """Return the number of tokens of each target, the end token included."""
         return [len(row) for row in self.encode_targets(list(texts))]
 
     def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Return logits [R, T, V] by kind. Inputs that several kinds share are encoded once.
+        """Return kind -> logits [R, T, V]; inputs that several kinds share are encoded once.
 
         Args:
             inputs: name -> ``input_ids`` and ``attention_mask`` [B, S].
-            targets: kind -> ``source`` (a name in inputs), ``rows`` [R], ``decoder_input_ids`` [R, T], ...
+            targets: kind -> ``source`` (a name in inputs), ``rows`` [R], ``decoder_input_ids`` [R, T], …; see
+                ``Collator``.
         """
         readers = Counter(target["source"] for target in targets.values())
         states = {name: self.encode(part, readers[name]) for name, part in inputs.items()}
@@ -237,7 +255,7 @@ class StudentModel(nn.Module):
         return logits
 
     def add_tokens(self, tokens: list[str]) -> tuple[list[int], bool]:
-        """Add special tokens and room for them; return their ids, and whether they are new to the tokenizer."""
+        """Add special tokens and their embeddings; return their ids, and whether any was new to the tokenizer."""
         new = self.tokenizer.add_tokens(tokens, special_tokens=True)
         ids = self.tokenizer.convert_tokens_to_ids(tokens)
         inputs, outputs = self.embedding_tables()
@@ -246,9 +264,7 @@ class StudentModel(nn.Module):
         return ids, bool(new)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the weights [V, d] that tokens of a target are read with, and those that they are written with; one
-        and the same where they are tied.
-        """
+        """Return the decoder's input and output embeddings [V, d]: the same tensor where they are tied."""
         return self.model.get_decoder().get_input_embeddings().weight, self.model.get_output_embeddings().weight
 
     def _resized(self) -> Any:
@@ -258,7 +274,7 @@ class StudentModel(nn.Module):
     def save(self, folder: Path) -> None:
         """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs.
 
-        What LoRA has learned is merged into the weights first, so there is no training on afterwards.
+        LoRA's updates are merged into the weights first, so the student cannot be trained further.
         """
         if self.merge_lora is not None:
             self.merge_lora()
@@ -270,7 +286,7 @@ class StudentModel(nn.Module):
         self.tokenizer.save_pretrained(folder)
 
     def save_training(self, folder: Path) -> None:
-        """Write a checkpoint of a training that goes on: with LoRA, the weights that are trained and no others."""
+        """Write a checkpoint during training: with LoRA, only the weights that are trained."""
         if self.merge_lora is None:
             self.save(folder)
             return

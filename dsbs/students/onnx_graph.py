@@ -1,4 +1,4 @@
-"""ONNX graphs of encoders with a head, and of frozen encoders with a logistic regression behind them."""
+"""ONNX graphs of encoders with a head, and of frozen encoders with a logistic regression."""
 
 import warnings
 from pathlib import Path
@@ -47,12 +47,18 @@ class _Regression(nn.Module):
 
 
 def write_head(student: ClassifierModel, path: Path) -> None:
-    """Write the graph of an encoder with a head."""
+    """Write the ONNX graph of an encoder with a head: ``INPUTS`` [B, S] -> ``logits`` [B, classes]."""
     _export(_Head(student.model), path)
 
 
 def write_regression(encoder: SentenceEncoder, classifier: Any, path: Path) -> None:
-    """Write the graph of a frozen encoder and the logistic regression behind it."""
+    """Write the ONNX graph of a frozen encoder and a logistic regression: ``INPUTS`` [B, S] -> ``logits`` [B, classes].
+
+    Args:
+        encoder: the encoder.
+        classifier: scikit-learn's fitted ``LogisticRegression``.
+        path: of the file.
+    """
     _export(_Regression(encoder.network, encoder.pooling, classifier), path)
 
 

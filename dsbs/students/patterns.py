@@ -1,10 +1,9 @@
-"""The regular expressions in a ``tokenizer.json``: they come with a model, and are run over every text.
+"""The regular expressions in a ``tokenizer.json``: they come with an untrusted model, and run over every text.
 
-The library that runs them goes back and tries again without an end in sight, or panics. So a pattern has to be of the
-kind that tokenizers really have: alternatives of a few characters, classes and repetitions, in which a text that does
-not match is given up after as many steps as it has characters. What is refused are repetitions of what matches in
-several ways, such as ``(a+)+``, references, many optional parts, a third repetition, and something that must follow a
-second one, as in ``\\s*\\s*x``. No tensors here.
+The library that runs them backtracks without limit, or panics. So a pattern must be of the kind that tokenizers really
+have: alternatives of a few characters, classes and repetitions, in which a text that does not match is rejected in
+linear time. Refused are repetitions of what matches in several ways, such as ``(a+)+``, references, many optional
+parts, a third repetition, and anything required after a second one, as in ``\\s*\\s*x``. No tensors here.
 """
 
 import re
@@ -25,7 +24,11 @@ _TIMES = re.compile(r"(?:[*+?]|\{(\d*)(,?)(\d*)\})[?+]?")
 
 
 def pattern_faults(tokenizer: Any) -> Iterator[str]:
-    """Yield the patterns of a tokenizer, as its JSON says them, that may take a time without an end."""
+    """Yield the regular expressions of a tokenizer that may take very long.
+
+    Args:
+        tokenizer: the content of its ``tokenizer.json``.
+    """
     if not isinstance(tokenizer, dict):
         return
     parts = [tokenizer.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]
@@ -41,7 +44,7 @@ def pattern_faults(tokenizer: Any) -> Iterator[str]:
 
 
 def is_linear(pattern: str) -> bool:
-    r"""Return whether a pattern is of the kind described above.
+    r"""Return whether a pattern rejects texts in linear time; False where that is not certain.
 
     >>> is_linear(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"), is_linear(r"(a+)+$")
     (True, False)
@@ -61,10 +64,10 @@ class _Read(NamedTuple):
 
     Attributes:
         end: where it ends.
-        repeated: repetitions without an end, in the alternative that has most.
-        fixed: whether all that it matches has one length, and it has one way to match that.
-        look: whether it only looks.
-        ways: in which it can be tried from one place, repetitions without an end left out.
+        repeated: unbounded repetitions, in the alternative that has most.
+        fixed: whether all its matches have one length, each in one way.
+        look: whether it is a look-around.
+        ways: number of ways to try it from one position, unbounded repetitions left out.
     """
 
     end: int

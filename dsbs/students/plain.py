@@ -1,4 +1,4 @@
-"""Models as they come from a hub: they know no task prefixes. They teach, or are measured beside their students."""
+"""Models without task prefixes, as they come from a hub: teachers, and students before training."""
 
 import copy
 from typing import Any
@@ -13,32 +13,42 @@ from dsbs.students.loading import open_model, tell
 from dsbs.students.model import StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
 
-PLAIN = "none"  # where the task prefixes of such a model stand
+PLAIN = "none"  # the `prefix_on` of such a model
 
 
 class PlainSeq2Seq(Seq2SeqModel):
-    """An encoder-decoder without task prefixes."""
+    """An encoder-decoder without task prefixes.
+
+    Args:
+        model: an ``AutoModelForSeq2SeqLM``.
+        tokenizer: its tokenizer.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer, PLAIN)
 
 
 class PlainDecoderOnly(DecoderOnlyModel):
-    """A causal language model without task prefixes: a target follows its prompt, and nothing stands between them.
+    """A causal language model without task prefixes: a target directly follows its prompt.
 
-    Where the first token of decoder inputs stands for the prefix that others have, here it is left out: the end of the
-    prompt says what comes first. A target that is ranked has no end token, which such a model seldom writes there.
+    The first token of decoder inputs, the prefix of other students, is left out: the last token of the prompt predicts
+    the first of the target. Targets have no end token, which such a model seldom writes there.
+
+    Args:
+        model: an ``AutoModelForCausalLM``.
+        tokenizer: its tokenizer.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer, PLAIN)
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of targets, without an end token."""
         return [row[:-1] or row for row in super().encode_targets(texts)]
 
     @property
     def shares_prompt(self) -> bool:
-        """Never: what comes first is read off the prompt's end, which the keys and values of a prompt do not hold."""
+        """False: the logits at the prompt's end, which predict the first token, are not among keys and values."""
         return False
 
     def decode_logits(
@@ -48,12 +58,14 @@ class PlainDecoderOnly(DecoderOnlyModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return logits [R, T, V]; the first token of ``decoder_input_ids`` [R, T] is ignored."""
         written, length = decoder_input_ids[:, 1:], decoder_input_ids.shape[1]
         ids = torch.cat([states.ids, written], dim=1)
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(written)], dim=1)
         return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily after the prompt."""
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         written = self.model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1
@@ -62,7 +74,7 @@ class PlainDecoderOnly(DecoderOnlyModel):
 
 
 def copy_plain(student: StudentModel) -> StudentModel:
-    """Return a copy of a student's network, as it is now, that goes without task prefixes."""
+    """Return a copy of a student, with its current weights, that uses no task prefixes."""
     built = PlainSeq2Seq if student.config.is_encoder_decoder else PlainDecoderOnly
     network = copy.deepcopy(student.model)
     if isinstance(student, Seq2SeqModel):
@@ -71,14 +83,14 @@ def copy_plain(student: StudentModel) -> StudentModel:
 
 
 def load_plain(model: str, revision: str | None = None) -> StudentModel:
-    """Return a model as it comes.
+    """Return a pretrained model without task prefixes.
 
     Args:
         model: a hub name, a folder or a GGUF file; an encoder-decoder or a decoder.
         revision: branch, tag or commit on the hub.
 
     Raises:
-        StudentError: where it cannot be had.
+        StudentError: where it is not available.
     """
     try:
         with open_model(_place(model), revision=revision) as opened:
@@ -89,10 +101,10 @@ def load_plain(model: str, revision: str | None = None) -> StudentModel:
 
 
 def load_plain_tokenizer(model: str, revision: str | None = None) -> Any:
-    """Return the tokenizer of such a model without its weights.
+    """Return the tokenizer of a pretrained model without loading its weights.
 
     Raises:
-        StudentError: where it cannot be had.
+        StudentError: where it is not available.
     """
     try:
         with open_model(_place(model), revision=revision) as opened:

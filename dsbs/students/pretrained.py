@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Pretrained(GenerativeStudent):
-    """Any ``AutoModelForSeq2SeqLM``.
+    """Any pretrained encoder-decoder (``AutoModelForSeq2SeqLM``).
 
     Attributes:
         model: a hub name such as ``google-t5/t5-base``, or a local folder.
@@ -40,7 +40,7 @@ class Pretrained(GenerativeStudent):
         return super().faults() + self.lora.faults()
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the student before training: of what lies here, its content rather than its place."""
+        """Return what decides the student before training; for a local model, a hash of its content, not its path."""
         identity = asdict(self)
         del identity["use_safetensors"]  # the same weights
         if not self.trust_remote_code:
@@ -53,18 +53,18 @@ class Pretrained(GenerativeStudent):
         return identity
 
     def tokens_needed(self) -> int:
-        """Return the longest sequence that the network reads: encoder and decoder each have their own."""
+        """Return the length of the longest sequence in tokens, of encoder or decoder."""
         return max(self.max_input_tokens, self.max_target_tokens, self.max_new_tokens)
 
     def place(self) -> str:
-        """Return the hub name, or the path of what lies here."""
+        """Return the hub name, or the path of a local model."""
         return self.model
 
     def check_room(self, model: Any) -> None:
-        """Check that the network has a position for every token.
+        """Check that the network has enough positions.
 
         Raises:
-            StudentError: where an input or target as long as allowed does not fit.
+            StudentError: where it has fewer than ``tokens_needed``.
         """
         room = getattr(model.config, "max_position_embeddings", None)
         if room is not None and room < self.tokens_needed():
@@ -75,7 +75,7 @@ class Pretrained(GenerativeStudent):
             )
 
     def open(self) -> "AbstractContextManager[Opened]":
-        """Open the place of weights and tokenizer, as far as it is trusted."""
+        """Return a context manager that yields the model to load from; see ``dsbs.students.loading.open_model``."""
         from dsbs.students.loading import open_model
 
         return open_model(
@@ -86,10 +86,10 @@ class Pretrained(GenerativeStudent):
         )
 
     def load_tokenizer(self) -> Any:
-        """Return the tokenizer without the weights.
+        """Return the tokenizer without loading weights.
 
         Raises:
-            StudentError: where it cannot be had.
+            StudentError: where it is not available.
         """
         from dsbs.students.loading import tell
 
@@ -103,10 +103,10 @@ class Pretrained(GenerativeStudent):
             ) from error
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Load weights and tokenizer.
+        """Load weights and tokenizer, and add LoRA if set; arguments are those of ``TorchStudent.prepare``.
 
         Raises:
-            StudentError: where they cannot be had.
+            StudentError: where they are not available, or the network has too few positions.
         """
         import torch
         from transformers import AutoModelForSeq2SeqLM

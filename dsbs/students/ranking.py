@@ -1,4 +1,4 @@
-"""Closed answers scored by a torch student: as trees that grow behind an input, or one by one where it cannot do so."""
+"""Scoring of closed answers by a torch student: as trees of tokens, or one by one where it cannot do that."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +12,19 @@ from dsbs.students.model import StudentModel
 from dsbs.students.tensors import IGNORED, pad
 from dsbs.students.trees import Search, Tree
 
-LOGITS = 2**24  # numbers of one pass; larger tensors are taken from and given back to the system every time
-OVERHEAD = 64  # a pass costs as much as so many positions more
-CLOSE = 1e-3  # how far a tree may be off what the network says of each answer alone; see `can_grow`
+LOGITS = 2**24  # logits of one pass; larger tensors are allocated and freed every time
+OVERHEAD = 64  # cost of a further pass, in positions
+CLOSE = 1e-3  # relative difference to scores of single answers that a tree may have; see `can_grow`
 
 
 @dataclass(frozen=True)
 class Group:
-    """Examples that are read in the same passes.
+    """Examples that are scored in the same passes.
 
     Attributes:
-        searches: what is known of each.
-        states: what was read.
-        paths: for each example, node -> positions of its beginning in the cache, its own last.
+        searches: the search of each example.
+        states: inputs, and the cache of the nodes that were read.
+        paths: for each example, node -> positions in the cache of its path from the root, its own last.
     """
 
     searches: list[Search]
@@ -32,17 +32,17 @@ class Group:
     paths: list[dict[int, list[int]]]
 
     def keep(self, rows: Sequence[int]) -> "Group":
-        """Return some of the examples."""
+        """Return some of the examples as a group of their own."""
         return Group([self.searches[n] for n in rows], self.states.keep(rows), [self.paths[n] for n in rows])
 
 
 def read_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
-    """Read nodes until all searches know what counts. What examples wait for is read in the same passes.
+    """Read nodes, those of all examples in the same passes, until no search needs more.
 
     Args:
-        student: one that can grow trees.
+        student: one that can score trees (``can_grow``).
         inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
-        searches: of the B examples; told what comes.
+        searches: of the B examples; updated.
     """
     waiting = [Group(searches, student.begin(inputs), [{} for _ in searches])]
     while waiting:
@@ -54,10 +54,13 @@ def read_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches:
 
 
 def share_out(counts: Sequence[int], most: int) -> list[tuple[list[int], int]]:
-    """Cut up examples that wait for so many nodes into passes of at most ``most`` positions, padding included.
+    """Return passes over examples: the examples of each pass, and how many nodes of each are read.
 
-    Those of about equal counts go together, as long as another pass costs more than the padding. Returns the examples
-    of each pass and how many nodes are read of each.
+    Examples with similar counts share a pass, as long as another pass would cost more than the padding.
+
+    Args:
+        counts: number of nodes that each example waits for.
+        most: maximum positions of a pass, padding included.
 
     >>> share_out([1, 0, 200, 2], most=150)
     [([2], 150), ([3, 0], 2)]
@@ -111,7 +114,10 @@ def _all_same(values: list[Any]) -> bool:
 
 
 def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor) -> None:
-    """Tell the log-probabilities of the children of the nodes that were read; the logits [R, T, V] are used up."""
+    """Update searches with the log-probabilities of the children of the nodes that were read.
+
+    The logits [R, T, V] are overwritten.
+    """
     asked = [
         (row, place, token)
         for row, (search, nodes) in enumerate(zip(searches, wanted, strict=True))
@@ -132,12 +138,12 @@ def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor)
 def read_rows(
     student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]]
 ) -> list[list[float]]:
-    """Return the log-probability of each choice (token ids) of each example, each read in a row of its own.
+    """Return the log-probability, in nats, of each choice of each example, scored in a row of its own.
 
     Args:
-        student: any.
+        student: the student.
         inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
-        choices: of the B examples.
+        choices: the token ids of the choices of each of the B examples.
     """
     states = student.encode(inputs, readers=max(map(len, choices)))
     flat = [(owner, row) for owner, rows in enumerate(choices) for row in rows]
@@ -157,10 +163,10 @@ def read_rows(
 
 
 def can_grow(student: StudentModel) -> bool:
-    """Return whether a student says of answers in a tree what it says of each alone.
+    """Return whether a student scores answers in a tree as it scores each alone.
 
-    Networks have their own ways with positions and masks, so it is tried on a few tokens, rather than known by name;
-    the student remembers what was found.
+    Architectures differ in positions and masks, so it is tried on a few tokens rather than decided by name; the result
+    is kept in ``student.grows``.
     """
     if student.grows is None:
         student.grows = _grows(student)

@@ -1,12 +1,11 @@
-"""Targets that a student draws from its own distribution, one token after another, with keys and values kept.
+"""Sampling of targets from a student's distribution, token by token, with a key-value cache.
 
-A row's draws depend on its own random numbers alone: not on what it is batched with, nor on how many processes there
-are. So a sample is the same wherever its row is.
+A row's sample depends on its own random numbers alone, not on its batch or the number of processes.
 """
 
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.students.tensors import pad
 
 logger = logging.getLogger(__name__)
-LARGEST = 64  # rows that are drawn together
+LARGEST = 64  # rows that are sampled together
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Voice:
 
     Attributes:
         model: the model.
-        share: of the mixture; all shares add up to 1.
-        inputs: the token ids that it reads for each row.
+        share: its weight in the mixture; all weights add up to 1.
+        inputs: the token ids of its input for each row.
     """
 
     model: StudentModel
@@ -55,33 +54,48 @@ def sample(
     temperature: float = 1.0,
     bf16: bool = False,
 ) -> list[list[int]]:
-    """Return a target for each row, its end token last where it came to an end.
+    """Return the token ids of a sampled target for each row, the end token last where it ended.
 
-    Where memory runs out, fewer rows are drawn together; the samples stay the same.
+    Out of memory, fewer rows are sampled together; the samples stay the same.
 
     Args:
-        voices: who draws: the student, and a teacher where both are mixed. Probabilities are mixed, not logits.
-        kind: what is written, ``label`` or ``rationale``.
-        draws: the random numbers of each row.
-        vocabulary: tokens from which is drawn: those before this id.
+        voices: the student, and a teacher where both are mixed. Probabilities are mixed, not logits.
+        kind: ``label`` or ``rationale``.
+        draws: the random generator of each row.
+        vocabulary: number of tokens to sample from: the ids below it.
         end_id: the end token.
-        max_new_tokens: a target is cut off there.
+        max_new_tokens: maximum tokens of a target.
         temperature: of each model's distribution; 0: the most probable token.
-        bf16: whether models in float32 compute in bfloat16.
+        bf16: bfloat16 autocast.
 
     Raises:
-        RunError: where memory runs out over a single row.
+        RunError: where memory does not suffice for a single row.
+        StudentError: as ``open_decoder``.
     """
     uniform = np.stack([draw.random(max_new_tokens) for draw in draws]) if draws else np.zeros((0, max_new_tokens))
     order = sorted(range(len(draws)), key=lambda row: -sum(len(voice.inputs[row]) for voice in voices))
+
+    def draw_rows(rows: list[int]) -> list[list[int]]:
+        part = [Voice(voice.model, voice.share, [voice.inputs[row] for row in rows]) for voice in voices]
+        with evaluating([voice.model for voice in voices], bf16):
+            return _draw(part, kind, torch.from_numpy(uniform[rows]), vocabulary, end_id, temperature)
+
+    found = _in_parts(order, draw_rows)
+    return [found[row] for row in range(len(draws))]
+
+
+def _in_parts(order: list[int], draw_rows: Callable[[list[int]], list[list[int]]]) -> dict[int, list[int]]:
+    """Return the samples by row, at most ``LARGEST`` rows sampled together, and half as many when out of memory.
+
+    Raises:
+        RunError: where memory does not suffice for a single row.
+    """
     found: dict[int, list[int]] = {}
     size = LARGEST
     while order:
         rows = order[:size]
-        part = [Voice(voice.model, voice.share, [voice.inputs[row] for row in rows]) for voice in voices]
         try:
-            with evaluating([voice.model for voice in voices], bf16):
-                drawn = _draw(part, kind, torch.from_numpy(uniform[rows]), vocabulary, end_id, temperature)
+            drawn = draw_rows(rows)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -95,15 +109,15 @@ def sample(
             continue
         found.update(zip(rows, drawn, strict=True))
         order = order[size:]
-    return [found[row] for row in range(len(draws))]
+    return found
 
 
 def sample_labels(
     student: StudentModel, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
 ) -> list[list[str]]:
-    """Return so many labels for each example, drawn from the student's distribution at temperature 1.
+    """Return ``count`` labels for each example, sampled at temperature 1.
 
-    An example's samples depend on its input and on the seed, not on its neighbours.
+    An example's samples depend on its input and the seed alone.
     """
     rows = student.encode_inputs([example.input for example in examples], "label", reading.max_input_tokens)
     draws = [
@@ -153,7 +167,7 @@ def _probabilities(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
 
 def pick(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Return the token [R] at which the sum of the probabilities [R, V] passes a number from 0 up to 1 [R].
+    """Return the token [R] at which the cumulative sum of probabilities [R, V] exceeds uniform numbers [R].
 
     >>> pick(torch.tensor([[0.2, 0.0, 0.8]] * 3), torch.tensor([0.1, 0.2, 0.999])).tolist()
     [0, 2, 2]
@@ -169,7 +183,7 @@ def _cut_off(row: list[int], end_id: int) -> list[int]:
 
 @contextmanager
 def evaluating(models: Sequence[StudentModel], bf16: bool) -> Iterator[None]:
-    """No gradients, no dropout; the mode from before comes back afterwards."""
+    """A context without gradients and dropout, in bfloat16 autocast if ``bf16``; restores the training modes."""
     modes = [model.training for model in models]
     for model in models:
         model.eval()
@@ -182,10 +196,10 @@ def evaluating(models: Sequence[StudentModel], bf16: bool) -> Iterator[None]:
 
 
 def open_decoder(model: StudentModel, inputs: Sequence[list[int]], kind: str) -> "_Seq2SeqDecoder | _CausalDecoder":
-    """Return what writes one token after another for some inputs.
+    """Return a decoder whose ``next_logits`` continues some inputs token by token.
 
     Raises:
-        StudentError: where the network keeps no keys and values.
+        StudentError: where the network has no key-value cache.
     """
     ids = pad(inputs, model.pad_id).to(model.device)
     mask = pad([[1] * len(row) for row in inputs], 0).to(model.device)
@@ -208,7 +222,7 @@ class _Seq2SeqDecoder:
         self.cache: Any = None
 
     def next_logits(self, tokens: torch.Tensor | None) -> torch.Tensor:
-        """Return logits [R, V] of the token behind the one that was written last; None: of the first one."""
+        """Return the logits [R, V] after the tokens [R] that were written last; None: of the first token."""
         given = self.start if tokens is None else tokens
         output = self.model.model(
             encoder_outputs=self.states,
@@ -234,7 +248,7 @@ class _CausalDecoder:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=1)
 
     def next_logits(self, tokens: torch.Tensor | None) -> torch.Tensor:
-        """Return logits [R, V] of the token behind the one that was written last; None: of the first one."""
+        """Return the logits [R, V] after the tokens [R] that were written last; None: of the first token."""
         if tokens is not None:
             self._append(tokens, self.ids[:, :0])
         output = self.model.model(

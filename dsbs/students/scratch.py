@@ -1,4 +1,4 @@
-"""A small T5 from scratch, with a SentencePiece tokenizer of its own: one per task, the same for all objectives."""
+"""A small T5 trained from scratch, with a SentencePiece tokenizer trained on the task's texts."""
 
 import re
 import string
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class T5Scratch(GenerativeStudent):
-    """A T5 with random weights.
+    """A T5 with randomly initialized weights and a tokenizer of its own, the same for all objectives of a task.
 
     Attributes:
         vocab_size: maximum size of the tokenizer's vocabulary.
@@ -37,7 +37,7 @@ class T5Scratch(GenerativeStudent):
 
     @property
     def reads_texts(self) -> bool:
-        """Its tokenizer is made from the texts of the task."""
+        """True: its tokenizer is trained on the texts of the task."""
         return True
 
     def faults(self) -> list[str]:
@@ -53,7 +53,11 @@ class T5Scratch(GenerativeStudent):
         return faults
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Train the tokenizer, draw the weights."""
+        """Train the tokenizer and initialize the weights; arguments are those of ``TorchStudent.prepare``.
+
+        Raises:
+            StudentError: where the texts have more characters than ``vocab_size``.
+        """
         import torch
         from transformers import T5Config, T5ForConditionalGeneration
 

@@ -1,4 +1,4 @@
-"""A pretrained encoder that turns texts into vectors of length 1."""
+"""A frozen pretrained encoder of texts as unit vectors."""
 
 import hashlib
 import json
@@ -25,14 +25,14 @@ BATCH = 64
 
 
 class SentenceEncoder:
-    """Texts to vectors, as a step of scikit-learn's pipelines; nothing in it is fitted.
+    """Sentence embeddings as a transformer of scikit-learn; nothing in it is fitted.
 
     Args:
         network: an ``AutoModel``.
         tokenizer: its tokenizer.
         pooling: ``mean`` or ``cls``.
-        max_input_tokens: longer texts are cut.
-        cache: a folder where vectors are kept, or None.
+        max_input_tokens: longer texts are truncated.
+        cache: a folder where embeddings are kept, or None.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SentenceEncoder:
 
     @property
     def parameters(self) -> int:
-        """How many weights the encoder has."""
+        """The number of parameters of the encoder."""
         return sum(weight.numel() for weight in self.network.parameters())
 
     def fit(self, texts: Sequence[str], labels: Any = None) -> "SentenceEncoder":
@@ -54,11 +54,11 @@ class SentenceEncoder:
         return self
 
     def fit_transform(self, texts: Sequence[str], labels: Any = None) -> NDArray[np.float32]:
-        """Return the vectors of texts [N, d]."""
+        """Return the embeddings of texts [N, d], unit vectors."""
         return self.transform(texts)
 
     def transform(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the vectors of texts [N, d], of those that were read before from the cache."""
+        """Return the embeddings of texts [N, d], unit vectors; known ones come from the cache."""
         known = self.cache.get(texts) if self.cache else {}
         new = list(dict.fromkeys(text for text in texts if text not in known))
         read = self._embed(new)
@@ -68,7 +68,7 @@ class SentenceEncoder:
         return np.stack([known[text] for text in texts])
 
     def drop_cache(self) -> None:
-        """From here on every text is read anew, as at work, so that the time of an answer is that."""
+        """Use the cache no more, so that measured times are those of answering."""
         self.cache = None
 
     @torch.inference_mode()
@@ -90,19 +90,19 @@ class SentenceEncoder:
         return found
 
     def lost(self, texts: Sequence[str]) -> dict[str, int]:
-        """Count what is not read of texts; see ``dsbs.students.lost``."""
+        """Return counts of truncated texts and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_input_tokens + 1)["input_ids"]
         return count_lost(rows, self.max_input_tokens, find_unknown(self.tokenizer))
 
     def save(self, folder: Path) -> None:
-        """Write weights, tokenizer and how they are read."""
+        """Write weights, tokenizer, pooling and length to a folder."""
         self.network.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         write_json(folder / SETTINGS, self._settings())
 
     @classmethod
     def load(cls, folder: Path) -> "SentenceEncoder":
-        """Read what ``save`` wrote.
+        """Load an encoder that ``save`` wrote; the folder is untrusted.
 
         Raises:
             StudentError: where it is missing or broken.

@@ -15,13 +15,24 @@ from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
-# Networks that know how far apart two positions are and not where they stand: two targets can lie one behind the other.
+# Networks with relative positions alone: two targets can be packed into one row.
 RELATIVE = ("t5", "mt5")
 
 
 class Seq2SeqModel(GenerativeModel):
-    """An encoder-decoder. With ``prefix_on=target`` the decoder starts with ``[label]`` or ``[rationale]``, one added
-    token each, and both tasks share one encoder pass; the two tokens are given, so they are never in the loss.
+    """An encoder-decoder.
+
+    With ``prefix_on=target`` the decoder starts with ``[label]`` or ``[rationale]``, one added token each, and both
+    tasks share one encoder pass; the two tokens are given, so they are never in the loss. With ``prefix_on=input``
+    they are text before the input (paper, section 3.2).
+
+    Args:
+        model: an ``AutoModelForSeq2SeqLM``.
+        tokenizer: its tokenizer.
+        prefix_on: ``target`` or ``input``; another value: no task prefixes.
+
+    Raises:
+        StudentError: where config and tokenizer lack a start, padding or end token.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
@@ -62,31 +73,38 @@ class Seq2SeqModel(GenerativeModel):
         return self.model.get_decoder() if self.model.config.model_type == "encoder-decoder" else self.model
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the token ids of inputs, truncated; see ``StudentModel``."""
         if self.prefix_on == "input":
             texts = [f"{task_prefix(kind)} {text}" for text in texts]
         return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
+        """Return the token ids of targets, the end token last."""
         if not texts:
             return []
         rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:
+        """Return the decoder's start token for a kind of target."""
         return self._start_ids[kind]
 
     @property
     def pad_id(self) -> int:
+        """The padding token; the end token where there is none."""
         return self._pad_id
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
+        """Return the encoder's states [B, S, d]."""
         return self.model.get_encoder()(**inputs).last_hidden_state
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's states [R, S, d] of some rows."""
         return states.index_select(0, rows)
 
     @property
     def packs(self) -> bool:
+        """Whether its positions are relative, so that targets can be packed into one row."""
         return self.model.config.model_type in RELATIVE
 
     def decode_logits(
@@ -96,6 +114,7 @@ class Seq2SeqModel(GenerativeModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return logits [R, T, V]; see ``StudentModel``."""
         seen = None
         if blocks is not None:
             same = blocks.unsqueeze(2).eq(blocks.unsqueeze(1)).tril()
@@ -109,6 +128,7 @@ class Seq2SeqModel(GenerativeModel):
         ).logits
 
     def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+        """Return the encoder's states with an empty cache; see ``StudentModel``."""
         states = self.encode(inputs, readers=1)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return Growing(states, inputs["attention_mask"], cache, inputs["input_ids"].new_zeros(1, 0))
@@ -116,6 +136,7 @@ class Seq2SeqModel(GenerativeModel):
     def extend(
         self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
+        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         assert states.inputs is not None
         cache = copy_cache(states.cache)
         with self._at(depths, torch.cat([states.depths.expand(len(depths), -1), depths], dim=1)) as positions:
@@ -132,7 +153,7 @@ class Seq2SeqModel(GenerativeModel):
 
     @contextmanager
     def _at(self, depths: torch.Tensor, known: torch.Tensor) -> Iterator[dict[str, torch.Tensor]]:
-        """Have the decoder take tokens for where they stand in their answer, not for where they stand in the row.
+        """Make the decoder use the position of tokens in their answer instead of that in the row.
 
         Args:
             depths: of the tokens that are read [R or 1, T].
@@ -167,8 +188,10 @@ class Seq2SeqModel(GenerativeModel):
                 hook.remove()
 
     def forward(self, inputs: dict[str, Any], targets: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """Return logits as the base does. Where label and rationale read the same input, a T5 reads both in one decoder
-        pass, one behind the other and neither seeing the other, so that it projects the encoder's states once.
+        """Return kind -> logits [R, T, V], as the base does.
+
+        Where label and rationale share their input, a T5 decodes both in one pass, packed into one row and without
+        attending to each other, so that it projects the encoder's states once.
         """
         sources = {target["source"] for target in targets.values()}
         once = all(target["once"] for target in targets.values())
@@ -188,6 +211,7 @@ class Seq2SeqModel(GenerativeModel):
         }
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily from the kind's start token."""
         ids = self.model.generate(
             **inputs,
             decoder_start_token_id=self.start_id(kind),

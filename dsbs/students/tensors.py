@@ -1,4 +1,4 @@
-"""Rows of token ids as a padded tensor, and the label of a position that does not count."""
+"""Padded tensors and attention masks."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ IGNORED = -100  # the label of a position that is not in the loss, as in Hugging
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """Return a tensor [R, T], each row filled up at its end.
+    """Return rows as a tensor [R, T] (int64), padded at the end with ``value``; there must be at least one row.
 
     >>> pad([[1, 2], [3]], 0).tolist()
     [[1, 2], [3, 0]]
@@ -18,5 +18,5 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
 
 
 def additive(seen: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Return a mask [R, T, K] of what each position sees as it is added to attention's scores [R, 1, T, K]."""
+    """Return a boolean mask [R, T, K] of attended positions as an additive mask [R, 1, T, K]."""
     return torch.zeros_like(seen, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)

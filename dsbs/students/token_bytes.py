@@ -1,4 +1,4 @@
-"""The bytes that a tokenizer's tokens stand for: what tokens of another place are recognised by."""
+"""The bytes of a tokenizer's tokens, by which tokens of an endpoint are matched to a student's."""
 
 import re
 from functools import cache
@@ -9,10 +9,10 @@ _SPACE = "\u2581"  # SentencePiece's sign for a space
 
 
 def token_bytes(tokenizer: Any) -> list[bytes | None]:
-    """Return the bytes of each token by its id; None where there is none of that id.
+    """Return the bytes of each token by id; None where no token has that id.
 
     Args:
-        tokenizer: a byte-level BPE (GPT-2, Llama 3, SmolLM2, Qwen), or one in the manner of SentencePiece.
+        tokenizer: a byte-level BPE (GPT-2, Llama 3, SmolLM2, Qwen), or a SentencePiece-like one.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     added = set(tokenizer.get_added_vocab())

@@ -1,4 +1,4 @@
-"""Closed answers as a tree of tokens: what answers begin with alike is read once, and what cannot count is not read."""
+"""Closed answers as a tree of tokens: common beginnings are scored once, and branches that cannot win are pruned."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Tree:
-    """The beginnings of some token sequences, each once. Node 0 is the empty one; parents come before their children.
+    """A prefix tree of token sequences. Node 0 is the root; parents come before their children.
 
     Attributes:
-        tokens: the last token of each node; of node 0 the token that the decoder starts with.
-        parents: of each node; of node 0 itself.
-        depths: tokens before the node's own.
-        children: of each node. A node with children is to be read: what it predicts is them.
-        ends: the node of each whole sequence, in the order of the sequences.
+        tokens: the token of each node; that of the root is the decoder's start token.
+        parents: the parent of each node; that of the root is itself.
+        depths: number of tokens before each node's own.
+        children: the children of each node; only nodes with children are read, to score these.
+        ends: the last node of each sequence, in the order of the sequences.
     """
 
     tokens: list[int]
@@ -25,7 +25,11 @@ class Tree:
 
     @classmethod
     def of(cls, start: int, rows: Iterable[Sequence[int]]) -> "Tree":
-        """Return the tree of some sequences; none is empty.
+        """Return the tree of some sequences.
+
+        Args:
+            start: the decoder's start token.
+            rows: the sequences; none is empty.
 
         >>> tree = Tree.of(7, [[1, 2, 9], [1, 3, 9], [1, 2, 9]])
         >>> tree.tokens, tree.parents, tree.ends
@@ -53,7 +57,7 @@ class Tree:
         return [node for node, children in enumerate(self.children) if children]
 
     def run(self, node: int) -> list[int]:
-        """Return a node and those behind it, as long as there is only one way on: they are read at once."""
+        """Return a node and its descendants down to the next branch or leaf, which are read together."""
         found = [node]
         while len(self.children[node]) == 1 and self.children[self.children[node][0]]:
             node = self.children[node][0]
@@ -63,14 +67,14 @@ class Tree:
 
 @dataclass
 class Search:
-    """What is known of the answers to one example, and which nodes to read next.
+    """The search for the best answer to one example: the scores so far, and which nodes to read next.
 
     Attributes:
         tree: of the answers.
-        negligible: answers that are together less probable than this share of those whose end was read need no end;
-            0: all are read.
-        scores: log-probability of each node that is known, in nats.
-        read: the nodes that were read, in their order.
+        negligible: unfinished answers that are together less probable than this share of the finished ones are not
+            read to their end; 0: all are.
+        scores: node -> log-probability of its path, in nats.
+        read: the nodes that were read, in order.
     """
 
     tree: Tree
@@ -83,7 +87,7 @@ class Search:
         self._whole = set(self.tree.ends)
 
     def next(self) -> list[int]:
-        """Return the nodes to read now, parents before children; empty where all is known that counts."""
+        """Return the nodes to read next, parents before children; empty when the search is done."""
         if not self.negligible:
             return self.tree.inner[len(self.read) :]
         order = sorted(self._open, key=lambda node: -self.scores[node])
@@ -105,7 +109,12 @@ class Search:
         return [one for node in kept + order for one in self.tree.run(node)]
 
     def tell(self, node: int, logs: Sequence[float]) -> None:
-        """Note the log-probabilities that a node gives to its children."""
+        """Add the log-probabilities, in nats, of a node's children.
+
+        Args:
+            node: the node that was read.
+            logs: of its children, in their order.
+        """
         self.read.append(node)
         self._open.discard(node)
         for child, log in zip(self.tree.children[node], logs, strict=True):
@@ -114,13 +123,13 @@ class Search:
                 self._open.add(child)
 
     def confidence(self) -> float:
-        """Return the probability of the likeliest answer among all of them; less, where some were not read."""
+        """Return the probability of the best answer among all; a lower bound where some were not read to their end."""
         logs = [self.scores[node] for node in (self._whole & self.scores.keys()) | self._open]
         most = max(logs)
         return math.exp(max(self.answers()) - most) / math.fsum(math.exp(log - most) for log in logs)
 
     def answers(self) -> list[float]:
-        """Return the log-probability of each answer; of one that was not read to its end, that of its beginning."""
+        """Return the log-probability of each answer, in nats; an upper bound where it was not read to its end."""
         found = []
         for node in self.tree.ends:
             while node not in self.scores:

