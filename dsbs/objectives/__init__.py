@@ -1,4 +1,4 @@
-"""Objectives: what a student learns. A new one is a dataclass with ``targets`` and a line in this registry."""
+"""Objectives: targets and loss of a student. A new one is a dataclass with ``targets`` and a line in this registry."""
 
 from dsbs.core.registry import Registry
 from dsbs.objectives.base import Objective

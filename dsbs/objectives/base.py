@@ -1,4 +1,4 @@
-"""What an objective is: what the student learns to write, how it is scored, and how an answer is read from it."""
+"""The base of objectives: the targets of a student, its loss, and how its answers are read."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dsbs.students.collator import Reader, Row
     from dsbs.students.model import Batch, StudentModel
 
-# Of each term of a loss: the sum over a batch, and what it is a mean over; scalars without gradients.
+# Term of a loss -> its sum over a batch, and the count that it is a mean over; scalars without gradients.
 Terms = dict[str, "tuple[torch.Tensor, torch.Tensor]"]
 
 
@@ -27,7 +27,10 @@ class Objective:
     """Base of all objectives; a dataclass whose fields are its configuration.
 
     Class attributes:
-        on_policy: whether the student writes targets itself while it learns (``rollout``).
+        on_policy: whether the student generates targets during training (``rollout``).
+        learns_texts: whether the answers are texts of any length, which only a student with a decoder can generate.
+        output: what a trained student writes, for its model card.
+        rationale_apart: whether the rationale is a target of its own, generated when asked for; for its model card.
 
     Attributes:
         kind: which class this is; a key of ``dsbs.objectives.OBJECTIVES``.
@@ -37,26 +40,23 @@ class Objective:
     """
 
     on_policy: ClassVar[bool] = False
-    # Whether the answers that it teaches are texts of any length, which only a student with a decoder can write.
     learns_texts: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"
     prefix_on: str = "target"
 
-    # For the model card: what a trained student writes, and whether a rationale is a target of its own, which it writes
-    # when asked for it.
     output: ClassVar[str] = "It writes the label."
     rationale_apart: ClassVar[bool] = False
 
     @property
     def needs_teacher_labels(self) -> bool:
-        """Whether ``labels=gold`` makes no sense."""
+        """Whether it needs ``labels=teacher``."""
         return False
 
     @property
     def needs_rationales(self) -> bool:
-        """Whether annotations with rationales are needed."""
+        """Whether it needs annotations with rationales."""
         return True
 
     @property
@@ -66,22 +66,22 @@ class Objective:
 
     @property
     def reads_stored_tokens(self) -> bool:
-        """Whether it reads the log-probabilities of tokens that the store of completions holds."""
+        """Whether it learns from the tokens' log-probabilities in the store of completions."""
         return False
 
     @property
     def needs_choices(self) -> bool:
-        """Whether every example has to have closed answers."""
+        """Whether every example must have closed answers."""
         return False
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """The factor of each kind's mean in the loss; 1 for a kind that is not named."""
+        """Term of the loss -> its weight; 1 for a term that is not named."""
         return {}
 
     @property
     def compares_with_base(self) -> bool:
-        """Whether ``dsbs.compare`` measures the student before its training, too, with and without a prompt."""
+        """Whether ``dsbs.compare`` also measures the student before training, with and without a prompt."""
         return False
 
     def faults(self) -> list[str]:
@@ -92,11 +92,11 @@ class Objective:
         return [*faults, f"objective.prefix_on={self.prefix_on}: expected target or input."]
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the training."""
+        """Return what decides the training, for the run's hash."""
         return asdict(self)
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return what the student learns to write for an example.
+        """Return the targets of an example.
 
         Args:
             example: its ``label`` is the one to learn, gold or the teacher's; never None.
@@ -105,37 +105,45 @@ class Objective:
         raise NotImplementedError
 
     def check(self, student: "GenerativeStudent") -> None:
-        """Check what can be checked before any weights are loaded.
+        """Check what can be checked before any weights are loaded; by default nothing.
 
         Raises:
-            StudentError: where the student does not go with the objective's settings.
+            StudentError: where the student does not fit the objective's settings.
         """
 
     @property
     def readers(self) -> "Mapping[str, Reader]":
-        """Who reads the inputs of targets whose kind is not the student's own; by kind."""
+        """Kind of target -> how its inputs are encoded, where the student does not read them."""
         return {}
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
-        """Load what stands beside the student while it trains, such as a teacher. By default there is nothing."""
+        """Load what is needed beside the student during training, such as a teacher; by default nothing.
+
+        Args:
+            student: before training.
+            device: where it is trained.
+
+        Raises:
+            StudentError: where it cannot be loaded, or does not fit the student.
+        """
 
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
     ) -> "list[Row]":
-        """Return the rows of an optimizer step with targets that the student writes; only where ``on_policy``.
+        """Return the rows of an optimizer step with targets that the student generates; only where ``on_policy``.
 
         Args:
-            student: as it stands before the step.
+            student: the student before the step.
             rows: of all microbatches of this process.
-            draws: the random numbers of each row: the same for a row, a step and a seed, whatever the machine.
-            bf16: whether the student computes in bfloat16.
+            draws: the random generator of each row, which row, step and seed decide, whatever the number of processes.
+            bf16: bfloat16 autocast.
         """
         raise NotImplementedError
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return what each term of the loss is a mean over, for some rows of an optimizer step.
+        """Return term of the loss -> the count that it is a mean over, for some rows of an optimizer step.
 
-        By default these are the target tokens of each kind, times the weights of their targets.
+        By default the target tokens of each kind, times the weights of their targets.
         """
         counts: Counter[str] = Counter()
         for row in rows:
@@ -148,17 +156,17 @@ class Objective:
     ) -> "tuple[torch.Tensor, Terms]":
         """Return the loss of a batch, and its terms for the log.
 
-        A step's loss is the sum over its batches, however it is cut; so each term is divided by its count over the
-        whole step. By default the loss is a cross-entropy over every kind of target (``dsbs.objectives.losses``).
+        A step's loss is the sum of its batches' losses, however it is cut; so each term is divided by its count over
+        the whole step. By default it is the cross-entropy of every kind of target (``dsbs.objectives.losses``).
 
         Args:
-            model: the student: called with ``batch["inputs"]`` and ``batch["targets"]`` it returns logits by kind
-                [R, T, V]. It may be called as often as the objective needs, or on other batches of the same form.
-            batch: as the collator made it.
-            counts: what ``count`` gave, added up over all batches and processes of the optimizer step; scalars.
+            model: the student: called with ``batch["inputs"]`` and ``batch["targets"]``, it returns kind -> logits
+                [R, T, V]. It may be called several times, and on other batches of the same form.
+            batch: as ``dsbs.students.collator.Collator`` returns it.
+            counts: of ``count``, summed over all batches and processes of the optimizer step; scalars.
 
         Returns:
-            A scalar with gradients, and term -> (sum, count).
+            a scalar with gradients, and term -> (sum, count).
         """
         import torch
 
@@ -175,7 +183,14 @@ class Objective:
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Return what the trained student answers: by default the label alone, ranked or generated."""
+        """Return a trained student's answers, in the order of the examples; by default labels, ranked or generated.
+
+        Args:
+            student: the trained student.
+            examples: to answer.
+            answers: how labels are parsed.
+            reading: how the student answers.
+        """
         return read_labels(student, examples, answers, reading)
 
     def explain(
@@ -186,8 +201,15 @@ class Objective:
         answers: Answers,
         reading: DecodingConfig,
     ) -> list[Prediction]:
-        """Return the predictions with the student's rationales, for those who want to read them.
+        """Return the predictions with the student's rationales.
 
-        By default they are written as a task of their own, beside the label, as in the paper.
+        By default these are generated as a task of their own, apart from the label, as in the paper.
+
+        Args:
+            student: the trained student.
+            examples: of the predictions.
+            predictions: without rationales.
+            answers: how labels are parsed.
+            reading: how the student answers.
         """
         return add_rationales(student, examples, predictions, reading)

@@ -1,4 +1,4 @@
-"""The closed answers of examples as distributions: the student's scores of them, and the teacher's probabilities."""
+"""Distributions over the closed answers of examples: the student's scores and the teacher's probabilities."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from dsbs.objectives.divergences import FLOOR, soften
 
 @dataclass(frozen=True)
 class AnswerTable:
-    """Answers by example, E examples with up to K answers; what is missing has the log-probability ``FLOOR``.
+    """The answers of E examples, up to K each; missing ones have the log-probability ``FLOOR``.
 
     Attributes:
         scores: the student's log-probabilities of the answers as texts [E, K], with gradients.
-        log_probabilities: the teacher's [E, K].
-        given: [E], 1.0 where there is a distribution of the teacher's over several answers, else 0.0.
+        log_probabilities: the teacher's log-probabilities [E, K].
+        given: [E], 1.0 where the teacher gives a distribution over several answers, else 0.0.
         first: [R], 1.0 for the first answer of each example, else 0.0.
     """
 
@@ -33,12 +33,12 @@ class AnswerTable:
 
 
 def group_answers(scores: torch.Tensor, probabilities: torch.Tensor, examples: torch.Tensor) -> AnswerTable:
-    """Put R answers into a table.
+    """Return R answers as a table by example.
 
     Args:
-        scores: [R], log-probabilities of the answers as texts.
-        probabilities: [R], the teacher's.
-        examples: [R], the number of the example that an answer belongs to; equal ones stand together.
+        scores: the student's log-probabilities of the answers as texts [R].
+        probabilities: the teacher's probabilities [R].
+        examples: the number of the example of each answer [R]; equal numbers are adjacent.
     """
     _, groups, sizes = examples.unique_consecutive(return_inverse=True, return_counts=True)
     places = torch.arange(len(examples), device=examples.device) - (sizes.cumsum(0) - sizes)[groups]

@@ -1,4 +1,4 @@
-"""Context distillation: what a prompt brings about becomes part of the weights (Snell et al., 2022, 2209.15189)."""
+"""Context distillation: the effect of a prompt is trained into the weights (Snell et al., 2022, arXiv 2209.15189)."""
 
 from dataclasses import dataclass
 
@@ -10,9 +10,8 @@ from dsbs.objectives.taught import PLACE, STUDENT
 class Context(SoftTargets):
     """The teacher reads an engineered prompt around the input, the student the input alone (section 3).
 
-    The student learns the teacher's distribution of every next token of the final answer; what the teacher may have
-    thought before is no target. The teacher is the student's own base unless another one is named: then a model learns
-    to do without its prompt.
+    The student learns the teacher's distribution of every next token of the final answer; reasoning before it is not a
+    target. By default the teacher is the student before training: a model learns to do without its prompt.
 
     Attributes:
         teacher_model: a hub name, a folder, a GGUF file or a finished run; ``student``: the student before training.
@@ -28,7 +27,7 @@ class Context(SoftTargets):
 
     @property
     def compares_with_base(self) -> bool:
-        """What the prompt brings, and what of it the weights have taken in, shows beside the base."""
+        """True: comparing with the base shows what the prompt adds, and how much of that the weights learned."""
         return True
 
     def faults(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""How far a student's distribution is from a teacher's, in nats, computed in float32.
+"""Divergences between a teacher's and a student's distribution, in nats, computed in float32.
 
 With P the teacher's distribution, Q the student's, and KL(P || Q) = sum of P log(P / Q):
 
@@ -28,9 +28,9 @@ class Divergence:
     """One of ``DIVERGENCES`` with its parameters.
 
     Attributes:
-        name: which.
-        beta: of ``jsd``: 0 is ``forward_kl`` and 1 is ``reverse_kl`` exactly, where the formula itself becomes 0.
-        skew: of the skewed ones; 0 is the plain one.
+        name: which one.
+        beta: of ``jsd``; 0 is exactly ``forward_kl`` and 1 ``reverse_kl``, where the formula itself would be 0.
+        skew: of the skewed ones; 0: without skew.
     """
 
     name: str = "forward_kl"
@@ -38,7 +38,15 @@ class Divergence:
     skew: float = 0.1
 
     def __call__(self, teacher: "torch.Tensor", student: "torch.Tensor") -> "torch.Tensor":
-        """Return the divergence [...] of log-probabilities [..., K] in float32; those of 0 are ``FLOOR`` or more."""
+        """Return the divergence [...] of log-probabilities [..., K], in float32.
+
+        Args:
+            teacher: finite; ``FLOOR`` where the probability is 0.
+            student: likewise.
+
+        Raises:
+            ValueError: for an unknown name.
+        """
         teacher, student = teacher.float(), student.float()
         match self.name:
             case "forward_kl":
@@ -59,7 +67,11 @@ class Divergence:
         raise ValueError(f"divergence {self.name}: expected one of {', '.join(DIVERGENCES)}")
 
     def faults(self, key: str) -> list[str]:
-        """Return what is wrong with the parameters of ``key``, such as ``objective``."""
+        """Return what is wrong with the parameters.
+
+        Args:
+            key: of the settings in messages, such as ``objective``.
+        """
         faults = []
         if self.name not in DIVERGENCES:
             faults.append(f"{key}.divergence={self.name}: expected one of {', '.join(DIVERGENCES)}.")
@@ -83,7 +95,7 @@ def kl(one: "torch.Tensor", other: "torch.Tensor") -> "torch.Tensor":
 
 
 def mix(one: "torch.Tensor", other: "torch.Tensor", share: float) -> "torch.Tensor":
-    """Return log(share * e^one + (1 - share) * e^other): probabilities are mixed, not their logarithms."""
+    """Return log(share * e^one + (1 - share) * e^other), for log-probabilities: probabilities are mixed."""
     import torch
 
     if share in (0, 1):
@@ -92,5 +104,5 @@ def mix(one: "torch.Tensor", other: "torch.Tensor", share: float) -> "torch.Tens
 
 
 def soften(log_probabilities: "torch.Tensor", temperature: float) -> "torch.Tensor":
-    """Return the log-probabilities [..., K] at a temperature, normalised."""
+    """Return the log-probabilities [..., K] at a temperature, normalized."""
     return (log_probabilities.float() / temperature).log_softmax(-1)

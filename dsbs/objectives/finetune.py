@@ -8,7 +8,7 @@ from dsbs.objectives.base import Objective
 
 @dataclass
 class Finetune(Objective):
-    """The label alone.
+    """Fine-tuning on the label alone.
 
     Attributes:
         teacher_labels_only: reject ``labels=gold``; set by the option ``distill``.
@@ -19,12 +19,12 @@ class Finetune(Objective):
 
     @property
     def needs_teacher_labels(self) -> bool:
-        """Where it is label distillation."""
+        """Whether it is label distillation (``objective=distill``)."""
         return self.teacher_labels_only
 
     @property
     def needs_rationales(self) -> bool:
-        """It reads no rationales."""
+        """False: it reads no rationales."""
         return False
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class GKD(OnPolicy):
-    """L = the generalized Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
+    """L = generalized Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
 
-    Each target is one that the student has just drawn, with probability lambda, or the given one (algorithm 1, where
-    whole batches are the one or the other). No gradient goes through the drawing.
+    With probability lambda a target is a new sample of the student, else the given one (in algorithm 1 for whole
+    batches). There is no gradient through the sampling.
 
     Attributes:
         own_share: the paper's lambda: 0 uses only given targets (supervised), 1 only samples.
@@ -51,7 +51,7 @@ class GKD(OnPolicy):
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
     ) -> "list[Row]":
-        """Return the rows, a share of them with samples of the student as labels."""
+        """Return the rows, a share of them with the student's samples as labels; see ``Objective.rollout``."""
         chosen = [place for place, draw in enumerate(draws) if draw.random() < self.own_share]
         own = [rows[place] for place in chosen]
         voice = self.voice_of_student(student, own)
@@ -60,7 +60,7 @@ class GKD(OnPolicy):
         return [written.get(place, row) for place, row in enumerate(rows)]
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the tokens of labels."""
+        """Return the number of tokens of labels as the count of ``divergence``."""
         return {"divergence": super().count(rows).get("label", 0.0)}
 
     def loss(

@@ -16,14 +16,14 @@ RATIONALE_CUE = "explanation:"
 
 @dataclass
 class _Joined(Objective):
-    """One target that holds both, joined by a cue."""
+    """Base: one target with both label and rationale, joined by a cue."""
 
     def join(self, label: str, rationale: str) -> str:
         """Return the text of a target."""
         raise NotImplementedError
 
     def split(self, text: str) -> tuple[str, str]:
-        """Return label and rationale of what a student wrote; all of it is the label where there is no cue."""
+        """Return label and rationale of a generated text; without a cue, all of it is the label."""
         raise NotImplementedError
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
@@ -34,13 +34,13 @@ class _Joined(Objective):
         return [Target("label", self.join(example.label, annotation.rationale), input=self.worded(example, annotation))]
 
     def worded(self, example: Example, annotation: Annotation) -> str | None:
-        """Return what the student reads in the place of the example's input, or None."""
+        """Return what the student reads in place of the example's input, or None."""
         return None
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Let the student write, then read label and rationale around the cue."""
+        """Generate, and parse label and rationale around the cue; see ``Objective.read``."""
         predictions = []
         for example, text in zip(examples, student.write(examples, reading), strict=True):
             label, rationale = self.split(text)
@@ -52,13 +52,13 @@ class _Joined(Objective):
 
 @dataclass
 class RationaleThenLabel(_Joined):
-    """The student writes the rationale first, then the label: it has to reason aloud to answer.
+    """The student writes the rationale first, then the label.
 
     With ``prompt.systems`` it is explanation tuning (Orca, arXiv 2306.02707, section 3).
 
     Attributes:
-        reads_systems: whether the student reads the system prompt of each example before its input while it learns;
-            when it is used, it reads the input alone, as the paper's empty system prompt.
+        reads_systems: whether the student reads the system prompt of each example before its input in training; at
+            inference it reads the input alone, as with the paper's empty system prompt.
 
     >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
     [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None)]
@@ -71,21 +71,24 @@ class RationaleThenLabel(_Joined):
 
     @property
     def reads(self) -> frozenset[str]:
-        """System prompts, on request."""
+        """``system`` with ``reads_systems``."""
         return frozenset({"system"} if self.reads_systems else ())
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the training; runs from before there was a choice keep their names."""
+        """Return what decides the training; ``reads_systems`` counts if set, so that older runs keep their names."""
         return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
     def join(self, label: str, rationale: str) -> str:
+        """Return rationale, cue and label."""
         return f"{rationale} {ANSWER_CUE} {label}"
 
     def split(self, text: str) -> tuple[str, str]:
+        """Return label and rationale of a generated text, split at the last cue; without one, all is the label."""
         cues = _find(text, ANSWER_CUE)
         return (text[cues[-1].end() :], text[: cues[-1].start()]) if cues else (text, "")
 
     def worded(self, example: Example, annotation: Annotation) -> str | None:
+        """Return the system prompt and the input, or None: the input alone."""
         system = annotation.system if self.reads_systems else None
         return f"{system}\n\n{example.input}" if system else None
 
@@ -97,7 +100,7 @@ class RationaleThenLabel(_Joined):
         answers: Answers,
         reading: DecodingConfig,
     ) -> list[Prediction]:
-        """Return the predictions as they are: the rationale led to the label."""
+        """Return the predictions unchanged: they have their rationales already."""
         return predictions
 
 
@@ -114,16 +117,18 @@ class LabelThenRationale(_Joined):
     output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
     def join(self, label: str, rationale: str) -> str:
+        """Return label, cue and rationale."""
         return f"{label} {RATIONALE_CUE} {rationale}"
 
     def split(self, text: str) -> tuple[str, str]:
+        """Return label and rationale of a generated text, split at the first cue; without one, all is the label."""
         cues = _find(text, RATIONALE_CUE)
         return (text[: cues[0].start()], text[cues[0].end() :]) if cues else (text, "")
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Rank the answers with the cue behind them, or let the student write and read what stands before the cue."""
+        """Rank the closed answers, each followed by the cue, or generate and parse the label before the cue."""
         if reading.ranks(examples):
             return read_labels(student, examples, answers, replace(reading, suffix=f" {RATIONALE_CUE}"))
         return super().read(student, examples, answers, reading)
@@ -136,7 +141,7 @@ class LabelThenRationale(_Joined):
         answers: Answers,
         reading: DecodingConfig,
     ) -> list[Prediction]:
-        """Let the student write label and rationale; a rationale of another label than the ranked one is left out."""
+        """Add the rationales of generated texts; one that follows another label than the ranked one is dropped."""
         if not reading.ranks(examples):
             return predictions
         written = self.read(student, examples, answers, replace(reading, decoding="generate"))

@@ -14,7 +14,7 @@ def target_log_likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> torch.
 
     Args:
         logits: [R, T, V].
-        labels: [R, T], ``IGNORED`` where there is nothing to learn.
+        labels: [R, T], ``IGNORED`` at positions that are not in the loss.
     """
     nll = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none")
     return -nll.view_as(labels).sum(dim=1)
@@ -27,25 +27,25 @@ def summed_cross_entropy(
 
     Args:
         logits: [R, T, V].
-        labels: [R, T], ``IGNORED`` where there is nothing to learn.
-        weights: [R], the weight of each row's target.
+        labels: [R, T], ``IGNORED`` at positions that are not in the loss.
+        weights: the weight of each target [R].
 
     Returns:
-        Two scalars: sum of weight * nll with gradient, and the weighted number of tokens.
+        two scalars: sum of weight * nll with gradient, and the weighted number of tokens.
     """
     return -(weights * target_log_likelihoods(logits, labels)).sum(), (weights * count_tokens(labels)).sum()
 
 
 def count_tokens(labels: torch.Tensor) -> torch.Tensor:
-    """Return how many tokens of each target [R] are in the loss; labels are [R, T]."""
+    """Return the number of tokens in the loss of each target [R]; labels are [R, T]."""
     return labels.ne(IGNORED).sum(dim=1)
 
 
 def mean_of_step(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
-    """Return a batch's part of a mean over the whole optimizer step: 0 where the step has nothing to take it over.
+    """Return a batch's part of a mean over the whole optimizer step; 0 where the count is 0.
 
     Args:
         total: sum over this batch; a scalar.
-        count: what the sum is divided by, over all batches and processes of the step; a scalar.
+        count: over all batches and processes of the step; a scalar.
     """
     return total / torch.where(count > 0, count, torch.ones_like(count))

@@ -1,4 +1,4 @@
-"""MiniLLM: reverse KL by policy gradient on what the student writes (Gu et al., 2024, arXiv 2306.08543)."""
+"""MiniLLM: reverse KL by policy gradient on the student's samples (Gu et al., 2024, arXiv 2306.08543)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +20,16 @@ GIVEN = "given label"  # the target that was given, beside the sample that took 
 
 @dataclass
 class MiniLLM(OnPolicy):
-    """The student learns to write what its teacher finds probable (section 2.2), however much else there may be.
+    """Reverse KL(student || teacher) on samples: the student learns the major modes of its teacher (section 2.2).
 
     With p the teacher, q the student, r_t = log p(y_t) - log q(y_t), samples y of the mixture of both, and
     w_t = q(y_t) / (teacher_share p(y_t) + (1 - teacher_share) q(y_t)), the loss is a mean over the tokens of samples::
 
         L = w_t KL(q_t || p_t) - w_t R_{t+1} q(y_t) / q_old(y_t) + lm_weight * L_given
 
-    The first term is the single step, summed over the whole vocabulary (equation 3), the second one the steps behind
-    it: R_{t+1} is the mean reward of the tokens behind y_t (length-normalised, equation 5), a number without gradients.
-    Its factor w_t q / q_old is clipped as in PPO. Each sample is learned from once, so that q is q_old but for dropout.
+    The first term is the single step, summed over the whole vocabulary (equation 3), the second one the steps after it:
+    R_{t+1} is the mean reward of the tokens after y_t (length-normalized, equation 5), a number without gradients. Its
+    factor w_t q / q_old is clipped as in PPO. Each sample is learned from once, so that q is q_old except for dropout.
 
     Attributes:
         teacher_share: the paper's alpha: weight of the teacher in the sampling mixture.
@@ -62,7 +62,7 @@ class MiniLLM(OnPolicy):
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
     ) -> "list[Row]":
-        """Return the rows with samples as labels, and for each token its weight, its return and log q_old."""
+        """Return the rows with samples as labels, and the signals of ``rewards.judge`` for each of their tokens."""
         from dsbs.objectives.rewards import judge
 
         voices = [self.voice_of_student(student, rows, 1 - self.teacher_share)]
@@ -79,7 +79,7 @@ class MiniLLM(OnPolicy):
         return found
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the tokens of samples and of given targets."""
+        """Return the numbers of tokens of samples (for ``single`` and ``long``) and of given targets (``given``)."""
         counts = super().count(rows)
         tokens = counts.get("label", 0.0)
         return {"single": tokens, "long": tokens, "given": counts.get(GIVEN, 0.0)}

@@ -1,4 +1,4 @@
-"""Objectives whose targets the student writes itself while it learns."""
+"""The base of objectives whose targets are samples of the student."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class OnPolicy(Taught):
-    """Base of these objectives. Before every optimizer step samples take the place of the labels in its rows.
+    """Base of these objectives: before every optimizer step, samples replace the labels in its rows.
 
     Attributes:
         reasoning: whether the target is the rationale followed by the label, as in ``rationale_then_label``, or only
@@ -35,7 +35,7 @@ class OnPolicy(Taught):
 
     @property
     def needs_rationales(self) -> bool:
-        """Only with reasoning."""
+        """Whether the target has a rationale (``reasoning``)."""
         return self.reasoning
 
     def faults(self) -> list[str]:
@@ -46,7 +46,7 @@ class OnPolicy(Taught):
         return faults
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return what is given to be written, for the student and, where it reads another text, for the teacher."""
+        """Return the given target, and the same for the teacher where that reads another input."""
         assert example.label is not None
         given = RationaleThenLabel().targets(example, annotation if self.reasoning else None)
         return self.for_teacher(example, given)
@@ -54,7 +54,7 @@ class OnPolicy(Taught):
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Read the label: behind the rationale where there is one."""
+        """Return the labels, with ``reasoning`` those after the generated rationales; see ``Objective.read``."""
         if self.reasoning:
             return RationaleThenLabel().read(student, examples, answers, reading)
         return super().read(student, examples, answers, reading)
@@ -67,7 +67,7 @@ class OnPolicy(Taught):
         answers: Answers,
         reading: DecodingConfig,
     ) -> list[Prediction]:
-        """Return the predictions as they are: a rationale stands before its label, or there is none."""
+        """Return the predictions unchanged: they have their rationales, or there are none."""
         return predictions
 
     def draw(
@@ -92,13 +92,13 @@ class OnPolicy(Taught):
         )
 
     def voice_of_student(self, student: "StudentModel", rows: "Sequence[Row]", share: float = 1.0) -> "Voice":
-        """Return the student as it reads the rows' labels."""
+        """Return the student as a source of samples, with the inputs of the rows' labels."""
         from dsbs.students.sampling import Voice
 
         return Voice(student, share, [read_by(row, "label") for row in rows])
 
     def voice_of_teacher(self, rows: "Sequence[Row]", share: float) -> "Voice":
-        """Return the teacher as it reads the rows' labels."""
+        """Return the teacher as a source of samples, with its inputs for the rows' labels."""
         from dsbs.objectives.teacher import teacher_kind
         from dsbs.students.sampling import Voice
 
@@ -107,12 +107,12 @@ class OnPolicy(Taught):
 
 
 def read_by(row: "Row", kind: str) -> list[int]:
-    """Return the token ids of what is read for a kind of target."""
+    """Return the token ids of the input that a row's target of a kind reads."""
     return next(row.inputs[name] for one, name, _, _ in row.targets if one == kind)
 
 
 def write_over(row: "Row", ids: list[int]) -> "Row":
-    """Return a row with other token ids as its label, for the student and for the teacher."""
+    """Return a row with its label, and the teacher's copy of it, replaced by other token ids."""
     targets = [
         (kind, name, ids if kind.rpartition(" ")[2] == "label" else own, weight)
         for kind, name, own, weight in row.targets

@@ -1,4 +1,4 @@
-"""Generative distillation: the teacher's whole answers are the targets (Kim and Rush, 2016, arXiv 1606.07947)."""
+"""Sequence-level distillation: the teacher's whole answers are the targets (Kim and Rush, 2016, arXiv 1606.07947)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,10 +8,9 @@ from dsbs.objectives.finetune import Finetune
 
 @dataclass
 class Respond(Finetune):
-    """The student learns to write what the teacher wrote, from its first token to its end.
+    """Fine-tuning on the teacher's whole texts.
 
-    It is fine-tuning on the teacher's text: for tasks whose answers are texts (``task.answer_kind=text``), asked for
-    with ``prompt=whole``.
+    For tasks with ``task.answer_kind=text``, extracted with ``prompt=whole``.
     """
 
     kind: str = "respond"

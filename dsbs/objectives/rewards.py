@@ -1,4 +1,4 @@
-"""What a sample is worth to a student that learns its teacher's reverse KL: rewards, returns, importance weights."""
+"""Rewards, returns and importance weights of samples, for ``minillm`` (Gu et al., 2024, section 2.2)."""
 
 import math
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ def judge(
     teacher_share: float,
     reward_clip: float,
 ) -> list[dict[str, list[float]]]:
-    """Return for each row, per token of its label: ``importance`` w_t, ``returns`` R_{t+1} and ``log_q``.
+    """Return for each row, by token of its label: ``importance`` w_t, ``returns`` R_{t+1} and ``log_q``.
 
     Args:
-        student: as it was when it drew.
-        teacher: who judges.
+        student: as it was when it sampled.
+        teacher: gives the rewards log p - log q.
         rows: with samples as labels.
-        bf16: whether the student computes in bfloat16.
-        teacher_share: share of the teacher in the mixture that was drawn from.
+        bf16: bfloat16 autocast of the student.
+        teacher_share: weight of the teacher in the mixture that was sampled from.
         reward_clip: rewards are clipped to plus or minus this.
     """
     found: list[dict[str, list[float]]] = []
@@ -58,14 +58,19 @@ def judge(
 
 
 def pick_log_probabilities(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the log-probability of each token of labels [R, T] in float32; 0 where there is none."""
+    """Return the log-probability of each token of labels [R, T], in float32; 0 at ignored positions.
+
+    Args:
+        logits: [R, T, V].
+        labels: [R, T].
+    """
     known = labels.ne(IGNORED)
     picked = soften(logits, 1.0).gather(2, labels.clamp(min=0).unsqueeze(2)).squeeze(2)
     return torch.where(known, picked, torch.zeros_like(picked))
 
 
 def importance_weights(log_p: torch.Tensor, log_q: torch.Tensor, teacher_share: float) -> torch.Tensor:
-    """Return q / (share p + (1 - share) q) of log-probabilities: how much less often a token is the student's own.
+    """Return q / (share p + (1 - share) q) for log-probabilities log p and log q of any shape.
 
     >>> weights = importance_weights(torch.tensor([0.5, 0.1]).log(), torch.tensor([0.1, 0.1]).log(), 0.5)
     >>> [round(weight, 4) for weight in weights.tolist()]
@@ -78,7 +83,7 @@ def importance_weights(log_p: torch.Tensor, log_q: torch.Tensor, teacher_share: 
 
 
 def mean_returns(rewards: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Return at each position the mean reward of the positions behind it [R, T]; 0 at the last one and at padding.
+    """Return at each position the mean reward of the later positions [R, T]; 0 at the last one and at padding.
 
     >>> mean_returns(torch.tensor([[5.0, 1.0, 3.0, 9.0]]), torch.tensor([[True, True, True, False]])).tolist()
     [[2.0, 3.0, 0.0, 0.0]]

@@ -1,4 +1,4 @@
-"""Soft targets: the student matches the teacher's distribution, not its first choice alone."""
+"""Soft targets: the student matches the teacher's distribution, not only its most probable answer."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dsbs.students.collator import Row
     from dsbs.students.model import Batch, StudentModel
 
-# Where the distribution comes from. Those over closed answers work whatever the tokenizers.
+# Sources of the distribution. Those over closed answers work for any pair of tokenizers.
 ANSWERS = ("votes", "logprobs", "ranking")
 TOKENS = ("teacher", "stored")
 SOURCES = (*ANSWERS, *TOKENS)
@@ -28,8 +28,8 @@ KINDS = ("label", "rationale")
 class SoftTargets(Taught):
     """The teacher's distribution over the closed answers, or over every next token (Hinton et al., 2015, 1503.02531).
 
-    Over closed answers the student scores all of an example's answers, as when it is asked to rank them; D is the
-    divergence of both distributions at temperature T, a mean over examples::
+    Over closed answers the student scores all answers of an example, as in ranking; D is the divergence of the two
+    distributions at temperature T, a mean over examples::
 
         L = soft_weight * T^2 * D + (1 - soft_weight) * L_label
 
@@ -37,18 +37,18 @@ class SoftTargets(Taught):
     rationales are learned from the teacher's distribution as well as labels are.
 
     Attributes:
-        source: over closed answers: ``votes`` of the teacher's samples, the ``logprobs`` that its endpoint told where
-            the answer begins (``teacher.top_logprobs``), or the ``ranking`` by ``teacher_model``. Over the next tokens:
-            those of ``teacher_model`` beside the student (``teacher``), or the most probable ones that an endpoint told
-            (``stored``). The latter two want one tokenizer for both.
-        most_tokens: of ``stored``: how many of the most probable tokens are learned from; the rest is one bucket.
+        source: over closed answers: ``votes`` of the teacher's samples, the ``logprobs`` that its endpoint returned
+            where the answer begins (``teacher.top_logprobs``), or the ``ranking`` by ``teacher_model``. Over the next
+            tokens: those of ``teacher_model`` beside the student (``teacher``), or the most probable ones that an
+            endpoint returned (``stored``). The latter two need the same tokenizer for both.
+        most_tokens: for ``stored``: how many of the most probable tokens are learned from; the rest is one bucket.
         divergence: ``forward_kl``, ``reverse_kl``, ``jsd``, ``skewed_kl`` or ``skewed_reverse_kl``.
         beta: for ``jsd``: 0 is forward KL, 1 reverse KL.
         skew: for the skewed divergences: the share of the first distribution in the second.
         temperature: temperature of both distributions; above 1 they become softer.
         soft_weight: weight of the divergence in the loss; the rest is the label's.
-        smoothing: votes, or probability, that every answer gets in advance; above 0 where a divergence is infinite
-            without.
+        smoothing: votes, or probability, added to every answer; needed above 0 where the divergence is infinite
+            without it.
         rationales: whether to learn rationales as well, as in ``step_by_step``.
         alpha: with rationales, the weight of the label's terms.
     """
@@ -66,45 +66,45 @@ class SoftTargets(Taught):
     alpha: float = 0.5
 
     _vocabulary = 0  # no field: `prepare` sets it
-    _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `hear` takes it
+    _ranked = cast(Mapping[str, Mapping[str, float]], {})  # no field: `take_ranking` sets it
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the training; how many stored tokens, where they are learned from."""
+        """Return what decides the training; ``most_tokens`` counts with ``source=stored`` alone."""
         return {key: one for key, one in super().identity().items() if key != "most_tokens" or self.reads_stored_tokens}
 
     @property
     def has_teacher(self) -> bool:
-        """Only where its tokens are compared."""
+        """Whether the teacher is beside the student (``source=teacher``)."""
         return self.source == "teacher"
 
     @property
     def reads_stored_tokens(self) -> bool:
-        """Where the store's tokens are compared."""
+        """Whether it learns from the tokens in the store (``source=stored``)."""
         return self.source == "stored"
 
     @property
     def needs_teacher_labels(self) -> bool:
-        """Where the store's tokens are compared: they are those of the teacher's answers."""
+        """With ``source=stored``: the stored tokens are those of the teacher's answers."""
         return self.reads_stored_tokens
 
     @property
     def asks_ranking(self) -> bool:
-        """Whether ``teacher_model`` ranks the closed answers of all examples before the training."""
+        """Whether ``teacher_model`` ranks the closed answers of all examples before training (``source=ranking``)."""
         return self.source == "ranking"
 
     @property
     def needs_rationales(self) -> bool:
-        """Only on request."""
+        """Whether rationales are learned, too (``rationales``)."""
         return self.rationales
 
     @property
     def reads(self) -> frozenset[str]:
-        """What the distribution over closed answers comes from."""
+        """``votes`` or ``probabilities``, where the distribution comes from them."""
         return frozenset({"votes": {"votes"}, "logprobs": {"probabilities"}}.get(self.source, ()))
 
     @property
     def needs_choices(self) -> bool:
-        """Where the distribution is over closed answers."""
+        """Whether the distribution is over closed answers."""
         return self.source in ANSWERS
 
     @property
@@ -113,7 +113,7 @@ class SoftTargets(Taught):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """The factor of each term."""
+        """Term -> its weight in the loss; see the class."""
         label, rationale = (self.alpha, 1 - self.alpha) if self.rationales else (1.0, 0.0)
         soft, hard = self.soft_weight * self.temperature**2, 1 - self.soft_weight
         answers = self.needs_choices
@@ -162,25 +162,26 @@ class SoftTargets(Taught):
         return faults
 
     def check(self, student: "GenerativeStudent") -> None:
-        """Check the teacher's tokens, where its tokenizer is named (``teacher_model``); see ``Taught.check``."""
+        """Check that teacher and student have the same tokens, where tokens are compared; see ``Taught.check``."""
         self.check_tokens(student, asked=self.has_teacher or self.reads_stored_tokens)
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
-        """Load what is compared with; see ``Taught.prepare``."""
+        """Load the teacher, where there is one beside the student; see ``Taught.prepare``."""
         super().prepare(student, device)
         if self.reads_stored_tokens:
             from dsbs.objectives.teacher import base_vocabulary
 
             self._vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
 
-    def hear(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
-        """Take the log-probabilities of the closed answers by example, as the teacher ranked them."""
+    def take_ranking(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
+        """Set the teacher's ranking: example's id -> closed answer -> log-probability, in nats."""
         self._ranked = ranked
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return what the student scores. Over closed answers that is each of them with its probability as its weight,
-        the label first; the label alone where nothing is known of the others. Over tokens it is the label. On request
-        the rationale follows.
+        """Return the targets that the student scores.
+
+        Over closed answers: each of them with its probability as its weight, the label first; the label alone where
+        the teacher gives no distribution. Over tokens: the label. With ``rationales`` the rationale follows.
 
         >>> votes = Annotation("1", "no", votes={"no": 3, "yes": 1})
         >>> targets = SoftTargets().targets(Example("1", "Is fire cold?", "no", ("yes", "no")), votes)
@@ -219,9 +220,10 @@ class SoftTargets(Taught):
         return {answer: share / total for answer, share in found.items()}
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the tokens of labels and rationales, and what the divergences are means over.
+        """Return the counts of the terms.
 
-        Over tokens both are means over the tokens of a target, times its weight.
+        Cross-entropies are means over the tokens of labels and rationales. Divergences are means over examples with a
+        distribution over closed answers, or else over weighted tokens.
         """
         if not self.needs_choices:
             tokens = super().count(rows)

@@ -31,7 +31,7 @@ class StepByStep(Objective):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Alpha for labels, the rest for rationales."""
+        """``alpha`` for labels, ``1 - alpha`` for rationales."""
         return {"label": self.alpha, "rationale": 1 - self.alpha}
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

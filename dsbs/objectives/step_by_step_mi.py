@@ -1,4 +1,4 @@
-"""Step by step, with the two tasks drawn together: mutual information of label and rationale (arXiv 2403.03348)."""
+"""Step by step with a term for the mutual information of label and rationale (Chen et al., 2024, arXiv 2403.03348)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ LEAST = 1e-30  # a probability; its logarithm is still a number
 class StepByStepMI(StepByStep):
     """L = alpha * L_label + (1 - alpha) * L_rationale + mi_weight * L_mi (Chen et al., 2024, section 3.3).
 
-    L_mi is the cross-entropy between what both tasks say at most of each token of the vocabulary: the maxima over a
-    target's positions, made a distribution again. It draws the rationale's towards the label's, which stays as it is.
-    It is a mean over the examples that have both. (In the authors' code the maxima run over padding, too, and pass
-    through a second softmax, so that every distribution is nearly uniform; here neither is so.)
+    L_mi is the cross-entropy between two distributions over the vocabulary: of each token's maximum probability over
+    the positions of the label, and over those of the rationale, normalized. It moves the rationale's towards the
+    label's, which has no gradient. It is a mean over the examples that have both. (In the authors' code the maxima run
+    over padding, too, and pass through a second softmax, so that every distribution is nearly uniform; here not.)
 
     Attributes:
         mi_weight: weight of L_mi.
@@ -34,7 +34,7 @@ class StepByStepMI(StepByStep):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Those of step by step, and the factor of the third term."""
+        """Those of ``step_by_step``, and ``mi_weight`` for ``mi``."""
         return {**super().shares, "mi": self.mi_weight}
 
     def faults(self) -> list[str]:
@@ -45,7 +45,7 @@ class StepByStepMI(StepByStep):
         return faults
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
-        """Return the tokens of labels and rationales, and the examples that have both."""
+        """Return the numbers of tokens of labels and rationales, and of the examples that have both (``mi``)."""
         both = sum({"label", "rationale"} <= {kind for kind, *_ in row.targets} for row in rows)
         return {**super().count(rows), "mi": float(both)}
 
@@ -67,11 +67,11 @@ class StepByStepMI(StepByStep):
 def summed_mutual_information(
     logits: "dict[str, torch.Tensor]", targets: "dict[str, Any]"
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return the sum of L_mi over the examples that have a label and a rationale, and how many these are.
+    """Return the sum of L_mi over the examples that have a label and a rationale, and their number.
 
     Args:
         logits: ``label`` and ``rationale``: [R, T, V].
-        targets: the same kinds, as the collator made them: one of each an example at most.
+        targets: the same kinds, as the collator returns them; at most one of each per example.
     """
     import torch
 
@@ -87,11 +87,11 @@ def summed_mutual_information(
 
 
 def pool(logits: "torch.Tensor", labels: "torch.Tensor") -> "torch.Tensor":
-    """Return the largest probability of each token over a target's positions, as a distribution [R, V] in float32.
+    """Return the maximum probability of each token over a target's positions, normalized [R, V], in float32.
 
     Args:
         logits: [R, T, V].
-        labels: [R, T], ``IGNORED`` where there is no token of the target.
+        labels: [R, T], ``IGNORED`` at padding.
     """
     from dsbs.students.tensors import IGNORED
 

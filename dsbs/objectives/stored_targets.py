@@ -1,6 +1,7 @@
-"""Stored top-k log-probabilities as targets: the teacher's most probable tokens at a position, the rest in a bucket.
+"""Stored top-k log-probabilities as targets: the teacher's most probable tokens at a position, and one bucket for the
+rest.
 
-Without that bucket a student would be free with all that the endpoint did not name; reverse KL collapses then.
+Without that bucket the student's probability of all other tokens would be unconstrained, and reverse KL collapses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,24 +15,23 @@ if TYPE_CHECKING:
 
     from dsbs.students.model import Batch
 
-# The numbers that a row keeps of each token of a target: whether the teacher's distribution is known there, its tail,
-# and the n most probable tokens.
+# The signals of each token of a target: whether the teacher's distribution is known there, the log-probability of its
+# tail, and id and log-probability of the most probable tokens.
 KNOWN, TAIL, ID, LOGPROB = "known", "tail", "id {}", "logprob {}"
 
 
 def align(
     tokens: Sequence[bytes], said: Sequence[TokenLogprobs], end: bytes | None = None
 ) -> list[TokenLogprobs | None]:
-    """Return for each token of a target what the teacher thought there; None where it wrote no such token.
+    """Return the teacher's position for each token of a target; None where the teacher wrote no such token.
 
-    Token and position have to stand at the same place of one text and to be the same bytes. So what the student reads
-    before is what the teacher had written before.
+    Token and position must be at the same place of the same text, and have the same bytes. So the student reads before
+    it what the teacher had written before it.
 
     Args:
-        tokens: of the target, without its end.
-        said: what the teacher wrote; some endpoints tell its end token as well.
-        end: the bytes of the token that ends the target, which some endpoints tell as a token without any; None:
-            nothing ends it.
+        tokens: the bytes of the target's tokens, without its end token.
+        said: the positions of the teacher's completion; some endpoints return its end token as well.
+        end: the bytes of the end token, which some endpoints return as a token without bytes; None: there is none.
 
     >>> said = [TokenLogprobs(token, -0.1, ((token, -0.1),)) for token in (b"the", b" ket", b"tle")]
     >>> [one and one.token for one in align([b"the", b" kett", b"le"], said)]
@@ -65,9 +65,14 @@ def align(
 
 
 def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int], most: int) -> dict[str, list[float]]:
-    """Return the numbers that a row keeps of each token: of the ``most`` most probable tokens that the student has.
+    """Return name -> signal of each token of a target: the ``most`` most probable tokens that the student has.
 
-    What it has not goes to the tail.
+    Tokens that it does not have count in the tail.
+
+    Args:
+        aligned: as ``align`` returns them.
+        ids: bytes -> the student's token.
+        most: number of tokens.
     """
     rows: list[dict[str, float]] = []
     for one in aligned:
@@ -86,16 +91,16 @@ def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int]
 def summed_stored_divergence(
     divergence: Divergence, logits: "torch.Tensor", target: "Batch", vocabulary: int
 ) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Return the weighted sum over the tokens of targets, in nats, and the sum of the weights.
+    """Return the weighted sum of a loss over the tokens of targets, in nats, and the sum of the weights.
 
-    Where the teacher's distribution is known that is the divergence of its top k and tail from the student's;
-    elsewhere, such as at the end of a text, of which endpoints tell nothing, it is the cross-entropy of the token.
+    Where the teacher's distribution is known, the loss is the divergence between its top k and tail and the student's;
+    elsewhere, as often at the end token, it is the cross-entropy of the token.
 
     Args:
         divergence: of the two distributions over k + 1 buckets.
         logits: the student's [R, T, V or more], with gradients.
-        target: ``labels`` [R, T], ``weights`` [R], and ``signals``, as ``signals_of`` gives them.
-        vocabulary: V, the tokens that both know.
+        target: ``labels`` [R, T], ``weights`` [R], and ``signals`` (``signals_of``) [R, T].
+        vocabulary: V, the number of common tokens.
     """
     import torch
 

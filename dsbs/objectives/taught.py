@@ -1,4 +1,4 @@
-"""Objectives that ask a model on this machine while the student learns. No tensors here."""
+"""The base of objectives with a teacher model on this machine during training. No tensors here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PLACE = "{input}"
-STUDENT = "student"  # the teacher that is the student before its training
+STUDENT = "student"  # names the student before training as its teacher
 
 
 @dataclass
 class Taught(Objective):
-    """Base of the objectives with a teacher beside the student.
+    """Base of the objectives with a teacher model beside the student.
 
     Attributes:
         teacher_model: a hub name, a folder, a GGUF file, the folder of a finished run, or ``student``: the student
@@ -45,20 +45,20 @@ class Taught(Objective):
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the settings ask for a teacher that stands beside the student."""
+        """Whether the teacher is loaded beside the student during training."""
         return True
 
     @property
     def asks_ranking(self) -> bool:
-        """Whether the teacher ranks the closed answers of all examples before the training."""
+        """Whether the teacher ranks the closed answers of all examples before training."""
         return False
 
-    def hear(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
-        """Take what the teacher said: example's id -> closed answer -> its log-probability, in nats."""
+    def take_ranking(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
+        """Set the teacher's ranking: example's id -> closed answer -> log-probability, in nats; by default unused."""
 
     @property
     def teacher(self) -> "LiveTeacher":
-        """The teacher that ``prepare`` has loaded."""
+        """The teacher that ``prepare`` loaded."""
         assert self._teacher is not None, "the backend prepares an objective before it trains"
         return self._teacher
 
@@ -77,7 +77,7 @@ class Taught(Objective):
         return faults
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the training: of a teacher that lies here, its content rather than its place."""
+        """Return what decides the training; for a local teacher, a hash of its content, not its path."""
         identity = asdict(self)
         if self.teacher_model in (None, STUDENT):
             return identity
@@ -89,12 +89,20 @@ class Taught(Objective):
         """Check that teacher and student have the same tokens, before any weights are loaded.
 
         Raises:
-            StudentError: where they do not, or the teacher cannot be had.
+            StudentError: where they do not, or the teacher is not available.
         """
         self.check_tokens(student, asked=self.has_teacher)
 
     def check_tokens(self, student: GenerativeStudent, *, asked: bool) -> None:
-        """Check the same where it is asked and the teacher's tokenizer is known."""
+        """Check that teacher and student have the same tokens, if asked and both tokenizers can be loaded alone.
+
+        Args:
+            student: before it is built.
+            asked: whether tokens are compared.
+
+        Raises:
+            StudentError: as ``check``.
+        """
         if self.teacher_model in (None, STUDENT):
             return
         if asked and (tokenizer := student.load_tokenizer()) is not None:
@@ -105,10 +113,10 @@ class Taught(Objective):
             check_tokenizers(tokenizer, theirs, self.teacher_model)
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
-        """Load the teacher.
+        """Load the teacher, if there is one beside the student.
 
         Raises:
-            StudentError: where it cannot be had, or has other tokens than the student.
+            StudentError: where it is not available, or has other tokens than the student.
         """
         if self.has_teacher:
             from dsbs.objectives.teacher import LiveTeacher
@@ -126,11 +134,11 @@ class Taught(Objective):
 
     @property
     def readers(self) -> "Mapping[str, Reader]":
-        """How texts are read that the teacher alone reads."""
+        """Kind of target -> how its inputs are encoded for the teacher, where it reads other inputs."""
         return self._teacher.readers if self._teacher is not None else {}
 
     def for_teacher(self, example: Example, targets: Sequence[Target]) -> list[Target]:
-        """Return targets, and the same once more with what the teacher reads, where that is another text."""
+        """Return targets, followed by copies with the teacher's input where it reads another one than the student."""
         if self._teacher is None or self._teacher.reads_as_student:
             return list(targets)
         text = self.word(example.input, self._teacher.student.tokenizer)
@@ -139,7 +147,12 @@ class Taught(Objective):
         return [*targets, *(Target(teacher_kind(one.kind), one.text, one.weight, text) for one in targets)]
 
     def word(self, text: str, tokenizer: Any) -> str:
-        """Return what the teacher reads for an example's input."""
+        """Return the teacher's prompt for an example's input.
+
+        Args:
+            text: the input.
+            tokenizer: the teacher's, for its chat template.
+        """
         worded = self.teacher_input.replace(PLACE, text)
         if not self.teacher_chat:
             return worded

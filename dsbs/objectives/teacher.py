@@ -1,4 +1,4 @@
-"""A teacher beside the student: a causal model or an encoder-decoder with the student's tokens; it is never trained."""
+"""A teacher model beside the student: a causal model or encoder-decoder with the student's tokens; it is not trained."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,20 +23,20 @@ PREFIXES = tuple(task_prefix(word) for word in (*KINDS, ANSWER))
 
 
 def teacher_kind(kind: str) -> str:
-    """Return the kind of the target that the teacher reads where it reads another text than the student."""
+    """Return the kind of target for the teacher, where it reads another input than the student: ``teacher label``."""
     return f"teacher {kind}"
 
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """A teacher that tells its logits.
+    """A teacher that gives its logits.
 
     Attributes:
-        student: the model; of ours where it is a finished run, else as it came.
-        vocabulary: how many tokens teacher and student have in common: those of the tokenizer, without what was added
-            as a task prefix and without what only pads a table.
-        reads_as_student: whether it reads the very token ids that the student reads.
-        readers: how it reads texts of its own, by kind of target.
+        student: the model: a trained student of a finished run, or a model without task prefixes.
+        vocabulary: number of tokens that teacher and student have in common: those of the tokenizer, without task
+            prefixes, and without rows that only pad the embeddings.
+        reads_as_student: whether it reads the same token ids as the student.
+        readers: kind of target -> how its inputs are encoded, where it reads other inputs.
     """
 
     student: StudentModel
@@ -61,14 +61,14 @@ class LiveTeacher:
         Args:
             place: a hub name, a folder, a GGUF file, or the folder of a finished run; None: the student as it is now.
             revision: branch, tag or commit on the hub.
-            student: who learns from it.
-            device: where it computes.
-            bf16: whether in bfloat16; not on a CPU that only imitates it.
-            max_input_tokens: longer texts of its own are cut.
-            as_given: whether it reads the examples' inputs and nothing else.
+            student: its student.
+            device: of the teacher.
+            bf16: whether it computes in bfloat16; ignored on a CPU that only emulates it.
+            max_input_tokens: longer inputs of its own are truncated.
+            as_given: whether it reads the examples' inputs unchanged.
 
         Raises:
-            StudentError: where it cannot be had, or has other tokens than the student.
+            StudentError: where it is not available, or has other tokens than the student.
         """
         if place is None:
             teacher = copy_plain(student)
@@ -90,7 +90,12 @@ class LiveTeacher:
         return cls(teacher, vocabulary, same, readers)
 
     def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:
-        """Return the teacher's logits over the common tokens [R, T, V], by kind, at the positions of the student's."""
+        """Return kind -> the teacher's logits over the common tokens [R, T, V], at the positions of the student's.
+
+        Args:
+            batch: as the collator returns it.
+            kinds: of the student's targets.
+        """
         named = {kind: kind if self.reads_as_student else teacher_kind(kind) for kind in kinds}
         targets = {}
         for kind, own in named.items():
@@ -106,16 +111,20 @@ class LiveTeacher:
 
 
 def load_model(place: str, revision: str | None = None) -> StudentModel:
-    """Return a model: of ours where it is a finished run or its checkpoint, else as it comes.
+    """Return a trained student, for a finished run or its checkpoint, or else a model without task prefixes.
+
+    Args:
+        place: a hub name, a folder, a GGUF file, or the folder of a finished run.
+        revision: branch, tag or commit on the hub.
 
     Raises:
-        StudentError: where it cannot be had.
+        StudentError: where it is not available.
     """
     return load_student(find_weights(place)) if is_ours(place) else load_plain(place, revision)
 
 
 def is_ours(place: str) -> bool:
-    """Return whether a place is a finished run or its checkpoint."""
+    """Return whether a place is a finished run, or its checkpoint."""
     try:
         return SETTINGS in read_object(find_weights(place) / "config.json")
     except (DataError, OSError):
@@ -123,24 +132,29 @@ def is_ours(place: str) -> bool:
 
 
 def load_teacher_tokenizer(place: str, revision: str | None = None) -> Any:
-    """Return the tokenizer of a teacher without its weights.
+    """Return the tokenizer of a teacher without loading its weights; arguments are those of ``load_model``.
 
     Raises:
-        StudentError: where it cannot be had.
+        StudentError: where it is not available.
     """
     return load_plain_tokenizer(str(find_weights(place)) if is_ours(place) else place, revision)
 
 
 def base_vocabulary(tokenizer: Any) -> dict[str, int]:
-    """Return token -> id, without the task prefixes that were added to a student's."""
+    """Return token -> id of a tokenizer, without the task prefixes that students add."""
     return {token: id for token, id in tokenizer.get_vocab().items() if token not in PREFIXES}
 
 
 def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
-    """Check that student and teacher have the same tokens: probabilities of tokens can only be compared among them.
+    """Check that student and teacher have the same tokens, without which token probabilities cannot be compared.
+
+    Args:
+        ours: the student's tokenizer.
+        theirs: the teacher's tokenizer.
+        place: the teacher, for the message.
 
     Raises:
-        StudentError: naming both tokenizers, and the way that works for any two.
+        StudentError: naming both tokenizers, and objectives that work across tokenizers.
     """
     one, two = base_vocabulary(ours), base_vocabulary(theirs)
     if one == two:
@@ -155,5 +169,5 @@ def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
 
 
 def describe(tokenizer: Any) -> str:
-    """Return the name of a tokenizer: its class, and where it came from."""
+    """Return class and origin of a tokenizer, for messages."""
     return f"{type(tokenizer).__name__} of {getattr(tokenizer, 'name_or_path', '') or 'this task'}"

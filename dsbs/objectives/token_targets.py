@@ -21,14 +21,14 @@ def summed_divergence(
     """Return the weighted sum of the divergence over the tokens of targets, in nats, and the sum of the weights.
 
     Args:
-        divergence: of the teacher's and the student's distribution over the tokens that both know.
-        teacher: its logits [R, T, V], over the common tokens alone.
+        divergence: between the distributions over the common tokens.
+        teacher: its logits over the common tokens [R, T, V].
         student: its logits [R, T, V or more], with gradients.
-        target: ``labels`` [R, T], ``IGNORED`` where there is no token, and ``weights`` [R].
-        temperature: of both.
+        target: ``labels`` [R, T], ``IGNORED`` at padding, and ``weights`` [R].
+        temperature: of both distributions.
 
     Returns:
-        Two scalars; only the first one has gradients.
+        two scalars; only the first one has gradients.
     """
     known = target["labels"].ne(IGNORED)
     weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[known]

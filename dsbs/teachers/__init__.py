@@ -1,4 +1,4 @@
-"""Teachers: whoever answers the questions. A new one is a dataclass with ``identity`` and ``connect``, listed here."""
+"""Teachers: the models (or files) that give rationales and labels. A new one is a dataclass and a line here."""
 
 from dsbs.core.registry import Registry
 from dsbs.teachers.base import Ask, Teacher

@@ -1,4 +1,4 @@
-"""What an endpoint refuses is left out, or put another way, for the rest of a run; where its words leave no doubt."""
+"""Adaptation of requests to an endpoint: what it rejects, in clear words, is dropped or changed for the whole run."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from dsbs.core.records import fold_system
 
 Body = dict[str, Any]
-# What a status has to be for the endpoint to have looked at the request at all; templates fail with 500.
+# Statuses with which an endpoint rejects the content of a request; chat templates fail with 500.
 REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|500|501)|error in answer")
 _REFUSES = (
     r"unsupported|not support|n't support|is not (?:allowed|available|permitted|enabled|known|implemented)"
@@ -19,16 +19,16 @@ _REFUSES = (
 
 @dataclass(frozen=True)
 class Adaptation:
-    """One thing that endpoints refuse.
+    """One feature of requests that endpoints reject, and what to do about it.
 
     Attributes:
         what: its name.
-        words: what an endpoint says of it; the words of refusal aside.
-        concerns: tells whether a body has it.
-        change: returns the body as the endpoint will take it.
-        done: what was done, in words.
-        setting: what to type instead.
-        refusal: the words of refusal.
+        words: pattern of the words with which endpoints name it.
+        concerns: returns whether a body has it.
+        change: returns the body without it.
+        done: what was done, for the message.
+        setting: what to type to set it for good.
+        refusal: pattern of the words of rejection.
     """
 
     what: str
@@ -40,14 +40,19 @@ class Adaptation:
     refusal: str = _REFUSES
 
     def fits(self, body: Body, said: str) -> bool:
-        """Return whether an endpoint that says so refuses this."""
+        """Return whether a body has this feature and an endpoint's message rejects it.
+
+        Args:
+            body: the request that was sent.
+            said: the endpoint's message.
+        """
         if not self.concerns(body) or not re.search(self.refusal, said, re.I):
             return False
         return re.search(self.words, said, re.I) is not None
 
 
 def without(*names: str) -> Callable[[Body], Body]:
-    """Return what leaves fields out of a body."""
+    """Return a function that drops fields from a body."""
     return lambda body: {name: value for name, value in body.items() if name not in names}
 
 
@@ -121,12 +126,13 @@ ADAPTATIONS = (
 
 
 def find_adaptation(body: Body, reason: str, said: str, done: Sequence[Adaptation]) -> Adaptation | None:
-    """Return what an endpoint refuses of a body, or None where its words do not say.
+    """Return the adaptation to a rejected request, or None where the message names no known feature.
 
     Args:
-        body: what was sent.
-        reason, said: of the error that came back.
-        done: what was adapted before.
+        body: the request that was sent.
+        reason: of the ``TeacherError``, such as ``HTTP 400``.
+        said: the endpoint's message.
+        done: adaptations that were made before.
 
     >>> said = "System role not supported"
     >>> body = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}]}

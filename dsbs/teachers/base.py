@@ -1,7 +1,8 @@
-"""What a teacher is: something that answers requests. A dataclass whose fields are its configuration.
+"""The base of teachers, which answer requests; dataclasses whose fields are their configuration.
 
-``connect`` yields an ``Ask``. It may carry two attributes: ``several``, which answers several samples of one question
-with a single request, and ``limits``, a ``ServerLimits`` that it keeps up to date.
+``connect`` yields an ``Ask``, a function from request to completion. It may have two attributes: ``several``, an
+``AskSeveral`` that gets several samples of one question with a single HTTP request, and ``limits``, the
+``ServerLimits`` of the last reply.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +34,7 @@ class Teacher:
         licence: license or terms of its outputs, for model cards; None: unknown.
     """
 
-    # What it is where it is no language model, for everything that shows a figure of its students; None: it is one.
+    # A sentence on what it is if it is not a language model, shown beside all figures of its students; else None.
     stand_in: ClassVar[str | None] = None
 
     kind: str = "???"
@@ -44,12 +45,12 @@ class Teacher:
 
     @property
     def free(self) -> bool:
-        """Whether asking costs nothing, so that ``dsbs.train`` may extract by itself."""
+        """Whether asking costs nothing, so that ``dsbs.train`` may start an extraction."""
         return False
 
     @property
     def by_id(self) -> bool:
-        """Whether completions belong to examples rather than to questions, as in a replay."""
+        """Whether completions belong to examples, not to questions, as in a replay of files."""
         return False
 
     @property
@@ -59,20 +60,20 @@ class Teacher:
 
     @property
     def tells_logprobs(self) -> bool:
-        """Whether its completions may come with log-probabilities of their tokens."""
+        """Whether its completions may have log-probabilities of their tokens."""
         return False
 
     @property
     def most_written(self) -> int | None:
-        """Most tokens of a completion, or None where there is no such bound."""
+        """Maximum tokens of a completion, or None where there is no bound."""
         return None
 
     def rates(self) -> Rates | None:
-        """Return dollars per token read and per token written, or None where no price is known."""
+        """Return dollars per prompt token and per completion token, or None where no price is known."""
         return (0.0, 0.0) if self.free else None
 
     def batch_rates(self) -> tuple[Rates | None, bool]:
-        """Return the same for what is asked through a batch API, and whether that is known or assumed."""
+        """Return the rates of the batch API, and whether they are known; else they are assumed."""
         return self.rates(), True
 
     def faults(self) -> list[str]:
@@ -80,14 +81,14 @@ class Teacher:
         return name_faults("teacher.name", self.name)
 
     def identity(self) -> dict[str, object]:
-        """Return what decides a completion: model and sampling settings, never an address or a key."""
+        """Return what decides a completion: model and sampling settings, never an address or an API key."""
         raise NotImplementedError
 
     def announce(self) -> None:
-        """Tell the user where their key is sent, before the first request; by default there is none."""
+        """Log to which host the API key is sent, before the first request; by default there is none."""
 
     def connect(self, task: Task) -> AbstractAsyncContextManager[Ask]:
-        """Open the teacher: ``async with teacher.connect(task) as ask: completion = await ask(request)``.
+        """Return a context manager: ``async with teacher.connect(task) as ask: completion = await ask(request)``.
 
         Raises:
             TeacherError: where it cannot be reached or does not fit the task.
@@ -95,5 +96,5 @@ class Teacher:
         raise NotImplementedError
 
     def connect_batches(self) -> AbstractAsyncContextManager["BatchApi"]:
-        """Open the teacher's batch API; only where ``has_batches``."""
+        """Return an async context manager that yields the batch API; only where ``has_batches``."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""An endpoint's batch API as OpenAI made it: a file of requests goes up, files of results come down, within a day."""
+"""The batch API of OpenAI-compatible endpoints: a file of requests is uploaded, results come within 24 hours."""
 
 import json
 import re
@@ -21,7 +21,7 @@ PAGE = 100
 MOST_PAGES = 1000
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{0,199}")
 REASON = 40
-# Clocks differ: a batch that was made so long before ours was written down is none of ours.
+# Clocks differ: only a batch created this long before ours was saved cannot be ours.
 SKEW_SECONDS = 86_400.0
 NO_BATCHES = {"HTTP 404", "HTTP 405", "HTTP 501"}
 Body = Callable[[Request], dict[str, Any]]
@@ -29,15 +29,15 @@ Body = Callable[[Request], dict[str, Any]]
 
 @dataclass(frozen=True)
 class BatchState:
-    """How far an endpoint is with a batch.
+    """The state of a batch at the endpoint.
 
     Attributes:
         remote: the endpoint's id of the batch.
-        status: one of ``OVER``, or that it is under way.
-        done: lines that were worked on, those that failed among them.
+        status: as the endpoint names it; one of ``OVER`` when it has ended.
+        done: lines that are finished, failed ones included.
         total: all lines; 0 where the endpoint has not counted them yet.
-        files: ids of the files with results and with errors, as far as there are any.
-        said: what the endpoint says was wrong with the batch as a whole.
+        files: ids of the files with results and with errors, where they exist.
+        said: the endpoint's errors about the batch as a whole; empty without.
     """
 
     remote: str
@@ -49,17 +49,17 @@ class BatchState:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether it has ended."""
         return self.status in OVER
 
 
 class BatchApi:
-    """The files and batches of one endpoint. Every method raises TeacherError, with what to do.
+    """The files and batches of one endpoint. Methods that call it raise ``TeacherError``.
 
     Args:
         connection: to the endpoint.
-        path: what the requests are for, such as ``/chat/completions``.
-        body: gives the body of a request.
+        path: of the API, such as ``/chat/completions``.
+        body: returns the body of a request.
     """
 
     def __init__(self, connection: Connection, path: str, body: Body) -> None:
@@ -68,38 +68,48 @@ class BatchApi:
 
     @property
     def address(self) -> str:
-        """Where the endpoint is."""
+        """The base URL of the endpoint."""
         return self.connection.where.base_url
 
     def line(self, name: str, together: Sequence[Request]) -> bytes:
-        """Return a line of a batch's file.
+        """Return one line of a batch's file.
 
         Args:
-            name: what its result will be found by.
-            together: the samples of one question; they are asked for with one request.
+            name: of the line, which comes back with its result.
+            together: the samples of one question, which become one request (``n``).
         """
         body = self.body(together[0]) | ({"n": len(together)} if len(together) > 1 else {})
         line = {"custom_id": name, "method": "POST", "url": self.endpoint, "body": body}
         return json.dumps(line).encode() + b"\n"
 
     async def upload(self, content: BinaryIO, token: str) -> str:
-        """Upload a batch's file; return the endpoint's id of it."""
+        """Upload a batch's file and return the endpoint's id of it.
+
+        Args:
+            content: the file.
+            token: our name for the batch; a part of the file's name.
+        """
         fields = {"purpose": "batch"}
         return _identifier(self._read(await self.connection.upload("/files", f"dsbs-{token}.jsonl", content, fields)))
 
     async def create(self, file: str, token: str) -> BatchState:
-        """Start a batch from an uploaded file."""
+        """Start a batch and return its state.
+
+        Args:
+            file: id of the uploaded file.
+            token: our name for the batch; sent as metadata.
+        """
         order = {"completion_window": "24h", "endpoint": self.endpoint, "input_file_id": file,
                  "metadata": {METADATA: token}}  # fmt: skip
         return self._read_state(self._read(await self.connection.post("/batches", json.dumps(order).encode())))
 
     async def find(self, file: str, token: str, since: float) -> BatchState | None:
-        """Look for a batch that may have been made although nobody was told so.
+        """Return a batch that may have been created although the reply was lost, or None.
 
         Args:
-            file: the file that it was made from.
-            token: its metadata.
-            since: Unix time before which it was not made.
+            file: id of its file.
+            token: our name for it.
+            since: Unix time when it was saved; it was not created before.
         """
         after: dict[str, str] = {}
         for _ in range(MOST_PAGES):
@@ -117,11 +127,11 @@ class BatchApi:
         raise malformed("a list of batches without an end")
 
     async def retrieve(self, remote: str) -> BatchState:
-        """Ask how far a batch is."""
+        """Return the state of a batch by its id."""
         return self._read_state(await self._send("GET", f"/batches/{_quoted(remote)}"))
 
     async def download(self, file: str, target: BinaryIO) -> None:
-        """Load a file of results, whole."""
+        """Download a file into ``target``, replacing its content, and rewind that."""
         target.seek(0)
         target.truncate()
 
@@ -135,7 +145,7 @@ class BatchApi:
         await self._send("DELETE", f"/files/{_quoted(file)}")
 
     def read_line(self, line: bytes) -> tuple[str, list[Completion] | TeacherError]:
-        """Return the name of a line of a file of results, and what it says: completions, or why there are none.
+        """Return the name and the result of a line of a file of results: completions, or the error.
 
         Raises:
             ValueError: where the line is broken.

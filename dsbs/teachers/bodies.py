@@ -1,6 +1,6 @@
-"""Bodies of responses within bounds, as they come and after they are unpacked.
+"""Bodies of responses, bounded in size before and after decompression.
 
-Without bounds a client unpacks a gzip body of 1 MB into a gigabyte, and joins whatever streams in.
+Without bounds, a gzip body of 1 MB could become a gigabyte in memory.
 """
 
 import zlib
@@ -26,16 +26,16 @@ _PIECE = 2**16
 async def read_body(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], most: int, *, cut: bool = False
 ) -> AsyncIterator[bytes]:
-    """Yield a body, unpacked, up to ``most`` bytes.
+    """Yield a body, decompressed, up to ``most`` bytes.
 
     Args:
-        pieces: what comes from the network.
-        headers: they say how it is packed.
-        most: bytes.
-        cut: whether to leave off beyond them; else that is an error.
+        pieces: the bytes from the network.
+        headers: of the response, with its encoding.
+        most: maximum bytes.
+        cut: whether to truncate a larger body; else it is an error.
 
     Raises:
-        TeacherError: where it is too large, broken, or packed as nobody asked for.
+        TeacherError: where it is too large, corrupt, or in an encoding that was not requested.
     """
     encodings = [name.strip().lower() for name in headers.get("Content-Encoding", "").split(",")]
     encodings = [name for name in encodings if name and name != "identity"]
@@ -57,7 +57,7 @@ async def read_body(
 
 
 def too_large(what: str) -> TeacherError:
-    """Return the error of an answer that passes a bound; asking again would bring it again."""
+    """Return the error of an answer that exceeds a bound; it is not retried."""
     return TeacherError(
         f"The endpoint sent {what}; reading it was aborted. Lower teacher.max_tokens or samples, or use another "
         "endpoint.",

@@ -1,4 +1,4 @@
-"""What others made: completions, or rationales and labels, in columns of a table beside the examples or elsewhere."""
+"""Ready-made completions, or rationales and labels, in columns of the task's rows or of another table."""
 
 import json
 from collections import Counter
@@ -24,16 +24,16 @@ Rows = Iterable[tuple[str, Row]]
 
 @dataclass(frozen=True)
 class RecordedColumns:
-    """Which columns hold what somebody else made.
+    """The columns with ready-made completions, or with rationales and labels.
 
     Attributes:
-        task: whose examples they are about.
-        path: a file or folder with them, or None: the task's own rows.
-        column: raw completions, read as any other's; or None.
-        rationale: ready rationales; or None.
-        label: the labels that go with the rationales; None: the gold labels.
-        id: the column of ``path`` that holds the examples' ids; None: its rows are in the order of the examples.
-        model: who made them.
+        task: of the examples.
+        path: a file or folder with the columns, or None: the task's own rows.
+        column: the column of raw completions, or None.
+        rationale: the column of rationales, or None.
+        label: the column of the labels that go with the rationales; None: the gold labels.
+        id: the column of ``path`` with the examples' ids; None: its rows are in the order of the examples.
+        model: the model that wrote them.
     """
 
     task: Task
@@ -46,7 +46,12 @@ class RecordedColumns:
     _texts: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Completion:
-        """Return what stands beside the example."""
+        """Return the completion of a request's example; an ``Ask``.
+
+        Raises:
+            TeacherError: where there is none.
+            DataError: as ``read``.
+        """
         if request.split not in self._texts:
             self._texts[request.split] = self.read(request.split)
         texts = self._texts[request.split].get(request.id)
@@ -60,10 +65,10 @@ class RecordedColumns:
         return Completion(texts[request.sample], "stop" if self.rationale else None, model=self.model)
 
     def read(self, split: str) -> dict[str, list[str]]:
-        """Return the completions of a split by the ids of its examples.
+        """Return example's id -> its completions, for a split; a rationale and its label become a JSON object.
 
         Raises:
-            DataError: where a column is nowhere to be found, or rows and examples do not match.
+            DataError: where no split has a column, or rows and examples do not match.
         """
         if self.path is not None and split not in (files := find_files(self.path, "teacher.path")):
             tell_once(f"teacher.path={self.path}: found {', '.join(files)}, but nothing for {split}.")

@@ -1,4 +1,4 @@
-"""Asking an OpenAI-compatible endpoint: one question at a time, without what it says it does not know."""
+"""Requests to an OpenAI-compatible endpoint, adapted to what it supports."""
 
 import json
 import logging
@@ -23,16 +23,17 @@ REFUSED = {"HTTP 400", "HTTP 422"}
 
 
 class Endpoint:
-    """Asks one endpoint; an ``Ask``.
+    """An ``Ask`` that sends requests to one endpoint.
 
     Args:
         connection: to the endpoint.
-        path: what the requests are for, such as ``/chat/completions``.
-        body: gives the body of a request.
+        path: of the API, such as ``/chat/completions``.
+        body: returns the body of a request.
 
     Attributes:
-        limits: what it told about its limits with its last answer.
-        notes: what was found out about it that people should know.
+        limits: its limits, as of the last answer.
+        notes: sentences about adaptations to it, for the user.
+        one_at_a_time: whether it ignores or rejects ``n``.
     """
 
     def __init__(self, connection: Connection, path: str, body: Body) -> None:
@@ -46,16 +47,19 @@ class Endpoint:
         """Return the endpoint's answer to one request.
 
         Raises:
-            TeacherError: for everything that can go wrong, with what to do.
+            TeacherError: for everything that can go wrong, saying what to do.
         """
         return (await self._ask(self.body(request)))[0]
 
     async def several(self, requests: Sequence[Request]) -> list[Completion]:
-        """Return several samples of one question with one request, where the endpoint knows ``n``.
+        """Return several samples of one question with one HTTP request, where the endpoint supports ``n``.
+
+        Args:
+            requests: the samples of the question.
 
         Returns:
-            As many completions as came, at least one: an endpoint that does not know ``n`` returns one, and is asked
-            for one at a time from then on.
+            as many completions as came, at least one: an endpoint without ``n`` returns one, and is asked for one at
+            a time from then on.
 
         Raises:
             TeacherError: as for a single request.
@@ -108,7 +112,7 @@ class Endpoint:
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """Return a body as JSON."""
+    """Return a body as JSON bytes."""
     try:
         return orjson.dumps(body)
     except TypeError:  # half surrogates, integers beyond 64 bits

@@ -1,4 +1,4 @@
-"""Why there is no completion: the endpoint's own reason and the setting that helps, never the key."""
+"""Errors of endpoints as messages: the endpoint's own reason and the setting that helps, never the API key."""
 
 import re
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from dsbs.core.untrusted import Fields, excerpt, load_json
 from dsbs.teachers.headers import read_retry_after
 
 EXCERPT = 200
-# Characters from which on a key is a secret.
+# Shorter keys, such as ``none``, are no secrets.
 SECRET = 12
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 425, 429}
@@ -36,7 +36,7 @@ HINTS = (
 
 
 class Where(NamedTuple):
-    """What a message about an endpoint has to name."""
+    """What messages about an endpoint name: its address, model, key's variable and timeout in seconds."""
 
     base_url: str
     model: str
@@ -45,13 +45,13 @@ class Where(NamedTuple):
 
 
 def explain_connection(error: Exception, where: Where, key: str, proxy: str | None) -> TeacherError:
-    """Return why nothing, or not the whole, came from an endpoint.
+    """Return the error of a request to which no complete response came.
 
     Args:
         error: what the HTTP library raised.
         where: the endpoint.
-        key: the key in use.
-        proxy: the proxy between, as messages may show it.
+        key: the API key, which is masked.
+        proxy: the proxy in between, without its password; or None.
     """
     import aiohttp
 
@@ -79,7 +79,15 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
 
 
 def explain_status(status: int, content: bytes, headers: Any, where: Where, key: str) -> TeacherError:
-    """Return what an endpoint says with an HTTP status other than 200."""
+    """Return the error of a response with an HTTP status other than 200.
+
+    Args:
+        status: of HTTP.
+        content: the body.
+        headers: of the response.
+        where: the endpoint.
+        key: the API key, which is masked.
+    """
     said, code = read_error(content, key)
     if 300 <= status < 400:
         place = scrub(str(headers.get("Location") or "another address"), key)
@@ -94,15 +102,15 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
 def explain_code(
     status: int, said: str, code: str, where: Where, retry_after: float | None = None, prefix: str = "HTTP"
 ) -> TeacherError:
-    """Return an endpoint's error as one that says what to do.
+    """Return an endpoint's error with what to do about it.
 
     Args:
-        status: of HTTP, or as an error object within an answer names it.
-        said: the endpoint's own words.
-        code: its name for the error, or an empty text.
+        status: of HTTP, or of an error object within an answer.
+        said: the endpoint's message.
+        code: its code for the error, or an empty text.
         where: the endpoint.
-        retry_after: seconds that it asks to wait.
-        prefix: what kind of status it is.
+        retry_after: seconds that it asks to wait, or None.
+        prefix: ``HTTP``, or ``error`` for an error object.
     """
     reason = f"{prefix} {status}"
     told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
@@ -137,7 +145,13 @@ def explain_code(
 
 
 def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherError:
-    """Return the error that an endpoint sent inside of a sound answer, as OpenRouter does."""
+    """Return the error of an error object within an answer with status 200, as OpenRouter sends it.
+
+    Args:
+        error: the object.
+        where: the endpoint, or None.
+        key: the API key, which is masked.
+    """
     fields = Fields(error if isinstance(error, dict) else {"message": error})
     said = scrub(fields.raw("message") or error or "no explanation", key)
     metadata = fields.inside("metadata")
@@ -156,7 +170,12 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
 
 
 def malformed(content: Any, key: str = "") -> TeacherError:
-    """Return the error of an answer that is none, as servers under load and gateways before them send."""
+    """Return the error of an answer that is not a completion, as overloaded servers and gateways send it.
+
+    Args:
+        content: the answer, which is quoted.
+        key: the API key, which is masked.
+    """
     advice = "Does teacher.base_url end in the API's version, such as /v1?"
     if isinstance(content, bytes) and content.lstrip().startswith((b"data:", b"event:")):
         advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
@@ -168,7 +187,7 @@ def malformed(content: Any, key: str = "") -> TeacherError:
 
 
 def hint(said: str) -> str:
-    """Return which setting helps against what an endpoint said, as a sentence that follows it; empty where none does.
+    """Return the setting that helps against an endpoint's message, as a sentence to append; empty where none does.
 
     >>> hint("Unsupported value: 'temperature' does not support 0.0 with this model.")
     ' teacher.temperature=null leaves it to the endpoint.'
@@ -178,7 +197,7 @@ def hint(said: str) -> str:
 
 
 def read_error(content: bytes, key: str) -> tuple[str, str]:
-    """Return what an error's body says, and its code."""
+    """Return message and code of an error's body; the API key is masked."""
     try:
         body = load_json(content)
     except ValueError:
@@ -192,16 +211,16 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
 
 
 def scrub(said: Any, key: str) -> str:
-    """Return what an endpoint said, for a message: on one line, and without the key.
+    """Return an endpoint's words for a message: on one line, bounded, with the API key masked.
 
-    The key is taken out before the text is shortened, so that not even its head is left.
+    The key is masked before the text is shortened, so that not even a part of it is left.
     """
     text = excerpt(said, 8 * EXCERPT)
     return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
 
 
 def hide(text: str | None, key: str) -> str | None:
-    """Take the key out of what a teacher wrote. Keys such as ``none`` or ``EMPTY`` are no secrets, but words."""
+    """Return a teacher's text with the API key masked; short keys such as ``none`` or ``EMPTY`` are mere words."""
     return text.replace(key, "***") if text and len(key) >= SECRET else text
 
 

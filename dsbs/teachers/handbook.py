@@ -1,4 +1,4 @@
-"""The handbook: a scripted stand-in for a teacher, for the built-in task alone."""
+"""The handbook: a scripted stand-in for a teacher of the built-in task."""
 
 import random
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ class HandbookTeacher(Teacher):
 
     @property
     def free(self) -> bool:
-        """A script costs nothing."""
+        """True: a script costs nothing."""
         return True
 
     def faults(self) -> list[str]:
@@ -70,13 +70,13 @@ class HandbookTeacher(Teacher):
         return faults
 
     def identity(self) -> dict[str, object]:
-        """Return the error rates and what decides the wording."""
+        """Return the error rates, their seed and the cue."""
         keys = ("kind", "model", "wrong_kind", "wrong_label", "broken_format", "seed", "cue")
         return {key: getattr(self, key) for key in keys} | {"version": 2}
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
-        """Open the handbook.
+        """Yield the ``Ask`` of the handbook.
 
         Raises:
             TeacherError: for any task but the built-in one.
@@ -93,7 +93,7 @@ class HandbookTeacher(Teacher):
         return Completion(text, "stop", MODEL, len(request.text().split()), len(text.split()))
 
     def write(self, message: str, sample: int = 0) -> str:
-        """Return the completion for a message."""
+        """Return the completion for a message; the same one for the same message and number of the sample."""
         dice = random.Random(f"handbook {self.seed} {sample} {message}")  # noqa: S311 - seeded, draws errors
         facts = read_facts(message)
         if facts is None:

@@ -1,4 +1,4 @@
-"""What the headers of an answer tell about limits: how many requests and tokens a minute, and how long to wait."""
+"""Rate limits in the headers of an answer: requests and tokens a minute, and how long to wait."""
 
 import re
 import time
@@ -7,17 +7,16 @@ from typing import Any
 
 from dsbs.teachers.limits import ServerLimits
 
-# Seconds that a server may make us wait at once, and the most that it can ask for.
+# Seconds of the longest single wait, and of the longest that is understood.
 LONGEST_WAIT = 3600.0
 LONGEST_TOLD = 366 * 24 * 3600.0
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 
 def read_retry_after(headers: Any) -> float | None:
-    """Return the seconds that a server asks us to wait: ``retry-after-ms``, or ``retry-after`` in seconds or as a date.
+    """Return the seconds to wait by ``retry-after-ms``, or ``retry-after`` (seconds or a date); None without either.
 
-    No more than ``LONGEST_TOLD``. Nobody waits longer than ``LONGEST_WAIT`` at once: the server is asked again then,
-    and may say so again.
+    At most ``LONGEST_TOLD``. A single wait is no longer than ``LONGEST_WAIT``, after which the server is asked again.
 
     >>> read_retry_after({"retry-after": "1.5"}), read_retry_after({"retry-after-ms": "20"}), read_retry_after({})
     (1.5, 0.02, None)
@@ -41,7 +40,7 @@ def read_retry_after(headers: Any) -> float | None:
 
 
 def read_limits(headers: Any) -> ServerLimits:
-    """Read ``x-ratelimit-*`` headers; what is missing or strange is left out.
+    """Return the limits in ``x-ratelimit-*`` headers; missing or invalid ones are None.
 
     >>> read_limits({"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "0",
     ...              "x-ratelimit-reset-requests": "1m2.5s"})
@@ -67,7 +66,7 @@ def _number(value: str | None) -> float | None:
 
 
 def read_duration(value: str | None) -> float:
-    """Return seconds, at most ``LONGEST_WAIT``; 0.0 where it cannot be read.
+    """Return the seconds of a duration such as ``1m2.5s``, at most ``LONGEST_WAIT``; 0.0 where it is invalid.
 
     >>> read_duration("6m0s"), read_duration("120ms"), read_duration("1.5"), read_duration("soon")
     (360.0, 0.12, 1.5, 0.0)

@@ -1,7 +1,7 @@
-"""The connections to one endpoint: what goes out and what comes back, within bounds of time and size.
+"""HTTP connections to one endpoint, within bounds of time and size.
 
-The one place that knows the HTTP library. Everything that can go wrong between here and the endpoint becomes a
-TeacherError; what the endpoint itself has to say comes back as a ``Reply``.
+The only module that uses the HTTP library. Whatever goes wrong on the way to the endpoint becomes a ``TeacherError``;
+the endpoint's own answer, errors included, is a ``Reply``.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ from dsbs.teachers.faults import Where, explain_connection
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-# A file of 200 MB takes longer than one request: so many times as long may it take.
+# Files may take this many times the timeout of a request.
 FILE_PATIENCE = 10
 _PIECE = 2**18
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What an endpoint answered.
+    """An HTTP response.
 
     Attributes:
-        status: of the HTTP response.
-        headers: by name, in any case.
-        content: the body, unpacked.
+        status: its status.
+        headers: by name, case-insensitive.
+        content: the body, decompressed.
     """
 
     status: int
@@ -43,11 +43,11 @@ class Reply:
 
 
 class Proxy(NamedTuple):
-    """A proxy that the environment names.
+    """A proxy that an environment variable names.
 
     Attributes:
-        url: its address, with name and password where there are any.
-        variable: the variable that names it.
+        url: its address, with user name and password where there are any.
+        variable: the variable.
     """
 
     url: str
@@ -55,7 +55,7 @@ class Proxy(NamedTuple):
 
     @property
     def shown(self) -> str:
-        """What messages may show of it."""
+        """Variable and address without user name and password, for messages."""
         parts = urlsplit(self.url)
         place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
         return f"{self.variable}={parts.scheme}://{place}"
@@ -65,8 +65,8 @@ class Connection:
     """A pool of connections to an endpoint; an async context manager.
 
     Args:
-        where: the endpoint, and what messages about it have to name.
-        key: sent with every request, told to nobody else.
+        where: the endpoint.
+        key: the API key, sent with every request.
     """
 
     def __init__(self, where: Where, key: str) -> None:
@@ -102,20 +102,20 @@ class Connection:
         await self._session.close()
 
     async def post(self, route: str, content: bytes) -> Reply:
-        """Send a JSON document."""
+        """Send a JSON document; see ``send``."""
         return await self.send("POST", route, data=content, headers={"Content-Type": "application/json"})
 
     async def send(self, method: str, route: str, patience: int = 1, **parts: Any) -> Reply:
-        """Send a request and return what the endpoint answers, errors included.
+        """Send a request and return the response, whatever its status.
 
         Args:
             method: of HTTP.
             route: below ``base_url``.
-            patience: so many times ``teacher.timeout`` may it take.
-            parts: ``data``, ``headers``, ``params``, as the HTTP library takes them.
+            patience: timeout, in multiples of ``teacher.timeout``.
+            parts: ``data``, ``headers``, ``params``, as in aiohttp.
 
         Raises:
-            TeacherError: where no whole answer came.
+            TeacherError: where no complete response came.
         """
         assert self._session is not None
         try:
@@ -131,7 +131,11 @@ class Connection:
             raise self._explain(error) from None
 
     async def download(self, route: str, target: BinaryIO) -> Reply:
-        """Load a file, whole; where the endpoint has none, the reply says why and ``target`` stays empty."""
+        """Download a file into ``target``; with a status other than 200 the body is in the reply instead.
+
+        Raises:
+            TeacherError: where no complete response came.
+        """
         assert self._session is not None
         try:
             async with (
@@ -149,7 +153,17 @@ class Connection:
             raise self._explain(error) from None
 
     async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
-        """Send a file with the fields of a form."""
+        """Upload a file as a multipart form.
+
+        Args:
+            route: below ``base_url``.
+            name: of the file.
+            content: the file.
+            fields: the other fields of the form.
+
+        Raises:
+            TeacherError: where no complete response came.
+        """
         boundary = f"dsbs-{os.urandom(16).hex()}"
         disposition = f'--{boundary}\r\nContent-Disposition: form-data; name="'
         head = "".join(f'{disposition}{field}"\r\n\r\n{value}\r\n' for field, value in fields.items())
@@ -197,7 +211,7 @@ class Connection:
 
 
 def find_proxy(address: str) -> Proxy | None:
-    """Return the proxy that the environment names for an address; none for this machine itself."""
+    """Return the proxy that the environment names for a URL, or None; this machine is never reached by proxy."""
     parts = urlsplit(address)
     if leads_here(address) or urllib.request.proxy_bypass(parts.hostname or ""):
         return None

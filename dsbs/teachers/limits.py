@@ -1,16 +1,16 @@
-"""The limits that a server tells about."""
+"""The rate limits of a server."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class ServerLimits:
-    """What a server told about its limits with its last answer.
+    """The rate limits in a server's last answer.
 
     Attributes:
-        requests_per_minute: how many it takes, or None where it does not say.
-        tokens_per_minute: how many it takes, or None where it does not say.
-        wait: seconds until it takes more, where the allowance is used up.
+        requests_per_minute: None where it does not say.
+        tokens_per_minute: None where it does not say.
+        wait: seconds until it accepts more, where a limit is reached; else 0.
     """
 
     requests_per_minute: float | None = None

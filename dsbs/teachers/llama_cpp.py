@@ -1,4 +1,4 @@
-"""A GGUF model on this machine, through llama.cpp's own server in this process."""
+"""A GGUF model on this machine, served by llama.cpp in this process."""
 
 import os
 from collections.abc import AsyncIterator
@@ -44,11 +44,11 @@ class LlamaCppTeacher(OpenAITeacher):
 
     @property
     def has_batches(self) -> bool:
-        """llama.cpp's server has none."""
+        """False: llama.cpp's server has no batch API."""
         return False
 
     def rates(self) -> Rates | None:
-        """Return no price: this machine's hours are not on a list."""
+        """Return the rates that were set (``prompt_price``), or None: there is no list price for this machine."""
         return None if self.prompt_price is None else super().rates()
 
     def faults(self) -> list[str]:
@@ -87,10 +87,10 @@ class LlamaCppTeacher(OpenAITeacher):
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
-        """Load the model, serve it on a free loopback port while the context is open, and connect to it.
+        """Serve the model on a free loopback port while the context is open, and yield an ``Ask`` connected to it.
 
         Raises:
-            TeacherError: where xllamacpp is missing or the file is no model.
+            TeacherError: where xllamacpp is missing, or the file is not a model.
         """
         import asyncio
 

@@ -8,9 +8,9 @@ from dsbs.core.untrusted import Fields
 
 
 def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
-    """Return what a choice says of each token of its text, or None where it says nothing, or something odd.
+    """Return the log-probabilities of each token of a choice, or None where there are none.
 
-    All or nothing: where one position cannot be read, those behind it would be another token's.
+    If one position is invalid all are dropped, since later ones could be assigned to the wrong tokens.
 
     >>> said = {"content": [{"token": "no", "logprob": -0.5, "bytes": [110, 111], "top_logprobs": []}]}
     >>> read_logprobs(Fields({"logprobs": said}))

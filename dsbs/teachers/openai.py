@@ -66,29 +66,29 @@ class OpenAITeacher(Teacher):
 
     @property
     def most_written(self) -> int | None:
-        """Most tokens of a completion, its thought included, or None where the endpoint decides."""
+        """Maximum tokens of a completion, reasoning included, or None where the endpoint decides."""
         bounds = (self.extra.get(key) for key in ("max_tokens", "max_completion_tokens"))
         own = [bound for bound in bounds if isinstance(bound, int) and not isinstance(bound, bool)]
         return min(own) if own else self.max_tokens
 
     @property
     def tells_logprobs(self) -> bool:
-        """Where they are asked for."""
+        """Whether they are requested (``top_logprobs``)."""
         return self.top_logprobs is not None
 
     @property
     def has_batches(self) -> bool:
-        """Endpoints that have no batch API say so when they are asked."""
+        """True: an endpoint without a batch API reports that when it is used."""
         return True
 
     def rates(self) -> Rates | None:
-        """Return dollars per token read and per token written, or None where no price is known."""
+        """Return dollars per prompt token and per completion token: those set, else list prices; or None."""
         if self.prompt_price is not None and self.completion_price is not None:
             return self.prompt_price / 1e6, self.completion_price / 1e6
         return find_rates(self.model or "", self.base_url or OPENAI)
 
     def batch_rates(self) -> tuple[Rates | None, bool]:
-        """Return the prices of a batch: as ``genai-prices`` knows them, else the others less ``batch_discount``."""
+        """Return list prices of batches and True, or else the other rates less ``batch_discount``, and False."""
         rates = self.rates()
         if self.prompt_price is None and (found := find_rates(self.model or "", self.base_url or OPENAI, batch=True)):
             return found, True
@@ -145,13 +145,13 @@ class OpenAITeacher(Teacher):
         return []
 
     def identity(self) -> dict[str, object]:
-        """Return the model and the sampling settings; two endpoints that serve one model count as the same."""
+        """Return the model and the sampling settings; the address does not count."""
         keys = ("model", "api", "temperature", "max_tokens", "top_p", "stop", "extra")
         identity = {"kind": "openai"} | {key: getattr(self, key) for key in keys}
         return identity if self.top_logprobs is None else identity | {"top_logprobs": self.top_logprobs}
 
     def find_key(self) -> str:
-        """Return the key for the endpoint.
+        """Return the API key for the endpoint; ``none`` where it needs none.
 
         Raises:
             TeacherError: naming the variable to set.
@@ -167,7 +167,7 @@ class OpenAITeacher(Teacher):
         return key or NO_KEY
 
     def announce(self) -> None:
-        """Say which key goes to which host, where that is not OpenAI: a config of somebody else may have named it."""
+        """Log to which host the key goes, unless to OpenAI or this machine: somebody else's config may name it."""
         address = self.base_url or OPENAI
         host = urlsplit(address).netloc
         if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not leads_here(address):
@@ -194,7 +194,11 @@ class OpenAITeacher(Teacher):
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
-        """Open a connection pool to the endpoint; nothing is sent yet."""
+        """Yield an ``Endpoint`` with an open connection pool; nothing is sent yet.
+
+        Raises:
+            TeacherError: where the API key is missing.
+        """
         from dsbs.teachers.endpoint import Endpoint
         from dsbs.teachers.http import Connection
 
@@ -204,7 +208,11 @@ class OpenAITeacher(Teacher):
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator["BatchApi"]:
-        """Open a connection pool to the endpoint's files and batches; nothing is sent yet."""
+        """Yield the ``BatchApi`` with an open connection pool; nothing is sent yet.
+
+        Raises:
+            TeacherError: where the API key is missing.
+        """
         from dsbs.teachers.batches import BatchApi
         from dsbs.teachers.http import Connection
 
@@ -214,17 +222,21 @@ class OpenAITeacher(Teacher):
 
     @property
     def where(self) -> Where:
-        """What messages about the endpoint have to name."""
+        """The endpoint, for connections and messages."""
         return Where(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout)
 
     @property
     def route(self) -> str:
-        """Where the endpoint takes requests, below ``base_url``."""
+        """The route of requests, below ``base_url``."""
         return "/chat/completions" if self.api == "chat" else "/completions"
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return the JSON schema of an answer; the rationale comes first, so that it is thought before it is answered."""
+    """Return the JSON schema of an answer; the rationale comes first, so that the model reasons before it answers.
+
+    Args:
+        choices: the closed answers that are allowed, or None.
+    """
     answer: dict[str, Any] = {"type": "string"}
     if choices:
         answer["enum"] = list(dict.fromkeys(choices))

@@ -1,17 +1,17 @@
-"""What a token costs, as far as the optional package ``genai-prices`` knows."""
+"""List prices of tokens, from the optional package ``genai-prices``."""
 
-Rates = tuple[float, float]
+Rates = tuple[float, float]  # dollars per prompt token and per completion token
 
 
 def find_rates(model: str, base_url: str, *, batch: bool = False) -> Rates | None:
-    """Return dollars per token read and per token written, or None where no price is known.
+    """Return dollars per prompt token and per completion token, or None where no price is known.
 
-    List prices without discounts for cached prompts, so what they add up to is an upper bound.
+    These are list prices without discounts for cached prompts, so sums are upper bounds.
 
     Args:
         model: its name at the endpoint.
         base_url: the endpoint.
-        batch: the prices of its batch API; None where only the others are known.
+        batch: return the prices of the batch API, or None where there are no special ones.
     """
     found = _look_up(model, base_url, {"processing": "batch"} if batch else None)
     # Where the list has no price for batches, it answers with the other one.

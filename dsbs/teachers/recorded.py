@@ -1,4 +1,4 @@
-"""A teacher that was asked before: raw completions replayed from files."""
+"""A teacher that replays completions from files."""
 
 import json
 import re
@@ -48,17 +48,17 @@ class RecordedTeacher(Teacher):
 
     @property
     def free(self) -> bool:
-        """Reading files costs nothing."""
+        """True: reading files costs nothing."""
         return True
 
     @property
     def tells_logprobs(self) -> bool:
-        """A store may hold them."""
+        """True: a store may have them."""
         return True
 
     @property
     def by_id(self) -> bool:
-        """Completions belong to examples, not to questions."""
+        """True: completions belong to examples, not to questions."""
         return True
 
     def faults(self) -> list[str]:
@@ -110,7 +110,7 @@ class RecordedTeacher(Teacher):
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:
-        """Open the files; each split is joined to the task's examples when the first of it is asked for.
+        """Yield an ``Ask`` that replays the files; a split is joined to the task's examples at its first request.
 
         Raises:
             DataError: where files are missing or broken, or their count does not match.
@@ -133,7 +133,7 @@ class _ArrayReplay:
         self.texts: dict[str, dict[str, str]] = {}
 
     async def ask(self, request: Request) -> Completion:
-        """Return the completion at the place of the example in the files."""
+        """Return the completion of an example, joined by position."""
         if request.split not in self.texts:
             self.texts[request.split] = join_by_position(self.task, request.split, self.files)
         if request.sample:
@@ -160,10 +160,12 @@ class _StoreReplay:
 
 
 def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str]:
-    """Join recorded completions to the examples of a split, once, at the door.
+    """Return example's id -> raw completion for a split, joined by position.
 
-    Returns:
-        the raw completion for every example id.
+    Args:
+        task: of the examples.
+        split: of the task.
+        files: named ``<split>_CoT_<number>.json``, of any split.
 
     Raises:
         DataError: where a file is broken or the counts do not match.
@@ -195,7 +197,7 @@ def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str
 
 
 def load_array(file: Path) -> list[str]:
-    """Read a JSON array of completions.
+    """Return the completions in a JSON array.
 
     Raises:
         DataError: with the file and the place of the fault.

@@ -1,4 +1,4 @@
-"""What an endpoint sends back: completions, or an error in the place of them."""
+"""Parsing of an endpoint's answers: completions, or an error object."""
 
 import time
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from dsbs.core.untrusted import MOST_TEXT, Fields, load_json
 from dsbs.teachers.faults import SECRET, Where, explain_error_object, hide, malformed, scrub
 from dsbs.teachers.logprobs import read_logprobs
 
-# Where a server hands over what a reasoning model thought, beside its answer.
+# Fields in which servers return the reasoning of a model beside its answer.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
 THINKING_PARTS = {"thinking", "reasoning", "reasoning_text", "summary_text"}
 
 
 class Said(NamedTuple):
-    """What a choice says.
+    """The content of one choice of an answer.
 
     Attributes:
         text: the answer.
-        reasoning: the thought, or None.
-        refused: whether the model would not answer.
+        reasoning: the model's reasoning, or None.
+        refused: whether the model refused to answer; ``text`` is its refusal.
     """
 
     text: str
@@ -31,17 +31,17 @@ class Said(NamedTuple):
 
 
 def read_completions(content: bytes, key: str = "", where: Where | None = None) -> list[Completion]:
-    """Read the body of a response of the chat or the completions API: one completion or, with ``n``, several.
+    """Return the completions in a response of the chat or completions API: one, or with ``n`` several.
 
-    The tokens of the prompt are counted with the first, those written are shared out evenly.
+    Prompt tokens count with the first completion; completion tokens are divided evenly.
 
     Args:
         content: the body.
-        key: the key in use; a server that repeats it does not get it into the store.
-        where: what messages have to name, or None.
+        key: the API key, which is masked where the server repeats it.
+        where: the endpoint, for messages, or None.
 
     Raises:
-        TeacherError: where it is no such thing.
+        TeacherError: where it is not such a response, or has an error object.
     """
     try:
         answer = load_json(content)
@@ -51,13 +51,13 @@ def read_completions(content: bytes, key: str = "", where: Where | None = None) 
 
 
 def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[Completion]:
-    """Read what ``read_completions`` reads, out of its JSON already.
+    """Return the completions in a parsed response; see ``read_completions``.
 
-    This is the door: past it every field has its type and its bound, so that no store, budget or parser has to ask. A
-    field of another kind counts as not told; an answer without a single text is an error.
+    All fields are checked for type and bounds here, and nowhere after. A field of another type counts as missing; an
+    answer without any text is an error.
 
     Raises:
-        TeacherError: as there.
+        TeacherError: as ``read_completions``.
     """
     fields = Fields(answer)
     choices = list(fields.each("choices"))

@@ -56,7 +56,9 @@ def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
         else:
             list(rows)
         gather([None])  # the others wait for the file
-    objective.hear({row["id"]: row["scores"] for row in pq.read_table(path).to_pylist(maps_as_pydicts="strict")})
+    objective.take_ranking(
+        {row["id"]: row["scores"] for row in pq.read_table(path).to_pylist(maps_as_pydicts="strict")}
+    )
 
 
 def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[str, Mapping[str, float]]]:
