@@ -1,4 +1,4 @@
-"""What to do where few of a teacher's answers can be used: the commonest reason, and what to type."""
+"""Advice where few annotations are usable: the most frequent reason, and what to type."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from typing import Any
 
 from dsbs.core.records import NO_RATIONALE, OK
 
-FEW = 0.6  # share of the annotations that are used, below which something is said
+FEW = 0.6  # share of usable annotations below which advice is given
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
 ADVICE = {
     "no_cue": f"The answer is not marked as asked. {_EXEMPLARS}; prompt.cue sets the words that mark it.",
@@ -19,7 +19,11 @@ ADVICE = {
 
 
 def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
-    """Return a line of advice for each split of which few annotations are used.
+    """Return a line of advice for each split of which few annotations are usable.
+
+    Args:
+        summary: the content of ``summary.json``.
+        splits: to look at.
 
     >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]
     'train: 3 of 20 are usable, 17 are no_cue. Th'

@@ -1,4 +1,4 @@
-"""From the store to annotations: pure reading, repeatable, asks nobody."""
+"""From the store to annotations: parsing alone, repeatable, without requests."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,11 +21,11 @@ from dsbs.teachers.prices import Rates
 
 @dataclass
 class SystemCount:
-    """What became of the examples that were asked about under one system prompt.
+    """Counts over the examples of one system prompt.
 
     Attributes:
         examples: examples that were asked about, now or before.
-        parsed: examples with an answer of the teacher, before any filter.
+        parsed: examples with an answer of the teacher, before filters.
         gold: examples with a gold label.
         correct: examples whose answer agrees with gold.
     """
@@ -37,21 +37,21 @@ class SystemCount:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the examples with a gold label that the teacher got right; no answer counts as wrong."""
+        """The teacher's accuracy on the examples with a gold label, no answer counting as wrong; None without any."""
         return self.correct / self.gold if self.gold else None
 
 
 @dataclass
 class SplitCount(SystemCount):
-    """What the annotations of a split add up to: the same, and more.
+    """Counts over the annotations of a split.
 
     Attributes:
         statuses: examples by status.
-        systems: counts by system prompt, where there is a pool of them.
-        prompt_tokens, completion_tokens: of all completions behind them.
-        batched: the two of those completions that came through batches.
-        untold: completions for which the server told no token counts.
-        weighed: completions with log-probabilities of their tokens.
+        systems: system prompt -> its counts, where there is a pool of them.
+        prompt_tokens, completion_tokens: of all completions.
+        batched: (prompt, completion) tokens of those completions that came with batches.
+        untold: completions without token counts of the server.
+        weighed: completions with log-probabilities.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
@@ -63,7 +63,12 @@ class SplitCount(SystemCount):
     weighed: int = 0
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
-        """Return the dollars that the completions cost, or None where no price is known."""
+        """Return the cost of the completions in dollars, or None where no price is known.
+
+        Args:
+            rates: dollars per prompt and completion token.
+            batch_rates: the same of batches.
+        """
         if rates is None or batch_rates is None:
             return None
         tokens = (self.prompt_tokens, self.completion_tokens)
@@ -81,13 +86,16 @@ class SplitCount(SystemCount):
 
 
 def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, look: Look) -> SplitCount:
-    """Write ``<split>.parquet`` anew from everything in the store that was ever asked with this prompt.
+    """Write ``<split>.parquet`` anew from all completions of this origin, and return the counts.
 
-    Examples of earlier, larger selections stay in it, so that asking about fewer never takes away.
+    Examples of earlier, larger selections stay in it.
 
     Args:
-        job, store, origin, split: what is annotated.
-        look: gets to see every annotation.
+        job: the extraction.
+        store: of the completions.
+        origin: of the completions.
+        split: of the source.
+        look: counts and samples of the page; every annotation is added.
     """
     count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
     with write_annotations(job.folder, split) as writer:
@@ -119,7 +127,13 @@ def _look_up(
 
 
 def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
-    """Return the annotation of an example: read from its completion, or voted for by several."""
+    """Return the annotation of an example: parsed from its completion, or the vote of several.
+
+    Args:
+        job: the extraction.
+        example: the example.
+        said: its completions and failures; at least one.
+    """
     completions = [one for one in said if isinstance(one, Completion)]
     annotations = [job.annotate(example, completion) for completion in completions]
     probabilities = _weigh(job, example, completions, annotations)
@@ -137,7 +151,7 @@ def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
 def _weigh(
     job: Job, example: Example, completions: list[Completion], annotations: list[Annotation]
 ) -> dict[str, float] | None:
-    """Return how probable the closed answers are by the completions' log-probabilities, a mean over samples."""
+    """Return closed answer -> probability by the completions' log-probabilities, a mean over samples; or None."""
     if not example.choices:
         return None
     cue = None if job.prompt.answer_format == WHOLE else job.prompt.cue

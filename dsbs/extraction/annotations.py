@@ -1,4 +1,4 @@
-"""The folder of an extraction: annotations by example id, a summary, and the store that they were read from."""
+"""The folder of an extraction: annotations by example id, a summary, and the store of completions."""
 
 import dataclasses
 import logging
@@ -41,7 +41,7 @@ def rationales_root(output_dir: str | Path) -> Path:
 def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt: Prompt) -> Path:
     """Return ``<output_dir>/rationales/<task>/<teacher>-<hash>``.
 
-    The hash covers the examples, the teacher's model and sampling, and the prompt; not how many examples are asked.
+    The hash covers the data, the teacher's model and sampling, and the prompt; not how many examples are asked about.
     """
     named = path_part(teacher.name, "teacher.name")
     identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
@@ -49,11 +49,11 @@ def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt:
 
 
 def variant_dir(base: Path, filter: Mapping[str, Any], samples: int) -> Path:
-    """Return where annotations lie that passed a filter, or that several samples voted for: none overwrites another.
+    """Return the folder of annotations with a filter or several samples, so that none overwrites another.
 
     Args:
-        base: what ``rationales_dir`` returns; annotations of one sample without a filter lie there.
-        filter: what the filter asks for (``Filter.asked``).
+        base: of ``rationales_dir``; the folder for one sample without a filter.
+        filter: the filter's settings (``Filter.asked``).
         samples: completions per example.
     """
     if not filter and samples == 1:
@@ -67,8 +67,8 @@ class Extraction:
     """A folder of annotations.
 
     Attributes:
-        folder: where it lies.
-        filter: the title of the filter that they passed.
+        folder: its path.
+        filter: the title of the filter that was applied.
         samples: completions per example.
     """
 
@@ -78,9 +78,13 @@ class Extraction:
 
 
 def find_extractions(base: Path) -> list[Extraction]:
-    """Return all annotations of one task, teacher and prompt: those in ``base`` and its variants, ``base`` first.
+    """Return the folders of annotations of one task, teacher and prompt: ``base``, and its variants.
 
-    A folder beside it whose summary is broken is left out with a warning; it may be another extraction's.
+    Args:
+        base: of ``rationales_dir``.
+
+    Raises:
+        DataError: where the summary in ``base`` is broken; a variant with a broken one is skipped with a warning.
     """
     beside = sorted(base.parent.glob(f"{base.name.rpartition('-')[0]}-*"))
     found = []
@@ -102,13 +106,13 @@ def find_extractions(base: Path) -> list[Extraction]:
 
 
 def annotations_path(folder: Path, split: str) -> Path:
-    """Return where the annotations of a split lie."""
+    """Return the path of a split's annotations."""
     return folder / f"{path_part(split, 'split')}.parquet"
 
 
 @contextmanager
 def write_annotations(folder: Path, split: str) -> Iterator["AnnotationWriter"]:
-    """Open ``<split>.parquet`` for writing. The file appears whole, by rename, or not at all."""
+    """Yield a writer of ``<split>.parquet``; the file appears when it is complete, or not at all."""
     with whole(annotations_path(folder, split)) as partial, pq.ParquetWriter(partial, SCHEMA) as file:
         writer = AnnotationWriter(file)
         yield writer
@@ -116,20 +120,24 @@ def write_annotations(folder: Path, split: str) -> Iterator["AnnotationWriter"]:
 
 
 class AnnotationWriter:
-    """Writes annotations to a Parquet file in batches; see ``write_annotations``."""
+    """Writes annotations to a Parquet file in row groups; see ``write_annotations``.
+
+    Args:
+        file: with the schema ``SCHEMA``.
+    """
 
     def __init__(self, file: pq.ParquetWriter) -> None:
         self._file = file
         self._waiting: list[Annotation] = []
 
     def write(self, annotations: list[Annotation]) -> None:
-        """Add a batch."""
+        """Add annotations."""
         self._waiting += annotations
         if len(self._waiting) >= ROW_GROUP:
             self.flush()
 
     def flush(self) -> None:
-        """Write out what waits."""
+        """Write what was added as a row group."""
         columns = [[getattr(annotation, name) for annotation in self._waiting] for name in SCHEMA.names]
         self._file.write_batch(pa.record_batch(columns, schema=SCHEMA))
         self._waiting = []
@@ -139,7 +147,7 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
     """Yield the annotations of a split in the order of the examples.
 
     Raises:
-        DataError: where there is no such file, or it is none of ours.
+        DataError: where there is no such file, or it has other columns than ours.
     """
     path = annotations_path(folder, split)
     if not path.is_file():
@@ -172,7 +180,12 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class AnnotationFile:
-    """The annotations of a split, read from the file every time they are iterated over."""
+    """The annotations of a split; every iteration reads the file again.
+
+    Attributes:
+        folder: of the extraction.
+        split: of the source.
+    """
 
     folder: Path
     split: str
@@ -182,12 +195,16 @@ class AnnotationFile:
 
 
 def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Write ``summary.json`` by rename."""
+    """Write ``summary.json`` atomically."""
     write_json(folder / SUMMARY, summary)
 
 
 def load_summary(folder: Path) -> dict[str, Any] | None:
-    """Return what ``summary.json`` says, or None where there is none."""
+    """Return the content of ``summary.json``, or None where there is none.
+
+    Raises:
+        DataError: where it is broken, or has values of unexpected types.
+    """
     path = folder / SUMMARY
     if not path.is_file():
         return None
@@ -203,7 +220,7 @@ def load_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def total_of(summary: Mapping[str, Any] | None, key: str) -> Any:
-    """Return the sum of a figure over the splits of a summary; None where it is not known of all, or there are none.
+    """Return the sum of a figure over the splits of a summary; None where a split lacks it, or there are none.
 
     >>> total_of({"splits": {"train": {"cost_usd": 1.5}, "test": {"cost_usd": 0.5}}}, "cost_usd")
     2.0

@@ -1,8 +1,8 @@
-"""How probable the teacher held each closed answer, read off the log-probabilities of what it wrote.
+"""The teacher's probabilities of the closed answers, from the log-probabilities of the tokens of its completion.
 
-Where its answer begins, each of the most probable tokens counts for the answer that alone begins so. A token with which
-several answers begin, such as the bracket in ``(a)``, leads on to the next position, along what the teacher wrote. What
-begins no answer, and what is not among the tokens that the endpoint told, counts for none.
+Where its answer begins, each of the most probable tokens counts for the only answer that begins with it. A token with
+which several answers begin, such as the bracket in ``(a)``, is followed to the next position of the completion. Tokens
+with which no answer begins, and those that the endpoint did not return, count for none.
 """
 
 import math
@@ -21,14 +21,14 @@ _WAYS = ("({letter}) {answer}", "{letter}) {answer}", "{letter}. {answer}", "{an
 def answer_probabilities(
     completion: Completion, label: str, choices: Sequence[str], cue: str | None, answers: Answers
 ) -> dict[str, float] | None:
-    """Return closed answer -> probability; their sum is 1 or less. None where it cannot be told.
+    """Return closed answer -> probability, with a sum of at most 1; None where they cannot be determined.
 
     Args:
         completion: with its log-probabilities.
-        label: what was read out of it.
+        label: the answer that was parsed from it.
         choices: the closed answers.
         cue: the words that mark the answer; None: it begins with the text.
-        answers: how the task reads answers.
+        answers: how the task parses answers.
     """
     if not completion.logprobs:
         return None
@@ -69,11 +69,11 @@ def _from(positions: Sequence[TokenLogprobs], start: int) -> Iterator[tuple[byte
 
 
 def walk(path: Sequence[tuple[bytes, TokenLogprobs]], forms: Mapping[str, bytes]) -> dict[str, float] | None:
-    """Return the probability of each answer along what was written; None where nothing is known of its first token.
+    """Return answer -> probability along the written tokens; None where the first one has no alternatives.
 
     Args:
-        path: the positions from the answer on, each with what of its token is no part of the answer.
-        forms: how the answers are written.
+        path: the positions from the answer on, each with the bytes of its token that precede the answer.
+        forms: answer -> how it is written, in lower case.
 
     >>> one = TokenLogprobs(b" yes", math.log(0.7), ((b" yes", math.log(0.7)), (b" No", math.log(0.2))))
     >>> {name: round(share, 4) for name, share in walk([(b" ", one)], {"yes": b"yes", "no": b"no"}).items()}
@@ -123,7 +123,7 @@ def _fitting(written: bytes, forms: Mapping[str, bytes]) -> list[str]:
 
 
 def mean_probabilities(found: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
-    """Return the mean over samples, or None where there is none.
+    """Return the mean of the probabilities over samples, or None where there are none.
 
     >>> mean_probabilities([{"a": 1.0, "b": 0.0}, {"a": 0.5, "b": 0.25}])
     {'a': 0.75, 'b': 0.125}

@@ -1,4 +1,4 @@
-"""What an extraction costs: estimated before, counted during, bounded always."""
+"""The cost of an extraction: estimates, counts and bounds."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from dsbs.store import Totals
 from dsbs.teachers.prices import Rates
 
 CHARACTERS_PER_TOKEN = 4
-# Where neither the settings nor earlier completions tell how long an answer may become.
+# Assumed where neither the settings nor earlier completions bound the length of an answer.
 GUESSED_COMPLETION_TOKENS = 512
 
 
 @dataclass
 class Reservation:
-    """Tokens set aside for requests under way."""
+    """Tokens reserved for requests in flight."""
 
     requests: int = 1
     prompt_tokens: float = 0.0
@@ -30,14 +30,17 @@ class Reservation:
 
 
 class Spending:
-    """Counts what was spent and what is under way, and tells when the next request would pass a bound.
+    """Counts what was spent and what is in flight, and checks requests against the budget.
 
     Args:
         budget: the bounds.
-        rates: dollars per token read and written from now on, or None where no price is known.
-        before: what the store holds already; it was spent, too.
-        most_written: most tokens of a completion, where the teacher has such a bound.
-        usd_before: dollars that it cost, where some of it came at other rates; None: reckoned at these.
+        rates: dollars per prompt and completion token of new requests, or None where no price is known.
+        before: totals of the store, which count as spent.
+        most_written: maximum tokens of a completion, or None.
+        usd_before: cost of ``before`` in dollars, where some of it had other rates; None: at ``rates``.
+
+    Attributes:
+        guessed: whether token counts were estimated, because the server did not return them.
     """
 
     def __init__(
@@ -61,12 +64,12 @@ class Spending:
 
     @property
     def usd(self) -> float | None:
-        """Dollars so far, or None where no price is known."""
+        """Dollars spent, or None where no price is known."""
         return self._total(self.prompt_tokens, self.completion_tokens)
 
     @property
     def tokens(self) -> int:
-        """Tokens so far, read and written."""
+        """Tokens spent: of prompts and completions."""
         return self.prompt_tokens + self.completion_tokens
 
     def _total(self, prompt_tokens: float, completion_tokens: float) -> float | None:
@@ -74,29 +77,34 @@ class Spending:
         return None if price is None else price + self._at_other_rates
 
     def price(self, prompt_tokens: float, completion_tokens: float) -> float | None:
-        """Return what tokens cost in dollars from now on, or None where no price is known."""
+        """Return the price of tokens in dollars at ``rates``, or None where no price is known."""
         return None if self.rates is None else self.rates[0] * prompt_tokens + self.rates[1] * completion_tokens
 
     def characters(self, request: Request) -> int:
-        """Return the length of all that is sent with a request; the shots, shared by all, are measured once."""
+        """Return the length of a request in characters: shots, instruction and question."""
         if request.shots is not self._shots:
             self._shots = request.shots
             self._shots_length = sum(len(question) + len(answer) for question, answer in request.shots)
         return self._shots_length + len(request.instruction) + len(request.question)
 
     def estimate(self, characters: float, completions: int = 1) -> Reservation:
-        """Return how many tokens a request of so many characters may use, from what the server told so far."""
+        """Return the tokens that a request may use, estimated from those counted so far.
+
+        Args:
+            characters: length of the request.
+            completions: samples that it asks for.
+        """
         per_token = self._characters / self._told_tokens if self._told_tokens else CHARACTERS_PER_TOKEN
         written = self.most_written or (2 * self.mean_written if self.requests else GUESSED_COMPLETION_TOKENS)
         return Reservation(completions, characters / per_token, completions * written)
 
     @property
     def mean_written(self) -> float:
-        """Tokens of an average completion so far."""
+        """Mean tokens of a completion so far; 0.0 before the first."""
         return self.completion_tokens / self.requests if self.requests else 0.0
 
     def exceeded(self, more: Reservation) -> str | None:
-        """Return the bound that would be passed if ``more`` came on top of what is under way, or None."""
+        """Return the bound, as a setting, that would be exceeded by ``more`` on top of what is in flight; or None."""
         prompt = self.prompt_tokens + self.reserved.prompt_tokens + more.prompt_tokens
         written = self.completion_tokens + self.reserved.completion_tokens + more.completion_tokens
         would_be = {
@@ -111,16 +119,16 @@ class Spending:
         return None
 
     def reserve(self, more: Reservation, sign: int = 1) -> None:
-        """Set tokens aside for a request, or with ``sign=-1`` free them again."""
+        """Reserve tokens for a request, or with ``sign=-1`` release them."""
         self.reserved.requests += sign * more.requests
         self.reserved.prompt_tokens += sign * more.prompt_tokens
         self.reserved.completion_tokens += sign * more.completion_tokens
 
     def assume(self, characters: float) -> None:
-        """Put estimates in the place of token counts that the server did not tell for what the store holds.
+        """Estimate the tokens of the stored completions, where the server did not return counts.
 
         Args:
-            characters: length of what an average request sends.
+            characters: mean length of a request.
         """
         if self.requests and not self.prompt_tokens:
             self.guessed = True
@@ -128,7 +136,7 @@ class Spending:
             self.prompt_tokens, self.completion_tokens = round(told.prompt_tokens), round(told.completion_tokens)
 
     def count(self, request: Request, completion: Completion) -> None:
-        """Count a completion that came."""
+        """Count the tokens of a new completion."""
         self.requests += 1
         characters = self.characters(request)
         if completion.prompt_tokens is None:
@@ -143,7 +151,7 @@ class Spending:
             self._told_tokens += completion.prompt_tokens
 
     def check(self) -> None:
-        """Refuse a bound in dollars where no price is known.
+        """Check that there is a price, where the budget has a bound in dollars.
 
         Raises:
             ConfigError: with the settings that give a price.
@@ -156,7 +164,13 @@ class Spending:
 
 
 def reckon(tokens: tuple[int, int], batched: tuple[int, int], rates: Rates, batch_rates: Rates) -> float:
-    """Return dollars for tokens (read, written), some of them at the price of a batch.
+    """Return the price of tokens in dollars, some of them at the price of batches.
+
+    Args:
+        tokens: all (prompt, completion) tokens.
+        batched: those of batches.
+        rates: dollars per prompt and completion token.
+        batch_rates: the same of batches.
 
     >>> reckon((100, 10), (60, 10), (1.0, 2.0), (0.5, 1.0))
     80.0

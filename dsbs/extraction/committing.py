@@ -1,4 +1,4 @@
-"""Commits what arrives, in groups: one transaction for all that came while the last one was written."""
+"""Group commits: one transaction for all that arrived while the last one was written."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,12 @@ Arrival = tuple[Request, Completion | Failure]
 
 
 class Committer:
-    """Writes arrivals to the store from a thread of its own; an async context manager.
+    """Writes completions and failures to the store from a thread of its own; an async context manager.
 
     Args:
-        store: where they go; nobody else writes through it meanwhile.
-        origin: whom they come from.
-        notice: called with every arrival once it is on the disk.
+        store: nothing else writes through it meanwhile.
+        origin: of the requests.
+        notice: called with every arrival once it is committed.
     """
 
     def __init__(self, store: CompletionStore, origin: Origin, notice: Callable[[Arrival], None]) -> None:
@@ -40,7 +40,7 @@ class Committer:
         await self._writing
 
     async def commit(self, arrival: Arrival) -> None:
-        """Return when the arrival is on the disk.
+        """Write an arrival, and return when it is committed.
 
         Raises:
             RunError: where it cannot be written.

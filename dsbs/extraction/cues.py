@@ -12,7 +12,7 @@ _NEXT_QUESTION = re.compile(r"\n\s{0,8}(?:\*\*)?Q(?:uestion)?\s?\d{0,4}\s?(?::|$
 # ... or as the exemplars of a task are; these words may also open a line of a rationale.
 _NEXT_INPUT = re.compile(r"\n\s{0,8}(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s?\d{0,4}\s?:", re.I)
 _KINDS = r"answer|label|conclusion|output|prediction|classification|verdict|final decision|result"
-# Words that mark an answer where those of the prompt do not occur, the most telling ones first.
+# Words that mark an answer where those of the prompt do not occur, the most reliable first.
 _COMMON = (
     re.compile(r"<(?:final[_ -]?)?(?:answer|label)>", re.I),
     re.compile(
@@ -34,11 +34,11 @@ _COMMON = (
 
 
 class Cue(NamedTuple):
-    """Where a text marks its answer.
+    """The words that mark an answer in a text.
 
     Attributes:
-        pattern: what such marks look like.
-        start, end: the place of the mark.
+        pattern: the pattern that matched them.
+        start, end: their position.
     """
 
     pattern: re.Pattern[str]
@@ -47,16 +47,20 @@ class Cue(NamedTuple):
 
 
 def own_block(text: str) -> str:
-    """Return what the teacher wrote about its own question, without the questions that it made up."""
+    """Return a completion up to the first new question that the teacher invented."""
     text = text.lstrip()
     end = _NEXT_QUESTION.search(text)
     return text[: end.start()] if end else text
 
 
 def find_cues(block: str, cue: str) -> Iterator[Cue]:
-    """Yield, of every kind of cue that occurs, the last one before any made-up input; the prompt's own kind first.
+    """Yield the last match of each kind of cue before any invented input, the prompt's own kind first.
 
-    Each one stands behind those before it, so that what is said last counts.
+    Each one is later in the text than those yielded before it, so that the last statement counts.
+
+    Args:
+        block: of ``own_block``.
+        cue: the prompt's cue.
     """
     after = -1
     for pattern in (*own_pattern(cue), *_COMMON):
@@ -72,6 +76,6 @@ def find_cues(block: str, cue: str) -> Iterator[Cue]:
 
 @lru_cache(maxsize=64)
 def own_pattern(cue: str) -> tuple[re.Pattern[str], ...]:
-    """Return what finds a prompt's own cue, or nothing where that is empty."""
+    """Return the pattern of a prompt's cue, as a tuple; empty for an empty cue."""
     words = cue.split()
     return (re.compile(r"[\s*_]{1,40}".join(map(re.escape, words)) + r"[\s*_]{0,40}:?", re.I),) if words else ()

@@ -1,4 +1,4 @@
-"""The engine: survey what is missing, ask for it, read what came, write it down."""
+"""The engine: survey what is missing, request it, parse the answers, and write annotations and summary."""
 
 import asyncio
 import contextlib
@@ -32,18 +32,18 @@ from dsbs.store.batches import open_batches
 logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted"
-# Reasons of failures that are told when they first occur; all of them are in the annotations.
+# Reasons of failures that are logged when they first occur; all of them are in the annotations.
 MOST_REASONS = 5
 
 
 class Watch:
-    """What wants to know how an extraction goes; this one does not care. See ``dsbs.extraction.progress``."""
+    """Callbacks of an extraction, which do nothing here; see ``dsbs.extraction.progress``."""
 
     def begin(self, progress: "Progress") -> None:
         """Called before the first request."""
 
     def arrived(self, request: Request, said: Completion | Failure) -> None:
-        """Called for every answer and every failure, once it is committed."""
+        """Called for every completion and failure, once it is committed."""
 
     def waiting(self) -> None:
         """Called now and then while nothing arrives."""
@@ -54,7 +54,7 @@ class Watch:
 
 @dataclass
 class Progress:
-    """An extraction under way."""
+    """The parts of a running extraction, for a ``Watch``."""
 
     job: Job
     survey: Survey
@@ -65,17 +65,25 @@ class Progress:
 
 
 def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
-    """Ask for what is missing, annotate, and write the summary; return it. For callers without an event loop.
+    """Request what is missing, write annotations and the summary, and return the summary.
+
+    Args:
+        job: the extraction.
+        watch: callbacks, or None.
 
     Raises:
-        DsbsError: with what is wrong; what was committed before stays, and the same call goes on from there.
+        DsbsError: saying what is wrong; completions that were committed stay, and the same call resumes.
     """
     with hold_store(job.store_path, wait=job.settings.executor == "local"):
         return asyncio.run(extract(job, watch or Watch()))
 
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
-    """Return what an extraction would ask and cost; asks nothing and writes no annotations."""
+    """Return what an extraction would request and cost; it sends no requests and writes no annotations.
+
+    Raises:
+        DsbsError: as ``run_extraction`` before its first request.
+    """
     _check(job)
     with _open_store(job) as store:
         origin = job.register(store)
@@ -88,7 +96,7 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
 
 
 async def extract(job: Job, watch: Watch) -> dict[str, Any]:
-    """See ``run_extraction``."""
+    """Run an extraction in the current event loop, without locking its folder; see ``run_extraction``."""
     started = time.monotonic()
     _check(job)
     tally, stopped = Tally(), None
@@ -144,7 +152,7 @@ def _check(job: Job) -> None:
 
 
 def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
-    """Refuse to end well where nothing was ever answered.
+    """Refuse to succeed where nothing was ever answered.
 
     Raises:
         TeacherError: with the first failure.

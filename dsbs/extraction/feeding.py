@@ -1,4 +1,4 @@
-"""Hands out what is to be asked in portions, each no larger than the budget bears."""
+"""Portions of the questions to ask, each within the budget."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,12 +10,12 @@ from dsbs.extraction.budget import Reservation, Spending
 
 @dataclass
 class Portion:
-    """Questions that are asked together.
+    """Questions that are sent together.
 
     Attributes:
-        questions: the missing samples of one question, for every question.
-        characters: length of all that is sent.
-        cost: what it may come to.
+        questions: for every question, its missing samples.
+        characters: length of all requests.
+        cost: the tokens that they may use.
     """
 
     questions: list[list[Request]] = field(default_factory=list)
@@ -24,11 +24,14 @@ class Portion:
 
 
 class Feed:
-    """Questions that wait for their turn.
+    """A queue of questions.
 
     Args:
-        questions: the missing samples of one question at a time; no more than one is taken ahead.
+        questions: yields the missing samples of one question at a time; at most one is read ahead.
         spending: what may be spent.
+
+    Attributes:
+        bound: the bound of the budget that ended the last portion, or None.
     """
 
     def __init__(self, questions: Iterable[list[Request]], spending: Spending) -> None:
@@ -45,11 +48,11 @@ class Feed:
         return self._next is None
 
     def take(self, most: int, fits: Callable[[list[Request]], bool]) -> Portion:
-        """Return the next portion; it is empty where nothing is left, or ``bound`` would be passed.
+        """Return the next portion; empty where nothing is left, or the budget would be exceeded (``bound``).
 
         Args:
-            most: questions.
-            fits: tells whether one more goes in; where it does, it is in.
+            most: maximum questions.
+            fits: called with each question; adds it and returns True, or returns False where it does not fit.
         """
         portion, self.bound = Portion(), None
         while len(portion.questions) < most and not self.exhausted:
@@ -66,5 +69,5 @@ class Feed:
         return portion
 
     def give_back(self, questions: Iterable[list[Request]]) -> None:
-        """Take questions in again that were handed out and not asked."""
+        """Put questions back that were handed out but not answered; they come next."""
         self._rest = chain(questions, self._rest)

@@ -1,4 +1,4 @@
-"""Filters: annotations that were read but should not be learned from. All off unless set; each one is counted."""
+"""Filters: which annotations may be learned from. All are off by default; every rejection is counted."""
 
 import hashlib
 import re
@@ -13,14 +13,14 @@ from dsbs.tasks.base import Answers, is_correct
 WORD = re.compile(r"\w+(?:['.-]\w+)*")
 NGRAM = 4
 
-# Filters that need no settings: name -> whether an annotation is refused. A new one is a function and a line here, or
-# an entry point; `filter.checks` asks for it by name.
+# Filters without settings: name -> function that returns whether an annotation is rejected. A new one is a function and
+# a line here, or an entry point; `filter.checks` names it.
 CHECKS: Registry[Callable[[Example, Annotation], bool]] = Registry("dsbs.filters", {})
 
 
 @dataclass
 class Filter:
-    """What an annotation must pass; applied in the order of the fields, the first that refuses it is named.
+    """Conditions on annotations, applied in the order of the fields; the first that fails is named in the status.
 
     The first two are about the label, and hold where there is no rationale, too; the others are about the rationale.
 
@@ -50,13 +50,13 @@ class Filter:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What it asks for; empty where everything passes."""
+        """The settings that are not the defaults; empty where everything passes."""
         plain = Filter()
         return {key: value for key, value in vars(self).items() if key != "name" and value != getattr(plain, key)}
 
     @property
     def title(self) -> str:
-        """The name with all that it asks for, so that two filters of one name can be told apart.
+        """The name with all settings that are not the defaults, to tell filters of one name apart.
 
         >>> Filter().title, Filter("gold", agrees_with_gold=True).title, Filter("strict", min_words=5).title
         ('none', 'gold (agrees_with_gold)', 'strict (min_words=5)')
@@ -91,13 +91,13 @@ class Filter:
         return faults
 
 
-# A status that begins so names what refused an annotation; the second is from earlier versions.
+# Beginnings of the status of rejected annotations; the second is from earlier versions.
 REFUSED = ("filter: ", "gate: ")
-_ALONE = f" ({NO_RATIONALE})"  # ends the status of what had no rationale before it was refused
+_ALONE = f" ({NO_RATIONALE})"  # the end of such a status, where the annotation had no rationale
 
 
 def restore(annotation: Annotation) -> Annotation:
-    """Return an annotation as it was before any filter: what was read stays in it, and it is usable again.
+    """Return an annotation as it was before a filter rejected it.
 
     >>> restore(Annotation("1", "no", "Fire is hot.", status="filter: min_words")).status
     'ok'
@@ -110,10 +110,10 @@ def restore(annotation: Annotation) -> Annotation:
 
 
 class FilterCheck:
-    """Holds the annotations of one split against a filter.
+    """Applies a filter to the annotations of one split, in their order.
 
     Args:
-        settings: of the filter.
+        settings: the filter.
         answers: how the task compares answers.
     """
 
@@ -122,7 +122,7 @@ class FilterCheck:
         self._seen: set[bytes] = set()
 
     def check(self, example: Example, annotation: Annotation) -> Annotation:
-        """Return the annotation as it is, or with the filter that refused it as its status (``filter: min_words``)."""
+        """Return the annotation unchanged, or with the condition that failed as its status (``filter: min_words``)."""
         if annotation.status not in LABELLED:
             return annotation
         refused = self._label_refused_by(example, annotation)
@@ -165,7 +165,7 @@ class FilterCheck:
 
 
 def repetition(words: list[str]) -> float:
-    """Return the share of four-word runs that occurred before, 0.0 to 1.0.
+    """Return the share of 4-grams of words that repeat an earlier one, 0.0 to 1.0.
 
     >>> repetition("it is so it is so it is".split())
     0.4
@@ -175,7 +175,13 @@ def repetition(words: list[str]) -> float:
 
 
 def names_other_answer(words: list[str], label: str, choices: tuple[str, ...]) -> bool:
-    """Return whether a rationale names another choice and not the one that it gives."""
+    """Return whether a rationale contains another choice, but not its own label.
+
+    Args:
+        words: of the rationale, in lower case.
+        label: its label.
+        choices: of the example.
+    """
     others = [choice for choice in choices if choice.lower() != label.lower()]
     return not _holds(words, label) and any(_holds(words, choice) for choice in others)
 

@@ -1,4 +1,4 @@
-"""What an extraction is about: which examples, put how, to whom, and where it all goes."""
+"""The definition of an extraction: examples, prompt, teacher, and the folder of its results."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ class Job:
     """One extraction.
 
     Attributes:
-        task, teacher, prompt, filter: the parts.
-        folder: where the store, the annotations and the summary lie (``dsbs.extraction.annotations.rationales_dir``).
+        task, teacher, prompt, filter: its parts.
+        folder: the folder of store, annotations and summary (``dsbs.extraction.annotations.variant_dir``).
         splits: the source's splits to ask about.
-        select: the ids to ask about by split; a split that is missing here is asked about whole.
-        limit: at most this many examples of each split.
-        settings: pace, patience and bounds.
-        neighbours: a folder of other extractions, whose completions of the same requests are taken; None: none.
+        select: split -> ids to ask about; a split that is missing here is asked about completely. None: all are.
+        limit: maximum examples of each split.
+        settings: pace, retries and budget.
+        neighbours: a folder of other extractions, whose completions of the same requests are reused; None: none.
         base: the name of the folder for one sample without a filter; empty: that of ``folder``.
     """
 
@@ -50,12 +50,12 @@ class Job:
 
     @property
     def store_path(self) -> Path:
-        """Where the raw completions lie."""
+        """The path of the store of completions."""
         return self.folder / STORE
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Who is asked what and how; hashing a large model file takes a while, so it is done once."""
+        """The identities of task, teacher and prompt; computed once, since hashing a large model takes a while."""
         return {
             "task": self.task.identity() | {"name": self.task.name},
             "teacher": self.teacher.identity(),
@@ -63,7 +63,7 @@ class Job:
         }
 
     def check(self) -> None:
-        """Refuse splits that the source lacks, and samples that cannot differ.
+        """Check splits, samples and exemplars against task and teacher.
 
         Raises:
             ConfigError: with what to type.
@@ -98,7 +98,7 @@ class Job:
                 yield f"{place}: task {self.task.name} cannot parse it as an answer."
 
     def examples(self, split: str) -> Iterator[Example]:
-        """Yield the examples of a split that are asked about."""
+        """Yield the examples of a split to ask about."""
         wanted = self.select.get(split) if self.select is not None else None
         examples = self.task.examples(split)
         return islice((example for example in examples if wanted is None or example.id in wanted), self.limit)
@@ -108,7 +108,7 @@ class Job:
         return [self.prompt.request(example, split, sample) for sample in range(self.settings.samples)]
 
     def annotate(self, example: Example, completion: Completion) -> Annotation:
-        """Return what a completion says about an example."""
+        """Return the annotation that a completion gives."""
         if self.prompt.answer_format == WHOLE:
             return annotate_whole(example, completion, self.task.answers, most_written=self.teacher.most_written)
         return annotate(
@@ -121,7 +121,7 @@ class Job:
         )
 
     def register(self, store: CompletionStore) -> Origin:
-        """Write down in the store who is asked and how.
+        """Register the origin of the requests in a store, and return it.
 
         Raises:
             DataError: where there is no example to ask about.

@@ -1,4 +1,4 @@
-"""One process at a time asks for a folder: two would send the same requests, and pay for both."""
+"""The lock of an extraction's folder: two processes would send, and pay for, the same requests twice."""
 
 import contextlib
 import json
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock of a store; it ends with the process.
+    """A context that holds the lock of a store; it ends with the process.
 
     Args:
-        store: the file; it need not be there yet.
-        wait: whether to wait for another process that has it, and to say so once; what is missing then is asked.
+        store: its path; it need not exist yet.
+        wait: whether to wait, with a warning, while another process holds the lock.
 
     Raises:
-        RunError: naming who holds it, where that is not waited for.
+        RunError: naming the process that holds it, without ``wait``; where the folder cannot be written.
     """
     path, holder = store.with_name(f"{store.name}.lock"), store.with_name(f"{store.name}.holder")
     missing = [folder for folder in (store.parent, *store.parent.parents) if not folder.exists()]
@@ -64,7 +64,7 @@ def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
 
 
 def sweep(store: Path, folders: Sequence[Path]) -> None:
-    """Delete what belongs to a store, and folders that are empty then."""
+    """Delete a store with its side files, and those of ``folders`` that are empty then."""
     for path in store.parent.glob(f"{store.name}*"):
         path.unlink(missing_ok=True)
     for folder in folders:

@@ -1,4 +1,4 @@
-"""What a look at an extraction shows: counted while it is annotated, so that memory does not grow with it."""
+"""Counts and samples of annotations for ``rationales.html``, collected in bounded memory."""
 
 import heapq
 from collections import Counter
@@ -18,7 +18,15 @@ LONGEST = 200
 
 @dataclass
 class Shown:
-    """One example with all that is known about it; ``right``: whether the teacher was, None without a gold label."""
+    """An example with its annotation.
+
+    Attributes:
+        split: of the source.
+        example: the example.
+        annotation: its annotation, filters applied.
+        said: the teacher's completions, or the messages of failures.
+        right: whether the teacher's answer is right; None without a gold label.
+    """
 
     split: str
     example: Example
@@ -29,12 +37,12 @@ class Shown:
 
 @dataclass
 class ClassCount:
-    """What became of the examples of one gold label.
+    """Counts over the examples of one gold label.
 
     Attributes:
-        examples: how many there are.
+        examples: their number.
         right: those that the teacher answered right.
-        taken_for: what it said instead; None: nothing.
+        taken_for: the teacher's other answers, with counts; None: no answer.
     """
 
     examples: int = 0
@@ -43,26 +51,31 @@ class ClassCount:
 
     @property
     def wrong(self) -> int:
-        """Those that it did not answer right."""
+        """Examples that the teacher did not answer right."""
         return self.examples - self.right
 
 
 class Draw:
-    """A random draw of examples that stays the same from run to run; memory does not grow with what it draws from."""
+    """A random sample of a stream of examples, the same in every run; memory holds the sample alone.
+
+    Args:
+        size: of the sample.
+        purpose: decides the sample, together with split and id.
+    """
 
     def __init__(self, size: int, purpose: str) -> None:
         self.size, self.purpose = size, purpose
         self._heap: list[tuple[int, str, str, Shown]] = []
 
     def add(self, shown: "Shown") -> None:
-        """Offer an example; those with the lowest ranks are drawn."""
+        """Add an example to the stream."""
         rank = -int.from_bytes(rank_of(shown.example.id, 0, f"{self.purpose} {shown.split}"), "big")
         if len(self._heap) < self.size or rank > self._heap[0][0]:
             push = heapq.heappush if len(self._heap) < self.size else heapq.heappushpop
             push(self._heap, (rank, shown.split, shown.example.id, shown))
 
     def drawn(self) -> list[Shown]:
-        """Return what was drawn, in no order."""
+        """Return the sample, in random order."""
         return [shown for *_, shown in sorted(self._heap, key=lambda entry: -entry[0])]
 
 
@@ -71,13 +84,13 @@ class Look:
     """Counts and samples over all splits of an extraction.
 
     Attributes:
-        classes: gold label -> what became of its examples, where all examples share their closed answers.
+        classes: gold label -> counts of its examples, where all examples share their closed answers.
         kind: what the answers are: ``closed``, ``own`` (each example has closed answers of its own), ``free``, or None
             before the first example.
-        lengths: words of the usable rationales, rounded down to tens -> examples.
-        failures: status -> a few examples.
-        sample: random annotations, the same ones in every run.
-        wrong: random ones among those that differ from gold.
+        lengths: words of a usable rationale, rounded down to tens -> number of examples.
+        failures: status -> its first examples.
+        sample: a random sample of all annotations.
+        wrong: a random sample of those that differ from gold.
     """
 
     classes: dict[str, ClassCount] = field(default_factory=dict)
@@ -89,13 +102,13 @@ class Look:
     _answers: frozenset[str] = frozenset()
 
     def add(self, split: str, example: Example, annotation: Annotation, said: list[Said], right: bool) -> None:
-        """Count an example.
+        """Add an example.
 
         Args:
             split: its split.
             example: the example.
-            annotation: what was made of it, filters included.
-            said: what came back from the teacher.
+            annotation: its annotation, filters applied.
+            said: its completions and failures.
             right: whether the teacher's answer agrees with gold.
         """
         self._count_class(example, annotation, right)

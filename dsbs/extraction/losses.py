@@ -1,27 +1,31 @@
-"""What gets lost on the way to a teacher without anybody saying so: prompts that a server cut."""
+"""Detection of prompts that a server truncated silently."""
 
 # English has four or five characters a token, code three; no tokenizer puts so many into one on average.
 MOST_CHARACTERS_PER_TOKEN = 8
-# Of shorter prompts too little can be told.
+# Shorter prompts are too short to tell.
 FEWEST_CHARACTERS = 2000
 
 
 class CutPrompts:
-    """Compares what was sent with what the server says that it read."""
+    """Compares the length of prompts with the prompt tokens that the server reports.
+
+    Attributes:
+        count: prompts that seem truncated.
+    """
 
     def __init__(self) -> None:
         self.count = 0
         self._worst = (0, 0)
 
     def look(self, characters: int, prompt_tokens: int | None) -> bool:
-        """Look at an answer.
+        """Check a completion.
 
         Args:
-            characters: length of all that was sent.
-            prompt_tokens: what the server says that it read; 0 and None say nothing.
+            characters: length of its prompt.
+            prompt_tokens: as the server reports them; 0 and None: unknown.
 
         Returns:
-            whether it is the first that was cut.
+            whether it is the first that seems truncated.
         """
         if not prompt_tokens or characters < max(FEWEST_CHARACTERS, MOST_CHARACTERS_PER_TOKEN * prompt_tokens):
             return False
@@ -30,7 +34,7 @@ class CutPrompts:
         return self.count == 1
 
     def tell(self) -> str:
-        """Return a sentence about it."""
+        """Return a sentence about the truncated prompts, with the worst one."""
         characters, tokens = self._worst
         return (
             f"The server reports {tokens:,} prompt tokens for a prompt of {characters:,} characters (in {self.count:,} "

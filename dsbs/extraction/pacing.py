@@ -1,4 +1,4 @@
-"""How fast to ask: as many requests at once as the server bears, and no more a minute than it allows."""
+"""The pace of requests: adaptive concurrency, rate limits per minute, and pauses that a server asks for."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class Concurrency:
-    """A semaphore that adapts: one more slot while answers come, half as many when the server is overloaded.
+    """A semaphore with an adaptive limit (additive increase, multiplicative decrease).
 
-    The limit doubles with every round of answers until the first overload; from there on it grows by one a round
-    (additive increase, multiplicative decrease).
+    The limit doubles with every round of answers until the first overload; after that it grows by one a round. An
+    overload halves it.
 
     Args:
-        most: the limit never exceeds it.
+        most: maximum of the limit.
     """
 
     def __init__(self, most: int) -> None:
@@ -62,16 +62,16 @@ class Concurrency:
                 turn.set_result(None)
 
     def answered(self) -> None:
-        """Tell that a request was answered."""
+        """Note that a request was answered: the limit grows."""
         if self.limit < self.most:
             self.limit = min(self.most, self.limit + (1 / self.limit if self.overloads else 1))
             self._let_in()
 
     def overloaded(self, started: float) -> None:
-        """Tell that the server refused a request or took too long over it.
+        """Note that the server is overloaded: it rejected a request, or timed out. The limit is halved.
 
         Args:
-            started: when the request was sent (``time.monotonic``). Those sent before the last cut say nothing new.
+            started: when the request was sent (``time.monotonic``). Those sent before the last cut do not count.
         """
         if started >= self._last_cut:
             self._last_cut = time.monotonic()
@@ -80,11 +80,10 @@ class Concurrency:
 
 
 class Allowance:
-    """Requests or tokens per minute: a bucket that fills evenly. Unbounded while ``per_minute`` is None.
+    """A rate limit on requests or tokens (a leaky bucket); without effect while ``per_minute`` is None.
 
     Args:
-        per_minute: the bound.
-        fixed: whether the user set it, so that the server's headers do not change it.
+        per_minute: the limit that the user set, which the server's headers do not change; None: none was set.
     """
 
     def __init__(self, per_minute: float | None) -> None:
@@ -93,12 +92,12 @@ class Allowance:
         self._next = 0.0
 
     def adopt(self, per_minute: float | None) -> None:
-        """Take over a bound that the server tells, unless one was set."""
+        """Use a limit from the server's headers, unless the user set one."""
         if not self.fixed and per_minute and per_minute > 0:
             self.per_minute = per_minute
 
     async def take(self, amount: float, stop: asyncio.Event) -> None:
-        """Wait until ``amount`` may be used, or ``stop`` is set."""
+        """Wait until ``amount`` more may be used, or ``stop`` is set."""
         if self.per_minute is None:
             return
         now = time.monotonic()
@@ -109,13 +108,13 @@ class Allowance:
             await sleep_unless(stop, start - now)
 
     def correct(self, estimated: float, used: float) -> None:
-        """Replace an estimate by what was really used."""
+        """Replace an estimated amount by what was actually used."""
         if self.per_minute is not None:
             self._next += (used - estimated) * 60 / self.per_minute
 
 
 class Pause:
-    """Holds back every request while the server asks for it (``Retry-After``, or an empty allowance)."""
+    """Delays all requests while the server asks for it (``Retry-After``, or an exhausted rate limit)."""
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -132,7 +131,7 @@ class Pause:
         return max(0.0, self.asked_until - time.monotonic())
 
     def ask(self, seconds: float) -> None:
-        """Wait so many seconds from now, or ``LONGEST_WAIT``."""
+        """Start a pause of some seconds, at most ``LONGEST_WAIT``, or extend the current one."""
         if seconds > LONGEST_WAIT and self.asked < LONGEST_WAIT:
             logger.warning(
                 "The server asks us to wait %s. Retrying after %s; Ctrl-C stops, and the same command resumes "
@@ -157,7 +156,7 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration in seconds, minutes or hours, as text.
 
     >>> format_seconds(9.4), format_seconds(125), format_seconds(7500)
     ('9 s', '2 min', '2 h 5 min')

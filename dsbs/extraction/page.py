@@ -1,4 +1,4 @@
-"""``rationales.html``: a look at an extraction for people, in one file that needs nothing else."""
+"""``rationales.html``: counts and samples of an extraction, as one self-contained file."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ MOST_TAKEN_FOR = 3
 
 
 def build_page(summary: dict[str, Any], look: Look) -> str:
-    """Return the page.
+    """Return the HTML of the page.
 
     Args:
-        summary: what ``summary.json`` holds.
+        summary: the content of ``summary.json``.
         look: counts and samples.
     """
     sample = look.sample.drawn()

@@ -1,6 +1,6 @@
-"""From a teacher's raw text to rationale and answer: an ordered chain of small readers, and a reason for every failure.
+"""From a teacher's raw text to rationale and answer: an ordered chain of small parsers, and a status for every failure.
 
-Parsing is pure and repeatable: the raw completions stay in the store, so a better parser re-asks nothing.
+Parsing can be repeated: the raw completions stay in the store, so a better parser needs no new requests.
 """
 
 import json
@@ -25,7 +25,7 @@ STATUSES = {
     NO_RATIONALE: "an answer without a rationale; the label is usable",
     "refused": "the server or the model refused to answer (content filter, refusal)",
 }
-# How servers call it that a model would not go on, and that it was not let go on.
+# Finish reasons of a refusal, and of a completion that reached its maximum length.
 REFUSALS = ("content_filter", "refusal", "safety", "prohibited_content", "recitation")
 LENGTHS = ("length", "max_tokens", "max_output_tokens", "model_length")
 
@@ -48,15 +48,15 @@ _LONGEST_ANSWER = 500
 
 
 class Found(NamedTuple):
-    """An answer as it stands in a text.
+    """An answer found in a text.
 
     Attributes:
-        label: in canonical form, or None where it is none of the task.
-        said: the words themselves.
-        before: what stands before it and its mark.
-        after: what follows it, up to the next question that the teacher made up.
-        cue: what marks it, where words do.
-        open: whether the last character may be in the middle of it.
+        label: in canonical form, or None where it is not an answer of the task.
+        said: its words.
+        before: the text before it and its cue.
+        after: the text after it, up to the next question that the teacher invented.
+        cue: the words that mark it, or None.
+        open: whether the text may end within it.
     """
 
     label: str | None
@@ -77,19 +77,19 @@ def parse(
     reasoning: str | None = None,
     take: Take = FROM_ANSWER,
 ) -> tuple[str | None, str | None, str]:
-    """Read one completion.
+    """Return rationale, label and status of a completion; never raises.
 
     Args:
         text: the raw text.
         finish_reason: why the teacher stopped; ``length`` marks a text that was cut off.
         cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
-        answers: how the task's answers are read.
-        choices: the closed answers of the example, if any.
-        reasoning: what the server handed over as thought beside the text.
-        take: which part of it becomes the rationale.
+        answers: how the task's answers are parsed.
+        choices: the closed answers of the example, or None.
+        reasoning: the model's reasoning, which the server returned beside the text; or None.
+        take: which part becomes the rationale.
 
     Returns:
-        rationale, label and status, a key of ``STATUSES``; any text gives one.
+        rationale or None, label or None, and status, a key of ``STATUSES``.
 
     >>> from dsbs.tasks.answers import ClosedAnswers
     >>> text = "Bums live outdoors. So the answer is (b) bridge.\\n\\nQ: What is red?\\nA: So the answer is (a)"
@@ -122,11 +122,13 @@ def parse(
 
 
 def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...] | None) -> int | None:
-    """Return where the answer begins that ``parse`` reads, or None where that cannot be told.
+    """Return the position in a text at which the answer of ``parse`` begins, or None where it is not certain.
 
     Args:
-        text, answers, choices: see ``parse``.
+        text: the raw text.
         cue: the words that mark the answer; None: the whole text is the answer.
+        answers: how the task's answers are parsed.
+        choices: the closed answers of the example, or None.
 
     >>> from dsbs.tasks.answers import ClosedAnswers
     >>> text = "Bums live outdoors. So the answer is bridge."
@@ -146,7 +148,7 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
 
 
 def _is_unfinished(found: Found, finish_reason: str | None, block: str, listed: Sequence[str]) -> bool:
-    """Return whether the teacher was stopped before its answer was whole, or before it left off thinking.
+    """Return whether the teacher was stopped before its answer was whole, or while it was still reasoning.
 
     A text that goes on after its answer and is stopped there may be a thought that no tag marks: it might have come to
     another answer.

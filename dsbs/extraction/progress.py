@@ -1,4 +1,4 @@
-"""What an extraction is doing, for people: a live line on a terminal, a plain line now and then elsewhere."""
+"""Progress of an extraction: a live line on a terminal, a plain line now and then elsewhere."""
 
 import time
 from collections import deque
@@ -15,16 +15,16 @@ from dsbs.extraction.pacing import format_seconds
 from dsbs.store import Failure
 
 PLAIN_SECONDS = 10.0
-# Speed is measured over this many seconds, so that it follows the server's mood.
+# Seconds over which speed is measured.
 WINDOW = 30.0
 MAXIMUM_MARKS = 200
 
 
 class ProgressLine(Watch):
-    """Shows done, speed, tokens, dollars, unparsed share and time left.
+    """A ``Watch`` that shows requests done, speed, tokens, dollars, share of unparsed answers, and time left.
 
     Args:
-        stream: where to write; standard error by default.
+        stream: where to write; None: standard error.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -49,7 +49,7 @@ class ProgressLine(Watch):
             self._write(f"{progress.survey.to_come:,} to ask, {progress.survey.cached:,} in the store")
 
     def arrived(self, request: Request, said: Completion | Failure) -> None:
-        """Count an answer or a failure."""
+        """Count a completion or a failure, and show the line where it is due."""
         assert self.progress is not None
         self.done += 1
         if isinstance(said, Completion):
@@ -68,7 +68,7 @@ class ProgressLine(Watch):
         self.unparsed += self.progress.job.annotate(example, said).label is None
 
     def waiting(self) -> None:
-        """Tell how it goes while nothing arrives, where that is news."""
+        """Show the line while nothing arrives, if it is due and has changed."""
         self._write_now_and_then()
 
     def _write_now_and_then(self) -> None:
@@ -81,7 +81,7 @@ class ProgressLine(Watch):
             self._write(line)
 
     def end(self) -> None:
-        """Leave the last state behind."""
+        """Write the final state."""
         self._reader.shutdown()
         if self._live is not None:
             self._live.stop()
@@ -92,7 +92,7 @@ class ProgressLine(Watch):
         self.console.print(f"extract: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def describe(self) -> str:
-        """Return the line."""
+        """Return the current state as one line."""
         assert self.progress is not None
         progress, now = self.progress, time.monotonic()
         to_ask, spending, executor = progress.survey.to_come, progress.spending, progress.executor

@@ -21,10 +21,10 @@ _NOT_WORDS = re.compile(r"[\W_]+")
 
 @dataclass
 class Exemplar:
-    """A worked example: what the teacher is shown.
+    """A worked example for the teacher.
 
     Attributes:
-        input: as an ``Example``'s input.
+        input: like the input of an ``Example``.
         rationale: why the answer is right.
         answer: the answer in the task's canonical form.
         choices: the closed answers of this exemplar where they differ from example to example.
@@ -38,7 +38,7 @@ class Exemplar:
 
 @dataclass
 class Prompt:
-    """How a task is put to a teacher.
+    """The prompt of a teacher.
 
     Attributes:
         name: the option's name in ``conf/prompt/``.
@@ -118,7 +118,13 @@ class Prompt:
         return Take(self.rationale_from, self.thought_sentences, self.thought_words)
 
     def request(self, example: Example, split: str, sample: int = 0) -> Request:
-        """Return the question about an example."""
+        """Return the request about an example.
+
+        Args:
+            example: the example.
+            split: its split.
+            sample: number of the sample, from 0.
+        """
         question = self._question(example.input, example.choices)
         instruction = self._with_choices if example.choices and not _LISTED.search(question) else self._without_choices
         if system := self.system_of(example.id):
@@ -155,9 +161,9 @@ class Prompt:
         return tuple((self._question(shot.input, shot.choices), self._answer(shot)) for shot in self.exemplars)
 
     def leaks(self, examples: Iterable[Example]) -> list[str]:
-        """Return the ids of examples that are exemplars of this prompt.
+        """Return the ids of examples that also are exemplars of this prompt.
 
-        Inputs are compared without case, space, punctuation and listed choices; memory grows with the exemplars alone.
+        Inputs are compared without case, whitespace, punctuation and listed choices.
         """
         own = {normalise(exemplar.input) for exemplar in self.exemplars}
         if not own:
@@ -171,7 +177,7 @@ class Prompt:
         ]
 
     def identity(self) -> dict[str, object]:
-        """Return what decides a request besides the example."""
+        """Return what decides a request beside the example."""
         identity: dict[str, object] = {
             "instruction": self.instruction,
             "cue": self.cue,
@@ -228,7 +234,7 @@ class Prompt:
 
 
 def normalise(text: str) -> str:
-    r"""Return what is compared to tell whether an exemplar occurs in the data.
+    r"""Return an input in the form in which exemplars are compared with examples.
 
     >>> normalise("Where IS it?\nAnswer Choices:\n(a) here\n(b) there")
     'whereisit'

@@ -1,4 +1,4 @@
-"""Rationales in the form in which a student learns them: one line, without markup, without the answer's cue."""
+"""Rationales as a student learns them: on one line, without markup and the answer's cue."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,11 @@ _DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because|my|t
 
 
 def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
-    """Return a rationale on one line, without Markdown and without sentences that hold a cue.
+    """Return a rationale on one line, without Markdown and sentences that contain a cue.
+
+    Args:
+        text: the raw text.
+        cues: patterns of cues.
 
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
@@ -32,10 +36,10 @@ class Take:
     """Which part of a completion becomes the rationale.
 
     Attributes:
-        source: ``answer``: what stands before the answer, or else the thought; ``thinking``: the other way round;
-            ``both``: the thought, then what stands before the answer.
-        sentences: of a thought, the last so many; None: all.
-        words: of a thought, the last sentences that have no more words than so many together; None: all.
+        source: ``answer``: the text before the answer, or else the thinking; ``thinking``: the thinking, or else the
+            text; ``both``: the thinking, then the text.
+        sentences: number of last sentences of the thinking to keep; None: all.
+        words: maximum words of the last sentences of the thinking to keep; None: all.
     """
 
     source: str = "answer"
@@ -46,8 +50,8 @@ class Take:
         """Return the rationale, or None where there is none.
 
         Args:
-            answer: what stands before the answer, cleaned.
-            thought: what the model thought, cleaned.
+            answer: the text before the answer, cleaned.
+            thought: the thinking, cleaned.
 
         >>> Take("thinking", sentences=1).choose("It broke.", "Hm. A pump hums. It broke, so it is bad.")
         'It broke, so it is bad.'
@@ -58,7 +62,7 @@ class Take:
         return (answer or thought if self.source == "answer" else thought or answer) or None
 
     def cut(self, thought: str) -> str:
-        """Return the end of a thought, where it comes to its answer; its beginning repeats the question."""
+        """Return the last part of the thinking, by ``sentences`` and ``words``; its beginning repeats the question."""
         if self.sentences is None and self.words is None:
             return thought
         sentences = [sentence for sentence in _SENTENCE.findall(thought) if sentence.strip()]

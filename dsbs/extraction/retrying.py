@@ -1,4 +1,4 @@
-"""Trying again: how often, and how long to wait. The one layer that does so."""
+"""Retries with exponential backoff; no other layer retries."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -13,12 +13,12 @@ Result = TypeVar("Result")
 
 
 class Retrying:
-    """Calls a function until it succeeds, is not worth it, or was tried ``attempts`` times.
+    """Calls a function until it succeeds, fails for good, or was tried ``attempts`` times.
 
     Args:
-        settings: attempts and waits.
-        worth: tells whether an error may pass.
-        sleep: waits so many seconds, or less where there is no more point in it.
+        settings: attempts and backoff.
+        worth: returns whether an error is worth a retry.
+        sleep: waits for some seconds; may end early when the extraction stops.
     """
 
     def __init__(
@@ -44,9 +44,11 @@ class Retrying:
                 attempt += 1
 
     def wait_after(self, attempt: int, error: BaseException) -> float:
-        """Return the seconds to wait after an attempt, from 1 on: doubled each time, and what the server asks for.
+        """Return the seconds to wait after an attempt: doubled each time, with jitter; at least as the server asks.
 
-        Half of each wait is sure, half is random, so that requests that failed together do not come back together.
+        Args:
+            attempt: its number, from 1.
+            error: its error.
         """
         longest = min(self.settings.backoff * 2.0 ** min(attempt - 1, 50), self.settings.max_backoff)
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0

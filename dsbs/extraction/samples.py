@@ -1,4 +1,4 @@
-"""From completions to an annotation: of one that is parsed, of one that is taken whole, or by a vote among several."""
+"""From completions to an annotation: parsed, taken as a whole, or by a vote of several."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -19,12 +19,13 @@ def annotate(
     take: Take = FROM_ANSWER,
     most_written: int | None = None,
 ) -> Annotation:
-    """Return what a completion says about an example.
+    """Return the annotation of an example, parsed from a completion.
 
     Args:
-        example, completion: the two.
-        cue, answers, take: see ``parse``.
-        most_written: the bound on a completion's tokens; one that reached it was cut off, whatever the server says.
+        example: the example.
+        completion: the teacher's.
+        cue, answers, take: see ``dsbs.extraction.parsing.parse``.
+        most_written: maximum tokens of a completion; one that reached it was cut off, whatever the server says.
     """
     rationale, label, status = parse(
         completion.text,
@@ -43,11 +44,12 @@ def annotate(
 def annotate_whole(
     example: Example, completion: Completion, answers: Answers, *, most_written: int | None = None
 ) -> Annotation:
-    """Return the whole of a completion as the teacher's answer, without what it thought before.
+    """Return the annotation with the whole completion as the teacher's answer, without its thinking.
 
     Args:
-        example, completion: the two.
-        answers: how the task's answers are read.
+        example: the example.
+        completion: the teacher's.
+        answers: how the task's answers are parsed.
         most_written: as in ``annotate``.
 
     >>> from dsbs.tasks.answers import TextAnswers
@@ -75,9 +77,13 @@ def _why_it_ended(completion: Completion, most_written: int | None) -> str | Non
 def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:
     """Return the annotation that most samples of one example agree on (self-consistency).
 
-    Of the samples that gave the label, the first with a rationale speaks for it; equal votes go to the label that came
-    first. Samples without an answer count as votes for nothing: ``agreement`` is the share of all samples. Where no
-    sample gave an answer, the commonest failure is returned.
+    The rationale is that of the first sample with the label that has one; a tie goes to the label that came first.
+    ``agreement`` is the share of all samples, those without an answer included. Where no sample has an answer, the
+    most frequent failure is returned.
+
+    Args:
+        annotations: of one example; at least one.
+        same: returns whether two labels are equivalent.
 
     >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
     >>> winner = vote(three, lambda a, b: float(a) == float(b))

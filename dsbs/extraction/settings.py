@@ -1,4 +1,4 @@
-"""How an extraction goes about its work. Nothing here decides what a teacher answers."""
+"""Settings of extractions that do not decide what a teacher answers."""
 
 from dataclasses import dataclass, field
 
@@ -125,7 +125,11 @@ class ExtractionSettings:
         return faults + self.batch.faults() + self.ray.faults()
 
     def share(self, place: int, count: int) -> "ExtractionSettings":
-        """Return the pace of one of several that ask side by side, without a budget: that stays with who hands out.
+        """Return one actor's share of the pace, without a budget.
+
+        Args:
+            place: number of the actor, from 0.
+            count: number of actors.
 
         >>> [ExtractionSettings(concurrency=5).share(place, 2).concurrency for place in (0, 1)]
         [3, 2]

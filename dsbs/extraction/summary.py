@@ -1,4 +1,4 @@
-"""What an extraction says about itself: ``summary.json``."""
+"""The content of ``summary.json``."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from dsbs.extraction.survey import Survey
 
 
 def _count_overlap(job: Job) -> dict[str, Any] | None:
-    """Return how many test inputs of the source stand in its train split, where both were asked about."""
+    """Return how many test inputs of the source occur in its train split, if both were asked about."""
     if not {"train", "test"} <= set(job.splits):
         return None
     test, train = job.task.examples("test"), job.task.examples("train")
@@ -21,10 +21,18 @@ def _count_overlap(job: Job) -> dict[str, Any] | None:
 def summarise(
     job: Job, survey: Survey, tally: Tally, counts: dict[str, SplitCount], stopped: str | None, seconds: float
 ) -> dict[str, Any]:
-    """Return the content of ``summary.json``; splits that were extracted before and not now keep their numbers.
+    """Return the content of ``summary.json``; splits that were extracted earlier, and not now, keep their figures.
 
-    ``examples`` to ``completion_tokens`` and ``cost_usd`` are about all that was ever asked in this folder, as the
-    annotations are; ``requests`` (made), ``cached`` (found in the store) and ``notes`` are about this run.
+    Most figures are about all completions of the folder, as the annotations are; ``requests`` (made), ``cached`` (found
+    in the store), ``notes`` and ``seconds`` are about this run.
+
+    Args:
+        job: the extraction.
+        survey: what was needed and missing.
+        tally: the counts of this run.
+        counts: split -> counts of its annotations.
+        stopped: why the run stopped before its end, or None.
+        seconds: of this run.
     """
     earlier = load_summary(job.folder) or {}
     splits: dict[str, Any] = {

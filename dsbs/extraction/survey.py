@@ -1,4 +1,4 @@
-"""Before anything is asked: what is needed, what is missing, and what that will cost."""
+"""Before the first request: what is needed, what is missing, and an estimate of its cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -6,30 +6,29 @@ from itertools import islice
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Request
-from dsbs.extraction.budget import Spending
+from dsbs.extraction.budget import CHARACTERS_PER_TOKEN, Spending
 from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job, batches
 from dsbs.store import CompletionStore, Neighbours, Origin
 
 MOST_LEAKS_NAMED = 5
-CHARACTERS_PER_TOKEN = 4
-# A batch that has not ended by then has expired.
+# A batch expires after this time.
 BATCH_SECONDS = 24 * 3600.0
 
 
 @dataclass
 class Survey:
-    """What an extraction needs before anything is asked.
+    """The requests that an extraction needs, before the first is sent.
 
     Attributes:
-        needed: requests by split.
-        missing: those of them that have no completion yet, and are in no batch either.
-        waiting: those that were sent off in a batch and have not come back.
-        collects: whether what waits is collected in this run.
-        characters: length of all that the missing ones send.
-        finished: examples at the beginning of each split of which nothing is missing.
-        found: what of it lies in other folders, a sentence each.
-        repeated: requests that ask what another one asks, and are answered with it.
+        needed: split -> requests.
+        missing: split -> those without a completion, and not in a batch.
+        waiting: split -> those that are pending in a batch.
+        collects: whether pending ones are collected in this run.
+        characters: length of all missing ones.
+        finished: split -> examples at its beginning that are complete.
+        found: sentences about completions in other folders.
+        repeated: requests that are equal to another one, and answered with it.
     """
 
     needed: dict[str, int] = field(default_factory=dict)
@@ -48,17 +47,17 @@ class Survey:
 
     @property
     def in_batches(self) -> int:
-        """Requests that were made in a batch and have not come back."""
+        """Requests that are pending in batches."""
         return sum(self.waiting.values())
 
     @property
     def to_come(self) -> int:
-        """Requests that end in this run, if all goes well."""
+        """Requests that end in this run, unless it is stopped."""
         return self.to_ask + (self.in_batches if self.collects else 0)
 
     @property
     def cached(self) -> int:
-        """Requests that need not be made."""
+        """Requests that are answered already."""
         return sum(map(self.cached_of, self.needed))
 
     def cached_of(self, split: str) -> int:
@@ -68,15 +67,15 @@ class Survey:
 
 @dataclass
 class Estimate:
-    """What is to come, from the settings and from what was answered before.
+    """An estimate of the missing requests, from the settings and from earlier completions.
 
     Attributes:
         requests: completions to ask for.
-        prompt_tokens, completion_tokens: to be read and written.
-        usd: dollars, or None where no price is known.
-        most_written: the most that can be written, or None where there is no bound.
-        seconds: time, from the pace of earlier answers and the rate limits that are set; a day for batches; None where
-            nothing is known, until the first answers come.
+        prompt_tokens, completion_tokens: their tokens.
+        usd: their price in dollars, or None where no price is known.
+        most_written: maximum completion tokens, or None where there is no bound.
+        seconds: time, from the pace of earlier completions and the rate limits that are set; a day for batches; None
+            where unknown.
     """
 
     requests: int
@@ -90,16 +89,18 @@ class Estimate:
 def survey_job(
     job: Job, store: CompletionStore, origin: Origin, spending: Spending, neighbours: Neighbours, *, take: bool
 ) -> Survey:
-    """Count what is needed and what is missing, and refuse exemplars that are among the examples.
+    """Return what is needed and what is missing.
 
     Args:
-        job, store, origin: what is asked about.
+        job: the extraction.
+        store: of its completions.
+        origin: of its requests.
         spending: measures requests.
-        neighbours: where else the completions may lie.
-        take: whether they are copied into the store; else they are only counted.
+        neighbours: stores of other folders.
+        take: whether completions found there are copied into the store, or only counted.
 
     Raises:
-        ConfigError: naming such examples.
+        ConfigError: where exemplars of the prompt are among the examples.
     """
     survey = Survey(collects=asks_in_batches(job.settings))
     counted: set[bytes] = set()  # what is missing or waiting; another example may ask it, too
@@ -137,12 +138,14 @@ def survey_job(
 def missing_samples(
     job: Job, store: CompletionStore, origin: Origin, survey: Survey, under_way: set[bytes]
 ) -> Iterator[list[Request]]:
-    """Yield the requests that have no completion yet, the samples of one question together, each question once.
+    """Yield the requests without a completion: the missing samples of a question together, each question once.
 
     Args:
-        job, store, origin: what is asked about.
-        survey: what was found before: where a million examples are finished, the million and first is at hand.
-        under_way: keys of requests that were yielded and are not answered yet; the caller takes them out again.
+        job: the extraction.
+        store: of its completions.
+        origin: of its requests.
+        survey: says how many examples at the beginning of a split can be skipped.
+        under_way: keys of requests that were yielded and not answered yet; the caller removes them.
     """
     for split in job.splits:
         for batch in batches(islice(job.examples(split), survey.finished[split], None)):
@@ -160,11 +163,13 @@ def missing_samples(
 
 
 def estimate_job(job: Job, survey: Survey, spending: Spending, pace: float | None = None) -> Estimate:
-    """Return what asking for all that is missing will take.
+    """Return the estimate for all missing requests.
 
     Args:
-        job, survey, spending: what is missing, and what it costs.
-        pace: answers a second when the teacher was last asked, or None.
+        job: the extraction.
+        survey: of the missing requests.
+        spending: for prices and mean lengths.
+        pace: completions a second when the teacher was last asked, or None.
     """
     count, settings = survey.to_ask, job.settings
     prompt_tokens = survey.characters / CHARACTERS_PER_TOKEN

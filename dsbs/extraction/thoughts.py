@@ -1,4 +1,4 @@
-"""What a reasoning model thinks before it answers, told apart from its answer."""
+"""The thinking of a reasoning model, separated from its answer."""
 
 import re
 from typing import NamedTuple
@@ -13,7 +13,7 @@ _CLOSING = re.compile(
     rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|channel\|>final<\|message\|>|<channel\|>",
     re.I,
 )
-# gpt-oss where a server took the special tokens away and left their names.
+# gpt-oss, where a server removed the special tokens but left their names.
 _BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\s]).*assistantfinal", re.S)
 _SPECIAL = re.compile(
     r"<\|start\|>assistant|<\|[\w ]{1,40}\|>|</s>|<(?:eos|end_of_turn|start_of_turn|/?solution)>", re.I
@@ -21,12 +21,12 @@ _SPECIAL = re.compile(
 
 
 class Written(NamedTuple):
-    """A completion in two parts.
+    """The two parts of a completion.
 
     Attributes:
-        thought: what the model thought, or an empty text.
-        answer: what it wrote after that.
-        thinking: whether it was still thinking when it ended, so that there is no answer.
+        thought: the thinking, or an empty text.
+        answer: the text after it.
+        thinking: whether it ended while thinking, so that there is no answer.
     """
 
     thought: str
@@ -35,9 +35,9 @@ class Written(NamedTuple):
 
 
 def split_thought(text: str) -> Written:
-    """Tell a reasoning model's thought from its answer.
+    """Return a completion split into thinking and answer.
 
-    The opening tag may be missing, for chat templates put it into the prompt.
+    The opening tag may be missing, since chat templates put it into the prompt.
 
     >>> split_thought("<think>It broke.</think> So bad."), split_thought("<think>It").thinking
     (Written(thought='It broke.', answer=' So bad.', thinking=False), True)

@@ -1,4 +1,4 @@
-"""A teacher model beside the student: a causal model or encoder-decoder with the student's tokens; it is not trained."""
+"""A teacher model beside the student: a causal model or encoder-decoder with the student's tokens, not trained."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

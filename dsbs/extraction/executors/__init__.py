@@ -1,5 +1,6 @@
-"""Executors: how questions reach a teacher. A new one is a module with a function like ``open_local``, listed here, and
-an option in ``conf/executor/``.
+"""Executors: how requests reach a teacher.
+
+A new one is a module with a function like ``open_local``, a line here, and an option in ``conf/executor/``.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ EXECUTORS: Registry[Open] = Registry(
 
 
 def open_executor(parts: Parts) -> AbstractAsyncContextManager[Executor]:
-    """Open the executor that the settings name.
+    """Return a context manager that yields the executor that the settings name.
 
     Raises:
         ConfigError: where there is none of that name.
@@ -34,7 +35,7 @@ def open_executor(parts: Parts) -> AbstractAsyncContextManager[Executor]:
 
 
 def asks_in_batches(settings: ExtractionSettings) -> bool:
-    """Return whether the executor asks through an endpoint's batch API; see ``in_batches`` in ``base``."""
+    """Return whether the executor uses an endpoint's batch API; see ``base.in_batches``."""
     return bool(getattr(EXECUTORS.get(settings.executor), "batches", False))
 
 

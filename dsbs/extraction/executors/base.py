@@ -1,4 +1,4 @@
-"""Who does the asking: this process, an endpoint's batch API, or actors on many machines."""
+"""The interface of executors, and what they share."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,16 +13,23 @@ from dsbs.extraction.pacing import format_seconds
 from dsbs.store import Failure, Origin
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-# Attempts that may fail before the first answer came; a wrong URL or a server that is down shows by then.
+# Attempts that may fail before the first answer; by then the URL is wrong or the server down.
 HOPELESS_ATTEMPTS = 10
 
 
 @dataclass
 class Tally:
-    """What happened so far in this process; ``by_split`` counts requests that ended, answered or failed.
+    """Counts of this process.
 
-    ``failures`` holds the first failure of each reason.
-    ``notes`` are what people should know of it, each once, in the order in which it was found out.
+    Attributes:
+        by_split: requests that ended, answered or failed, by split.
+        answered: requests with a completion.
+        failed: requests that failed for good.
+        retried: attempts that failed and were repeated.
+        failed_attempts_before_answer: attempts that failed before the first completion.
+        failed_in_a_row: requests that failed since the last completion.
+        failures: reason -> its first failure.
+        notes: sentences for the user, each once, in order.
     """
 
     by_split: Counter[str] = field(default_factory=Counter)
@@ -36,44 +43,52 @@ class Tally:
 
 
 class Executor(Protocol):
-    """Asks, and commits what comes back.
+    """Sends requests, and commits what comes back.
 
     Attributes:
         stopped: why it stopped before the end, or None.
-        steady: whether answers come one by one, so that a speed can be told.
+        steady: whether answers come one by one, so that their speed means something.
     """
 
     stopped: str | None
     steady: bool
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
-        """Ask everything; return when all of it has ended, or ``stop`` was called.
+        """Send all requests; return when all have ended, or ``stop`` was called.
 
         Args:
-            questions: the missing samples of one question at a time.
+            questions: yields the missing samples of one question at a time.
+
+        Raises:
+            DsbsError: where no request can succeed, or nothing can be written.
         """
 
     def stop(self, why: str, error: Exception | None = None) -> None:
-        """Ask nothing new; what is under way may end."""
+        """Send no new requests; those in flight may end.
+
+        Args:
+            why: a few words.
+            error: to be raised by ``run`` then, or None.
+        """
 
     def cancel(self) -> None:
-        """Give up what is under way, too."""
+        """Cancel the requests in flight."""
 
     def tell(self) -> list[str]:
-        """Return what people may want to know of how it goes."""
+        """Return notes on the current state, a few words each, for the progress line."""
 
 
 @dataclass
 class Parts:
-    """What every executor works with.
+    """What every executor gets.
 
     Attributes:
-        job: what is asked.
-        origin: whom the completions come from.
-        committer: where they go.
-        tally, spending: counted up as things happen.
-        waiting: called now and then while nothing arrives.
-        under_way: keys of requests that are being asked.
+        job: the extraction.
+        origin: of the requests.
+        committer: for completions and failures.
+        tally, spending: updated by the executor.
+        waiting: to be called now and then while nothing arrives.
+        under_way: keys of requests in flight.
     """
 
     job: Job
@@ -86,15 +101,20 @@ class Parts:
 
 
 def in_batches(open: _Function) -> _Function:
-    """Mark an executor that asks through an endpoint's batch API: at its price, within a day, and perhaps over several
-    runs, of which a later one collects what an earlier one has handed in.
+    """Mark an executor's function as one that uses an endpoint's batch API.
+
+    Its price applies, results take up to a day, and a later run may collect what an earlier one has sent.
     """
     open.batches = True  # type: ignore[attr-defined]
     return open
 
 
 def tell_pace(at_once: int | None, pause: float) -> list[str]:
-    """Return how a server holds us back, in words: the number of requests that it bears, seconds that it asks to wait.
+    """Return how a server limits the pace, a few words each.
+
+    Args:
+        at_once: maximum concurrent requests, if lowered; else None.
+        pause: seconds that the server asks to wait.
 
     >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
     (['8 concurrent'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])

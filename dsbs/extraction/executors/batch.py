@@ -1,7 +1,7 @@
-"""Asks through an endpoint's batch API: sends files of requests, waits, collects; from one process to the next.
+"""``executor=batch``: uploads files of requests, waits and collects, over several processes if need be.
 
-Whatever is to be sent is written down in the store first, under a token that goes with it. A process that finds a batch
-there without the endpoint's id looks for the token at the endpoint: the batch was made, or its requests are free again.
+A batch is saved in the store before it is sent, with a token that is sent along. A process that finds a batch there
+without the endpoint's id looks for its token at the endpoint: either it was created, or its requests are free again.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.batches import BatchApi, BatchState
 
 MEGABYTE = 1_000_000
-# Endpoints that do not know `n` refuse the line or give one answer: then the samples are asked for one by one.
+# Endpoints without `n` reject the line or give one answer; then the samples are requested one by one.
 ONE_BY_ONE = {"HTTP 400", "HTTP 422", NO_LINE}
 
 
 @dataclass
 class Sent:
-    """A batch at the endpoint."""
+    """A batch at the endpoint, its state there, and the reserved tokens."""
 
     batch: Batch
     state: BatchState
@@ -40,17 +40,17 @@ class Sent:
 
 
 class Batcher:
-    """Does with batches what ``Asker`` does with single requests.
+    """The executor of batches.
 
     Args:
         api: the endpoint's batch API.
-        books: what was sent and not collected.
-        committer: where completions and failures go.
-        settings: pace and patience.
-        tally: counted up as things happen.
+        books: the batches in the store.
+        committer: for completions and failures.
+        settings: sizes, polling and retries.
+        tally: updated.
         spending: what was and may be spent.
-        under_way: keys of requests that ``questions`` gave; those that the books hold are taken out again.
-        looked: called after every look at the batches.
+        under_way: keys of requests that ``questions`` yielded; those in a saved batch are removed.
+        looked: called after every poll.
     """
 
     steady = False
@@ -80,11 +80,14 @@ class Batcher:
         self.collector = Collector(api, books, committer, self._persist)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
-        """Send everything and collect what comes; return when all batches have ended, or ``stop`` was called.
+        """Send and collect batches; return when all have ended, without ``batch.wait`` after one poll, or when stopped.
+
+        Args:
+            questions: see ``Executor.run``.
 
         Raises:
-            TeacherError: where nothing can succeed; what is at the endpoint goes on there.
-            ConfigError: where an open batch was sent elsewhere.
+            TeacherError: where no request can succeed; batches at the endpoint continue there.
+            ConfigError: where a pending batch was sent to another endpoint.
         """
         self._task = asyncio.create_task(self._work(questions))
         await asyncio.wait({self._task})
@@ -94,18 +97,18 @@ class Batcher:
             raise error
 
     def stop(self, why: str, error: Exception | None = None) -> None:
-        """Send no more, and wait no longer; what is at the endpoint goes on there."""
+        """Send no more and stop waiting; batches at the endpoint continue there. See ``Executor.stop``."""
         self.stopped = self.stopped or why
         self.error = self.error or error
         self._stop_event.set()
 
     def cancel(self) -> None:
-        """Leave off at once."""
+        """Stop at once."""
         if self._task is not None:
             self._task.cancel()
 
     def tell(self) -> list[str]:
-        """Return what people may want to know of how it goes."""
+        """Return notes on the current state; see ``Executor.tell``."""
         if not self.sent:
             return []
         states = [sent.state for sent in self.sent.values()]
@@ -135,7 +138,7 @@ class Batcher:
                 yield together
 
     async def _recover(self) -> None:
-        """Take up what earlier processes have sent."""
+        """Resume the batches of earlier processes."""
         for batch in self.books.open():
             if batch.address != self.api.address:
                 raise ConfigError(
@@ -155,7 +158,7 @@ class Batcher:
             self._expect(batch, BatchState(batch.remote or "", "sent before"), cost)
 
     async def _send(self, feed: Feed) -> None:
-        """Send as many batches as may be under way and the budget bears."""
+        """Send as many batches as ``batch.at_once`` and the budget allow."""
         most = self.settings.batch.megabytes * MEGABYTE
         while not self.stopped and len(self.sent) < self.settings.batch.at_once:
             with tempfile.TemporaryFile() as file:
@@ -202,7 +205,7 @@ class Batcher:
         self.sent[batch.number] = Sent(batch, state, cost)
 
     async def _look(self) -> None:
-        """Ask how far the batches are, and collect those that have ended."""
+        """Poll the batches, and collect those that have ended."""
         for sent in list(self.sent.values()):
             if self.stopped:
                 return
@@ -222,7 +225,7 @@ class Batcher:
         self.looked()
 
     async def _collect(self, sent: Sent) -> None:
-        """Take in what a batch brought, and be done with it."""
+        """Commit the results of a batch that has ended, and close it."""
         state, answered, failed = sent.state, self.tally.answered, self.tally.failed
         if state.status == "failed":
             self._close(sent)
@@ -255,7 +258,10 @@ class Batcher:
 @in_batches
 @asynccontextmanager
 async def open_batch(parts: Parts) -> AsyncIterator[Batcher]:
-    """Open a batcher; its books have a connection of their own, as the committer writes in another thread meanwhile."""
+    """Yield a ``Batcher`` on the teacher's batch API.
+
+    Its books have a connection of their own, since the committer writes in another thread.
+    """
     job = parts.job
     async with job.teacher.connect_batches() as api:
         with CompletionStore(job.store_path) as store:

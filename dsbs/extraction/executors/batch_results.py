@@ -1,4 +1,4 @@
-"""What a batch brought: its files of results, line by line into the store, and its gaps as failures."""
+"""The results of a batch: its files, committed line by line, and failures for requests without a result."""
 
 import asyncio
 import tempfile
@@ -24,13 +24,13 @@ class Collector:
     """Collects batches that have ended.
 
     Args:
-        api: where they are.
-        books: what they hold.
-        committer: where completions and failures go.
-        persist: calls a function again where its error may pass.
+        api: the endpoint's batch API.
+        books: the batches in the store.
+        committer: for completions and failures.
+        persist: calls a function with retries.
 
     Attributes:
-        last_fault: why the last request that was refused was refused.
+        last_fault: the message of the last failed request.
     """
 
     def __init__(self, api: BatchApi, books: Batches, committer: Committer, persist: Any) -> None:
@@ -38,10 +38,14 @@ class Collector:
         self.last_fault = ""
 
     async def collect(self, batch: Batch, state: BatchState) -> None:
-        """Commit everything that a batch brought, and what it did not bring as failed. Safe to repeat.
+        """Commit the results of a batch, and failures for its other requests. Safe to repeat.
+
+        Args:
+            batch: the batch.
+            state: its final state.
 
         Raises:
-            TeacherError: where a file cannot be had whole; what could be read is kept.
+            TeacherError: where a file cannot be read completely; what could be read is kept.
         """
         try:
             await self.persist(self._read_all, batch, state)

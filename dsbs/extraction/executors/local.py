@@ -1,4 +1,4 @@
-"""Asks a teacher many things at once, and gives up early when there is no point in going on."""
+"""``executor=local``: concurrent requests from this process, which ends early when there is no hope."""
 
 import asyncio
 import time
@@ -17,22 +17,22 @@ from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
 from dsbs.teachers.limits import ServerLimits
 
-# Requests in a row that may end without an answer after their last attempt.
+# Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
 BUSY = {"HTTP 429", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
 OVERLOAD = BUSY | {"timeout"}
 
 
 class Asker:
-    """Sends requests and commits what comes back.
+    """The executor of concurrent requests.
 
     Args:
         ask: the connected teacher.
-        committer: where completions and failures go.
-        settings: pace and patience.
-        tally: counted up as things happen.
+        committer: for completions and failures.
+        settings: pace and retries.
+        tally: updated.
         spending: what was and may be spent.
-        share: the part of the server's limits that is ours, where others ask beside us.
+        share: fraction of the server's rate limits to use, where other actors use the rest.
     """
 
     steady = True
@@ -60,14 +60,14 @@ class Asker:
         self._retrying = Retrying(settings, self._worth_retrying, self._sleep)
 
     async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
-        """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
+        """Send all requests; return when all have ended, or ``stop`` was called.
 
         Args:
-            questions: the missing samples of one question at a time. A source that lets wait for the next one has to
-                end when the asker has ``stopped``.
+            questions: yields the missing samples of one question at a time; an asynchronous one must end when the asker
+                has ``stopped``.
 
         Raises:
-            TeacherError: where nothing can succeed; what was committed before stays.
+            TeacherError: where no request can succeed; what was committed before stays.
             RunError: where the store cannot be written.
         """
         room = asyncio.Semaphore(self.settings.concurrency)
@@ -93,7 +93,7 @@ class Asker:
 
     @property
     def notes(self) -> list[str]:
-        """What was found out about the teacher."""
+        """Sentences about the teacher for the user, such as adaptations to its endpoint."""
         return list(getattr(self.ask, "notes", ()))
 
     def _start(self, together: list[Request], cost: Reservation, room: asyncio.Semaphore) -> None:
@@ -120,23 +120,23 @@ class Asker:
         return True
 
     def stop(self, why: str, error: Exception | None = None) -> None:
-        """Send no new requests, nor those again that failed; what is under way may end."""
+        """Send no new requests, and retry none; those in flight may end. See ``Executor.stop``."""
         self.stopped = self.stopped or why
         self.error = self.error or error
         self._stop_event.set()
 
     def cancel(self) -> None:
-        """Give up what is under way, too."""
+        """Cancel the requests in flight."""
         for task in self._tasks:
             task.cancel()
 
     def tell(self) -> list[str]:
-        """Return what people may want to know of how it goes."""
+        """Return notes on the current state; see ``Executor.tell``."""
         return tell_pace(self.at_once, self.pause.asked)
 
     @property
     def at_once(self) -> int | None:
-        """Most requests under way at once, where the server could not bear as many as were allowed; else None."""
+        """Maximum concurrent requests, if it was lowered because the server was overloaded; else None."""
         return int(self.concurrency.limit) if self.concurrency.overloads else None
 
     async def _answer(self, together: list[Request]) -> None:
@@ -242,12 +242,12 @@ async def _in_turn(questions: Iterable[list[Request]] | AsyncIterable[list[Reque
 
 
 def used_tokens(completion: Completion) -> int:
-    """Return the tokens of a completion, read and written, as far as the server told them."""
+    """Return prompt and completion tokens of a completion together, unknown ones as 0."""
     return (completion.prompt_tokens or 0) + (completion.completion_tokens or 0)
 
 
 @asynccontextmanager
 async def open_local(parts: Parts) -> AsyncIterator[Asker]:
-    """Open an asker in this process."""
+    """Yield an ``Asker`` with the connected teacher."""
     async with parts.job.teacher.connect(parts.job.task) as ask:
         yield Asker(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)

@@ -1,4 +1,4 @@
-"""What one actor does: asks its share with an engine of its own, keeps every answer in its shard, and hands it over."""
+"""The inside of a Ray actor: it sends its share of requests, and keeps every answer in its shard until handed over."""
 
 import asyncio
 import contextlib
@@ -23,22 +23,22 @@ from dsbs.store import CompletionStore, Failure, Origin, Totals
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
 
-# Seconds that an exchange waits for news, and that it lets more come once there are some.
+# Seconds that an exchange waits for arrivals, and for further ones after the first.
 PATIENCE = 0.5
 LINGER = 0.01
 
 
 @dataclass
 class Order:
-    """What an actor has to know.
+    """What an actor gets from the driver.
 
     Attributes:
-        task, teacher: what is asked and who is. Keys are not among it: a teacher finds them where the actor runs.
-        identity: ``Job.identity``, so that both sides find a completion by the same key.
+        task, teacher: of the extraction; without API keys, which a teacher finds in the actor's environment.
+        identity: ``Job.identity``, so that both sides compute the same keys of requests.
         settings: this actor's share of the pace; the budget stays with the driver.
-        share: the part of the server's limits that is this actor's.
-        shard: where its answers are kept.
-        home: the driver's folder, to which relative paths refer; an actor that does not have it stays where it is.
+        share: this actor's fraction of the server's rate limits.
+        shard: its store.
+        home: the driver's working directory, for relative paths; ignored where it does not exist.
     """
 
     task: Task
@@ -52,16 +52,16 @@ class Order:
 
 @dataclass
 class Report:
-    """What happened since the last exchange.
+    """What an actor reports of the time since the last exchange.
 
     Attributes:
-        arrivals: answers and failures by the key of their request; they are in the shard.
-        retried: attempts that failed and were made again.
-        at_once, pause: how the server holds the actor back; see ``Asker``.
+        arrivals: (key of the request, completion or failure); they are in the shard as well.
+        retried: attempts that failed and were repeated.
+        at_once, pause: limits of the server; see ``tell_pace``.
         stopped: why the actor stopped by itself, or None.
-        error: the error that goes with it.
-        over: whether nothing is under way any more, and nothing will be asked again.
-        notes: what was found out about the teacher.
+        error: its error, or None.
+        over: whether it has ended.
+        notes: sentences about the teacher for the user.
     """
 
     arrivals: list[tuple[bytes, Completion | Failure]]
@@ -75,7 +75,11 @@ class Report:
 
 
 class Worker:
-    """An actor's inside; it knows nothing of Ray. All of it runs in one event loop."""
+    """The inside of an actor, independent of Ray; it runs in one event loop.
+
+    Args:
+        order: from the driver.
+    """
 
     def __init__(self, order: Order) -> None:
         self.order = order
@@ -91,11 +95,11 @@ class Worker:
         self._running: asyncio.Task[None] | None = None
 
     async def exchange(self, questions: list[list[Request]], stop: bool = False) -> Report:
-        """Take questions in and hand over what has come, as soon as there is something or after a short while.
+        """Accept questions and return what has arrived: at the first arrival, or after ``PATIENCE`` seconds.
 
         Args:
-            questions: the missing samples of one question, for every question.
-            stop: ask nothing new; what is under way may end.
+            questions: for every question, its missing samples.
+            stop: send no new requests; those in flight may end.
         """
         for question in questions:
             self._queue.put_nowait(question)
@@ -112,7 +116,7 @@ class Worker:
         return self._report()
 
     async def close(self) -> None:
-        """End, and delete the shard: whoever calls this has all that is in it."""
+        """End, and delete the shard; the driver calls it when it has all that is in it."""
         self._end("closed")
         if self._running is not None:
             await self._running

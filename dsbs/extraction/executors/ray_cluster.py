@@ -1,4 +1,4 @@
-"""Ray, as far as it is used here: a cluster to connect to or one of our own, its nodes, its actors, how they end."""
+"""The part of Ray that is used: connecting to a cluster or starting one, its nodes, and its actors."""
 
 import contextlib
 import logging
@@ -26,10 +26,12 @@ CAUSE_LENGTH = 300
 
 @contextlib.contextmanager
 def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
-    """Connect to a cluster or start a Ray of our own, which ends here; one that this process has already is used.
+    """Yield the package ``ray``, connected to a cluster, or to a local instance that ends with the context.
+
+    A connection that this process has already is used, and left open.
 
     Raises:
-        ConfigError: where there is no Ray, or no cluster at that address.
+        ConfigError: where Ray is not installed, or there is no cluster at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Else Ray hides the GPUs from actors that claim none, and says so at length.
@@ -51,10 +53,10 @@ def open_ray(settings: RaySettings) -> Iterator[ModuleType]:
 
 
 def keep_to_ourselves() -> None:
-    """Have a Ray of our own listen on loopback, and let nobody in without a token of this run: it runs what it is sent.
+    """Make a local Ray listen on loopback alone and require a token of this run, since it runs whatever it gets.
 
-    Ray reads both when it is imported, so whoever has imported it before has it as it is. Without a token it makes one
-    that lasts, in a file that everybody may read.
+    Ray reads both settings from the environment when it is imported; afterwards this has no effect. Without this token
+    it would make a lasting one, in a file that everybody may read.
     """
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # on Linux too: it takes the loopback address
     if "RAY_AUTH_MODE" not in os.environ:
@@ -88,19 +90,26 @@ def _connect(ray: ModuleType, settings: RaySettings) -> None:
 
 
 def list_nodes(ray: ModuleType) -> list[dict[str, Any]]:
-    """Return the nodes that are alive and have CPUs to give, in a fixed order; ``ray start --num-cpus=0`` has none."""
+    """Return the alive nodes in a fixed order; those without CPUs (``--num-cpus=0``) only if there are no others."""
     nodes = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: str(node["NodeID"]))
     return [node for node in nodes if node["Resources"].get("CPU")] or nodes
 
 
 def count_actors(ray: ModuleType) -> int:
-    """Return how many actors to start where the settings do not say."""
+    """Return the default number of actors: one per node, or two on a single node."""
     nodes = len(list_nodes(ray))
     return nodes if nodes > 1 else ACTORS_ON_ONE_MACHINE
 
 
 def start_actor(ray: ModuleType, node: dict[str, Any], kind: type, *arguments: Any) -> Any:
-    """Start an actor on a node, or on another one where that is gone; return its handle."""
+    """Start an actor on a node, or on another one if that is gone, and return its handle.
+
+    Args:
+        ray: the package, connected.
+        node: of ``list_nodes``.
+        kind: the class.
+        arguments: of the class.
+    """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)
@@ -109,7 +118,7 @@ def start_actor(ray: ModuleType, node: dict[str, Any], kind: type, *arguments: A
 
 
 def explain_loss(error: Exception) -> str:
-    """Return why an actor was lost, out of the many lines that Ray has for it."""
+    """Return the cause in Ray's long message about a lost actor."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     cause = next((line for line in lines if line.startswith(CAUSE)), lines[-1])
     return f"{cause.rstrip('.')}." if len(cause) <= CAUSE_LENGTH else f"{cause[:CAUSE_LENGTH]}…"

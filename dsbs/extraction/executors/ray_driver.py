@@ -1,7 +1,7 @@
-"""Asks through Ray actors, one on every node of a cluster; this process hands out, commits and keeps to the budget.
+"""``executor=ray``: requests through Ray actors, one per node; this process hands out, commits and keeps the budget.
 
-What an actor was handed stays on a list here until its answer is in the main store. When an actor is lost, its shard is
-read where it can be seen from here, and what is still missing goes to another one.
+What an actor was given stays listed here until its answer is in the main store. When an actor is lost, its shard is
+read if it can be reached from here, and what is still missing goes to another one.
 """
 
 import asyncio
@@ -30,15 +30,20 @@ from dsbs.store import CompletionStore, Failure, Origin
 
 logger = logging.getLogger(__name__)
 
-# Questions that an actor holds, for each request that it may have under way: so it does not wait for the next.
+# Questions that an actor holds for each concurrent request, so that it need not wait for the next.
 AHEAD = 2
-# Actors that may be lost with no answer in between, for each that there should be.
+# Actors that may be lost without an answer in between, for each that there should be.
 MOST_LOSSES = 2
 
 
 @dataclasses.dataclass
 class Question:
-    """A question that an actor has: its requests without an answer in the main store, by key, and what is reserved."""
+    """A question that an actor holds.
+
+    Attributes:
+        requests: key -> request, for those without an answer in the main store.
+        cost: the reserved tokens.
+    """
 
     requests: dict[bytes, Request]
     cost: Reservation
@@ -46,15 +51,15 @@ class Question:
 
 @dataclasses.dataclass
 class Hand:
-    """An actor as it is seen from here.
+    """An actor, as the driver knows it.
 
     Attributes:
         actor: Ray's handle.
         node: the name of its machine.
-        shard: where its answers are until they are here.
-        most: questions that it may hold.
-        questions: those that it holds, by the key of each of their requests.
-        report: its last one.
+        shard: its store.
+        most: maximum questions that it holds.
+        questions: key of a request -> the question that it belongs to.
+        report: its last report.
     """
 
     actor: Any
@@ -66,19 +71,19 @@ class Hand:
 
     @property
     def room(self) -> int:
-        """How many more questions it may have."""
+        """How many more questions it may hold."""
         return 0 if self.report.stopped else self.most - len({id(question) for question in self.questions.values()})
 
 
 class Spreader:
-    """Does with actors what ``Asker`` does alone.
+    """The executor of Ray actors.
 
     Args:
         ray: the package, connected to a cluster.
-        job: what is asked.
-        origin: whom the completions come from.
-        committer: where completions and failures go.
-        tally, spending: counted up as things happen.
+        job: the extraction.
+        origin: of the requests.
+        committer: for completions and failures.
+        tally, spending: updated.
         waiting: called now and then while nothing arrives.
     """
 
@@ -105,11 +110,14 @@ class Spreader:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
-        """Ask everything; return when all of it is answered, failed, or ``stop`` was called.
+        """Send all requests; return when all have ended, or ``stop`` was called.
+
+        Args:
+            questions: see ``Executor.run``.
 
         Raises:
-            TeacherError: where nothing can succeed; what was committed before stays.
-            RunError: where the store cannot be written, or one actor after the other is lost.
+            TeacherError: where no request can succeed; what was committed before stays.
+            RunError: where the store cannot be written, or too many actors are lost.
         """
         self._feed = Feed(questions, self.spending)
         self._tasks = {asyncio.create_task(self._attend(place)) for place in range(self.count)}
@@ -123,17 +131,17 @@ class Spreader:
             raise self.error
 
     def stop(self, why: str, error: Exception | None = None) -> None:
-        """Hand out nothing new; what is under way may end."""
+        """Hand out nothing new; requests in flight may end. See ``Executor.stop``."""
         self.stopped = self.stopped or why
         self.error = self.error or error
 
     def cancel(self) -> None:
-        """Give up what is under way, too."""
+        """Cancel the requests in flight."""
         for task in self._tasks:
             task.cancel()
 
     def tell(self) -> list[str]:
-        """Return what people may want to know of how it goes."""
+        """Return notes on the current state; see ``Executor.tell``."""
         reports = [hand.report for hand in self.hands.values()]
         limits = [hand.report.at_once for hand in self.hands.values()]
         shares = [hand.most // AHEAD for hand in self.hands.values()]
@@ -209,7 +217,7 @@ class Spreader:
         return portion.questions
 
     async def _take_in(self, hand: Hand, report: Report) -> None:
-        """Commit what an actor handed over, and heed what it says of itself."""
+        """Commit what an actor handed over, and apply its report."""
         hand.report = report
         self.tally.retried += report.retried
         self.tally.notes |= dict.fromkeys(report.notes)
@@ -250,7 +258,7 @@ class Spreader:
         return len(questions)
 
     async def _lose(self, hand: Hand, error: Exception) -> None:
-        """Take up the shard of an actor that is no more."""
+        """Recover the shard of a lost actor, and give its open questions back."""
         self._dismiss(hand)
         found = await asyncio.to_thread(read_shard, hand.shard, list(hand.questions))
         self.losses += 1
@@ -288,10 +296,10 @@ class Spreader:
 
 @asynccontextmanager
 async def open_ray_executor(parts: Parts) -> AsyncIterator[Spreader]:
-    """Open a spreader on the cluster of the settings; in the end no actor and no shard is left.
+    """Yield a ``Spreader`` on the cluster of the settings; at the end no actors and no shards are left.
 
     Raises:
-        ConfigError: where there is no Ray, or no cluster at that address.
+        ConfigError: where Ray is not installed, or there is no cluster at the address.
     """
     job = parts.job
     job.teacher.announce()  # what its actors say is not shown here

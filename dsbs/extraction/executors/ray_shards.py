@@ -1,7 +1,7 @@
-"""A shard: the store of one actor, where an answer is safe until the main store has it, too.
+"""Shards: the store of an actor, which keeps its answers until the main store has them.
 
-Whoever writes a shard holds its lock, which ends with the process: so what was left behind can be told from what is in
-use, whoever looks, and from whichever machine that shares the folder.
+The process that writes a shard holds its lock, which ends with the process. So a shard that was left behind can be told
+from one in use, on any machine that shares the folder.
 """
 
 import contextlib
@@ -17,34 +17,38 @@ from dsbs.store import CompletionStore, Failure
 from dsbs.store.merging import merge
 
 SHARDS = "shards"
-# A process that was killed may take so many seconds to be gone.
+# Seconds that a killed process may take to end.
 PATIENCE = 5.0
 
 
 def name_shard(folder: Path) -> Path:
-    """Return where a new shard of an extraction will lie."""
+    """Return a new path for a shard of an extraction's folder."""
     return folder.resolve() / SHARDS / f"{uuid4().hex}.sqlite"
 
 
 @contextlib.contextmanager
 def hold_shard(shard: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold a shard's lock.
+    """A context that holds a shard's lock.
+
+    Args:
+        shard: its path.
+        patience: seconds to wait for the lock.
 
     Raises:
-        Timeout: where another one holds it for more than so many seconds.
+        Timeout: where another process holds it for longer.
     """
     with FileLock(f"{shard}.lock", timeout=max(patience, 0.0)):
         yield
 
 
 def remove_shard(shard: Path) -> None:
-    """Delete a shard; for the one who holds it."""
+    """Delete a shard; the caller holds its lock."""
     for path in shard.parent.glob(f"{shard.name}*"):
         path.unlink(missing_ok=True)
 
 
 def read_shard(shard: Path, keys: Collection[bytes]) -> dict[bytes, Completion | Failure]:
-    """Return what a shard says to requests; nothing where it cannot be seen from here or is in use."""
+    """Return key -> completion or failure in a shard; empty where it cannot be reached from here, or is in use."""
     if not shard.exists():
         return {}
     try:
@@ -55,18 +59,18 @@ def read_shard(shard: Path, keys: Collection[bytes]) -> dict[bytes, Completion |
 
 
 def take_up_shards(store: CompletionStore, folder: Path, patience: float = PATIENCE) -> int:
-    """Merge what was left behind into the main store, then delete it. Safe to repeat; a shard in use stays as it is.
+    """Merge shards that were left behind into the main store and delete them; those in use stay. Safe to repeat.
 
     Args:
         store: the main store.
-        folder: the extraction's.
-        patience: seconds to wait, in all, for processes that are about to end.
+        folder: of the extraction.
+        patience: seconds to wait, in all, for processes that are ending.
 
     Returns:
-        how many completions were new.
+        the number of new completions.
 
     Raises:
-        DataError: where a file is no store.
+        DataError: where a file is not a store.
         RunError: where the main store cannot be written.
     """
     new, until = 0, time.monotonic() + patience
