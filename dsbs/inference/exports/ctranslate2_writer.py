@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import ctranslate2
 import numpy as np
-from scipy.special import log_softmax
 
 from dsbs.core.records import Example, Prediction
 from dsbs.inference.exports.base import ExportWriter
 from dsbs.students.answering import DecodingConfig, choose
 
-ROWS = 64  # prompts or targets of one pass
+ROWS = {"cpu": 16, "cuda": 256}  # prompts or targets of one pass, by device
+LOGITS = 2**24  # numbers that are kept of one pass
 
 
 @dataclass
@@ -29,7 +29,8 @@ class CTranslate2Writer(ExportWriter):
 
     def __post_init__(self) -> None:
         self.ids = {token: id for id, token in enumerate(self.vocabulary)}
-        self.undecided = 0.0  # a running share of inputs whose likeliest answer alone decides nothing
+        self.undecided = 0.0  # a running share of inputs for which what was written decides nothing
+        self.rows = ROWS[self.engine.device]
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
         """Return what the student writes for each example, greedily, in their order."""
@@ -80,60 +81,63 @@ class CTranslate2Writer(ExportWriter):
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
 
-        The engine reads the input anew for every answer that it scores, so one pass first gives the log-probabilities
-        of all first tokens: no answer is more probable than its first token. Answers are scored from the most probable
-        on, until those left are together less probable than ``reading.negligible`` times those that were scored; they
-        keep that upper bound as their score. Where the pass has not paid lately, because answers are few and the
-        student is unsure of them, all are scored at once. 0 scores all of them.
+        The engine reads the input anew for every answer that it scores, so the student first writes an answer of its
+        own, which scores what it wrote and bounds the others by how far they begin alike. Others are scored from the
+        most probable on, until those left are together less probable than ``reading.negligible`` times those that were
+        scored; they keep that upper bound as their score. Where writing has not paid lately, because answers are few
+        and the student is unsure of them, all are scored at once. 0 scores all of them.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
+        end = [] if reading.suffix else [self.words.end]
         predictions: dict[int, Prediction] = {}
         for places, inputs in self._batches(examples, "label", reading):
             choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
             negligible = reading.negligible
             if not negligible or self._all_at_once(max(map(len, choices))):
                 bounds: list[dict[str, float]] = [dict.fromkeys(of, 0.0) for of in choices]
+                known: list[dict[str, float]] = [{} for _ in places]
                 negligible = 0.0
             else:
-                bounds = [
-                    {choice: float(row[(rows_of[choice] or [self.words.end])[0]]) for choice in of}
-                    for row, of in zip(self._first_tokens(inputs), choices, strict=True)
-                ]
-            scores = self._score_until(inputs, bounds, rows_of, bool(reading.suffix), negligible)
+                paths = [{choice: [*rows_of[choice], *end] for choice in of} for of in choices]
+                bounds, known = self._write_and_bound(inputs, paths)
+            scores = self._score_until(inputs, bounds, known, rows_of, bool(reading.suffix), negligible)
             for place, bound, found in zip(places, bounds, scores, strict=True):
-                best = max(map(math.exp, found.values()))
-                rest = math.fsum(map(math.exp, found.values())) - best
-                self.undecided += 0.02 * ((rest > reading.negligible * best) - self.undecided)
+                if reading.negligible:
+                    self.undecided += 0.02 * (is_undecided(found, reading.negligible) - self.undecided)
                 predictions[place] = choose(
                     examples[place], {choice: found.get(choice, bound[choice]) for choice in bound}
                 )
         return [predictions[place] for place in range(len(examples))]
 
     def _all_at_once(self, count: int) -> bool:
-        """Return whether scoring so many answers at once reads fewer inputs than looking at first tokens before."""
-        return 2 + self.undecided * (count - 1) >= count
+        """Return whether scoring so many answers at once reads fewer inputs than writing one before."""
+        return 1 + self.undecided * count >= count
 
     def _score_until(
         self,
         inputs: list[list[str]],
         bounds: list[dict[str, float]],
+        known: list[dict[str, float]],
         rows_of: dict[str, list[int]],
         open_end: bool,
         negligible: float,
     ) -> list[dict[str, float]]:
-        """Score the answers of a batch of inputs, best bound first, as long as it matters."""
-        scores: list[dict[str, float]] = [{} for _ in inputs]
-        left = [sorted(bound, key=bound.__getitem__, reverse=True) for bound in bounds]
+        """Score the answers of a batch of inputs that are not known yet, best bound first, as long as it matters."""
+        scores = [dict(of) for of in known]
+        left = [
+            sorted((choice for choice in bound if choice not in of), key=bound.__getitem__, reverse=True)
+            for bound, of in zip(bounds, known, strict=True)
+        ]
         while any(left):
             asked: list[tuple[int, str]] = []
             for number, waiting in enumerate(left):
                 if not waiting:
                     continue
-                known = math.fsum(math.exp(score) for score in scores[number].values())
+                sure = math.fsum(math.exp(score) for score in scores[number].values())
                 rest = math.fsum(math.exp(bounds[number][choice]) for choice in waiting)
                 best = max(scores[number].values(), default=-math.inf)
-                if scores[number] and bounds[number][waiting[0]] < best and rest <= negligible * known:
+                if scores[number] and bounds[number][waiting[0]] < best and rest <= negligible * sure:
                     waiting.clear()
                     continue
                 # The likeliest alone at first; then all that could still count.
@@ -154,40 +158,78 @@ class CTranslate2Writer(ExportWriter):
         if self.words.causal:
             tails = [target if open_end else [*target, end] for target in targets]
             rows = [[*row, start, *tail] for (row, _), tail in zip(pairs, tails, strict=True)]
-            results = self.engine.score_batch(rows, max_batch_size=ROWS, max_input_length=0)
+            results = self.engine.score_batch(rows, max_batch_size=self.rows, max_input_length=0)
             return [
                 math.fsum(result.log_probs[len(result.log_probs) - len(tail) :])
                 for result, tail in zip(results, tails, strict=True)
             ]
         results = self.engine.score_batch(
-            [row for row, _ in pairs], [[start, *target] for target in targets], max_batch_size=ROWS, max_input_length=0
+            [row for row, _ in pairs],
+            [[start, *target] for target in targets],
+            max_batch_size=self.rows,
+            max_input_length=0,
         )
         return [math.fsum(result.log_probs[:-1] if open_end else result.log_probs) for result in results]
 
-    def _first_tokens(self, inputs: list[list[str]]) -> np.ndarray:
-        """Return the log-probabilities of a label's first token behind each input [B, V]."""
+    def _write_and_bound(
+        self, inputs: list[list[str]], paths: list[dict[str, list[int]]]
+    ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
+        """Write an answer for each input, and return what its passes say of the answers at hand.
+
+        Args:
+            inputs: their tokens.
+            paths: for each, answer -> token ids, its end included.
+
+        Returns:
+            For each input, answer -> an upper bound of its log-probability, and those that are known to their end.
+        """
+        longest = max(len(path) for of in paths for path in of.values())
+        steps = max(1, min(longest, LOGITS // (len(inputs) * len(self.vocabulary))))
+        bounds: list[dict[str, float]] = []
+        scores: list[dict[str, float]] = []
+        for (ids, logits), of in zip(self._greedy(inputs, steps), paths, strict=True):
+            norms: dict[int, float] = {}
+            bounds.append({})
+            scores.append({})
+            for choice, path in of.items():
+                total, seen = 0.0, 0
+                while seen < min(len(path), len(logits)) and path[:seen] == ids[:seen]:
+                    if seen not in norms:
+                        norms[seen] = log_norm(logits[seen], (*ids, self.words.end)[seen])
+                    total += float(logits[seen][path[seen]]) - norms[seen]
+                    seen += 1
+                bounds[-1][choice] = total
+                if seen == len(path):
+                    scores[-1][choice] = total
+        return bounds, scores
+
+    def _greedy(self, inputs: list[list[str]], steps: int) -> list[tuple[list[int], list[np.ndarray]]]:
+        """Return the first tokens of a label behind each input, without its end, and the logits [V] of each step."""
         start = self.vocabulary[self.words.starts["label"]]
         if self.words.causal:
             results = self.engine.generate_batch(
                 [[*row, start] for row in inputs],
-                max_length=1,
+                max_length=steps,
                 min_length=0,
                 sampling_topk=1,
                 include_prompt_in_result=False,
+                end_token=[self.words.end],
                 return_logits_vocab=True,
             )
+            rows = [result.sequences_ids[0] for result in results]
         else:
             results = self.engine.translate_batch(
                 inputs,
                 target_prefix=[[start]] * len(inputs),
-                max_decoding_length=1,
+                max_decoding_length=steps,
                 min_decoding_length=0,
                 beam_size=1,
                 max_input_length=0,
                 return_logits_vocab=True,
             )
-        logits = np.stack([np.asarray(result.logits[0][0], dtype=np.float64) for result in results])
-        return np.asarray(log_softmax(logits, axis=1))
+            rows = [[self.ids[token] for token in result.hypotheses[0]] for result in results]
+        logits = [[np.asarray(step, dtype=np.float32) for step in result.logits[0]] for result in results]
+        return list(zip(rows, logits, strict=True))
 
     def _batches(
         self, examples: Sequence[Example], kind: str, reading: DecodingConfig
@@ -198,3 +240,22 @@ class CTranslate2Writer(ExportWriter):
         for start in range(0, len(order), reading.batch_size):
             places = order[start : start + reading.batch_size]
             yield places, [[self.vocabulary[id] for id in rows[place]] for place in places]
+
+
+def log_norm(logits: np.ndarray, likeliest: int) -> float:
+    """Return the logarithm of the sum of e to some logits [V], of which about the largest is named."""
+    most = float(logits[likeliest])
+    return most + math.log(float(np.exp(logits - most).sum()))
+
+
+def is_undecided(scores: dict[str, float], negligible: float) -> bool:
+    """Return whether the best of some answers is not sure to be written, or not so much more probable than the others.
+
+    >>> is_undecided({"yes": math.log(0.9), "no": math.log(0.05)}, 0.1)
+    False
+    >>> is_undecided({"yes": math.log(0.9), "no": math.log(0.1)}, 0.1)
+    True
+    """
+    best = max(map(math.exp, scores.values()))
+    rest = math.fsum(map(math.exp, scores.values())) - best
+    return best < 0.5 or rest > negligible * best

@@ -67,6 +67,21 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
         assert two.confidence == pytest.approx(one.confidence, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["t5", "llama"])
+def test_writing_scores_what_was_written_and_bounds_what_begins_alike(name: str, tmp_path: Path) -> None:
+    student = built(name, "target", tmp_path / "model").eval()
+    writer = exported(student, tmp_path)
+    reading = DecodingConfig(max_input_tokens=24, max_new_tokens=12)
+    [(_, inputs)] = writer._batches(examples(1), "label", reading)
+    [(written, _)] = writer._greedy(inputs, 3)
+    other = next(id for id in range(40, 50) if id not in written)
+    paths = {"written": written, "begins alike": [*written[:2], other, other], "another": [other, *written]}
+    [bounds], [known] = writer._write_and_bound(inputs, [paths])
+    pairs = [(inputs[0], row) for row in (written, [*written[:2], other], [other])]
+    assert list(bounds.values()) == pytest.approx(writer._score(pairs, open_end=True), abs=1e-4)
+    assert known == {"written": bounds["written"]}
+
+
 def test_an_answer_that_goes_on_is_ranked_without_its_end(tmp_path: Path) -> None:
     student = tiny_t5().eval()
     reading = DecodingConfig(batch_size=8, suffix=" explanation:")
