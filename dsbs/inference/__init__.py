@@ -1,1 +1,1 @@
-"""A trained student at work: loaded, asked, measured."""
+"""Inference with trained students: checkpoints, predictors, exports, metrics."""

@@ -1,4 +1,4 @@
-"""What a checkpoint remembers besides weights, so that it answers without the run that made it. No tensors here."""
+"""The settings saved in a checkpoint, with which it answers without the run that made it. No tensors here."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -12,9 +12,8 @@ from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.stored import PREFIXES, SETTINGS
 from dsbs.tasks.base import Task
+from dsbs.tasks.rows import PLACES
 
-# Where the data lay when the student was trained: no business of whoever gets the checkpoint.
-PLACES = ("path", "hub", "hub_config", "revision", "split_names")
 EXPORTS = "exports"  # the folder in a run where its exports lie
 DECODINGS = ("auto", "rank", "generate")
 MOST_CONFIG = 2**25  # that of an export holds its vocabulary
@@ -30,20 +29,20 @@ class Remembered:
     """The settings in a checkpoint's ``config.json``, under ``dsbs``.
 
     Attributes:
-        prefix_on: ``target`` or ``input``: where the task prefixes stand.
+        prefix_on: ``target`` or ``input``: where the task prefixes are.
         objective: the objective's settings.
         task: the task's settings, without the place of its data.
-        choices: the closed answers where all examples have the same, else None.
-        own_choices: whether each example comes with closed answers of its own.
+        choices: the closed answers, if all examples share them; else None.
+        own_choices: whether each example has closed answers of its own.
         lists_choices: whether inputs end with their choices, listed by letter.
-        input: the template over columns that worded the inputs, or None.
+        input: the template of inputs over columns, or None.
         id_column: the column of the id, or None.
         choices_column: the column of the choices, or None.
         decoding: ``auto``, ``rank`` or ``generate``.
         max_input_tokens: longer inputs are truncated.
         max_new_tokens: maximum generated tokens.
         bf16: bfloat16 autocast.
-        format: how the student is stored; a key of ``dsbs.inference.predictor.PREDICTORS``.
+        format: how the student is saved; a key of ``dsbs.inference.predictor.PREDICTORS``.
     """
 
     prefix_on: str = "target"
@@ -62,7 +61,7 @@ class Remembered:
     format: str = "transformers"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings, one sentence each: a checkpoint may be a stranger's."""
+        """Return what is wrong with the settings, one sentence each; a checkpoint is untrusted."""
         faults = []
         if self.prefix_on not in PREFIXES:
             faults.append(f"prefix_on={excerpt(self.prefix_on, 40)!r}: expected one of {', '.join(PREFIXES)}.")
@@ -81,16 +80,16 @@ class Remembered:
 
 @dataclass(frozen=True)
 class Saved:
-    """A trained student in a folder, and how it is to answer.
+    """A trained student in a folder, and how it should answer.
 
     Attributes:
         folder: of the checkpoint.
-        remembered: what the checkpoint remembers; its ``format`` says which class loads it.
-        task: whose answers are read.
-        objective: how they are read.
+        remembered: the settings in the checkpoint; ``format`` decides which class loads it.
+        task: parses the answers.
+        objective: decides how answers are read.
         batch_size: examples per forward pass.
         decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
-        negligible: see ``DecodingConfig``. 0, so that all closed answers have their full scores, unless less will do.
+        negligible: see ``DecodingConfig``; by default all closed answers are scored completely.
     """
 
     folder: Path
@@ -102,7 +101,7 @@ class Saved:
     negligible: float = 0.0
 
     def reading(self, *, bf16: bool = False) -> DecodingConfig:
-        """Return how answers are read, as in training but for what was asked."""
+        """Return the decoding config: as in training, with this object's batch size, decoding and ``negligible``."""
         told = self.remembered
         return DecodingConfig(
             self.decoding or told.decoding,
@@ -114,25 +113,24 @@ class Saved:
         )
 
     def check_ranks(self) -> None:
-        """Check that nothing is to be generated, for students without a decoder.
+        """Check that answers are ranked, for students without a decoder.
 
         Raises:
-            StudentError: where it is.
+            StudentError: with ``decoding=generate``.
         """
         if self.decoding == "generate":
             raise StudentError("decoding=generate: this student cannot generate, it ranks the closed answers.")
 
 
 def remember(task: Task, objective: Objective, examples: Iterable[Example], format: str, **reading: Any) -> Remembered:
-    """Return what a checkpoint has to remember of its training.
+    """Return the settings to save in a checkpoint.
 
     Args:
-        task: whose answers are read, and how inputs are worded.
-        objective: how an answer is read from the student.
-        examples: all that the student was trained and measured on.
-        format: how the student is stored.
-        reading: how answers are read, for students that write: ``decoding``, ``max_input_tokens``,
-            ``max_new_tokens``, ``bf16``.
+        task: of the run.
+        objective: of the run.
+        examples: all examples that the student was trained and measured on.
+        format: how the student is saved.
+        reading: for students that generate: ``decoding``, ``max_input_tokens``, ``max_new_tokens``, ``bf16``.
     """
     shared, closed = shared_choices(examples)
     # What was found in the data is written down: a checkpoint does not have it.
@@ -154,7 +152,7 @@ def remember(task: Task, objective: Objective, examples: Iterable[Example], form
 
 
 def shared_choices(examples: Iterable[Example]) -> tuple[tuple[str, ...] | None, bool]:
-    """Return the closed answers that all examples share, or None; and whether all have closed answers at all.
+    """Return the closed answers that all examples share, or None; and whether all examples have closed answers.
 
     >>> shared_choices([Example("1", "", choices=("no", "yes")), Example("2", "", choices=("yes", "no"))])
     (('no', 'yes'), True)
@@ -172,7 +170,10 @@ def shared_choices(examples: Iterable[Example]) -> tuple[tuple[str, ...] | None,
 
 
 def find_checkpoint(named: str) -> Path:
-    """Return the folder of a finished student: what is named is a run's folder, or its checkpoint.
+    """Return the folder of a checkpoint.
+
+    Args:
+        named: the folder of a finished run, of a checkpoint, or of an export.
 
     Raises:
         RunError: where there is none, or the run is not finished.
@@ -194,7 +195,7 @@ def find_checkpoint(named: str) -> Path:
 
 
 def run_of(folder: Path) -> Path | None:
-    """Return the folder of the run that a run's folder, its checkpoint or an export belongs to; None for others."""
+    """Return the folder of the run to which a folder belongs: the run itself, its checkpoint or an export; or None."""
     parent = folder.resolve().parent
     for place in (folder, parent.parent if parent.name == EXPORTS else parent):
         if (place / "manifest.json").is_file() and (place / "config.yaml").is_file():
@@ -203,10 +204,10 @@ def run_of(folder: Path) -> Path | None:
 
 
 def check_output(named: str) -> Path:
-    """Return a file to write as a path.
+    """Return the path of a file to write.
 
     Raises:
-        RunError: where it is a file of a run, which stays as it is.
+        RunError: where it is a file of a run, which is not overwritten.
     """
     output = Path(named).expanduser()
     if run_of(output.parent) is not None and (output.exists() or output.name == "metrics.json"):
@@ -215,10 +216,10 @@ def check_output(named: str) -> Path:
 
 
 def load_remembered(checkpoint: Path) -> dict[str, Any]:
-    """Return what a checkpoint remembers, as it is written there.
+    """Return the settings in a checkpoint as plain values, without places of data.
 
     Raises:
-        DataError: where it is no checkpoint of ours.
+        DataError: where it is not a checkpoint of dsbs.
     """
     path = checkpoint / "config.json"
     try:

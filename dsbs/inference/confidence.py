@@ -1,6 +1,6 @@
-"""How sure a student is of an answer beyond its scores of closed answers: agreement of samples, log-probability.
+"""Confidence measures beyond the scores of closed answers: agreement of samples, and mean log-probability.
 
-Both work for free answers. They cost more than the answer itself: so many samples, or one more pass.
+Both work for free answers. They cost more than the answer itself: the samples, or one more pass.
 """
 
 import math
@@ -13,7 +13,7 @@ from dsbs.inference.predictor import Predictor
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
 
-# Those that follow from the scores of closed answers, and those that are measured here.
+# Measures that follow from the scores of closed answers, and those computed here.
 SCORED = ("probability", "margin")
 MEASURED = ("agreement", "logprob")
 SAMPLES, MOST_SAMPLES = 10, 1000
@@ -22,34 +22,34 @@ GENERATE, RANK = "generate", "rank"
 
 @dataclass(frozen=True)
 class Drawn:
-    """Writes what was drawn before; as much of a ``Writer`` as an objective reads a written label from.
+    """A ``Writer`` that returns texts sampled before, for objectives to parse labels from.
 
     Attributes:
-        texts: id of an example -> what was drawn.
+        texts: id of an example -> sampled text.
     """
 
     texts: dict[str, str]
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return what was drawn for each example."""
+        """Return the sampled text of each example."""
         return [self.texts[example.id] for example in examples]
 
 
 def add_confidence(
     predictor: Predictor, kind: str, examples: Sequence[Example], predictions: Sequence[Prediction], samples: int
 ) -> list[Prediction]:
-    """Return the predictions with a confidence of a kind of ``MEASURED``, from 0 to 1; None where there is no answer.
+    """Return the predictions with a confidence from 0 to 1; None where there is no answer.
 
     Args:
-        predictor: what gave them.
-        kind: ``agreement``: the share of ``samples`` drawn answers that are the label (self-consistency, Wang et al.
-            2023). ``logprob``: e to the log-probability of the label, divided by the number of its tokens (Malinin and
-            Gales 2021).
-        examples, predictions: with ids that are unique.
-        samples: how many answers are drawn.
+        predictor: the student that answered.
+        kind: of ``MEASURED``. ``agreement``: the share of ``samples`` sampled answers that are the label
+            (self-consistency, Wang et al., 2023). ``logprob``: e to the mean log-probability of the label's tokens
+            (Malinin and Gales, 2021).
+        examples, predictions: with unique ids, in the same order.
+        samples: number of sampled answers.
 
     Raises:
-        ConfigError: for a student that does not write.
+        ConfigError: for a student that does not generate.
     """
     if not isinstance(predictor, TorchPredictor):
         raise ConfigError(f"confidence={kind}: this student does not write; use probability or margin.")

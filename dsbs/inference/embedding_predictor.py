@@ -1,4 +1,4 @@
-"""A student of frozen embeddings: an encoder of torch, and a classifier of scikit-learn."""
+"""Predictor of frozen embeddings: a torch encoder and a scikit-learn classifier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ ENCODER = "encoder"  # the folder in a checkpoint
 
 @dataclass
 class EmbeddingPredictor(SklearnPredictor):
-    """A pipeline of a ``SentenceEncoder`` and a classifier, stored apart but in one checkpoint."""
+    """A pipeline of a ``SentenceEncoder`` and a classifier, saved separately in one checkpoint."""
 
     @property
     def parameters(self) -> int:
-        """How many numbers the encoder has and the classifier learned."""
+        """The number of parameters of encoder and classifier."""
         return int(self.pipeline[0].parameters) + super().parameters
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Count what the encoder does not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         counts: dict[str, int] = self.pipeline[0].lost([example.input for example in examples])
         return counts
 

@@ -1,4 +1,4 @@
-"""The examples with gold answers that a trained student is measured on: its own data, or other data of its task."""
+"""Examples with gold answers to measure a trained student on: of its own data, or other data of its task."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,15 +12,15 @@ from dsbs.tasks.sources import read_rows
 
 
 def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Example], int]:
-    """Return the examples of a split that have a gold answer, and how many have none.
+    """Return the examples of a split that have a gold answer, and the number of those without.
 
     Args:
         task: how rows become examples.
-        split: the split to measure on; a file holds just one, whatever its name.
+        split: to measure on; ignored for a single file.
         path: other data for the same task: a file or folder; None: the task's own.
 
     Raises:
-        DataError: where nothing can be measured.
+        DataError: where no example has a gold answer.
     """
     examples = list(_examples(task, split, path))
     gold = [example for example in examples if example.label is not None]

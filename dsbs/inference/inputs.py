@@ -1,4 +1,4 @@
-"""The inputs to answer: plain text, JSON lines, CSV or Parquet, from a file or standard input, read as a stream."""
+"""Inputs of ``dsbs.predict``: plain text, JSON lines, CSV or Parquet, streamed from a file or standard input."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -23,13 +23,13 @@ STDIN = "-"
 
 
 def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO) -> Iterator[Example]:
-    """Yield the inputs, numbered from 1 where they bring no id.
+    """Yield the inputs as examples, with numbers from 1 as ids where they have none.
 
     Args:
         named: a file, or ``-`` for standard input.
         format: ``text`` (a line each), ``jsonl``, or ``auto``: what the file's name says; standard input and files
             of another name are JSON lines where the first line that is not empty starts with ``{``, else text.
-        remembered: how the student's training worded inputs, and the closed answers that it knows.
+        remembered: the settings of the checkpoint, with the template of inputs and the closed answers.
         stdin: standard input.
 
     Raises:
@@ -52,13 +52,17 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
 
 
 def to_example(row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None = None) -> Example:
-    """Return a row as an example: worded as in training where it has the columns, else what its ``input`` says.
+    """Return a row as an example: with the template of training if it has the columns, else with its ``input``.
 
     Args:
-        row, place: the values, and where they stand.
-        number: the id of a row that brings none.
-        remembered: how inputs were worded.
-        counts: counts the row, and what was replaced in it.
+        row: the values.
+        place: of the row, for messages.
+        number: its id, if it has none.
+        remembered: the settings of the checkpoint.
+        counts: updated; or None.
+
+    Raises:
+        DataError: where it has no input.
     """
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
     if template is None or (not _has(row, template) and "input" in row):

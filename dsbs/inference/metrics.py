@@ -1,4 +1,4 @@
-"""How right the answers are: the one place that scores."""
+"""Scoring of predictions."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,13 +13,13 @@ class Score:
     """Counts over predictions.
 
     Attributes:
-        metric: what ``value`` measures; see ``Task.metric``.
+        metric: the metric of ``value``; see ``Task.metric``.
         examples: predictions that have a gold answer.
         total: the sum of their scores by the metric.
         correct: those that are right.
         unanswered: those without an answer; they count as wrong.
         without_gold: predictions left out because there is no gold answer.
-        confusion: how often each (gold, prediction) occurred.
+        confusion: counts of (gold, prediction).
     """
 
     metric: str = ACCURACY
@@ -50,12 +50,12 @@ class Score:
         return {gold: right[gold] / totals[gold] for gold in sorted(totals)}
 
     def figures(self) -> dict[str, float | int | None]:
-        """Return metric and examples, as ``metrics.json`` has them for validation and test."""
+        """Return score and number of examples, as ``metrics.json`` has them for validation and test."""
         return {self.metric: self.value, "examples": self.examples}
 
 
 def score(task: Task, predictions: Iterable[Prediction]) -> Score:
-    """Score predictions by the task's metric; one pass, as a stream."""
+    """Return the score of predictions by the task's metric, in one pass; those without a gold answer are left out."""
     result = Score(task.metric)
     for prediction in predictions:
         if prediction.gold is None:
@@ -70,7 +70,7 @@ def score(task: Task, predictions: Iterable[Prediction]) -> Score:
 
 
 def show_score(metric: str, value: float) -> str:
-    """Return a score as people read it.
+    """Return a score as text: a percentage for accuracy.
 
     >>> show_score("accuracy", 0.51234), show_score("rouge_l", 0.51234)
     ('51.23%', '0.5123')

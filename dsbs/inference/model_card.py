@@ -1,4 +1,4 @@
-"""The model card beside a checkpoint: what the student is, how good, and how to use it with plain transformers."""
+"""The model card of a checkpoint: what the student is, its scores, and how to use it with and without dsbs."""
 
 import json
 import re
@@ -86,10 +86,10 @@ class Usage:
     """How a kind of checkpoint is used without dsbs.
 
     Attributes:
-        library: whose files these are, as hubs name it.
-        pipeline: the kind of model, as hubs name it.
-        code: to run in the checkpoint's folder, with ``{input}`` and ``{max_input_tokens}``.
-        writes: whether it writes texts, with task prefixes; else it names a class.
+        library: the hub's ``library_name``.
+        pipeline: the hub's ``pipeline_tag``.
+        code: a program to run in the checkpoint's folder, with ``{input}`` and ``{max_input_tokens}``.
+        writes: whether it generates text, with task prefixes; else it returns a class.
     """
 
     library: str
@@ -115,7 +115,7 @@ def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> 
     Args:
         checkpoint: the folder, its ``config.json`` written.
         manifest: the run's ``manifest.json``.
-        metrics: what ``metrics.json`` will hold.
+        metrics: the content of ``metrics.json``.
     """
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     run = json.loads(manifest.read_text(encoding="utf-8"))
@@ -131,13 +131,13 @@ def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> 
 def build_card(
     remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], kind: str
 ) -> str:
-    """Return the card as Markdown, with the fields that a hub reads at its head.
+    """Return the card as Markdown, with the hub's metadata at its head.
 
     Args:
-        remembered: what the checkpoint remembers of its training (``dsbs.inference.checkpoint.Remembered``).
+        remembered: the settings in the checkpoint (``dsbs.inference.checkpoint.Remembered``).
         manifest: of the run.
         metrics: of the run.
-        kind: a key of ``USAGES``; for others the card says how they are used with dsbs alone.
+        kind: a key of ``USAGES``; for others the card shows the use with dsbs alone.
     """
     usage = USAGES.get(kind)
     base = str(manifest["settings"]["student"].get("model") or "")
@@ -248,7 +248,7 @@ def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def words(text: object) -> str:
-    """Return words of others for Markdown, on one line: what would be markup, HTML or a link stands as it is.
+    """Return untrusted text for Markdown, on one line, with markup, HTML and links escaped.
 
     >>> words("a [link](x) | <b>"), words("gpt_4")
     ('a \\\\[link\\\\](x) | \\\\<b\\\\>', 'gpt_4')
@@ -257,7 +257,7 @@ def words(text: object) -> str:
 
 
 def code(text: str) -> str:
-    """Return words of others as code, within more backticks than they have themselves.
+    """Return untrusted text as inline code in Markdown, in more backticks than it contains.
 
     >>> code("yes"), code("a`b")
     ('`yes`', '`` a`b ``')

@@ -1,4 +1,4 @@
-"""How probable a student holds texts that others wrote: the perplexity of references."""
+"""Perplexity of a student on reference texts."""
 
 import math
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ class Perplexity:
     """A perplexity over references.
 
     Attributes:
-        nll: the sum of their tokens' negative log-probabilities, in nats.
-        tokens: how many those are, the end of each reference included.
+        nll: sum of their tokens' negative log-probabilities, in nats.
+        tokens: number of their tokens, end tokens included.
     """
 
     nll: float
@@ -29,7 +29,7 @@ class Perplexity:
 
     @property
     def value(self) -> float:
-        """e to the mean over all tokens of all references, so that long ones count for more; infinite beyond floats.
+        """e to the mean over all tokens of all references; infinite where that exceeds floats.
 
         >>> Perplexity(math.log(2) * 10, 10).value
         2.0
@@ -38,21 +38,21 @@ class Perplexity:
         return math.exp(mean) if mean < 700 else math.inf
 
     def figures(self) -> dict[str, float | int | None]:
-        """Return what ``metrics.json`` has; a perplexity beyond floats is None."""
+        """Return perplexity and tokens, as ``metrics.json`` has them; an infinite perplexity is None."""
         return {"perplexity": self.value if math.isfinite(self.value) else None, "perplexity_tokens": self.tokens}
 
 
 def measure_perplexity(
     student: "StudentModel", examples: Sequence[Example], reading: "DecodingConfig"
 ) -> Perplexity | None:
-    """Return the perplexity of gold answers as whole targets behind their inputs; None where there is none.
+    """Return the perplexity of gold answers given their inputs; None where there are none.
 
-    It is over the student's own tokens, so it tells students of one tokenizer apart and no others.
+    It is over the student's own tokens, so only students with the same tokenizer can be compared.
 
     Args:
-        student: who writes.
+        student: one that generates.
         examples: those without a gold answer are left out.
-        reading: how long inputs may be, and in which precision they are read.
+        reading: for the length of inputs, and bfloat16.
     """
     from accelerate.utils import send_to_device
 

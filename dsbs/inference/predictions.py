@@ -1,4 +1,4 @@
-"""Predictions on disk and on a pipe."""
+"""Predictions as Parquet files and as JSON lines."""
 
 import json
 import math
@@ -14,11 +14,15 @@ from dsbs.tasks.base import Task, is_correct
 def write_predictions(
     path: Path, predictions: Sequence[Prediction], task: Task, examples: Iterable[Example] = ()
 ) -> None:
-    """Write predictions as Parquet: the fields of ``Prediction``, whether each is right, its score by the metric, and
-    what was asked, as far as the examples are given.
+    """Write predictions as Parquet: the fields of ``Prediction``, ``correct``, ``metric_score`` and ``input``.
 
-    ``scores`` is a map from closed answers to nats. The name of the metric is in the metadata of the schema; its
-    column is ``metric_score``, because ``score`` is the label's log-probability.
+    The name of the metric is in the schema's metadata; ``score`` is the label's log-probability, in nats.
+
+    Args:
+        path: of the file.
+        predictions: to write.
+        task: scores them.
+        examples: their inputs are written; may be empty.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -45,8 +49,14 @@ def write_predictions(
 def to_line(
     example: Example, prediction: Prediction, rationale: bool = False, with_input: bool = False, scores: bool = False
 ) -> str:
-    """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it: log-probabilities in nats, null where there
-    are none.
+    """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it; log-probabilities are in nats, or null.
+
+    Args:
+        example: the input.
+        prediction: its answer.
+        rationale: whether to write the rationale.
+        with_input: whether to write the input.
+        scores: whether to write the scores of all closed answers.
     """
     line: dict[str, Any] = {"id": prediction.id}
     if with_input:

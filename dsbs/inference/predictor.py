@@ -1,4 +1,4 @@
-"""A trained student at work, whatever it is: it answers examples. A new kind is a class and a line in this registry."""
+"""The interface of trained students: they answer examples. A new kind is a class and a line in this registry."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,19 +14,19 @@ from dsbs.inference.perplexity import Perplexity
 
 
 class Predictor(Protocol):
-    """What evaluation, prediction, and validation during the training ask for answers."""
+    """A trained student, for evaluation, prediction, and validation during training."""
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Return the answers to examples, in their order; no answer depends on its neighbours."""
+        """Return the answers to examples, in their order; none depends on the other examples."""
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
-        """Return the predictions with rationales, from a student that writes them (``objective.needs_rationales``)."""
+        """Return the predictions with rationales, if the student writes any; else unchanged."""
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
 
     def perplexity(self, examples: Sequence[Example]) -> Perplexity | None:
-        """Return the perplexity of gold answers that are whole texts; None where they are none, or it is unknown."""
+        """Return the perplexity of gold answers that are whole texts; None for other answers, and where unsupported."""
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that ``load_predictor`` reads."""
@@ -36,10 +36,10 @@ class Loadable(Protocol):
     """A class of predictors, as the registry names it."""
 
     def load(self, saved: Saved) -> Predictor:
-        """Load what ``save`` wrote; see ``load_predictor``."""
+        """Load a predictor; see ``load_predictor``."""
 
 
-# What `format` says in a checkpoint's config.json -> module and class, imported when such a checkpoint is loaded.
+# `format` in a checkpoint's config.json -> module and class, imported when such a checkpoint is loaded.
 PREDICTORS: Registry[Loadable] = Registry(
     "dsbs.predictors",
     {
@@ -55,10 +55,13 @@ PREDICTORS: Registry[Loadable] = Registry(
 
 
 def load_predictor(saved: Saved) -> Predictor:
-    """Load a trained student, onto the GPU where there is one and the student can use it.
+    """Load a trained student, onto the GPU if there is one and it is supported.
+
+    Args:
+        saved: the checkpoint, and how it should answer.
 
     Raises:
-        DataError: for a format that this version does not know.
+        DataError: for an unknown format.
         StudentError: where the checkpoint is broken.
     """
     format = saved.remembered.format
@@ -71,7 +74,7 @@ def load_predictor(saved: Saved) -> Predictor:
 
 
 def perplexity_of(predictor: Predictor, examples: Sequence[Example]) -> dict[str, float | int | None]:
-    """Return ``perplexity`` and ``perplexity_tokens`` where the student can tell them, else nothing."""
+    """Return ``perplexity`` and ``perplexity_tokens`` by name, or an empty dictionary; see ``Predictor.perplexity``."""
     found = predictor.perplexity(examples)
     return found.figures() if found else {}
 
@@ -83,9 +86,14 @@ def stream(
     rationales: bool = False,
     lost: Counter[str] | None = None,
 ) -> Iterator[tuple[Example, Prediction]]:
-    """Answer a stream of examples batch by batch, with rationales if they are wanted; no more than a batch is held.
+    """Yield each example of a stream with its answer; one batch is in memory at a time.
 
-    What the student does not read of them is added to ``lost``.
+    Args:
+        predictor: the student.
+        examples: the stream.
+        batch_size: examples of a batch.
+        rationales: whether to add the student's rationales.
+        lost: updated with the counts of ``Predictor.lost``; or None.
     """
     iterator = iter(examples)
     while batch := list(islice(iterator, batch_size)):

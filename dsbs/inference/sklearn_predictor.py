@@ -1,4 +1,4 @@
-"""A student of scikit-learn: a pipeline from texts to probabilities, stored with skops and never with pickle."""
+"""Predictor of scikit-learn students: a pipeline from texts to probabilities, saved with skops, never with pickle."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,7 @@ class SklearnPredictor:
 
     Attributes:
         pipeline: its last step has ``classes_`` and ``predict_log_proba``.
-        remembered: what the checkpoint remembers of the training.
+        remembered: the settings to save in the checkpoint.
     """
 
     pipeline: Any
@@ -59,7 +59,7 @@ class SklearnPredictor:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
+        """The number of learned parameters."""
         classifier = self.pipeline[-1]
         return int(classifier.coef_.size + classifier.intercept_.size) if hasattr(classifier, "coef_") else 0
 
@@ -72,7 +72,10 @@ class SklearnPredictor:
         return predictor
 
     def check(self, checkpoint: Path) -> None:
-        """Check that the pipeline gives each of its classes a number: that of somebody else may be put together oddly.
+        """Check that an untrusted pipeline gives each of its classes a log-probability.
+
+        Args:
+            checkpoint: its folder, for messages.
 
         Raises:
             StudentError: where it does not.
@@ -86,7 +89,7 @@ class SklearnPredictor:
             raise StudentError(f"{checkpoint}: the student gives its classes no log-probabilities.")
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Return the likeliest closed answer of each example."""
+        """Return the most probable closed answer of each example, with the scores of all."""
         classes = [str(name) for name in self.pipeline.classes_]
         predictions = []
         for start in range(0, len(examples), CHUNK):
@@ -101,11 +104,11 @@ class SklearnPredictor:
             return self.pipeline.predict_log_proba(texts)
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
-        """Return the predictions as they are: this student writes no rationales."""
+        """Return the predictions unchanged: this student writes no rationales."""
         return predictions
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Count the inputs in which nothing is known: none of their n-grams occurred often enough in the training."""
+        """Return the number of inputs, and of those without any known n-gram (``inputs_blank``)."""
         blank = 0
         for start in range(0, len(examples), CHUNK):
             features = self.pipeline[0].transform([example.input for example in examples[start : start + CHUNK]])
@@ -113,10 +116,10 @@ class SklearnPredictor:
         return {"inputs": len(examples), "inputs_blank": blank}
 
     def perplexity(self, examples: Sequence[Example]) -> None:
-        """Return None: this student writes no texts."""
+        """Return None: this student does not generate text."""
 
     def save(self, folder: Path) -> None:
-        """Write the pipeline, and what it remembers."""
+        """Write the pipeline and the settings to a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self._save_pipeline(folder)
         write_json(folder / "config.json", {SETTINGS: asdict(self.remembered)})
@@ -130,16 +133,16 @@ class SklearnPredictor:
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """Write an estimator of scikit-learn."""
+    """Write an estimator of scikit-learn to a folder, with skops."""
     with whole(folder / MODEL) as partial:
         import_skops().dump(model, partial, compression=zipfile.ZIP_DEFLATED)
 
 
 def load_model(folder: Path) -> Any:
-    """Read what ``save_model`` wrote; only types of ``TRUSTED`` are built.
+    """Load an estimator that ``save_model`` wrote; only types of ``TRUSTED`` are built.
 
     Raises:
-        StudentError: where it is missing, broken, of another version, or names any other type.
+        StudentError: where it is missing or broken, or has other types or settings.
     """
     path = folder / MODEL
     skops = import_skops()
@@ -188,9 +191,9 @@ def _model_faults(model: Any, depth: int = 0) -> Iterator[str]:
 
 
 def import_skops() -> ModuleType:
-    """Import ``skops.io`` without what it would trust by itself.
+    """Return ``skops.io``, imported without its list of trusted estimators.
 
-    It imports all of scikit-learn (and with that torch, for seconds) to trust each of its estimators; ours are few.
+    For that it would import all of scikit-learn, and with it torch, which takes seconds.
     """
     with patch("sklearn.utils.all_estimators", list):
         import skops.io

@@ -1,4 +1,4 @@
-"""A student of torch that writes or ranks its answers."""
+"""Predictor of torch students, which rank or generate their answers."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,7 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 def check(student: "StudentModel", reading: "DecodingConfig", checkpoint: Path) -> None:
-    """Let a student that writes write one token behind two inputs: a config of somebody else may name odd tokens.
+    """Check that a student that generates can write a token for two inputs: a config may name tokens it lacks.
+
+    Args:
+        student: the loaded student.
+        reading: how it answers.
+        checkpoint: its folder, for messages.
 
     Raises:
         StudentError: where it cannot.
@@ -42,10 +47,16 @@ def check(student: "StudentModel", reading: "DecodingConfig", checkpoint: Path) 
 
 @dataclass
 class TorchPredictor:
-    """A student and all that is needed to read its answers.
+    """A torch student, with all that is needed to read its answers.
 
-    Where processes share a training, they share the examples, and each gets all answers. Where memory runs out,
-    smaller batches are read from there on.
+    Several processes of a training divide the examples, and each gets all answers. Out of memory, the batch size is
+    halved for good.
+
+    Attributes:
+        student: the built student.
+        task: parses its answers.
+        objective: decides how answers are read.
+        reading: how the student answers.
     """
 
     student: "StudentModel"
@@ -67,7 +78,7 @@ class TorchPredictor:
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the student's answers, in the order of the examples.
 
-        Examples with closed answers and those without are read apart, so no answer depends on its neighbours.
+        Examples with and without closed answers are answered separately, so no answer depends on other examples.
         """
         processes = count_processes()
         found = gather(self._read(examples[rank() :: processes]))
@@ -85,10 +96,10 @@ class TorchPredictor:
         return self._apart(examples, explain)
 
     def sample(self, examples: Sequence[Example], reading: "DecodingConfig", count: int) -> list[list[str]]:
-        """Return so many labels for each example, drawn from the student's distribution at temperature 1.
+        """Return ``count`` labels for each example, sampled at temperature 1.
 
         Raises:
-            StudentError: for a student that does not write.
+            StudentError: for a student that does not generate.
         """
         from dsbs.students.generative import GenerativeModel
         from dsbs.students.sampling import sample_labels
@@ -98,7 +109,7 @@ class TorchPredictor:
         return sample_labels(self.student, examples, reading, count)
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Count what the student does not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         return self.student.lost(examples, self.reading.max_input_tokens)
 
     def perplexity(self, examples: Sequence[Example]) -> "Perplexity | None":
@@ -110,7 +121,7 @@ class TorchPredictor:
         return measure_perplexity(self.student, examples, self.reading)
 
     def save(self, folder: Path) -> None:
-        """Write weights, config and tokenizer."""
+        """Write weights, config and tokenizer to a folder."""
         self.student.save(folder)
 
     def _read(self, examples: Sequence[Example]) -> list[Prediction]:

@@ -11,6 +11,9 @@ from dsbs.tasks.columns import Columns, RowCounts
 from dsbs.tasks.hub import HubSource
 from dsbs.tasks.sources import Row, Source
 
+# Settings that say where the data is; its content is what counts.
+PLACES = ("path", "hub", "hub_config", "revision", "split_names")
+
 
 @dataclass
 class RowsTask(Task):

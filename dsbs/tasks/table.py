@@ -15,7 +15,7 @@ from dsbs.tasks.equal_inputs import find_leaders, place_of
 from dsbs.tasks.files import find_files
 from dsbs.tasks.gold import Gold
 from dsbs.tasks.metrics import load_metric
-from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.rows import PLACES, RowsTask
 from dsbs.tasks.sources import FileSource, Row, Source
 from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
 from dsbs.tasks.table_settings import TableSettings
@@ -79,8 +79,7 @@ class TableTask(TableSettings):
 
     def identity(self) -> dict[str, object]:
         """Return the column map and a hash of the data."""
-        places = ("path", "hub", "hub_config", "revision", "split_names")  # the content stands for them
-        no_examples = ("name", "validation_share", "validation_fraction", *places)
+        no_examples = ("name", "validation_share", "validation_fraction", *PLACES)
         settings = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in no_examples}
         plain = TableTask()  # settings that came later count where they are set, so that older runs keep their names
         settings = {key: value for key, value in settings.items() if key not in _LATER or value != getattr(plain, key)}

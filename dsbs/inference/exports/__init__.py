@@ -1,5 +1,7 @@
-"""Exports: a finished student in the format of a fast engine. A new format is a module with ``convert`` and ``usage``
-and a predictor, listed here and in ``dsbs.inference.predictor.PREDICTORS``.
+"""Exports: a trained student in the format of a fast engine.
+
+A new format is a module with ``convert``, ``usage``, ``QUANTIZATIONS``, ``DEFAULT`` and ``DECODING``, listed here, and
+a predictor listed in ``dsbs.inference.predictor.PREDICTORS``.
 """
 
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.core.untrusted import read_object
 
-# Name -> module, imported when it is asked for: ``convert(checkpoint, folder, quantization)`` and ``QUANTIZATIONS``.
+# Name -> module, imported when it is looked up.
 FORMATS: Registry[ModuleType] = Registry(
     "dsbs.exports",
     {
@@ -20,24 +22,25 @@ FORMATS: Registry[ModuleType] = Registry(
         "skops": "dsbs.inference.exports.skops",
     },
 )
-# Architectures (`model_type`) that a format takes, the better one first.
+# Architectures (`model_type`) that CTranslate2 supports: encoder-decoders, and causal models.
 TRANSLATORS = ("t5", "mt5", "bart", "mbart", "pegasus", "marian")
 GENERATORS = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox", "opt", "gemma", "gemma2", "phi", "phi3")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A format, and why it was chosen."""
+    """A format, and the reason why it was chosen."""
 
     format: str
     reason: str
 
 
 def choose_format(checkpoint: Path) -> Choice:
-    """Return the format that suits a student.
+    """Return the format that suits a checkpoint (``format=auto``).
 
     Raises:
         ConfigError: where there is none.
+        DataError: where its ``config.json`` is missing or broken.
     """
     config = read_object(checkpoint / "config.json")
     kind = str(config.get("model_type"))
@@ -61,7 +64,7 @@ def find_format(name: str) -> ModuleType:
     """Return the module of a format.
 
     Raises:
-        ConfigError: for an unknown one, or where its package is missing.
+        ConfigError: for an unknown format, or where its package is missing.
     """
     if name not in FORMATS:
         raise ConfigError(f"format={name}: expected auto, {', '.join(FORMATS)}.")

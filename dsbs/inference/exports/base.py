@@ -1,4 +1,4 @@
-"""What all exports share: how they are asked, how texts become tokens, and what stands in their config.json."""
+"""The base of exports: their predictor, their tokenizer, and their ``config.json``."""
 
 import itertools
 import os
@@ -20,14 +20,14 @@ from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
 
 STARTS = ("label", "rationale")
-EXPORT = "export"  # the key of what an engine needs, in the config.json of an export
+EXPORT = "export"  # the key of the engine's settings in the config.json of an export
 
 
 class Exported:
-    """What no export does, whatever its engine."""
+    """A mixin: exports can neither be saved nor measure perplexity."""
 
     def save(self, folder: Path) -> None:
-        """Refuse: an export is made from a checkpoint, which is what there is to keep.
+        """Refuse: an export is made from a checkpoint, and cannot be saved again.
 
         Raises:
             RunError: always.
@@ -35,20 +35,20 @@ class Exported:
         raise RunError("An export cannot be saved again: copy its folder, or export the checkpoint again.")
 
     def perplexity(self, examples: Sequence[Example]) -> None:
-        """Return None: it is measured with checkpoints alone."""
+        """Return None: perplexity is measured on checkpoints alone."""
 
 
 class ExportPredictor(Exported, TorchPredictor):
-    """A student in another engine; asked as a student of torch is, without torch.
+    """A student in another engine, with the interface of torch students, but without torch.
 
     Attributes:
-        student: a writer of the engine, a subclass of ``ExportWriter``.
+        student: the engine's ``ExportWriter``.
     """
 
     student: Any
 
     def sample(self, examples: Sequence[Example], reading: DecodingConfig, count: int) -> list[list[str]]:
-        """Return so many labels for each example, drawn at temperature 1."""
+        """Return ``count`` labels for each example, sampled at temperature 1."""
         drawn: list[list[str]] = self.student.sample(examples, reading, count)
         return drawn
 
@@ -61,11 +61,11 @@ class Words:
     """A student's tokenizer without transformers.
 
     Attributes:
-        tokenizer: the one of the checkpoint's ``tokenizer.json``.
-        prefix_on: ``target`` or ``input``: where the task prefixes stand.
-        end: the id that ends a target.
-        starts: kind of target -> id that its decoder starts with.
-        causal: whether the student is a causal language model, whose prompt ends with the start id.
+        tokenizer: of the checkpoint's ``tokenizer.json``.
+        prefix_on: ``target`` or ``input``: where the task prefixes are.
+        end: id of the token that ends a target.
+        starts: kind of target -> id of the token before it.
+        causal: whether the student is a causal language model, whose prompt ends with the start token.
     """
 
     tokenizer: Tokenizer
@@ -75,17 +75,21 @@ class Words:
     causal: bool
 
     def check(self, vocabulary: Any, folder: Path) -> list[str]:
-        """Return an engine's tokens by number.
+        """Return an engine's tokens, in the order of their ids.
+
+        Args:
+            vocabulary: as ``config.json`` has it.
+            folder: of the export, for messages.
 
         Raises:
-            DataError: where they are none, or too few for the tokens that this uses.
+            DataError: where it is not a list, or lacks the end or a start token.
         """
         if not isinstance(vocabulary, list) or max(self.end, *self.starts.values()) >= len(vocabulary):
             raise DataError(f"{folder}/config.json: {EXPORT}.vocabulary: expected the tokens that the student has.")
         return [str(token) for token in vocabulary]
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return the ids of inputs, as ``StudentModel.encode_inputs`` does."""
+        """Return the token ids of inputs, as ``StudentModel.encode_inputs`` does."""
         if self.prefix_on == "input":
             texts = [f"[{kind}] {text}" for text in texts]
         if not self.causal:
@@ -96,30 +100,30 @@ class Words:
         return [[*row[: max_tokens - 1], row[-1]] if len(row) > max_tokens else row for row in rows]
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of targets, without their end."""
+        """Return the token ids of targets, without the end token."""
         self.tokenizer.no_truncation()
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         rows = self.encode_inputs([example.input for example in examples], "label", max_tokens + 1)
         return count_lost(rows, max_tokens, unknown_id(self.tokenizer))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens targets have, their end included."""
+        """Return the number of tokens of each target, the end token included."""
         return [len(row) + 1 for row in self.encode_targets(list(texts))]
 
     def decode(self, rows: list[list[int]]) -> list[str]:
-        """Return texts without special tokens."""
+        """Return the texts of token ids, without special tokens."""
         return [text.strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
 
 
 @dataclass
 class ExportWriter:
-    """What the writers of all engines do alike; a subclass ranks, writes and samples.
+    """Base of the engines' writers; a subclass ranks, generates and samples.
 
     Attributes:
-        engine: what the engine's package loaded.
+        engine: the object of the engine's package.
         words: the tokenizer.
     """
 
@@ -127,22 +131,27 @@ class ExportWriter:
     words: Words
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         return self.words.lost(examples, max_tokens)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Return how many tokens targets have, their end included."""
+        """Return the number of tokens of each target, the end token included."""
         return self.words.lengths(texts)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
-    """Return the id that stands for whatever a tokenizer does not know, None where there is none."""
+    """Return the id of a tokenizer's unknown token, or None where it has none."""
     found: int | None = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or "<unk>")
     return found
 
 
 def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
-    """Return the tokenizer of an export and its task prefixes.
+    """Return the tokenizer of an export, with its start and end tokens.
+
+    Args:
+        folder: of the export.
+        export: the engine's settings in its ``config.json``.
+        prefix_on: of the checkpoint.
 
     Raises:
         DataError: where it is missing or broken.
@@ -156,7 +165,7 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of an export, which neither pads nor cuts.
+    """Return the tokenizer of an export, without padding and truncation.
 
     Raises:
         DataError: where it is missing or broken.
@@ -176,15 +185,26 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def write_config(folder: Path, remembered: dict[str, Any], format: str, export: dict[str, Any]) -> None:
-    """Write the ``config.json`` that makes a folder an export."""
+    """Write the ``config.json`` of an export.
+
+    Args:
+        folder: of the export.
+        remembered: the settings of the checkpoint.
+        format: of the export; a key of ``PREDICTORS``.
+        export: the engine's settings.
+    """
     write_json(folder / "config.json", {"dsbs": {**remembered, "format": format}, EXPORT: export})
 
 
 def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    """Return what an engine needs to know.
+    """Return the engine's settings in the ``config.json`` of an export.
+
+    Args:
+        folder: of the export.
+        keys: that are required.
 
     Raises:
-        DataError: where it is missing.
+        DataError: where one is missing.
     """
     path = folder / "config.json"
     try:
@@ -198,9 +218,13 @@ def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
 
 
 def name_tokens(ids: dict[str, int], size: int) -> list[str]:
-    """Return a name for every row of the embeddings: the tokenizer's, and one that nobody has where it has none.
+    """Return a name for every row of the embeddings: that of its token, or a new one for rows without a token.
 
-    Tokens beyond the embeddings are left out: the student can neither read nor write them.
+    Tokens beyond the embeddings are left out.
+
+    Args:
+        ids: token -> id.
+        size: number of rows.
 
     >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
     ['a', '<unused_1>', 'b', '<unused_3>']
@@ -217,7 +241,7 @@ def name_tokens(ids: dict[str, int], size: int) -> list[str]:
 
 
 def count_threads() -> int:
-    """Return how many threads a batch may use: ``OMP_NUM_THREADS``, or all cores that this process may run on."""
+    """Return the number of threads to use: ``OMP_NUM_THREADS``, or the cores that this process may use."""
     named = os.environ.get("OMP_NUM_THREADS", "")
     if named.isdigit() and int(named):
         return int(named)

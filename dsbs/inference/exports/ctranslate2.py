@@ -30,19 +30,19 @@ ENGINE = "engine"  # the folder of CTranslate2's own files
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
-    """Write a checkpoint as CTranslate2 reads it.
+    """Convert a checkpoint to CTranslate2.
 
     Args:
-        checkpoint: a finished student of transformers.
-        folder: where to; empty.
+        checkpoint: a trained student of transformers.
+        folder: an empty folder for the export.
         quantization: one of ``QUANTIZATIONS``.
 
     Returns:
-        What the export needs to know: kind of network, start tokens, quantization.
+        the engine's settings, as in its ``config.json``.
 
     Raises:
         ConfigError: for a quantization that this machine or this student cannot use.
-        StudentError: for an architecture that CTranslate2 does not know.
+        StudentError: for an architecture that CTranslate2 does not support.
     """
     from dsbs.students.loading import load_student
 
@@ -67,7 +67,14 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def write_engine(student: Any, checkpoint: Path, engine: Path, quantization: str) -> list[str]:
-    """Write CTranslate2's own files of a loaded student; return the names of its tokens, by id."""
+    """Write CTranslate2's own files of a student, and return the names of its tokens, by id.
+
+    Args:
+        student: the loaded student.
+        checkpoint: its folder.
+        engine: the folder to write.
+        quantization: one of ``QUANTIZATIONS``.
+    """
     from ctranslate2.converters.transformers import TransformersConverter
 
     vocabulary = name_tokens(student.tokenizer.get_vocab(), len(student.embedding_tables()[1]))
@@ -90,10 +97,10 @@ def write_engine(student: Any, checkpoint: Path, engine: Path, quantization: str
 
 
 def check_supported(quantization: str) -> None:
-    """Check that this machine computes as asked.
+    """Check that this machine supports a quantization.
 
     Raises:
-        ConfigError: where it does not.
+        ConfigError: where it does not; with those that it does.
     """
     supported = ctranslate2.get_supported_compute_types("cuda" if ctranslate2.get_cuda_device_count() else "cpu")
     if quantization not in supported | {"int8"}:
@@ -104,7 +111,7 @@ def check_supported(quantization: str) -> None:
 
 
 def check_convertible(config: Any, quantization: str) -> None:
-    """Check that CTranslate2 knows a network, and that the network can be quantized so.
+    """Check that CTranslate2 supports an architecture, and that it can be quantized as asked.
 
     Raises:
         ConfigError: for the quantization.
@@ -119,7 +126,13 @@ def check_convertible(config: Any, quantization: str) -> None:
 
 
 def complete_config(path: Path, end: str, causal: bool) -> None:
-    """Add to the converter's config what the engine wants and our students do not have."""
+    """Complete the converter's config: the engine requires special tokens that some students lack.
+
+    Args:
+        path: of the engine's ``config.json``.
+        end: the end token, used for missing ones.
+        causal: whether the student is a causal model.
+    """
     config = json.loads(path.read_text(encoding="utf-8"))
     for name in ("bos_token", "eos_token", "unk_token"):
         config[name] = config.get(name) or end  # the engine wants a name where a tokenizer has none
@@ -187,7 +200,12 @@ ids = generator.generate_batch([inputs], include_prompt_in_result=False, max_len
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return how the export is used without dsbs, for its card."""
+    """Return Markdown that shows how to use the export without dsbs, for its card.
+
+    Args:
+        checkpoint: that was converted.
+        export: of ``convert``.
+    """
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
     body = _GENERATOR if export["causal"] else _TRANSLATOR
     start = json.dumps(export["vocabulary"][export["starts"]["label"]])  # a token of somebody else, within code

@@ -1,4 +1,4 @@
-"""Answers out of CTranslate2: ranked, generated, sampled."""
+"""Ranking, generation and sampling with CTranslate2."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ LOGITS = 2**24  # numbers that are kept of one pass
 
 @dataclass
 class CTranslate2Writer(ExportWriter):
-    """Ranks and writes with CTranslate2; a ``dsbs.students.answering.Writer``.
+    """A ``dsbs.students.answering.Writer`` on CTranslate2.
 
     Its engine is a ``Translator`` of an encoder-decoder, or a ``Generator`` of a causal language model.
 
@@ -29,17 +29,17 @@ class CTranslate2Writer(ExportWriter):
 
     def __post_init__(self) -> None:
         self.ids = {token: id for id, token in enumerate(self.vocabulary)}
-        self.undecided = 0.0  # a running share of inputs for which what was written decides nothing
+        self.undecided = 0.0  # running mean: share of inputs that writing one answer leaves undecided
         self.rows = ROWS[self.engine.device]
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return what the student writes for each example, greedily, in their order."""
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
         return [text for [text] in self._generate(examples, reading, kind, 1, sampling_topk=1)]
 
     def sample(
         self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
     ) -> list[list[str]]:
-        """Return several answers for each example, drawn at temperature 1."""
+        """Return ``count`` answers for each example, sampled at temperature 1."""
         ctranslate2.set_random_seed(seed)
         return self._generate(examples, reading, "label", count, sampling_topk=0)
 
@@ -79,13 +79,13 @@ class CTranslate2Writer(ExportWriter):
         return [texts[place] for place in range(len(examples))]
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
+        """Return the best closed answer of each example, with the scores of all; see ``dsbs.students.decoding.rank``.
 
-        The engine reads the input anew for every answer that it scores, so the student first writes an answer of its
-        own, which scores what it wrote and bounds the others by how far they begin alike. Others are scored from the
-        most probable on, until those left are together less probable than ``reading.negligible`` times those that were
-        scored; they keep that upper bound as their score. Where writing has not paid lately, because answers are few
-        and the student is unsure of them, all are scored at once. 0 scores all of them.
+        The engine reads the input again for every answer that it scores. So the student first writes an answer of its
+        own: this scores what was written, and bounds the others by how far they begin alike. Others are scored from the
+        most probable on, until the rest is together less probable than ``reading.negligible`` times the scored ones, and
+        keeps its bounds as scores. Where that pass has not paid off lately (few answers, an unsure student), or with
+        ``negligible`` 0, all are scored at once.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))

@@ -33,7 +33,7 @@ from dsbs.students.answering import DecodingConfig, choose
 
 QUANTIZATIONS = tuple(TYPES)
 DEFAULT = "q8_0"
-DECODING = None  # as in the training
+DECODING = None  # as in training
 T = TypeVar("T")
 FILE = "student.gguf"
 SLOTS = 4  # requests that llama.cpp reads in one pass
@@ -45,18 +45,18 @@ FORCED = 1e4  # a bias that makes a token the next one; log-probabilities are re
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
-    """Write a checkpoint as a GGUF file.
+    """Convert a checkpoint to a GGUF file.
 
     Args:
-        checkpoint: a finished decoder-only student of transformers.
-        folder: where to; empty.
+        checkpoint: a trained decoder-only student of transformers.
+        folder: an empty folder for the export.
         quantization: one of ``QUANTIZATIONS``.
 
     Returns:
-        What the export needs to know.
+        the engine's settings, as in its ``config.json``.
 
     Raises:
-        StudentError: for a student that llama.cpp does not run.
+        StudentError: for a student that llama.cpp does not support.
     """
     from dsbs.students.loading import load_student
 
@@ -79,7 +79,12 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return how the export is used without dsbs, for its card."""
+    """Return Markdown that shows how to use the export without dsbs, for its card.
+
+    Args:
+        checkpoint: that was converted.
+        export: of ``convert``.
+    """
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
     # A token of somebody else, within JSON, within a command, within Markdown.
     asked = json.dumps({"prompt": f"{prefix}Your text{export['start']}", "n_predict": 64, "temperature": 0})
@@ -90,15 +95,14 @@ def usage(checkpoint: Path, export: dict[str, Any]) -> str:
 
 
 class GgufWriter(ExportWriter):
-    """Ranks and writes with llama.cpp; a ``dsbs.students.answering.Writer``.
+    """A ``dsbs.students.answering.Writer`` on llama.cpp; its engine is an ``xllamacpp.Server``.
 
-    Prompts are sent as token ids of the student's own tokenizer. Each example has one of llama.cpp's slots to itself
-    while it is answered, so that its prompt is read once however many answers are scored. Its engine is an
-    ``xllamacpp.Server``.
+    Prompts are sent as token ids of the student's own tokenizer. Each example has a slot of llama.cpp to itself while
+    it is answered, so that its prompt is read once, however many answers are scored.
     """
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return what the student writes for each example, greedily, in their order."""
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
 
         def write(ids: list[int], place: int, slot: int) -> str:
             # Its text, for the tokens beside it lack those that are a part of a character.
@@ -110,7 +114,7 @@ class GgufWriter(ExportWriter):
     def sample(
         self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
     ) -> list[list[str]]:
-        """Return several answers for each example, drawn at temperature 1."""
+        """Return ``count`` answers for each example, sampled at temperature 1."""
 
         def draw(ids: list[int], place: int, slot: int) -> list[str]:
             free = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
@@ -123,10 +127,9 @@ class GgufWriter(ExportWriter):
         return self._each(examples, "label", reading, draw)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Score the closed answers of each example and return the best, as ``dsbs.students.decoding.rank`` does.
+        """Return the best closed answer of each example, with the scores of all; see ``dsbs.students.decoding.rank``.
 
-        Answers that cannot win, and are together less probable than ``reading.negligible`` times those that were read
-        to their end, keep an upper bound as their score; see ``score_tree``.
+        With ``reading.negligible`` answers that cannot win keep an upper bound as their score; see ``score_tree``.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows = self.words.encode_targets([text + reading.suffix for text in texts])
@@ -228,13 +231,13 @@ class GgufPredictor(ExportPredictor):
 
 
 def start(file: Path, context: int, exact: bool = False, guess: bool = True) -> Any:
-    """Load a GGUF file; llama.cpp's port stays closed to other machines.
+    """Return llama.cpp's server with a GGUF file; it listens on loopback alone.
 
     Args:
         file: the model.
-        context: tokens that there is room for in each slot.
-        exact: keep keys and values in float32; else llama.cpp has them in half precision.
-        guess: check several tokens in one pass where the input says what may come; no answer changes.
+        context: context size of each slot, in tokens.
+        exact: keep keys and values in float32 instead of half precision.
+        guess: check several tokens in one pass where the input suggests what follows; no answer changes.
 
     Raises:
         DataError: where it cannot be read.

@@ -1,4 +1,4 @@
-"""GGUF files: a causal student's weights, sizes and tokenizer as llama.cpp reads them; https://github.com/ggml-org/ggml."""
+"""GGUF files: weights, sizes and tokenizer of a causal student for llama.cpp; https://github.com/ggml-org/ggml."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from dsbs.inference.exports.base import name_tokens
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
-# `model_type` -> how llama.cpp calls the architecture.
+# `model_type` -> llama.cpp's architecture.
 ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
     "mistral": gguf.MODEL_ARCH.LLAMA,
@@ -39,10 +39,10 @@ def write_gguf(student: "StudentModel", path: Path, quantization: str) -> None:
     Args:
         student: a decoder-only student, loaded.
         path: the file to write.
-        quantization: a key of ``TYPES``; what cannot be quantized (norms, odd widths) stays exact.
+        quantization: a key of ``TYPES``; norms are not quantized, and odd widths become float16.
 
     Raises:
-        StudentError: for an architecture, positions or a tokenizer that have no counterpart in llama.cpp here.
+        StudentError: for an architecture, positions or a tokenizer that are not supported.
     """
     config = student.config
     check(config)
@@ -66,10 +66,10 @@ def write_gguf(student: "StudentModel", path: Path, quantization: str) -> None:
 
 
 def check(config: Any) -> None:
-    """Check that llama.cpp would compute what the student does.
+    """Check that llama.cpp supports a student's architecture and positions.
 
     Raises:
-        StudentError: where it would not.
+        StudentError: where it does not.
     """
     kind = config.model_type
     if kind not in ARCHITECTURES:
@@ -83,7 +83,7 @@ def check(config: Any) -> None:
 
 
 def add_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
-    """Write layers, widths and heads."""
+    """Write context length, layers, widths, heads and further hyperparameters of a config."""
     writer.add_vocab_size(config.vocab_size)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -106,8 +106,13 @@ def add_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
 def add_tokenizer(writer: gguf.GGUFWriter, student: "StudentModel", tokenizer: dict[str, Any]) -> None:
     """Write the tokenizer, with the task prefixes as control tokens.
 
+    Args:
+        writer: of the file.
+        student: the student.
+        tokenizer: the content of its ``tokenizer.json``.
+
     Raises:
-        StudentError: where it is no byte-level BPE, or cuts texts into words in a way that is not known here.
+        StudentError: where it is not a byte-level BPE, or its pre-tokenizer is not supported.
     """
     model = tokenizer["model"]
     splitting = name_splitting(tokenizer)
@@ -143,7 +148,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, student: "StudentModel", tokenizer: d
 
 
 def name_splitting(tokenizer: dict[str, Any]) -> str | None:
-    """Return llama.cpp's name for the way in which a tokenizer cuts texts into words; None: not known.
+    """Return llama.cpp's name of a tokenizer's pre-tokenizer, or None where it is not supported.
 
     >>> name_splitting({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}})
     'gpt-2'
@@ -167,10 +172,10 @@ def name_splitting(tokenizer: dict[str, Any]) -> str | None:
 
 
 def tensors(model: Any, config: Any, architecture: gguf.MODEL_ARCH) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names and values of the weights, as llama.cpp wants them.
+    """Yield llama.cpp's names and the float32 values of the weights.
 
     Raises:
-        StudentError: for a weight that it does not know.
+        StudentError: for a weight that has no name there.
     """
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     tied = model.get_input_embeddings().weight is model.get_output_embeddings().weight
@@ -191,7 +196,7 @@ def tensors(model: Any, config: Any, architecture: gguf.MODEL_ARCH) -> Iterator[
 
 
 def interleave(values: np.ndarray, heads: int) -> np.ndarray:
-    """Reorder rows of queries or keys: transformers rotates the two halves of a head, llama.cpp neighbouring pairs.
+    """Return rows of queries or keys in llama.cpp's order: it rotates adjacent pairs, transformers halves of a head.
 
     >>> interleave(np.arange(8), 2).tolist()
     [0, 2, 1, 3, 4, 6, 5, 7]
@@ -201,7 +206,7 @@ def interleave(values: np.ndarray, heads: int) -> np.ndarray:
 
 
 def add_tensor(writer: gguf.GGUFWriter, name: str, values: np.ndarray, kind: gguf.GGMLQuantizationType) -> None:
-    """Write one weight: matrices quantized where their width allows it, all else in float32."""
+    """Write one weight: matrices quantized, or in float16 where their width does not allow it; the rest in float32."""
     if values.ndim < 2 or name == "position_embd.weight":
         kind = gguf.GGMLQuantizationType.F32
     elif values.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:

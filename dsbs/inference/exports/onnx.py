@@ -1,7 +1,7 @@
 """ONNX, run by onnxruntime: encoders with a head, and frozen encoders with a logistic regression.
 
 TF-IDF students are not converted: skl2onnx has no n-grams of characters within words (``analyzer="char_wb"``), and they
-answer in well under a millisecond where they are.
+answer in well under a millisecond as they are.
 """
 
 import shutil
@@ -41,15 +41,15 @@ MOST_ID = 2**31 - 1
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
-    """Write a checkpoint as an ONNX graph from token ids to logits.
+    """Convert a checkpoint to an ONNX graph from token ids to logits.
 
     Args:
-        checkpoint: a finished student of an encoder.
-        folder: where to; empty.
-        quantization: ``float32``, or ``int8``: weights, activations as they come (dynamic).
+        checkpoint: a trained student of an encoder.
+        folder: an empty folder for the export.
+        quantization: ``float32``, or ``int8`` (dynamic quantization).
 
     Returns:
-        What the export needs to know.
+        the engine's settings, as in its ``config.json``.
 
     Raises:
         StudentError: for other students.
@@ -76,7 +76,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def write_head(checkpoint: Path, path: Path) -> dict[str, Any]:
-    """Write the graph of an encoder with a head; return what it is asked with."""
+    """Write the graph of an encoder with a head; return its classes, padding and architecture."""
     from dsbs.students import onnx_graph
     from dsbs.students.loading import load_student
 
@@ -86,10 +86,10 @@ def write_head(checkpoint: Path, path: Path) -> dict[str, Any]:
 
 
 def write_regression(checkpoint: Path, path: Path) -> dict[str, Any]:
-    """Write the graph of a frozen encoder and its classifier; return what it is asked with.
+    """Write the graph of a frozen encoder and its classifier; return classes, padding, length and architecture.
 
     Raises:
-        StudentError: where training saw a single answer, so that there is no classifier.
+        StudentError: where training had a single answer, so that there is no classifier.
     """
     from dsbs.students import onnx_graph
 
@@ -106,7 +106,7 @@ def write_regression(checkpoint: Path, path: Path) -> dict[str, Any]:
 
 
 def quantize(path: Path) -> None:
-    """Replace the weights of a graph's matrices by int8."""
+    """Quantize a graph's weights to int8, in place (dynamic quantization, per channel)."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     exact = path.with_suffix(".float32.onnx")
@@ -122,10 +122,10 @@ class OnnxPredictor(Exported):
 
     Attributes:
         session: the loaded graph.
-        tokenizer: the student's.
-        classes: the closed answers by the graph's outputs; empty: it scores an input with each of its choices.
-        padding: the id that pads.
-        batch_size: rows of one pass.
+        tokenizer: of the student.
+        classes: the closed answers, in the order of the outputs; empty: an input is scored with each of its choices.
+        padding: id of the padding token.
+        batch_size: rows of a pass.
         max_input_tokens: longer inputs are truncated.
     """
 
@@ -142,7 +142,7 @@ class OnnxPredictor(Exported):
 
         Raises:
             DataError: where files are missing or broken.
-            StudentError: where it is to write, or cannot answer.
+            StudentError: with ``decoding=generate``, and where it cannot answer.
         """
         saved.check_ranks()
         classes, padding, most = read_settings(saved.folder)
@@ -164,7 +164,7 @@ class OnnxPredictor(Exported):
         return predictor
 
     def check(self, folder: Path) -> None:
-        """Answer two inputs: the classes, the tokens and the graph of somebody else may not belong together.
+        """Check that it answers two inputs; the classes, tokens and graph of an untrusted export may not fit together.
 
         Raises:
             StudentError: where it cannot.
@@ -177,10 +177,10 @@ class OnnxPredictor(Exported):
             raise StudentError(f"{folder}: the student cannot answer ({said}).") from error
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Return the likeliest closed answer of each example.
+        """Return the most probable closed answer of each example, with the scores of all.
 
         Raises:
-            DataError: where an example has no choices and the student chooses among those of each example.
+            DataError: where an example lacks the choices that the student needs.
         """
         if self.classes:
             logits = self._logits([example.input for example in examples])
@@ -219,11 +219,11 @@ class OnnxPredictor(Exported):
         return np.stack([found[place] for place in range(len(rows))])
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
-        """Return the predictions as they are: this student writes no rationales."""
+        """Return the predictions unchanged: this student writes no rationales."""
         return predictions
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
-        """Count what is not read of inputs; see ``dsbs.students.lost``."""
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         longer, most = Tokenizer.from_str(self.tokenizer.to_str()), self.max_input_tokens
         longer.enable_truncation(most + 1)
         rows = [encoding.ids for encoding in longer.encode_batch([example.input for example in examples])]
@@ -231,10 +231,10 @@ class OnnxPredictor(Exported):
 
 
 def read_settings(folder: Path) -> tuple[list[str], int, int]:
-    """Return the closed answers, the id that pads and the most tokens of an input, of an export's ``config.json``.
+    """Return the closed answers, the id of the padding token and the maximum tokens of an input of an export.
 
     Raises:
-        DataError: where they are missing, or are none.
+        DataError: where they are missing or invalid.
     """
     export = read_export(folder, ("quantization", "classes", "padding", "max_input_tokens"))
     classes, told = export["classes"], Fields(export)
@@ -263,7 +263,12 @@ ids = np.array([tokenizer.encode({text}).ids])
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return how the export is used without dsbs, for its card."""
+    """Return Markdown that shows how to use the export without dsbs, for its card.
+
+    Args:
+        checkpoint: that was converted.
+        export: of ``convert``.
+    """
     if export["classes"]:
         return _USAGE.format(text='"Your text"', answer=f"print({export['classes']!r}[logits.argmax()])")
     return _USAGE.format(text='"Your text", "a choice"', answer="print(logits[0, 0])  # the choice with the most wins")

@@ -1,4 +1,4 @@
-"""Whether an export answers as its checkpoint does."""
+"""Agreement of an export with its checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +11,14 @@ from dsbs.tasks.base import Task
 
 @dataclass(frozen=True)
 class Parity:
-    """A checkpoint and its export on the same examples.
+    """A checkpoint and its export compared on the same examples.
 
     Attributes:
-        examples: how many were answered.
+        examples: their number.
         agreement: share of examples with the same answer from both.
-        metric: what the next two measure.
+        metric: the metric of the next two.
         before, after: the score of the checkpoint and of the export; None without gold answers.
-        largest_difference: of the log-probability of an answer that both gave, in nats; None where none are known.
+        largest_difference: maximum difference of the log-probability of an answer that both gave, in nats; or None.
     """
 
     examples: int
@@ -29,12 +29,17 @@ class Parity:
     largest_difference: float | None
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures as ``export.json`` has them."""
+        """Return the fields by name, as ``export.json`` has them."""
         return asdict(self)
 
 
 def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Prediction]) -> Parity:
-    """Compare the answers of a checkpoint and of its export to the same examples, in the same order."""
+    """Return how the answers of a checkpoint and of its export agree.
+
+    Args:
+        task: compares and scores answers.
+        checkpoint, export: their predictions for the same examples, in the same order.
+    """
     pairs = list(zip(checkpoint, export, strict=True))
     same = [(one, two) for one, two in pairs if agree(task, one, two)]
     differences = [abs(one.score - two.score) for one, two in same if one.score is not None and two.score is not None]
@@ -49,7 +54,7 @@ def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Predi
 
 
 def agree(task: Task, one: Prediction, two: Prediction) -> bool:
-    """Return whether two predictions give the same answer; none is the same as none."""
+    """Return whether two predictions give equivalent answers; no answer agrees with no answer."""
     if one.label is None or two.label is None:
         return one.label is two.label
     return one.label == two.label or task.answers.equivalent(two.label, one.label)

@@ -13,7 +13,7 @@ DECODING = None
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
-    """Copy a checkpoint.
+    """Copy a checkpoint to a folder; see the other formats' ``convert``.
 
     Raises:
         ConfigError: for another quantization than ``none``.
@@ -27,5 +27,5 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return how the export is used, for its card."""
+    """Return Markdown that shows how to use the export, for its card."""
     return "```bash\npython -m dsbs.predict checkpoint=. input=FILE\n```"

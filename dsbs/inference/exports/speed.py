@@ -1,4 +1,4 @@
-"""How fast a student answers: alone, and many together."""
+"""The speed of a student: of single answers, and of a batch."""
 
 import math
 import statistics
@@ -10,30 +10,30 @@ from typing import Any
 from dsbs.core.records import Example
 from dsbs.inference.predictor import Predictor
 
-SINGLES, SECONDS = 20, 3.0  # single requests: so many, or for so long
+SINGLES, SECONDS = 20, 3.0  # maximum single requests, and seconds of them
 TOGETHER = 64
 NAMES = ("single_ms_p50", "per_second")
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Times of a student that was warm.
+    """The speed of a warm student.
 
     Attributes:
-        single_ms_p50: median milliseconds of an answer asked for alone.
-        per_second: answers a second, asked for together.
+        single_ms_p50: median milliseconds of a single answer.
+        per_second: answers a second in a batch of ``TOGETHER``.
     """
 
     single_ms_p50: float
     per_second: float
 
     def figures(self) -> dict[str, Any]:
-        """Return the figures as ``export.json`` has them."""
+        """Return the fields by name, as ``export.json`` has them."""
         return asdict(self)
 
 
 def read_speed(record: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what an ``export.json`` says about speed; None where it says nothing, or nothing that makes sense."""
+    """Return the speed in an untrusted ``export.json``, or None where it is missing or invalid."""
     try:
         speed = record["speed"]
         both = {kind: {name: float(speed[kind][name]) for name in NAMES} for kind in ("checkpoint", "export")}
@@ -47,7 +47,12 @@ def read_speed(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def measure_speed(predictor: Predictor, examples: Sequence[Example]) -> Speed:
-    """Time a predictor that has answered before, on examples it is made for."""
+    """Measure the speed of a predictor.
+
+    Args:
+        predictor: warmed up.
+        examples: to answer; at least one.
+    """
     times: list[float] = []
     end = time.perf_counter() + SECONDS
     for number in range(SINGLES):

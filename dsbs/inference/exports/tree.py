@@ -1,4 +1,4 @@
-"""Closed answers as a tree of tokens: beginnings that they share are read once, the likeliest first."""
+"""Scoring of closed answers as a tree of tokens, for engines that give the next token's log-probabilities."""
 
 import heapq
 import itertools
@@ -11,16 +11,16 @@ def score_tree(
     read: Callable[[tuple[int, ...], set[int]], Mapping[int, float]],
     negligible: float,
 ) -> dict[str, float]:
-    """Return the log-probability of each answer, the most probable ones first and beginnings that they share once.
+    """Return answer -> log-probability in nats, reading common beginnings once, the most probable first.
 
-    An answer is no more probable than its beginning. The likeliest beginning is therefore read on, until an answer has
-    ended before all others could and the others together are at most ``negligible`` times as probable as what was read
-    to its end; those keep the log-probability of their beginning, an upper bound. 0 reads all.
+    An answer is at most as probable as its beginning. So the most probable beginning is continued, until the best
+    answer is known and the unfinished ones together are at most ``negligible`` times as probable as the finished ones;
+    the unfinished ones keep the log-probability of their beginning, an upper bound.
 
     Args:
-        paths: answer -> token ids, its end included.
-        read: tokens before, tokens wanted -> log-probabilities of these.
-        negligible: the share that may stay unread.
+        paths: answer -> token ids, the end token included.
+        read: (tokens before, tokens wanted) -> log-probabilities of these.
+        negligible: see above; 0 reads all answers to their end.
 
     >>> table = {(): {1: math.log(0.8), 2: math.log(0.2)}, (1,): {3: math.log(0.5), 4: math.log(0.5)}, (2,): {5: 0.0}}
     >>> asked = []
