@@ -82,10 +82,10 @@ class CTranslate2Writer(ExportWriter):
         """Return the best closed answer of each example, with the scores of all; see ``dsbs.students.decoding.rank``.
 
         The engine reads the input again for every answer that it scores. So the student first writes an answer of its
-        own: this scores what was written, and bounds the others by how far they begin alike. Others are scored from the
-        most probable on, until the rest is together less probable than ``reading.negligible`` times the scored ones, and
-        keeps its bounds as scores. Where that pass has not paid off lately (few answers, an unsure student), or with
-        ``negligible`` 0, all are scored at once.
+        own: this scores what was written, and bounds the others by the beginnings that they share with it. Others are
+        scored from the most probable on, until the rest is together less probable than ``reading.negligible`` times the
+        scored ones, and keeps its bounds as scores. Where that pass has not paid off lately (few answers, an unsure
+        student), or with ``negligible`` 0, all are scored at once.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
@@ -111,7 +111,7 @@ class CTranslate2Writer(ExportWriter):
         return [predictions[place] for place in range(len(examples))]
 
     def _all_at_once(self, count: int) -> bool:
-        """Return whether scoring so many answers at once reads fewer inputs than writing one before."""
+        """Return whether scoring ``count`` answers at once reads fewer inputs than first writing one."""
         return 1 + self.undecided * count >= count
 
     def _score_until(
@@ -123,7 +123,7 @@ class CTranslate2Writer(ExportWriter):
         open_end: bool,
         negligible: float,
     ) -> list[dict[str, float]]:
-        """Score the answers of a batch of inputs that are not known yet, best bound first, as long as it matters."""
+        """Return the scores, asking for unknown ones by descending bound while they can still matter."""
         scores = [dict(of) for of in known]
         left = [
             sorted((choice for choice in bound if choice not in of), key=bound.__getitem__, reverse=True)
@@ -174,14 +174,15 @@ class CTranslate2Writer(ExportWriter):
     def _write_and_bound(
         self, inputs: list[list[str]], paths: list[dict[str, list[int]]]
     ) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
-        """Write an answer for each input, and return what its passes say of the answers at hand.
+        """Write an answer for each input; return what its logits tell of the closed answers.
 
         Args:
             inputs: their tokens.
             paths: for each, answer -> token ids, its end included.
 
         Returns:
-            For each input, answer -> an upper bound of its log-probability, and those that are known to their end.
+            For each input, answer -> upper bound of its log-probability; and answer -> log-probability, where
+            it is known to the end.
         """
         longest = max(len(path) for of in paths for path in of.values())
         steps = max(1, min(longest, LOGITS // (len(inputs) * len(self.vocabulary))))
@@ -204,7 +205,7 @@ class CTranslate2Writer(ExportWriter):
         return bounds, scores
 
     def _greedy(self, inputs: list[list[str]], steps: int) -> list[tuple[list[int], list[np.ndarray]]]:
-        """Return the first tokens of a label behind each input, without its end, and the logits [V] of each step."""
+        """Return for each input up to ``steps`` greedy tokens of a label, its end left out, and the logits [V] of each."""
         start = self.vocabulary[self.words.starts["label"]]
         if self.words.causal:
             results = self.engine.generate_batch(
@@ -243,13 +244,13 @@ class CTranslate2Writer(ExportWriter):
 
 
 def log_norm(logits: np.ndarray, likeliest: int) -> float:
-    """Return the logarithm of the sum of e to some logits [V], of which about the largest is named."""
+    """Return the log of the softmax denominator of logits [V]; ``likeliest``: where they are (nearly) largest."""
     most = float(logits[likeliest])
     return most + math.log(float(np.exp(logits - most).sum()))
 
 
 def is_undecided(scores: dict[str, float], negligible: float) -> bool:
-    """Return whether the best of some answers is not sure to be written, or not so much more probable than the others.
+    """Return whether the best answer has a probability below 1/2, or the rest more than ``negligible`` times it.
 
     >>> is_undecided({"yes": math.log(0.9), "no": math.log(0.05)}, 0.1)
     False
