@@ -205,7 +205,7 @@ class CTranslate2Writer(ExportWriter):
         return bounds, scores
 
     def _greedy(self, inputs: list[list[str]], steps: int) -> list[tuple[list[int], list[np.ndarray]]]:
-        """Return for each input up to ``steps`` greedy tokens of a label, its end left out, and the logits [V] of each."""
+        """Return for each input up to ``steps`` greedy tokens of a label, without its end, and their logits [V]."""
         start = self.vocabulary[self.words.starts["label"]]
         if self.words.causal:
             results = self.engine.generate_batch(
