@@ -1,1 +1,1 @@
-"""From settings to a finished run: plan, fit, measure, write down."""
+"""A training run, from its settings to its written results: plan, fit, measure, save."""

@@ -1,4 +1,4 @@
-"""The annotations that a run learns from: where they are, which of them it takes, and what to type where some lack."""
+"""The annotations that a run trains on: their folder, the filter, and the command that extracts missing ones."""
 
 import logging
 import shlex
@@ -36,8 +36,8 @@ class NotAnnotated(DataError):
     """Examples that the run uses have no annotation yet.
 
     Args:
-        message: with the command that asks for them.
-        job: the extraction that asks for them, where that costs nothing; else None.
+        message: names the command that extracts them.
+        job: the extraction of them, where the teacher costs nothing; else None.
     """
 
     def __init__(self, message: str, job: Job | None = None) -> None:
@@ -48,14 +48,20 @@ class NotAnnotated(DataError):
 def find_annotations(
     settings: TrainSettings, selection: Selection, typed: Sequence[str] = ()
 ) -> tuple[Path, dict[str, Annotations]]:
-    """Return the folder of the annotations and what it holds by split.
+    """Return the folder of the run's annotations, and split -> annotations.
 
-    Of several folders of the same teacher and prompt, that with the run's own filter is taken, or else any: what a
-    filter refused is kept, and the run's own one decides. Samples are not told apart so: there it stops.
+    Of several folders of one teacher and prompt, the one extracted with the run's own filter is taken, else any: an
+    extraction keeps what its filter rejected, and the run applies its own. Folders of different numbers of samples hold
+    different labels, so there the user has to choose.
+
+    Args:
+        settings: of the run.
+        selection: the examples that need an annotation.
+        typed: the overrides that the user typed, for the command in messages.
 
     Raises:
-        NotAnnotated: with the command that extracts what is missing.
-        DataError: where there are annotations of different numbers of samples, and none was asked for.
+        NotAnnotated: annotations are missing; names the command that extracts them.
+        DataError: there are annotations of different numbers of samples, and ``samples`` names none.
     """
     with_validation = settings.labels == "teacher"
     splits = list(selection.by_split(with_validation))
@@ -91,7 +97,7 @@ def _choose(found: Sequence[Extraction], settings: TrainSettings) -> Path:
     """Return the folder to learn from, of those that hold all of the run's examples.
 
     Raises:
-        DataError: where their labels are votes of different numbers of samples.
+        DataError: their labels are votes of different numbers of samples.
     """
     if len(counts := sorted({one.samples for one in found})) > 1:
         listing = "".join(f"\n    samples={one.samples}   {one.folder}" for one in found)
@@ -123,11 +129,11 @@ def _load(folder: Path, splits: list[str]) -> dict[str, Annotations]:
 
 
 def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[str] = ()) -> str:
-    """Return the command that asks the teacher for what a run needs.
+    """Return the ``dsbs.extract`` command that annotates what a run needs.
 
     Args:
         settings: of the run.
-        splits: the source's splits to ask about.
+        splits: the source's splits to annotate.
         typed: the overrides that the user typed; those of task, teacher, prompt and filter are repeated.
     """
     words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
@@ -160,10 +166,16 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
 def stored_tokens(
     settings: TrainSettings, folder: Path | None, data: RunData, typed: Sequence[str] = ()
 ) -> StoredTokens | None:
-    """Return the log-probabilities of a teacher's tokens, where the objective reads them.
+    """Return the stored log-probabilities of the teacher's tokens, or None where the objective reads none.
+
+    Args:
+        settings: of the run.
+        folder: of the annotations; None: the run reads none.
+        data: of the run.
+        typed: the overrides that the user typed, for the command in messages.
 
     Raises:
-        DataError: where the folder of the annotations holds no store.
+        DataError: the folder of the annotations holds no store.
     """
     if folder is None or not settings.objective.reads_stored_tokens:
         return None
@@ -178,10 +190,10 @@ def stored_tokens(
 
 
 def build_filter(settings: TrainSettings) -> Callable[[], Filter]:
-    """Return what says of each example and annotation, in their order, whether the run may learn from it.
+    """Return a factory of the run's own filter, which sees each example with its annotation, in order.
 
-    That is the run's own ``filter``; what an extraction refused by another one is usable again. So the same command
-    makes the same run, whatever the last extraction let through.
+    Annotations that another filter rejected at extraction count again. So a command names the same run, whichever
+    filter the extraction had.
     """
 
     def start() -> Filter:
@@ -196,7 +208,7 @@ def build_filter(settings: TrainSettings) -> Callable[[], Filter]:
 
 
 def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[str, Any]:
-    """Return what the manifest says of what a run learned from: whose annotations, filtered how, and which files."""
+    """Return the manifest's fields on the annotations: folder, model, teacher accuracy, filter, file hashes."""
     if folder is None:
         return {"rationales": None}
     summary = load_summary(folder) or {}

@@ -1,4 +1,4 @@
-"""Hugging Face's arguments for our settings."""
+"""Hugging Face's ``Seq2SeqTrainingArguments`` from the settings of ``training``."""
 
 import logging
 from pathlib import Path
@@ -17,11 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 def build_arguments(settings: Training, seed: int, folder: Path, metric: str = ACCURACY) -> Seq2SeqTrainingArguments:
-    """Return Hugging Face's arguments for our settings; checkpoints go to ``folder``, the best is that with most of
-    ``metric``.
+    """Return Hugging Face's arguments for the settings.
+
+    Args:
+        settings: of ``training``.
+        seed: of data order and dropout.
+        folder: where checkpoints go.
+        metric: what the best checkpoint is chosen by on validation; higher is better.
 
     Raises:
-        ConfigError: for what Hugging Face refuses: an unknown optimizer or schedule, bfloat16 where there is none.
+        ConfigError: Hugging Face rejects a value: an unknown optimizer or schedule, unsupported bfloat16.
     """
     prepare_sharding()
     try:
@@ -51,7 +56,7 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
 
 
 def _steps(settings: Training) -> dict[str, Any]:
-    """Return what an optimizer step is, and how many there are."""
+    """Return the arguments of optimizer, schedule, batch size and number of steps."""
     return {
         "max_steps": settings.max_steps,
         "learning_rate": settings.learning_rate,
@@ -69,7 +74,7 @@ def _steps(settings: Training) -> dict[str, Any]:
 
 
 def _evaluations(settings: Training, metric: str) -> dict[str, Any]:
-    """Return when a student is measured and saved, and which one is the best."""
+    """Return the arguments of evaluation, checkpoints, and the choice of the best one."""
     return {
         "per_device_eval_batch_size": settings.per_device_eval_batch_size,
         "eval_strategy": "steps",
@@ -85,7 +90,7 @@ def _evaluations(settings: Training, metric: str) -> dict[str, Any]:
 
 
 def _suit_machine(arguments: Seq2SeqTrainingArguments) -> None:
-    """Use one GPU, and say what this machine could do faster."""
+    """Use one GPU, and log which settings would be faster on this machine."""
     if arguments.bf16 and slow_bf16():
         logger.warning(
             "training.bf16=true: this CPU has no bfloat16 arithmetic and emulates it, many times more slowly. Faster: "
@@ -101,6 +106,6 @@ def _suit_machine(arguments: Seq2SeqTrainingArguments) -> None:
 
 
 def scheduler_kwargs(settings: Training) -> dict[str, Any]:
-    """Return the keywords of the schedule; what a plateau is seen on is an accuracy, so more of it is better."""
+    """Return the schedule's keyword arguments; a plateau is judged by the validation score, where higher is better."""
     plateau = settings.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
     return ({"mode": "max"} if plateau else {}) | dict(settings.lr_scheduler_kwargs)

@@ -1,4 +1,4 @@
-"""What a training tells: its progress to the terminal, its logs to the tracker; and when it stops early."""
+"""Trainer callbacks: progress in the terminal, logs for the tracker, early stopping."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,7 @@ from dsbs.training.settings import Training
 
 
 class ProgressCallback(TrainerCallback):
-    """Steps, loss, validation score and the time left."""
+    """Progress bar: steps, loss, validation score, time left."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
@@ -25,22 +25,22 @@ class ProgressCallback(TrainerCallback):
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Take the bar away at the end, whatever the training ended with."""
+        """Remove the bar at the end of the training, also after an exception."""
         with self._open:
             yield
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Show where it starts."""
+        """Show the bar; a resumed training starts at its step."""
         self.meter = self._open.enter_context(Meter("training", state.max_steps, state.global_step, self.console))
         self.meter.show()
         self.meter.tell()
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Count a step."""
+        """Advance the bar."""
         self.meter.update(state.global_step)
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Show loss and score; without a terminal, a line for each evaluation."""
+        """Show loss and score; without a terminal, print a line per evaluation."""
         metric = args.metric_for_best_model
         found = (logs or {}).get(f"eval_{metric}")
         self.loss = (logs or {}).get("loss", self.loss)
@@ -52,13 +52,13 @@ class ProgressCallback(TrainerCallback):
 
 
 class TrackingCallback(TrainerCallback):
-    """Log what the trainer logs, under W&B's sections ``train`` and ``validation``."""
+    """Pass the trainer's logs to the tracker, named ``train/…`` and ``validation/…``, as W&B groups them."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Pass on a log entry."""
+        """Log an entry."""
         named = {
             (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
             for key, value in (logs or {}).items()
@@ -67,7 +67,7 @@ class TrackingCallback(TrainerCallback):
 
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
-    """Return the trainer's callbacks that depend on settings: tracking, early stopping."""
+    """Return the callbacks that depend on settings: trackers, early stopping."""
     callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.elsewhere)]
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))

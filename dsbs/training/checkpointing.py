@@ -1,4 +1,4 @@
-"""Checkpoints that outlive what happens to a training: SIGTERM, a full disk, a file that is broken."""
+"""Checkpoints on SIGTERM and Ctrl-C, and finding the last or best one that is complete."""
 
 import json
 import logging
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class StopCallback(TrainerCallback):
-    """On SIGTERM and Ctrl-C the step that is under way is finished and saved, then the training stops.
+    """On SIGTERM and Ctrl-C, finishes the current step, saves a checkpoint and stops the training.
 
-    A second Ctrl-C stops at once, except where several processes share the run: there `torchrun` passes on the first.
-    So it is on SIGUSR2 where somebody listens to that: submitit, which then has Slurm queue the job again.
+    A second Ctrl-C stops at once, except where several processes share the run, since `torchrun` forwards the first as
+    a second one. SIGUSR2 is handled too if it has a handler: submitit's, which has Slurm queue the job again.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class StopCallback(TrainerCallback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take these signals as a wish to stop; only the main thread can."""
+        """Handle these signals within the context; only in the main thread, as Python allows no handlers in others."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -61,7 +61,7 @@ class StopCallback(TrainerCallback):
         self._requeue = partial(listener, number, frame) if listener else None
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Have a checkpoint saved. All processes stop at the same step, whichever of them was told."""
+        """Ask for a checkpoint where a process got a signal; all processes stop at the same step."""
         if count_processes() > 1:
             wanted = torch.tensor(int(self.wanted), device=args.device)
             torch.distributed.all_reduce(wanted, op=torch.distributed.ReduceOp.MAX)
@@ -71,7 +71,11 @@ class StopCallback(TrainerCallback):
             control.should_log = True  # a checkpoint knows seconds and tokens from the log
 
     def on_save(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        """Stop."""
+        """Stop after the checkpoint that was asked for.
+
+        Raises:
+            Terminated: always, where a signal came and no handler of SIGUSR2 ends the process.
+        """
         if self.wanted and self._requeue is not None:
             self._requeue()  # which ends this process
         if self.wanted:
@@ -80,7 +84,7 @@ class StopCallback(TrainerCallback):
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the last whole checkpoint of a folder, or None; broken ones are told about."""
+    """Return the path of the last complete checkpoint in a folder, or None; incomplete ones are logged."""
     steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
     for path in steps:
         if is_whole(path):
@@ -90,7 +94,7 @@ def last_checkpoint(folder: Path) -> str | None:
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Return whether the files of a checkpoint are there and complete; whoever was stopped while writing left half."""
+    """Return whether a checkpoint has all its files, each complete: a process may have been killed while writing."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
         random = list(checkpoint.glob("rng_state*.pth"))  # one of every process that there was
@@ -104,11 +108,11 @@ def is_whole(checkpoint: Path) -> bool:
 
 
 def has_weights(checkpoint: Path) -> bool:
-    """Return whether the weights of a checkpoint are there and complete."""
+    """Return whether a checkpoint has its weights, complete by the sizes that their headers name."""
     weights = list(checkpoint.glob("model*.safetensors"))
     try:
         for path in weights:
-            with safe_open(path, framework="pt"):  # its header tells how long the file has to be
+            with safe_open(path, framework="pt"):  # checks the file's size against its header
                 pass
     except (OSError, SafetensorError):
         return False
@@ -116,12 +120,14 @@ def has_weights(checkpoint: Path) -> bool:
 
 
 def best_checkpoint(folder: Path, state: TrainerState) -> Path | None:
-    """Return the best checkpoint so far, None where there was no validation yet.
+    """Return the best checkpoint so far, or None before the first evaluation.
 
-    It lies among the others, wherever the run lay when it was made.
+    Args:
+        folder: of the checkpoints; it may have been moved since ``state`` was saved.
+        state: of the trainer.
 
     Raises:
-        RunError: where it is gone or broken.
+        RunError: its weights are missing or broken.
     """
     if state.best_model_checkpoint is None:
         return None

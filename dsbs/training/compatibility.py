@@ -1,4 +1,4 @@
-"""Which students go with which objectives, ways of decoding and data; told before any model is loaded."""
+"""Which students go with which objectives, decodings and data; checked before a model is loaded."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ WRITER = "a student that writes (student=t5_small)"
 
 
 def combination_faults(student: Student, objective: Objective, decoding: str) -> list[str]:
-    """Return what is wrong with a student's objective and way of decoding, one sentence each."""
+    """Return a sentence for each fault of a combination of student, objective and decoding."""
     if student.writes:
         return []
     faults = []
@@ -39,10 +39,10 @@ def combination_faults(student: Student, objective: Objective, decoding: str) ->
 
 
 def check_answers(student: Student, task: Task, examples: Iterable[Example]) -> None:
-    """Check that the task has the closed answers that a student without a decoder chooses among.
+    """Check that a student without a decoder finds closed answers to choose among.
 
     Raises:
-        ConfigError: where answers are free, or other ones for each example and the student cannot do that.
+        ConfigError: answers are free; or they differ by example, and the student has one fixed set.
     """
     if student.writes:
         return

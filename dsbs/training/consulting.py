@@ -1,4 +1,4 @@
-"""A teacher on this machine ranks the closed answers of all examples before the training: any model, any tokenizer."""
+"""A local teacher, with any tokenizer, scores the closed answers of all training examples before the training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -27,25 +27,25 @@ from dsbs.students.decoding import best_device
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.training.recipe import Recipe
 
-CHUNK = 1000  # examples that are ranked between two lines of progress
+CHUNK = 1000  # examples between two lines of progress
 SCHEMA = pa.schema([("id", pa.string()), ("scores", pa.map_(pa.string(), pa.float64()))])
 
 
 def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
-    """Let the objective's teacher rank the closed answers of what is learned from, where the objective asks for that.
+    """Let the objective's teacher score the closed answers of the training examples, where the objective wants that.
 
-    The log-probabilities are kept in ``folder``, so that other seeds, students and settings ask nothing anew.
+    The log-probabilities, in nats, are cached in ``folder`` for runs with other seeds, students and settings.
 
     Raises:
-        RunError: where the teacher gives no probabilities of the answers.
-        StudentError: where it cannot be had.
+        RunError: the teacher's run is broken, or it gives no probabilities of answers.
+        StudentError: the teacher cannot be loaded.
     """
     objective = recipe.objective
     if not (isinstance(objective, Taught) and objective.asks_ranking):
         return
     said = ([example.id, example.input, example.choices] for example, _ in data.train)
     who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
-    # "full": what was once kept without may be upper bounds.
+    # "full": files of earlier versions may hold upper bounds.
     path = folder / f"ranked-{fingerprint([who, fingerprint_stream(said, length=16), 'full'], length=16)}.parquet"
     known, *_ = gather([path.exists()])  # by the main process, which writes
     if not known:
@@ -80,7 +80,7 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
 
 
 def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, object, bool]:
-    """Return the teacher, its tokenizer, and whether its answers have a space in front."""
+    """Return the teacher, its tokenizer, and whether answers follow its prompt after a space."""
     if is_ours(place):
         checkpoint = find_weights(place)
         try:
@@ -98,7 +98,14 @@ def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, obj
 
 
 def word_example(objective: Taught, example: Example, tokenizer: object, gap: bool) -> Example:
-    """Return an example as the teacher reads it: where its prompt does not end with a space, its answers begin so."""
+    """Return an example in the teacher's wording.
+
+    Args:
+        objective: has the teacher's prompt.
+        example: as the task has it.
+        tokenizer: the teacher's, for its chat template.
+        gap: whether answers begin with a space where the prompt does not end with one.
+    """
     text = objective.word(example.input, tokenizer)
     choices = example.choices or ()
     if gap and not text[-1:].isspace():
@@ -107,7 +114,7 @@ def word_example(objective: Taught, example: Example, tokenizer: object, gap: bo
 
 
 def name_again(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
-    """Return the scores under the names that the answers have in the task."""
+    """Return answer of ``example`` -> score, from the scores of the answers as ``asked`` words them."""
     names = dict(zip(asked.choices or (), example.choices or (), strict=True))
     return {names[choice]: score for choice, score in scores.items()}
 

@@ -1,4 +1,4 @@
-"""A control put on tokenized rows: what the student learns in the place of its rationales."""
+"""Controls on tokenized rows: the student learns something else in place of its rationales."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +10,17 @@ from dsbs.data.controls import Control, Material
 from dsbs.students.collator import Row
 from dsbs.training.tokenized import RowFile
 
-NOISED = "noised"  # the name of an encoder input with gaps
+NOISED = "noised"  # name of the encoder input with gaps
 
 
 def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> RowFile:
-    """Return the rows with what a control makes of their rationales, in a file of their own.
+    """Return the rows with their rationales replaced by a control, in another file; without a control, the same rows.
 
     Args:
-        rows: as they are without a control.
-        control: what is done.
-        seed: of all draws.
-        folder: where the file lies.
+        rows: the original ones.
+        control: replaces rationales.
+        seed: of all random choices.
+        folder: where the new file goes.
     """
     if control.identity() is None:
         return rows
@@ -32,7 +32,7 @@ def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> Ro
 
 
 def to_material(row: Row) -> Material | None:
-    """Return what a row reads and writes; None where it has no rationale as a target of its own."""
+    """Return a row's token ids for a control; None where a rationale is not a target of its own."""
     targets = {kind: (source, ids) for kind, source, ids, _ in row.targets}
     if "rationale" not in targets or "label" not in targets:
         return None
@@ -45,7 +45,7 @@ def to_material(row: Row) -> Material | None:
 
 
 def with_material(row: Row, material: Material) -> Row:
-    """Return a row with another rationale, its end token behind it, and perhaps another input to read for it."""
+    """Return a row with the rationale of ``material``, or none, and its noised input where there is one."""
     targets, inputs = [], dict(row.inputs)
     for kind, source, ids, weight in row.targets:
         if kind != "rationale":

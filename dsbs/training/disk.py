@@ -1,4 +1,4 @@
-"""What a disk refuses, turned into a message."""
+"""Failed writes (full disk, permissions) as messages for the user."""
 
 import math
 import shutil
@@ -15,15 +15,15 @@ LITTLE = 2**20  # bytes; with less room than this the disk counts as full
 
 @contextmanager
 def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[None]:
-    """Turn what a disk refuses into a message.
+    """Raise failed writes as ``RunError`` with a message that says what to do.
 
     Args:
-        what: what is written.
-        place: where to.
-        remainder: what is removed when it could not be written whole.
+        what: what is written, for the message.
+        place: file or folder that is written to.
+        remainder: folder to delete after a failed write.
 
     Raises:
-        RunError: where the disk is full, the place is closed, or a file would be too large.
+        RunError: the disk is full, permission is denied, or a file is too large.
     """
     try:
         yield
@@ -42,7 +42,7 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
 
 
 def _is_refused(error: Exception) -> bool:
-    """Return whether an error comes from a file that could not be written, whoever wrote it."""
+    """Return whether an error is a failed write, be it of Python, torch, safetensors or Arrow."""
     if isinstance(error, (OSError, SafetensorError)):
         return True
     # torch.save, and tokenizers, which raises nothing more special than this.
@@ -50,7 +50,7 @@ def _is_refused(error: Exception) -> bool:
 
 
 def _free_bytes(place: Path) -> float:
-    """Return how much room there is where a file or folder lies, or is to lie."""
+    """Return the free bytes of the disk of a file or folder, which need not exist yet."""
     there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
     try:
         return shutil.disk_usage(there).free

@@ -1,4 +1,4 @@
-"""Whether a training is lost: its loss is NaN or infinite, or goes up for good."""
+"""Detect a diverged training: its loss is NaN or infinite, or rises and stays high."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ import torch
 
 from dsbs.core.errors import RunError
 
-NEVER = 2**62  # no step is that late
-WINDOW = 50  # steps whose mean loss tells whether a training diverges; single ones say little
+NEVER = 2**62  # later than any step
+WINDOW = 50  # steps of a mean loss; single losses are too noisy
 
 
 class LossWatch:
-    """Looks at every loss of a training without waiting for the device.
+    """Watches the losses of a training without synchronizing with the device.
 
     Args:
-        device: where losses are.
-        learning_rate: what is named first among the likely causes.
-        logging_steps: steps between two losses that are logged.
+        device: of the losses.
+        learning_rate: for the message.
+        logging_steps: steps between logged losses.
     """
 
     def __init__(self, device: torch.device, learning_rate: float, logging_steps: float) -> None:
@@ -26,20 +26,20 @@ class LossWatch:
         self.spoilt = torch.tensor(NEVER, device=device)  # the first step whose loss was NaN or infinite
 
     def see(self, loss: torch.Tensor, step: int) -> None:
-        """Remember the step if it is the first whose loss is no finite number."""
+        """Record the step if it is the first with a loss that is not finite."""
         here = torch.full_like(self.spoilt, step)
         self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, here))
 
     def check(self, losses: Sequence[float], spoilt: int, step: int) -> None:
-        """Check the losses that were logged so far.
+        """Check the losses logged so far.
 
         Args:
             losses: of the whole training, the last one at ``step``.
-            spoilt: the first of the spoilt steps of all processes.
-            step: which one it is.
+            spoilt: first step of any process with a loss that is not finite, or ``NEVER``.
+            step: the current one.
 
         Raises:
-            RunError: where the training is lost.
+            RunError: the training has diverged.
         """
         if spoilt != NEVER or not math.isfinite(losses[-1]):
             raise self.diverged("The loss is NaN or infinite", min(spoilt, step))
@@ -49,7 +49,7 @@ class LossWatch:
             raise self.diverged(f"The loss diverges: {course}", step)
 
     def diverged(self, sign: str, step: int) -> RunError:
-        """Return the error of a training that is lost, by a sign that was seen at a step."""
+        """Return the error of a diverged training, with its sign, the step and likely causes."""
         return RunError(
             f"{sign} at step {step}. Likely causes: a learning rate that is too high "
             f"(training.learning_rate={self.learning_rate}; try a third of it), too few warm-up steps, or "
@@ -58,7 +58,7 @@ class LossWatch:
 
 
 def mean_losses(losses: Sequence[float], size: int) -> list[float]:
-    """Return the means of so many losses each; those behind the last whole group do not count yet.
+    """Return the means of consecutive groups of ``size`` losses; an incomplete last group is left out.
 
     >>> mean_losses([1.0, 3.0, 5.0, 7.0, 9.0], size=2)
     [2.0, 6.0]
@@ -67,15 +67,15 @@ def mean_losses(losses: Sequence[float], size: int) -> list[float]:
 
 
 def is_diverging(losses: Sequence[float]) -> bool:
-    """Return whether the last two of some mean losses, in nats, say that a training is lost.
+    """Return whether mean losses, in nats, show divergence.
 
-    Both are above the first one, twice the lowest one, and a nat: a student that knows less than it began with.
+    That is when the last two exceed the first, twice the lowest, and 1 nat.
 
     >>> is_diverging([6.0, 2.5, 1.8, 6.9, 7.2])
     True
-    >>> is_diverging([6.0, 2.5, 1.8, 6.9])  # a single one may be chance
+    >>> is_diverging([6.0, 2.5, 1.8, 6.9])  # a single high one may be noise
     False
-    >>> is_diverging([0.02, 0.01, 0.05, 0.06])  # little of little
+    >>> is_diverging([0.02, 0.01, 0.05, 0.06])  # small losses may double
     False
     """
     return len(losses) > 2 and min(losses[-2:]) > max(losses[0], 2 * min(losses), 1.0)

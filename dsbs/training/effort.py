@@ -1,4 +1,4 @@
-"""What a training takes: counted on the way, told in its log, so that a resumed run counts on."""
+"""Examples, tokens and seconds that a training takes, kept in its log so that a resumed run goes on counting."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,10 +10,10 @@ class Effort:
     """Counts over all resumes and processes.
 
     Attributes:
-        example_visits: examples that were learned from, each as often as it was seen.
+        example_visits: training examples, each counted every time it is seen.
         label_tokens: tokens of labels in the loss.
         target_tokens: tokens of all targets in the loss.
-        evaluation_seconds: time that went into reading validation.
+        evaluation_seconds: time of evaluations on validation.
     """
 
     example_visits: int = 0
@@ -34,20 +34,20 @@ class Effort:
             self.target_tokens += target_tokens
 
     def to_log(self) -> dict[str, float]:
-        """Return what a resumed run has to know."""
+        """Return the counts as fields of a log entry, from which ``recall`` restores them."""
         return asdict(self) | {"evaluation_seconds": round(self.evaluation_seconds, 2)}
 
     def recall(self, entry: Mapping[str, Any]) -> None:
-        """Go on from a log entry; what it does not hold stays."""
+        """Restore the counts from a log entry; fields that it lacks stay as they are."""
         for name in asdict(self):
             setattr(self, name, entry.get(name, getattr(self, name)))
         self._told = (self.target_tokens, entry.get("seconds", 0.0) - self.evaluation_seconds)
 
     def speed(self, seconds: float) -> float:
-        """Return the target tokens per second of training since this was last asked.
+        """Return target tokens per second of training, evaluation left out, since the last call.
 
         Args:
-            seconds: of the whole training so far, evaluation included.
+            seconds: duration of the training so far, evaluation included.
         """
         now = (self.target_tokens, seconds - self.evaluation_seconds)
         tokens, taken = now[0] - self._told[0], now[1] - self._told[1]
@@ -58,8 +58,8 @@ class Effort:
         """Return the fields of ``metrics.json``.
 
         Args:
-            seconds: the whole training took, evaluation included.
-            examples: how many different ones there are.
+            seconds: duration of the training, evaluation included.
+            examples: size of the training set.
         """
         training = max(seconds - self.evaluation_seconds, 1e-9)
         return {
@@ -71,7 +71,7 @@ class Effort:
 
 
 def read_history(log: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, float]]:
-    """Return how a training went, from a trainer's log: losses by step, and the score on validation.
+    """Return the course of a training from the trainer's log: losses and validation scores by step.
 
     >>> log = [{"step": 10, "loss": 1.2, "loss_label": 1.0, "seconds": 3}, {"step": 10, "eval_accuracy": 0.5}]
     >>> read_history(log, "accuracy")

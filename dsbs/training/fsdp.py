@@ -1,7 +1,7 @@
 """A student sharded over processes (FSDP 2): each keeps a part of its weights, gradients and optimizer state.
 
-``torch.distributed.checkpoint.state_dict`` would gather as well, but names an optimizer's state by weights; ours has
-the numbers that ``optimizer.pt`` has without FSDP, so that a checkpoint resumes either way.
+``torch.distributed.checkpoint.state_dict`` could gather too, but keys the optimizer's state by parameter names; here it
+keeps the numbers of ``optimizer.pt`` without FSDP, so that a checkpoint resumes with and without it.
 """
 
 import copy
@@ -32,19 +32,19 @@ logger = logging.getLogger(__name__)
 
 
 def prepare_sharding() -> None:
-    """Set what accelerate reads from the environment, before a student is built."""
-    # Each process builds the whole student; with empty weights it could not give the task prefixes their first values.
+    """Set the environment variables of accelerate's FSDP; call it before a student is built."""
+    # Each process builds the whole student: with empty weights the tokens of task prefixes could not be initialized.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
-    # By itself accelerate would cut up the weights but gather them all at once.
+    # By default accelerate would shard the weights but gather them all at once.
     os.environ.setdefault("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
 
 
 class ShardingTrainer(PassTrainer):
-    """Trains a student and keeps its checkpoints, replicated or sharded; checkpoints are the same.
+    """Trains a replicated or sharded student; the checkpoints are the same either way.
 
     Attributes:
-        student: whole in every process: what is read, saved and loaded. Where accelerate cuts up, a copy is trained,
-            ``self.model``.
+        student: the whole student in every process, which is evaluated, saved and loaded. With FSDP a sharded copy is
+            trained, ``self.model``.
     """
 
     model: Any
@@ -65,7 +65,7 @@ class ShardingTrainer(PassTrainer):
 
     @contextmanager
     def whole_student(self) -> Iterator[StudentModel]:
-        """Give the student as it stands, to read its answers; all processes together."""
+        """Yield the student with its current weights, for evaluation; all processes must call it."""
         self._gather()
         yield self.student.to(self.args.device)
         if self.is_fsdp_enabled:
@@ -76,9 +76,11 @@ class ShardingTrainer(PassTrainer):
             gather_weights(self.model, self.student)
 
     def _cut(self, rows: list[Row], counts: Any) -> list[list[Row]]:
-        """Cut a microbatch so that all processes call the layers equally often: a layer is gathered, and its gradients
-        are added up, when all ask for it. They make as many passes, each with every kind of target that the step has.
-        Without FSDP they only have to make one: an epoch's last batch may hold nothing for some of them.
+        """Split a microbatch into passes so that all processes call each layer equally often.
+
+        FSDP gathers a layer and reduces its gradients once all processes call it. So all make the same number of
+        passes, each with every kind of target of the step. Without FSDP each only has to make one: the last batch of an
+        epoch may hold no row for some of them.
         """
         passes = super()._cut(rows, counts)
         if not self.is_fsdp_enabled:
@@ -89,7 +91,7 @@ class ShardingTrainer(PassTrainer):
         return [[*part, silent] for part in passes]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write the student; the Trainer would write the parts of one that is cut up, in a form of their own."""
+        """Save the whole student; with FSDP the Trainer would save shards, in another format."""
         self._save(output_dir)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -129,14 +131,14 @@ class ShardingTrainer(PassTrainer):
 
 
 def check_layers(student: StudentModel, names: str) -> None:
-    """Check that the student has the layers that the user wants gathered one at a time.
+    """Check that the student has layers of the classes that the user wants sharded one by one.
 
     Args:
-        student: what is cut up.
-        names: their classes, with commas; empty: transformers' own choice.
+        student: to be sharded.
+        names: class names, separated by commas; empty: transformers' own choice.
 
     Raises:
-        ConfigError: where it has none of such a class.
+        ConfigError: it has no layer of one of these classes.
     """
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     missing = wanted - {type(module).__name__ for module in student.modules()}
@@ -149,21 +151,21 @@ def check_layers(student: StudentModel, names: str) -> None:
 
 
 def sum_in_fp32(plugin: Any) -> None:
-    """Have gradients added up over processes in float32, as without FSDP, where layers are computed in bfloat16."""
+    """Reduce gradients over processes in float32, as without FSDP, also where layers compute in bfloat16."""
     policy = plugin.mixed_precision_policy
     if policy is not None:
         plugin.mixed_precision_policy = dataclasses.replace(policy, reduce_dtype=torch.float32)
 
 
 def silent_row(student: StudentModel, parts: Sequence[tuple[str, str]]) -> Row:
-    """Return a row with targets that add nothing to loss and gradients.
+    """Return a row whose targets add nothing to loss and gradients.
 
-    There are two of each, so that the student reads every kind in a pass of its own, as it does where another process
-    has several targets of one input.
+    It has two of each kind, so that each kind takes a forward pass of its own, as in a process with several targets of
+    one input.
 
     Args:
-        student: whose padding is read.
-        parts: kinds of targets, each with the name of its input.
+        student: has the padding token.
+        parts: (kind of target, name of its input).
     """
     targets = [(kind, name, [IGNORED], 0.0) for kind, name in parts]
     return Row({name: [student.pad_id] for _, name in parts}, [*targets, *targets])
@@ -171,20 +173,20 @@ def silent_row(student: StudentModel, parts: Sequence[tuple[str, str]]) -> Row:
 
 @torch.no_grad()
 def gather_weights(sharded: torch.nn.Module, whole: torch.nn.Module) -> None:
-    """Copy the weights of a student that is cut up into a whole one; all processes together."""
+    """Copy the weights of a sharded student into a whole one; all processes must call it."""
     for ours, theirs in zip(whole.parameters(), sharded.parameters(), strict=True):
         ours.copy_(theirs.full_tensor() if isinstance(theirs, DTensor) else theirs)
 
 
 @torch.no_grad()
 def scatter_weights(whole: torch.nn.Module, sharded: torch.nn.Module) -> None:
-    """Copy the weights of a whole student into one that is cut up; each process takes its part."""
+    """Copy the weights of a whole student into a sharded one; each process takes its shard."""
     for ours, theirs in zip(whole.parameters(), sharded.parameters(), strict=True):
         theirs.copy_(_cut_like(ours, theirs))
 
 
 def gather_state(state: dict[str, Any]) -> dict[str, Any]:
-    """Return an optimizer's state with whole tensors, in the main process; all processes together."""
+    """Return a sharded optimizer state with whole tensors, None outside the main process; all must call it."""
     whole = {
         number: {name: _gather_tensor(value) for name, value in part.items()} for number, part in state["state"].items()
     }
@@ -192,7 +194,7 @@ def gather_state(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def scatter_state(state: dict[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return a whole state with its tensors cut as the weights they belong to."""
+    """Return a whole optimizer state with its tensors sharded like the weights they belong to."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     parts = {
         number: {
@@ -208,7 +210,7 @@ def _gather_tensor(value: Any) -> Any:
     if not isinstance(value, DTensor):
         return value
     whole = value.full_tensor()
-    return whole.cpu() if is_main() else None  # the others only helped
+    return whole.cpu() if is_main() else None  # the others only took part in gathering
 
 
 def _cut_like(whole: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The validation and test examples of a finished run, read again: what an export or a threshold is measured on."""
+"""The validation and test examples of a finished run, loaded again: for exports, thresholds and deferral."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from dsbs.training.settings import TrainSettings
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a run did not learn from.
+    """Examples that a run did not train on.
 
     Attributes:
-        validation: on which its checkpoint was chosen; labels are gold or the teacher's, as ``labels`` said.
+        validation: the examples its checkpoint was chosen on, with gold or the teacher's labels, by ``labels``.
         validation_split: the source's split that validation was taken from.
         test: with gold labels; empty where the task has none.
     """
@@ -31,11 +31,11 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     """Return the validation and test examples of a run.
 
     Args:
-        settings: those of the run (its ``config.yaml``).
-        manifest: its ``manifest.json``, whose hashes tell whether the data is still the same.
+        settings: of the run (``config.yaml``).
+        manifest: ``manifest.json`` of the run; its hashes identify the data.
 
     Raises:
-        DataError: where the data is gone, or is another than the run was measured on.
+        DataError: the data is missing, or has changed since the run.
     """
     selection = select(settings.task, parse_fraction(settings.data_fraction), settings.seed, settings.split_seed)
     annotations: dict[str, Annotations] = {}

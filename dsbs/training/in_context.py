@@ -1,7 +1,7 @@
-"""What context distillation has learned: the base without the prompt, with it, and the student that reads none.
+"""Measure context distillation: the base model without and with the prompt, and the distilled student without it.
 
-The base is the student before its training, without task prefixes. What the training has made it forget shows in other
-texts: their perplexity before and after.
+The base is the student before its training, without task prefixes. The perplexity of other texts, before and after,
+shows what the training made it forget.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,16 +32,16 @@ def measure_in_context(
 ) -> list[dict[str, Any]]:
     """Return ``student``, ``seed``, ``who``, ``metric``, ``score`` on test and ``other_perplexity`` of all three.
 
-    What was measured once is read again from ``folder``.
+    Results are cached in ``folder``.
 
     Args:
-        plan: of a finished run with a prompt for its teacher.
+        plan: of a finished run whose teacher has a prompt.
         metrics: of the run.
-        other: a file of other texts, one a line; None: none.
+        other: file of other texts, one per line, or None.
         folder: of the comparison.
 
     Raises:
-        DsbsError: where texts or weights cannot be read.
+        DsbsError: texts or weights cannot be read.
     """
     texts = load_texts(other) if other else []
     key = fingerprint([plan.run.folder.name, fingerprint_files([Path(other)]) if other else None])
@@ -92,13 +92,13 @@ def _load_teacher(objective: Taught) -> "StudentModel":
 def predict_plainly(
     recipe: Recipe, model: "StudentModel", examples: Sequence[Example], wording: Taught
 ) -> list[Prediction]:
-    """Return the answers of a model without task prefixes that reads examples in a wording of ours.
+    """Return the answers of a model without task prefixes to examples in an objective's wording.
 
     Args:
-        recipe: how answers are read.
-        model: it is put where the machine computes.
-        examples: that are answered.
-        wording: how the model is asked, as the teacher of this objective is.
+        recipe: task and decoding.
+        model: moved to the best device.
+        examples: to answer.
+        wording: has the prompt, length limit and chat template, as for its teacher.
     """
     from dsbs.inference.torch_predictor import TorchPredictor
     from dsbs.objectives import Finetune
@@ -118,10 +118,10 @@ def predict_plainly(
 
 
 def load_texts(path: str) -> list[Example]:
-    """Return the texts of a file, one a line, as gold answers that follow nothing; at most ``MOST_TEXTS``.
+    """Return the first ``MOST_TEXTS`` lines of a file as gold answers of empty inputs.
 
     Raises:
-        DataError: where there is none.
+        DataError: the file has no text, or cannot be read.
     """
     lines = read_file(Path(path), MOST_BYTES).decode(errors="replace").splitlines()
     texts = [line.strip() for line in lines if line.strip()][:MOST_TEXTS]

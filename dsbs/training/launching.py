@@ -1,10 +1,10 @@
-"""What ``accelerate launch``, or its config file, says through the environment; some of it is refused."""
+"""Settings of ``accelerate launch`` and its config file, which arrive as environment variables; some are rejected."""
 
 import os
 
 
 def launch_faults(bf16: bool, optim: str) -> list[str]:
-    """Return what is wrong with how the training was launched, one sentence each.
+    """Return a sentence for each fault of how the training was launched.
 
     Args:
         bf16: whether the settings ask for bfloat16.
@@ -14,7 +14,7 @@ def launch_faults(bf16: bool, optim: str) -> list[str]:
 
 
 def _precision_faults(bf16: bool) -> list[str]:
-    """Return what is wrong with the precision that `accelerate launch`, or its config file, asks for."""
+    """Return the faults of the precision that accelerate was configured with."""
     asked = os.environ.get("ACCELERATE_MIXED_PRECISION") or "no"
     if asked == "no" or (asked == "bf16" and bf16):
         return []
@@ -26,7 +26,7 @@ def _precision_faults(bf16: bool) -> list[str]:
 
 
 def _sharding_faults(optim: str) -> list[str]:
-    """Return what is wrong with what `accelerate launch`, or its config file, says of cutting up a student."""
+    """Return the faults of the sharding that accelerate was configured with."""
     faults = []
     if _is_set("ACCELERATE_USE_DEEPSPEED"):
         faults.append(
@@ -50,7 +50,7 @@ def _sharding_faults(optim: str) -> list[str]:
 
 
 def wants_fsdp() -> bool:
-    """Return whether `accelerate launch` was told to cut a student up over processes."""
+    """Return whether `accelerate launch` asks for FSDP."""
     return _is_set("ACCELERATE_USE_FSDP")
 
 

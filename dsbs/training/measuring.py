@@ -1,4 +1,4 @@
-"""The test split, read for a student that was chosen on validation; and what else is said of it there."""
+"""Scores of a trained student on the test split and on all of validation."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,14 +27,14 @@ FREE = MEASURES[GENERATED]
 def measure_test(
     recipe: Recipe, predictor: Predictor, test: Sequence[Example], run: Run, explain: int
 ) -> dict[str, Any]:
-    """Read the test split and write ``predictions.parquet``; return the fields of ``metrics.json``.
+    """Measure on the test split and write ``predictions.parquet``; return fields of ``metrics.json``.
 
     Args:
-        recipe: what was trained.
-        predictor: the student that was best on validation.
+        recipe: of the run.
+        predictor: the student of the best checkpoint on validation.
         test: examples with gold labels; may be empty.
-        run: where predictions go.
-        explain: of so many examples, the same in all runs, the student's rationales are written as well.
+        run: its folder gets the predictions.
+        explain: number of examples, the same in all runs, whose rationales are saved as well.
     """
     started = time.monotonic()
     predictions = predictor.predict(test) if test else []
@@ -50,7 +50,7 @@ def measure_test(
 
 
 def measure_validation(recipe: Recipe, fitted: Fitted, data: RunData) -> dict[str, Any]:
-    """Return the score on all of validation, and beside it that on the examples that the student was chosen on."""
+    """Return the figures on all of validation, with those on the examples that the checkpoint was chosen on."""
     metric = recipe.task.metric
     chosen_on = {metric: fitted.validation, "examples": len(data.choosing)}
     if len(data.choosing) == len(data.validation):
@@ -61,7 +61,7 @@ def measure_validation(recipe: Recipe, fitted: Fitted, data: RunData) -> dict[st
 def explain_some(
     predictor: Predictor, examples: Sequence[Example], predictions: Sequence[Prediction], count: int
 ) -> list[Prediction]:
-    """Return the predictions, some of them with the student's rationale: it takes long, and is for people to read."""
+    """Return the predictions, ``count`` of them with the student's rationale, which takes long to generate."""
     chosen = sample_ids((example.id for example in examples), count, 0, "explain")
     places = [
         place
@@ -79,14 +79,14 @@ def explain_some(
 def measure_otherwise(
     recipe: Recipe, fitted: Fitted, test: Sequence[Example], wanted: Iterable[str], tested: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return other scores on the test split: of the student's last step, and of answers that are written freely.
+    """Return additional test scores: of the last step's weights, and of generated answers.
 
     Args:
-        recipe: what was trained.
+        recipe: of the run.
         fitted: the student.
         test: examples with gold labels.
-        wanted: of ``MEASURES``.
-        tested: the figures of the best student; where the last step is the best, they are its own, too.
+        wanted: keys of ``MEASURES``.
+        tested: figures of the best checkpoint; reused where the last step is the best, or answers are generated anyway.
     """
     found: dict[str, Any] = {}
     if LAST_STEP in wanted and test:
@@ -98,17 +98,17 @@ def measure_otherwise(
 
 
 def lacks_measures(metrics: Mapping[str, Any], testing: Testing) -> bool:
-    """Return whether a finished run lacks test scores that are asked for; that of the last step cannot be added."""
+    """Return whether a finished run lacks wanted test scores; that of the last step cannot be added later."""
     return testing.test and ("test" not in metrics or (GENERATED in testing.also_measure and FREE not in metrics))
 
 
 def measure_finished(
     recipe: Recipe, data: RunData, run: Run, metrics: Mapping[str, Any], testing: Testing
 ) -> dict[str, Any]:
-    """Read the test split for a run that finished without it, and write its metrics anew; they are returned.
+    """Add missing test scores to a finished run and rewrite its metrics, which are returned.
 
     Raises:
-        StudentError: where the checkpoint is broken.
+        StudentError: the checkpoint is broken.
     """
     remembered = Remembered(**load_remembered(run.checkpoint))
     batch_size = recipe.training.per_device_eval_batch_size

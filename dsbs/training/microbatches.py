@@ -1,4 +1,4 @@
-"""Hugging Face's trainer with batches that are read in passes: little padding, and no end where memory runs out."""
+"""Hugging Face's trainer with microbatches split into passes: less padding, and recovery from out-of-memory errors."""
 
 import logging
 from collections.abc import Callable
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class PassTrainer(Seq2SeqTrainer):
-    """Reads a microbatch in passes of rows of about equal length and adds up their gradients.
+    """Processes a microbatch in passes of rows of similar length and accumulates their gradients.
 
     Attributes:
-        tokens_per_pass: the most tokens of a pass, padding included, or None: a microbatch is one pass.
-        taken: microbatches of the optimizer step that is under way; emptied when a step begins.
-        parts: the kinds of targets of the step, with the names of the inputs that they read, over all processes.
-        told: what ``compute_loss`` adds up for the log: term -> sum and count [2]; a pass that failed takes it back.
+        tokens_per_pass: maximum tokens of a pass, padding included; None: a microbatch is one pass.
+        taken: microbatches of the current optimizer step so far.
+        parts: (kind of target, name of its input) of the step, over all processes.
+        told: sums that ``compute_loss`` adds up for the log: term -> sum and count [2]; restored where a pass fails.
     """
 
     def __init__(self, collate: Callable[[list[Row]], Batch], tokens_per_pass: int | None, **arguments: Any) -> None:
@@ -37,11 +37,13 @@ class PassTrainer(Seq2SeqTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Add the gradients of a microbatch and return its loss. Where memory runs out, passes of half as many tokens
-        are tried, and all of the optimizer step that was done before is done again.
+        """Accumulate the gradients of a microbatch and return its loss.
+
+        When out of memory, the tokens of a pass are halved, and the optimizer step starts over with its first
+        microbatch.
         """
         self.taken.append(inputs["rows"])
-        lost: list[list[Row]] = []  # microbatches whose gradients have to be found again
+        lost: list[list[Row]] = []  # microbatches whose gradients have to be computed again
         while True:
             told = self.told
             try:
@@ -61,7 +63,7 @@ class PassTrainer(Seq2SeqTrainer):
             lost = self.taken[:-1]
 
     def _take(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
-        """Add the gradients of a microbatch, pass by pass, and return its loss."""
+        """Accumulate the gradients of a microbatch, pass by pass, and return its loss."""
         passes = self._cut(rows, counts)
         losses = []
         for number, part in enumerate(passes, start=1):
@@ -76,10 +78,10 @@ class PassTrainer(Seq2SeqTrainer):
         return cut_passes(rows, self.tokens_per_pass)
 
     def _halve(self, rows: list[Row]) -> None:
-        """Halve the tokens of a pass.
+        """Halve the maximum tokens of a pass.
 
         Raises:
-            RunError: where a pass is a single row already, or other processes wait for this one's gradients.
+            RunError: a pass is a single row already, or other processes wait for this one's gradients.
         """
         longest = max(len(part) * part[0].tokens for part in cut_passes(rows, self.tokens_per_pass))
         single = max(row.tokens for row in rows)
@@ -105,5 +107,5 @@ class PassTrainer(Seq2SeqTrainer):
 
 
 def _keep(rows: list[Row]) -> dict[str, list[Row]]:
-    """Leave a batch as it is: it is padded when it is known how it is cut."""
+    """Return a batch unpadded: its passes are padded one by one."""
     return {"rows": rows}

@@ -1,4 +1,4 @@
-"""What was lost on the way from the data to a student, in sentences: for the terminal, the card and the report."""
+"""Losses of data on the way to a student, such as truncated inputs, in sentences: terminal, model card, report."""
 
 from collections.abc import Mapping
 from itertools import chain
@@ -13,10 +13,10 @@ OTHERS = "train or validation"
 
 
 def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
-    """Return a sentence for each loss.
+    """Return a sentence for each kind of loss.
 
     Args:
-        task: what it noticed of its data.
+        task: has remarks on its data.
         counts: of a run, as in ``metrics.json``.
 
     >>> tell_losses(Task(), {"inputs_cut": 12, "train": 300})
@@ -26,7 +26,7 @@ def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
 
 
 def count_test_overlap(data: RunData) -> dict[str, Any] | None:
-    """Return how many test inputs stand in train or validation, for ``metrics.json``; None where there is no test."""
+    """Return how many test inputs also occur in train or validation, for ``metrics.json``; None without a test."""
     if not data.test:
         return None
     others = chain((example.input for example, _ in data.train), (example.input for example in data.validation))

@@ -1,4 +1,4 @@
-"""From settings to a run that can start: which examples, whose annotations, which folder. Checked before any model."""
+"""Plan a run from its settings (examples, annotations, folder), checked before any model is loaded; and execute it."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -29,7 +29,16 @@ from dsbs.training.tracked import open_run, track_result
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can start."""
+    """A run that is ready to start.
+
+    Attributes:
+        settings: of the run.
+        recipe: what the backend reads of them.
+        data: training, validation and test examples.
+        run: its folder.
+        described: first fields of ``metrics.json``; see ``describe``.
+        rationales: folder of the annotations; None: the run reads none.
+    """
 
     settings: TrainSettings
     recipe: Recipe
@@ -40,9 +49,9 @@ class Plan:
 
 
 def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
-    """Plan a run; where annotations are missing and asking costs nothing, the teacher is asked for them first.
+    """Plan a run; where annotations are missing and the teacher costs nothing, extract them first.
 
-    Args and errors are those of ``plan_run``.
+    Arguments and errors: see ``plan_run``.
     """
     try:
         return plan_run(settings, typed)
@@ -52,18 +61,18 @@ def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         from dsbs.extraction.engine import run_extraction  # takes its time
 
         run_extraction(missing.job)
-    return plan_run(settings, typed)  # an extraction that was stopped is not trained on as if it were complete
+    return plan_run(settings, typed)  # fails if the extraction was stopped before its end
 
 
 def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
-    """Read the data, find the annotations, name the run. Nobody is asked and nothing is written.
+    """Plan a run: read the data, find the annotations, name the folder. No teacher is asked, nothing is written.
 
     Args:
         settings: without faults.
-        typed: the overrides that led to them, for messages that say what to type.
+        typed: the overrides that the user typed, for the commands in messages.
 
     Raises:
-        DsbsError: where data or annotations are missing or broken.
+        DsbsError: data or annotations are missing or broken.
     """
     fraction = parse_fraction(settings.data_fraction)
     task = settings.task
@@ -107,7 +116,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
 
 
 def describe(settings: TrainSettings, fraction: float) -> dict[str, Any]:
-    """Return the first fields of ``metrics.json``: what a run is called."""
+    """Return the first fields of ``metrics.json``, which tell runs apart."""
     return {
         "task": settings.task.name,
         "student": settings.student.name,
@@ -121,10 +130,10 @@ def describe(settings: TrainSettings, fraction: float) -> dict[str, Any]:
 
 
 def check_choices(settings: TrainSettings, data: RunData) -> None:
-    """Check that examples have closed answers where they have to.
+    """Check that all examples have closed answers, where ``decoding=rank`` or the objective needs them.
 
     Raises:
-        ConfigError: naming one that has none.
+        ConfigError: one has none; names it.
     """
     objective = settings.objective
     if settings.decoding == "rank":
@@ -141,7 +150,7 @@ def check_choices(settings: TrainSettings, data: RunData) -> None:
 
 
 def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dict[str, Any]:
-    """Return every setting that matters to the result, and hashes over the data for training and measuring."""
+    """Return every setting that decides the result, and hashes of the training, validation and test data."""
     identity: dict[str, Any] = {
         "task": {"name": settings.task.name, **settings.task.identity()},
         "objective": settings.objective.identity(),
@@ -168,7 +177,7 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
 
 
 def former_identity(training: Training, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return what named the same run before its name held the global batch, however a step is cut into that."""
+    """Return the identity that earlier versions named the run by: with the microbatches instead of the global batch."""
     if "training" not in identity:
         return identity
     cut = {key: getattr(training, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps")}
@@ -177,14 +186,18 @@ def former_identity(training: Training, identity: dict[str, Any]) -> dict[str, A
 
 
 def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train") -> dict[str, Any]:
-    """Train a planned run in its folder, which nobody else may use meanwhile, and return its metrics.
+    """Train a planned run in its folder, locked meanwhile, and return its metrics.
 
     Where several processes share the run, only the main one locks, tracks and writes.
 
     Args:
         plan: of the run.
-        config_yaml: the config, as the run keeps it.
-        command: what starts the run, for its manifest.
+        config_yaml: text of the run's ``config.yaml``.
+        command: the command line, for the manifest.
+
+    Raises:
+        RunError: another process trains the run, or the training fails; the reason is kept in ``failed.json``.
+        StudentError: the student cannot be built.
     """
     run, settings = plan.run, plan.settings
     with ExitStack() as stack:
@@ -192,7 +205,7 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
         def begin() -> dict[str, Any] | None:
             if is_main():
                 stack.enter_context(run.lock())
-            metrics = run.finished_metrics()  # another command was faster
+            metrics = run.finished_metrics()  # another process has finished it meanwhile
             if is_main() and not metrics:
                 run.clear_failure()
                 run.write_manifest(config_yaml, command, describe_annotations(settings, plan.rationales))
@@ -213,7 +226,7 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
 
 
 def _open(plan: Plan) -> Tracker:
-    """Return the run at W&B; one of several processes has it."""
+    """Open the W&B run; all processes but the main one get a tracker that records nothing."""
     settings = plan.settings
     if not is_main():
         return Tracker()
@@ -221,7 +234,7 @@ def _open(plan: Plan) -> Tracker:
 
 
 def _measure_rest(plan: Plan, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return a finished run's metrics, with what was still missing on the test split; W&B gets it, too."""
+    """Return a finished run's metrics, after measuring wanted test scores that it lacks; W&B records them too."""
     run, settings = plan.run, plan.settings
     if not lacks_measures(metrics, settings.testing):
         return metrics

@@ -1,4 +1,4 @@
-"""What is trained, and how: the settings of a run as the backends read them."""
+"""The parts of a run's settings that the backends read."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,16 +20,16 @@ class Recipe:
     """What is trained, and how.
 
     Attributes:
-        task: where the examples come from, and how answers are scored.
-        objective: what the student learns.
-        student: what is trained.
-        training: how long and how fast; not every backend reads it.
-        seed: of whatever is drawn.
+        task: has the examples and scores answers.
+        objective: makes targets and loss.
+        student: the model to train.
+        training: optimizer and schedule; read by ``backend=huggingface``.
+        seed: of initial weights, data order, dropout and controls.
         decoding: ``auto``, ``rank`` or ``generate``.
-        prompt: its exemplars are among the texts that a student's own tokenizer is made from.
-        control: what is learned in the place of rationales.
-        labels_weight: ``equal``, or ``agreement``: labels count as the share of the samples that voted for them.
-        stored: the log-probabilities of tokens that a teacher's endpoint told, where the objective reads them.
+        prompt: its exemplars are among the texts that a student's own tokenizer is trained on.
+        control: replaces rationales.
+        labels_weight: ``equal``, or ``agreement``: a label is weighted by the share of samples that voted for it.
+        stored: log-probabilities of tokens from the teacher's endpoint, where the objective reads them.
     """
 
     task: Task
@@ -44,7 +44,7 @@ class Recipe:
     stored: StoredTokens | None = None
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
-        """Return what the student learns to write for an example, as control and weights of labels change it."""
+        """Return the targets of an example, after the control and the weighting of labels."""
         learned = annotation and self.control.rewrite(self.task, example, annotation)
         targets = self.objective.targets(example, learned)
         if self.labels_weight == EQUAL or annotation is None or annotation.agreement is None:
@@ -53,19 +53,19 @@ class Recipe:
         return [replace(one, weight=one.weight * share) if is_label(one.kind) else one for one in targets]
 
     def remember(self, examples: Iterable[Example], **reading: Any) -> Remembered:
-        """Return what a checkpoint has to remember of the training.
+        """Return the settings that a checkpoint keeps of the training.
 
         Args:
-            examples: all that the student is trained and measured on.
-            reading: how answers are read, for students that write; see ``dsbs.inference.checkpoint.remember``.
+            examples: training, validation and test.
+            reading: decoding and length limits of students that generate; see ``dsbs.inference.checkpoint.remember``.
         """
         return remember(self.task, self.objective, examples, format=self.student.format, **reading)
 
     def texts(self) -> Iterator[str]:
-        """Yield the texts that a student's own tokenizer is made from: the same for every objective, fraction and seed.
+        """Yield the texts that a student's own tokenizer is trained on, whatever objective, fraction and seed.
 
-        The unlabelled inputs of the whole train split, the closed answers, the exemplars. Answers and exemplars are
-        short beside the inputs, but all that the student writes looks like them, so they count many times.
+        These are the unlabelled inputs of the whole train split, the closed answers and the exemplars. Answers and
+        exemplars are short beside the inputs, but all outputs resemble them, so they are repeated 50 times.
         """
         choices: dict[str, None] = {}
         for example in self.task.examples("train"):
@@ -79,5 +79,5 @@ class Recipe:
 
 
 def is_label(kind: str) -> bool:
-    """Return whether a kind of target is the label, be it as a teacher beside the student reads it."""
+    """Return whether a kind of target is the label, also in the wording that a teacher reads."""
     return kind.rpartition(" ")[2] == "label"

@@ -1,4 +1,4 @@
-"""Trackers beside W&B, through transformers' own callbacks."""
+"""Trackers other than W&B, through transformers' own callbacks."""
 
 import importlib.util
 import os
@@ -11,16 +11,16 @@ from dsbs.core.tracking import OTHERS, Elsewhere
 
 
 def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
-    """Return transformers' own callbacks for other trackers; what they write goes below the run's output folder.
+    """Return transformers' callbacks for other trackers; local files go below the output folder.
 
     Raises:
-        ConfigError: where a tracker is installed and cannot be used.
+        ConfigError: a tracker is installed but cannot be used.
     """
     set_places(elsewhere)
     callbacks: list[TrainerCallback] = []
     for name in elsewhere.names:
         try:
-            # What fails here would fail in the callback, and once more, aloud, when that is thrown away.
+            # A failure in the callback's own import would be printed a second time when the callback is deleted.
             importlib.import_module(next(filter(importlib.util.find_spec, OTHERS[name])))
             [build] = get_reporting_integration_callbacks([name])
             callback = build()
@@ -34,7 +34,7 @@ def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
 
 
 def set_places(elsewhere: Elsewhere) -> None:
-    """Set where trackers write that read it from the environment; what the user has set stays."""
+    """Set the folders of trackers that read them from the environment; variables that the user has set stay."""
     places = {
         "mlflow": {
             "MLFLOW_TRACKING_URI": f"sqlite:///{elsewhere.directory / 'mlflow' / 'mlflow.db'}",

@@ -1,4 +1,4 @@
-"""What the student writes itself before an optimizer step, for objectives that learn from that."""
+"""Texts sampled from the student before an optimizer step, for objectives that train on them (on-policy)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,18 @@ from dsbs.students.model import StudentModel
 def roll_out(
     objective: Objective, student: StudentModel, batches: Sequence[dict[str, Any]], seed: int, step: int, bf16: bool
 ) -> None:
-    """Put what the student writes into the rows of a step's microbatches; they are not sampled again if memory runs
-    out over them.
+    """Put sampled texts into the rows of a step's microbatches, once, also if the step starts over when out of memory.
 
-    A row's random numbers follow from the seed, the step and its place among the rows of the step. So a resumed run
-    samples what it would have sampled, and several processes what one would have.
+    The random numbers of a row depend on the seed, the step and its position in the step. So a resumed run samples the
+    same texts as an uninterrupted one, and several processes the same as one.
+
+    Args:
+        objective: samples and makes rows of the samples.
+        student: is sampled from.
+        batches: microbatches of this process; their ``rows`` are replaced.
+        seed: of the run.
+        step: number of the optimizer step.
+        bf16: whether to sample in bfloat16 autocast.
     """
     sizes = gather([[len(batch["rows"]) for batch in batches]])
     draws = [np.random.default_rng([seed, step, place]) for place in places_of(sizes, rank())]
@@ -28,11 +35,11 @@ def roll_out(
 
 
 def places_of(sizes: Sequence[Sequence[int]], process: int) -> list[int]:
-    """Return the places of a process's rows among all rows of a step.
+    """Return the positions of a process's rows among all rows of a step.
 
     Args:
-        sizes: rows of each microbatch, by process.
-        process: which one.
+        sizes: number of rows of each microbatch, by process.
+        process: its number.
 
     >>> places_of([[2, 1], [2, 1]], 0), places_of([[2, 1], [2, 1]], 1)
     ([0, 1, 4], [2, 3, 5])

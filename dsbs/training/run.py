@@ -1,4 +1,4 @@
-"""One training run from data to metrics: fit, read the test split once, write; the backend knows what a student is."""
+"""One training run: fit with the student's backend, measure on test, save."""
 
 from typing import Any
 
@@ -25,23 +25,23 @@ def train_run(
     testing: Testing,
     tracking: Tracking,
 ) -> dict[str, Any]:
-    """Train, measure and write everything that a run leaves behind; ``metrics.json`` comes last.
+    """Train, measure and write the files of a run; ``metrics.json`` comes last.
 
     Args:
-        recipe: what is trained, and how.
-        data: what it learns from and is measured on.
+        recipe: of the run.
+        data: training, validation and test examples.
         run: the folder.
         described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
         tracker: where metrics are logged.
-        testing: whether the test split is read, and what else is measured on it.
+        testing: whether and what to measure on test.
         tracking: whether the tracker gets answers and the student as well.
 
     Returns:
-        What ``metrics.json`` holds.
+        The content of ``metrics.json``.
 
     Raises:
-        StudentError: where the student cannot be built, or cannot write the labels.
-        RunError: where the training diverges, memory runs out, or a disk is full.
+        StudentError: the student cannot be built, or its tokenizer cannot write the labels.
+        RunError: the training diverges, memory runs out, or a disk is full.
     """
     overlap = count_test_overlap(data)
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)

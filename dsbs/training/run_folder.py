@@ -1,4 +1,4 @@
-"""The folder of a training run: named by what decides its result, finished when ``metrics.json`` is there."""
+"""The folder of a training run: named by the settings that decide its result, finished once it has ``metrics.json``."""
 
 import platform
 import time
@@ -37,7 +37,7 @@ class Run:
 
     Attributes:
         folder: ``<output_dir>/train/<task>/<student>/<objective>/<data_fraction>/<seed>-<hash>``.
-        settings: every setting that matters to the result, and hashes of the data.
+        settings: every setting that decides the result, and hashes of the data.
     """
 
     folder: Path
@@ -45,47 +45,47 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
-        """Where the metrics lie; written last."""
+        """``metrics.json``, written last."""
         return self.folder / "metrics.json"
 
     @property
     def manifest_path(self) -> Path:
-        """Where it is written down what the run is."""
+        """``manifest.json``: settings, versions, command."""
         return self.folder / "manifest.json"
 
     @property
     def checkpoints(self) -> Path:
-        """Where the checkpoints of the training lie; the best and the last stay."""
+        """Folder of the training's checkpoints; the best and the last are kept."""
         return self.folder / "checkpoints"
 
     @property
     def checkpoint(self) -> Path:
-        """Where the finished student lies."""
+        """Folder of the finished student."""
         return self.folder / "checkpoint"
 
     @property
     def cache(self) -> Path:
-        """Where what can be made again lies, for all runs of an output folder."""
+        """Folder of files that can be recomputed, shared by all runs of an output folder."""
         return self.folder.parents[5] / "cache"
 
     def finished_metrics(self) -> dict[str, Any] | None:
-        """Return the metrics of a finished run, else None."""
+        """Return the metrics, or None where the run is not finished."""
         if not self.metrics_path.exists():
             return None
         return read_object(self.metrics_path)
 
     def load_manifest(self) -> dict[str, Any]:
-        """Return what the manifest says; nothing where there is none."""
+        """Return the manifest, ``{}`` where there is none."""
         if not self.manifest_path.exists():
             return {}
         return read_object(self.manifest_path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes out of the folder.
+        """Create the folder and hold its lock within the context.
 
         Raises:
-            RunError: where another process has it, or it cannot be written.
+            RunError: another process holds the lock, or the folder cannot be written.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,13 @@ class Run:
             lock.release()
 
     def write_manifest(self, config_yaml: str, command: str, extra: dict[str, Any]) -> None:
-        """Write ``config.yaml`` and ``manifest.json`` before the training starts."""
+        """Write ``config.yaml`` and ``manifest.json``.
+
+        Args:
+            config_yaml: text of the former.
+            command: the command line.
+            extra: more fields of the manifest.
+        """
         write_text(self.folder / "config.yaml", config_yaml)
         manifest = {
             "dsbs": __version__,
@@ -118,25 +124,25 @@ class Run:
         write_json(self.manifest_path, manifest)
 
     def finish(self, metrics: dict[str, Any]) -> None:
-        """Write the metrics, which makes the run a finished one."""
+        """Write ``metrics.json``, which marks the run as finished."""
         write_json(self.metrics_path, metrics)
 
     def fail(self, reason: str) -> None:
-        """Write down why the run did not finish; the next start of the same command removes it."""
+        """Write ``failed.json`` with the reason; ``clear_failure`` removes it when the run starts again."""
         write_json(self.folder / "failed.json", {"reason": reason})
 
     def clear_failure(self) -> None:
-        """Forget an earlier failure."""
+        """Remove ``failed.json``."""
         (self.folder / "failed.json").unlink(missing_ok=True)
 
 
 def name_run(output_dir: str, settings: dict[str, Any], former: dict[str, Any] | None = None) -> Run:
-    """Return the run that the settings name.
+    """Return the run of some settings.
 
     Args:
-        output_dir: first folder of the path.
-        settings: must hold task.name, student.name, objective.name, data_fraction, seed.
-        former: what named the same run in earlier versions; taken where only a folder of that name is there.
+        output_dir: root folder of all outputs.
+        settings: decide the result; with at least task.name, student.name, objective.name, data_fraction, seed.
+        former: the settings as earlier versions named the run by; used if only the folder of that name exists.
     """
     if former is not None and former != settings:
         known = name_run(output_dir, former)

@@ -1,4 +1,4 @@
-"""In which order examples are seen: at random, or in batches of about equal length; and which process sees which."""
+"""The order of examples: batches of similar length, and the share of each process."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,21 +8,21 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 from transformers import TrainingArguments
 
-POOL = 50  # batches that are sorted together: enough for little padding, few enough for batches that differ by epoch
-GROUP = 10  # batches of a pool that have targets of about equal length; they are sorted by input
+POOL = 50  # batches sorted together: enough to reduce padding, few enough for other batches in each epoch
+GROUP = 10  # batches of a pool with targets of similar length; within a group, rows are sorted by input
 
 
 class LengthGroups(Sampler[int]):
-    """Yields all positions once an epoch, so that those of a batch have inputs and targets of about equal length.
+    """Yields every position once per epoch, in batches with inputs and targets of similar length.
 
-    Examples are drawn into pools at random, sorted there, and cut into batches; the batches come in random order, so
-    that long and short ones follow each other by chance. What is left over makes the last, smaller batch.
-    (``transformers.LengthGroupedSampler`` knows one length, and goes through each pool from long to short.)
+    Positions are drawn into random pools, sorted there and cut into batches, which come in random order. The remainder
+    is the last, smaller batch. (``transformers.LengthGroupedSampler`` knows one length only, and yields each pool from
+    long to short.)
 
     Args:
         lengths: tokens of inputs and of targets [2, N].
-        batch_size: examples of a batch.
-        seed: of all that is drawn; an epoch's order depends on nothing else.
+        batch_size: examples per batch.
+        seed: with the number of the epoch, it decides the order.
     """
 
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int) -> None:
@@ -31,7 +31,7 @@ class LengthGroups(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes; accelerate does."""
+        """Set the next epoch; accelerate calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -52,17 +52,17 @@ class LengthGroups(Sampler[int]):
 
 
 class ProcessBatches(BatchSampler):
-    """Yields the part of each batch that one of several processes takes.
+    """Yields one process's share of each batch.
 
-    All processes together see every example once an epoch. The last batch, which may be smaller, is shared out as
-    evenly as it can be; there may be nothing in it for some of them. (accelerate's way repeats examples there, so that
-    the step would not be that of one process.)
+    All processes together see every example once per epoch. A smaller last batch is shared as evenly as possible; some
+    processes may get none of it. (accelerate would repeat examples there, so that the step would differ from that of a
+    single process.)
 
     Args:
-        sampler: yields positions, the same in all processes.
-        batch_size: examples of a batch, over all processes.
-        rank: the number of this process.
-        processes: how many there are.
+        sampler: yields the same positions in all processes.
+        batch_size: examples per batch, over all processes.
+        rank: number of this process.
+        processes: their number.
     """
 
     def __init__(self, sampler: Sampler[int], batch_size: int, rank: int, processes: int) -> None:
@@ -75,7 +75,7 @@ class ProcessBatches(BatchSampler):
 
 
 def load_in_one_process(rows: Any, batches: BatchSampler, collate: Any, args: TrainingArguments) -> Any:
-    """Return the loader of batches that are those of this process already; accelerate would cut them up once more."""
+    """Return a loader of batches that are already this process's share; accelerate would split them once more."""
     loader: DataLoader[Any] = DataLoader(
         rows, batch_sampler=batches, collate_fn=collate, pin_memory=args.dataloader_pin_memory
     )

@@ -1,4 +1,4 @@
-"""The settings of a training run; those of the training itself have the names of Hugging Face's arguments."""
+"""The settings of a training run; keys of ``training`` are named as Hugging Face's arguments."""
 
 import importlib.util
 import math
@@ -17,15 +17,15 @@ from dsbs.training.launching import launch_faults
 
 EQUAL, AGREEMENT = "equal", "agreement"
 STRATEGIES = ("random", "group_by_length")
-# Settings of training that do not decide its result: what is told and kept, and how the work is cut.
+# Settings of training that do not decide its result: logging, checkpoints kept, how batches are split.
 NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
     *("tokens_per_pass", "gradient_checkpointing", "fp16", "max_unknown"),
 )
-# Other scores on the test split: what `also_measure` names -> field of metrics.json.
+# Additional test scores: value in `also_measure` -> field of metrics.json.
 LAST_STEP, GENERATED = "last", "generate"
 MEASURES = {LAST_STEP: "test_last", GENERATED: "test_generated"}
-# What was always so before it became a setting.
+# Settings that came later, with the value that was fixed before.
 LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
 
 
@@ -88,18 +88,36 @@ class Training:
 
     @property
     def global_batch(self) -> int:
-        """Examples of an optimizer step: over its microbatches, and the processes that share the run."""
+        """Examples per optimizer step, over its microbatches and all processes."""
         return self.per_device_train_batch_size * self.gradient_accumulation_steps * count_processes()
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the result of a training: not how often it tells about itself."""
+        """Return the settings that decide the result, with the global batch in place of the microbatches."""
         identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
         identity |= {"per_device_train_batch_size": self.global_batch, "gradient_accumulation_steps": 1}
-        # Runs from before there was a choice keep their names.
+        # Runs from before a setting existed keep their names.
         return {key: value for key, value in identity.items() if LATER.get(key) != value}
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
+        faults = self._number_faults()
+        if self.train_sampling_strategy not in STRATEGIES:
+            faults.append(
+                f"training.train_sampling_strategy={self.train_sampling_strategy}: expected one of "
+                f"{', '.join(STRATEGIES)}."
+            )
+        if self.fp16:
+            faults.append(
+                "training.fp16=true: not supported. T5's activations exceed 65,504, the largest number in fp16, and "
+                "the loss becomes NaN. Use training.bf16=true, or neither."
+            )
+        faults += launch_faults(self.bf16, self.optim)
+        if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
+            faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
+        return faults
+
+    def _number_faults(self) -> list[str]:
+        """Return which numbers are out of range."""
         faults = []
         positive = (
             "max_steps",
@@ -126,22 +144,9 @@ class Training:
             faults.append(
                 f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
             )
-        if self.train_sampling_strategy not in STRATEGIES:
-            faults.append(
-                f"training.train_sampling_strategy={self.train_sampling_strategy}: expected one of "
-                f"{', '.join(STRATEGIES)}."
-            )
         for key in ("tokens_per_pass", "threads"):
             if getattr(self, key) is not None and getattr(self, key) < 1:
                 faults.append(f"training.{key}={getattr(self, key)}: expected 1 or more, or null.")
-        if self.fp16:
-            faults.append(
-                "training.fp16=true: not supported. T5's activations exceed 65,504, the largest number in fp16, and "
-                "the loss becomes NaN. Use training.bf16=true, or neither."
-            )
-        faults += launch_faults(self.bf16, self.optim)
-        if "bnb" in self.optim and importlib.util.find_spec("bitsandbytes") is None:
-            faults.append(f"training.optim={self.optim} needs the package bitsandbytes: pip install 'dsbs[8bit]'")
         return faults
 
 
@@ -150,8 +155,8 @@ class Validation:
     """Keys of ``validation``.
 
     Attributes:
-        limit: examples of validation, drawn by ``split_seed``, that are read during the training, to choose the
-            checkpoint; at its end all are. None: all, every time.
+        limit: number of validation examples, drawn by ``split_seed``, that the checkpoint is chosen on during the
+            training; at its end all are measured. None: all, every time.
     """
 
     limit: int | None = None
@@ -164,7 +169,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class Testing:
-    """What is read of the test split; see ``TrainSettings``."""
+    """The settings of measuring on test; see ``TrainSettings``."""
 
     test: bool = True
     also_measure: tuple[str, ...] = ()
@@ -183,11 +188,11 @@ class TrainSettings:
         labels_weight: how much each of the teacher's labels counts: ``equal``, or as its ``agreement``, the share of
             the samples (``samples=k``) that voted for it.
         rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
-        filter: what an annotation must pass to be learned from, whatever the extraction let through.
-        samples: learn from annotations of so many completions each; null: from those that are there.
+        filter: what an annotation must pass to be trained on, whichever filter its extraction had.
+        samples: train on annotations from this many completions each; null: on the ones that exist.
         without_annotation: examples without a usable annotation: ``label_only`` trains on their label alone, ``drop``
             drops them; counted either way.
-        control: what is learned in the place of rationales, to see whether it is what they say that helps.
+        control: what replaces rationales, to test whether their content is what helps.
         decoding: ``rank`` scores the closed answers, ``generate`` generates text; ``auto`` ranks where possible.
         test: whether to measure on test at the end. Use ``false`` for hyperparameter searches, and ``test=true`` once,
             for the settings chosen on validation.
@@ -223,7 +228,11 @@ class TrainSettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings and their combination."""
-        faults = self.validation.faults()
+        return [*self.validation.faults(), *self._value_faults(), *self._combination_faults()]
+
+    def _value_faults(self) -> list[str]:
+        """Return what is wrong with single settings."""
+        faults = []
         if self.without_annotation not in ("label_only", "drop"):
             faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
         if self.decoding not in ("auto", "rank", "generate"):
@@ -234,19 +243,8 @@ class TrainSettings:
             faults.append(f"samples={self.samples}: expected 1 or more, or null for those that are there.")
         if self.explain < 0:
             faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
-        if self.objective.needs_teacher_labels and self.labels != "teacher":
-            faults.append(
-                f"objective={self.objective.name} trains on the teacher's labels: add labels=teacher, or choose "
-                "another objective."
-            )
-        faults += self._weight_faults()
-        if self.control.identity() is not None and not _parts_rationales(self.objective):
-            faults.append(
-                f"control={self.control.name} replaces the rationale that is learned beside the label: choose "
-                "objective=step_by_step."
-            )
-        if self.student is not None and self.objective is not None:
-            faults += combination_faults(self.student, self.objective, self.decoding)
+        if self.labels_weight not in (EQUAL, AGREEMENT):
+            faults.append(f"labels_weight={self.labels_weight}: expected {EQUAL} or {AGREEMENT}.")
         for key in ("seed", "split_seed"):
             if not 0 <= getattr(self, key) < 2**32:
                 faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")
@@ -256,39 +254,48 @@ class TrainSettings:
             faults.append(str(error))
         return faults
 
-    def _weight_faults(self) -> list[str]:
-        if self.labels_weight not in (EQUAL, AGREEMENT):
-            return [f"labels_weight={self.labels_weight}: expected {EQUAL} or {AGREEMENT}."]
-        if self.labels_weight == EQUAL:
-            return []
+    def _combination_faults(self) -> list[str]:
+        """Return which settings do not go together."""
         faults = []
-        if self.labels != "teacher":
+        if self.objective.needs_teacher_labels and self.labels != "teacher":
+            faults.append(
+                f"objective={self.objective.name} trains on the teacher's labels: add labels=teacher, or choose "
+                "another objective."
+            )
+        if self.labels_weight == AGREEMENT and self.labels != "teacher":
             faults.append("labels_weight=agreement: it weighs the teacher's labels: add labels=teacher.")
-        if self.objective.needs_choices:
+        if self.labels_weight == AGREEMENT and self.objective.needs_choices:
             faults.append(
                 f"labels_weight=agreement: objective={self.objective.name} learns the teacher's distribution: drop it."
             )
+        if self.control.identity() is not None and not _parts_rationales(self.objective):
+            faults.append(
+                f"control={self.control.name} replaces the rationale that is learned beside the label: choose "
+                "objective=step_by_step."
+            )
+        if self.student is not None and self.objective is not None:
+            faults += combination_faults(self.student, self.objective, self.decoding)
         return faults
 
     @property
     def testing(self) -> Testing:
-        """What is read of the test split."""
+        """The settings of measuring on test."""
         return Testing(self.test, tuple(self.also_measure), self.explain)
 
     @property
     def needs_annotations(self) -> bool:
-        """Whether the run reads anything of a teacher's."""
+        """Whether the run reads annotations or stored log-probabilities."""
         needs = self.objective.needs_rationales or self.reads or self.objective.reads_stored_tokens
         return bool(needs) or self.labels == "teacher"
 
     @property
     def reads(self) -> frozenset[str]:
-        """Fields of annotations that the run reads beside label and rationale."""
+        """Fields of annotations that the run reads besides label and rationale."""
         weights = {"agreement"} if self.labels_weight == AGREEMENT else set[str]()
         return self.objective.reads | weights
 
 
 def _parts_rationales(objective: Any) -> bool:
-    """Return whether a rationale is a target of its own."""
+    """Return whether the objective has the rationale as a target of its own."""
     targets = objective.targets(Example("", "", "label"), Annotation("", "label", "rationale"))
     return {"label", "rationale"} <= {target.kind for target in targets}

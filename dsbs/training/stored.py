@@ -1,4 +1,4 @@
-"""The log-probabilities that a store keeps of a teacher's tokens, joined to the rows that a student learns from."""
+"""Stored log-probabilities of a teacher's tokens, joined to the rows that a student is trained on."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
     from dsbs.training.tokenized import RowFile
 
-# Of the tokens of labels: fewer that are the teacher's own, too, mean that the two tokenizers differ.
+# Share of label tokens that the teacher's tokens must match; below it the two tokenizers differ.
 LEAST_SHARED = 0.9
 MOST_SAMPLES = 64
 
@@ -28,10 +28,10 @@ class StoredTokens:
     """Log-probabilities of the tokens of an extraction.
 
     Attributes:
-        path: its store.
+        path: its store of completions.
         model: the teacher's name, for messages.
-        most: how many of the most probable tokens at a position are learned from.
-        digest: a hash over what it holds of the examples that are learned from.
+        most: number of most probable tokens per position to train on.
+        digest: hash over the log-probabilities of the training examples.
     """
 
     path: Path
@@ -41,26 +41,39 @@ class StoredTokens:
 
     @classmethod
     def find(cls, path: Path, model: str, most: int, data: "RunData") -> "StoredTokens":
-        """Return those of a store that a run's examples have."""
+        """Return the log-probabilities of a run's training examples in a store.
+
+        Args:
+            path: the store.
+            model: the teacher's name.
+            most: number of most probable tokens per position.
+            data: of the run.
+        """
         with CompletionStore(path, read_only=True) as store:
             return cls(path, model, most, store.digest_logprobs("train", (example.id for example, _ in data.train)))
 
     def identity(self) -> list[object]:
-        """Return what decides what is learned."""
+        """Return the values that decide what is learned."""
         return [self.digest, self.most]
 
     def attach(self, rows: "RowFile", student: "StudentModel", data: "RunData", folder: Path) -> "RowFile":
-        """Return the rows with what the teacher thought of each token of their labels, as signals.
+        """Return the rows with the teacher's log-probabilities at each label token, as signals.
+
+        Args:
+            rows: tokenized training examples, in the order of ``data.train``.
+            student: has the tokenizer.
+            data: of the run.
+            folder: where the new file goes.
 
         Raises:
-            StudentError: where the tokens are not the student's.
+            StudentError: the teacher's tokens are not the student's.
         """
         from dsbs.objectives.teacher import base_vocabulary
 
         names = token_bytes(student.tokenizer)
-        # A teacher that is a student of ours writes "[label]" too, which is not in what is compared.
+        # A teacher that was trained here also writes "[label]", which is left out of the comparison.
         ours = set(base_vocabulary(student.tokenizer).values())
-        # llama.cpp tells the end of a text as a token without a name.
+        # llama.cpp reports the end of a text as a token without a name.
         ids = {b"": student.end_id} | {name: id for id, name in enumerate(names) if name is not None and id in ours}
         counts = {"all": 0, "shared": 0}
         strange: list[bytes] = []
@@ -88,7 +101,7 @@ class StoredTokens:
     def _align(
         self, store: CompletionStore, id: str, tokens: list[bytes], ends: bool, strange: list[bytes]
     ) -> list[TokenLogprobs | None]:
-        """Return what the teacher thought of the tokens, in the first of its samples that holds them."""
+        """Return the teacher's log-probabilities at the tokens, from the first sample that contains them."""
         for said in _samples(store, id):
             if not strange:
                 strange += [one.token for one in said[:5]]

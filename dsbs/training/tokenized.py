@@ -1,4 +1,4 @@
-"""Tokenized rows in an Arrow file that is mapped into memory: no data set is too large, and none is tokenized twice."""
+"""Tokenized rows in a memory-mapped Arrow file: for data larger than memory, and tokenized only once."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -18,8 +18,8 @@ from dsbs.core.records import Target
 from dsbs.students.collator import SHARED, Reader, Row, tokenize
 from dsbs.students.model import KINDS, StudentModel
 
-FORMAT = 3  # of the file; another one has another name
-CHUNK = 1000  # rows that are tokenized together
+FORMAT = 3  # version of the file format; part of the file's name
+CHUNK = 1000  # rows tokenized together
 IDS = pa.list_(pa.int32())
 CUT = ("inputs_cut", "targets_cut")
 SCHEMA = pa.schema(
@@ -41,13 +41,13 @@ SCHEMA = pa.schema(
 
 
 class RowFile:
-    """The rows of an Arrow file, read from the disk when they are wanted; a data set for torch's loaders.
+    """The rows of an Arrow file, read from disk on access; a map-style data set for torch's loaders.
 
     Attributes:
         path: of the file.
 
     Raises:
-        ValueError: where the file is broken.
+        ValueError: the file is broken.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class RowFile:
         return [_from_record(record) for record in self._dataset[list(positions)].to_pylist()]
 
     def lengths(self) -> np.ndarray:
-        """Return the tokens of inputs and of targets of each row [2, N]."""
+        """Return the number of tokens of inputs and of targets of each row [2, N]."""
         return np.stack([self._count_tokens("inputs"), self._count_tokens("targets")])
 
     def _count_tokens(self, column: str) -> np.ndarray:
@@ -79,7 +79,12 @@ class RowFile:
         return np.bincount(owners, weights=counts, minlength=len(self)).astype(np.int64)
 
     def rewrite(self, path: Path, change: Callable[[int, Row], Row]) -> "RowFile":
-        """Return the rows, each changed by its position, as another file; made unless it is there already."""
+        """Return the changed rows in another file, written unless it exists.
+
+        Args:
+            path: of the new file.
+            change: (position, row) -> new row.
+        """
 
         def chunks() -> Iterator[list[dict[str, Any]]]:
             for start in range(0, len(self), CHUNK):
@@ -95,15 +100,15 @@ class RowFile:
         return RowFile(path)
 
     def cut(self) -> dict[str, int]:
-        """Return how many inputs and targets had to be cut."""
+        """Return the numbers of truncated inputs and targets, ``inputs_cut`` and ``targets_cut``."""
         return {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
 
     def count_unknown(self, unknown: int) -> tuple[dict[str, int], dict[str, int]]:
-        """Count the tokens of the student's own inputs and targets, and those of an id.
+        """Count the tokens of the student's own inputs and targets, and those with the id ``unknown``.
 
         Returns:
-            ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; and for ``inputs`` and
-            ``targets`` the position of the first row that has the id.
+            ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; and ``inputs`` or
+            ``targets`` -> position of the first row with an unknown token, where there is one.
         """
         counts = dict.fromkeys(("inputs_tokens", "inputs_unknown", "targets_tokens", "targets_unknown"), 0)
         first: dict[str, int] = {}
@@ -134,16 +139,16 @@ def prepare_rows(
     folder: Path,
     readers: Mapping[str, Reader] | None = None,
 ) -> RowFile:
-    """Tokenize inputs and targets as a stream into a file, unless it is there already.
+    """Tokenize inputs and targets as a stream into a file, unless it exists.
 
     Args:
-        student: whose tokenizer it is.
-        texts: input and targets of every example; read once to name the file, and once more to write it.
-        count: how many examples there are.
+        student: has the tokenizer.
+        texts: input and targets of every example; iterated once to name the file, and again to write it.
+        count: number of examples.
         max_input_tokens: longer inputs are truncated.
-        max_target_tokens: longer targets are cut.
-        folder: where the files lie; their names say what is in them.
-        readers: who reads the inputs of kinds that are not the student's own.
+        max_target_tokens: longer targets are truncated.
+        folder: of the files, whose names are hashes of their content.
+        readers: kind of target -> the model that reads it, for kinds that are not the student's own.
     """
     import transformers
 
@@ -186,7 +191,7 @@ def _tokenize(
 
 
 def _write(path: Path, chunks: Iterable[list[dict[str, Any]]]) -> None:
-    """Write the file by rename: it is whole or not there."""
+    """Write the file by rename, so that it is complete or absent."""
     with whole(path) as partial, partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
         for chunk in chunks:
             writer.write_batch(pa.RecordBatch.from_pylist(chunk, schema=SCHEMA))

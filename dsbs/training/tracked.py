@@ -1,4 +1,4 @@
-"""What W&B records of a finished run: all of it follows from the files of the run, so it can be recorded again."""
+"""What W&B records of a run, derived from the run's files, so that it can be recorded again."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ COLUMNS = ("id", "input", "gold", "label", "correct", "confidence", "rationale")
 
 
 def describe_run(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the names of a run by which panels group and filter, for W&B's config and summary.
+    """Return the fields by which W&B's panels group and filter runs.
 
     Args:
-        metrics: what ``metrics.json`` holds, or its first fields.
+        metrics: ``metrics.json``, or its first fields.
 
     Returns:
-        task, student, objective, labels, teacher, data_fraction, seed, control; and ``method``, the objective with its
-        control and its labels as far as they are not the usual ones: what one line of a curve is.
+        task, student, objective, labels, teacher, data_fraction, seed, control; and ``method``: the objective, with
+        control and labels in parentheses where they are not the defaults. A curve has one line per method.
 
     >>> describe_run({"objective": "step_by_step", "control": "shuffled", "labels": "gold"})["method"]
     'step_by_step (shuffled)'
@@ -46,14 +46,14 @@ def describe_run(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summarise_run(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what stands in the W&B summary of a finished run, as far as it is known.
+    """Return the W&B summary of a finished run; unknown values are left out.
 
-    Scores are named for their split: ``validation/accuracy``, ``test/accuracy``; the test score once more with its
-    share of the data, ``test/accuracy@0.125``, so that a bar chart can show one share alone.
+    Scores are prefixed by their split: ``validation/accuracy``, ``test/accuracy``. The test score is repeated with the
+    share of the data, ``test/accuracy@0.125``, so that a bar chart can show a single share.
 
     Args:
-        metrics: what ``metrics.json`` holds.
-        manifest: what ``manifest.json`` holds.
+        metrics: content of ``metrics.json``.
+        manifest: content of ``manifest.json``.
     """
     metric = str(metrics.get("metric") or "accuracy")
     summary = describe_run(metrics) | {"metric": metric}
@@ -72,7 +72,7 @@ def summarise_run(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> di
 
 
 def at_share(metric: str, fraction: float) -> str:
-    """Return the name of the test score of runs on one share of the data.
+    """Return the name of the test score at a share of the data.
 
     >>> at_share("accuracy", 0.125)
     'test/accuracy@0.125'
@@ -81,9 +81,9 @@ def at_share(metric: str, fraction: float) -> str:
 
 
 def _describe_teacher(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how right the teacher is, on test where that is known, and what its annotations cost in dollars.
+    """Return the teacher's accuracy, on test if known, and the cost of its annotations in dollars.
 
-    The cost is that of the whole folder of annotations, whatever share of it the run learned from.
+    The cost is that of the whole folder of annotations, whichever share of it the run used.
     """
     if not metrics.get("teacher"):
         return {"teacher_cost_usd": 0.0}
@@ -98,7 +98,7 @@ def _describe_teacher(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -
 
 
 def _speed(metrics: Mapping[str, Any]) -> float | None:
-    """Return target tokens per second of training, evaluation apart."""
+    """Return target tokens per second of training, evaluation left out."""
     tokens, seconds = metrics.get("target_tokens"), metrics.get("seconds")
     spent = None if seconds is None else seconds - metrics.get("evaluation_seconds", 0.0)
     return round(tokens / spent, 1) if tokens and spent and spent > 0 else None
@@ -109,10 +109,10 @@ def _is_told(value: Any) -> bool:
 
 
 def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_dir: Path) -> Tracker:
-    """Open the W&B run of a run's folder; the same one where it was opened before.
+    """Open the W&B run of a run's folder; opened again, it is the same W&B run.
 
     Args:
-        settings: the config node.
+        settings: keys of ``tracking``.
         run: the folder.
         described: the first fields of ``metrics.json``.
         output_dir: the root folder of all outputs.
@@ -133,14 +133,14 @@ def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_
 def track_result(
     tracker: Tracker, settings: Tracking, run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> None:
-    """Tell W&B how a run ended: its summary, a point of the curve over shares of the data, its answers, the student.
+    """Log the result of a run: summary, its point on the learning curve, a table of answers, the student as artifact.
 
     Args:
         tracker: open.
-        settings: whether answers and student are told.
+        settings: whether to log answers and student.
         run: the folder.
-        metrics: what ``metrics.json`` is going to hold.
-        manifest: what ``manifest.json`` holds.
+        metrics: what ``metrics.json`` will hold.
+        manifest: content of ``manifest.json``.
     """
     if not tracker.active:
         return
@@ -154,10 +154,10 @@ def track_result(
 
 
 def find_tracked(settings: Tracking, folder: Path) -> Path:
-    """Return the folder of a finished run by the path that W&B knows it by.
+    """Return the absolute folder of a finished run, whose last parts identify it at W&B.
 
     Raises:
-        ConfigError: where W&B does not know it, or records nothing.
+        ConfigError: the run was not recorded at W&B, or W&B is disabled now.
     """
     folder = folder.resolve()
     if WANDB not in settings.report_to:
@@ -175,16 +175,16 @@ def find_tracked(settings: Tracking, folder: Path) -> Path:
 
 
 def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[str, Any]) -> str | None:
-    """Add figures that were measured later to the summary of a finished run, under ``evaluate/<name>/``.
+    """Add later measurements to the W&B summary of a finished run, under ``evaluate/<name>/``.
 
     Args:
-        settings: of the training.
-        folder: the folder of the run, as ``find_tracked`` returns it.
-        name: what was measured on, such as ``test`` or the name of a file.
-        figures: numbers by name.
+        settings: keys of ``tracking``, of the training.
+        folder: of the run, as ``find_tracked`` returns it.
+        name: of the data, such as ``test`` or a file's name.
+        figures: name -> number.
 
     Returns:
-        Where the run can be seen; ``offline`` where that is nowhere yet; None where nothing was recorded.
+        URL of the run; ``offline`` where it has none yet; None where nothing was recorded.
     """
     run = Run(folder, {})
     run = Run(folder, run.load_manifest().get("settings") or {})
@@ -194,13 +194,13 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
 
 
 def read_rows(path: Path, most: int) -> list[dict[str, Any]]:
-    """Return answers to test examples as rows of a table; what looks like a key is masked.
+    """Return answers to test examples as rows of a table, with whatever looks like an API key masked.
 
-    The draw of examples is that of ``explain``: those with a rationale come first, and all runs show the same ones.
+    The examples are drawn as by ``explain``, so all runs show the same ones, and those with a rationale are among them.
 
     Args:
         path: ``predictions.parquet``.
-        most: rows.
+        most: maximum number of rows.
     """
     if not most or not path.is_file():
         return []
@@ -219,7 +219,7 @@ def _mask_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """Return what ``metrics.json`` keeps of a training's course, as W&B was told it on the way.
+    """Return the ``history`` of ``metrics.json`` as the entries that were logged to W&B during the training.
 
     >>> curves([{"step": 5, "loss": 1.2, "loss_label": 1.0}, {"step": 5, "validation": 0.5}], "accuracy")
     [{'step': 5, 'train/loss': 1.2, 'train/loss_label': 1.0}, {'step': 5, 'validation/accuracy': 0.5}]

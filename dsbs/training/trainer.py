@@ -1,4 +1,4 @@
-"""A subclass of Hugging Face's trainer: several kinds of targets, counted apart, read by the objective."""
+"""The subclass of Hugging Face's trainer that trains on several kinds of targets with the objective's loss."""
 
 import logging
 import time
@@ -33,10 +33,10 @@ Validate = Callable[[StudentModel], dict[str, float]]
 
 
 class DistillationTrainer(ShardingTrainer):
-    """Train a student on rows of one or more targets.
+    """Trains a student on rows of one or more targets.
 
-    Each term of the objective's loss is counted apart over all passes, microbatches and processes of an optimizer
-    step, so that it is a mean over its own count, such as the label's tokens, however the step is cut.
+    Each term of the objective's loss is a mean over its own count, such as the label's tokens, taken over all passes,
+    microbatches and processes of an optimizer step. So the step does not depend on how it is split.
     """
 
     control: Any  # transformers' TrainerControl
@@ -90,11 +90,11 @@ class DistillationTrainer(ShardingTrainer):
 
     @property
     def global_batch(self) -> int:
-        """Examples of an optimizer step, over all microbatches and processes."""
+        """Examples per optimizer step, over all microbatches and processes."""
         return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
 
     def get_train_dataloader(self) -> Any:
-        """Return the loader of this process's part of every batch."""
+        """Return the loader of this process's share of every batch."""
         if self.args.world_size == 1:
             return super().get_train_dataloader()
         size = self.args.train_batch_size * self.args.world_size
@@ -108,7 +108,7 @@ class DistillationTrainer(ShardingTrainer):
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
-        """Count what the loss takes its means over, in all microbatches and processes of an optimizer step."""
+        """Return the counts that loss terms are divided by, over all microbatches and processes of the step."""
         self.taken = []
         if self.method.on_policy:
             student = self.accelerator.unwrap_model(self.model)
@@ -131,7 +131,7 @@ class DistillationTrainer(ShardingTrainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Return the objective's loss of a pass; summed over a step's passes it is the step's loss."""
+        """Return the objective's loss of a pass; the sum over a step's passes is the step's loss."""
         loss, terms = self.method.loss(model, inputs, num_items_in_batch)
         told = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
         self.told = self.told | {term: self.told.get(term, 0.0) + pair for term, pair in told.items()}
@@ -141,7 +141,11 @@ class DistillationTrainer(ShardingTrainer):
         return (loss, None) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Add the mean of each term of the loss, and what a resumed run has to know."""
+        """Log an entry with the mean of each term of the loss and the counts that a resumed run needs.
+
+        Raises:
+            RunError: the training has diverged.
+        """
         if "loss" in logs:
             logs |= self._mean_terms()
             spoilt = int(self.accelerator.gather(self.watch.spoilt.unsqueeze(0)).min())
@@ -153,7 +157,7 @@ class DistillationTrainer(ShardingTrainer):
         super().log(logs, start_time)
 
     def _mean_terms(self) -> dict[str, float]:
-        """Return the mean of each term since the last log, over all processes."""
+        """Return the mean of each loss term since the last log, over all processes."""
         found = gather([{term: pair.tolist() for term, pair in self.told.items()}])
         self.told = {}
         means = {}
@@ -167,11 +171,15 @@ class DistillationTrainer(ShardingTrainer):
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, those before a resume included."""
+        """Seconds of training, over all resumes."""
         return self.seconds_before + time.monotonic() - self._started
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Train, or go on from a checkpoint."""
+        """Train, or resume from a checkpoint; does nothing but load the best weights where that was the last.
+
+        Raises:
+            RunError: out of memory, or diverged.
+        """
         if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
             self._load_best_model()
             self.train_seconds = self.seconds_before
@@ -195,7 +203,7 @@ class DistillationTrainer(ShardingTrainer):
             self.train_seconds = self.seconds
 
     def account(self) -> dict[str, Any]:
-        """Return what the training took, over all its resumes: seconds include evaluation, the speed does not."""
+        """Return the account of the training, over all resumes; see ``dsbs.training.backends.base.Fitted``."""
         steps = self.state.global_step
         best = self.state.best_model_checkpoint
         return {
@@ -207,9 +215,9 @@ class DistillationTrainer(ShardingTrainer):
 
     @contextmanager
     def at_last_step(self) -> Iterator[bool]:
-        """Give the student the weights of its last step, and afterwards its best ones again; tell whether they differ.
+        """Load the weights of the last step within the context, then the best ones again; yield whether they differ.
 
-        Nothing is done where the last step is the best, or where its checkpoint is gone.
+        Yields False, and loads nothing, where the last step is the best, or its checkpoint is gone.
         """
         last = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
         best = best_checkpoint(last.parent, self.state)
@@ -224,9 +232,9 @@ class DistillationTrainer(ShardingTrainer):
             self._load_best_model()
 
     def _recall(self, checkpoint: Path) -> bool:
-        """Go on counting seconds and target tokens from where the checkpoint stopped; tell whether it was the last.
+        """Restore the counts from a checkpoint; return whether the training ended with it.
 
-        The Trainer itself would take one more step behind the last one, or behind the one where patience ended.
+        The Trainer would take one more step after the last one, or after an early stop.
         """
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         for entry in state.log_history:
@@ -245,10 +253,10 @@ class DistillationTrainer(ShardingTrainer):
         metric_key_prefix: str = "eval",
         **gen_kwargs: Any,
     ) -> dict[str, float]:
-        """Return what ``validate`` measures, in the form that the Trainer chooses its best checkpoint by.
+        """Return the metrics of ``validate``, named so that the Trainer chooses its best checkpoint by them.
 
         Raises:
-            RunError: where weights are NaN or infinite, before a checkpoint is made of them.
+            RunError: a weight is NaN or infinite; raised before a checkpoint is saved.
         """
         started = time.monotonic()
         with self.whole_student() as student:
@@ -264,7 +272,7 @@ class DistillationTrainer(ShardingTrainer):
         """Create the optimizer.
 
         Raises:
-            ConfigError: where a package is missing that it needs, or does not work on this machine.
+            ConfigError: it needs a package that is missing or does not work on this machine.
         """
         try:
             return super().create_optimizer(*args, **kwargs)
@@ -275,10 +283,10 @@ class DistillationTrainer(ShardingTrainer):
             ) from error
 
     def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
-        """Create the schedule of the learning rate.
+        """Create the learning rate schedule.
 
         Raises:
-            ConfigError: where it wants other keywords.
+            ConfigError: its keyword arguments are wrong.
         """
         try:
             return super().create_scheduler(*args, **kwargs)

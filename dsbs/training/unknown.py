@@ -1,4 +1,4 @@
-"""Tokens that a student's tokenizer does not know: what it reads or learns to write as nothing but ``<unk>``."""
+"""Unknown tokens: parts of inputs and targets that a student's tokenizer encodes as ``<unk>``."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -18,17 +18,17 @@ def check_unknown(
     """Count the unknown tokens of inputs and targets.
 
     Args:
-        student: whose tokenizer it is.
+        student: has the tokenizer.
         rows: the tokenized examples.
-        texts: what they were made from, for messages.
-        most: the share of unknown tokens above which training is of no use.
-        writes: whether it learns to write its targets, or only to choose among them.
+        texts: their texts, for messages.
+        most: maximum share of unknown tokens.
+        writes: whether the student generates its targets, or only chooses among them.
 
     Returns:
-        ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; nothing where all are known.
+        ``inputs_tokens``, ``inputs_unknown``, ``targets_tokens``, ``targets_unknown``; ``{}`` if all are known.
 
     Raises:
-        StudentError: where inputs or targets have a larger share; with what to type.
+        StudentError: inputs or targets have a larger share; with what to type.
     """
     unknown = student.unknown_id
     if unknown is None:

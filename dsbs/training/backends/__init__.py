@@ -18,13 +18,13 @@ BACKENDS: Registry[Backend] = Registry(
 __all__ = ["BACKENDS", "Backend", "Fitted", "load_backend"]
 
 
-# What `transformers` imports beside its Trainer where it is installed: over two seconds of CPU. Whoever needs one of
-# them (LoRA peft, the hub datasets) imports it.
+# Packages that `transformers` imports with its Trainer if they are installed: over two seconds of CPU. Code that needs
+# one of them (LoRA peft, the hub datasets) imports it.
 UNWANTED = {"huggingface": ("peft", "datasets", "pandas", "scipy", "sklearn")}
 
 
 def load_backend(name: str) -> Backend:
-    """Import a backend; what it prints meanwhile, such as transformers' word on W&B, is kept from the user."""
+    """Import a backend; what is printed on import, such as transformers' hint on W&B, is suppressed."""
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             with hidden(*UNWANTED.get(name, ())):
@@ -35,7 +35,7 @@ def load_backend(name: str) -> Backend:
 
 @contextlib.contextmanager
 def hidden(*packages: str) -> Iterator[None]:
-    """Let packages that are not imported yet look as if they were not installed."""
+    """Make packages that are not imported yet look as if they were not installed, within the context."""
     hidden: list[str] = [name for name in packages if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import fails
     try:

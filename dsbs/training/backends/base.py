@@ -1,4 +1,4 @@
-"""What a backend is given, and what it returns."""
+"""The interface of training backends."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,17 +14,18 @@ from dsbs.training.run_folder import Run
 
 @dataclass(frozen=True)
 class Fitted:
-    """A trained student and what the training took.
+    """A trained student and the account of its training.
 
     Attributes:
-        predictor: the student that was best on validation.
-        validation: its score on the examples that it was chosen on, by the task's metric.
+        predictor: the student of the best checkpoint on validation.
+        validation: its score on ``data.choosing``, by the task's metric.
         account: fields of ``metrics.json``: ``steps``, ``example_visits``, ``epochs``, ``label_tokens``,
             ``target_tokens``, ``seconds`` (over all resumes, evaluation included), ``evaluation_seconds``,
             ``examples_per_second``, ``best_step``, ``parameters``, ``history``.
-        counts: what else was counted, such as inputs that had to be cut.
-        free: the same student, writing closed answers freely instead of ranking them; None: it has no other way.
-        last_step: within it, the predictor is the student of the last step; it yields whether that is another one.
+        counts: losses of tokenization or features, such as truncated inputs.
+        free: the same student, generating closed answers instead of ranking them; None: it cannot, or does so already.
+        last_step: context in which ``predictor`` has the weights of the last step; yields whether they differ from the
+            best ones.
     """
 
     predictor: Predictor
@@ -36,18 +37,18 @@ class Fitted:
 
 
 class Backend(Protocol):
-    """A module that fits students."""
+    """A module that trains students."""
 
     def fit(self, recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
-        """Train a student, choose the best one on validation. An interrupted run resumes from ``run.checkpoints``.
+        """Train a student and choose the best one on validation; an interrupted run resumes from ``run.checkpoints``.
 
         Args:
             recipe: what is trained, and how.
-            data: what it learns from, and is chosen on (``data.choosing``); ``data.test`` is not for here.
+            data: training examples and those to choose on (``data.choosing``); ``data.test`` must not be read.
             run: the folder, for checkpoints and caches.
             tracker: where metrics are logged.
 
         Raises:
-            StudentError: where the student cannot be built, or cannot write the labels.
-            RunError: where the training diverges, memory runs out, or a disk is full.
+            StudentError: the student cannot be built, or its tokenizer cannot write the labels.
+            RunError: the training diverges, memory runs out, or a disk is full.
         """

@@ -1,4 +1,4 @@
-"""Students of torch, fitted by a subclass of Hugging Face's trainer."""
+"""PyTorch students, trained by a subclass of Hugging Face's ``Seq2SeqTrainer``."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -35,32 +35,15 @@ from dsbs.training.unknown import check_unknown
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
-    """Build, tokenize, train, choose on validation; see ``dsbs.training.backends.base.Backend``."""
-    disable_progress_bar()  # those of loading and saving weights; ours shows the training
+    """Build and train a student, choose its best checkpoint; see ``dsbs.training.backends.base.Backend``."""
+    disable_progress_bar()  # of loading and saving weights
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
     if tracker.elsewhere.names:
         arguments.run_name, arguments.project = tracker.elsewhere.run, tracker.elsewhere.project
-    if isinstance(source, GenerativeStudent):
-        recipe.objective.check(source)
-    set_seed(recipe.seed)
-    remembered = recipe.remember(
-        data.examples(),
-        decoding=reading.decoding,
-        max_input_tokens=reading.max_input_tokens,
-        max_new_tokens=reading.max_new_tokens,
-        bf16=reading.bf16,
-    )
-    student = source.prepare(recipe.texts(), recipe.objective.prefix_on, recipe.seed, remembered.choices)
-    student.settings = asdict(remembered)
-    if source.writes:
-        check_prefixes(student)
-        check_labels(student, recipe.task, data.examples())
-    if recipe.training.gradient_checkpointing:
-        checkpoint_activations(student)
-    recipe.objective.prepare(student, arguments.device)
+    student = build_student(recipe, data, reading, arguments.device)
     rows = tokenize_train(student, recipe, data, run)
     counts = rows.cut() | check_unknown(
         student, rows, Texts(student, recipe, data), recipe.training.max_unknown, recipe.student.writes
@@ -94,11 +77,39 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     return Fitted(predictor, trainer.state.best_metric, account, counts, free, trainer.at_last_step)
 
 
-def source_of(recipe: Recipe) -> TorchStudent:
-    """Return the student that is trained.
+def build_student(recipe: Recipe, data: RunData, reading: DecodingConfig, device: torch.device) -> StudentModel:
+    """Return the student as the training starts from it.
 
     Raises:
-        TypeError: where it is none that this backend fits.
+        StudentError: it cannot be built, does not suit the objective, or its tokenizer cannot write the labels.
+    """
+    source = source_of(recipe)
+    if isinstance(source, GenerativeStudent):
+        recipe.objective.check(source)
+    set_seed(recipe.seed)
+    remembered = recipe.remember(
+        data.examples(),
+        decoding=reading.decoding,
+        max_input_tokens=reading.max_input_tokens,
+        max_new_tokens=reading.max_new_tokens,
+        bf16=reading.bf16,
+    )
+    student = source.prepare(recipe.texts(), recipe.objective.prefix_on, recipe.seed, remembered.choices)
+    student.settings = asdict(remembered)
+    if source.writes:
+        check_prefixes(student)
+        check_labels(student, recipe.task, data.examples())
+    if recipe.training.gradient_checkpointing:
+        checkpoint_activations(student)
+    recipe.objective.prepare(student, device)
+    return student
+
+
+def source_of(recipe: Recipe) -> TorchStudent:
+    """Return the recipe's student.
+
+    Raises:
+        TypeError: it is not a ``TorchStudent``.
     """
     if not isinstance(recipe.student, TorchStudent):
         raise TypeError(f"{type(recipe.student).__name__}: backend=huggingface fits a TorchStudent.")
@@ -106,7 +117,7 @@ def source_of(recipe: Recipe) -> TorchStudent:
 
 
 def decoding_of(recipe: Recipe) -> DecodingConfig:
-    """Return how answers are read during and after the training."""
+    """Return how the student's answers are decoded, during the training and after it."""
     lengths = source_of(recipe).lengths
     return DecodingConfig(
         recipe.decoding,
@@ -120,7 +131,7 @@ def decoding_of(recipe: Recipe) -> DecodingConfig:
 
 @dataclass(frozen=True)
 class Texts:
-    """Inputs and targets of the examples to learn from, made anew by every iteration."""
+    """Inputs and targets of the training examples; a re-iterable stream."""
 
     student: StudentModel
     recipe: Recipe
@@ -132,9 +143,9 @@ class Texts:
 
 
 def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Run) -> RowFile:
-    """Return the rows to train on. Where several processes share the run, the main one writes them."""
+    """Return the tokenized rows to train on; of several processes, the main one writes their file."""
 
-    with writing("what the teacher says", run.cache):
+    with writing("the teacher's scores", run.cache):
         consult(recipe, data, run.cache)
 
     def prepare() -> Path | None:
@@ -154,10 +165,10 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
 
 
 def check_prefixes(student: StudentModel) -> None:
-    """Check that the student's tokenizer can write the task prefixes where they stand on the input.
+    """Check that the student's tokenizer can encode task prefixes that stand on the input.
 
     Raises:
-        StudentError: where a part of them would be the token for what is unknown.
+        StudentError: a part of a prefix would become the unknown token.
     """
     unknown = student.tokenizer.unk_token_id
     if student.prefix_on != "input" or unknown is None:
@@ -173,10 +184,10 @@ def check_prefixes(student: StudentModel) -> None:
 
 
 def check_labels(student: StudentModel, task: Task, examples: Iterable[Example]) -> None:
-    """Check that every label survives the tokenizer: written, read back, it is still the same answer.
+    """Check that every label survives encoding and decoding as the same answer.
 
     Raises:
-        StudentError: naming those that do not.
+        StudentError: some do not; names up to five of them.
     """
     choices_of: dict[str, tuple[str, ...] | None] = {}
     for example in examples:

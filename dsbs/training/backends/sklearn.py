@@ -33,12 +33,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rows:
-    """What is learned from: a row for each target.
+    """Training rows, one for each target.
 
     Attributes:
         texts: inputs [N].
         labels: the closed answer that each row teaches [N].
-        weights: of the targets [N].
+        weights: of the rows in the loss [N].
     """
 
     texts: list[str]
@@ -48,15 +48,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A classifier of one strength of regularization, measured on validation.
+    """The classifier of one regularization strength, measured on validation.
 
     Attributes:
         predictor: the student with it.
-        C: inverse strength.
+        C: inverse regularization strength, as in scikit-learn.
         value: the score on validation, by the task's metric.
-        fit: the mean log-probability of the gold answers of validation, in nats; decides between equal scores.
-        step: iterations of the solver so far.
-        seconds: what measuring took.
+        fit: mean log-probability of validation's gold answers, in nats; breaks ties of ``value``.
+        step: solver iterations so far, those of stronger regularization included.
+        seconds: duration of the measurement.
     """
 
     predictor: SklearnPredictor
@@ -70,7 +70,7 @@ class Candidate:
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     """Fit features and classifiers, keep the best on validation; see ``dsbs.training.backends.base.Backend``.
 
-    It takes seconds, so an interrupted run starts anew. ``steps`` are the iterations of the solver over all strengths,
+    It takes seconds, so an interrupted run starts over. ``steps`` counts the solver's iterations over all strengths,
     ``best_step`` those up to the strength that is kept.
     """
     student = recipe.student
@@ -106,9 +106,9 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
             meter.update(len(candidates), f"validation {recipe.task.metric} {candidate.value:.4f}")
     best = max(candidates, key=lambda one: (one.value, one.fit))
     logger.info("student.C=%g is best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
-    steps = candidates[-1].step + (len(candidates) < len(student.C))  # one more that found nothing to do
+    steps = candidates[-1].step + (len(candidates) < len(student.C))  # the first of the skipped ones took one
     effort.add([(steps * len(data.train), steps * len(rows.labels), steps * len(rows.labels))])  # a label is one token
-    if hasattr(inputs, "getnnz"):  # n-grams: they are not looked up again
+    if hasattr(inputs, "getnnz"):  # n-grams: counted from the matrix at hand
         lost = {"inputs": len(rows.texts), "inputs_blank": int((inputs.getnnz(axis=1) == 0).sum())}
     else:
         lost = best.predictor.lost([example for example, _ in data.train])
@@ -125,10 +125,10 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
 
 
 def read_rows(recipe: Recipe, data: RunData) -> Rows:
-    """Return what the objective teaches, as labels with weights.
+    """Return the objective's targets as weighted rows; those of weight 0 are left out.
 
     Raises:
-        StudentError: where a label is none of the closed answers.
+        StudentError: a target is none of its example's closed answers.
     """
     rows = Rows([], [], [])
     for example, annotation in data.train:
@@ -153,17 +153,18 @@ def try_strengths(
     recipe: Recipe,
     data: RunData,
 ) -> Iterator[Candidate]:
-    """Yield a measured classifier for each strength of regularization, the strongest first.
+    """Yield a measured classifier for each regularization strength, the strongest first.
 
-    Each starts where the one before it ended; where that is good enough for a solver, the weaker ones are as well.
+    Each starts from the coefficients of the one before it. Where the solver accepts these without an iteration, weaker
+    regularization would change nothing either, and the rest is skipped.
 
     Args:
-        student: its strengths and the most iterations of each.
+        student: has the values of C and the maximum number of iterations.
         inputs: features of the training rows [N, F].
         rows: their labels and weights.
-        build: makes the student of a classifier.
-        recipe: how answers are scored.
-        data: what is validated on, ``choosing``.
+        build: makes the predictor of a classifier.
+        recipe: its task scores answers.
+        data: ``choosing`` is scored.
     """
     steps = 0
     labels, weights = np.array(rows.labels), np.array(rows.weights)
@@ -195,6 +196,6 @@ def try_strengths(
 
 
 def _mean_log_probability(predictions: list[Prediction]) -> float:
-    """Return the mean log-probability of the gold answers, each at least -50 nats."""
+    """Return the mean log-probability of the gold answers in nats, each clipped at -50."""
     known = [(one.scores or {}).get(one.gold or "", -50.0) for one in predictions]
     return sum(max(score, -50.0) for score in known) / len(known)
