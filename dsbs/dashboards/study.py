@@ -10,9 +10,10 @@ from dsbs.core.errors import DataError
 from dsbs.core.names import path_part
 from dsbs.core.tracking import derive_run_id
 from dsbs.core.untrusted import read_json_file
+from dsbs.data.controls import NO_CONTROL
 from dsbs.reporting.reading import MOST_JSON, FinishedRun, read_runs
 from dsbs.reporting.writing import JSON
-from dsbs.training.tracked import NO_CONTROL, TABLE, curves, describe_run, summarise_run
+from dsbs.training.tracked import TABLE, curves, describe_run, summarise_run
 
 # What is logged beside each loss of a student that Hugging Face's Trainer fits.
 BESIDE_LOSS = ("train/learning_rate", "train/tokens_per_second")

@@ -81,6 +81,9 @@ class Control:
         return list(materials)
 
 
+NO_CONTROL = Control().title
+
+
 @dataclass
 class Shuffled(Control):
     """Each example gets the rationale of another one: the language of rationales, but not about its input."""

@@ -1,7 +1,7 @@
-"""The report: reads finished runs, groups them into conditions, compares them, and tells the result.
+"""The report: reads finished runs, groups them into conditions, compares these, and states the result.
 
-``reading`` and ``answers`` read and check the runs, ``variants`` and ``conditions`` group them by seed, ``stats`` and
-``claims`` say how sure a figure is, ``comparisons`` what is held against what, ``notes`` what speaks against trusting
-it, ``wording`` puts it in words; ``report`` holds it together. ``document``, ``figure``, ``page`` and ``terminal`` show
-it, ``writing`` writes the files, ``tracked`` logs it to W&B.
+``reading`` and ``answers`` read and check the runs; ``variants`` and ``conditions`` group them over seeds; ``stats``
+and ``claims`` give intervals and tests; ``comparisons`` chooses what is compared; ``notes`` lists caveats; ``wording``
+puts it in words; ``report`` holds it together. ``document``, ``figure``, ``page`` and ``terminal`` show it; ``writing``
+writes the files; ``tracked`` logs it to W&B.
 """

@@ -1,4 +1,4 @@
-"""What a finished run answered on the test split, example by example: ``predictions.parquet``."""
+"""A finished run's answers to the test examples: ``predictions.parquet``."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.base import ACCURACY
 
-# Columns that older runs lack; what is missing is None for every example.
+# Columns that may be missing in older runs; their values are then None.
 MOST_ROWS, MOST_BYTES = 2_000_000, 2**30
 OPTIONAL = ("label", "rationale", "confidence", "input")
 
@@ -24,15 +24,15 @@ class Answered:
     """The answers of a run, in the order of the ids.
 
     Attributes:
-        test_set: a hash over ids and gold answers; equal where two runs were tested on the same.
+        test_set: hash over ids and gold answers; equal for runs tested on the same examples.
         ids: of the examples.
         golds: the gold answers.
-        scores: the score of each answer by the task's metric, (examples,); for accuracy 1 or 0.
-        correct: whether each answer is right, (examples,).
-        labels: the answers; None where what the student wrote is no answer.
-        rationales: the student's rationales, where it wrote one.
-        confidences: the probability of each answer among the closed ones, where there are such.
-        inputs: what was asked.
+        scores: of each answer by the task's metric [examples]; for accuracy 1 or 0.
+        correct: whether each answer is right [examples].
+        labels: the answers; None where the student's text has no answer.
+        rationales: the student's rationales, or None.
+        confidences: probability of each answer among the closed ones, or None.
+        inputs: of the examples, or None.
     """
 
     test_set: str
@@ -47,15 +47,20 @@ class Answered:
 
     @property
     def majority(self) -> float:
-        """The share of the most frequent gold answer: the accuracy of who always gives that one."""
+        """The share of the most frequent gold answer: the accuracy of always answering that."""
         return Counter(self.golds).most_common(1)[0][1] / len(self.golds)
 
 
 def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
-    """Read predictions, and check that they are those which the metrics were computed from.
+    """Read predictions, and check that the metrics were computed from them.
+
+    Args:
+        path: ``predictions.parquet``.
+        test: the test figures of ``metrics.json``.
+        metric: the task's.
 
     Raises:
-        DataError: where they cannot be read or do not belong to the metrics.
+        DataError: they cannot be read, or do not match the metrics.
     """
     columns = _read_columns(path, "correct" if metric == ACCURACY else "metric_score")
     ids, golds = columns["id"], columns["gold"]
@@ -80,7 +85,7 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
 
 
 def _read_columns(path: Path, scored: str) -> dict[str, list[Any]]:
-    """Return the columns in the order of the ids."""
+    """Return the columns, sorted by id."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,7 +122,7 @@ def _check_types(schema: Any, names: Sequence[str]) -> None:
 
 
 def _read_bounded(file: Any, names: list[str]) -> dict[str, list[Any]]:
-    """Read columns piece by piece: a kilobyte of Parquet may stand for a billion rows."""
+    """Read columns in batches, up to a limit: a kilobyte of Parquet may encode a billion rows."""
     rows: dict[str, list[Any]] = {name: [] for name in names}
     size = 0
     if file.metadata.num_rows > MOST_ROWS:

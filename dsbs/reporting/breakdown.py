@@ -1,4 +1,4 @@
-"""A condition's answers taken apart: by class, by what was answered instead, and by how sure the student was."""
+"""Breakdowns of a condition's answers: per class, confusions, calibration."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ OTHER, NONE = "(another answer)", "(no answer)"
 
 
 def find_classes(condition: Condition) -> list[str] | None:
-    """Return the gold answers, sorted, where they are few enough to be classes; None where answers are free."""
+    """Return the gold answers, sorted, if they are few enough to be classes; None for free answers."""
     answers = condition.runs[0].answers
     if answers is None:
         return None
@@ -24,10 +24,10 @@ def find_classes(condition: Condition) -> list[str] | None:
 
 
 def count_confusion(condition: Condition, classes: Sequence[str]) -> dict[str, Any]:
-    """Return how often each gold class got which answer, all seeds together; shown for up to ``MOST_SQUARE`` classes.
+    """Return the confusion matrix, summed over seeds.
 
     Returns:
-        ``columns``: the answers; ``rows``: for each class, in the order of ``classes``, its counts.
+        ``columns``: the answers; ``rows``: for each gold class, in the order of ``classes``, the count of each answer.
     """
     counts: Counter[tuple[str, str]] = Counter()
     for run in condition.runs:
@@ -41,7 +41,7 @@ def count_confusion(condition: Condition, classes: Sequence[str]) -> dict[str, A
 
 
 def score_classes(condition: Condition, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return precision, recall and F1 of each class, all seeds together; None where nothing was answered so."""
+    """Return precision, recall and F1 of each class over all seeds; the precision is None of classes never answered."""
     confusion = count_confusion(condition, classes)
     table = np.array(confusion["rows"], dtype=float)
     rows = []
@@ -61,12 +61,12 @@ def score_classes(condition: Condition, classes: Sequence[str]) -> list[dict[str
 
 
 def calibrate(condition: Condition) -> dict[str, Any] | None:
-    """Return how often answers are right by how sure the student was, all seeds together; None where it is not known.
+    """Return the calibration of a condition over all seeds; None where no confidences are known.
 
     Returns:
-        ``bins``: in ten equal steps of confidence, those that hold answers: mean ``confidence``, ``accuracy``,
-        ``answers``; ``ece``: the expected calibration error, the mean distance of the two over answers;
-        ``brier``: the mean squared distance between confidence and being right.
+        ``bins``: ten of equal width, without empty ones: mean ``confidence``, ``accuracy``, number of ``answers``;
+        ``ece``: expected calibration error, the mean of |confidence - accuracy| over answers; ``brier``: mean squared
+        difference between confidence and correctness (1 or 0).
     """
     pairs = [
         (confidence, right)

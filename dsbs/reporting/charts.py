@@ -1,4 +1,4 @@
-"""Where everything on the page's charts goes: geometry for templates, which draw it in the colours of the reader."""
+"""The geometry of the page's charts, in pixels; templates draw them in the reader's colour scheme."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ Scale = Callable[[float], float]
 
 
 def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Return the curve of scores over the share of the data, with intervals, seeds and the teachers' scores."""
+    """Return the learning curve: scores over shares of the data, with intervals, seeds and the teachers' scores."""
     cells = [cell for cell in document["cells"] if not cell["control"]]
     shares = sorted({cell["data_fraction"] for cell in cells})
-    ticks = [(math.log2(share), _name_share(share), _count_examples(share, cells)) for share in shares]
+    ticks = [(math.log2(share), show_fraction(share), _count_examples(share, cells)) for share in shares]
     lines = [
         (members[0]["name"], sorted(members, key=lambda cell: cell["data_fraction"]))
         for line in dict.fromkeys(cell["line"] for cell in cells)
@@ -30,7 +30,7 @@ def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, A
 
 
 def draw_sizes(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Return the curve of scores over the number of parameters, a line for each group of students."""
+    """Return the chart of scores over numbers of parameters, one line per group of students."""
     cells = {cell["id"]: cell for cell in document["cells"]}
     lines = [(ladder["name"], [cells[id] for id in ladder["cells"]]) for ladder in document["sizes"]]
     counts = sorted({cell["parameters"] for _, members in lines for cell in members})
@@ -50,11 +50,11 @@ def _draw_lines(
 
     Args:
         document: of the report, for its teachers and its metric.
-        lines: name and conditions of each.
-        x_ticks: where, what stands there, and what below it.
-        x_of: where a condition stands.
-        width: of all.
-        height: of all.
+        lines: (name, conditions) of each.
+        x_ticks: (value, label, second label) of each.
+        x_of: condition -> its value on the x axis.
+        width: of the chart.
+        height: of the chart.
     """
     metric, cells = document["metric"], [cell for _, members in lines for cell in members]
     if not cells:
@@ -98,7 +98,7 @@ def _draw_lines(
 def _place(
     cells: Sequence[Cell], shift: float, metric: str, x_of: Callable[[Cell], float], x: Scale, y: Scale
 ) -> list[dict[str, Any]]:
-    """Return the points of a line, moved aside a little."""
+    """Return the points of a line, shifted so that intervals of several lines do not overlap."""
     return [
         {
             "x": x(x_of(cell)) + shift,
@@ -113,7 +113,7 @@ def _place(
 
 
 def tell_cell(cell: Cell, metric: str) -> str:
-    """Return a condition's figures in a line, as it is shown where the pointer is."""
+    """Return a condition's figures in one line, for the tooltip."""
     seeds = ", ".join(show_score(metric, value) for value in cell["per_seed"])
     return (
         f"{cell['name']} on {show_fraction(cell['data_fraction'])} of the data: {show_score(metric, cell[metric])} "
@@ -122,7 +122,13 @@ def tell_cell(cell: Cell, metric: str) -> str:
 
 
 def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: float = 0.0) -> list[dict[str, Any]]:
-    """Return the differences as points with intervals on one common axis, in the order of the comparisons."""
+    """Return a chart for each comparison: difference with interval, all on the same axis.
+
+    Args:
+        comparisons: of ``report.json``.
+        width: of a chart.
+        margin: non-inferiority margin, as a difference of scores; 0: none is marked.
+    """
     ends = [100 * item[key] for item in comparisons for key in ("ci_low_adjusted", "ci_high_adjusted")]
     reach = max([5.0, *(abs(end) for end in ends if abs(end) < 100)])
     x = _scale(-reach, reach, 6, width - 6)
@@ -144,7 +150,7 @@ def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: floa
 
 
 def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
-    """Return a reliability diagram: how often answers are right over how sure the student was."""
+    """Return a reliability diagram: accuracy over confidence."""
     place = _scale(0.0, 1.0, 26, size - 8)
     up = _scale(0.0, 1.0, size - 26, 8)
     most = max(one["answers"] for one in found["bins"])
@@ -169,7 +175,7 @@ def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
 def draw_history(
     runs: Sequence[dict[str, Any]], metric: str, series: str, width: int = 300, height: int = 150
 ) -> dict[str, Any]:
-    """Return the values of a condition's runs over steps, a line for each seed; empty where nothing was logged."""
+    """Return a chart of a logged series over steps, one line per seed; ``{}`` where nothing was logged."""
     lines = [(run["seed"], run[series]) for run in runs if run[series]]
     if not lines:
         return {}
@@ -199,7 +205,7 @@ def draw_history(
 
 
 def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers that span a range.
+    """Return about ``wanted`` round numbers that span a range.
 
     >>> [round(tick, 2) for tick in choose_ticks(0.23, 0.61)]
     [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
@@ -214,19 +220,15 @@ def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def choose_score_ticks(metric: str, low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers that span a range of scores; there is no accuracy above 100%."""
+    """Return round numbers that span a range of scores; an accuracy above 100% is left out."""
     return [tick for tick in choose_ticks(low, high, wanted) if metric != ACCURACY or tick < 1.001]
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Scale:
-    """Return the linear map from a range of values to a range of places; a single value goes to the middle."""
+    """Return the linear map from a range of values to a range of pixels; an empty range maps to the middle."""
     if high - low < 1e-12:
         return lambda value: (start + end) / 2
     return lambda value: start + (value - low) / (high - low) * (end - start)
-
-
-def _name_share(share: float) -> str:
-    return "all" if share == 1 else show_fraction(share)
 
 
 def _count_examples(share: float, cells: Sequence[Cell]) -> str:

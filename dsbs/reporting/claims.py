@@ -1,4 +1,4 @@
-"""What a comparison shows: non-inferiority by a declared margin, superiority beside it, and what would settle it."""
+"""What a comparison shows: non-inferiority by a margin, any difference, and how many seeds would settle it."""
 
 import math
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from dsbs.reporting.stats import LEVEL, Difference
 
 SHOWN, NOT_SHOWN, SHOWN_WORSE, ONE_STUDENT = "shown", "not shown", "shown worse", "this student only"
 BETTER, UNDECIDED, WORSE = "better", "no difference shown", "worse"
-POWER = 0.8  # the chance of settling a question that `seeds_to_settle` aims at
+POWER = 0.8  # that `seeds_to_settle` plans for
 MOST_SEEDS = 100
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What would settle a claim that is not settled, if the true difference is the one that was seen.
+    """The sample size that would settle an open claim, if the true difference is the observed one.
 
     Attributes:
-        seeds: seeds on either side that would, four times in five; None: no number of seeds up to 100 would.
-        test_examples: test examples that would be needed even with many seeds, where those there are do not suffice.
+        seeds: seeds on either side, for a power of 80%; None: 100 seeds would not suffice.
+        test_examples: test examples needed even with many seeds, where the present ones do not suffice.
     """
 
     seeds: int | None
@@ -27,12 +27,12 @@ class Remedy:
 
 
 def choose_claim(p_noninferior: float, p_beyond: float, one_seed: bool) -> str:
-    """Return whether the candidate is shown to be no worse than the baseline, or worse, by no more than a margin.
+    """Return whether the candidate is shown to be worse by less than the margin, or by more, at the one-sided 5% level.
 
     Args:
-        p_noninferior: one-sided (adjusted) p-value of the hypothesis that it is worse by the margin or more.
-        p_beyond: one-sided (adjusted) p-value of the hypothesis that it is worse by the margin or less.
-        one_seed: whether a side has a single seed, whose result is about that student alone.
+        p_noninferior: (adjusted) p-value of the null hypothesis that it is worse by the margin or more.
+        p_beyond: (adjusted) p-value of the null hypothesis that it is worse by the margin or less.
+        one_seed: whether a side has a single seed, so that the result is about that student only.
 
     >>> choose_claim(0.01, 0.99, one_seed=False), choose_claim(0.2, 0.8, False), choose_claim(0.99, 0.01, False)
     ('shown', 'not shown', 'shown worse')
@@ -47,7 +47,13 @@ def choose_claim(p_noninferior: float, p_beyond: float, one_seed: bool) -> str:
 
 
 def choose_verdict(difference: float, p_value: float, one_seed: bool = False) -> str:
-    """Return whether there is a difference at the two-sided 5% level, given its (adjusted) p-value."""
+    """Return whether there is a difference at the two-sided 5% level.
+
+    Args:
+        difference: candidate minus baseline.
+        p_value: (adjusted) two-sided p-value.
+        one_seed: whether a side has a single seed.
+    """
     if one_seed:
         return ONE_STUDENT
     if p_value >= 1 - LEVEL:
@@ -56,13 +62,13 @@ def choose_verdict(difference: float, p_value: float, one_seed: bool = False) ->
 
 
 def seeds_to_settle(result: Difference, margin: float) -> Remedy | None:
-    """Return how many seeds would show the claim, or that it is worse, if the true difference is the one seen.
+    """Return how many seeds would settle the claim either way, if the true difference is the observed one.
 
-    None where the spread between seeds is not known, as a side has one seed.
+    None where a side has one seed, so that the variance between seeds is unknown.
 
     Args:
-        result: the comparison.
-        margin: by how much the candidate may be worse, as a difference of scores.
+        result: of the comparison.
+        margin: non-inferiority margin, as a difference of scores.
     """
     if result.spread.seeds is None:
         return None
@@ -79,5 +85,5 @@ def seeds_to_settle(result: Difference, margin: float) -> Remedy | None:
 
 
 def _reach(freedom: float) -> float:
-    """Return the standard errors between a bound and a difference that is told from it so often as ``POWER`` says."""
+    """Return how many standard errors a difference must lie from a bound to be detected with probability ``POWER``."""
     return float(stats.t.ppf(LEVEL, freedom) + stats.t.ppf(POWER, freedom))

@@ -1,4 +1,4 @@
-"""Commands that would make a run which is missing."""
+"""Commands for runs that are missing from a comparison."""
 
 import shlex
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ SET_ANEW = ("objective", "data_fraction", "seed", "control")
 
 
 def complete_command(conditions: Sequence[Condition], objective: str, fraction: str) -> list[str]:
-    """Return the command that trains another objective, or on another share, just as the runs at hand were trained.
+    """Return the command that trains another objective, or on another share of the data, like the existing runs.
 
-    Task, path, teacher, student and training are as in the run whose command is most like it; what is the objective's
-    own is left out.
+    Task, path, teacher, student and training are taken from the most similar run, without the settings of its
+    objective.
 
     Args:
-        conditions: what was run; at least one.
-        objective: the objective to train.
-        fraction: the share of the data, as it is typed.
+        conditions: of the existing runs; at least one.
+        objective: to train.
+        fraction: share of the data, as it is typed.
     """
     alike = sorted(conditions, key=lambda condition: (condition.objective != objective, bool(condition.control)))
     run = alike[0].runs[0]
@@ -33,7 +33,7 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
 
 
 def can_learn(condition: Condition, objective: str) -> bool:
-    """Return whether a condition's student can be trained with an objective, as far as both are known here."""
+    """Return whether a condition's student can be trained with an objective; True for unknown plugins."""
     kind = str(condition.runs[0].config.get("student.kind"))
     try:
         student, wanted = STUDENTS[kind](), OBJECTIVES[objective](name=objective)
@@ -43,14 +43,14 @@ def can_learn(condition: Condition, objective: str) -> bool:
 
 
 def program_of(run: FinishedRun) -> list[str]:
-    """Return how to start a training as a run was started, with the folder of its user's own configs."""
+    """Return the command that started a run, without its overrides but with its ``--config-dir``."""
     words = words_of(run)
     place = words.index("--config-dir") if "--config-dir" in words[:-1] else None
     return ["python", "-m", "dsbs.train", *(words[place : place + 2] if place is not None else [])]
 
 
 def words_of(run: FinishedRun) -> list[str]:
-    """Return what was typed behind the command of a run: ``python -m dsbs.train``, ``dsbs train`` or a script."""
+    """Return the arguments of a run's command: ``python -m dsbs.train``, ``dsbs train`` or a script."""
     try:
         words = shlex.split(str(run.manifest.get("command", "")))
     except ValueError:
@@ -59,7 +59,7 @@ def words_of(run: FinishedRun) -> list[str]:
 
 
 def overrides_of(run: FinishedRun) -> list[str]:
-    """Return the overrides of a run's command. Of a sweep's lists, the run's own value."""
+    """Return the overrides of a run's command; a list of a sweep is replaced by the run's own value."""
     words = words_of(run)
     swept = any(word in ("-m", "--multirun") for word in words)
     overrides = []

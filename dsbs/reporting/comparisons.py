@@ -1,4 +1,4 @@
-"""Which conditions are compared, and with what result."""
+"""The comparisons of a report: which conditions are compared, and the results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from dsbs.reporting.variants import TEACHERS_OWN, differing_settings
 
 HEADLINE, SAME_FRACTION = "headline", "same fraction"
 CONTROL, CONTROL_BASELINE = "control", "control against baseline"
-PAIRED_SEEDS = 4  # with fewer, pairing costs more certainty (degrees of freedom) than it brings
+PAIRED_SEEDS = 4  # with fewer, pairing loses more degrees of freedom than it gains
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,13 @@ class Comparison:
     Attributes:
         kind: ``headline`` (a share of the data against all of it), ``same fraction``, ``control`` (a candidate against
             itself on annotations that a control changed) or ``control against baseline``.
-        candidate: the method whose gain is asked for.
-        baseline: what it is held against.
-        margin: by how much the candidate may be worse and still count as no worse, as a difference of scores.
+        candidate: the condition whose gain is in question.
+        baseline: the condition it is compared with.
+        margin: non-inferiority margin, as a difference of scores.
         result: candidate minus baseline, or None where they cannot be compared.
-        p_adjusted: Holm's two-sided p-value among the comparisons of the same kind; that of ``result`` if it is alone.
-        p_noninferior: Holm's one-sided p-value of being worse by the margin or more.
-        p_beyond: Holm's one-sided p-value of being worse by the margin or less.
+        p_adjusted: two-sided p-value, adjusted by Holm among the comparisons of the same kind.
+        p_noninferior: adjusted one-sided p-value of the null hypothesis "worse by the margin or more".
+        p_beyond: adjusted one-sided p-value of the null hypothesis "worse by the margin or less".
         refusal: why they cannot be compared, or None.
     """
 
@@ -43,13 +43,14 @@ class Comparison:
 
     @property
     def one_seed(self) -> bool:
-        """Whether a side has a single seed, so that the result is about that student and not about the method."""
+        """Whether a side has a single seed, so that the result is about that student, not the method."""
         return min(len(self.candidate.runs), len(self.baseline.runs)) == 1
 
     @property
     def claim(self) -> str:
-        """Whether the candidate is no worse by the margin: ``shown``, ``not shown``, ``shown worse`` (by more than the
-        margin), or ``this student only``; one-sided, at the 5% level.
+        """Whether non-inferiority is shown, one-sided at the 5% level.
+
+        ``shown``, ``not shown``, ``shown worse`` (by more than the margin), or ``this student only``.
         """
         return choose_claim(self.p_noninferior, self.p_beyond, self.one_seed)
 
@@ -60,28 +61,30 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """Whether there is a difference at all: ``better``, ``no difference shown``, ``worse``, or ``this student
-        only``; two-sided, at the 5% level.
+        """Whether there is any difference, two-sided at the 5% level.
+
+        ``better``, ``no difference shown``, ``worse``, or ``this student only``.
         """
         assert self.result is not None
         return choose_verdict(self.result.difference, self.p_adjusted, self.one_seed)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The interval at the level at which Holm's test decides this comparison, so that the two agree."""
+        """The interval of the difference at the level of Holm's adjustment, so that interval and p-value agree."""
         assert self.result is not None
         times = self.p_adjusted / self.result.p_value if self.result.p_value else 1.0
         return self.result.interval(1 - (1 - LEVEL) / max(1.0, times))
 
     @property
     def remedy(self) -> Remedy | None:
-        """What would settle the claim, where it is not settled."""
+        """The sample size that would settle the claim; None where it is unknown."""
         return seeds_to_settle(self.result, self.margin) if self.result else None
 
 
 def compare_conditions(conditions: Sequence[Condition], settings: ReportSettings) -> list[Comparison]:
-    """Return the headline comparisons first, then each method against the baseline on the same share of the data, then
-    the controls. P-values are adjusted among the comparisons of a kind.
+    """Return all comparisons: headlines, each method against the baseline on the same share of the data, controls.
+
+    P-values are adjusted among the comparisons of a kind.
     """
     families = {
         HEADLINE: pair_headlines(conditions, settings),
@@ -104,7 +107,7 @@ def compare_conditions(conditions: Sequence[Condition], settings: ReportSettings
 def choose_equal(
     comparisons: Sequence[Comparison], conditions: Sequence[Condition], settings: ReportSettings
 ) -> list[Comparison]:
-    """Return the comparisons on equal labels that are read beside the headline: those of its candidates.
+    """Return the headline candidates' comparisons on equal labels.
 
     Without a headline, those of the candidates on the smallest share of the data.
     """
@@ -121,7 +124,7 @@ def choose_equal(
 
 
 def pair_headlines(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
-    """Return each candidate on its share of the data with the baseline on everything, student by student."""
+    """Return for each student each candidate on the claim's share of the data, with the baseline on all data."""
     pairs = []
     for student in dict.fromkeys(condition.student for condition in conditions):
         for objective in settings.candidates:
@@ -140,7 +143,7 @@ def pair_headlines(conditions: Sequence[Condition], settings: ReportSettings) ->
 
 
 def pair_same_fraction(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
-    """Return each condition that is not the baseline with the baseline on the same share of the data."""
+    """Return each condition of another objective with the baseline on the same share of the data."""
     return [
         (candidate, baseline)
         for candidate in conditions
@@ -152,7 +155,7 @@ def pair_same_fraction(conditions: Sequence[Condition], settings: ReportSettings
 def pair_controls(conditions: Sequence[Condition], settings: ReportSettings) -> list[tuple[Condition, Condition]]:
     """Return each candidate with its controls on the same share of the data.
 
-    A control of the candidate's own objective belongs to it; one of the baseline (more steps, say), to all candidates.
+    Its controls are those of its own objective and those of the baseline.
     """
     return [
         (candidate, control)
@@ -174,10 +177,17 @@ def pair_controls(conditions: Sequence[Condition], settings: ReportSettings) -> 
 def find_baselines(
     candidate: Condition, conditions: Iterable[Condition], baseline: str, fraction: float
 ) -> list[Condition]:
-    """Return the baseline's conditions of the candidate's student that a candidate is to be held against.
+    """Return the conditions of the baseline, with the candidate's student, to compare a candidate with.
 
-    Where some have the candidate's kind of labels, those; and where both vary the same setting, those with its value.
-    On a teacher's labels, any objective of the baseline's class counts: there, fine-tuning has another name.
+    Those with the candidate's labels (gold or teacher) are preferred; a setting that varies on both sides must have the
+    same value. With the teacher's labels, any objective of the baseline's class counts, as fine-tuning on them is
+    ``distill``.
+
+    Args:
+        candidate: the condition to compare.
+        conditions: all.
+        baseline: name of the objective.
+        fraction: share of the data of the baseline.
     """
     conditions = [condition for condition in conditions if not condition.control]
     kinds = {condition.kind for condition in conditions if condition.objective == baseline} or {baseline}
@@ -197,10 +207,10 @@ def find_baselines(
 
 
 def may_pair_seeds(comparison: Comparison) -> bool:
-    """Return whether a comparison is made seed by seed.
+    """Return whether a comparison pairs seeds.
 
-    That is so on the same share of the data, with the same four seeds or more, and equal settings but for the methods'
-    own: there, runs of one seed saw the same subset in the same order. It never is for a headline.
+    It does on the same share of the data, with the same four or more seeds, and equal settings except the methods' own:
+    then runs of one seed saw the same subset in the same order. A headline never does.
     """
     candidate, baseline = comparison.candidate, comparison.baseline
     return (
@@ -213,14 +223,14 @@ def may_pair_seeds(comparison: Comparison) -> bool:
 
 
 def unequal_settings(comparison: Comparison) -> list[str]:
-    """Return every setting in which the two sides differ, but for those of methods and teachers, with both values."""
+    """Return the settings, with both values, in which the sides differ, except those of methods and teachers."""
     candidate, baseline = comparison.candidate, comparison.baseline
     ignored = ("control", *(TEACHERS_OWN if not (candidate.teacher and baseline.teacher) else ()))
     return differing_settings([run.config for run in candidate.runs], [run.config for run in baseline.runs], ignored)
 
 
 def _finish(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Compute a family of comparisons, and adjust its p-values for their number."""
+    """Compute the comparisons of a kind and adjust their p-values."""
     computed = [_compute(comparison) for comparison in comparisons]
     made = [item for item in computed if item.result]
     two_sided = iter(adjust_holm([item.result.p_value for item in made if item.result]))

@@ -1,4 +1,4 @@
-"""Conditions: the runs that differ in their seed alone."""
+"""Conditions: groups of runs that differ only in their seed."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,27 +9,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dsbs.data.controls import Control
+from dsbs.data.controls import NO_CONTROL
 from dsbs.reporting.reading import FinishedRun, LeftOut
 from dsbs.reporting.stats import Estimate, estimate_score, estimate_share
 from dsbs.reporting.variants import data_of, differing_settings, find_variant_keys, freeze, shorten, show_value
 
-NO_CONTROL = Control().title
-
 
 @dataclass
 class Condition:
-    """Runs that differ in their seed alone, one for each seed.
+    """Runs that differ only in their seed, one per seed.
 
     Attributes:
         student: the student's name.
         objective: the objective's name.
         labels: ``gold`` or ``teacher``.
         teacher: the teacher's name, or None where none was used.
-        control: the name of the control that changed the annotations, or None.
-        settings: what else differs from other conditions: setting -> value.
+        control: the control's name, or None.
+        settings: other settings that vary between conditions -> value.
         data_fraction: share of the training data.
-        runs: by seed.
+        runs: sorted by seed.
     """
 
     student: str
@@ -43,38 +41,38 @@ class Condition:
 
     @property
     def id(self) -> str:
-        """The name by which comparisons refer to the condition."""
+        """The identifier that comparisons refer to."""
         parts = [self.student, self.objective, self.labels, self.teacher, self.control, f"{self.data_fraction:g}"]
         return "/".join(part for part in [*parts, self.variant_text] if part)
 
     @property
     def line(self) -> tuple[str, ...]:
-        """What the conditions of one line over the data fractions have in common."""
+        """The key of the learning curve that the condition is on: everything but the data fraction."""
         return self.student, self.objective, self.labels, self.teacher or "", self.control or "", self.variant_text
 
     @cached_property
     def variant(self) -> dict[str, Any]:
-        """The settings by the last part of their names where that is clear: ``alpha`` for ``objective.alpha``."""
+        """``settings`` by the last part of their names where that is unambiguous: ``alpha`` for ``objective.alpha``."""
         return dict(zip(shorten(list(self.settings)), self.settings.values(), strict=True))
 
     @cached_property
     def variant_text(self) -> str:
-        """The variant in words: ``alpha=0.2, max_steps=500``; empty where there is just one."""
+        """The variant as text: ``alpha=0.2, max_steps=500``; empty if no setting varies."""
         return ", ".join(f"{key}={show_value(value)}" for key, value in self.variant.items())
 
     @property
     def kind(self) -> str:
-        """The class of the objective: ``distill`` is of the kind ``finetune``."""
+        """The objective's class, by its registered name: ``finetune`` for ``distill``."""
         return str(self.runs[0].config.get("objective.kind", self.objective))
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the runs learned from and were tested on, as settings of the task and hashes of its files."""
+        """The data that the runs were trained and tested on, as settings of the task and hashes of its files."""
         return data_of(self.runs[0].config)
 
     @property
     def metric(self) -> str:
-        """What the score measures."""
+        """The task's metric."""
         return self.runs[0].metric
 
     @property
@@ -89,14 +87,14 @@ class Condition:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """Mean test score and its interval."""
+        """Mean test score with its 95% interval."""
         if self.fault:
             return estimate_share(self.per_seed, min(int(run.metrics["test"]["examples"]) for run in self.runs))
         return estimate_score(self.scores())
 
     @property
     def other_measures(self) -> dict[str, float]:
-        """Other test scores, means over the seeds: of the last step, and of answers that were written freely."""
+        """Additional test scores, means over seeds: ``test_last`` and ``test_generated``, where all seeds have them."""
         found = {}
         for key in ("test_last", "test_generated"):
             measured = [run.metrics.get(key) for run in self.runs]
@@ -107,12 +105,12 @@ class Condition:
 
     @property
     def unconverged(self) -> list[int]:
-        """The seeds whose best checkpoint is the last: perhaps not converged."""
+        """The seeds whose best checkpoint is the last, which may not have converged."""
         return [run.seed for run in self.runs if run.ends_at_its_best]
 
     @property
     def fault(self) -> str | None:
-        """Why the condition cannot be compared with another one, or None."""
+        """Why the condition cannot be compared with others, or None."""
         for run in self.runs:
             if run.answers is None:
                 return f"seed {run.seed}: {run.fault}"
@@ -122,16 +120,16 @@ class Condition:
 
     @property
     def test_set(self) -> str | None:
-        """The hash of the test set, or None where there is no single one."""
+        """The hash of the test set, or None where seeds have different ones or none."""
         return self.runs[0].answers.test_set if self.runs[0].answers and not self.fault else None
 
     @property
     def majority(self) -> float | None:
-        """The accuracy of who always gives the most frequent answer, or None where the answers are not known."""
+        """The accuracy of always giving the most frequent answer, or None where the answers are unknown."""
         return self.runs[0].answers.majority if self.runs[0].answers else None
 
     def scores(self) -> NDArray[np.float64]:
-        """Return the score of each answer, (seeds, examples)."""
+        """Return the score of each answer [seeds, examples]."""
         return np.stack([run.answers.scores for run in self.runs if run.answers])
 
     def mean(self, key: str) -> float | None:
@@ -143,8 +141,8 @@ class Condition:
 def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftOut]]:
     """Return the conditions of one task's runs, and the runs that repeat a seed of a condition.
 
-    Of several runs with one seed (from other versions of the code, or with other settings that are no method), the
-    newest counts.
+    Of several runs with one seed (made by other versions, or with settings that do not define a condition) the newest
+    counts.
     """
     families: dict[tuple[Any, ...], list[FinishedRun]] = defaultdict(list)
     for run in runs:
@@ -165,13 +163,21 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[list[Condition], list[LeftO
     return sorted(conditions, key=lambda condition: (*condition.line, condition.data_fraction)), repeats
 
 
+def group_lines(conditions: Sequence[Condition]) -> list[list[Condition]]:
+    """Return the conditions of each learning curve, by ascending share of the data."""
+    lines: dict[tuple[str, ...], list[Condition]] = {}
+    for condition in conditions:
+        lines.setdefault(condition.line, []).append(condition)
+    return [sorted(line, key=lambda condition: condition.data_fraction) for line in lines.values()]
+
+
 def _find_control(run: FinishedRun) -> str | None:
     control = run.metrics.get("control")
     return None if control in (None, NO_CONTROL) else str(control)
 
 
 def shortest(key: str, config: Mapping[str, Any], runs: Sequence[FinishedRun]) -> Any:
-    """Return a setting's value; of a filter the name alone, where that tells it from those of the other runs."""
+    """Return a setting's value; of a filter only its name, where that is unique among the runs."""
     value = config.get(key)
     if key != "learnt.filter":
         return value
@@ -190,7 +196,7 @@ def _newest_per_seed(runs: Iterable[FinishedRun]) -> tuple[list[FinishedRun], li
 
 
 def _tell_repeat(run: FinishedRun, kept: FinishedRun) -> str:
-    """Return why a run is left out in favour of another one of its seed, and in what the two differ."""
+    """Return why a run is left out in favour of another with its seed: the settings that differ."""
     differences = differing_settings([run.config], [kept.config])
     if _digest(run) != _digest(kept):
         differences.append("the examples or annotations it learned from")

@@ -1,4 +1,4 @@
-"""``report.json``: every figure that a report shows, for scripts; the page is made from it."""
+"""``report.json``: every figure of a report, for scripts and the page."""
 
 import time
 from typing import Any
@@ -21,7 +21,7 @@ from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparis
 
 
 def to_document(report: Report) -> dict[str, Any]:
-    """Return what ``report.json`` holds; ``docs/files.md`` says what each key means."""
+    """Return the content of ``report.json``; its keys are described in ``docs/files.md``."""
     known = [teacher for teacher in report.teachers if teacher.accuracy is not None]
     conditions = report.conditions
     runs = [run for condition in conditions for run in condition.runs]
@@ -63,7 +63,7 @@ def to_document(report: Report) -> dict[str, Any]:
 
 
 def to_cell(condition: Condition, report: Report) -> dict[str, Any]:
-    """Return what ``report.json`` says about a condition."""
+    """Return the entry of a condition in ``report.json``."""
     estimate, labels, effort = condition.estimate, count_labels(condition), measure_effort(condition)
     return {
         "id": condition.id,
@@ -98,7 +98,7 @@ def to_cell(condition: Condition, report: Report) -> dict[str, Any]:
 
 
 def to_comparison(comparison: Comparison, report: Report) -> dict[str, Any]:
-    """Return what ``report.json`` says about a comparison that was made."""
+    """Return the entry of a comparison, which must have a result, in ``report.json``."""
     result, remedy = comparison.result, comparison.remedy
     assert result is not None
     low, high = comparison.interval
@@ -133,7 +133,7 @@ def to_comparison(comparison: Comparison, report: Report) -> dict[str, Any]:
 
 
 def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
-    """Return what ``report.json`` says about labels saved; shares of the data and labels, with the interval's ends."""
+    """Return the entry of labels saved in ``report.json``: shares of the data and labels, with intervals."""
     shares = {"fraction": saving.fraction, "ci_low": saving.low, "ci_high": saving.high}
     return {
         "candidate": [condition.id for condition in saving.candidate],
@@ -149,7 +149,7 @@ def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
 
 
 def to_ladder(ladder: Ladder, report: Report) -> dict[str, Any]:
-    """Return what ``report.json`` says about students of growing size."""
+    """Return the entry of students of growing size in ``report.json``."""
     return {
         "name": ladder.name,
         "cells": [condition.id for condition in ladder.students],

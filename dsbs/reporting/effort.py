@@ -1,4 +1,4 @@
-"""What a condition took: labels, steps, tokens, time; and what its students cost to keep and to ask."""
+"""What a condition took (labels, steps, tokens, time), and the size and speed of its students."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ class LabelCount:
     """Labels of a condition, means over its seeds.
 
     Attributes:
-        source: whose they are: ``gold`` or ``teacher``.
-        training: examples with a label that the student learns from.
-        choosing: labelled examples of validation, by which the checkpoint is chosen.
+        source: ``gold`` or ``teacher``.
+        training: labelled training examples.
+        choosing: labelled validation examples that the checkpoint is chosen on.
     """
 
     source: str
@@ -30,23 +30,23 @@ class LabelCount:
 
 
 def count_labels(condition: Condition) -> LabelCount | None:
-    """Return how many labels a condition used, or None where its runs do not say."""
+    """Return how many labels a condition used, or None where that is unknown."""
     training, choosing = condition.mean("train_examples"), condition.mean("validation_examples")
     return None if training is None or choosing is None else LabelCount(condition.labels, training, choosing)
 
 
 def measure_effort(condition: Condition) -> dict[str, Any]:
-    """Return what a condition took, means over its seeds; None where it is not known.
+    """Return the effort of a condition's trainings, means over seeds; unknown values are None.
 
-    ``example_visits`` counts an example as often as it was seen, ``epochs`` is that by the number of examples;
-    ``label_tokens`` and ``target_tokens`` are the tokens of the loss: of labels, and of all targets.
+    ``example_visits`` counts an example every time it is seen, ``epochs`` is that divided by the number of examples;
+    ``label_tokens`` and ``target_tokens`` are tokens in the loss: of labels, and of all targets.
     """
     runs = [_measure_run(run) for run in condition.runs]
     return {key: _mean([run[key] for run in runs]) for key in runs[0]}
 
 
 def measure_student(condition: Condition) -> dict[str, Any]:
-    """Return the size of a condition's students and the time of an answer, means over seeds."""
+    """Return parameters, size in bytes and milliseconds per answer of a condition's students, means over seeds."""
     keys = ("parameters", "size_bytes", "milliseconds_per_example")
     return {key: condition.mean(key) for key in keys}
 

@@ -1,35 +1,35 @@
-"""The plot: the test score over the share of the training data, a line for each method."""
+"""The plot of test scores over shares of the training data, one line per method."""
 
 import io
 from collections.abc import Sequence
 from typing import Any
 
-from dsbs.reporting.conditions import Condition
+from dsbs.reporting.conditions import Condition, group_lines
 from dsbs.reporting.report import Report
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
 from dsbs.tasks.base import ACCURACY
 
-# Okabe and Ito's palette, told apart with every kind of colour vision; the markers tell the rest, in print as well.
+# Okabe and Ito's palette, which is safe for colour blindness; the markers also work in black and white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK = "#333333"
 
 
 def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
-    """Return the plot in each of the formats, such as ``png`` and ``svg``.
+    """Return format -> image, for formats such as ``png`` and ``svg``.
 
-    Lines join the means over seeds, bars are their 95% intervals, small dots the seeds themselves; a dashed line
-    stands at each teacher's score. The axis of the shares is logarithmic.
+    Lines join the means over seeds, bars are 95% intervals, small dots are seeds, dashed lines the teachers' scores.
+    The axis of shares is logarithmic.
     """
     import matplotlib as mpl
 
-    # No pyplot: a figure of its own needs no display and leaves nothing behind in the process.
+    # Without pyplot: needs no display and leaves no global state.
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter
 
     conditions = [condition for condition in report.conditions if not condition.control] or report.conditions
     look = {"font.size": 11, "axes.edgecolor": INK, "text.color": INK}
-    # Names are names: a dollar sign starts no formula.
+    # A dollar sign in a name starts no formula.
     options: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "none", "svg.hashsalt": report.task}
     with mpl.rc_context(options | look):
         figure = Figure(figsize=(8, 5), dpi=160, layout="constrained", facecolor="white")
@@ -64,14 +64,6 @@ def _save(figure: Any, format: str) -> bytes:
     # No date and no version: the same runs give the same file.
     figure.savefig(stream, format=format, metadata={"Software": None} if format == "png" else {"Date": None})
     return stream.getvalue()
-
-
-def group_lines(conditions: Sequence[Condition]) -> list[list[Condition]]:
-    """Return the conditions line by line, each in the order of its shares of the data."""
-    lines: dict[tuple[str, ...], list[Condition]] = {}
-    for condition in conditions:
-        lines.setdefault(condition.line, []).append(condition)
-    return [sorted(line, key=lambda condition: condition.data_fraction) for line in lines.values()]
 
 
 def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, label: str) -> None:

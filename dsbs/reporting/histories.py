@@ -1,4 +1,4 @@
-"""How trainings went on the way: loss and validation score over steps."""
+"""The course of trainings: loss and validation score over steps."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from dsbs.reporting.conditions import Condition
 
 
 def read_histories(condition: Condition) -> list[dict[str, Any]]:
-    """Return for each seed what its run logged on the way; without those that logged nothing.
+    """Return the logged series of each seed; seeds that logged nothing are left out.
 
     Returns:
         ``seed``, and ``validation`` and ``loss``: lists of (step, value).

@@ -1,4 +1,4 @@
-"""The ladder of students for one task: what each scores, weighs and costs, and which one to take."""
+"""The ladder of students for a task: score, size and speed of each, and which one to choose."""
 
 import io
 import math
@@ -15,16 +15,16 @@ REQUIREMENTS = (0.99, 0.95, 0.9)  # shares of the teacher's score
 
 @dataclass(frozen=True)
 class Rung:
-    """One student.
+    """One condition of the ladder; figures are means over seeds, None where unknown.
 
     Attributes:
-        student, objective, data_fraction: what was trained on how much.
-        seeds: how many.
-        score, low, high: the mean test score and its 95% interval.
-        parameters: of the network, or None.
-        size_bytes: of the checkpoint, or None.
-        train_seconds: mean over seeds.
-        milliseconds: of an answer, in batches as in the evaluation, or None.
+        student, objective, data_fraction: of the condition.
+        seeds: their number.
+        score, low, high: mean test score and its 95% interval.
+        parameters: of the network.
+        size_bytes: of the checkpoint.
+        train_seconds: of a training.
+        milliseconds: per answer, in the batches of the evaluation.
         on_frontier: whether no other student is both faster and better.
     """
 
@@ -43,20 +43,20 @@ class Rung:
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The rung's name for messages."""
         return f"{self.student}, {self.objective}, {self.data_fraction:g} of the data"
 
 
 @dataclass(frozen=True)
 class TeacherCosts:
-    """The teacher beside its students; None: not known.
+    """Accuracy, price and speed of the teacher; None where unknown.
 
     Attributes:
         name: the teacher's.
-        score: its accuracy on the split of ``split``.
+        score: its accuracy on ``split``.
         split: ``test``, or ``train``.
         usd_per_1000: dollars for 1,000 answers.
-        milliseconds: of an answer, as the extraction waited for it: many at once.
+        milliseconds: of the extraction per answer, with many requests at once.
     """
 
     name: str
@@ -90,7 +90,7 @@ def build_rungs(conditions: Sequence[Condition]) -> list[Rung]:
 
 
 def mark_frontier(rungs: Sequence[Rung]) -> list[Rung]:
-    """Mark those that no other beats in both score and time; one whose time is not known is never marked."""
+    """Mark the Pareto frontier of score and time; a rung of unknown time is never on it."""
     marked = []
     for rung in rungs:
         mine = rung.milliseconds
@@ -106,10 +106,9 @@ def mark_frontier(rungs: Sequence[Rung]) -> list[Rung]:
 
 
 def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
-    """Return which student to take at which requirement, a sentence each.
+    """Return a sentence for each recommended student: the fastest that meets a share of the teacher's accuracy.
 
-    A student meets a requirement where its mean does; where the lower end of its interval does not, the sentence says
-    so.
+    A student meets a requirement by its mean; the sentence says so where its interval extends below.
     """
     timed = [rung for rung in rungs if rung.milliseconds is not None]
     if not timed:
@@ -134,7 +133,7 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
 
 
 def price_teacher(teachers: Sequence[TeacherFacts], summary: dict[str, Any] | None) -> TeacherCosts | None:
-    """Return what is known of the teacher's price and speed, from its extraction."""
+    """Return the teacher's price and speed from the summary of its extraction; None without a teacher."""
     if not teachers:
         return None
     facts = teachers[0]
@@ -150,7 +149,7 @@ def price_teacher(teachers: Sequence[TeacherFacts], summary: dict[str, Any] | No
 
 
 def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: str) -> bytes:
-    """Return score against time of an answer as an image; the frontier is joined."""
+    """Return an image of scores over milliseconds per answer, with the frontier as a line."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

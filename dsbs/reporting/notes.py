@@ -1,4 +1,4 @@
-"""What speaks against trusting a result."""
+"""Caveats of conditions and comparisons."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
 from dsbs.tasks.base import ACCURACY
 
-GUESSING = 0.02  # so close to the share of the most frequent answer, an accuracy says nothing
+GUESSING = 0.02  # an accuracy at most this far above the majority class is noted
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class Note:
     """A caveat.
 
     Attributes:
-        text: a sentence that can be said once for all to which it applies.
-        detail: what it is about in this case, or empty.
+        text: the same for all conditions to which it applies.
+        detail: of this case, or empty.
     """
 
     text: str
@@ -46,7 +46,7 @@ def note_condition(condition: Condition) -> list[Note]:
 
 
 def note_comparison(comparison: Comparison) -> list[Note]:
-    """Return the caveats of a comparison beyond those of its two sides."""
+    """Return the caveats of a comparison, without those of its two sides."""
     candidate, baseline = comparison.candidate, comparison.baseline
     notes = []
     if candidate.labels != baseline.labels:
@@ -57,7 +57,7 @@ def note_comparison(comparison: Comparison) -> list[Note]:
 
 
 def all_notes(comparison: Comparison) -> list[str]:
-    """Return all caveats of a comparison, each with the side that it is about."""
+    """Return all caveats of a comparison; those of a side are prefixed by it."""
     sides = (("candidate", comparison.candidate), ("baseline", comparison.baseline))
     return [
         *(f"{role}: {note}" for role, condition in sides for note in note_condition(condition)),

@@ -1,22 +1,20 @@
-"""``index.html``: the report as one file that needs nothing else; all its figures are those of ``report.json``."""
+"""``index.html``: the report as a single self-contained file, with the figures of ``report.json``."""
 
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.html import render, show_percent
 from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history, draw_sizes
+from dsbs.reporting.comparison_tables import list_comparisons, list_controls, list_verdicts
 from dsbs.reporting.tables import (
     collect_caveats,
-    list_comparisons,
     list_conditions,
-    list_controls,
     list_effort,
     list_facts,
     list_other_measures,
     list_savings,
     list_serving,
     list_teachers,
-    list_verdicts,
     name_cells,
     show_searches,
 )
@@ -43,8 +41,8 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
     """Return the page.
 
     Args:
-        document: what ``report.json`` holds.
-        samples: test examples side by side, from ``dsbs.reporting.samples``.
+        document: content of ``report.json``.
+        samples: test examples with answers; see ``dsbs.reporting.samples.build_samples``.
     """
     cells, names, metric = {cell["id"]: cell for cell in document["cells"]}, name_cells(document), document["metric"]
     caveats, marks = collect_caveats(document)
@@ -91,13 +89,13 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
 
 
 def _order(items: list[Item], samples: dict[str, Any]) -> list[Item]:
-    """Return the items of conditions with those that the examples compare first."""
+    """Return items of conditions, first those of the conditions in the examples."""
     first = samples["conditions"]
     return sorted(items, key=lambda item: first.index(item["cell"]) if item["cell"] in first else len(first))
 
 
 def _split(items: list[Item]) -> list[list[Item]]:
-    """Return the items of the two conditions that are compared first, and the others, which the page folds."""
+    """Return the first two items, and the rest, which the page folds."""
     return [part for part in (items[:2], items[2:]) if part]
 
 

@@ -8,13 +8,13 @@ from dsbs.reporting.variants import show_value
 
 
 def trace_runs(runs: Sequence[FinishedRun]) -> dict[str, Any]:
-    """Return what the manifests of runs say, each thing once.
+    """Return the provenance of runs from their manifests, without repetitions.
 
     Returns:
-        ``started``: the first and the last start; ``versions``: name -> versions; ``data``: the data sets, each with
-        ``path``, ``hash``, ``files``, ``test_set`` and numbers of examples; ``annotations``: those that runs learned
-        from; ``overlap``: test inputs that stand in train or validation, of the run with most data (``data_fraction``
-        says how much), or None; ``commands``: sorted.
+        ``started``: first and last start; ``versions``: name -> versions; ``data``: the data sets, each with ``path``,
+        ``hash``, ``files``, ``test_set`` and numbers of examples; ``annotations``: those trained on; ``overlap``: test
+        inputs that occur in train or validation, of the run with the largest ``data_fraction``, or None; ``commands``:
+        sorted.
     """
     manifests = [run.manifest for run in runs]
     started = sorted(str(manifest["started"]) for manifest in manifests if manifest.get("started"))

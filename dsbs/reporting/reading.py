@@ -1,4 +1,4 @@
-"""Reading the folders of training runs: finished ones whole, all others with the reason why they do not count."""
+"""Read the folders of training runs: finished ones, and others with the reason why they are left out."""
 
 import math
 import os
@@ -27,12 +27,12 @@ class FinishedRun:
     """A run with ``metrics.json``.
 
     Attributes:
-        folder: where it lies.
+        folder: of the run.
         metrics: ``metrics.json``.
-        config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5; and under ``learnt.`` and ``data`` what the run
-            learned from, as far as it is known.
-        manifest: ``manifest.json``; empty where it is missing.
-        answers: what ``predictions.parquet`` holds, or None.
+        config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5; with the origin of data and annotations, as far as
+            known, under ``data`` and ``learnt.``; see ``trace_origin``.
+        manifest: ``manifest.json``; ``{}`` where it is missing.
+        answers: content of ``predictions.parquet``, or None.
         fault: why there are no answers, or None.
     """
 
@@ -50,12 +50,12 @@ class FinishedRun:
 
     @property
     def data_fraction(self) -> float:
-        """The share of the training data that the run saw."""
+        """The share of the training data."""
         return float(self.metrics["data_fraction"])
 
     @property
     def metric(self) -> str:
-        """What the score measures: ``accuracy`` where the task does not say otherwise."""
+        """The task's metric, ``accuracy`` by default."""
         return str(self.metrics.get("metric") or ACCURACY)
 
     @property
@@ -65,7 +65,7 @@ class FinishedRun:
 
     @property
     def tested(self) -> bool:
-        """Whether its test split was read."""
+        """Whether it was measured on test."""
         return "test" in self.metrics
 
     @property
@@ -76,7 +76,13 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A run that does not count, and why."""
+    """A run that is left out.
+
+    Attributes:
+        folder: of the run.
+        reason: why it is left out.
+        command: that made it, or None.
+    """
 
     folder: Path
     reason: str
@@ -84,10 +90,10 @@ class LeftOut:
 
 
 def read_runs(root: Path) -> tuple[list[FinishedRun], list[LeftOut]]:
-    """Read every run under a folder.
+    """Return the finished and the left-out runs under a folder.
 
     Raises:
-        DataError: where the folder is missing or holds no run at all.
+        DataError: the folder is missing or has no runs.
     """
     if not root.is_dir():
         raise DataError(
@@ -110,7 +116,7 @@ def read_runs(root: Path) -> tuple[list[FinishedRun], list[LeftOut]]:
 
 
 def find_runs(root: Path) -> Iterator[Path]:
-    """Yield the folders of runs, sorted; what lies inside a run is not looked at."""
+    """Yield the folders of runs, sorted; folders inside a run are skipped."""
     for name, folders, files in os.walk(root):
         if any(mark in files for mark in MARKS):
             folders.clear()
@@ -153,10 +159,14 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
 
 
 def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what a run learned from, as settings: what tells apart runs that the same command made.
+    """Return the origin of a run's data and annotations as settings, which tell apart runs of the same command.
 
-    ``data`` is a hash over what the manifest says of the data beyond the settings: the content of its files.
-    ``learnt.*`` is what it says of the annotations; older runs name their folder and nothing else.
+    ``data`` is a hash over the manifest's fields on the data that are no settings, such as hashes of files.
+    ``learnt.*`` are its fields on the annotations, of which older runs have the folder only.
+
+    Args:
+        config: flat, of the run.
+        manifest: of the run.
     """
     task = (manifest.get("settings") or {}).get("task") or {}
     content = {key: value for key, value in task.items() if f"task.{key}" not in config}
@@ -171,7 +181,7 @@ def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, 
 
 
 def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch of an optimizer step, as if a single process read it at once: what decides the result."""
+    """Return the global batch of an optimizer step as settings of a single process without accumulation."""
     settings = manifest.get("settings") or {}
     training = settings.get("training") or {}
     keys = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")

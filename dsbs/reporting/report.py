@@ -1,4 +1,4 @@
-"""The report of one task: conditions, comparisons, the teachers, and everything that did not make it."""
+"""The report of a task: conditions, comparisons, teachers, and the runs left out."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,17 +14,17 @@ from dsbs.reporting.wording import tell_headlines
 
 @dataclass(frozen=True)
 class Report:
-    """What is known about one task.
+    """The results of a task.
 
     Attributes:
         task: its name.
-        runs: the folder that was read.
-        conditions: runs by seed.
-        comparisons: headline first.
-        teachers: those that runs learned from; several with one name where what is known of them differs.
-        left_out: runs that do not count, with the reason.
-        searched: runs that left the test split alone.
-        settings: what was compared, and how strictly.
+        runs: the folder of the runs.
+        conditions: the runs grouped over seeds.
+        comparisons: headlines first.
+        teachers: of the runs; several of one name where their facts differ.
+        left_out: runs that are left out, with the reason.
+        searched: runs that were not measured on test (``test=false``).
+        settings: baseline, candidates, margin.
     """
 
     task: str
@@ -38,31 +38,31 @@ class Report:
 
     @property
     def headlines(self) -> list[str]:
-        """The main result in words: one text for each headline comparison, or what is missing for it."""
+        """A text for each headline comparison, or one that says what is missing for it."""
         return tell_headlines(self.conditions, self.comparisons, self.settings)
 
     @property
     def equal_labels(self) -> list[Comparison]:
-        """The comparisons on equal labels that are read beside the headline."""
+        """The headline candidates' comparisons on equal labels."""
         return choose_equal(self.comparisons, self.conditions, self.settings)
 
     @property
     def metric(self) -> str:
-        """What scores measure."""
+        """The task's metric."""
         return self.conditions[0].metric if self.conditions else self.searched[0].metric
 
     @property
     def stand_ins(self) -> dict[str, str]:
-        """The teachers that are no language models: name -> what they are."""
+        """Teachers that are not language models: name -> description."""
         runs = [run for condition in self.conditions for run in condition.runs]
         return {str(run.metrics["teacher"]): told for run in runs if (told := find_stand_in(run))}
 
 
 def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Report]:
-    """Read the runs under a folder and return one report for each task among them.
+    """Return a report for each task of the runs under a folder.
 
     Raises:
-        DataError: where there is no folder, no run, or no finished one.
+        DataError: there is no folder, no run, or no finished run.
     """
     settings = settings or ReportSettings()
     finished, left_out = read_runs(root)

@@ -1,4 +1,4 @@
-"""Test examples for people: what was asked, what each condition answered, and the reasons of student and teacher."""
+"""Test examples with the answers of conditions and the rationales of student and teacher, for reading."""
 
 import logging
 from collections import Counter
@@ -17,7 +17,7 @@ MOST, LONGEST = 500, 2000
 
 
 def choose_conditions(report: Report) -> list[Condition]:
-    """Return the conditions whose answers are shown side by side: those of the first comparison first."""
+    """Return the conditions whose answers are shown side by side, in the order of the comparisons."""
     compared = [side for item in report.comparisons if item.result for side in (item.baseline, item.candidate)]
     chosen = list({condition.id: condition for condition in [*compared, *report.conditions]}.values())
     usable = [condition for condition in chosen if condition.test_set]
@@ -25,15 +25,14 @@ def choose_conditions(report: Report) -> list[Condition]:
 
 
 def build_samples(report: Report, most: int = MOST) -> dict[str, Any]:
-    """Return the examples side by side.
+    """Return at most ``most`` test examples with all answers.
 
-    Of more than ``most`` examples, those on which the first two conditions differ come first, then the others in the
-    order of the ids.
+    If there are more, those on which the first two conditions differ most are taken, then the others by id.
 
     Returns:
-        ``conditions``: their ids; ``total``: how many test examples there are; ``examples``: for each its ``id``,
-        ``input``, ``gold``, ``teacher`` (``label``, ``rationale``) or None, and ``answers``: for each condition its
-        most frequent ``label``, how many of its seeds are ``right``, and a ``rationale`` of a seed that gave the label.
+        ``conditions``: their ids; ``total``: number of test examples; ``examples``: for each its ``id``, ``input``,
+        ``gold``, ``teacher`` (``label``, ``rationale``) or None, and ``answers``: for each condition its most frequent
+        ``label``, the number of seeds that are ``right``, and the ``rationale`` of a seed that gave the label.
     """
     conditions = choose_conditions(report)
     if not conditions:
@@ -72,7 +71,7 @@ def _find_inputs(conditions: Sequence[Condition]) -> list[str | None]:
 
 
 def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, dict[str, str | None]]:
-    """Return what the first teacher that is found said about the test examples."""
+    """Return example id -> label and rationale of the first teacher with annotations of test."""
     for run in (run for condition in conditions if not condition.control for run in condition.runs):
         for folder in annotation_folders(run):
             if (folder / "test.parquet").is_file():

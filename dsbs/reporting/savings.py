@@ -1,4 +1,4 @@
-"""Labels saved: the share of the data on which a candidate reaches what the baseline reaches on all of it."""
+"""Labels saved: the share of the data on which a candidate reaches the baseline's score on all data."""
 
 import math
 from collections.abc import Sequence
@@ -8,29 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsbs.reporting.comparisons import find_baselines
-from dsbs.reporting.conditions import Condition
+from dsbs.reporting.conditions import Condition, group_lines
 from dsbs.reporting.effort import count_labels
 from dsbs.reporting.settings import ReportSettings
 
 DRAWS, CHUNK = 2000, 250
-ALREADY, NEVER = -math.inf, math.inf  # reached on the smallest share that was run; not reached on the largest
+ALREADY, NEVER = -math.inf, math.inf  # reached on the smallest share; not reached on the largest
 
 
 @dataclass(frozen=True)
 class Saving:
     """Where a candidate's curve reaches the baseline's score on all data.
 
-    The three shares are None where the curve does not reach it (``reached`` is False) or, at the lower end, where it
-    does so on the smallest share that was run, which is then a bound.
-
     Attributes:
-        candidate: the line of conditions, smallest share first.
+        candidate: the conditions of its curve, smallest share first.
         baseline: the condition on all data.
-        fraction: the share of the data, interpolated; where it is reached on the smallest share, that one.
-        low: lower end of the 95% interval; None: below the smallest share that was run.
-        high: upper end; None: not reached within the data.
-        reached: whether the curve reaches the score at all.
-        bound: whether ``fraction`` is the smallest share that was run, so that less might do.
+        fraction: the share of the data, interpolated; None: not reached.
+        low: lower end of the 95% interval; None: below the smallest share with runs.
+        high: upper end of the interval; None: not reached.
+        reached: whether the curve reaches the score.
+        bound: whether ``fraction`` is the smallest share with runs, and so an upper bound.
         curve: share -> mean score of the candidate.
         target: the baseline's score.
     """
@@ -46,11 +43,11 @@ class Saving:
     target: float
 
     def training_labels(self, fraction: float | None) -> float | None:
-        """Return the labels to learn from at a share of the data."""
+        """Return the number of training labels at a share of the data; None where unknown."""
         return self._labels(fraction, "training")
 
     def all_labels(self, fraction: float | None) -> float | None:
-        """Return the labels to learn from and to choose by at a share of the data."""
+        """Return the number of training and validation labels at a share of the data; None where unknown."""
         return self._labels(fraction, "total")
 
     def _labels(self, fraction: float | None, kind: str) -> float | None:
@@ -63,14 +60,9 @@ class Saving:
 
 
 def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> list[Saving]:
-    """Return what each candidate saves, line by line, wherever the baseline was run on all data."""
-    lines: dict[tuple[str, ...], list[Condition]] = {}
-    for condition in conditions:
-        if condition.objective in settings.candidates and not condition.control:
-            lines.setdefault(condition.line, []).append(condition)
+    """Return the labels saved by each curve of a candidate, where the baseline was run on all data."""
     savings = []
-    for line in lines.values():
-        line = sorted(line, key=lambda condition: condition.data_fraction)
+    for line in group_lines([one for one in conditions if one.objective in settings.candidates and not one.control]):
         for baseline in find_baselines(line[0], conditions, settings.baseline, 1.0):
             if all(_comparable(condition, baseline) for condition in line):
                 savings.append(measure_saving(line, baseline))
@@ -83,8 +75,8 @@ def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAW
     Args:
         line: the candidate's conditions, smallest share first.
         baseline: the baseline's condition on all data.
-        draws: how many bootstrap samples.
-        seed: of the draws.
+        draws: number of bootstrap samples.
+        seed: of the bootstrap.
     """
     shares = np.array([condition.data_fraction for condition in line])
     scores = [condition.scores() for condition in line]
@@ -114,16 +106,16 @@ def bootstrap_crossing(
 ) -> tuple[float, float]:
     """Return the 95% percentile interval of ``find_crossing``; its ends may be infinite.
 
-    Test examples are drawn, the same for all conditions, and seeds within each condition; deviations of seeds are
-    stretched by sqrt(n / (n - 1)), because n drawn seeds spread less than n new ones. A condition with one seed adds no
-    spread of seeds, so the interval is then too narrow.
+    Test examples are resampled jointly for all conditions, seeds within each condition. Deviations of seeds are scaled
+    by sqrt(n / (n - 1)), because n resampled seeds vary less than n new ones. A condition with one seed adds no
+    variance of seeds, so the interval is then too narrow.
 
     Args:
         shares: of the data, ascending.
-        scores: of the candidate on each share, (seeds, examples).
-        baseline: of the baseline on all data, (its seeds, the same examples).
-        draws: how many bootstrap samples.
-        seed: of the draws.
+        scores: of the candidate on each share [seeds, examples].
+        baseline: of the baseline on all data [its seeds, the same examples].
+        draws: number of bootstrap samples.
+        seed: of the bootstrap.
     """
     generator = np.random.default_rng(seed)
     examples = baseline.shape[1]
@@ -140,6 +132,8 @@ def bootstrap_crossing(
 
 def find_crossing(shares: NDArray[np.float64], curve: NDArray[np.float64], target: float) -> float:
     """Return the smallest share at which a curve reaches a score, interpolated over the logarithm of the share.
+
+    ``ALREADY`` if it is reached on the smallest share, ``NEVER`` if on none.
 
     >>> round(find_crossing(np.array([0.25, 1.0]), np.array([0.6, 0.8]), 0.7), 3)
     0.5
@@ -160,7 +154,7 @@ def find_crossing(shares: NDArray[np.float64], curve: NDArray[np.float64], targe
 def _draw_means(
     scores: NDArray[np.float64], weights: NDArray[np.float64], generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return a condition's mean for each draw of test examples, (draws,), with its seeds drawn as well."""
+    """Return a condition's mean in each bootstrap sample [draws], with its seeds resampled as well."""
     seeds = len(scores)
     by_seed = weights @ scores.T  # (draws, seeds)
     mean = by_seed.mean(axis=1)

@@ -1,6 +1,6 @@
-"""What a run's files may say: every field that the report reads has a kind and bounds, whoever made the run.
+"""Types and bounds of every field that the report reads from a run's files, which may come from anybody.
 
-A run that says something else is left out with the first fault as its reason; the others are reported.
+A run with a fault is left out, with the fault as its reason; the others are reported.
 """
 
 import re
@@ -22,12 +22,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 @dataclass(frozen=True)
 class Kind:
-    """What a field may hold.
+    """The type of a field.
 
     Attributes:
-        expected: in words.
-        test: tells whether a value is that.
-        optional: whether it may be missing or ``null``.
+        expected: description for messages.
+        test: value -> whether it is valid.
+        optional: whether the field may be missing or ``null``.
     """
 
     expected: str
@@ -35,7 +35,7 @@ class Kind:
     optional: bool = False
 
     def or_none(self) -> "Kind":
-        """Return the same where the field may be missing."""
+        """Return the type as an optional one."""
         return Kind(self.expected, self.test, optional=True)
 
 
@@ -98,8 +98,13 @@ SPLIT = {
 def check(values: Any, kinds: Mapping[str, Kind], place: str) -> None:
     """Check the fields of an object.
 
+    Args:
+        values: the object.
+        kinds: field -> its type; other fields are ignored.
+        place: file or part of it, for messages.
+
     Raises:
-        DataError: for the first that is missing or of another kind.
+        DataError: it is no object, or a field is missing or invalid.
     """
     if not isinstance(values, dict):
         raise DataError(f"{place}: expected an object, found {type(values).__name__}")
@@ -114,10 +119,10 @@ def check(values: Any, kinds: Mapping[str, Kind], place: str) -> None:
 
 
 def check_metrics(metrics: dict[str, Any]) -> None:
-    """Check what ``metrics.json`` says.
+    """Check ``metrics.json``.
 
     Raises:
-        DataError: with the first fault.
+        DataError: names the first fault.
     """
     check(metrics, METRICS, "metrics.json")
     metric = metrics.get("metric") or ACCURACY
@@ -128,15 +133,15 @@ def check_metrics(metrics: dict[str, Any]) -> None:
             raise DataError(f"metrics.json lacks test.{metric}")
     if metrics.get("overlap"):
         check(metrics["overlap"], OVERLAP, "metrics.json: overlap")
-    for part in ("validation", "test", "test_last", "test_generated"):  # what was measured on nothing has no score
+    for part in ("validation", "test", "test_last", "test_generated"):  # no score where there were no examples
         check(metrics.get(part) or {}, {"examples": COUNT.or_none(), metric: score.or_none()}, f"metrics.json: {part}")
 
 
 def check_manifest(manifest: dict[str, Any]) -> None:
-    """Check what ``manifest.json`` says.
+    """Check ``manifest.json``.
 
     Raises:
-        DataError: with the first fault.
+        DataError: names the first fault.
     """
     check(manifest, MANIFEST, "manifest.json")
     settings = manifest.get("settings") or {}
@@ -145,10 +150,14 @@ def check_manifest(manifest: dict[str, Any]) -> None:
 
 
 def clean(value: Any, place: str) -> Any:
-    """Return JSON or YAML values as a report may show them: without control characters, each text bounded.
+    """Return JSON or YAML values without control characters, with long texts and keys truncated.
+
+    Args:
+        value: of a file.
+        place: the file, for messages.
 
     Raises:
-        DataError: where they are nested too deeply, too many, or numbers that are none.
+        DataError: values are nested too deeply, too many, or not finite numbers.
     """
     left = [MOST_VALUES]
 

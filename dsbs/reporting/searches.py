@@ -1,4 +1,4 @@
-"""Searches over settings: runs that were chosen on validation and left the test split alone."""
+"""Hyperparameter searches: runs that were compared on validation and not measured on test."""
 
 import shlex
 from collections import defaultdict
@@ -13,12 +13,12 @@ from dsbs.reporting.reading import FinishedRun
 
 
 def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
-    """Return what was searched, one entry for each student, objective and share of the data.
+    """Return an entry for each student, objective, labels, control and share of the data with a search.
 
     Returns:
         ``student``, ``objective``, ``data_fraction``, ``metric``, and ``tried``: for each setting, best first, its
         ``variant``, ``variant_settings``, ``seeds``, ``validation`` (mean over seeds), ``steps``, and the ``command``
-        that reads the test split for it.
+        that measures it on test.
     """
     conditions, _ = group_runs(runs)
     searches: dict[tuple[Any, ...], list[Condition]] = defaultdict(list)

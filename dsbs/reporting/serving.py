@@ -1,4 +1,4 @@
-"""What it takes to serve the students: their exports' speed, and what the teacher would cost for the same answers."""
+"""The speed of exported students, and the teacher's price for the same answers."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +17,10 @@ Key = tuple[str, str, str, str]
 
 
 def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
-    """Return a row for each student and form in which it was exported, medians over runs; see ``docs/files.md``.
+    """Return a row for each student and export format, medians over runs; see ``docs/files.md``.
 
-    The teacher's price is what its extraction cost for each request. ``break_even_requests`` is how many of them that
-    extraction cost; the student's own machine is not counted. None where it is not known.
+    The teacher's price is the cost of its extraction per request. ``break_even_requests`` is the number of requests to
+    the teacher that cost as much as the extraction; the student's machine is not counted. Unknown values are None.
     """
     found: dict[Key, dict[Path, list[dict[str, Any]]]] = {}  # by run, in which several exports may have been measured
     usd: dict[Key, tuple[float, int]] = {}
@@ -42,7 +42,7 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return an export's record where it is whole; whoever made the run may have written anything."""
+    """Return an export's record, or None where it is invalid."""
     try:
         record = read_object(path)
     except (DataError, OSError):
@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _price(summary: dict[str, Any] | None) -> tuple[float, int] | None:
-    """Return the dollars and the requests of an extraction."""
+    """Return dollars and number of requests of an extraction; None where unknown."""
     cost, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
     return (float(cost), int(requests)) if cost and requests else None
 

@@ -1,4 +1,4 @@
-"""What a report compares, and how strictly."""
+"""The settings of ``dsbs.report`` and ``dsbs.compare``."""
 
 import math
 import shlex
@@ -11,7 +11,7 @@ from dsbs.data.subsets import parse_fraction
 
 @dataclass
 class ReportSettings:
-    """Settings of a report.
+    """Keys of ``dsbs.report`` that decide what is compared.
 
     Attributes:
         baseline: the objective to compare with.
@@ -43,7 +43,7 @@ class ReportSettings:
 
     @property
     def share(self) -> float | None:
-        """The share of the data on which the claim is made, or None."""
+        """``fraction`` as a number, or None."""
         return None if self.fraction is None else parse_fraction(self.fraction)
 
     @property
@@ -54,19 +54,19 @@ class ReportSettings:
 
 @dataclass
 class CompareConfig:
-    """Keys of ``dsbs.compare``; what is typed of task, teacher, prompt, labels and rationales goes to every run.
+    """Keys of ``dsbs.compare``; overrides of task, teacher, prompt, labels and rationales go to every run.
 
     Attributes:
-        methods: ``student:objective`` of each kind of student.
+        methods: ``student:objective`` pairs to train.
         fractions: fractions of the training data.
-        seeds: seeds of each run.
+        seeds: random seeds.
         labels: ``gold`` or ``teacher``.
         rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
         train: further arguments of every run, such as ``training.max_steps=500``.
-        each: further arguments of the runs of one student, after those of ``train``: student -> arguments with blanks
-            between them, such as ``each={encoder:"training.max_steps=500 training.learning_rate=5e-5"}``.
-        other: a file of other texts, one a line, on which ``objective=context`` is measured for what it forgets: the
-            perplexity before and after; null: none.
+        each: further arguments for one student, after those of ``train``: student -> arguments separated by spaces,
+            such as ``each={encoder:"training.max_steps=500 training.learning_rate=5e-5"}``.
+        other: file of other texts, one per line, to measure what ``objective=context`` forgets: their perplexity
+            before and after; null: none.
         dry_run: only list what would be trained.
         output_dir: root folder of all outputs.
     """

@@ -1,4 +1,4 @@
-"""Students of growing size that learned the same: which is the smallest that is as right as its teacher?"""
+"""Students of growing size, trained alike: the smallest that is as accurate as its teacher."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from dsbs.tasks.base import ACCURACY
 
 @dataclass(frozen=True)
 class Ladder:
-    """Students that differ in their size alone.
+    """Conditions that differ only in the student.
 
     Attributes:
-        name: what they have in common, as far as it tells them from other ladders: ``step_by_step on 1/8 of the data``.
+        name: what they have in common and other ladders have not: ``step_by_step on 1/8 of the data``.
         students: the smallest first.
-        teacher: the teacher that they are held against, or None where its accuracy on test is not known.
+        teacher: their teacher, or None where its accuracy on test is unknown.
     """
 
     name: str
@@ -26,24 +26,24 @@ class Ladder:
 
     @property
     def level(self) -> float | None:
-        """The teacher's accuracy on test."""
+        """The teacher's accuracy on test, or None."""
         return self.teacher.accuracy if self.teacher else None
 
     @property
     def reaches(self) -> Condition | None:
-        """The smallest student whose mean is at least the teacher's accuracy."""
+        """The smallest student whose mean accuracy is at least the teacher's, or None."""
         level = self.level
         return next((one for one in self.students if level is not None and one.estimate.mean >= level), None)
 
     @property
     def beats(self) -> Condition | None:
-        """The smallest student whose 95% interval lies above the teacher's accuracy."""
+        """The smallest student whose 95% interval lies above the teacher's accuracy, or None."""
         level = self.level
         return next((one for one in self.students if level is not None and one.estimate.low > level), None)
 
 
 def find_ladders(conditions: Sequence[Condition], teachers: Sequence[TeacherFacts]) -> list[Ladder]:
-    """Return the groups of conditions that differ in the student alone, where these are of two sizes or more."""
+    """Return the groups of conditions that differ only in the student, with two or more sizes."""
     groups: dict[tuple[object, ...], list[Condition]] = defaultdict(list)
     for one in conditions:
         if not one.control and one.mean("parameters") is not None:
@@ -59,7 +59,7 @@ def find_ladders(conditions: Sequence[Condition], teachers: Sequence[TeacherFact
 
 
 def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> TeacherFacts | None:
-    """Return the teacher to hold students against: the only one whose accuracy on the same test split is known."""
+    """Return the condition's teacher, if exactly one accuracy on test is known for its name."""
     if condition.metric != ACCURACY:
         return None
     known = [one for one in teachers if one.accuracy is not None and one.split == "test"]
@@ -68,7 +68,7 @@ def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> Tea
 
 
 def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
-    """Return in a sentence or two which is the smallest student that is as right as its teacher."""
+    """Return which is the smallest student that is as accurate as its teacher, in a sentence or two."""
     if ladder.teacher is None or ladder.level is None:
         return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."
     said = f"{ladder.name}: the teacher {ladder.teacher.name} reaches {show_score(ACCURACY, ladder.level)} on test."
@@ -83,7 +83,7 @@ def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
 
 
 def show_parameters(count: float) -> str:
-    """Return a number of parameters as people say it.
+    """Return a number of parameters with a unit.
 
     >>> show_parameters(13_000), show_parameters(400_000), show_parameters(60_500_000), show_parameters(1.3e9)
     ('13k', '0.4M', '60M', '1.3B')

@@ -1,8 +1,8 @@
-"""How sure a score and a difference of scores are, with few seeds and one shared test set.
+"""Intervals and tests for scores and differences of scores, with few seeds and one shared test set.
 
 Seeds and test examples are both samples, and crossed: every seed answers every example. The variance of a mean over
-both is estimated from its parts: that between seeds, and that between examples. Either part holds the noise of single
-answers, so with enough seeds to estimate it (``RESIDUAL_SEEDS``) what is counted twice is subtracted.
+both is the sum of two parts: between seeds, and between examples. Either part contains the noise of single answers,
+which is thus counted twice; with enough seeds to estimate it (``RESIDUAL_SEEDS``) it is subtracted once.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 LEVEL = 0.95
-RESIDUAL_SEEDS = 5  # with fewer, the noise that is counted twice is left in: a little cautious, never too sure
+RESIDUAL_SEEDS = 5  # with fewer, the noise stays counted twice, which is conservative
 SEEDS, TEST_SET = "seeds and test set", "test set"
 
 Scores = NDArray[np.float64]  # (seeds, examples)
@@ -23,13 +23,13 @@ Part = tuple[float, float]  # a part of a variance, and its degrees of freedom
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean score and how far it may be off.
+    """A mean score with its 95% interval.
 
     Attributes:
         mean: mean over seeds and examples.
-        low: lower end of the 95% interval.
-        high: upper end of it.
-        method: ``seeds and test set`` (spread of both), or ``test set`` (one seed: sampling of examples alone).
+        low: lower end of the interval.
+        high: upper end.
+        method: ``seeds and test set`` (variance of both), or ``test set`` (one seed: of examples only).
     """
 
     mean: float
@@ -40,13 +40,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Spread:
-    """What the variance of a difference is made of, for one seed on either side.
+    """The components of the variance of a difference, for one seed on either side.
 
     Attributes:
-        seeds: variance between seeds, both sides together; None where a side has a single seed.
-        answers: variance of single answers, averaged over the test set, both sides together.
-        examples: variance that more seeds do not lessen: the sampling of test examples.
-        test_examples: how many test examples there are.
+        seeds: variance between seeds, summed over both sides; None where a side has a single seed.
+        answers: variance of single answers, averaged over the test set, summed over both sides.
+        examples: variance between test examples, which more seeds do not reduce.
+        test_examples: number of test examples.
         paired: whether seeds are paired.
     """
 
@@ -57,7 +57,7 @@ class Spread:
     paired: bool
 
     def error(self, seeds: int) -> tuple[float, float]:
-        """Return standard error and degrees of freedom to be expected with so many seeds on either side."""
+        """Return the expected standard error and degrees of freedom with ``seeds`` seeds on either side."""
         twice = 1 if seeds >= RESIDUAL_SEEDS else 2
         between = ((self.seeds or 0.0) + self.answers) / seeds
         rest = self.examples + (twice - 1) * self.answers / seeds
@@ -73,8 +73,8 @@ class Difference:
     Attributes:
         difference: of the means over seeds.
         error: its standard error.
-        freedom: degrees of freedom of that.
-        spread: what the variance is made of.
+        freedom: degrees of freedom of the error.
+        spread: components of the variance.
     """
 
     difference: float
@@ -93,7 +93,7 @@ class Difference:
         return self.interval()[1]
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Return the two-sided interval at a level."""
+        """Return the two-sided confidence interval."""
         if not self.error:
             return self.difference, self.difference
         reach = float(stats.t.isf((1 - level) / 2, self.freedom)) * self.error
@@ -101,29 +101,28 @@ class Difference:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of the hypothesis that there is no difference."""
+        """The two-sided p-value of the null hypothesis that there is no difference."""
         return min(1.0, 2 * min(self.p_above(0.0), self.p_below(0.0)))
 
     def p_above(self, bound: float) -> float:
-        """Return the one-sided p-value of the hypothesis that the true difference is at most ``bound``."""
+        """Return the one-sided p-value of the null hypothesis that the true difference is at most ``bound``."""
         if not self.error:
             return 0.0 if self.difference > bound else 1.0
         return float(stats.t.sf((self.difference - bound) / self.error, self.freedom))
 
     def p_below(self, bound: float) -> float:
-        """Return the one-sided p-value of the hypothesis that the true difference is at least ``bound``."""
+        """Return the one-sided p-value of the null hypothesis that the true difference is at least ``bound``."""
         if not self.error:
             return 0.0 if self.difference < bound else 1.0
         return float(stats.t.cdf((self.difference - bound) / self.error, self.freedom))
 
 
 def estimate_score(scores: Scores) -> Estimate:
-    """Return the mean score with its 95% interval, which is about new seeds and new test examples alike.
+    """Return the mean score with its 95% interval, over new seeds and new test examples.
 
-    Its reach is the root of the squares of two: Student's t for the seeds, whose spread two or three of them hardly
-    tell, and the normal one for the examples. Where every score is 0 or 1, the interval is Wilson's (1927) of that
-    reach: it stays between 0 and 1 and suits shares near either. A single seed says nothing about others; then it is
-    about the sampling of test examples alone.
+    Its half-width is the root of the sum of two squares: a Student's t half-width for the seeds, which are few, and a
+    normal one for the examples. Where every score is 0 or 1, it is Wilson's interval (1927) of that half-width, which
+    stays between 0 and 1 and suits shares near either. With a single seed it covers the sampling of test examples only.
 
     >>> answers = np.array([[1.0] * right + [0.0] * (500 - right) for right in (400, 404, 408)])
     >>> estimate = estimate_score(answers)
@@ -131,10 +130,10 @@ def estimate_score(scores: Scores) -> Estimate:
     (0.81, 0.77, 0.84, 'seeds and test set')
 
     Args:
-        scores: of every answer, (seeds, examples).
+        scores: of every answer [seeds, examples].
 
     Raises:
-        ValueError: without any seed or example.
+        ValueError: there is no seed or no example.
     """
     if scores.ndim != 2 or not scores.size:
         raise ValueError("a score needs at least one seed and one test example")
@@ -148,11 +147,11 @@ def estimate_score(scores: Scores) -> Estimate:
 
 
 def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
-    """Return what ``estimate_score`` does where the accuracy of each seed is known, but not which answers are right.
+    """Return what ``estimate_score`` does, from accuracies alone, where it is unknown which answers are right.
 
     Args:
-        per_seed: the accuracy of each seed.
-        examples: how many test examples each answered.
+        per_seed: accuracy of each seed.
+        examples: number of test examples of each.
     """
     mean, seeds = float(np.mean(per_seed)), len(per_seed)
     between_seeds = (float(np.var(per_seed, ddof=1)) / seeds, seeds - 1.0) if seeds > 1 else None
@@ -176,7 +175,7 @@ def _estimate(
 
 
 def wilson_interval(share: float, examples: float) -> tuple[float, float]:
-    """Return Wilson's 95% interval of a share that was seen among ``examples`` (Wilson 1927); it holds the share.
+    """Return Wilson's 95% interval (1927) of a share observed among ``examples``; it contains the share.
 
     >>> low, high = wilson_interval(1.0, 1221)
     >>> round(low, 4), high
@@ -186,32 +185,31 @@ def wilson_interval(share: float, examples: float) -> tuple[float, float]:
     scale = 1 + z * z / examples
     centre = (share + z * z / (2 * examples)) / scale
     reach = z * math.sqrt(share * (1 - share) / examples + z * z / (4 * examples * examples)) / scale
-    # At a share of 0 or 1 rounding may leave an end a hair on the wrong side of the share itself.
+    # At a share of 0 or 1 rounding may put an end slightly beyond the share itself.
     return max(0.0, min(share, centre - reach)), min(1.0, max(share, centre + reach))
 
 
 def compare_scores(candidate: Scores, baseline: Scores, paired: bool = False) -> Difference:
     """Compare two methods on one test set, each trained with some seeds.
 
-    The variance of the difference of the two means is the sum of parts that are each estimated from the data: between
-    the candidate's seeds and between the baseline's (independent of each other), or, where seeds are ``paired``,
-    between the differences seed by seed; and between test examples, of the difference (the examples are the same for
-    both, so what is hard for both cancels). Degrees of freedom are Welch and Satterthwaite's. Where every score is 0 or
-    1, the part of the examples is at least that of Agresti and Min (2005) for pairs that all agree, so that answers
-    which are all alike do not pretend to be certain.
+    The variance of the difference of the two means is a sum of parts, each estimated from the data: between the
+    candidate's and between the baseline's seeds (independent of each other), or, where seeds are ``paired``, between
+    their differences; and between the differences on test examples (the same on both sides, so difficulty cancels).
+    Degrees of freedom are Welch and Satterthwaite's. Where every score is 0 or 1, the part of the examples is at least
+    that of Agresti and Min (2005) for pairs that all agree, so that identical answers do not look certain.
 
-    A bootstrap is not used: resampling two or three seeds understates their spread (by half in variance, for two).
+    A bootstrap is not used: resampling two or three seeds understates their variance (by half, for two).
 
-    Where a method has a single seed, its spread between seeds is unknown and counts as zero: then the result is about
-    this trained student and not about the method. With one seed each, this is the paired test on examples.
+    Where a side has a single seed, its variance between seeds is unknown and counts as zero: then the result is about
+    this trained student, not the method. With one seed each, this is the paired test on examples.
 
     Args:
-        candidate: score of each answer, (seeds, examples).
-        baseline: likewise, (its seeds, the same examples in the same order).
-        paired: whether row by row both were trained on the same subset with the same recipe.
+        candidate: score of each answer [seeds, examples].
+        baseline: likewise [its seeds, the same examples in the same order].
+        paired: whether the seeds of both sides pair up, row by row, by training subset and settings.
 
     Raises:
-        ValueError: where the examples do not match or are fewer than two, or paired seeds are not equally many.
+        ValueError: the examples do not match or are fewer than two, or paired sides differ in their number of seeds.
     """
     if candidate.ndim != 2 or baseline.ndim != 2 or candidate.shape[1] != baseline.shape[1]:
         raise ValueError(
@@ -243,9 +241,9 @@ def compare_scores(candidate: Scores, baseline: Scores, paired: bool = False) ->
 
 
 def combine_parts(parts: Sequence[Part], counted_twice: Sequence[Part] = ()) -> Part:
-    """Return the sum of the parts of a variance, less what they count twice, and Satterthwaite's degrees of freedom.
+    """Return the sum of the parts of a variance, less those counted twice, with Satterthwaite's degrees of freedom.
 
-    The sum is never less than the largest part: chance must not make a variance out of nothing.
+    The sum is at least the largest part, lest the subtraction of noisy estimates leave too little.
     """
     total = sum(part for part, _ in parts) - sum(part for part, _ in counted_twice)
     variance = max([total, *(part for part, _ in parts)], default=0.0)
@@ -259,7 +257,7 @@ def is_binary(scores: Scores) -> bool:
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's (1979) adjusted p-values, for several comparisons that are made at once.
+    """Return p-values adjusted by Holm (1979) for multiple comparisons.
 
     >>> adjust_holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -281,7 +279,7 @@ def _example_part(per_example: NDArray[np.float64]) -> Part:
 
 
 def _answer_part(scores: Scores) -> Part:
-    """Return the noise of single answers in a mean: what neither seed nor example explains."""
+    """Return the variance of a mean from the noise of single answers, which neither seed nor example explains."""
     seeds, examples = scores.shape
     rest = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0, keepdims=True) + scores.mean()
     freedom = (seeds - 1) * (examples - 1)

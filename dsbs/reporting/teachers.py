@@ -1,4 +1,4 @@
-"""The teachers that runs learned from: who they are, how right, and what they cost."""
+"""The teachers of runs: model, accuracy, cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from dsbs.teachers import TEACHERS
 
 @dataclass(frozen=True)
 class TeacherFacts:
-    """What is known of a teacher.
+    """A teacher's model, accuracy and cost; None where unknown.
 
     Attributes:
-        name: the teacher's name.
-        accuracy: share of the split's examples that it answers right; one that could not be read is wrong.
-        split: ``test``, so that it compares with the students', or else ``train``; None where neither is known.
-        model: the model that answered, or None.
-        stand_in: what it is where it is no language model, or None.
-        filter: the filter that its annotations passed when they were extracted.
-        cost_usd: dollars for all splits, or None where no price is known.
-        prompt_tokens: tokens read, in all splits.
-        completion_tokens: tokens written, in all splits.
+        name: the teacher's.
+        accuracy: on ``split``; an answer that could not be parsed counts as wrong.
+        split: ``test``, which compares with students, or else ``train``.
+        model: the model that answered.
+        stand_in: what it is if it is not a language model.
+        filter: of the extraction.
+        cost_usd: dollars for all splits.
+        prompt_tokens: of all splits.
+        completion_tokens: of all splits.
     """
 
     name: str
@@ -40,7 +40,7 @@ class TeacherFacts:
 
 
 def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
-    """Return each teacher that the runs learned from; several with one name where what is known of them differs."""
+    """Return the distinct teachers of runs; several of one name where their facts differ."""
     found: dict[TeacherFacts, None] = {}
     for run in runs:
         if run.metrics.get("teacher"):
@@ -49,7 +49,7 @@ def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
 
 
 def find_stand_in(run: FinishedRun) -> str | None:
-    """Return what a run's teacher is where it is no language model, or None."""
+    """Return what a run's teacher is if it is not a language model, else None."""
     name = run.metrics.get("teacher")
     kind = TEACHERS.get(str(run.config.get("teacher.kind", name))) if name else None
     return getattr(kind, "stand_in", None)
@@ -81,7 +81,7 @@ def _name(said: Any) -> str | None:
 
 
 def find_summary(run: FinishedRun) -> dict[str, Any] | None:
-    """Return the summary of the extraction that a run learned from; None where it is not found, or broken."""
+    """Return the summary of a run's extraction; None where it is missing or broken."""
     for folder in annotation_folders(run):
         try:
             if summary := load_summary(folder):
@@ -96,9 +96,9 @@ def find_summary(run: FinishedRun) -> dict[str, Any] | None:
 
 
 def annotation_folders(run: FinishedRun) -> list[Path]:
-    """Return where the annotations that a run learned from may lie.
+    """Return where a run's annotations may lie.
 
-    The path is that of the run's working directory, which is also where the folder of the run began.
+    The path in its manifest is relative to the run's working directory, which is taken to be any parent of its folder.
     """
     place = run.manifest.get("rationales")
     if not isinstance(place, str):

@@ -17,11 +17,11 @@ from dsbs.reporting.sizes import find_ladders, tell_ladder
 from dsbs.reporting.textplot import draw_text
 from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score, tell_comparison
 
-MOST_TRIED = 3  # settings of a search that are shown
+MOST_TRIED = 3  # settings shown per search
 
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
-    """Print the table, the curve, the main result in words, caveats, and where the rest is."""
+    """Print tables, curve, main result in words, caveats, and the paths of the written files."""
     if report.conditions:
         print_table(console, build_table(report))
     if report.searched:
@@ -43,7 +43,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
 
 
 def tell_equal_labels(report: Report) -> list[str]:
-    """Return what the candidates of the headline do on the same share of the data as the baseline, in words."""
+    """Return the headline candidates' comparisons on equal labels, in words."""
     return [f"Equal labels: {tell_comparison(item, report.conditions)}" for item in report.equal_labels]
 
 
@@ -74,7 +74,7 @@ def build_table(report: Report) -> Table:
 
 
 def build_search_table(report: Report) -> Table:
-    """Return the best settings of each search, by validation alone; the page has all of them."""
+    """Return a table of the best settings of each search, by validation score; the page has all of them."""
     table = Table(
         title=plain(f"{report.task}: validation {report.metric} of runs that left test alone (test=false)"),
         title_justify="left",

@@ -1,4 +1,4 @@
-"""The curve in plain letters, for a terminal: scores over the labels that were learned from."""
+"""The learning curve as text, for a terminal."""
 
 import math
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from dsbs.reporting.charts import choose_score_ticks
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
 
-WIDTH, HEIGHT = 70, 14  # of all, and of the field that holds the points
+WIDTH, HEIGHT = 70, 14  # of the whole; of the area of points
 LEFT = 7  # columns for the scale
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int = HEIGHT) -> list[str]:
-    """Return the lines of a plot: a letter for each method at its mean, ``|`` over its 95% interval.
+    """Return the lines of a plot of scores over shares of the data: a letter at each mean, ``|`` over its 95% interval.
 
-    There is nothing to draw for less than two conditions. Methods beyond the 26th have no letter and are left out.
+    Empty for fewer than two conditions. Methods after the 26th have no letter and are left out.
     """
     if len(conditions) < 2:
         return []
@@ -61,7 +61,7 @@ def _place(share: float, shares: Sequence[float], width: int, methods: int) -> i
 
 
 def _label(texts: dict[int, str], width: int) -> str:
-    """Return a line in which each text stands below its column; one that would touch its neighbour is left out."""
+    """Return a line with each text below its column; texts that would touch their neighbour are left out."""
     line = ""
     for column, text in sorted(texts.items()):
         start = min(max(column - len(text) // 2, 0), width - len(text))
@@ -71,7 +71,7 @@ def _label(texts: dict[int, str], width: int) -> str:
 
 
 def _count_labels(conditions: Sequence[Condition]) -> dict[float, str]:
-    """Return the labels that were learned from by share of the data; empty where they are not known or differ."""
+    """Return share of the data -> number of training labels as text; empty where some are unknown or differ."""
     found: dict[float, set[str]] = {}
     for condition in conditions:
         count = condition.mean("train_examples")

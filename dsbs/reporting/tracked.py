@@ -1,4 +1,4 @@
-"""The report at W&B: the curve of accuracy over the share of the data, and the plot."""
+"""Log a report to W&B: learning curve, plot, comparisons."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,16 @@ from dsbs.reporting.writing import PLOTS
 
 
 def track_report(report: Report, folder: Path, settings: Tracking, output_dir: Path) -> str | None:
-    """Log a report; the one of the same folder and task is continued.
+    """Log a report; those of the same folder and task share one W&B run.
+
+    Args:
+        report: to log.
+        folder: of its files.
+        settings: keys of ``tracking``.
+        output_dir: root folder of all outputs.
 
     Returns:
-        Where it can be seen, or None where it is not online.
+        URL of the W&B run, or None where it is not online.
     """
     rows = [
         {

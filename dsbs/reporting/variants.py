@@ -1,4 +1,4 @@
-"""Which settings make runs another condition, and which are mere circumstances."""
+"""Which settings define a condition, and which do not."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,8 +6,7 @@ from typing import Any
 
 from dsbs.training.settings import NO_MATTER
 
-# Settings that make no condition: places, speed, what is written down, when validation is looked at, and what a
-# condition is named by anyway.
+# Settings that do not define a condition: paths, speed, logging, evaluation, and what a condition is named by anyway.
 NO_VARIANT = (
     "seed",
     "data_fraction",
@@ -29,7 +28,7 @@ NO_VARIANT = (
     "teacher.base_url",
     "learnt.rows",
     "learnt.hash",
-    # Told by learnt.filter, with its name.
+    # In learnt.filter, with its name.
     "filter",
     "gate",
     "test",
@@ -38,11 +37,11 @@ NO_VARIANT = (
     "training.eval_steps",
     *(f"training.{key}" for key in NO_MATTER),
 )
-# What the teacher and its prompt were is nothing to a run that used neither.
+# Settings that do not matter to a run without a teacher.
 TEACHERS_OWN = ("teacher", "prompt", "filter", "gate", "learnt")
-# What was learned from; runs that differ in it stand on different lines, whatever the share of the data.
+# The origin of data and annotations; runs that differ in it are on different curves, whatever the share of the data.
 ORIGIN = ("task", "data", "learnt")
-# Of the task's settings, those that leave the examples to learn from and to be tested on as they are.
+# Settings of the task that do not change its training and test examples.
 NO_DATA = ("task.path", "task.name", "task.validation_share", "task.validation_fraction")
 
 
@@ -51,9 +50,14 @@ def find_variant_keys(
 ) -> list[str]:
     """Return the settings in which runs of one student, objective, labels and teacher differ.
 
-    A setting that differs between fractions alone (fewer steps on less data) makes no variant: the conditions of one
-    line differ in it, and comparisons say so. What the runs learned from always does. A setting that some runs do not
-    know, as their version of dsbs had none, is no difference.
+    A setting that differs only between fractions (fewer steps on less data) is left out, except for ``ORIGIN``:
+    conditions of one curve may differ in it, which comparisons note. A setting that some runs lack, being older than
+    it, is no difference.
+
+    Args:
+        configs: flat, of each run.
+        fractions: of each run.
+        with_teacher: whether the runs have a teacher.
     """
     ignored = NO_VARIANT + (() if with_teacher else TEACHERS_OWN)
     values: dict[tuple[str, float], set[Any]] = defaultdict(set)
@@ -66,7 +70,7 @@ def find_variant_keys(
 
 
 def data_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that say which data a run learned from."""
+    """Return the settings that identify a run's data."""
     return {
         key: value for key, value in config.items() if is_within(key, ("task", "data")) and not is_within(key, NO_DATA)
     }
@@ -77,7 +81,12 @@ def differing_settings(
 ) -> list[str]:
     """Return the settings in which two groups of runs differ, with both values: ``max_steps 50 against 80``.
 
-    Left aside is what decides no result, what was not set on one side, and what belongs to the methods themselves.
+    Settings that decide no result, or that some run lacks, are left out, as is the objective's class.
+
+    Args:
+        one: flat configs of a group.
+        other: of the other group.
+        ignored: further keys, or groups of keys, to leave out.
     """
     sides = [list(one), list(other)]
     kept = tuple(name for name in NO_VARIANT if name != "training.eval_steps")
@@ -94,7 +103,7 @@ def differing_settings(
 
 
 def is_within(key: str, groups: Iterable[str]) -> bool:
-    """Return whether a dotted key is one of those given, or below one."""
+    """Return whether a dotted key is one of ``groups`` or below one."""
     return any(key == name or key.startswith(f"{name}.") for name in groups)
 
 
@@ -109,10 +118,10 @@ def shorten(keys: Sequence[str]) -> list[str]:
 
 
 def freeze(value: Any) -> Any:
-    """Return a value that can be held against others, and be a key."""
+    """Return a setting's value in hashable form."""
     return repr(value) if isinstance(value, list | dict) else value
 
 
 def show_value(value: Any) -> str:
-    """Return a setting's value as people write it."""
+    """Return a setting's value as text."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""How conditions, comparisons and figures are put in words; figure, page and terminal all say it in the same way."""
+"""Texts of conditions, comparisons and figures, shared by figure, page and terminal."""
 
 import shlex
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from dsbs.tasks.base import ACCURACY
 
 
 def show_fraction(fraction: float) -> str:
-    """Return a share as people write it.
+    """Return a share of the data as a simple fraction or a percentage.
 
     >>> show_fraction(0.125), show_fraction(1.0), show_fraction(0.333333), show_fraction(0.07)
     ('1/8', 'all', '1/3', '7%')
@@ -38,8 +38,13 @@ def show_fraction(fraction: float) -> str:
     return f"{100 * fraction:g}%"
 
 
+def show_share(fraction: float) -> str:
+    """Return an interpolated share of the data as a percentage, 1 as ``all``."""
+    return "all" if fraction == 1 else f"{100 * fraction:.3g}%"
+
+
 def show_score(metric: str, value: float) -> str:
-    """Return a mean score; an accuracy is a percentage.
+    """Return a mean score as text, an accuracy as a percentage.
 
     >>> show_score("accuracy", 0.5123), show_score("rouge_l", 0.5123)
     ('51.2%', '0.512')
@@ -48,12 +53,12 @@ def show_score(metric: str, value: float) -> str:
 
 
 def show_interval(metric: str, low: float, high: float) -> str:
-    """Return an interval of a score: ``79.5 to 84.3``."""
+    """Return the interval of a score as text: ``79.5 to 84.3``, of an accuracy in percent."""
     return f"{100 * low:.1f} to {100 * high:.1f}" if metric == ACCURACY else f"{low:.3f} to {high:.3f}"
 
 
 def show_p(p_value: float) -> str:
-    """Return a p-value with its sign.
+    """Return a p-value with ``=`` or ``<``.
 
     >>> show_p(0.0304), show_p(1e-9)
     ('= 0.03', '< 0.001')
@@ -62,7 +67,13 @@ def show_p(p_value: float) -> str:
 
 
 def describe_condition(condition: Condition, among: Sequence[Condition], *, student: bool = True) -> str:
-    """Return a condition's name with no more in it than tells it from the others; ``student``: by the student, too."""
+    """Return the shortest name that tells a condition from others.
+
+    Args:
+        condition: to name.
+        among: all conditions of the report.
+        student: whether to name the student where it varies.
+    """
     extra = [condition.variant_text] if condition.variant_text else []
     if condition.control:
         extra.insert(0, condition.control)
@@ -76,7 +87,7 @@ def describe_condition(condition: Condition, among: Sequence[Condition], *, stud
 
 
 def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
-    """Return a comparison in plain words, with its numbers."""
+    """Return a comparison in words, with its figures."""
     sides = [
         f"{describe_condition(condition, among)} on {_share(condition)} reaches "
         f"{show_score(condition.metric, condition.estimate.mean)} ({count_seeds(condition)})"
@@ -141,7 +152,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
 
 
 def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
-    """Return in a sentence or two on how much of the data a candidate reaches the baseline's score, and in labels."""
+    """Return in words on how much of the data, and how many labels, a candidate reaches the baseline's score."""
     candidate, metric = describe_condition(saving.candidate[0], among), saving.baseline.metric
     baseline, score = describe_condition(saving.baseline, among), show_score(metric, saving.target)
     target = f"what {baseline} reaches on all data ({score})"
@@ -149,7 +160,7 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
     if saving.fraction is None:
         return f"{candidate} does not reach {target}, not even on {largest} of the data."
     at_most = "at most " if saving.bound else ""
-    text = f"{candidate} reaches {target} on {at_most}{_show_share(saving.fraction)} of the data"
+    text = f"{candidate} reaches {target} on {at_most}{show_share(saving.fraction)} of the data"
     text += f" (95% bootstrap interval {tell_ends(saving)})."
     training, all_labels = saving.training_labels(saving.fraction), saving.all_labels(saving.fraction)
     full = count_labels(saving.baseline)
@@ -162,14 +173,14 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
 
 
 def tell_ends(saving: Saving) -> str:
-    """Return the interval of a share of the data, whose ends may lie beyond what was run."""
-    low = "less than what was run" if saving.low is None else _show_share(saving.low)
-    high = "not reached" if saving.high is None else _show_share(saving.high)
+    """Return the interval of the share of the data as text; its ends may lie beyond the shares with runs."""
+    low = "less than what was run" if saving.low is None else show_share(saving.low)
+    high = "not reached" if saving.high is None else show_share(saving.high)
     return f"{low} to {high}"
 
 
 def tell_controls(comparisons: Sequence[Comparison], among: Sequence[Condition]) -> str | None:
-    """Return in a sentence what the controls show, or None where there are none."""
+    """Return what the controls show, in a sentence per verdict; None without controls."""
     made = [item for item in comparisons if item.kind == CONTROL and item.result]
     if not made:
         return None
@@ -190,7 +201,7 @@ def tell_controls(comparisons: Sequence[Comparison], among: Sequence[Condition])
 
 
 def explain_no_headline(conditions: Sequence[Condition], settings: ReportSettings) -> str:
-    """Return what is missing for the main claim to be checked, and the commands that make it."""
+    """Return which runs are missing to check the main claim, with their commands."""
     share = settings.share
     candidates = " or ".join(settings.candidates)
     wanted = [
@@ -214,7 +225,7 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
 def tell_headlines(
     conditions: Sequence[Condition], comparisons: Sequence[Comparison], settings: ReportSettings
 ) -> list[str]:
-    """Return the main result in words: one text for each headline comparison, or what is missing for it."""
+    """Return a text for each headline comparison, or one that says what is missing for it."""
     if not conditions:
         return ["No run has read its test split yet."]
     told = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
@@ -222,12 +233,8 @@ def tell_headlines(
 
 
 def count_seeds(condition: Condition) -> str:
-    """Return ``3 seeds``."""
+    """Return the number of seeds as text: ``3 seeds``."""
     return f"{len(condition.runs)} seed{'s' if len(condition.runs) > 1 else ''}"
-
-
-def _show_share(fraction: float) -> str:
-    return "all" if fraction == 1 else f"{100 * fraction:.3g}%"
 
 
 def _has(

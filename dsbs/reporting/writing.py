@@ -1,4 +1,4 @@
-"""What a report leaves behind: ``report.json``, the plots and the page."""
+"""Write a report's files: ``report.json``, plots, page."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ PLOTS = {"png": "accuracy_over_fraction.png", "svg": "accuracy_over_fraction.svg
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Write ``report.json`` (first, whatever becomes of the plots), the plots and the page; return their paths."""
+    """Write ``report.json``, first in case plots fail, then plots and page; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     document = to_document(report)
     write_json(folder / JSON, document)

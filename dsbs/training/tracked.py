@@ -9,12 +9,11 @@ from typing import Any
 from dsbs.core.errors import ConfigError
 from dsbs.core.secrets import mask
 from dsbs.core.tracking import WANDB, Tracker, Tracking, derive_run_id, open_tracker
-from dsbs.data.controls import Control
+from dsbs.data.controls import NO_CONTROL
 from dsbs.data.subsets import sample_ids
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import MEASURES
 
-NO_CONTROL = Control().title
 TABLE = "predictions"
 NAMES = ("task", "student", "objective", "labels", "teacher", "data_fraction", "seed")
 EFFORT = (

@@ -12,13 +12,14 @@ from fake_runs import share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.core.errors import DataError
+from dsbs.reporting.comparison_tables import list_verdicts
 from dsbs.reporting.document import to_document
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.tables import list_facts, list_verdicts
+from dsbs.reporting.tables import list_facts
 from dsbs.reporting.terminal import show_report, tell_equal_labels
 from dsbs.reporting.writing import write_report
 
