@@ -1,4 +1,4 @@
-"""The workspace and the report of a study, as W&B's own objects; nothing is asked of W&B for them."""
+"""The workspace and the report of a study as W&B's objects, built without requests to W&B."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,11 +32,12 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Dashboard:
-    """What is shown of a study.
+    """The panels of a study.
 
     Attributes:
+        study: of the runs.
         sections: title -> panels, whose keys all exist.
-        left_out: panels that are not shown, and what the runs lack for them.
+        left_out: a sentence for each panel that is left out, with the keys that the runs lack.
     """
 
     study: Study
@@ -45,12 +46,12 @@ class Dashboard:
 
     @property
     def keys(self) -> set[Key]:
-        """What the panels read of runs."""
+        """The keys of runs that the panels read."""
         return {key for panels in self.sections.values() for panel in panels for key in named_keys(panel)}
 
 
 def build_dashboard(study: Study) -> Dashboard:
-    """Return the panels of a study, checked against what its runs have."""
+    """Return the panels of a study whose keys its runs have."""
     sections, left_out = {}, []
     for title, build in SECTIONS.items():
         panels, told = keep_known(build(study), study)
@@ -61,7 +62,7 @@ def build_dashboard(study: Study) -> Dashboard:
 
 
 def build_workspace(dashboard: Dashboard, entity: str, project: str) -> Any:
-    """Return the saved workspace; it shows all runs of the task in the project, those to come included."""
+    """Return the workspace; it shows all runs of the task in the project, future ones included."""
     import wandb_workspaces.workspaces as ws
     from wandb_workspaces import expr
 
@@ -84,13 +85,12 @@ def build_workspace(dashboard: Dashboard, entity: str, project: str) -> Any:
 
 
 def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
-    """Return the W&B report: the verdict, and exactly the runs that it counts, in run sets side by side.
+    """Return the W&B report: the verdict, and run sets of exactly the runs that it is based on.
 
     Args:
-        dashboard: what is shown.
-        entity: who owns the project; with one, W&B is asked for the project when the report is turned into what W&B
-            stores, and without it is not.
-        project: where the runs are.
+        dashboard: its panels.
+        entity: owner of the project; if empty, converting the report to W&B's format sends no request for the project.
+        project: of the runs.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -119,7 +119,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
 
 
 def _run_sets(study: Study, entity: str, project: str) -> list[Any]:
-    """Return the candidates' runs and the baseline's; and a third set of what else was run without controls."""
+    """Return the run sets of candidates, baseline, and all other runs without controls."""
     named = {" and ".join(study.candidates): study.ids(*study.candidates)}
     named[f"{study.baseline} (baseline)"] = study.ids(study.baseline)
     known = {id for ids in named.values() for id in ids}
@@ -129,7 +129,7 @@ def _run_sets(study: Study, entity: str, project: str) -> list[Any]:
 
 
 def _control_sets(study: Study, entity: str, project: str) -> list[Any]:
-    """Return the runs under controls, and those without on the same shares of the data."""
+    """Return the run sets of controls, and of the runs without on the same shares of the data."""
     controlled = study.ids(*study.candidates, controls=True)
     shares = study.fractions(controlled)
     without = [id for id in study.ids(*study.candidates) if study.described[id]["data_fraction"] in shares]
@@ -197,7 +197,7 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _tell_origin(study: Study) -> str:
-    """Return how the runs were made, in Markdown."""
+    """Return the provenance of the runs, in Markdown."""
     document = study.document
     left_out, searches = len(document.get("left_out", [])), len(document.get("searches", []))
     settings = document["settings"]

@@ -1,4 +1,4 @@
-"""The panels, and the check that what they name is there."""
+"""The panels, and the check that the runs have the keys they name."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ OVER_SEEDS: dict[str, Any] = {"groupby_aggfunc": "mean", "groupby_rangefunc": "s
 
 
 def curve_panels(study: Study) -> list[Any]:
-    """Return the test score over the share of the data: a line for each method with a band over seeds, and each run."""
+    """Return the learning curve, one line per method with a band over seeds, and a scatter plot of all runs."""
     import wandb_workspaces.reports.v2 as wr
 
     score, share = f"test/{study.metric}", "share of the training data"
@@ -35,7 +35,7 @@ def curve_panels(study: Study) -> list[Any]:
 
 
 def bar_panels(study: Study) -> list[Any]:
-    """Return bars by method on the share of the claim, on all of the data, and of both side by side."""
+    """Return bars by method at the share of the claim, at all data, and of both."""
     shares = study.claimed
     panels = [
         _bars(f"On {_name(share)}: mean and spread over seeds", [at_share(study.metric, share)]) for share in shares
@@ -47,7 +47,7 @@ def bar_panels(study: Study) -> list[Any]:
 
 
 def training_panels(study: Study) -> list[Any]:
-    """Return the losses of each task, the score on validation, the learning rate and the speed, over steps."""
+    """Return the losses of each task, validation score, learning rate and speed over steps."""
     losses = sorted(name for place, name in study.keys if place == "history" and name.startswith("train/loss_"))
     named = [(name, f"Loss: {name.removeprefix('train/loss_')}") for name in ["train/loss", *losses]]
     named[0] = ("train/loss", "Loss that is minimised")
@@ -60,14 +60,14 @@ def training_panels(study: Study) -> list[Any]:
 
 
 def control_panels(study: Study) -> list[Any]:
-    """Return bars of step-by-step with and without controls; none where no control was run."""
+    """Return bars of the candidates by control, at each share of the data with a control."""
     ids = study.ids(*study.candidates, controls=True)
     shares = study.fractions(ids)
     return [_bars(f"Controls on {_name(share)}", [at_share(study.metric, share)], by="control") for share in shares]
 
 
 def cost_panels(study: Study) -> list[Any]:
-    """Return the test score over what it takes."""
+    """Return the test score over labels, training time, and dollars of annotations."""
     import wandb_workspaces.reports.v2 as wr
 
     axes = {"labels_total": "Labels", "seconds": "Seconds of training", "teacher_cost_usd": "Dollars for annotations"}
@@ -90,7 +90,7 @@ def answer_panels(study: Study) -> list[Any]:
 
 
 def keep_known(panels: Sequence[Any], study: Study) -> tuple[list[Any], list[str]]:
-    """Return the panels whose keys all exist in the runs, and what the others lack, one sentence each."""
+    """Return the panels whose keys all exist in the runs, and a sentence for each other one."""
     kept, told = [], []
     for panel in panels:
         lacking = sorted(f"{place}:{name}" for place, name in named_keys(panel) - study.keys)
@@ -102,10 +102,10 @@ def keep_known(panels: Sequence[Any], study: Study) -> tuple[list[Any], list[str
 
 
 def named_keys(panel: Any) -> set[Key]:
-    """Return what a panel reads of runs.
+    """Return the keys that a panel reads.
 
     Raises:
-        TypeError: for a kind of panel that is not used here.
+        TypeError: the panel is of an unknown type.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -123,12 +123,12 @@ def named_keys(panel: Any) -> set[Key]:
 
 
 def name_panel(panel: Any) -> str:
-    """Return what a panel is called."""
+    """Return a panel's name for messages."""
     return str(getattr(panel, "title", None) or getattr(panel, "table_name", None) or type(panel).__name__)
 
 
 def colour_methods(study: Study) -> dict[str, str]:
-    """Return a colour for each run: that of its method, so that a chart of single runs can be read."""
+    """Return run id -> colour of its method."""
     methods = sorted({names[METHOD] for names in study.described.values()})
     return {id: COLOURS[methods.index(names[METHOD]) % len(COLOURS)] for id, names in study.described.items()}
 

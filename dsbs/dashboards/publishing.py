@@ -1,4 +1,4 @@
-"""Publishing a dashboard at W&B, and keeping what was published beside the report."""
+"""Publish a dashboard at W&B, and record it beside the report."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,14 @@ FILE = "dashboard.json"
 
 @dataclass(frozen=True)
 class Place:
-    """Where at W&B, and what was published there before: ``workspace`` (a URL) and ``report`` (an id)."""
+    """A W&B project.
+
+    Attributes:
+        entity: the user or team that owns it.
+        project: its name.
+        workspace: URL of the workspace published there before, or None.
+        report: id of the report published there before, or None.
+    """
 
     entity: str
     project: str
@@ -32,12 +39,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Published:
-    """What can be opened.
+    """A published dashboard.
 
     Attributes:
-        place: with what a later publication replaces.
+        place: where; with workspace and report, which the next publication replaces.
         report: URL of the report.
-        shared: a link with which anyone can read it, or None.
+        shared: link with which anyone can read it, or None.
     """
 
     place: Place
@@ -46,7 +53,11 @@ class Published:
 
 
 def find_project(study: Study, entity: str | None, project: str | None, tracking: Tracking) -> tuple[str | None, str]:
-    """Return entity and project: those given, else those of the runs where they agree, else those of the settings."""
+    """Return entity and project: those given, else those of the runs, else those of ``tracking``.
+
+    Raises:
+        DataError: the runs are in several projects, and none is given.
+    """
     own = [(run.config.get("tracking.entity"), run.config.get("tracking.project")) for run in study.runs.values()]
     entities, projects = {one for one, _ in own if one}, {one for _, one in own if one}
     agreed = entities.pop() if len(entities) == 1 else None
@@ -56,13 +67,18 @@ def find_project(study: Study, entity: str | None, project: str | None, tracking
 
 
 def save_specification(dashboard: Dashboard, place: Place, published: Published | None) -> Path:
-    """Write what W&B is given, or would be, beside the report; return the path.
+    """Write ``dashboard.json``, with workspace and report as W&B gets them, beside the report; return its path.
 
-    The report's run sets name no project here: W&B would have to be asked for its number. Where nothing was published
-    now, what was before stays written down, so that the next publication replaces it.
+    The report's run sets name no project here, since that takes a request to W&B. Without a publication now, the record
+    of the last one is kept, so that the next replaces it.
+
+    Args:
+        dashboard: to write.
+        place: where it goes at W&B.
+        published: if it was published now, else None.
 
     Raises:
-        DataError: where the file from before cannot be read.
+        DataError: the earlier file cannot be read.
     """
     study = dashboard.study
     workspace, report = build_workspace(dashboard, place.entity, place.project), build_report(dashboard, "", "")
@@ -85,7 +101,11 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
 
 
 def recall_place(study: Study, entity: str, project: str) -> Place:
-    """Return where a dashboard goes, and what it replaces: what the same command published there before."""
+    """Return the place of a dashboard, with workspace and report from ``dashboard.json`` if they were published there.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     published = _recall_published(study) or {}
     if (published.get("entity"), published.get("project")) != (entity, project):
         return Place(entity, project)
@@ -100,28 +120,28 @@ def _recall_published(study: Study) -> dict[str, Any] | None:
 
 
 class Publisher:
-    """What is asked of W&B; every fault there is one sentence.
+    """Requests to W&B, whose errors are raised as ``RunError`` with one sentence.
 
     Args:
-        output_dir: W&B writes below it and nowhere else.
+        output_dir: root folder of all outputs, for W&B's own files.
     """
 
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
 
     def find_entity(self) -> str:
-        """Return the account's own entity.
+        """Return the account's default entity.
 
         Raises:
-            RunError: where W&B cannot be asked.
+            RunError: W&B cannot be reached.
         """
         return str(self._ask(lambda api: api.default_entity))
 
     def find_known(self, place: Place, ids: list[str]) -> dict[str, set[str]]:
-        """Return which of some runs W&B has, and the names in the summary of each.
+        """Return id -> names in the W&B summary, for those of some runs that W&B has.
 
         Raises:
-            RunError: where W&B cannot be asked.
+            RunError: W&B cannot be reached.
         """
         path, wanted = f"{place.entity}/{place.project}", {"name": {"$in": ids}}
 
@@ -139,7 +159,15 @@ class Publisher:
     def upload(
         self, study: Study, place: Place, tracking: Tracking, known: Mapping[str, set[str]], new: list[str]
     ) -> None:
-        """Tell W&B of runs out of their folders: how they ended, and of those that it lacks the course as well."""
+        """Upload runs from their folders: results, and the history of those that W&B lacks.
+
+        Args:
+            study: has the runs.
+            place: the project.
+            tracking: further settings.
+            known: ids of the runs that W&B has; see ``find_known``.
+            new: ids of the runs to upload.
+        """
         settings = replace(tracking, entity=place.entity, project=place.project)
         for id in new:
             found = study.runs[id]
@@ -151,10 +179,15 @@ class Publisher:
                 track_result(tracker, settings, run, found.metrics, found.manifest)
 
     def publish(self, dashboard: Dashboard, place: Place, share: bool) -> Published:
-        """Save workspace and report, in the place of those that were published before.
+        """Save workspace and report, replacing those published before.
+
+        Args:
+            dashboard: to publish.
+            place: where.
+            share: whether to create a link with which anyone can read the report.
 
         Raises:
-            RunError: where W&B cannot be asked, or refuses.
+            RunError: W&B cannot be reached, or refuses.
         """
 
         def save(_: Any) -> Published:
@@ -180,7 +213,7 @@ class Publisher:
 
 
 def _replaced(workspace: Any, url: str | None) -> Any:
-    """Return a workspace that is saved in the place of the one at a URL, where that is still there."""
+    """Return the workspace set to replace the one at a URL, if that still exists."""
     if not url:
         return workspace
     import wandb_workspaces.workspaces as ws

@@ -11,13 +11,12 @@ class DashboardConfig:
     """Keys of ``dsbs.dashboard``.
 
     Attributes:
-        runs: the folder of training runs.
+        runs: folder of the training runs.
         entity: the user or team that owns the project; None: as in the runs, else the account's default.
         project: the W&B project; None: as in the runs.
-        share: create a link with which anyone can read the W&B report without an account. It is printed and saved
-            nowhere.
+        share: create a link with which anyone can read the W&B report without an account; it is only printed.
         upload: upload runs that W&B lacks, or whose summary lacks what the panels show, from their folders.
-        output_dir: first folder of everything that is written; ``dsbs report`` has written there before.
+        output_dir: root folder of all outputs, with those of ``dsbs report``.
     """
 
     runs: str = "outputs/train"

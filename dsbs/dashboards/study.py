@@ -1,4 +1,4 @@
-"""What a dashboard shows: the finished runs of a task, what W&B knows of each, and the verdict of their report."""
+"""The finished runs of a task, their keys at W&B, and their report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from dsbs.reporting.reading import MOST_JSON, FinishedRun, read_runs
 from dsbs.reporting.writing import JSON
 from dsbs.training.tracked import TABLE, curves, describe_run, summarise_run
 
-# What is logged beside each loss of a student that Hugging Face's Trainer fits.
+# Logged with each loss by Hugging Face's Trainer.
 BESIDE_LOSS = ("train/learning_rate", "train/tokens_per_second")
 NEEDED = ("task", "metric", "settings", "headline", "cells", "comparisons", "labels_saved", "controls", "stand_ins")
 
-Key = tuple[str, str]  # where it is (config, summary or history), and its name
+Key = tuple[str, str]  # (config, summary or history; name)
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Study:
 
     Attributes:
         task: its name.
-        folder: where the report lies.
+        folder: of the report.
         document: ``report.json``.
-        runs: W&B id -> the finished run; those that the report counts.
+        runs: W&B id -> finished run, for the runs in the report.
     """
 
     task: str
@@ -40,26 +40,26 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """What scores measure."""
+        """The task's metric."""
         return str(self.document["metric"])
 
     @property
     def baseline(self) -> str:
-        """The objective that others are held against."""
+        """The objective that others are compared with."""
         return str(self.document["settings"]["baseline"])
 
     @property
     def candidates(self) -> list[str]:
-        """The objectives whose claim is made."""
+        """The objectives that the claim is about."""
         return [str(name) for name in self.document["settings"]["candidates"]]
 
     @cached_property
     def described(self) -> dict[str, dict[str, Any]]:
-        """The names of each run, by its id."""
+        """Run id -> names by which panels group and filter; see ``describe_run``."""
         return {id: describe_run(run.metrics) for id, run in self.runs.items()}
 
     def ids(self, *objectives: str, controls: bool = False) -> list[str]:
-        """Return the runs of some objectives; those under a control or those without."""
+        """Return the ids of the runs of some objectives, with or without a control."""
         return [
             id
             for id, names in self.described.items()
@@ -72,19 +72,19 @@ class Study:
 
     @property
     def claimed(self) -> list[float]:
-        """The shares to compare at: the one of the claim, by default the smallest, and all of the data."""
+        """The shares to compare at: the claim's, or the smallest without a claim, and all data."""
         known = self.fractions(list(self.runs))
         wanted = next((item["data_fraction"] for item in self._claims()), known[0])
         return [share for share in known if share in (wanted, 1.0)]
 
     def _claims(self) -> Iterator[dict[str, Any]]:
-        """Yield the cells for which a claim is made."""
+        """Yield the cells of headline candidates."""
         claimed = [item["candidate"] for item in self.document["comparisons"] if item.get("kind") == "headline"]
         yield from (cell for cell in self.document["cells"] if cell["id"] in claimed)
 
     @cached_property
     def keys(self) -> set[Key]:
-        """Everything that a panel can name: what at least one of the runs has at W&B, as this version tells it."""
+        """All keys that a panel can name: those that this version records of at least one run."""
         found: set[Key] = set()
         for id, run in self.runs.items():
             found |= {("config", name) for name, value in self.described[id].items() if value is not None}
@@ -97,17 +97,17 @@ class Study:
         return found
 
     def summary_of(self, id: str) -> set[str]:
-        """Return the names in the W&B summary of a run, as this version tells it."""
+        """Return the names in a run's W&B summary, as this version records it."""
         run = self.runs[id]
         table = {TABLE} if run.config.get("tracking.predictions", 0) and run.answers is not None else set()
         return set(summarise_run(run.metrics, run.manifest)) | table
 
 
 def read_studies(runs: Path, output_dir: Path) -> list[Study]:
-    """Read the runs below a folder, and the report of each task among them.
+    """Return the study of each task: the runs under a folder, and their report.
 
     Raises:
-        DataError: where there are no finished runs, or a task has no report of them yet.
+        DataError: there is no finished run, or a task has no report of its runs yet.
     """
     finished, _ = read_runs(runs)
     by_task: dict[str, dict[str, FinishedRun]] = {}

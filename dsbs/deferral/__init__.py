@@ -1,1 +1,1 @@
-"""When a student shall leave an answer to its teacher: calibrated on validation, measured once on test."""
+"""Deferral: when a student leaves an answer to its teacher; calibrated on validation, measured once on test."""

@@ -1,6 +1,4 @@
-"""From a student's scores to probabilities that mean what they say: temperature scaling (Guo et al. 2017), isotonic
-regression.
-"""
+"""Calibrated confidences: temperature scaling (Guo et al. 2017) and isotonic regression."""
 
 import math
 from bisect import bisect_right
@@ -18,14 +16,14 @@ RESOLUTION = 1e-6
 
 @dataclass(frozen=True)
 class Calibration:
-    """How a confidence is computed from the log-probabilities of the closed answers.
+    """How the confidence in an answer is computed.
 
     Attributes:
-        confidence: ``probability`` or ``margin``, from the scores; ``agreement`` or ``logprob``, measured beside the
-            answer (``dsbs.inference.confidence``).
-        temperature: by which log-probabilities are divided before they become probabilities.
-        steps: (confidence, calibrated confidence), rising; empty without isotonic regression.
-        samples: how many answers are drawn for ``agreement``.
+        confidence: ``probability`` or ``margin``, from the scores of closed answers; ``agreement`` or ``logprob``,
+            measured separately (``dsbs.inference.confidence``).
+        temperature: divides the log-probabilities before the softmax.
+        steps: (confidence, calibrated confidence), ascending; empty without isotonic regression.
+        samples: answers sampled for ``agreement``.
     """
 
     confidence: str = "probability"
@@ -35,11 +33,11 @@ class Calibration:
 
     @property
     def measured(self) -> bool:
-        """Whether predictions need a confidence before they get here."""
+        """Whether the confidence must be measured and set in predictions before ``sure`` is called."""
         return self.confidence in MEASURED
 
     def sure(self, prediction: Prediction) -> float:
-        """Return the confidence in a prediction, from 0 to 1; 0 where it has no answer, or no scores.
+        """Return the confidence in a prediction, from 0 to 1; 0 without an answer, or without scores and confidence.
 
         >>> Calibration("agreement").sure(Prediction("1", None, "7", confidence=0.8))
         0.8
@@ -51,7 +49,7 @@ class Calibration:
         return self.of(prediction.scores) if prediction.scores else 0.0
 
     def of(self, scores: Mapping[str, float]) -> float:
-        """Return the confidence in the best answer, from 0 to 1.
+        """Return the confidence in the best answer, from 0 to 1, given the log-probabilities of the closed answers.
 
         >>> round(Calibration().of({"yes": math.log(0.6), "no": math.log(0.2)}), 6)
         0.75
@@ -69,7 +67,7 @@ class Calibration:
         return self._level(raw)
 
     def _level(self, raw: float) -> float:
-        """Return the step of a confidence."""
+        """Return the calibrated value of a raw confidence."""
         if not self.steps:
             return raw
         place = bisect_right([start for start, _ in self.steps], raw)
@@ -78,9 +76,9 @@ class Calibration:
 
 
 def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) -> float:
-    """Return the temperature under which the gold answers are the most probable.
+    """Return the temperature, from 0.05 to 20, that maximizes the likelihood of the gold answers.
 
-    Examples whose gold answer is not among the scores say nothing about it and are left out.
+    Examples whose gold answer is not among the scores are left out; 1 without any.
     """
     from scipy.optimize import minimize_scalar
 
@@ -102,7 +100,7 @@ def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) 
 
 
 def fit_steps(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tuple[float, float], ...]:
-    """Return the rising steps of isotonic regression of being right on confidence."""
+    """Return the ascending steps of an isotonic regression of correctness on confidence."""
     from sklearn.isotonic import IsotonicRegression
 
     values = IsotonicRegression(y_min=0.0, y_max=1.0).fit(list(confidences), [float(one) for one in right])
@@ -116,12 +114,12 @@ def fit_steps(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tupl
 def calibrate(
     kind: str, raw: Calibration, predictions: Sequence[Prediction], right: Sequence[bool]
 ) -> tuple[Calibration, str]:
-    """Return a calibration fitted on validation, and which kind it is.
+    """Return a calibration fitted on validation, and its kind, which ``auto`` chooses by the number of examples.
 
     Args:
         kind: ``temperature``, ``isotonic``, ``none`` or ``auto``.
-        raw: which confidence is calibrated.
-        predictions: the student's answers, with scores, or with the confidence that was measured.
+        raw: names the confidence to calibrate.
+        predictions: the student's answers, with scores or a measured confidence.
         right: whether they are right.
     """
     if kind == "auto":

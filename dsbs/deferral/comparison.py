@@ -1,4 +1,4 @@
-"""Which confidence tells a student's right answers best from its wrong ones."""
+"""Compare how well each confidence separates a student's right answers from its wrong ones."""
 
 import time
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ def compare_kinds(
     """Return for each confidence its AUGRC with a bootstrap interval, calibration error, accuracy and time.
 
     Args:
-        task: whose answers they are.
+        task: compares answers.
         predictor: the student.
         config: samples and calibration.
-        validation: what calibration is fitted on.
-        test: what is measured on.
+        validation: examples to fit the calibration on.
+        test: examples to measure on.
     """
     answered = {"validation": predictor.predict(validation), "test": predictor.predict(test)}
     rights = {split: [task.answers.equivalent(one.label, one.gold) for one in of] for split, of in answered.items()}
@@ -71,7 +71,7 @@ def _measured(
     parts: tuple[Sequence[Example], Sequence[Example]],
     answered: dict[str, list[Prediction]],
 ) -> tuple[dict[str, list[Prediction]], float]:
-    """Return the predictions with a kind of confidence, and the seconds that it took for the second part."""
+    """Return the predictions with a kind of confidence, and the seconds that it took on test."""
     if kind not in MEASURED:
         if any(one.scores is None for of in answered.values() for one in of):
             raise ConfigError("there are no closed answers")

@@ -1,4 +1,4 @@
-"""How good confidences are, and what deferring brings: risk and coverage, AUGRC, ECE, thresholds with a guarantee."""
+"""Measures of confidences and deferral: risk and coverage, AUGRC, ECE, thresholds with a guarantee."""
 
 from collections.abc import Sequence
 
@@ -20,21 +20,27 @@ def lower_bound(successes: int, trials: int, level: float = 0.95) -> float:
 
 
 def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: float = 0.95) -> float:
-    """Return the lowest threshold whose kept answers are right with at least ``goal``, at a confidence level.
+    """Return the lowest threshold above which answers have at least the accuracy ``goal``, at a confidence level.
 
-    Thresholds are tested one after the other from the most confident answers down, and the first that fails ends it:
-    so no correction for the number of thresholds is needed (fixed sequence testing; Angelopoulos et al. 2021). At the
-    top, where a few answers can prove nothing, the tests begin with as many answers as could.
+    Thresholds are tested from the most confident answers down until one fails, so that no correction for multiple
+    tests is needed (fixed sequence testing; Angelopoulos et al. 2021). The first test takes the fewest answers that
+    could pass it.
+
+    Args:
+        confidences: of the answers.
+        right: whether each is right.
+        goal: accuracy of the kept answers.
+        level: of the guarantee.
 
     Returns:
-        The threshold, infinite where not even the most confident answers keep to the goal.
+        The threshold; infinite where not even the most confident answers reach the goal.
     """
     order = sorted(range(len(confidences)), key=lambda place: -confidences[place])
     least = next((count for count in range(1, len(order) + 1) if lower_bound(count, count, level) >= goal), None)
     if least is None:
         return float("inf")
     found, correct = float("inf"), 0
-    # Every so many answers: a test after each one would end early by a single unlucky answer.
+    # At most 50 tests: one after every answer would soon end by a single wrong one.
     stride = max(1, len(order) // 50)
     for kept, place in enumerate(order, 1):
         correct += right[place]
@@ -48,7 +54,7 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: flo
 
 
 def threshold_of_share(confidences: Numbers, share: float) -> float:
-    """Return the threshold below which a share of the answers lies; more where many are equally confident.
+    """Return the threshold below which a share of the answers lies, or less where many are equally confident.
 
     >>> threshold_of_share([0.1, 0.2, 0.3, 0.4], 0.5), threshold_of_share([0.1, 0.2], 0.0)
     (0.3, 0.1)
@@ -59,7 +65,7 @@ def threshold_of_share(confidences: Numbers, share: float) -> float:
 
 
 def risk_coverage(confidences: Numbers, right: Flags) -> tuple[np.ndarray, np.ndarray]:
-    """Return coverages and the share of wrong answers among those kept, most confident first; ties are kept together.
+    """Return coverages and risks (wrong answers among those kept), most confident first; ties are kept together.
 
     >>> coverage, risk = risk_coverage([0.9, 0.5, 0.7, 0.5], [True, False, True, True])
     >>> coverage.tolist(), [round(one, 3) for one in risk.tolist()]
@@ -73,8 +79,9 @@ def risk_coverage(confidences: Numbers, right: Flags) -> tuple[np.ndarray, np.nd
 
 
 def augrc(confidences: Numbers, right: Flags) -> float:
-    """Return the area under the generalized risk-coverage curve (Traub et al. 2024): the mean over thresholds of the
-    share of all answers that are wrong and kept. Lower is better; 0 is an oracle without wrong answers.
+    """Return the area under the generalized risk-coverage curve (AUGRC; Traub et al. 2024).
+
+    It is the mean over coverages of the share of all answers that are both wrong and kept; lower is better.
 
     >>> augrc([0.9, 0.1], [True, False]), augrc([0.1, 0.9], [True, False])
     (0.125, 0.375)
@@ -85,7 +92,7 @@ def augrc(confidences: Numbers, right: Flags) -> float:
 
 
 def expected_calibration_error(confidences: Numbers, right: Flags, bins: int = 15) -> float:
-    """Return the mean distance between confidence and accuracy, over bins of equally many answers.
+    """Return the expected calibration error: the mean of |confidence - accuracy| over bins of equally many answers.
 
     >>> expected_calibration_error([0.75] * 4, [True, True, True, False], bins=1)
     0.0
@@ -103,7 +110,7 @@ def interval_of_risks(
     draws: int = 500,
     seed: int = 0,
 ) -> list[tuple[float, float]]:
-    """Return 95% bootstrap intervals over examples of the risk at some coverages."""
+    """Return the 95% bootstrap interval, over examples, of the risk at each coverage."""
     generator = np.random.default_rng(seed)
     values, hits = np.asarray(confidences), np.asarray(right, dtype=bool)
     found = np.empty((draws, len(coverages)))

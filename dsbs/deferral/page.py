@@ -1,4 +1,4 @@
-"""A page and a plot of what deferring brings."""
+"""The page and the plot of a deferral study."""
 
 import io
 from pathlib import Path
@@ -38,11 +38,11 @@ def draw_curve(figures: dict[str, Any], format: str) -> bytes:
 
 
 def build_page(name: str, record: dict[str, Any]) -> str:
-    """Return the page as one HTML file that needs nothing else.
+    """Return the page as a single self-contained HTML file.
 
     Args:
         name: of the student.
-        record: what ``defer.json`` holds.
+        record: content of ``defer.json``.
     """
     test = record["test"] or record["validation"]
     image = draw_curve(test, "svg").decode()
@@ -63,7 +63,7 @@ def build_page(name: str, record: dict[str, Any]) -> str:
 
 
 def rows_of(figures: dict[str, Any]) -> list[list[str]]:
-    """Return the figures as a table: what it is, and its value; 'unknown' where it is not known."""
+    """Return the figures as rows of name and value, which may be 'unknown'."""
 
     def percent(value: float | None) -> str:
         return show_percent(value) or "unknown"

@@ -1,4 +1,4 @@
-"""What ``defer.json`` says: below which confidence an answer is left to the teacher."""
+"""The deferral policy in ``defer.json``: the confidence below which an answer is left to the teacher."""
 
 import math
 import os
@@ -22,10 +22,10 @@ class Policy:
     """When to defer.
 
     Attributes:
-        calibration: from scores to a confidence.
-        threshold: answers that are less confident are deferred; infinite: all of them.
-        share: of the validation answers that are deferred.
-        labels: answer -> its share among the student's answers to validation, to tell when traffic drifts.
+        calibration: computes confidences.
+        threshold: answers with a lower confidence are deferred; infinite: all.
+        share: of validation that is deferred.
+        labels: answer -> its share among the student's answers to validation, to detect drift.
     """
 
     calibration: Calibration
@@ -34,22 +34,22 @@ class Policy:
     labels: dict[str, float] = field(default_factory=dict)
 
     def confidence(self, prediction: Prediction) -> float:
-        """Return how sure the student is; 0 where it gave no answer or no scores."""
+        """Return the confidence in a prediction; see ``Calibration.sure``."""
         return self.calibration.sure(prediction)
 
     def defers(self, prediction: Prediction) -> bool:
-        """Return whether the teacher shall answer."""
+        """Return whether the teacher should answer instead."""
         return self.confidence(prediction) < self.threshold
 
 
 def shares_of(predictions: list[Prediction]) -> dict[str, float]:
-    """Return how often each answer was given, as shares."""
+    """Return answer -> its share of the predictions."""
     counts = Counter(str(one.label) for one in predictions)
     return {label: count / len(predictions) for label, count in sorted(counts.items())}
 
 
 def save_policy(path: Path, policy: Policy, measured: dict[str, Any]) -> None:
-    """Write ``defer.json``: the policy, and what was measured with it."""
+    """Write ``defer.json``: the policy and the figures measured with it."""
     finite = policy.threshold if math.isfinite(policy.threshold) else None
     write_json(path, {**asdict(policy), "threshold": finite, **measured})
 
@@ -58,7 +58,7 @@ def load_policy(path: Path) -> Policy:
     """Read ``defer.json``.
 
     Raises:
-        DataError: where it is missing or broken.
+        DataError: it is missing or broken.
     """
     if not os.path.exists(path):  # noqa: PTH110 - which raises nothing where a folder may not be searched
         raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...")
@@ -87,6 +87,11 @@ def load_policy(path: Path) -> Policy:
 
 
 def policy_path(folder: Path, run: Path | None) -> Path:
-    """Return where the policy of a checkpoint lies: in its run, or in the folder of an export or a copy."""
+    """Return the path of the policy: in the run of a checkpoint, else in the folder of an export or a copy.
+
+    Args:
+        folder: of the student.
+        run: that it was found in, or None.
+    """
     own = run is not None and folder.resolve() == (run / "checkpoint").resolve()
     return run / NAME if run is not None and own else folder / NAME

@@ -11,24 +11,24 @@ GOALS = ("accuracy", "agreement", "share", "usd_per_1000")
 
 @dataclass
 class DeferConfig:
-    """Keys of ``dsbs.defer``. Of accuracy, agreement, share and usd_per_1000 one is given; it decides the threshold.
+    """Keys of ``dsbs.defer``. Exactly one of accuracy, agreement, share, usd_per_1000 is given: it sets the threshold.
 
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or an export.
         confidence: ``probability`` of the label, or its ``margin`` over the second best, among closed answers;
-            ``agreement`` of drawn answers with the label, or ``logprob`` of the label over its length, for free ones,
-            too.
-        samples: answers that are drawn for ``confidence=agreement``.
-        compare: only print how well each confidence tells right answers from wrong ones; nothing is chosen.
+            ``agreement`` of sampled answers with the label, or ``logprob`` of the label per token, also for free
+            answers.
+        samples: answers sampled for ``confidence=agreement``.
+        compare: only print how well each confidence separates right answers from wrong ones; no threshold is chosen.
         calibration: ``temperature``, ``isotonic``, ``none``, or ``auto``: isotonic from 1,000 validation examples on.
         accuracy: target accuracy of the answers that the student keeps, with 95% confidence.
         agreement: target agreement of kept answers with the teacher, with 95% confidence.
-        share: the share of answers to defer, from 0 to 1.
-        usd_per_1000: dollars at most for 1,000 answers.
+        share: share of answers to defer, from 0 to 1.
+        usd_per_1000: maximum dollars per 1,000 answers.
         teacher_usd_per_1000: price of 1,000 teacher answers, in dollars; None: the extraction's, if known.
         batch_size: examples per forward pass.
-        trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
-            its ``task.metric`` may be a function.
+        trust_run: trust the run's ``config.yaml``: its data may lie outside this folder, and its ``task.metric`` may be
+            a function.
     """
 
     checkpoint: str = "???"
@@ -46,7 +46,7 @@ class DeferConfig:
 
     @property
     def goal(self) -> str:
-        """What decides the threshold."""
+        """Name of the setting that decides the threshold."""
         return next(name for name in GOALS if getattr(self, name) is not None)
 
     def faults(self) -> list[str]:

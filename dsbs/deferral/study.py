@@ -1,4 +1,4 @@
-"""One study: calibrate and choose a threshold on validation, then read test once."""
+"""A deferral study: calibrate and choose a threshold on validation, then measure once on test."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ COVERAGES = [number / 20 for number in range(1, 21)]
 
 @dataclass(frozen=True)
 class Costs:
-    """What is known of prices; None: not known.
+    """Costs; None where unknown.
 
     Attributes:
-        teacher_usd_per_1000: of 1,000 answers of the teacher.
-        extraction_usd: what the extraction of the run cost.
-        training_seconds: how long the run trained.
+        teacher_usd_per_1000: dollars per 1,000 answers of the teacher.
+        extraction_usd: dollars of the run's extraction.
+        training_seconds: of the run.
     """
 
     teacher_usd_per_1000: float | None = None
@@ -42,23 +42,29 @@ class Costs:
 
 @dataclass(frozen=True)
 class Part:
-    """A split: its examples, the student's answers, and the teacher's where it was asked."""
+    """A split: its examples, the student's answers, and example id -> the teacher's annotation, where there is one."""
 
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     teacher: Mapping[str, Annotation]
 
     def right(self, task: Task) -> list[bool]:
-        """Return which of the student's answers are right."""
+        """Return whether each of the student's answers is right."""
         return [task.answers.equivalent(one.label, one.gold) for one in self.predictions]
 
 
 def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> tuple[Policy, str]:
-    """Return the policy that validation leads to, and the kind of its calibration.
+    """Return the policy fitted on validation, and the kind of its calibration.
+
+    Args:
+        task: compares answers.
+        config: confidence, calibration and goal.
+        part: validation.
+        costs: for a goal in dollars.
 
     Raises:
-        ConfigError: where the goal cannot be reached, or prices are not known.
-        DataError: where the student gives no scores, or the teacher's answers are missing.
+        ConfigError: the goal cannot be reached, or needs a price that is unknown.
+        DataError: the student gives no scores, or the teacher's answers are missing.
     """
     if config.confidence in SCORED and any(one.scores is None for one in part.predictions):
         raise DataError(
@@ -90,10 +96,10 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
 
 
 def share_of_cost(config: DeferConfig, costs: Costs) -> float:
-    """Return the share of answers that may be deferred for a price.
+    """Return the share of answers that may be deferred within ``usd_per_1000``.
 
     Raises:
-        ConfigError: where the teacher's price is not known.
+        ConfigError: the teacher's price is unknown.
     """
     assert config.usd_per_1000 is not None
     if not costs.teacher_usd_per_1000:
@@ -104,10 +110,10 @@ def share_of_cost(config: DeferConfig, costs: Costs) -> float:
 
 
 def agreements(task: Task, part: Part) -> list[bool]:
-    """Return which of the student's answers are the teacher's.
+    """Return whether each of the student's answers agrees with the teacher's.
 
     Raises:
-        DataError: where the teacher was not asked about these examples.
+        DataError: the teacher was not asked about some examples.
     """
     missing = [example.id for example in part.examples if example.id not in part.teacher]
     if missing:
@@ -123,7 +129,7 @@ def agreements(task: Task, part: Part) -> list[bool]:
 
 
 def measure(task: Task, policy: Policy, part: Part, costs: Costs) -> dict[str, Any]:
-    """Return what the policy does on a split."""
+    """Return the figures of a policy on a split, as in ``defer.json``."""
     right = part.right(task)
     confidences = [policy.confidence(one) for one in part.predictions]
     raw = [Calibration(policy.calibration.confidence).sure(one) for one in part.predictions]
@@ -156,7 +162,12 @@ def measure(task: Task, policy: Policy, part: Part, costs: Costs) -> dict[str, A
 
 
 def prices(deferred: float, costs: Costs) -> dict[str, Any]:
-    """Return what answers cost, and after how many requests extraction is paid back; None where not known."""
+    """Return the cost per 1,000 answers and the requests after which the extraction is paid back; None where unknown.
+
+    Args:
+        deferred: share of answers that the teacher gives.
+        costs: of the teacher, the extraction and the training.
+    """
     teacher = costs.teacher_usd_per_1000
     own = None if teacher is None else teacher * deferred
     break_even = None
@@ -172,7 +183,7 @@ def prices(deferred: float, costs: Costs) -> dict[str, Any]:
 
 
 def _teacher_figures(task: Task, part: Part, right: list[bool], kept: list[bool]) -> dict[str, Any]:
-    """Return how right the teacher is, over all and on what is deferred; None where it was not asked."""
+    """Return the accuracy of the teacher, overall and on deferred examples; None where it was not asked."""
     if any(example.id not in part.teacher for example in part.examples):
         names = ("accuracy_teacher", "accuracy_deferred_teacher", "accuracy_together", "agreement_kept")
         return dict.fromkeys(names)

@@ -1,1 +1,1 @@
-"""A student behind HTTP: requests in batches, OpenAI's chat endpoint, deferral to the teacher, recording of traffic."""
+"""Serve a student over HTTP: batching, OpenAI's chat endpoint, deferral to the teacher, recording of traffic."""

@@ -1,4 +1,4 @@
-"""Who answers: the student, in batches; and where it is unsure, the teacher (``dsbs.serving.deferral``)."""
+"""Answers of the server: by the student, in batches, reviewed by a referee (``dsbs.serving.referee``)."""
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
@@ -16,13 +16,13 @@ STUDENT, TEACHER = "student", "teacher"
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer, and who gave it.
+    """An answer and its source.
 
     Attributes:
         prediction: the answer.
         source: ``student`` or ``teacher``.
-        note: why the student answered where the teacher was to, or None.
-        student: what the student would have answered, where the teacher did.
+        note: why the student answered instead of the teacher, or None.
+        student: the student's prediction, if the teacher answered.
     """
 
     prediction: Prediction
@@ -33,10 +33,10 @@ class Answered:
 
 @dataclass(frozen=True)
 class Silence:
-    """Why a teacher said nothing.
+    """Why the teacher gave no answer.
 
     Attributes:
-        outcome: a word for it, as it is counted.
+        outcome: label of the metric.
         why: in words.
     """
 
@@ -45,16 +45,16 @@ class Silence:
 
 
 class Referee(Protocol):
-    """Looks at the student's answers and may put others in their place."""
+    """Reviews the student's answers and may replace them by the teacher's."""
 
     def running(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Be ready while the server runs."""
+        """Return a context within which the teacher can be asked."""
 
     async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
-        """Return the answers to give."""
+        """Return the answers to give, in the order of the examples."""
 
     async def opinion(self, example: Example) -> Annotation | Silence:
-        """Return what the teacher says to an example, whatever the student thinks."""
+        """Return the teacher's answer to an example, whatever the student's confidence."""
 
 
 class Answerer:
@@ -62,8 +62,9 @@ class Answerer:
 
     Args:
         service: the student.
-        limits: sizes and times.
-        referee: who reviews the student's answers, or None.
+        limits: of batches and queue.
+        metrics: of the server.
+        referee: reviews the student's answers, or None.
     """
 
     def __init__(self, service: Service, limits: Limits, metrics: Metrics, referee: Referee | None = None) -> None:
@@ -72,7 +73,7 @@ class Answerer:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Answer as long as the server runs; requests under way end before it does."""
+        """Answer requests within the context; those in flight are finished at its end."""
         async with contextlib.AsyncExitStack() as stack:
             if self.referee is not None:
                 await stack.enter_async_context(self.referee.running())
@@ -84,7 +85,7 @@ class Answerer:
         """Return the answers to examples, in their order.
 
         Raises:
-            Full: where there is no room for them.
+            Full: the queue is full, or a request timed out in it.
         """
         predictions = await self.batcher.ask(examples, rationale)
         if self.referee is None:

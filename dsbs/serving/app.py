@@ -25,11 +25,11 @@ from dsbs.serving.settings import ServeConfig
 
 logger = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page.html")
-OPEN = {"/healthz", "/readyz"}  # what a balancer asks, without a token
+OPEN = {"/healthz", "/readyz"}  # for load balancers, without a token
 
 
 class BadRequest(Exception):
-    """A request that cannot be answered; the message is one sentence.
+    """An invalid request; the message is one sentence.
 
     Attributes:
         code: the HTTP status.
@@ -41,12 +41,12 @@ class BadRequest(Exception):
 
 
 class App:
-    """The routes over a student.
+    """The routes of a student's server.
 
     Args:
-        answerer: what answers.
+        answerer: answers examples.
         config: of the server.
-        token: what clients have to send, or None.
+        token: that clients must send, or None.
     """
 
     def __init__(self, answerer: Answerer, config: ServeConfig, token: str | None = None) -> None:
@@ -78,7 +78,12 @@ class App:
             self.ready = False
 
     async def predict(self, request: Request) -> Response:
-        """Answer one input or many."""
+        """Answer ``/predict``: one input or many.
+
+        Raises:
+            BadRequest: the body is invalid.
+            DataError: an input is.
+        """
         body = await self._json(request)
         many = "inputs" in body
         rows = body["inputs"] if many else [body.get("input")]
@@ -101,7 +106,7 @@ class App:
         return JSONResponse({"predictions": answers} if many else answers[0])
 
     async def _both(self, example: Example, found: Answered) -> dict[str, Any]:
-        """Return what student and teacher say, whoever has answered."""
+        """Return the answers of both student and teacher, whichever was given."""
         mine = found.student or found.prediction
         student = {"label": mine.label, "confidence": mine.confidence, "rationale": mine.rationale}
         if found.source == TEACHER:
@@ -118,7 +123,12 @@ class App:
         return {"student": student, "teacher": said}
 
     async def chat(self, request: Request) -> Response:
-        """Answer a chat request with the student's label."""
+        """Answer ``/v1/chat/completions``, as a whole or as server-sent events.
+
+        Raises:
+            BadRequest: the body is invalid.
+            DataError: its messages are.
+        """
         body = await self._json(request)
         count, stream = count_choices(body), self._flag(body, "stream")
         example = self.answerer.service.read(self.reader.read(body), 1)
@@ -135,7 +145,7 @@ class App:
         return StreamingResponse(chunks(whole, with_usage), media_type="text/event-stream")
 
     async def models(self, request: Request) -> Response:
-        """List the one model that there is."""
+        """Return the list of models, which has the student only."""
         name = self.answerer.service.student.name
         able = {
             "rationales": self.answerer.service.student.objective.needs_rationales,
@@ -145,15 +155,15 @@ class App:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def health(self, request: Request) -> Response:
-        """Tell that the process lives."""
+        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
-        """Return whether requests are answered."""
+        """Return whether requests are answered; status 503 if not."""
         return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Return the counters."""
+        """Return the metrics in Prometheus' format."""
         self.answerer.metrics.waiting.set(len(self.answerer.batcher.waiting))
         return Response(self.answerer.metrics.show(), media_type="text/plain; version=0.0.4")
 
@@ -162,14 +172,14 @@ class App:
         return JSONResponse(SCHEMA)
 
     async def page(self, request: Request) -> Response:
-        """Return the page where people try the student."""
+        """Return the page to try the student on."""
         return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": CSP})
 
     async def _json(self, request: Request) -> dict[str, Any]:
         """Return the body of a request.
 
         Raises:
-            BadRequest: where it is too large, or no JSON object.
+            BadRequest: it is too large, or not a JSON object.
         """
         most, size, parts = self.config.limits.max_request_bytes, 0, []
         async for part in request.stream():
@@ -193,7 +203,7 @@ class App:
         return bool(value)
 
     def _guarded(self, route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        """Check the token, count, and turn what goes wrong into one sentence."""
+        """Return the route with token check, metrics, and errors as responses of one sentence."""
 
         async def guarded(request: Request) -> Response:
             started, path = time.perf_counter(), request.url.path
@@ -210,11 +220,8 @@ class App:
     async def _respond(self, request: Request, route: Callable[[Request], Awaitable[Response]]) -> Response:
         chat = request.url.path.startswith("/v1/")
         try:
-            if self.token is not None and request.url.path not in OPEN:
-                given = request.headers.get("authorization", "")
-                if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-                    return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, chat)
-            return await route(request)
+            refusal = None if request.url.path in OPEN else refuse(request, self.token, chat)
+            return refusal or await route(request)
         except BadRequest as error:
             return problem(str(error), error.code, chat)
         except DsbsError as error:
@@ -238,14 +245,29 @@ CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'
 
 
 def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None = None) -> Response:
-    """Return an error; in OpenAI's form where a chat client asked."""
+    """Return an error response, in OpenAI's format for chat clients.
+
+    Args:
+        message: one sentence.
+        code: HTTP status.
+        chat: whether the client is one.
+        headers: further ones.
+    """
     kind = "invalid_request_error" if code < 500 else "server_error"
     body: Any = {"message": message, "type": kind, "param": None, "code": None} if chat else message
     return JSONResponse({"error": body}, code, headers)
 
 
+def refuse(request: Request, token: str | None, chat: bool) -> Response | None:
+    """Return the error response to a request without the right token; None if it has it, or ``token`` is None."""
+    given = request.headers.get("authorization", "")
+    if token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return None
+    return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, chat)
+
+
 def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any]:
-    """Return an answer as ``/predict`` gives it."""
+    """Return an answer in the format of ``/predict``, with rationale or scores if wanted."""
     one = found.prediction
     answer: dict[str, Any] = {"label": one.label, "confidence": one.confidence, "source": found.source}
     if found.note:
@@ -258,7 +280,7 @@ def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any
 
 
 def count_tokens(example: Example, text: str) -> tuple[int, int]:
-    """Return about how many tokens were read and written: four characters each, as no client is billed by them."""
+    """Return estimates of tokens read and written, at four characters each; no client is billed by them."""
     return max(1, round(len(example.input) / 4)), max(1, round(len(text) / 4))
 
 

@@ -1,4 +1,4 @@
-"""Requests that arrive together are answered together; the queue is bounded, so that no delay grows without end."""
+"""Dynamic batching of concurrent requests, with a bounded queue."""
 
 import asyncio
 import time
@@ -13,10 +13,10 @@ Answer = Callable[[Sequence[Example], bool], list[Prediction]]
 
 
 class Full(Exception):
-    """The queue is full, or a request waited too long in it.
+    """The queue is full, or a request timed out in it.
 
     Attributes:
-        retry_after: seconds after which to try again.
+        retry_after: seconds until a retry makes sense.
     """
 
     def __init__(self, retry_after: int) -> None:
@@ -33,11 +33,11 @@ class _Waiting:
 
 
 class Batcher:
-    """Collects requests and has them answered in batches, by one thread.
+    """Collects requests and answers them in batches, in one thread.
 
     Args:
-        answer: answers examples, with rationales if they are wanted; called from another thread.
-        limits: sizes and times.
+        answer: (examples, whether with rationales) -> answers; called in the thread.
+        limits: of batches and queue.
         observe: called with the size of every batch.
     """
 
@@ -50,11 +50,11 @@ class Batcher:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to answer; from within the event loop."""
+        """Start answering; must be called in the event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Answer what waits, then end."""
+        """Answer the queued requests, then stop."""
         while self.waiting:
             await asyncio.sleep(0.01)
         if self._task is not None:
@@ -66,7 +66,7 @@ class Batcher:
         """Return the answers to examples, in their order.
 
         Raises:
-            Full: where there is no room for them, or it takes longer than ``limits.timeout_s``.
+            Full: the queue has no room for them, or they took longer than ``limits.timeout_s``.
         """
         if self.waiting and len(self.waiting) + len(examples) > self.limits.queue:
             raise Full(self.retry_after())
@@ -85,7 +85,7 @@ class Batcher:
                 future.cancel()
 
     def retry_after(self) -> int:
-        """Return in how many seconds there will be room."""
+        """Return in how many seconds the queue is expected to be empty, at least 1."""
         batches = len(self.waiting) / self.limits.max_batch
         return max(1, round(batches * self.seconds_per_batch))
 
@@ -111,7 +111,7 @@ class Batcher:
                 self.seconds_per_batch += 0.2 * (time.monotonic() - started - self.seconds_per_batch)
 
     def _take(self) -> list[_Waiting]:
-        """Return the next batch: requests that still wait, all with rationales or all without."""
+        """Return the next batch of requests that were not cancelled, all with rationales or all without."""
         self.waiting = [one for one in self.waiting if not one.done.done()]
         if not self.waiting:
             return []

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: from its requests to inputs, from answers to its responses."""
+"""OpenAI's chat completions: requests to inputs, answers to responses."""
 
 import json
 import time
@@ -16,10 +16,10 @@ MOST_CHOICES = 16
 
 
 class Reader:
-    """Takes the student's input out of a chat request.
+    """Extracts the student's input from a chat request.
 
     Raises:
-        ConfigError: for a pattern that is no regular expression, or has no group.
+        ConfigError: the pattern is not a valid regular expression, or has no group.
     """
 
     def __init__(self, settings: Chat) -> None:
@@ -38,10 +38,10 @@ class Reader:
                 raise ConfigError(f"chat.pattern={pattern}: expected a named group, such as (?P<input>.*).")
 
     def read(self, body: dict[str, Any]) -> str:
-        """Return the input in the last message of the user.
+        """Return the input in the last user message.
 
         Raises:
-            DataError: where there is none.
+            DataError: there is none, or it does not match the template or pattern.
         """
         text = last_user_message(body.get("messages"))
         if self.pattern is None:
@@ -53,13 +53,13 @@ class Reader:
 
 
 def last_user_message(messages: Any) -> str:
-    """Return the text of the last message of the user; parts of a text are joined.
+    """Return the text of the last user message, its parts joined by newlines.
 
     >>> last_user_message([{"role": "user", "content": [{"type": "text", "text": "It leaks."}]}])
     'It leaks.'
 
     Raises:
-        DataError: where there is none, or it has parts that are no text.
+        DataError: there is none, or it has parts that are not text.
     """
     if not isinstance(messages, list) or not messages:
         raise DataError('messages: expected a list such as [{"role": "user", "content": "..."}].')
@@ -80,10 +80,10 @@ def last_user_message(messages: Any) -> str:
 
 
 def count_choices(body: dict[str, Any]) -> int:
-    """Return how many choices are asked for.
+    """Return ``n`` of a chat request, the number of choices.
 
     Raises:
-        DataError: where that is no number from 1 to 16.
+        DataError: it is not a whole number from 1 to 16.
     """
     count = body.get("n", 1)
     count = 1 if count is None else count
@@ -93,7 +93,7 @@ def count_choices(body: dict[str, Any]) -> int:
 
 
 def write_reply(prediction: Prediction, settings: Chat) -> str:
-    """Return an answer in the words that the application expects.
+    """Return an answer in the format of ``chat.reply``.
 
     >>> write_reply(Prediction("1", None, "refund", "It leaks.", confidence=0.9), Chat(reply="rationale"))
     'It leaks. So the answer is refund.'
@@ -110,7 +110,7 @@ def write_reply(prediction: Prediction, settings: Chat) -> str:
 
 
 def fill(text: str, values: dict[str, str]) -> str:
-    """Put values into a text; what stands in braces in a value stays as it is.
+    """Return a text with its ``{name}`` fields replaced; braces inside values are kept.
 
     >>> fill("{label} ({other})", {"label": "{rationale}", "rationale": "x"})
     '{rationale} ({other})'
@@ -121,7 +121,15 @@ def fill(text: str, values: dict[str, str]) -> str:
 def completion(
     text: str, model: str, choices: int, usage: tuple[int, int], extra: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return a response of ``/v1/chat/completions``."""
+    """Return a response of ``/v1/chat/completions``.
+
+    Args:
+        text: of every choice.
+        model: its name.
+        choices: their number.
+        usage: prompt and completion tokens.
+        extra: further fields, under ``dsbs``.
+    """
     read, written = usage
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
@@ -143,7 +151,12 @@ def completion(
 
 
 def chunks(whole: dict[str, Any], with_usage: bool) -> Iterator[str]:
-    """Yield a completion as server-sent events: one chunk with all of the text, one that ends it."""
+    """Yield a completion as server-sent events: per choice a chunk with the whole text, then the end.
+
+    Args:
+        whole: the response; see ``completion``.
+        with_usage: whether to end with a chunk of token counts.
+    """
     frame = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     for choice in whole["choices"]:
         delta = {"role": "assistant", "content": choice["message"]["content"]}

@@ -1,4 +1,4 @@
-"""The same app as a Ray Serve deployment: several copies of the student, on one machine or on those of a cluster."""
+"""The app as a Ray Serve deployment: several copies of the student, on one machine or a cluster."""
 
 import logging
 import os
@@ -17,18 +17,18 @@ NO_RELOAD = "SIGHUP: copies (replicas=...) do not reload their checkpoint; stop 
 
 
 def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
-    """Start the copies; requests are answered when this returns.
+    """Start the copies, and return once they answer requests.
 
-    Where ``RAY_ADDRESS`` names a cluster, the copies are spread over it, and its machines need the checkpoint at the
-    same path; else Ray starts on this machine.
+    If ``RAY_ADDRESS`` names a cluster, the copies are spread over its machines, which need the checkpoint at the same
+    path; otherwise Ray starts on this machine.
 
     Args:
-        config: of the server; ``replicas`` copies answer.
+        config: of the server, with ``replicas`` copies.
         build: config -> ASGI app; called in each copy.
 
     Raises:
-        ConfigError: where Ray Serve is missing.
-        RunError: where the copies do not come up.
+        ConfigError: Ray Serve is not installed.
+        RunError: the copies fail to start.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -63,7 +63,7 @@ def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
 
 
 def stay(config: ServeConfig) -> None:
-    """Wait for SIGINT or SIGTERM, then let requests under way end and stop the copies. SIGHUP stops nothing."""
+    """Wait for SIGINT or SIGTERM, then stop the copies after requests in flight; SIGHUP only logs a warning."""
     import ray
     from ray import serve
 
@@ -76,4 +76,4 @@ def stay(config: ServeConfig) -> None:
     asked.wait()
     serve.shutdown()
     ray.shutdown()
-    logger.info("stopped; requests under way were answered")
+    logger.info("stopped; requests in flight were answered")

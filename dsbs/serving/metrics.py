@@ -1,4 +1,4 @@
-"""What a server counts, in Prometheus' format at ``/metrics``."""
+"""The metrics of a server, in Prometheus' format at ``/metrics``."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -6,16 +6,16 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30
 
 
 class Metrics:
-    """Counters of one server; each has a registry of its own.
+    """The metrics of one server, in a registry of its own.
 
     Attributes:
         requests: HTTP requests by path and status.
-        seconds: how long they took, by path.
-        batch_size: examples answered together.
-        answers: answers by label, and by who gave them.
-        deferred: answers that were asked of the teacher: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
-        shift, rate: how far labels and deferrals are from validation, over the last answers.
-        compared: answers that student and teacher both gave: ``same`` or ``other``.
+        seconds: their duration, by path.
+        batch_size: examples per batch.
+        answers: by label and source (``student`` or ``teacher``).
+        deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
+        shift, rate: difference of the recent labels and deferrals from those on validation.
+        compared: answers given by both student and teacher: ``same`` or ``other``.
     """
 
     def __init__(self) -> None:
@@ -36,5 +36,5 @@ class Metrics:
         self.compared = Counter("dsbs_compared", "Answers given by student and teacher", ["outcome"], registry=registry)
 
     def show(self) -> bytes:
-        """Return all of it as text."""
+        """Return all metrics in the text format."""
         return generate_latest(self.registry)

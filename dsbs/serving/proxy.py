@@ -1,11 +1,11 @@
-"""``mode=record``: a transparent proxy before an LLM. What an application got whole is in the store.
+"""``mode=record``: a transparent proxy to an LLM that records complete exchanges.
 
-The answer passes as it comes, byte for byte; only its last piece waits until the exchange is on the disk.
+The answer is streamed through byte for byte; only its last piece waits until the exchange is on disk. So every
+exchange that an application received in full is in the store.
 """
 
 import asyncio
 import contextlib
-import hmac
 import json
 import logging
 import random
@@ -20,28 +20,28 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dsbs.core.errors import RunError
-from dsbs.serving.app import problem
+from dsbs.serving.app import problem, refuse
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore
 
 logger = logging.getLogger(__name__)
-# Headers of one connection alone (RFC 9110), and those that the client of the next one sets itself.
+# Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
 HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization",
        "proxy-authenticate", "host", "content-length", "accept-encoding"}  # fmt: skip
-MOST_RECORDED = 16_000_000  # bytes of an answer
+MOST_RECORDED = 16_000_000  # bytes of an answer; larger ones are not recorded
 
 
 class Proxy:
-    """Passes requests on and records chat completions.
+    """Forwards requests and records chat completions.
 
     Args:
         base_url: of the LLM, with the version: ``https://api.openai.com/v1``.
-        store: where exchanges go.
+        store: for the exchanges.
         config: of the server.
-        token: what clients have to send, or None.
-        key: the LLM's key, sent in the place of the token where there is one.
-        transport: how the LLM is reached; None: over the network.
+        token: that clients must send, or None.
+        key: the LLM's API key, sent in place of the client's; None: the client's, if ``token`` is None.
+        transport: of the HTTP client; None: the network.
     """
 
     def __init__(
@@ -79,18 +79,17 @@ class Proxy:
         self.store.close()
 
     async def health(self, request: Request) -> Response:
-        """Tell that the process lives."""
+        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def show_metrics(self, request: Request) -> Response:
-        """Return the counters."""
+        """Return the metrics in Prometheus' format."""
         return Response(self.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def forward(self, request: Request) -> Response:
-        """Send a request on and its answer back."""
-        given = request.headers.get("authorization", "")
-        if self.token is not None and not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, True)
+        """Forward a request to the LLM and its answer to the client."""
+        if refusal := refuse(request, self.token, chat=True):
+            return refusal
         body, most = b"", self.config.limits.max_request_bytes
         async for part in request.stream():
             body += part
@@ -103,7 +102,7 @@ class Proxy:
         assert self.client is not None
         started = time.time()
         url = f"{self.base_url}/{request.path_params['path']}"
-        # Uncompressed: what passes is what is recorded.
+        # Uncompressed, so that the forwarded bytes can be recorded.
         sent = self.client.build_request(
             request.method, url, params=request.url.query, headers=[*headers, ("accept-encoding", "identity")],
             content=body,
@@ -125,7 +124,7 @@ class Proxy:
     async def _pass(
         self, answer: httpx.Response, body: bytes | None, started: float, secrets: list[str]
     ) -> AsyncIterator[bytes]:
-        """Yield the answer as it comes; the last piece when the exchange is on the disk."""
+        """Yield the answer as it arrives; the last piece once the exchange is on disk."""
         pieces: list[bytes] = []
         size, last = 0, b""
         try:
@@ -159,7 +158,13 @@ class Proxy:
 
 
 def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None:
-    """Return a request and its answer, whole or as server-sent events; None where they are no chat completion."""
+    """Return a request with its answer, or None if they are not a chat completion.
+
+    Args:
+        body: of the request.
+        answer: JSON or server-sent events.
+        started: Unix time in seconds.
+    """
     try:
         asked = json.loads(body)
         messages = asked["messages"]

@@ -1,4 +1,4 @@
-"""The teacher behind the student: what the student is unsure of is asked of the teacher, within a budget, and kept."""
+"""The teacher behind the student: asked where the student is unsure, within a budget; its answers are stored."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ from dsbs.teachers.base import Ask, Teacher
 
 logger = logging.getLogger(__name__)
 SPLIT = "served"
-# Answers after which the shares of labels and of deferrals are compared with those of validation.
+# Recent answers whose shares of labels and deferrals are compared with those on validation.
 WINDOW = 500
 DRIFT = 0.15
 
@@ -38,12 +38,12 @@ class Settings:
     """How the teacher is asked.
 
     Attributes:
-        mode: ``defer``: it answers what the student is unsure of. ``shadow``: it answers everything, the student is
+        mode: ``defer``: it answers where the student is unsure. ``shadow``: it answers everything, and the student is
             only compared with it.
-        timeout_s: seconds that a request waits for it; then the student's answer is given.
-        concurrency: requests under way at once.
-        compare: share of the student's own answers that the teacher is asked about as well, to see whether they still
-            agree; the student's answer is given all the same.
+        timeout_s: seconds to wait for it before the student's answer is given.
+        concurrency: concurrent requests.
+        compare: share of the student's answers for which the teacher is asked as well, to monitor agreement; the
+            student's answer is given.
     """
 
     mode: str
@@ -56,13 +56,13 @@ class Referee:
     """Reviews the student's answers.
 
     Args:
-        policy: below which confidence an answer is the teacher's.
+        policy: confidence and threshold.
         teacher, task, prompt: who is asked, and how.
-        settings: mode and times.
+        settings: mode, timeout, concurrency.
         engine: attempts, waits and budget, as in an extraction.
-        store: where the teacher's answers are kept.
-        metrics: what is counted.
-        traffic: where answers of both are written down side by side, or None.
+        store: file of the teacher's answers.
+        metrics: of the server.
+        traffic: store for the answers of both, or None.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Referee:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Be connected while the server runs; what was asked is written down before it ends."""
+        """Connect to the teacher within the context; at its end, pending answers are awaited and stored."""
         async with contextlib.AsyncExitStack() as stack:
             store = stack.enter_context(CompletionStore(self.path))
             example = Example("0", "warm-up")
@@ -108,7 +108,7 @@ class Referee:
             self.traffic.close()
 
     async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
-        """Return the answers to give: the student's, or the teacher's where it is asked and answers."""
+        """Return the answers to give: the teacher's where it is asked and answers, else the student's."""
         return list(await asyncio.gather(*map(self._review, examples, predictions)))
 
     async def _review(self, example: Example, prediction: Prediction) -> Answered:
@@ -124,7 +124,7 @@ class Referee:
         return Answered(prediction)
 
     async def _consult(self, example: Example, prediction: Prediction) -> Answered:
-        """Ask the teacher; where that fails, keep the student's answer and say why."""
+        """Return the teacher's answer; if there is none, the student's with a note why."""
         found = await self.opinion(example)
         if isinstance(found, Silence):
             self.metrics.deferred.labels(found.outcome).inc()
@@ -141,7 +141,7 @@ class Referee:
         return Answered(answer, TEACHER, student=prediction)
 
     async def opinion(self, example: Example) -> Annotation | Silence:
-        """Ask the teacher, within the budget, and keep what it says."""
+        """Ask the teacher, within the budget, and store its answer."""
         request = self.prompt.request(replace(example, id=self._next_id()), SPLIT)
         cost = self.spending.estimate(self.spending.characters(request))
         if self.spending.exceeded(cost):
@@ -173,7 +173,7 @@ class Referee:
         return f"served-{self.number}"
 
     def _watch(self, prediction: Prediction, deferred: bool) -> None:
-        """Count labels and deferrals; warn where they are no longer those of validation."""
+        """Update the shares of labels and deferrals; warn where they drift from those on validation."""
         self.labels[str(prediction.label)] += 1
         self.deferrals += deferred
         total = self.labels.total()

@@ -1,4 +1,4 @@
-"""The student that a server answers with, and how it is replaced while requests come in."""
+"""The student of a server, which can be replaced while requests come in."""
 
 import logging
 import threading
@@ -23,11 +23,11 @@ class Student:
     """A loaded student.
 
     Attributes:
-        predictor: what answers.
-        remembered: how inputs are worded, and which answers there are.
-        task: whose answers they are.
-        objective: whether there are rationales.
-        name: how clients call it.
+        predictor: answers examples.
+        remembered: wording of inputs, and closed answers.
+        task: of the training.
+        objective: of the training; decides whether there are rationales.
+        name: for clients.
     """
 
     predictor: Predictor
@@ -38,7 +38,7 @@ class Student:
 
 
 class Service:
-    """Answers with a student that can be replaced: a batch under way ends with the one that it began with."""
+    """Answers with a student that can be replaced; a running batch is finished by the one it began with."""
 
     def __init__(self, student: Student) -> None:
         self.student = student
@@ -46,7 +46,7 @@ class Service:
         self._lock = threading.Lock()
 
     def replace(self, student: Student) -> None:
-        """Answer with another student from the next batch on."""
+        """Use another student from the next batch on."""
         with self._lock:
             self.student = student
 
@@ -62,10 +62,14 @@ class Service:
         return [replace(one, id=example.id) for one, example in zip(predictions, examples, strict=True)]
 
     def read(self, row: Any, number: int) -> Example:
-        """Return an input of a request, a text or an object with the columns of the training, as an example.
+        """Return the example of an input.
+
+        Args:
+            row: a text, or an object with the columns of the training data.
+            number: of the input in its request, for messages.
 
         Raises:
-            DataError: where it is neither, or lacks what the student needs.
+            DataError: it is neither, is empty, or lacks a column.
         """
         if isinstance(row, str):
             row = {"input": row}
@@ -77,10 +81,10 @@ class Service:
         return example
 
     def check_rationale(self) -> None:
-        """Check that the student writes rationales.
+        """Check that the student generates rationales.
 
         Raises:
-            ConfigError: where it does not.
+            ConfigError: it does not.
         """
         if not self.student.objective.needs_rationales:
             raise ConfigError(f"Trained with {self.student.objective.name}, this student writes no rationales.")

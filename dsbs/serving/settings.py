@@ -14,7 +14,7 @@ REPLIES = ("label", "json", "rationale")
 
 @dataclass
 class Limits:
-    """What a server takes at once.
+    """Limits of the server.
 
     Attributes:
         max_batch: maximum requests per batch.
@@ -45,15 +45,15 @@ class Limits:
 
 @dataclass
 class Chat:
-    """How chat requests become inputs, and answers become replies.
+    """How chat requests are turned into inputs, and answers into replies.
 
     Attributes:
         template: the application's last message as a template, with ``{input}`` for the student's input; None: the
             whole message is the input.
-        pattern: a regular expression (RE2) instead, whose group ``input``, or first group, is the input.
+        pattern: instead, a regular expression (RE2) whose group ``input``, or first group, is the input.
         reply: ``label``, ``json`` (an object with label and confidence), ``rationale`` (rationale, cue, label), or a
-            text with ``{label}``, ``{confidence}`` and ``{rationale}`` in it.
-        cue: the words before the label with ``reply=rationale``, and in what ``dsbs.traffic`` writes with rationales.
+            text with ``{label}``, ``{confidence}`` and ``{rationale}``.
+        cue: the words before the label with ``reply=rationale``, and in the completions that ``dsbs.traffic`` writes.
     """
 
     template: str | None = None
@@ -89,7 +89,7 @@ class Deferral:
         attempts: attempts per request, for transient errors.
         compare: share of the student's answers for which the teacher is asked as well, to monitor agreement.
         store: file for the teacher's answers; None: ``served.sqlite`` in ``output_dir``.
-        budget: bounds on what is spent.
+        budget: limits of spending.
     """
 
     policy: str | None = None
@@ -139,7 +139,7 @@ class ServeConfig:
     """Keys of ``dsbs.serve``.
 
     Attributes:
-        checkpoint: the folder of a finished run, its checkpoint, or an export; none with ``mode=record``.
+        checkpoint: a run's folder, its checkpoint, or an export; none with ``mode=record``.
         mode: ``student`` answers alone; ``defer`` sends low-confidence inputs to the teacher; ``shadow`` returns the
             teacher's answers and compares the student's; ``record`` is a recording proxy before the teacher's endpoint,
             without a student.
@@ -149,8 +149,8 @@ class ServeConfig:
         token_env: name of the environment variable with the token that clients send (``Authorization: Bearer ...``).
         name: the model's name in ``/v1/models``; None: task and student.
         threads: CPU threads; None: all cores.
-        replicas: copies of the student as a Ray Serve deployment (``dsbs[ray-serve]``), over the machines of a cluster
-            where ``RAY_ADDRESS`` names one; None: one, in this process.
+        replicas: copies of the student as a Ray Serve deployment (``dsbs[ray-serve]``), on the machines of a cluster
+            if ``RAY_ADDRESS`` names one; None: one, in this process.
         log_requests: log a line per request, never its content.
         output_dir: root folder of all outputs.
     """
@@ -222,10 +222,10 @@ class TrafficConfig:
     Attributes:
         store: the file that ``dsbs.serve mode=record`` wrote.
         data: a folder to write train.jsonl and test.jsonl to, for ``dsbs.extract``; None: only show figures.
-        rationales: a folder of ``dsbs.extract`` on ``data/unexplained``, whose rationales are put before recorded
-            answers that have none; None: they stay as they are.
+        rationales: a folder of ``dsbs.extract`` on ``data/unexplained``, whose rationales are added to recorded
+            answers that have none; None: none are added.
         test_share: share of the inputs, the latest ones, for the test split.
-        chat: how the student's input stands in the last message of the user, as for ``dsbs.serve``.
+        chat: how to find the input in the last user message, as for ``dsbs.serve``.
     """
 
     store: str = "outputs/traffic.sqlite"

@@ -1,4 +1,4 @@
-"""What an application asked its LLM and what came back, in one SQLite file; and how a student's answers compare."""
+"""Recorded traffic in one SQLite file: exchanges of an application with its LLM, and comparisons with a student."""
 
 import contextlib
 import json
@@ -32,11 +32,11 @@ class Exchange:
 
     Attributes:
         created: Unix time in seconds.
-        seconds: how long the LLM took.
-        model: the one that answered.
-        messages: the request's messages.
-        completion: the text of the answer.
-        finish_reason: why the LLM stopped.
+        seconds: until the end of the answer.
+        model: that answered, if known.
+        messages: of the request.
+        completion: text of the answer.
+        finish_reason: why the LLM stopped, if known.
     """
 
     created: float
@@ -48,15 +48,16 @@ class Exchange:
 
 
 class TrafficStore:
-    """The file; safe to use from several threads. What is added is on the disk when the call returns.
+    """The file; safe to use from several threads. Additions are on disk when a call returns.
 
     Args:
-        path: the file; it is made where it is missing.
-        redact: regular expressions (RE2); what matches is not written.
+        path: the file, created if missing.
+        redact: regular expressions (RE2); matches are replaced.
+        read_only: open an existing file for reading.
 
     Raises:
-        ConfigError: for an expression that is none.
-        DataError: where the file is no such store.
+        ConfigError: a regular expression is invalid.
+        DataError: the file is not such a store.
     """
 
     def __init__(self, path: Path, redact: Sequence[str] = (), *, read_only: bool = False) -> None:
@@ -89,10 +90,14 @@ class TrafficStore:
         self._db.close()
 
     def add(self, exchange: Exchange, secrets: Sequence[str] = ()) -> None:
-        """Write an exchange down, without what is to be redacted and without secrets.
+        """Store an exchange, redacted.
+
+        Args:
+            exchange: to store.
+            secrets: texts to redact, besides the matches of regular expressions.
 
         Raises:
-            RunError: where it cannot be written.
+            RunError: it cannot be written.
         """
         values = (
             exchange.created,
@@ -108,14 +113,28 @@ class TrafficStore:
         )
 
     def compare(self, confidence: float | None, deferred: bool, student: str | None, teacher: str | None) -> None:
-        """Write down what student and teacher answered to one request."""
+        """Store the answers of student and teacher to a request.
+
+        Args:
+            confidence: of the student.
+            deferred: whether it is below the threshold.
+            student: the student's answer.
+            teacher: the teacher's answer.
+
+        Raises:
+            RunError: they cannot be written.
+        """
         self._write(
             "INSERT INTO compared (created, confidence, deferred, student, teacher) VALUES (?,?,?,?,?)",
             (time.time(), confidence, int(deferred), student, teacher),
         )
 
     def exchanges(self) -> Iterator[Exchange]:
-        """Yield all exchanges, the oldest first."""
+        """Yield all exchanges, the oldest first.
+
+        Raises:
+            DataError: a row is invalid.
+        """
         rows = self._db.execute(
             "SELECT created, seconds, model, messages, completion, finish_reason FROM traffic ORDER BY created, id"
         )
@@ -130,7 +149,7 @@ class TrafficStore:
             yield Exchange(created, seconds, _text(model), asked, completion, _text(finish_reason))
 
     def compared(self) -> list[tuple[float | None, bool, str | None, str | None]]:
-        """Return confidence, whether it was deferred, and the answers of student and teacher, the oldest first."""
+        """Return (confidence, deferred, student's answer, teacher's answer) of each comparison, the oldest first."""
         rows = self._db.execute("SELECT confidence, deferred, student, teacher FROM compared ORDER BY id")
         return [
             (confidence if is_finite(confidence) else None, bool(deferred), _text(student), _text(teacher))
@@ -159,10 +178,10 @@ def _text(value: Any) -> str | None:
 
 @contextlib.contextmanager
 def open_traffic(path: Path) -> Iterator[TrafficStore]:
-    """Open recorded traffic for reading; it may be somebody else's.
+    """Open recorded traffic, which may be untrusted, for reading.
 
     Raises:
-        DataError: where it is none, or reading it takes longer than its size justifies.
+        DataError: it is not such a store, or reading it takes longer than its size justifies.
     """
     store = TrafficStore(path, read_only=True)
     try:
