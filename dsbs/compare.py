@@ -1,4 +1,4 @@
-"""Train every kind of student on one task and one extraction, and say which one to take.
+"""Train every kind of student on one task and extraction, and recommend one.
 
     dsbs compare                                              the built-in task
     dsbs compare task=table task.path=reviews.csv task.label=stars fractions=[1/8,1] seeds=[0,1,2]
@@ -42,9 +42,9 @@ OWN = (
     "each",
     "other",
     "dry_run",
-)  # all else that is typed is typed for train
+)  # all other overrides are passed on to train
 
-PROGRESS = " training: "  # what the log of a training says of its progress
+PROGRESS = " training: "  # marks lines of progress in the log of a training
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Candidate:
 
     Attributes:
         method: ``student:objective``.
-        words: what is typed behind ``dsbs.train``.
+        words: arguments of ``dsbs.train``.
         run: its folder; None where it cannot be planned.
         fault: why it is left out or failed, or None.
         finished: its metrics, or None.
-        plan: kept where the student before its training is measured, too.
+        plan: of the run, if its objective is compared with the base model; else None.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Candidate:
 
 @command("compare")
 def main(config: CompareConfig) -> None:
-    """Forecast, train what is missing, and show the ladder."""
+    """Forecast, train missing runs, and show the ladder."""
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     console = Console()
@@ -86,15 +86,19 @@ def main(config: CompareConfig) -> None:
 
 
 def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
-    """Return the runs of the comparison, planned; those that do not fit the task have a fault.
+    """Return the planned runs of the comparison; those that do not fit the task have a fault.
+
+    Args:
+        config: of the comparison.
+        typed: the overrides that the user typed.
 
     Raises:
-        DataError: where none fits, or the file of other texts cannot be used.
+        DataError: none fits, or the file of other texts is invalid.
     """
     if config.other:
         from dsbs.training.in_context import load_texts
 
-        load_texts(config.other)  # what is wrong with it is told before anything is trained
+        load_texts(config.other)  # checked before anything is trained
     shared = [word for word in typed if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
     candidates = []
     for method in config.methods:
@@ -118,12 +122,12 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
 
 
 def faults_by_method(candidates: Sequence[Candidate]) -> dict[str, str]:
-    """Return why methods are left out, once each."""
+    """Return method -> why it is left out."""
     return {one.method: one.fault for one in candidates if one.fault}
 
 
 def forecast(candidates: Sequence[Candidate], console: Console) -> None:
-    """Say how many runs there are, and how long those that are missing take, as far as earlier ones tell."""
+    """Print how many runs there are, and how long the missing ones may take, judging by earlier ones."""
     missing = [one for one in candidates if one.run and not one.finished]
     known = [seconds for one in missing if one.run and (seconds := earlier_seconds(one.run)) is not None]
     done = sum(one.finished is not None for one in candidates)
@@ -136,17 +140,17 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
 
 
 def earlier_seconds(run: Run) -> float | None:
-    """Return how long finished runs of the same student and objective took on this task, on average; None: none is."""
+    """Return the mean seconds of finished runs with the same student, objective and task; None without any."""
     found = []
     for path in run.folder.parents[1].glob("*/*/metrics.json"):
-        with suppress(DataError):  # one that is broken tells nothing
+        with suppress(DataError):  # broken ones are skipped
             if (seconds := Fields(read_json_file(path)).number("seconds")) is not None:
                 found.append(seconds)
     return sum(found) / len(found) if found else None
 
 
 def train_all(missing: Sequence[Candidate], console: Console) -> None:
-    """Train runs one after the other, each in a process of its own; a failed one does not end the others."""
+    """Train runs one by one, each in a process of its own; after a failure the others still run."""
     started = time.monotonic()
     for number, one in enumerate(missing, 1):
         assert one.run is not None
@@ -167,7 +171,7 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
 
 
 def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
-    """Train in a process of its own, showing its progress; return its exit code and the last line of its errors."""
+    """Train in a subprocess and show its progress; return the exit code and the last line of standard error."""
     command = [sys.executable, "-m", "dsbs.train", *words]
     last_line = ""
     with subprocess.Popen(  # noqa: S603 - our own command
@@ -182,7 +186,11 @@ def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
 
 
 def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> Path:
-    """Write and show the ladder of all runs that are finished; return its folder."""
+    """Write and show the ladder of all finished runs; return its folder.
+
+    Raises:
+        DataError: no run has a test score.
+    """
     from dsbs.extraction.annotations import load_summary
     from dsbs.reporting.conditions import group_runs
     from dsbs.reporting.ladder import advise, build_rungs, draw_frontier, price_teacher
@@ -221,7 +229,7 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
 def compare_with_base(
     config: CompareConfig, candidates: Sequence[Candidate], folder: Path, console: Console
 ) -> list[dict[str, Any]]:
-    """Measure and show, for each finished run of ``objective=context``, its base with and without the prompt."""
+    """Measure, write and show the base with and without the prompt, for each finished run of ``objective=context``."""
     rows = []
     for one in candidates:
         if one.plan is not None and one.finished is not None:
@@ -243,7 +251,7 @@ def compare_with_base(
 
 
 def show(record: dict[str, Any], console: Console) -> None:
-    """Print the ladder; those on the frontier have a star."""
+    """Print the ladder, with a star for students on the frontier."""
     table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
     for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
         table.add_column(name, justify="left" if name in ("student", "objective") else "right")

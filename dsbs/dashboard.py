@@ -2,9 +2,9 @@
 
     dsbs dashboard runs=outputs/train/triage
     dsbs dashboard entity=my-team project=distilling share=true
-    dsbs dashboard upload=true                       also tell W&B of runs that were trained without it
+    dsbs dashboard upload=true                       also upload runs that W&B lacks
 
-`dsbs report` comes first. Offline, what would be published is checked and kept beside the report (docs/dashboards.md).
+`dsbs report` comes first. Offline, the dashboard is checked and written beside the report (docs/dashboards.md).
 """
 
 import shlex
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @command("dashboard")
 def main(config: DashboardConfig) -> None:
-    """Publish a dashboard for each task among the runs; offline, write down what it would be."""
+    """Publish a dashboard for each task among the runs; offline, only write it to a file."""
     if faults := [*collect_faults(config), *config.faults()]:
         raise ConfigError.from_faults(faults)
-    from dsbs.dashboards.building import build_dashboard  # with W&B's packages, which take their time
+    from dsbs.dashboards.building import build_dashboard  # imports W&B's packages, which is slow
     from dsbs.dashboards.study import read_studies
 
     mode = choose_mode(config.tracking.mode)
@@ -49,7 +49,7 @@ def main(config: DashboardConfig) -> None:
 
 
 def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
-    """Write what would be published, and tell what to type for it."""
+    """Write the dashboard to a file, and print the commands that publish it."""
     from dsbs.dashboards.publishing import Place, find_project, save_specification
 
     entity, project = find_project(dashboard.study, config.entity, config.project, config.tracking)
@@ -63,10 +63,10 @@ def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> N
 
 
 def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
-    """Save workspace and report at W&B, and show where they are.
+    """Publish workspace and report at W&B, and print their URLs.
 
     Raises:
-        RunError: where W&B has none of the runs, or cannot be asked.
+        RunError: W&B has none of the runs, or cannot be reached.
     """
     from dsbs.dashboards.publishing import Publisher, find_project, recall_place, save_specification
 
@@ -97,7 +97,7 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
 
 
 def sync_command(output_dir: str) -> str:
-    """Return what uploads the runs that were recorded offline."""
+    """Return the command that uploads runs recorded offline."""
     return f"wandb sync {shlex.quote(str(Path(output_dir) / 'wandb'))}/offline-run-*"
 
 

@@ -1,4 +1,4 @@
-"""Choose when a student defers to its teacher: a threshold for a goal, chosen on validation, measured on test.
+"""Choose when a student defers to its teacher: a threshold for a goal, fitted on validation, measured on test.
 
     dsbs defer checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d accuracy=0.95
     dsbs defer checkpoint=RUN share=0.2
@@ -36,7 +36,7 @@ from dsbs.training.held_out import HeldOut, load_held_out
 
 @command("defer")
 def main(config: DeferConfig) -> None:
-    """Choose a threshold on validation, measure it on test, and write what ``dsbs.serve`` uses."""
+    """Choose a threshold on validation, measure it on test, and write ``defer.json`` for ``dsbs.serve``."""
     if config.compare:
         show_comparison(compare(config), standard_output())
         return
@@ -45,10 +45,10 @@ def main(config: DeferConfig) -> None:
 
 
 def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
-    """Return what ``defer.json`` holds, and where it lies.
+    """Write ``defer.json`` and its page; return its content and path.
 
     Raises:
-        DsbsError: where checkpoint or data are missing, or the goal cannot be reached.
+        DsbsError: checkpoint or data are missing, or the goal cannot be reached.
     """
     checkpoint, run, held_out, rationales = find_parts(config)
     predictor = checkpoint.load(config.batch_size)
@@ -80,10 +80,10 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
 
 
 def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:
-    """Return the checkpoint, its run, the examples that were held out, and the folder of the teacher's annotations.
+    """Return the checkpoint, its run, the held-out examples, and the folder of the teacher's annotations, if any.
 
     Raises:
-        DsbsError: for wrong settings, or where checkpoint or data are missing.
+        DsbsError: settings are wrong, or checkpoint or data are missing.
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
@@ -103,10 +103,10 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
 
 
 def compare(config: DeferConfig) -> dict[str, Any]:
-    """Return how well each confidence tells the student's right answers from its wrong ones; see ``compare_kinds``.
+    """Return how well each confidence separates the student's right answers from its wrong ones; see ``compare_kinds``.
 
     Raises:
-        DsbsError: where checkpoint or data are missing.
+        DsbsError: checkpoint or data are missing.
     """
     checkpoint, _, held_out, _ = find_parts(config)
     predictor, task = checkpoint.load(config.batch_size), checkpoint.task_of_run(None, config.trust_run)
@@ -139,12 +139,18 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
 
 
 def name_of(checkpoint: Checkpoint) -> str:
-    """Return what people call the student."""
+    """Return the student's name for titles."""
     return f"{checkpoint.task.name}, {checkpoint.objective.name}"
 
 
 def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> dict[str, Annotation]:
-    """Return the teacher's annotations of some examples; none where it was not asked."""
+    """Return example id -> the teacher's annotation, for the examples that have one.
+
+    Args:
+        rationales: folder of the annotations, or None.
+        split: of the source.
+        examples: to look up.
+    """
     if rationales is None:
         return {}
     wanted = {example.id for example in examples}
@@ -155,7 +161,7 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
 
 
 def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
-    """Return what is known of prices."""
+    """Return the costs of teacher, extraction and training, as far as known."""
     metrics = Fields(read_object(run / "metrics.json"))
     summary = load_summary(rationales) if rationales else None
     spent, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
@@ -166,7 +172,7 @@ def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
 
 
 def show(record: dict[str, Any], path: Path, console: Console) -> None:
-    """Print what deferring brings."""
+    """Print the figures of deferral, and where they were written."""
     split = "test" if record["test"] else "validation"
     table = Table(title=f"Deferring for {record['goal']}={record['goal_value']:g}, on {split}", title_justify="left")
     table.add_column("")

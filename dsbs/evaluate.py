@@ -40,10 +40,10 @@ def main(config: EvaluateConfig) -> None:
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Measure a student; write what ``output`` asks for, and return the figures.
+    """Measure a student, write ``output`` if it is set, and return the figures.
 
     Raises:
-        DsbsError: where checkpoint or data are missing or broken, or ``output`` is a file of the run.
+        DsbsError: checkpoint or data are missing or broken, or ``output`` is a file of the run.
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
@@ -79,10 +79,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
 
 def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
-    """Return how a checkpoint's run was tracked, and its folder.
+    """Return the settings of tracking and the folder of a checkpoint's run.
 
     Raises:
-        ConfigError: where W&B does not know the run.
+        ConfigError: the run was not recorded at W&B.
     """
     from dsbs.training.tracked import find_tracked
 
@@ -94,7 +94,7 @@ def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
 
 
 def track(settings: Tracking, run: Path, config: EvaluateConfig, figures: dict[str, Any]) -> str:
-    """Add figures to the W&B run; return what was added, and where."""
+    """Add figures to the W&B run; return a line that says what was added, and where."""
     from dsbs.training.tracked import track_figures
 
     name = Path(config.path).stem if config.path else config.split
@@ -106,7 +106,7 @@ def track(settings: Tracking, run: Path, config: EvaluateConfig, figures: dict[s
 def write(
     output: Path, figures: dict[str, Any], predictions: list[Prediction], task: Task, examples: list[Example]
 ) -> None:
-    """Write the figures or the predictions, whichever the name asks for."""
+    """Write the figures to a ``.json`` file, or the predictions to any other."""
     if output.suffix == ".json":
         write_json(output, figures)
     else:
@@ -114,7 +114,7 @@ def write(
 
 
 def describe(result: Score, remembered: Remembered) -> dict[str, Any]:
-    """Return the figures; by class where all examples have the same closed answers."""
+    """Return the figures of a score, also by class where all examples have the same closed answers."""
     by_class = result.accuracy_by_class() if remembered.choices else None
     return {
         "metric": result.metric,

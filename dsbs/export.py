@@ -45,10 +45,10 @@ def main(config: ExportConfig) -> None:
 
 
 def export(config: ExportConfig) -> dict[str, Any]:
-    """Export a checkpoint and return what ``export.json`` holds.
+    """Export a checkpoint and return the content of ``export.json``; an earlier export is reused.
 
     Raises:
-        DsbsError: where the checkpoint or the data is missing or broken, or too many answers differ.
+        DsbsError: checkpoint or data are missing or broken, or too many answers differ.
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
@@ -99,10 +99,10 @@ def export(config: ExportConfig) -> dict[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Return what an earlier export wrote down.
+    """Return the ``export.json`` of an earlier export.
 
     Raises:
-        DataError: where it is something else.
+        DataError: it is invalid.
     """
     record = read_object(path)
     parity = record.get("parity")
@@ -119,10 +119,15 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Path:
-    """Return where the export goes: beside the checkpoint of its run, unless ``output`` says otherwise.
+    """Return the export's folder: ``output``, or one beside the checkpoint.
+
+    Args:
+        config: of the export.
+        checkpoint: to export.
+        name: of the folder beside the checkpoint.
 
     Raises:
-        ConfigError: where that is a folder with other things in it.
+        ConfigError: the folder has other files in it.
     """
     folder = Path(config.output).expanduser() if config.output else checkpoint.folder.parent / EXPORTS / name
     others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -132,10 +137,10 @@ def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Pa
 
 
 def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[Example]]:
-    """Return what both are asked, by split.
+    """Return split -> examples to compare checkpoint and export on.
 
     Raises:
-        ConfigError: where a checkpoint without its run is exported and no data is named.
+        ConfigError: the checkpoint is not in its run, and no data is named.
     """
     if config.path is not None or checkpoint.run is None:
         if config.path is None:
@@ -155,7 +160,18 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
 def check(
     config: ExportConfig, checkpoint: Checkpoint, folder: Path, parts: dict[str, list[Example]], decoding: str | None
 ) -> tuple[dict[str, Parity], dict[str, Any]]:
-    """Ask checkpoint and export the same; return what came of it, by split, and how fast both are as served."""
+    """Compare the answers of checkpoint and export.
+
+    Args:
+        config: batch size.
+        checkpoint: the original.
+        folder: of the export.
+        parts: split -> examples.
+        decoding: for both; None: that of the training.
+
+    Returns:
+        Split -> parity; and the speed of both, as served.
+    """
     from dsbs.inference.exports.base import count_threads
 
     before = checkpoint.load(config.batch_size, decoding, negligible=CONFIDENT)
@@ -169,10 +185,10 @@ def check(
 
 
 def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, record: dict[str, Any]) -> None:
-    """Stop where too many answers differ; only the reason is written.
+    """Check the parity; if too many answers differ, write only the reason.
 
     Raises:
-        RunError: with what to try.
+        RunError: too many answers differ; says what to try.
     """
     for split, one in parity.items():
         if one.agreement < config.min_agreement:
@@ -186,12 +202,12 @@ def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, 
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
+    """Return the size of all files in a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, None where it is not installed."""
+    """Return the version of a package, or None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -216,7 +232,7 @@ def build_card(record: dict[str, Any], usage: str) -> str:
 
 
 def show(record: dict[str, Any], console: Console) -> None:
-    """Print what came."""
+    """Print parity, speed and folder of an export."""
     console.print(f"[bold]{record['format']} {record['quantization']}[/bold]: {record['reason']}", highlight=False)
     for split, one in record["parity"].items():
         gap = one["largest_difference"]

@@ -1,11 +1,11 @@
-"""Ask a teacher for a rationale and a label of each example, and keep every completion.
+"""Ask a teacher for a rationale and a label of each example, and store every completion.
 
     dsbs extract                                             the built-in task and its scripted teacher
     dsbs extract task=table task.path=reviews.csv teacher=openai teacher.model=gpt-5-mini dry_run=true
     dsbs extract task=cqa task.path=data/cqa teacher=llama_cpp limit=100
 
-dry_run=true asks nothing: it counts requests and estimates tokens, dollars and time. The same command resumes, and asks
-nothing twice.
+dry_run=true sends no request: it counts them and estimates tokens, dollars and time. The same command resumes, and
+sends no request twice.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from dsbs.extraction.progress import ProgressLine
 
 @command("extract")
 def main(config: ExtractConfig) -> None:
-    """Extract what the config asks for and show what came."""
+    """Run an extraction and show its summary; with ``dry_run``, show an estimate."""
     job = build_job(config)
     if config.dry_run:
         show_estimate(job, standard_output())
@@ -44,8 +44,8 @@ def build_job(config: ExtractConfig) -> Job:
     """Return the extraction that a config describes.
 
     Raises:
-        ConfigError: with everything that is wrong at once.
-        DataError: where the task's data or the teacher's files cannot be found.
+        ConfigError: names all faults at once.
+        DataError: the task's data or the teacher's files cannot be found.
     """
     faults = collect_faults(config) + config.faults()
     if config.limit is not None and config.limit < 1:
@@ -69,7 +69,7 @@ def build_job(config: ExtractConfig) -> Job:
 
 
 def choose_splits(config: ExtractConfig) -> list[str]:
-    """Return the splits to ask about: those that are named, else those that a training needs."""
+    """Return the splits to annotate: those named, else those that a training needs."""
     if config.splits:
         return list(dict.fromkeys(config.splits))
     needed = ["validation"] if config.labels == "teacher" and "validation" in config.task.splits() else []
@@ -77,9 +77,9 @@ def choose_splits(config: ExtractConfig) -> list[str]:
 
 
 def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, frozenset[str]] | None:
-    """Return the ids to ask about by split, drawn by seed: those of ``data_fraction``, and ``limit`` of them.
+    """Return split -> ids to annotate, drawn by seed: those of ``data_fraction``, and at most ``limit`` of them.
 
-    A larger limit asks about the same examples and more. None: all.
+    None: all. A larger limit includes the ids of a smaller one.
     """
     fraction = parse_fraction(config.data_fraction)
     chosen: dict[str, frozenset[str]] = {}
@@ -94,7 +94,7 @@ def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, f
 
 
 def show(summary: dict[str, Any], job: Job, console: Console) -> None:
-    """Print the summary as a table, and where everything lies."""
+    """Print the summary as a table, and the folder of the annotations."""
     table = Table(
         title=plain(f"{summary['task']}, teacher {summary['model'] or summary['teacher']}"), title_justify="left"
     )
@@ -128,7 +128,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
 
 
 def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console) -> None:
-    """Print what came under each system prompt, a line each."""
+    """Print a line for each system prompt: examples, parsed answers, accuracy."""
     for one in systems:
         accuracy = one["teacher_accuracy"]
         right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f}%"
@@ -138,7 +138,7 @@ def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console
 
 
 def show_estimate(job: Job, console: Console) -> None:
-    """Print what an extraction would ask and cost."""
+    """Print the requests that an extraction needs, with estimates of tokens, dollars and time."""
     survey, estimate = estimate_extraction(job)
     dollars = "price unknown (teacher.prompt_price, teacher.completion_price)"
     if estimate.usd is not None:

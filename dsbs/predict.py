@@ -39,15 +39,20 @@ def main(config: PredictConfig) -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the terminal is
     try:
         predict(config, sys.stdin.buffer, sys.stdout)
-    except BrokenPipeError:  # the reader, such as `head`, has enough; nor is there anything left to flush
+    except BrokenPipeError:  # the reader, such as `head`, has ended; the flush at exit must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
-    """Answer all inputs as a stream, a batch at a time, and return how many there were.
+    """Answer all inputs as a stream, a batch at a time, and return their number.
+
+    Args:
+        config: of the command.
+        stdin: read with ``input=-``.
+        stdout: written to unless ``output`` is set.
 
     Raises:
-        DsbsError: where checkpoint or input are missing or broken, or the student writes no rationales.
+        DsbsError: checkpoint or input are missing or broken, or the student generates no rationales.
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)

@@ -18,10 +18,10 @@ from dsbs.core.progress import standard_output
 
 @command("report")
 def main(config: ReportConfig) -> None:
-    """Write a report for each task among the runs, and show it."""
+    """Write and show a report for each task among the runs."""
     if faults := [*collect_faults(config), *config.faults()]:
         raise ConfigError.from_faults(faults)
-    from dsbs.reporting.report import build_reports  # with scipy, which takes its time
+    from dsbs.reporting.report import build_reports  # imports scipy, which is slow
     from dsbs.reporting.terminal import show_report
     from dsbs.reporting.tracked import track_report
     from dsbs.reporting.writing import write_report

@@ -26,14 +26,14 @@ from dsbs.serving.settings import ServeConfig
 from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
 
-logger = logging.getLogger("dsbs.serve")  # `__main__` would not be heard
-# Seconds, more than clients keep a connection: a request on one that is just being closed is lost.
+logger = logging.getLogger("dsbs.serve")  # messages of `__main__` are not shown
+# Seconds; longer than clients keep idle connections, since a request on a connection being closed is lost.
 KEEP_ALIVE = 75
 
 
 @command("serve")
 def main(config: ServeConfig) -> None:
-    """Answer requests until the process is stopped; SIGHUP loads the checkpoint again."""
+    """Serve until the process is stopped; SIGHUP reloads the checkpoint."""
     parts = [part.faults() for part in (config.teacher, config.prompt) if part is not None]
     if faults := config.faults() + [fault for part in parts for fault in part]:
         raise ConfigError.from_faults(faults)
@@ -41,16 +41,16 @@ def main(config: ServeConfig) -> None:
 
 
 def load_student(config: ServeConfig) -> Any:
-    """Return the student of a checkpoint, warmed up.
+    """Load the student of the checkpoint and warm it up.
 
     Raises:
-        DsbsError: where it cannot be loaded.
+        DsbsError: it cannot be loaded.
     """
     from dsbs.core.records import Example
     from dsbs.serving.service import Student
 
     checkpoint = open_checkpoint(config.checkpoint)
-    # A calibration has a temperature, which would make much of what is negligible without.
+    # A calibration's temperature may make answers matter that are negligible without it.
     predictor = checkpoint.load(config.limits.max_batch, negligible=CONFIDENT if config.mode == "student" else 0.0)
     name = config.name or f"{checkpoint.task.name}-{checkpoint.objective.name}"
     choices = checkpoint.remembered.choices
@@ -59,10 +59,10 @@ def load_student(config: ServeConfig) -> Any:
 
 
 def serve(config: ServeConfig) -> None:
-    """Load the student and answer requests.
+    """Load the student and serve until the process is stopped.
 
     Raises:
-        DsbsError: where the student cannot be loaded, a package is missing, or the port is taken.
+        DsbsError: the student cannot be loaded, a package is missing, or the port is taken.
     """
     try:
         import uvicorn  # noqa: F401 - found missing before the student is loaded
@@ -78,7 +78,7 @@ def serve(config: ServeConfig) -> None:
         from dsbs.serve import build_copy  # not `__main__`'s: it is sent to other processes by name
         from dsbs.serving.cluster import deploy, stay
 
-        token = read_token(config)  # here: other machines do not have this environment
+        token = read_token(config)  # read here: other machines do not have this environment
         deploy(config, lambda told: build_copy(told, token))
         stay(config)
         return
@@ -90,12 +90,19 @@ def serve(config: ServeConfig) -> None:
 
 
 def read_token(config: ServeConfig) -> str | None:
-    """Return the token that clients have to send, None where they need none."""
+    """Return the token that clients must send, or None."""
     return os.environ[config.token_env] if config.token_env else None
 
 
 def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None) -> Any:
-    """Return the ASGI app over a loaded student."""
+    """Return the ASGI app of a loaded student.
+
+    Args:
+        config: of the server.
+        service: has the student.
+        metrics: of the server.
+        token: that clients must send, or None.
+    """
     from dsbs.serving.answering import Answerer
     from dsbs.serving.app import App
 
@@ -104,7 +111,7 @@ def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None
 
 
 def build_copy(config: ServeConfig, token: str | None) -> Any:
-    """Load the student and return the app, in a process of Ray, which may be on another machine."""
+    """Load the student and return the ASGI app; for Ray's processes, which may be on other machines."""
     from dsbs.serving.metrics import Metrics
     from dsbs.serving.service import Service
 
@@ -114,20 +121,26 @@ def build_copy(config: ServeConfig, token: str | None) -> Any:
 
 
 def build_proxy(config: ServeConfig) -> Any:
-    """Return the recording proxy before the teacher's endpoint."""
+    """Return the ASGI app of the recording proxy to the teacher's endpoint."""
     from dsbs.serving.proxy import Proxy
     from dsbs.serving.traffic import TrafficStore
 
     path = Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"
     token = read_token(config)
-    # Clients that send our token do not have the LLM's key, so it is sent for them; others send their own.
+    # Clients that send this server's token do not have the LLM's key, so the proxy sends it; others send their own.
     key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
     store = TrafficStore(path, config.record.redact)
     return Proxy(config.teacher.base_url or OPENAI, store, config, token, key).build()
 
 
 def run(config: ServeConfig, app: Any, what: str) -> None:
-    """Answer requests until the process is asked to stop."""
+    """Serve an app until the process is asked to stop.
+
+    Args:
+        config: of the server.
+        app: ASGI app.
+        what: what it serves, for the log.
+    """
     import uvicorn
 
     listener = listen(config)
@@ -142,16 +155,16 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    with contextlib.suppress(KeyboardInterrupt):  # how the server passes SIGINT and SIGTERM on when it is done
+    with contextlib.suppress(KeyboardInterrupt):  # raised by the server at its end after SIGINT or SIGTERM
         uvicorn.Server(settings).run(sockets=[listener])
     logger.info("stopped; requests in flight were answered")
 
 
 def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
-    """Return who reviews the student's answers, None where nobody does.
+    """Return the referee of the student's answers, or None with ``mode=student``.
 
     Raises:
-        DsbsError: where there is no policy, or it is broken.
+        DsbsError: the policy is missing or broken.
     """
     from dsbs.extraction.settings import ExtractionSettings
     from dsbs.serving.referee import Referee, Settings
@@ -163,7 +176,7 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     named = config.deferral.policy
     path = Path(named) if named else policy_path(checkpoint.folder, checkpoint.run)
     if config.mode == "shadow" and not named and not path.is_file():
-        policy = Policy(Calibration(), 0.0)  # it only compares
+        policy = Policy(Calibration(), 0.0)  # it only compares answers
     else:
         policy = load_policy(path)
     if policy.calibration.measured:
@@ -183,10 +196,10 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
 
 
 def listen(config: ServeConfig) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
-        RunError: where the address is taken or not this machine's.
+        RunError: the address is taken, or not of this machine.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family)
@@ -204,7 +217,7 @@ def listen(config: ServeConfig) -> socket.socket:
 
 
 def reload_on_hangup(config: ServeConfig, service: Any) -> None:
-    """Load the checkpoint again at SIGHUP; requests go on meanwhile, and a broken one changes nothing."""
+    """Reload the checkpoint on SIGHUP, in the background; the student stays in use if that fails."""
 
     def load() -> None:
         try:

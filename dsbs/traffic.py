@@ -1,4 +1,4 @@
-"""Show what dsbs.serve mode=record recorded, compare a student with the LLM, and make training data of it.
+"""Show traffic recorded by dsbs.serve, compare a student with the LLM, and turn the traffic into training data.
 
     dsbs traffic
     dsbs traffic data=outputs/traffic test_share=0.2
@@ -29,13 +29,13 @@ from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.tasks.answers import FreeAnswers
 
-UNEXPLAINED = "unexplained"  # the folder beside train.jsonl
+UNEXPLAINED = "unexplained"  # folder of training rows without rationale, beside train.jsonl
 BARE_WORDS = 8
 
 
 @command("traffic")
 def main(config: TrafficConfig) -> None:
-    """Show where one stands between recording an LLM and a student that answers."""
+    """Show the recorded traffic and how often the student agrees with the LLM."""
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     with open_traffic(Path(config.store)) as store:
@@ -43,10 +43,10 @@ def main(config: TrafficConfig) -> None:
 
 
 def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
-    """Return what was recorded and compared; write the data where it is asked for.
+    """Return figures of recorded and compared answers; write training data if ``data`` is set.
 
     Raises:
-        DataError: where there is nothing to write.
+        DataError: there is nothing to write, or the store is invalid.
     """
     reader = Reader(config.chat)
     requests, unread, first, last = 0, 0, None, None
@@ -70,7 +70,7 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
 
 
 def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
-    """Return an exchange as a row of data, None where its input cannot be found."""
+    """Return an exchange as a row of data, or None if its input cannot be read, or input or answer are empty."""
     try:
         text = reader.read({"messages": exchange.messages}).strip()
     except DataError:
@@ -83,10 +83,10 @@ def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
 
 
 def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> dict[str, int]:
-    """Write the inputs, the latest ones as test, and return how many of each.
+    """Write train.jsonl and test.jsonl, with the latest inputs in test; return split -> number of rows.
 
     Raises:
-        DataError: where there are too few.
+        DataError: there are none for train.
     """
     test = round(test_share * len(rows))
     parts = {"train": rows[: len(rows) - test], "test": rows[len(rows) - test :]}
@@ -99,7 +99,7 @@ def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> d
 
 
 def is_bare(completion: str) -> bool:
-    """Return whether an answer of the LLM has no rationale: a few words on one line.
+    """Return whether an answer of the LLM has no rationale: at most eight words on one line.
 
     >>> is_bare("refund"), is_bare("It leaks after a week, which is wear. So the answer is refund.")
     (True, False)
@@ -109,10 +109,10 @@ def is_bare(completion: str) -> bool:
 
 
 def write_unexplained(folder: Path) -> int:
-    """Write the training rows whose answers have no rationale apart, so that the LLM is asked about them alone.
+    """Write the training rows whose answers have no rationale to a folder of their own, to ask the LLM about only them.
 
     Returns:
-        how many there are.
+        Their number.
     """
     with (folder / "train.jsonl").open(encoding="utf-8") as file:
         lines = [line for line in file if is_bare(json.loads(line)["completion"])]
@@ -122,15 +122,18 @@ def write_unexplained(folder: Path) -> int:
 
 
 def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
-    """Put rationales of an extraction before recorded answers that have none and are the same; return how many.
+    """Add rationales of an extraction to recorded answers that have none, where both agree on the answer.
 
     Args:
-        rows: those of the data.
+        rows: of the data; their ``completion`` is changed.
         folder: of the extraction.
-        cue: the words before the answer.
+        cue: words between rationale and answer.
+
+    Returns:
+        The number of changed rows.
 
     Raises:
-        DataError: where the folder holds no annotations.
+        DataError: the folder has no annotations.
     """
     found = {one.id: one for one in iterate_annotations(folder, "train") if one.status == OK and one.rationale}
     answers, count = FreeAnswers(), 0
@@ -143,7 +146,7 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
 
 
 def compare(store: TrafficStore) -> dict[str, Any]:
-    """Return how often the student gave the LLM's answer: in all and by the LLM's answer, with 95% lower bounds."""
+    """Return how often the student agrees with the LLM, overall and by the LLM's answer, with 95% lower bounds."""
     found = store.compared()
     same: Counter[str] = Counter()
     total: Counter[str] = Counter()
@@ -160,7 +163,7 @@ def compare(store: TrafficStore) -> dict[str, Any]:
 
 
 def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> None:
-    """Print the figures, and what to do next."""
+    """Print the figures, and the next command to type."""
     console.print(
         f"{figures['requests']:,} requests recorded, {figures['inputs']:,} distinct inputs"
         + (f"; {figures['unread']:,} without a readable input" if figures["unread"] else ""),

@@ -28,15 +28,15 @@ from dsbs.training.settings import TrainSettings
 
 @command("train")
 def main(settings: TrainSettings) -> float:
-    """Train the run that the settings describe, unless it is finished, and show what came.
+    """Train the run of the settings, unless it is finished, and show its result.
 
     Returns:
-        the score on validation, which a search over settings goes by; the test split has no say.
+        The validation score, for searches over settings; the test score is not used for that.
     """
     plan = main_first(lambda: make_plan(settings))
     finished = plan.run.finished_metrics()
     if finished and lacks_measures(finished, settings.testing):
-        finished = None  # the test split is still to be read
+        finished = None  # it is still to be measured on test
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)), typed_command())
     if is_main():
         show(metrics, plan, finished is not None, standard_output())
@@ -44,14 +44,14 @@ def main(settings: TrainSettings) -> float:
 
 
 def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Plan:
-    """Check the settings, then look at the data; a teacher that costs nothing is asked for what is missing.
+    """Check the settings and plan the run; missing annotations are extracted first if the teacher costs nothing.
 
     Args:
         settings: of the run.
-        typed: what was typed for it; None: what was typed behind this command.
+        typed: overrides that the user typed; None: those of this command line.
 
     Raises:
-        DsbsError: for all that is wrong with either.
+        DsbsError: settings or data are faulty.
     """
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
@@ -60,7 +60,14 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:
-    """Print the outcome of a run."""
+    """Print the result of a run.
+
+    Args:
+        metrics: ``metrics.json``.
+        plan: of the run.
+        skipped: whether it was finished before.
+        console: where to print.
+    """
     if skipped:
         console.print("This run is finished already; delete its folder to train it again.")
     metric = plan.settings.task.metric

@@ -112,7 +112,7 @@ class Proxy:
         except httpx.HTTPError as error:
             logger.warning("the LLM cannot be reached: %s", type(error).__name__)
             return problem(f"The LLM behind this proxy cannot be reached ({type(error).__name__}).", 502, True)
-        keys = f"{given} {self.key or ''} {self.token or ''}"
+        keys = f"{request.headers.get('authorization', '')} {self.key or ''} {self.token or ''}"
         secrets = [word for word in keys.split() if len(word) > 7]  # not "Bearer"
         chat = request.url.path.endswith("/chat/completions") and answer.status_code == 200
         recorded = chat and random.random() < self.settings.share  # noqa: S311 - a sample
