@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from fake_runs import share, write_run
 
 ROOT = Path(__file__).parents[1]
 LINES = """12:00:01 training: 0 of 3,000
@@ -16,21 +17,19 @@ LINES = """12:00:01 training: 0 of 3,000
 12:01:01 training: 1,504 of 3,000, loss 0.40, validation 41.2%, about 60 s left
 12:01:02 something else
 """
-# Stands in for dsbs.train: says what that says, and leaves a run behind, without a training.
-TRAINER = f"""
-import sys, time
-sys.path.insert(0, {str(ROOT / "tests")!r})
+# Stands in for dsbs.train: says what that says, and leaves a run behind, one that was written before.
+TRAINER = """
+import json, shutil, sys, time
 from pathlib import Path
-from fake_runs import share, write_run
 words = dict(word.lstrip("+").split("=", 1) for word in sys.argv[1:])
 print("12:00:00 training: 5 of 40, validation 30.0%", flush=True)
 time.sleep(0.3)
 if words["seed"] == "7":
     sys.exit("dsbs.train: no room left")
-root, seed, fraction = Path(words.get("output_dir", "outputs")), int(words["seed"]), float(words["data_fraction"])
-right = 30 if words["objective"] == "finetune" and fraction < 1 else 90
-write_run(root, share(right + seed), objective=words["objective"], fraction=fraction, seed=seed,
-          steps=int(words["training.max_steps"]), evaluation_seconds=2.5)
+place = Path("train/triage/t5_scratch", words["objective"], words["data_fraction"], words["seed"] + "-aaaaaaaa")
+run = Path(shutil.copytree("written" / place, words.get("output_dir", "outputs") / place))
+metrics = json.loads((run / "metrics.json").read_text())
+(run / "metrics.json").write_text(json.dumps(metrics | {"steps": int(words["training.max_steps"])}))
 """
 
 
@@ -45,6 +44,11 @@ def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "trainer.py").write_text(TRAINER)
+    for kind, right in ((module.EIGHTH, 90), (module.LABELS, 30), (module.ALL, 90)):
+        objective, fraction = (word.partition("=")[2] for word in kind.words[:2])
+        write_run(
+            tmp_path / "written", share(right), objective=objective, fraction=float(fraction), evaluation_seconds=2.5
+        )
     module.COMMAND = [sys.executable, "trainer.py"]
     module.LOGS.mkdir(parents=True)
     return module

@@ -20,27 +20,27 @@ sys.exit(f"imported: {heavy}" if heavy else 0)
 """
 
 
-def run_report(
-    cwd: Path, *overrides: str, code: str | None = None, wandb: str = "disabled"
-) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    program = ["-c", code] if code else ["-m", "dsbs.report"]
-    return subprocess.run(
-        [sys.executable, *program, *overrides],
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": paths, "WANDB_MODE": wandb, "COLUMNS": "100"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def run_report(monkeypatch: pytest.MonkeyPatch, cwd: Path, *words: str) -> None:
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", ["dsbs.report", *words])
+    GlobalHydra.instance().clear()
+    report.main()
 
 
 def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Path) -> None:
     for seed in (0, 1):
         write_run(tmp_path / "outputs", share(90 + seed), objective="step_by_step", fraction=0.125, seed=seed)
         write_run(tmp_path / "outputs", share(80 + seed), objective="finetune", seed=seed)
-    done = run_report(tmp_path, "runs=outputs/train/triage", code=CHECK)
+    paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, "runs=outputs/train/triage"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths, "WANDB_MODE": "disabled", "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "Non-inferiority" in done.stdout
     assert "outputs/report/triage/index.html" in done.stdout
@@ -49,10 +49,9 @@ def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Pa
     assert (tmp_path / "outputs/report/triage/report.json").exists()
 
 
-def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path) -> None:
+def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_run(tmp_path / "outputs", share(80))
-    done = run_report(tmp_path, "runs=outputs/train", "output_dir=out", wandb="offline")
-    assert done.returncode == 0, done.stderr
+    run_report(monkeypatch, tmp_path, "runs=outputs/train", "output_dir=out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "outputs"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report", "wandb"]
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
@@ -71,11 +70,8 @@ def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path) -> None
 def test_a_mistake_is_one_message_and_an_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], word: str, told: list[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["dsbs.report", word])
-    GlobalHydra.instance().clear()
     with pytest.raises(SystemExit) as ended:
-        report.main()
+        run_report(monkeypatch, tmp_path, word)
     assert ended.value.code == 1
     said = capfd.readouterr().err
     for part in told:

@@ -305,9 +305,9 @@ def test_the_identity_follows_content_and_column_map_but_no_place(tmp_path):
 
 
 def test_many_rows_are_read_as_a_stream(tmp_path):
-    count = 50_000
+    count = 20_000
     table = pa.table({"x": [f"{i} " + "text " * 40 for i in range(count)], "label": ["y"] * count})
-    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=5_000)
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=2_000)
     size = table.nbytes
     del table
     task = build(tmp_path / "rows.parquet", input="x")
