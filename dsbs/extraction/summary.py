@@ -38,28 +38,8 @@ def summarise(
     splits: dict[str, Any] = {
         split: part | {"requests": 0, "cached": 0} for split, part in earlier.get("splits", {}).items()
     }
-    rates, batch_rates = job.teacher.rates(), job.teacher.batch_rates()[0]
     for split, count in counts.items():
-        splits[split] = {
-            "examples": count.examples,
-            "parsed": count.parsed,
-            "failed": count.examples - count.parsed,
-            "teacher_accuracy": count.accuracy,
-            "requests": tally.by_split[split],
-            "cached": survey.cached_of(split),
-            "prompt_tokens": count.prompt_tokens,
-            "completion_tokens": count.completion_tokens,
-            "cost_usd": count.cost(rates, batch_rates),
-            "statuses": dict(count.statuses.most_common()),
-        }
-        if count.weighed or (job.teacher.tells_logprobs and not job.teacher.by_id):
-            splits[split]["with_logprobs"] = count.weighed
-        if job.prompt.systems:
-            splits[split]["systems"] = [
-                {"system": text, "examples": one.examples, "parsed": one.parsed, "teacher_accuracy": one.accuracy}
-                for text in job.prompt.systems
-                if (one := count.systems.get(text))
-            ]
+        splits[split] = _summarise_split(job, count, tally.by_split[split], survey.cached_of(split))
     return {
         "task": job.task.name,
         "teacher": job.teacher.name,
@@ -76,3 +56,29 @@ def summarise(
         "overlap": _count_overlap(job),
         "seconds": round(seconds, 3),
     }
+
+
+def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) -> dict[str, Any]:
+    """Return the entry of a split in ``summary.json``, with the requests made and found in the store by this run."""
+    rates, batch_rates = job.teacher.rates(), job.teacher.batch_rates()[0]
+    entry: dict[str, Any] = {
+        "examples": count.examples,
+        "parsed": count.parsed,
+        "failed": count.examples - count.parsed,
+        "teacher_accuracy": count.accuracy,
+        "requests": requests,
+        "cached": cached,
+        "prompt_tokens": count.prompt_tokens,
+        "completion_tokens": count.completion_tokens,
+        "cost_usd": count.cost(rates, batch_rates),
+        "statuses": dict(count.statuses.most_common()),
+    }
+    if count.weighed or (job.teacher.tells_logprobs and not job.teacher.by_id):
+        entry["with_logprobs"] = count.weighed
+    if job.prompt.systems:
+        entry["systems"] = [
+            {"system": text, "examples": one.examples, "parsed": one.parsed, "teacher_accuracy": one.accuracy}
+            for text in job.prompt.systems
+            if (one := count.systems.get(text))
+        ]
+    return entry

@@ -61,7 +61,7 @@ class DistillationTrainer(ShardingTrainer):
             tokens_per_pass=tokens_per_pass,
             callbacks=callbacks,
         )
-        self.remove_callback(PrinterCallback)  # ours tells what there is to tell
+        self.remove_callback(PrinterCallback)  # `ProgressCallback` takes its place
         # Our loss is divided by the counts of the whole step, so it must not be divided by the microbatches again.
         self.loss_is_scaled_for_ga = True
         if objective.on_policy and self.is_fsdp_enabled:
