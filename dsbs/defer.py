@@ -82,6 +82,8 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
 def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:
     """Return the checkpoint, its run, the held-out examples, and the folder of the teacher's annotations, if any.
 
+    Comparing kinds of confidence needs no annotations: it gets None.
+
     Raises:
         DsbsError: settings are wrong, or checkpoint or data are missing.
     """
@@ -96,7 +98,7 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
         )
     manifest = read_object(run / "manifest.json")
     held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
-    named = Fields(manifest).text("rationales", most=4096)
+    named = None if config.compare else Fields(manifest).text("rationales", most=4096)
     if named and not (config.trust_run or is_below(named)):
         raise strange_place(run / "manifest.json", f"rationales={excerpt(named, 400)}")
     return checkpoint, run, held_out, Path(named) if named else None
@@ -120,21 +122,27 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
     title = f"{found['student']}: {found['examples']:,} examples of {found['split']}, {share}"
     table = Table(title=plain(title), title_justify="left")
     shares = [f"accuracy, surest {share:.0%}" for share in SHARES]
-    for name in ("confidence", "AUGRC (95%)", "calibration error", *shares, "ms more"):
-        table.add_column(name, justify="left" if name == "confidence" else "right")
+    names = ("AUGRC (95%)", "ECE before", "after", *shares, f"kept at {found['target']:.0%}", "ms more")
+    table.add_column("confidence")
+    for name in names:
+        table.add_column(name, justify="right")
     for kind, one in found["confidences"].items():
         if "unavailable" in one:
             table.add_row(kind, plain(one["unavailable"]))
             continue
         low, high = one["augrc_interval"]
+        kept = f"{one['coverage']:.1%}"
+        if one["accuracy_kept"] is not None:
+            kept += f" ({one['accuracy_kept']:.1%} right)"
         table.add_row(
-            kind, f"{one['augrc']:.4f} ({low:.4f}-{high:.4f})", f"{one['ece']:.4f}",
-            *(f"{100 * value:.1f}%" for value in one["accuracy_surest"]), f"{one['ms_per_answer']:.1f}",
+            kind, f"{one['augrc']:.4f} ({low:.4f}-{high:.4f})", f"{one['ece_before']:.4f}", f"{one['ece']:.4f}",
+            *(f"{100 * value:.1f}%" for value in one["accuracy_surest"]), kept, f"{one['ms_per_answer']:.1f}",
         )  # fmt: skip
     print_table(console, table)
     console.print(
         f"  AUGRC: lower is better; {found['augrc_random']:.4f} in a random order, {found['augrc_oracle']:.4f} for an "
-        "oracle. Calibration is fitted on validation.", highlight=False,
+        "oracle. ECE: calibration error, before and after calibration. Calibration and the threshold of what is kept "
+        f"({found['target']:.0%} right with 95% confidence; accuracy= sets it) come from validation.", highlight=False,
     )  # fmt: skip
 
 

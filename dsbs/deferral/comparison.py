@@ -9,13 +9,14 @@ import numpy as np
 from dsbs.core.errors import ConfigError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.deferral.calibration import Calibration, calibrate
-from dsbs.deferral.measures import augrc, expected_calibration_error
+from dsbs.deferral.measures import augrc, choose_threshold, expected_calibration_error
 from dsbs.deferral.settings import CONFIDENCES, DeferConfig
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.predictor import Predictor
 from dsbs.tasks.base import Task
 
 SHARES = (0.5, 0.8)  # of the answers, the most confident ones
+TARGET = 0.9  # accuracy of what is kept, where none is named
 DRAWS = 500
 
 
@@ -24,10 +25,13 @@ def compare_kinds(
 ) -> dict[str, Any]:
     """Return for each confidence its AUGRC with a bootstrap interval, calibration error, accuracy and time.
 
+    ``coverage`` is the share of answers above the threshold that keeps ``config.accuracy`` on validation with 95%
+    confidence, and ``accuracy_kept`` how many of them are right; None where none are above it.
+
     Args:
         task: compares answers.
         predictor: the student.
-        config: samples and calibration.
+        config: samples, calibration and target accuracy.
         validation: examples to fit the calibration on.
         test: examples to measure on.
     """
@@ -35,6 +39,7 @@ def compare_kinds(
     rights = {split: [task.answers.equivalent(one.label, one.gold) for one in of] for split, of in answered.items()}
     right = rights["test"]
     wrong = 1 - sum(right) / len(right)
+    target = TARGET if config.accuracy is None else config.accuracy
     found: dict[str, Any] = {}
     for kind in CONFIDENCES:
         try:
@@ -46,13 +51,19 @@ def compare_kinds(
         raw = Calibration(kind, samples=config.samples)
         calibration, _ = calibrate(how, raw, predictions["validation"], rights["validation"])
         sure = [calibration.sure(one) for one in predictions["test"]]
+        kept = np.asarray(sure) >= choose_threshold(
+            [calibration.sure(one) for one in predictions["validation"]], rights["validation"], target
+        )
         order = np.argsort(-np.asarray(sure), kind="stable")
         hits = np.asarray(right, dtype=float)[order]
         found[kind] = {
             "augrc": augrc(sure, right),
             "augrc_interval": _interval(sure, right),
+            "ece_before": expected_calibration_error([raw.sure(one) for one in predictions["test"]], right),
             "ece": expected_calibration_error(sure, right),
             "accuracy_surest": [float(hits[: max(1, round(share * len(hits)))].mean()) for share in SHARES],
+            "coverage": float(kept.mean()),
+            "accuracy_kept": float(np.asarray(right)[kept].mean()) if kept.any() else None,
             "ms_per_answer": 1000 * seconds / len(test),
         }
     return {
@@ -60,6 +71,7 @@ def compare_kinds(
         "accuracy": 1 - wrong,
         "augrc_random": wrong / 2,
         "augrc_oracle": wrong**2 / 2,
+        "target": target,
         "confidences": found,
     }
 

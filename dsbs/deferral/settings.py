@@ -19,7 +19,8 @@ class DeferConfig:
             ``agreement`` of sampled answers with the label, or ``logprob`` of the label per token, also for free
             answers.
         samples: answers sampled for ``confidence=agreement``.
-        compare: only print how well each confidence separates right answers from wrong ones; no threshold is chosen.
+        compare: only print how well each confidence separates right answers from wrong ones, and how many answers it
+            keeps at ``accuracy`` (0.9 by default); no threshold is chosen.
         calibration: ``temperature``, ``isotonic``, ``none``, or ``auto``: isotonic from 1,000 validation examples on.
         accuracy: target accuracy of the answers that the student keeps, with 95% confidence.
         agreement: target agreement of kept answers with the teacher, with 95% confidence.
@@ -56,8 +57,8 @@ class DeferConfig:
             if getattr(self, key) not in known:
                 faults.append(f"{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
         given = [name for name in GOALS if getattr(self, name) is not None]
-        if self.compare and given:
-            faults.append(f"compare=true chooses no threshold: leave out {' and '.join(given)}.")
+        if self.compare and (beside := [name for name in given if name != "accuracy"]):
+            faults.append(f"compare=true chooses no threshold: leave out {' and '.join(beside)}.")
         if len(given) != 1 and not self.compare:
             found = f"found {' and '.join(given)}" if given else "found none"
             faults.append(f"Expected one of {', '.join(GOALS)}, such as accuracy=0.95; {found}.")

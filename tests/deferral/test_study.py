@@ -82,6 +82,14 @@ def test_kinds_of_confidence_are_compared() -> None:
     assert set(kinds) == {"probability", "margin", "agreement", "logprob"}
     assert found["augrc_oracle"] < kinds["probability"]["augrc"] < found["augrc_random"]
     assert kinds["probability"]["augrc_interval"][0] <= kinds["probability"]["augrc"]
+    assert kinds["probability"]["ece"] < kinds["probability"]["ece_before"]
+    assert found["target"] == 0.9
+    assert (kinds["probability"]["coverage"], kinds["probability"]["accuracy_kept"]) == (0, None)  # 200 are too few
+    easier = DeferConfig(checkpoint="run", compare=True, accuracy=0.7)
+    assert not easier.faults()
+    more = compare_kinds(TASK, student, easier, whole.examples, whole.examples)["confidences"]["probability"]
+    assert 0 < more["coverage"] < 1
+    assert more["accuracy_kept"] >= 0.7
     assert "does not write" in kinds["agreement"]["unavailable"]
 
 

@@ -73,6 +73,7 @@ def test_annotations_elsewhere_are_not_left_out_in_silence(tmp_path: Path, monke
     with pytest.raises(DataError, match=r"manifest\.json: rationales=/root/x lies outside of .*trust_run=true"):
         find_parts(DeferConfig(str(run), share=0.5))
     assert find_parts(DeferConfig(str(run), share=0.5, trust_run=True))[3] == Path("/root/x")
+    assert find_parts(DeferConfig(str(run), compare=True))[3] is None  # which needs none
 
 
 def test_places_below_the_folder_and_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
