@@ -1,4 +1,4 @@
-"""Where Hydra finds configs besides ours: in installed plugins, and in a folder of the user's."""
+"""Where Hydra finds further configs: in installed plugins, and in a folder of the user's."""
 
 from functools import cache
 from importlib.util import find_spec

@@ -147,7 +147,7 @@ def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
     """Yield the annotations of a split in the order of the examples.
 
     Raises:
-        DataError: where there is no such file, or it has other columns than ours.
+        DataError: the file is missing, or has other columns.
     """
     path = annotations_path(folder, split)
     if not path.is_file():
@@ -232,7 +232,7 @@ def total_of(summary: Mapping[str, Any] | None, key: str) -> Any:
 
 
 def _odd_part(summary: dict[str, Any]) -> str | None:
-    """Return what of a summary, which may be somebody else's, is of another kind than whoever reads it expects."""
+    """Return which field of a summary, which may be untrusted, has an unexpected type, or None."""
     splits = summary.get("splits", {})
     if not isinstance(splits, dict):
         return "splits"

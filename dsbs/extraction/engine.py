@@ -248,7 +248,7 @@ async def _collect(
 
 @contextlib.contextmanager
 def _interrupts(stop: Callable[[str], None], cancel: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C once: let what is under way end. Twice: stop now. Where there are no signals (a thread), nothing."""
+    """On Ctrl-C, finish requests in flight; on a second one, stop at once. Does nothing outside the main thread."""
     loop = asyncio.get_running_loop()
     pressed = 0
 

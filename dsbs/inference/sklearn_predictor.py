@@ -174,7 +174,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _model_faults(model: Any, depth: int = 0) -> Iterator[str]:
-    """Yield the settings that no student of ours has: they would open files, or take very long."""
+    """Yield the settings that no trained student has, since they would open files or take very long."""
     if depth > 4:
         yield "parts so deep"
         return

@@ -293,7 +293,7 @@ def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
 
 
 def _inside(folder: Path, name: str, found: bool = False) -> Path:
-    """Return where a file of a folder really lies: a regular file in it, or in the cache of the hub that it is of.
+    """Return the real path of a file: a regular file in its folder, or in the hub's cache that the folder belongs to.
 
     Args:
         folder: the model's.

@@ -66,7 +66,7 @@ def too_large(what: str) -> TeacherError:
 
 
 async def _unpack(pieces: AsyncIterator[bytes], window: int) -> AsyncIterator[bytes]:
-    """Unpack in small pieces, so that whoever reads them can leave off in time."""
+    """Unpack in small pieces, so that the reader can stop in time."""
     unpacker = zlib.decompressobj(window)
     started = False
     async for piece in pieces:

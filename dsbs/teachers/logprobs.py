@@ -37,7 +37,7 @@ def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
 
 
 def _token(said: Fields) -> Any:
-    """Return a token's bytes, or its text where they are not told."""
+    """Return a token's bytes, or its text where the server sends none."""
     told = said.raw("bytes")
     if isinstance(told, list) and told:
         whole = all(isinstance(byte, int) and not isinstance(byte, bool) and 0 <= byte < 256 for byte in told)

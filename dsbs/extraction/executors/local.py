@@ -109,7 +109,7 @@ class Asker:
         task.add_done_callback(done)
 
     async def _affordable(self, cost: Reservation) -> bool:
-        """Wait for what is under way while that may free enough of the budget; else stop."""
+        """Wait for requests in flight while they may free enough of the budget; else stop."""
         while bound := self.spending.exceeded(cost):
             if not self._tasks:
                 self.stop(f"{bound} is reached")

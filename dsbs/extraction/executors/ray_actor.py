@@ -196,7 +196,7 @@ class Worker:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return an error that can travel: of a fault of ours its traceback, which would not."""
+    """Return an error that can be pickled; of an unexpected one it has the traceback as text."""
     if isinstance(error, DsbsError):
         return error
     return RuntimeError("in an actor:\n" + "".join(traceback.format_exception(error)))

@@ -276,7 +276,7 @@ class Spreader:
             ))  # fmt: skip
 
     async def _part(self, place: int) -> None:
-        """Let an actor go that has nothing under way any more; all that it answered is here."""
+        """Release an actor without requests in flight; all its answers have arrived."""
         hand = self.hands.pop(place)
         self._take_back(hand)
         if hand.report.stopped == "hopeless":
