@@ -119,8 +119,8 @@ _compose_for_mode = hydra_internals.Hydra.get_mode
 def find_mode(self: hydra_internals.Hydra, config_name: str | None, overrides: list[str]) -> Any:
     """Return the mode (run or sweep) that the config itself asks for, or None.
 
-    Hydra composes the whole config for it, a first time. No config of dsbs asks, so that is done only where something else
-    may: what was typed about Hydra, the user's own options, or those of a plugin.
+    Hydra composes the whole config for it, a first time. No config of dsbs asks, so that is done only where something
+    else may: overrides of Hydra's own settings, the user's options, or those of a plugin.
     """
     ours = all(path.provider in ("hydra", "main", "schema") for path in self.config_loader.get_search_path().get_path())
     if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
