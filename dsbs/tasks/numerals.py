@@ -186,7 +186,7 @@ def _digits(clause: str) -> str:
 
 
 def count_words(words: list[str]) -> int | None:
-    """Return the value of a number in words, in lower case; None where they make no number.
+    """Return the number that these lower-case words spell; None where they spell none.
 
     >>> count_words("one hundred twenty four".split()), count_words("nineteen eighty four".split())
     (124, None)
