@@ -73,7 +73,7 @@ def test_optuna_goes_on_past_a_failed_trial(
         train.main()
     said = capfd.readouterr().err
     assert ended.value.code == 1
-    assert len(finished(tmp_path)) == 1, said  # with this seed, the sampler proposes an invalid setting for the other trial
+    assert len(finished(tmp_path)) == 1, said  # of the two trials one has an invalid setting
     assert "student.num_layers=0: expected at least 1." in said
     [best] = re.findall(r"^The best of 2 trials: (.+)   validation [\d.]+%$", said, flags=re.M)
     assert "student.num_layers=1" in best or "num_layers" not in best  # shared words are left out
