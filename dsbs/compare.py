@@ -116,7 +116,7 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
                     candidate.fault = str(error)
                 candidates.append(candidate)
     if not any(one.run for one in candidates):
-        listing = "\n".join(f"  {method}: {fault}" for method, fault in faults_by_method(candidates).items())
+        listing = "\n".join(f"  {methods}: {fault}" for fault, methods in methods_by_fault(candidates).items())
         raise DataError(f"No student fits this task, or its data is missing:\n{listing}")
     return candidates
 
@@ -124,6 +124,14 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
 def faults_by_method(candidates: Sequence[Candidate]) -> dict[str, str]:
     """Return method -> why it is left out."""
     return {one.method: one.fault for one in candidates if one.fault}
+
+
+def methods_by_fault(candidates: Sequence[Candidate]) -> dict[str, str]:
+    """Return why methods are left out -> their names, to print a fault that concerns several of them once."""
+    found: dict[str, list[str]] = {}
+    for method, fault in faults_by_method(candidates).items():
+        found.setdefault(fault, []).append(method)
+    return {fault: ", ".join(methods) for fault, methods in found.items()}
 
 
 def forecast(candidates: Sequence[Candidate], console: Console) -> None:
@@ -135,8 +143,8 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     if missing:
         told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
         console.print(f"  {told}; the teacher is not asked again, so there are no API costs.", highlight=False)
-    for method, fault in faults_by_method(candidates).items():
-        console.print(f"  left out: {method}: {fault.splitlines()[0]}", highlight=False, markup=False)
+    for fault, methods in methods_by_fault(candidates).items():
+        console.print(f"  left out: {methods}: {fault.splitlines()[0]}", highlight=False, markup=False)
 
 
 def earlier_seconds(run: Run) -> float | None:
