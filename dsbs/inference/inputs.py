@@ -13,10 +13,11 @@ from dsbs.core.untrusted import bounded_lines
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
+from dsbs.tasks.choices import has_choices
 from dsbs.tasks.columns import Columns, RowCounts
 from dsbs.tasks.gold import Gold
-from dsbs.tasks.sources import SUFFIXES, Row, is_utf16, parse_row, read_rows
-from dsbs.tasks.templates import template_columns
+from dsbs.tasks.sources import SAVE_AS_UTF8, SUFFIXES, Row, is_utf16, parse_row, read_rows
+from dsbs.tasks.templates import ABSENT, look_up, template_columns
 
 FORMATS = ("auto", "text", "jsonl")
 STDIN = "-"
@@ -66,12 +67,12 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
     """
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
     if template is None or (not _has(row, template) and "input" in row):
-        template, choices = "input", "choices" if choices is None or choices not in row else choices
+        template, choices = "input", choices if choices is not None and has_choices(row, choices) else "choices"
     columns = Columns(
         input=template,
         label=None,
-        id=next((name for name in (id, "id") if name is not None and name in row), None),
-        choices=choices if choices is not None and row.get(choices) is not None else None,
+        id=next((name for name in (id, "id") if name is not None and look_up(row, name) is not ABSENT), None),
+        choices=choices if choices is not None and has_choices(row, choices) else None,
         gold=Gold(missing=frozenset(fold(str(word)) for word in remembered.task.get("missing", MISSING))),
         list_choices=remembered.lists_choices,
     )
@@ -81,9 +82,11 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
     if example.choices is not None:
         return example
     if remembered.own_choices:
+        column = remembered.choices_column or "choices"
+        plain = "choices" if any(sign in column for sign in "{.") else column
         raise DataError(
             f"{place}: no choices. This student chooses among each input's own choices: give JSON lines such as "
-            f'{{"input": "...", "{remembered.choices_column or "choices"}": ["yes", "no"]}}.'
+            f'{{"input": "...", "{plain}": ["yes", "no"]}}.'
         )
     if remembered.choices is None:
         return example
@@ -125,5 +128,6 @@ def _decode(line: bytes, place: str) -> str:
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        wide = " This is UTF-16: iconv -f UTF-16 -t UTF-8 converts it." * is_utf16(line)
-        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.{wide}") from None
+        wide = "This is UTF-16: iconv -f UTF-16 -t UTF-8 converts it."
+        advice = wide if is_utf16(line) else SAVE_AS_UTF8
+        raise DataError(f"{place}: not UTF-8: {error.reason}. {advice}") from None

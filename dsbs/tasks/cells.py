@@ -13,6 +13,8 @@ from dsbs.core.errors import DataError
 # Words for a missing value, in any case, as pandas, R, SQL and JSON writers leave them.
 MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
 
+# Characters without a width that editors and web pages leave: byte order marks, soft hyphens, marks of direction.
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 _LONGEST_WORD = 60
 _LONGEST_LABEL = 1000
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
@@ -27,6 +29,15 @@ def fold(text: str) -> str:
     if len(text) <= _LONGEST_LABEL:  # a row of accents takes a time that grows with its square
         text = unicodedata.normalize("NFC", text)
     return " ".join(text.casefold().split())
+
+
+def visible(text: str) -> str:
+    r"""Return a text without the characters that have no width and no meaning in a label.
+
+    >>> visible("\ufeffgood\u200b")
+    'good'
+    """
+    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:

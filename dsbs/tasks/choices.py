@@ -1,13 +1,15 @@
-"""The closed answers of a row: a list, or a list written as text."""
+"""The closed answers of a row: a list, an object or several columns of them, or a list written as text."""
 
 import ast
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import storable
 from dsbs.tasks.cells import is_missing, to_text
+from dsbs.tasks.sources import Row
+from dsbs.tasks.templates import ABSENT, look_up, parse_printed, require, template_columns
 
 MOST_CHOICES = 1000
 _LONGEST = 20_000  # characters of a cell that is read as a list
@@ -15,8 +17,84 @@ _LONGEST = 20_000  # characters of a cell that is read as a list
 _ELEMENT = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+)\s*(,?)""", re.S)
 
 
+_TEXTS = ("text", "value", "content", "option")  # under which data sets keep the texts of choices, and their letters
+_NAMES = ("label", "key", "letter")
+
+
+class RowChoices(NamedTuple):
+    """The closed answers of a row.
+
+    Attributes:
+        texts: the answers.
+        names: what the data calls them, such as A, B, C, in the same order; empty: nothing.
+    """
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+
+def has_choices(row: Row, column: str) -> bool:
+    """Return whether a row has any of the columns that its choices are in."""
+    return any(look_up(row, name) not in (ABSENT, None) for name in template_columns(column))
+
+
+def find_choices(row: Row, column: str, place: str) -> RowChoices:
+    """Return the choices of a row.
+
+    Args:
+        row: the values.
+        column: the column, or a template over several, such as ``{A}|{B}|{C}``; the last of those may be empty.
+        place: of the row, for messages.
+
+    >>> find_choices({"c": {"label": ["B", "A"], "text": ["tea", "milk"]}}, "c", "f:1")
+    RowChoices(texts=('tea', 'milk'), names=('B', 'A'))
+    >>> find_choices({"A": "tea", "B": "milk", "C": None}, "{A}|{B}|{C}", "f:1")
+    RowChoices(texts=('tea', 'milk'), names=())
+
+    Raises:
+        DataError: where there are fewer than two; the content is quoted.
+    """
+    if "{" in column:
+        cells = [require(row, name, place, "choices") for name in template_columns(column)]
+        while cells and is_missing(cells[-1], ()):
+            cells.pop()
+        return RowChoices(read_choices(cells, place))
+    value = require(row, column, place, "choices")
+    printed = isinstance(value, str) and value.lstrip().startswith(("{", "[{"))
+    texts, names = _take_apart(parse_printed(value) if printed else value)
+    texts = value if isinstance(texts, dict) else texts
+    if not names and column.endswith(".text"):
+        names = _list_of(look_up(row, f"{column.removesuffix('.text')}.label"))
+    choices = read_choices(texts, place)
+    named = tuple(str(name).strip() for name in names)
+    return RowChoices(choices, named if len(set(named)) == len(choices) == len(named) else ())
+
+
+def _take_apart(value: Any) -> tuple[Any, list[Any]]:
+    """Return the texts of choices, and their names: of an object of two lists, of objects, or of letter -> text."""
+    if isinstance(value, dict):
+        texts, names = (_first_of(value, keys) for keys in (_TEXTS, _NAMES))
+        if isinstance(texts, list):
+            return texts, _list_of(names)
+        if value and all(len(str(key)) == 1 and isinstance(text, str) for key, text in value.items()):
+            return [*value.values()], [*value]
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        texts, names = ([_first_of(item, keys) for item in value] for keys in (_TEXTS, _NAMES))
+        if all(isinstance(text, str) for text in texts):
+            return texts, names if None not in names else []
+    return value, []
+
+
+def _first_of(value: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((value[key] for key in keys if key in value), None)
+
+
+def _list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def read_choices(value: Any, place: str) -> tuple[str, ...]:
-    """Return the choices that a cell holds.
+    """Return the choices that a list, or a list written as text, holds.
 
     >>> read_choices(["yes", "no"], "f:1") == read_choices("yes|no", "f:1") == read_choices('["yes", "no"]', "f:1")
     True
@@ -38,7 +116,8 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     if len(set(choices)) < 2 or not all(choices):
         raise DataError(
             f"{place}: expected at least two choices (task.choices), as a list or as text such as yes|no, "
-            f"got {value!r:.80}.{_name_lists(value)}"
+            f"got {value!r:.80}.{_name_lists(value)} For choices in several columns: "
+            "'task.choices=\"{A}|{B}|{C}\"'."
         )
     return choices
 

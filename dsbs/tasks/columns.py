@@ -1,5 +1,6 @@
 """From rows to examples: the column map, and the checks of every row."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from dsbs.core.records import Example
 from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
-from dsbs.tasks.choices import read_choices
-from dsbs.tasks.faults import RowFaults
+from dsbs.tasks.choices import RowChoices, find_choices
+from dsbs.tasks.faults import RowFaults, word
 from dsbs.tasks.gold import FORMS, Gold, UnreadLabel
 from dsbs.tasks.sources import Row
 from dsbs.tasks.templates import ABSENT, fill, look_up, no_column, require
@@ -78,7 +79,8 @@ class Columns:
         input: a column, or a template such as ``{title}\\n{body}``; only ``{column}`` has a meaning in it.
         label: the column of the gold answer, or None where there is none.
         id: the column of the id, or None: the id is made of split and position.
-        choices: the column with the closed answers of each example, or None. ``a.b`` reaches into a column of objects.
+        choices: the column with the closed answers of each example, or None. ``a.b`` reaches into a column of objects,
+            ``{a}|{b}`` names several columns.
         gold: how gold labels are parsed.
         list_choices: whether the input ends with the choices, listed by letter.
         label_optional: whether the rows may lack the label's column altogether.
@@ -146,9 +148,9 @@ class Columns:
             return None
         return _check_length(to_text(value, place, self.label, "task.label"), MOST_LABEL, place, "a label")
 
-    def choices_of(self, row: Row, place: str) -> tuple[str, ...] | None:
+    def choices_of(self, row: Row, place: str) -> RowChoices | None:
         """Return the closed answers of a row, or None where rows have none of their own."""
-        return None if self.choices is None else read_choices(require(row, self.choices, place, "choices"), place)
+        return None if self.choices is None else find_choices(row, self.choices, place)
 
     def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:
         text = storable(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
@@ -161,12 +163,12 @@ class Columns:
             return None
         choices = self.choices_of(row, place)
         if choices is not None and self.list_choices:
-            text = with_choices(text, choices)
+            text = with_choices(text, choices.texts)
         label = self._gold(row, place, choices, faults, counts)
         if label is None and self.label is not None and self.unlabelled == "drop":
             counts.left_out += 1
             return None
-        return Example(self._id(row, place, id), text, label, choices or self.gold.labels)
+        return Example(self._id(row, place, id), text, label, choices.texts if choices else self.gold.labels)
 
     def _id(self, row: Row, place: str, default: str) -> str:
         if self.id is None:
@@ -179,13 +181,13 @@ class Columns:
         return id
 
     def _gold(
-        self, row: Row, place: str, choices: tuple[str, ...] | None, faults: RowFaults, counts: RowCounts
+        self, row: Row, place: str, choices: RowChoices | None, faults: RowFaults, counts: RowCounts
     ) -> str | None:
         if self.label is None:
             return None
         raw = self.label_text(row, place)
         try:
-            label = None if raw is None else self.gold.read(raw, choices)
+            label = None if raw is None else self.gold.read(raw, *(choices or ()))
         except UnreadLabel as error:
             faults.note_unread(str(error), place)
             return None
@@ -230,6 +232,15 @@ class Columns:
             pattern = faults.pattern()
             take = f"extract the number from the text with {pattern}" if pattern else "set task.label_pattern"
             return f"Fix the data, {take}, or set task.answer_kind=free."
+        numbered = [name for name in self.gold.names if name.isdecimal()]
+        if numbered and faults.unread.keys() == {str(len(numbered))}:  # 0 to 4 are named, and there is a 5
+            names = [word(self.gold.names[name]) for name in numbered]
+            counted = ", ".join(f'"{number}": {name}' for number, name in enumerate(names, 1))
+            typed = shlex.join([f"task.labels=[{', '.join(names)}]", f"task.synonyms={{{counted}}}"])
+            return (
+                f"task.label_names names 0, 1, 2, ...; for labels that count from 1, type in its place: {typed}\n"
+                f"Otherwise fix the data, or declare them missing ({faults.missing()})."
+            )
         return (
             f"Fix the data, map them to labels ({faults.synonyms()}), declare them missing "
             f"({faults.missing()}), add them to task.labels, or set task.answer_kind=free."

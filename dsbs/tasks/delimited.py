@@ -38,7 +38,8 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         lines = bounded_lines(file, str(path), MOST_ROW, "one row per line")
         if excel:
             next(lines)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        spaced = _spaced_names(head[int(bool(excel)) :], delimiter)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
         yield from _read(reader, path, delimiter, int(bool(excel)))
 
 
@@ -70,6 +71,12 @@ def sniff_delimiter(head: list[str], usual: str = ",") -> str:
     return next(iter([*agreeing, *parting]), usual)
 
 
+def _spaced_names(head: list[str], delimiter: str) -> bool:
+    """Return whether a space follows each delimiter of the header, where a quote would otherwise not open a cell."""
+    names = head[0].split(delimiter)[1:] if head else []
+    return bool(names) and delimiter != " " and all(name.startswith(" ") for name in names)
+
+
 def check_names(names: list[str], place: str) -> None:
     """Check the names of columns.
 
@@ -96,9 +103,25 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
             if len(cells) != len(names) and cells:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells, but the header has {len(names)} columns "
-                    f"({', '.join(names)}). Quote cells that hold {DELIMITERS.get(delimiter, repr(delimiter))}."
+                    f"({', '.join(names)}). {_advise(cells, names, delimiter)}"
                 )
+            if len(names) > 1 and [cell.strip().removeprefix("\ufeff") for cell in cells] == names:
+                raise DataError(f"{path}:{line}: the header again. Remove the line: files were joined with theirs.")
             if cells:
                 yield f"{path}:{line}", dict(zip(names, cells, strict=True))
     except csv.Error as error:
-        raise DataError(f"{path}:{max(line, reader.line_num + skipped)}: broken CSV: {error}.") from None
+        place = f"{path}:{max(line, reader.line_num + skipped)}"
+        raise DataError(
+            f'{place}: broken CSV: {error}. A quote within a quoted cell is doubled (""), and nothing stands beside '
+            "the quotes around a cell."
+        ) from None
+
+
+def _advise(cells: list[str], names: list[str], delimiter: str) -> str:
+    """Return what to do about a row of another length than the header."""
+    if len(cells) < len(names):
+        return "Empty cells need their delimiter, too."
+    if not any(cell.strip() for cell in cells[len(names) :]):
+        return "Rows end with a delimiter: let the header end with one, too."
+    first = " The first line has to be the header." * (len(names) == 1)
+    return f"Quote cells that hold {DELIMITERS.get(delimiter, repr(delimiter))}.{first}"

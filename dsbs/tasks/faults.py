@@ -100,11 +100,11 @@ class RowFaults:
 
     def synonyms(self) -> str:
         """Return the setting that maps the unread labels to answers, to be filled in."""
-        return shlex.quote(f"task.synonyms={{{', '.join(f'{_word(raw)}: LABEL' for raw in self.shown)}}}")
+        return shlex.quote(f"task.synonyms={{{', '.join(f'{word(raw)}: LABEL' for raw in self.shown)}}}")
 
     def missing(self) -> str:
         """Return the setting that declares the unread labels to be missing values."""
-        return shlex.quote(f"task.missing=[{', '.join(map(_word, [*MISSING, *self.shown]))}]")
+        return shlex.quote(f"task.missing=[{', '.join(map(word, [*MISSING, *self.shown]))}]")
 
     def pattern(self) -> str | None:
         """Return the setting that extracts a number from every unread label, or None where no known pattern does."""
@@ -125,7 +125,7 @@ class RowFaults:
         return [raw for raw, _ in self.unread.most_common(_SHOWN)]
 
 
-def _word(raw: str) -> str:
+def word(raw: str) -> str:
     """Return a word as Hydra takes it in a list."""
     return raw if _NAME.fullmatch(raw) and raw.lower() not in _TYPED else json.dumps(raw, ensure_ascii=False)
 

@@ -1,15 +1,20 @@
 """The files of a table, and which split each of them is."""
 
+import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
-from dsbs.core.untrusted import excerpt
-from dsbs.tasks.sources import SUFFIXES
+from dsbs.core.untrusted import excerpt, open_regular
+from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
 from dsbs.tasks.splits import split_of
 
+# What datasets writes beside the data.
+_METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+_SAVED = (("state.json", "dataset_info.json"), ("dataset_dict.json",))
 _NUMBERING = re.compile(r"[-_.]?\d+(?:[-_.]?of[-_.]?\d+)?$")  # of the parts that one split is written in
 
 
@@ -38,11 +43,13 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
             f"one of them, such as {key}={Path(path) / inside[0]}, or rename them train, validation and test."
         )
     if not found:
-        kinds = ", ".join(SUFFIXES)
-        raise DataError(f"{key}={path}: there is no such file, and no folder or pattern with {kinds} files.")
+        raise DataError(f"{key}={path}: {_tell_nothing(place)}")
     if len(found) == 1 and _split_of(found[0], place) is None:
         return {"train": found}
     _refuse_copies(found, key)
+    if _are_parts(found, place):
+        tell_once(f"{key}={path}: train consists of {len(found)} files, {found[0].name} to {found[-1].name}.")
+        return {"train": found}
     files: dict[str, list[Path]] = {}
     for file in found:
         split = _split_of(file, place)
@@ -54,6 +61,37 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
         files.setdefault(split, []).append(file)
     _tell(files, path, key)
     return files
+
+
+def is_saved(path: str) -> bool:
+    """Return whether a folder was written by ``save_to_disk`` of ``datasets``."""
+    try:
+        place = Path(path).expanduser()
+    except RuntimeError:  # no such user
+        return False
+    return any(all(map(os.path.isfile, (place / name for name in names))) for names in _SAVED)
+
+
+def _tell_nothing(place: Path) -> str:
+    """Return what a place holds that has no file of a known kind, and what to do about it."""
+    kinds = ", ".join(SUFFIXES)
+    if not place.is_dir():
+        return f"there is no such file, and no folder or pattern with {kinds} files."
+    held = sorted(file for file in place.iterdir() if file.is_file() and not file.name.startswith("."))
+    if not held:
+        return f"the folder is empty; expected {kinds} files."
+    with suppress(DataError, OSError), open_regular(held[0]) as file:
+        if told := name_foreign(held[0], file.read(512)):
+            return f"{held[0].name} is {told}."
+    names = ", ".join(file.name for file in held[:3])
+    return f"none of its files ({names}{', ...' * (len(held) > 3)}) ends in {kinds}.{advise(held[0])}"
+
+
+def _are_parts(files: list[Path], place: Path) -> bool:
+    """Return whether several files are parts of one table: no name tells a split, and only numbers tell them apart."""
+    if any(_split_of(file, place) or not re.search(r"\d", file.stem) for file in files):
+        return False
+    return len({(re.split(r"\d", file.stem)[0], file.suffix.lower()) for file in files}) == 1
 
 
 def _list_files(place: Path) -> list[Path]:
@@ -95,6 +133,7 @@ def _refuse_copies(files: list[Path], key: str) -> None:
 def _of_known_kind(files: Iterable[Path]) -> list[Path]:
     """Return the files that can be read, part 2 before part 10."""
     known = (file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    known = (file for file in known if file.name not in _METADATA)
     return sorted(known, key=lambda file: [(int(part), "") if part.isdecimal() else (0, part)
                                            for part in re.split(r"(\d+)", str(file))])  # fmt: skip
 

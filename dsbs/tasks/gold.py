@@ -11,12 +11,13 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate, is_no_value
-from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number
+from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number, visible
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]{1,3}")
 PATIENCE = 1.0  # seconds for a pattern of the user's over one cell
+_BESIDE_LETTERS = " ().:"
 _LETTER = re.compile(r"\(?\s*([A-Za-z])\s*[).]?")
 
 
@@ -44,12 +45,13 @@ class Gold:
     missing: frozenset[str] = frozenset(MISSING)
     form: str = "text"
 
-    def read(self, text: str, choices: Sequence[str] | None = None) -> str | None:
+    def read(self, text: str, choices: Sequence[str] | None = None, names: Sequence[str] = ()) -> str | None:
         """Return the label in a cell, in canonical form; None where it is missing.
 
         Args:
             text: the cell as text.
             choices: the closed answers of the row, where it has its own.
+            names: what the row calls them, in the place of letters; empty: a, b, c.
 
         Raises:
             UnreadLabel: where it is not an answer of the task.
@@ -62,8 +64,9 @@ class Gold:
         Traceback (most recent call last):
         dsbs.tasks.gold.UnreadLabel: c
         """
-        text = storable(text).strip()
         listed = tuple(choices or self.labels or ())
+        text = storable(text).strip()
+        text = visible(text).strip() if listed or self.number else text
         if not text or (not self._is_answer(text, listed) and self._is_missing(text, listed)):
             return None
         if self.pattern is not None:
@@ -71,7 +74,9 @@ class Gold:
         if not listed:
             named = self.names.get(text, text)
             return self._number(named) if self.number else named
-        found = self._point(text, choices) if choices and self.form != "text" else match(text, listed, self.names)
+        found = (
+            self._point(text, choices, names) if choices and self.form != "text" else match(text, listed, self.names)
+        )
         if found is None:
             raise UnreadLabel(text)
         return found
@@ -110,8 +115,8 @@ class Gold:
             raise UnreadLabel(text)
         return label.strip()
 
-    def _point(self, text: str, choices: Sequence[str]) -> str | None:
-        position = position_of(text, self.form, len(choices))
+    def _point(self, text: str, choices: Sequence[str], names: Sequence[str]) -> str | None:
+        position = position_of(text, self.form, len(choices), names)
         return None if position is None else choices[position]
 
 
@@ -129,11 +134,15 @@ def match(text: str, listed: Sequence[str], names: Mapping[str, str]) -> str | N
     if text in listed:
         return text
     found = _index(tuple(listed), tuple(names.items()))
-    for spelling in (text, fold(text), plain_number(text)):
+    for spelling in (text, _spelled(text), plain_number(text)):
         answers = found.get(spelling)
         if answers:
             return next(iter(answers)) if len(answers) == 1 else None
     return None
+
+
+def _spelled(text: str) -> str:
+    return fold(visible(text))
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +150,7 @@ def _index(listed: tuple[str, ...], names: tuple[tuple[str, str], ...]) -> dict[
     """Return spelling -> answers: names as they stand, then whatever is the same up to case and space, then numbers."""
     known = {name: answer for name, answer in names if answer in listed} | {label: label for label in listed}
     found: dict[str | Decimal | None, frozenset[str]] = {}
-    for shape in (plain_number, fold):
+    for shape in (plain_number, _spelled):
         shaped: dict[str | Decimal | None, set[str]] = defaultdict(set)
         for name, answer in known.items():
             shaped[shape(name)].add(answer)
@@ -150,19 +159,26 @@ def _index(listed: tuple[str, ...], names: tuple[tuple[str, str], ...]) -> dict[
     return {spelling: answers for spelling, answers in found.items() if spelling is not None}
 
 
-def position_of(text: str, form: str, choices: int) -> int | None:
+def position_of(text: str, form: str, choices: int, names: Sequence[str] = ()) -> int | None:
     """Return the position (from 0) that a label refers to, or None.
 
     Args:
         text: the label.
         form: ``letter``, ``position`` (from 0) or ``number`` (from 1).
         choices: number of choices.
+        names: what the row calls them, in the place of letters; empty: a, b, c.
 
     >>> position_of("B", "letter", 3), position_of("1.0", "position", 3), position_of("3", "number", 3)
     (1, 1, 2)
     >>> position_of("c", "letter", 2), position_of("3", "position", 3), position_of("0", "number", 3)
     (None, None, None)
+    >>> position_of("2", "letter", 2, names=("1", "2")), position_of("(a)", "letter", 2, names=("B", "A"))
+    (1, 1)
     """
+    if form == "letter" and names:
+        known = [name.strip(_BESIDE_LETTERS).casefold() for name in names]
+        bare = text.strip(_BESIDE_LETTERS).casefold()
+        return known.index(bare) if bare in known else None
     if form == "letter":
         letter = _LETTER.fullmatch(text.strip())
         letters = [letter_of(position) for position in range(choices)]

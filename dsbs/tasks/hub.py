@@ -5,9 +5,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
+from dsbs.tasks.files import is_saved
 from dsbs.tasks.sources import Row, name_classes, shorten_floats
 from dsbs.tasks.splits import SPLITS, choose_names
 
@@ -86,6 +88,9 @@ class HubSource:
         import datasets
 
         try:
+            if is_saved(self.id):
+                saved = datasets.load_from_disk(str(Path(self.id).expanduser()))
+                return saved if isinstance(saved, dict) else datasets.DatasetDict(train=saved)
             return datasets.load_dataset(self.id, self.config, revision=self.revision)
         except Exception as error:  # whatever goes wrong there, the user's way out is the same
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

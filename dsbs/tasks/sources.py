@@ -12,11 +12,12 @@ from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, excerpt, open_regular, read_file
 from dsbs.tasks.delimited import check_names, read_csv
+from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
 from dsbs.tasks.splits import SPLITS
 
 Row = Mapping[str, Any]
 MOST_ARRAY = 2**30  # bytes of a file that is one array, which is read whole
-SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet")
+SAVE_AS_UTF8 = "Save the file as UTF-8; from Windows or Excel: iconv -f CP1252 -t UTF-8 FILE > NEW_FILE"
 BATCH = 256
 MOST_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a cell without end
 
@@ -87,20 +88,48 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     Raises:
         DataError: for a file that is missing, of an unknown kind or broken; with the line and what is wrong.
     """
-    reader = {".csv": read_csv, ".tsv": read_csv, ".parquet": _read_parquet}.get(path.suffix.lower(), _read_json)
-    if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.")
+    kind = path.suffix.lower()
+    reader = {".csv": read_csv, ".tsv": read_csv, ".parquet": _read_parquet}.get(kind, _read_json)
     try:
-        with open_regular(path) as file:
-            head = file.read(512)
-        if path.suffix.lower() != ".parquet" and is_utf16(head):
+        head = _read_head(path, kind in SUFFIXES)
+        if told := name_foreign(path, head):
+            raise DataError(f"{path}: {told}.")
+        if kind not in SUFFIXES:
+            raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.{advise(path)}")
+        if kind != ".parquet" and is_utf16(head):
             convert = f"iconv -f UTF-16 -t UTF-8 {shlex.quote(str(path))} > utf-8{path.suffix}"
             raise DataError(f"{path}: UTF-16; expected UTF-8. Convert it: {convert}")
         yield from reader(path)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}: {error.reason}. Save the file as UTF-8.") from None
+        raise _not_utf8(path, error) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+
+
+def _read_head(path: Path, known: bool) -> bytes:
+    try:
+        with open_regular(path) as file:
+            return file.read(512)
+    except (DataError, OSError):
+        if known:
+            raise
+        return b""
+
+
+def _not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
+    """Return the error about a text file in another encoding, with the first line that is not UTF-8."""
+    with open_regular(path) as file:
+        lines = enumerate(bounded_lines(file, str(path), MOST_ROW, "one row per line"), 1)
+        line = next((number for number, content in lines if not _is_utf8(content)), 1)
+    return DataError(f"{path}:{line}: not UTF-8: {error.reason}. {SAVE_AS_UTF8}")
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
@@ -154,13 +183,16 @@ def parse_row(line: bytes, place: str) -> Row:
     try:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
-        raise DataError(f"{place}: not UTF-8: {error.reason}. Save the file as UTF-8.") from None
+        raise DataError(f"{place}: not UTF-8: {error.reason}. {SAVE_AS_UTF8}") from None
     except TwoOfOneName as error:
         raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
+        over_lines = " For objects over several lines: jq -c . FILE > rows.jsonl" * (
+            line.strip() in (b"{", b"\xef\xbb\xbf{")
+        )
         raise DataError(
             f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object per line, such as "
-            '{"input": "...", "label": "..."}.'
+            f'{{"input": "...", "label": "..."}}.{over_lines}'
         ) from None
     except RecursionError:
         raise DataError(f"{place}: JSON nested too deeply.") from None

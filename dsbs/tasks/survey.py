@@ -6,7 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dsbs.tasks.cells import fold, plain_number
+from dsbs.core.notices import tell_once
+from dsbs.tasks.cells import fold, plain_number, visible
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
 from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
@@ -81,7 +82,8 @@ class LabelSurvey:
         if isinstance(key, str):
             return min(spellings, key=lambda text: (-spellings[text], text))
         shortest = min(spellings, key=lambda text: (len(text), text))
-        return shortest[: -len(".0")] if shortest.endswith(".0") else shortest
+        whole, _, decimals = shortest.partition(".")
+        return shortest if decimals.strip("0") else whole
 
     def merged(self) -> int:
         """Return the number of spellings that were merged with another one."""
@@ -89,6 +91,7 @@ class LabelSurvey:
 
     def add(self, text: str) -> None:
         """Count one label."""
+        text = visible(text)
         self.rows += 1
         self.lists += text.startswith("[") and read_list(text) is not None
         number = plain_number(text)
@@ -134,9 +137,16 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
         with suppress(UnreadLabel):
             text = columns.gold.read(raw)
             if text is not None and plain_number(text) != -1:
-                read["text"] += match(text, choices, columns.gold.names) is not None
-                read.update(form for form in FORMS[1:] if position_of(text, form, len(choices)) is not None)
-    return max(FORMS, key=lambda form: read[form])  # the first of equals
+                texts, names = choices
+                read["text"] += match(text, texts, columns.gold.names) is not None
+                read.update(form for form in FORMS[1:] if position_of(text, form, len(texts), names) is not None)
+    form = max(FORMS, key=lambda form: read[form])  # the first of equals
+    if form == "position" and read["number"] == read["position"]:
+        tell_once(
+            f"The labels in column {columns.label!r} may count choices from 0 or from 1: taken from 0. "
+            "If they count from 1: task.label_form=number."
+        )
+    return form
 
 
 def first_row_without(column: str, source: Source) -> tuple[str, Row] | None:

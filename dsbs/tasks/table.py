@@ -12,8 +12,9 @@ from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import fold
 from dsbs.tasks.columns import Columns
 from dsbs.tasks.equal_inputs import find_leaders, place_of
-from dsbs.tasks.files import find_files
+from dsbs.tasks.files import find_files, is_saved
 from dsbs.tasks.gold import Gold
+from dsbs.tasks.hub import HubSource
 from dsbs.tasks.metrics import load_metric
 from dsbs.tasks.rows import PLACES, RowsTask
 from dsbs.tasks.sources import FileSource, Row, Source
@@ -54,6 +55,8 @@ class TableTask(TableSettings):
         """Return the files, or the data set on the hub."""
         if self.path is None:
             return self.hub_source(self.split_names)
+        if is_saved(self.path):
+            return HubSource(self.path, split_names=self.split_names)
         return FileSource(find_files(self.path))
 
     def splits(self) -> tuple[str, ...]:

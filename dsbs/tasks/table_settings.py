@@ -28,7 +28,8 @@ class TableSettings(RowsTask):
         input: a column, or a template over columns such as ``"{title}\n{body}"``.
         label: the column of the answer; null for data without answers.
         id: the column of the id; null: numbered by split and position.
-        choices: the column with the closed answers of each row (a list, or text such as ``yes|no``); null: none.
+        choices: the column with the closed answers of each row (a list, or text such as ``yes|no``), or several
+            columns: ``"{A}|{B}|{C}"``; null: none.
         labels: the closed answers of the whole task; empty: none, or with ``answer_kind=closed`` those found in train.
         label_names: the names of the labels 0, 1, 2, ... where the data has numbers.
         synonyms: other spellings of an answer, in the data and in model outputs: ``{pos: positive}``.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from dsbs.core.errors import DataError
+from dsbs.core.untrusted import excerpt
 from dsbs.tasks.cells import MISSING, is_missing, to_text
 from dsbs.tasks.sources import Row
 
@@ -15,6 +16,8 @@ ABSENT = object()  # the value of a column that a row does not have
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 _LONGEST = 1_000_000  # characters of a cell that is read as JSON
 _LONGEST_PRINTED = 50_000  # ... and as Python prints it, which takes a hundred times as long
+# What surrounds the list of an array within an object, as pandas writes it into a CSV file; texts in quotes stay.
+_ARRAY = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")|\barray\(|,\s*dtype=[^()'"]{1,20}\)|(?<=\])\)""", re.S)
 # Who speaks in chat messages, in OpenAI's words and in ShareGPT's.
 ROLES = {
     "system": {"system", "developer"},
@@ -85,7 +88,7 @@ def look_up(row: Row, column: str) -> Any:
         return row[column]
     found: Any = row
     for part in column.split("."):
-        found = _step(_parsed(found) if isinstance(found, str) else found, part)
+        found = _step(parse_printed(found) if isinstance(found, str) else found, part)
         if found is ABSENT:
             break
     return found
@@ -122,16 +125,24 @@ def _content(message: dict[str, Any]) -> Any:
     return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
 
 
-def _parsed(text: str) -> Any:
-    """Return the object or list that a text holds, as JSON or as Python prints it; another text as it is."""
+def parse_printed(text: str) -> Any:
+    """Return the object or list that a text holds, as JSON, or as Python or pandas prints it; another text as it is.
+
+    >>> parse_printed("{'text': array(['tea', 'milk'], dtype=object)}")
+    {'text': ['tea', 'milk']}
+    """
     if len(text) > _LONGEST or not text.lstrip().startswith(("{", "[")):
         return text
-    for read in (json.loads, ast.literal_eval)[: 1 + (len(text) <= _LONGEST_PRINTED)]:
+    for read in (json.loads, ast.literal_eval, _read_arrays)[: 1 if len(text) > _LONGEST_PRINTED else 3]:
         try:
             return read(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
     return text
+
+
+def _read_arrays(text: str) -> Any:
+    return ast.literal_eval(_ARRAY.sub(lambda found: found[1] or "", text))
 
 
 def no_column(row: Row, place: str, column: str, key: str) -> DataError:
@@ -144,6 +155,11 @@ def no_column(row: Row, place: str, column: str, key: str) -> DataError:
         key: of the setting that named it, without ``task.``.
     """
     hint = " For data without labels: task.label=null." if key == "label" else ""
+    if re.search(r"\.[ct]sv:\d+$", place):
+        hint += " The first line of the file is read as its header."
+    first = column.split(".")[0]
+    if first in row:
+        hint = f" Column {first!r} holds {excerpt(row[first], 80)!r}.{hint}"
     return DataError(
         f"{place}: there is no column {column!r} (task.{key}). The columns are: {', '.join(map(str, row))}.{hint}"
         f"{_find_rows(row)}"
@@ -155,6 +171,8 @@ def _find_rows(row: Row) -> str:
     below = [str(name) for name, value in row.items() if isinstance(value, list) and value and _are(dict, value)]
     if len(below) == 1:
         return f" Its rows seem to be under {below[0]!r}: jq -c '.[{json.dumps(below[0])}][]' FILE > rows.jsonl"
+    if len(below) > 1:
+        return f" Its keys may be splits: jq -c '.[{json.dumps(below[0])}][]' FILE > {below[0]}.jsonl, and so on."
     if row and _are(dict, row.values()):
         return " Its rows seem to be its values: jq -c '.[]' FILE > rows.jsonl"
     if {"columns", "data"} <= row.keys():

@@ -277,6 +277,20 @@ def test_free_answers_are_written_and_have_no_score(tmp_path: Path) -> None:
     assert [line["score"] for line in lines] == [None, None]
 
 
+@pytest.mark.parametrize(
+    ("column", "row"),
+    [
+        ("c.text", {"c": {"text": ["tea", "milk"], "label": ["A", "B"]}}),
+        ("c", {"c": {"A": "tea", "B": "milk"}}),
+        ("{A}|{B}", {"A": "tea", "B": "milk"}),
+    ],
+)
+def test_choices_and_ids_are_found_as_in_training(column: str, row: dict[str, object]) -> None:
+    remembered = Remembered(own_choices=True, input="q", id_column="meta.id", choices_column=column)
+    (example,) = inputs(json.dumps({"q": "Which?", "meta": {"id": "q7"}} | row), remembered)
+    assert (example.id, example.choices) == ("q7", ("tea", "milk"))
+
+
 def test_shared_choices_are_listed_where_the_training_listed_them() -> None:
     remembered = Remembered(choices=["yes", "no"], lists_choices=True, choices_column="any")
     (example,) = inputs("Is it?", remembered)

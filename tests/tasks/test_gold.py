@@ -165,6 +165,9 @@ def test_gold_is_read_as_it_stands(tmp_path, label, gold, options):
         ([1.0, 2.0, math.nan], ["yes", "maybe", None], {"label_names": ["no", "yes", "maybe"]}),
         ([2, -1, 0], ["maybe", None, "no"], {"label_names": ["no", "yes", "maybe"]}),
         (["a", "-1", "b"], ["a", None, "b"], {"answer_kind": "closed"}),
+        (["1.00", "0.00", "1.00"], ["1", "0", "1"], {"answer_kind": "closed"}),
+        (["good\u200b", "\ufeffgood", "good", "bad"], ["good", "good", "good", "bad"], {"answer_kind": "closed"}),
+        (["good\u200b", "\u00adbad", "\u200b"], ["good", "bad", None], {"labels": ["good", "bad"]}),
         (["nan", "NA", "x", "NULL", " ", "None", "<NA>"], [None, None, "x", None, None, None, None], {}),
         ([0.5, 1e-7, 12.0], ["0.5", "0.0000001", "12.0"], {"answer_kind": "number"}),
     ],
@@ -258,6 +261,13 @@ def test_a_missing_input_is_never_a_text(tmp_path, cell, name):
     task.empty_inputs = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0"]
     assert task.counts["train"].tell() == "1 rows dropped because they have no input"
+
+
+def test_names_of_labels_that_count_from_1_are_told_with_what_to_type(tmp_path):
+    with pytest.raises(DataError) as error:
+        golds(tmp_path / "rows.jsonl", [1, 2, 3, 1], label_names=["no", "so so", "yes"])
+    typed = '\'task.labels=[no, "so so", yes]\' \'task.synonyms={"1": no, "2": "so so", "3": yes}\''
+    assert typed in str(error.value)
 
 
 def test_what_stands_for_nothing_can_be_set(tmp_path):

@@ -90,3 +90,13 @@ def test_a_split_that_is_not_there_is_told(hub_copy):
     task = ReleaseTask(name="cqa", benchmark="cqa", hub=hub_copy({"train": [{"id": "1"}]}))
     with pytest.raises(DataError, match="has no split 'validation' for test; it has train"):
         list(task.examples("test"))
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_a_folder_of_save_to_disk_is_read_with_its_names(tmp_path, several):
+    features = datasets.Features({"x": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    rows = datasets.Dataset.from_list([{"x": "a", "label": 1}, {"x": "b", "label": 0}], features=features)
+    (datasets.DatasetDict(train=rows, dev=rows) if several else rows).save_to_disk(tmp_path / "saved")
+    task = TableTask(path=str(tmp_path / "saved"), input="x")
+    assert task.splits() == ("train", "validation")[: 1 + several]
+    assert [example.label for example in task.examples("train")] == ["yes", "no"]

@@ -347,9 +347,118 @@ def test_an_object_with_the_rows_inside_is_told_with_the_way_to_them(tmp_path, c
 
 
 def test_choices_in_an_object_are_named(tmp_path):
-    row = {"x": "a", "label": "B", "options": {"text": ["tea", "milk"], "label": ["A", "B"]}}
+    row = {"x": "a", "label": "B", "options": {"drinks": ["tea", "milk"], "n": 2}}
     path = write_jsonl(tmp_path / "rows.jsonl", [row])
-    with pytest.raises(DataError, match=r"such as task\.choices=COLUMN\.text"):
+    with pytest.raises(DataError, match=r"such as task\.choices=COLUMN\.drinks"):
         list(build(path, input="x", choices="options").examples("train"))
-    (example,) = build(path, input="x", choices="options.text").examples("train")
+    (example,) = build(path, input="x", choices="options.drinks").examples("train")
     assert (example.label, example.choices) == ("milk", ("tea", "milk"))
+
+
+OPTIONS = {"text": ["tea", "milk"], "label": ["B", "A"]}
+ARRAYS = "{'text': array(['tea', 'milk'], dtype=object), 'label': array(['B', 'A'],\n      dtype=object)}"
+
+
+@pytest.mark.parametrize(
+    ("cells", "choices", "gold"),
+    [
+        ({"c": OPTIONS}, "c", "B"),
+        ({"c": OPTIONS}, "c.text", "(b)"),
+        ({"c": json.dumps(OPTIONS)}, "c", "B"),
+        ({"c": ARRAYS}, "c", "B"),
+        ({"c": ARRAYS}, "c.text", "B"),
+        ({"c": OPTIONS | {"label": ["1", "2"]}}, "c", "1"),
+        ({"c": OPTIONS}, "c", "tea"),
+        ({"q": {"choices": [{"label": "B", "text": "tea"}, {"label": "A", "text": "milk"}]}}, "q.choices", "B"),
+        ({"c": [{"value": "tea"}, {"value": "milk"}]}, "c", "A"),
+        ({"c": {"A": "tea", "B": "milk"}}, "c", "A"),
+        ({"A": "tea", "B": "milk", "C": None}, "{A}|{B}|{C}", "A"),
+        ({"m": {"a": "tea"}, "B": "milk"}, "{m.a}{B}", 0),
+    ],
+)
+def test_choices_are_read_as_data_sets_keep_them(tmp_path, cells, choices, gold):
+    path = write_jsonl(tmp_path / "rows.jsonl", [{"x": "a", "label": gold, **cells}])
+    (example,) = build(path, input="x", choices=choices).examples("train")
+    assert (example.label, example.choices) == ("tea", ("tea", "milk"))
+
+
+def test_labels_that_are_numbers_in_some_rows_and_letters_in_others_go_by_the_rows_own_names(tmp_path):
+    rows = [{"x": "a", "label": "2", "c": OPTIONS | {"label": ["1", "2"]}}, {"x": "b", "label": "A", "c": OPTIONS}]
+    task = build(write_jsonl(tmp_path / "rows.jsonl", rows), input="x", choices="c")
+    assert [example.label for example in task.examples("train")] == ["milk", "milk"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x1f\x8b\x08", r"rows\.csv: compressed with gzip; unpack it: gzip -dc .*rows\.csv > rows\.csv"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd"),
+        (b"PK\x03\x04..[Content_Types].xml", "an Excel workbook; save it as CSV UTF-8"),
+        (b"PK\x03\x04..rows.csv", "a zip archive; unpack it"),
+        (b"version https://git-lfs.github.com/spec/v1\noid x\n", "a pointer of Git LFS .* git lfs pull"),
+        (b"\n<!DOCTYPE html><html>", "a web page, not data"),
+        (b"PAR1", "Parquet under another name: mv"),
+        (b"x,label\n" + b"a,y\n" * 3000 + b"caf\xe9,y\n", r"rows\.csv:3002: not UTF-8.* iconv -f CP1252"),
+        (b"x,label\na,y\nx,label\nb,z\n", r"rows\.csv:3: the header again"),
+        (b"x,label\na,y\n\xef\xbb\xbfx,label\nb,z\n", r"rows\.csv:3: the header again"),
+        (b"x,label\na,y,\n", r"rows\.csv:2: 3 cells.* let the header end with one, too"),
+        (b"x,label,z\na,y\n", r"rows\.csv:2: 2 cells.* Empty cells need their delimiter"),
+        (b"# by hand\nx,label\n", r"rows\.csv:2: 2 cells.* The first line has to be the header"),
+        (b'x,label\n"a \\"b\\", c",y\n', r'rows\.csv:2: broken CSV.*is doubled \(""\)'),
+        (b"good,yes\nbad,no\n", "there is no column 'x'.* The first line of the file is read as its header"),
+    ],
+)
+def test_a_table_that_is_none_is_told_with_what_to_type(tmp_path, content, message):
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(build(tmp_path / "rows.csv", input="x").examples("train"))
+
+
+def test_quotes_open_a_cell_behind_a_space_where_the_header_has_spaces(tmp_path):
+    (tmp_path / "rows.csv").write_text('x, label\na, "good, really"\n"b, c", bad\n')
+    (first, second) = build(tmp_path / "rows.csv", input="x").examples("train")
+    assert (first.label, second.input, second.label) == ("good, really", "b, c", "bad")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('{\n "x": "a"\n}\n', "jq -c . FILE > rows.jsonl"),
+        ('{"train": [{"x": "a"}], "test": [{"x": "b"}]}', "jq -c '.[\"train\"][]' FILE > train.jsonl"),
+        ('{"q": {"y": "a"}}', "Column 'q' holds \"{'y': 'a'}\""),
+    ],
+)
+def test_json_of_another_shape_is_told_with_what_to_type(tmp_path, text, hint):
+    (tmp_path / "rows.json").write_text(text)
+    with pytest.raises(DataError) as error:
+        list(build(tmp_path / "rows.json", input="q.x", label=None).examples("train"))
+    assert hint in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "consists"),
+    [
+        (["part-00000-a1.jsonl", "part-00001-a1.jsonl"], "train consists of 2 files"),
+        (["data-00000-of-00002.jsonl", "data-00001-of-00002.jsonl", "dataset_info.json"], "train consists of 2 files"),
+    ],
+)
+def test_parts_without_a_split_are_train(tmp_path, caplog, names, consists):
+    for name in names:
+        (tmp_path / name).write_text('{"x": "a", "label": "y"}\n')
+    caplog.set_level("INFO")
+    assert len(list(build(tmp_path, input="x").examples("train"))) == 2
+    assert consists in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv.gz", b"\x1f\x8b", r"rows\.csv\.gz is compressed with gzip; unpack it: gzip -dc"),
+        ("rows.txt", b"a", r"none of its files \(rows\.txt\) ends in \.jsonl.*name it \.csv"),
+        (".hidden", b"", "the folder is empty"),
+    ],
+)
+def test_a_folder_without_tables_is_told_with_what_it_holds(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        build(tmp_path, input="x").splits()
