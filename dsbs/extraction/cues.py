@@ -28,6 +28,12 @@ _COMMON = (
     re.compile(
         rf"(?:^|\n)[ \t]{{0,8}}(?:#{{1,6}}\s?|\*\*)(?:final\s)?(?:{_KINDS}):?(?:\*\*)?:?[ \t]{{0,8}}(?=\n)", re.I
     ),
+    re.compile(
+        r"(?:答案|答え|回答|结论|結論|정답|답변?|\b(?:antwort|réponse|respuesta|risposta|resposta|antwoord|odpowiedź|ответ|"
+        r"відповідь|cevap|jawaban|svaret|الإجابة|الجواب)(?:\s(?:finale?|correcta|correta|final))?)[ *_]{0,4}"
+        r"(?:[:：]|是|为|為|は|은|는|\s(?:ist|est|es|è|é|is|jest|är|er|هي|هو|[-–—])(?=\W))[ *_]{0,4}[:：]?",
+        re.I,
+    ),
     re.compile(r"(?:^|\n)[ \t]{0,8}####"),
     re.compile(r"(?=\\boxed\s?\{)"),
 )

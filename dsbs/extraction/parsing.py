@@ -3,13 +3,14 @@
 Parsing can be repeated: the raw completions stay in the store, so a better parser needs no new requests.
 """
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from dsbs.core.endings import BROKEN, LENGTH, REFUSED, read_ending
 from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
+from dsbs.extraction.objects import find_answer_object
 from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.base import Answers
@@ -25,15 +26,8 @@ STATUSES = {
     NO_RATIONALE: "an answer without a rationale; the label is usable",
     "refused": "the server or the model refused to answer (content filter, refusal)",
 }
-# Finish reasons of a refusal, and of a completion that reached its maximum length.
-REFUSALS = ("content_filter", "refusal", "safety", "prohibited_content", "recitation")
-LENGTHS = ("length", "max_tokens", "max_output_tokens", "model_length")
 
-_JSON_ANSWERS = ("answer", "final_answer", "label")
-_JSON_RATIONALES = ("rationale", "reasoning", "explanation")
-_MOST_OBJECTS = 50
 _MOST_LINES = 300
-_FENCE = re.compile(r"\s*`{3}\w{0,10}\s*$|^\s*`{3}\s*")
 _TERMINATED = re.compile(r"[.!?)\]}\"'”*`>$]\s{0,8}$")
 # Words with which a text that has given its answer takes it back.
 _CORRECTION = re.compile(
@@ -44,6 +38,7 @@ _CORRECTION = re.compile(
 _AROUND = " *_`:#\t\r\n"
 _DISPLAYED = re.compile(r"^(?:\\\[|\$\$|`{3}\w{0,10}|-{3,9})\s{1,9}")
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s{1,3}")
+_GOES_ON = re.compile(r"\w[*_)'\"]{0,4}[.!?]\s{1,9}\w+\s")
 _LONGEST_ANSWER = 500
 
 
@@ -81,7 +76,7 @@ def parse(
 
     Args:
         text: the raw text.
-        finish_reason: why the teacher stopped; ``length`` marks a text that was cut off.
+        finish_reason: why the teacher stopped, as its server words it (``dsbs.core.endings``).
         cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
         answers: how the task's answers are parsed.
         choices: the closed answers of the example, or None.
@@ -96,25 +91,25 @@ def parse(
     >>> parse(text, "length", "So the answer is", ClosedAnswers(), ("hotel", "bridge"))
     ('Bums live outdoors.', 'bridge', 'ok')
     """
-    reason = (finish_reason or "").lower()
-    if reason in REFUSALS:
+    ending = read_ending(finish_reason)
+    if ending == REFUSED:
         return None, None, "refused"
-    finish_reason = "length" if reason in LENGTHS else finish_reason
+    ending = LENGTH if ending == BROKEN else ending
     written = split_thought(text)
     thought = "\n".join(filter(None, (reasoning, written.thought)))
     if written.thinking:
         return None, None, "cut_off"
     if not written.answer.strip():
-        return None, None, "cut_off" if finish_reason == "length" else "empty"
+        return None, None, "cut_off" if ending == LENGTH else "empty"
     block = own_block(written.answer)
-    whole = len(block) == len(written.answer.lstrip())
+    whole = not written.ended and len(block) == len(written.answer.lstrip())
     found = _find(block, cue, answers, choices)
     if found is None:
-        stopped = whole and (finish_reason == "length" or (finish_reason is None and not _TERMINATED.search(block)))
+        stopped = whole and (ending == LENGTH or (ending is None and not _TERMINATED.search(block)))
         return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
     marks = [*own_pattern(cue), *([found.cue.pattern] if found.cue else [])]
     rationale = take.choose(clean_rationale(found.before, *marks), clean_rationale(thought, *marks))
-    if whole and _is_unfinished(found, finish_reason, block, choices or getattr(answers, "labels", None) or ()):
+    if whole and _is_unfinished(found, ending, block, _listed(answers, choices)):
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
         return rationale, None, "unknown_label" if found.said else "no_answer"
@@ -147,19 +142,24 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
     return start + place if place >= 0 else None
 
 
-def _is_unfinished(found: Found, finish_reason: str | None, block: str, listed: Sequence[str]) -> bool:
+def _listed(answers: Answers, choices: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the closed answers, or none where they are open."""
+    return choices or getattr(answers, "labels", None) or ()
+
+
+def _is_unfinished(found: Found, ending: str | None, block: str, listed: Sequence[str]) -> bool:
     """Return whether the teacher was stopped before its answer was whole, or while it was still reasoning.
 
     A text that goes on after its answer and is stopped there may be a thought that no tag marks: it might have come to
     another answer.
     """
-    if finish_reason not in ("length", None):
+    if ending not in (LENGTH, None):
         return False
-    if found.after.strip(_AROUND):
-        return finish_reason == "length" or not _TERMINATED.search(block)
+    if found.after.strip(_AROUND) or _GOES_ON.search(found.said):
+        return ending == LENGTH or not _TERMINATED.search(block)
     if not found.open or _TERMINATED.search(block):
         return False
-    if finish_reason == "length" or found.label is None:
+    if ending == LENGTH or found.label is None:
         return True
     said = found.said.casefold()  # 'credit' may be half of 'credit card'
     return any(len(name) > len(said) and name.casefold().startswith(said) for name in listed)
@@ -178,9 +178,11 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
     marks = find_cues(block, cue)  # one by one: mostly the first is enough
     mark = next(marks, None)
-    in_object = _find_object(block, answers, choices)
-    if in_object and len(block) - len(in_object.after) > (mark.start if mark else -1):
-        yield in_object
+    told = find_answer_object(block, lambda said: answers.parse_alone(said, choices), bool(_listed(answers, choices)))
+    if told and len(block) - len(told.after) > (mark.start if mark else -1):
+        said = told.said.strip(_AROUND)[:_LONGEST_ANSWER]
+        label = answers.parse(said, choices) if said else None
+        yield Found(label, said, told.rationale, told.after, open=not told.closed)
     end = 0
     while mark is not None:
         end = mark.end
@@ -224,35 +226,3 @@ def _find_alone(block: str, start: int, answers: Answers, choices: tuple[str, ..
 
 def _read_lone(line: str, answers: Answers, choices: tuple[str, ...] | None) -> str | None:
     return None if len(line) > _LONGEST_ANSWER or _BULLET.match(line) else answers.parse_alone(line, choices)
-
-
-def _find_object(block: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
-    """Read the last object of rationale and answer in a text, fenced, with prose around it, or plain."""
-    start, found = block.find("{"), None
-    decoder = json.JSONDecoder(strict=False) if start >= 0 else None
-    for _ in range(_MOST_OBJECTS):
-        if decoder is None or start < 0:
-            break
-        try:
-            value, end = decoder.raw_decode(block, start)
-        except (ValueError, RecursionError):
-            end = start + 1
-        else:
-            found = _read_object(value, block[:start], block[end:], answers, choices) or found
-        start = block.find("{", end)
-    return found
-
-
-def _read_object(
-    value: Any, before: str, after: str, answers: Answers, choices: tuple[str, ...] | None
-) -> Found | None:
-    keys = {str(key).lower(): part for key, part in value.items()} if isinstance(value, dict) else {}
-    written = next((keys[key] for key in _JSON_ANSWERS if key in keys), None)
-    if isinstance(written, list) and len(written) == 1:
-        written = written[0]
-    if written is None or isinstance(written, dict | list):
-        return None
-    reason = next((keys[key] for key in _JSON_RATIONALES if isinstance(keys.get(key), str)), None)
-    said = str(written).strip(_AROUND)[:_LONGEST_ANSWER]
-    label = answers.parse(said, choices) if said else None
-    return Found(label, said, _FENCE.sub("", before) if reason is None else reason, after)

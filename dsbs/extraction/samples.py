@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.records import OK, Annotation, Completion, Example
-from dsbs.extraction.parsing import REFUSALS, parse
+from dsbs.extraction.parsing import parse
 from dsbs.extraction.rationales import FROM_ANSWER, Take
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.base import Answers
@@ -60,9 +61,9 @@ def annotate_whole(
     ended = _why_it_ended(completion, most_written)
     written = split_thought(completion.text)
     label = answers.parse(written.answer, example.choices)
-    if ended in REFUSALS:
+    if ended == REFUSED:
         return Annotation(example.id, status="refused")
-    if ended == "length" or written.thinking:
+    if written.thinking or (ended in (LENGTH, BROKEN) and not written.ended):
         return Annotation(example.id, status="cut_off")
     if label is None:
         return Annotation(example.id, status="empty")
@@ -71,7 +72,8 @@ def annotate_whole(
 
 def _why_it_ended(completion: Completion, most_written: int | None) -> str | None:
     reached = most_written and (completion.completion_tokens or 0) >= most_written
-    return "length" if reached and completion.finish_reason == "stop" else completion.finish_reason
+    ending = read_ending(completion.finish_reason)
+    return LENGTH if reached and ending == STOP else ending
 
 
 def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:

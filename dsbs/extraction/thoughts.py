@@ -1,23 +1,53 @@
+# ruff: noqa: RUF001 - the signs that models write are meant
 """The thinking of a reasoning model, separated from its answer."""
 
 import re
 from typing import NamedTuple
 
-_NAMES = r"think|thinking|thoughts?|seed:think|scratchpad|inner_monologue|reflection"
+# With the prefixes of model families, as in ``<seed:think>`` and ``<longcat_think>``.
+_NAMES = (
+    r"(?:[a-z]{2,8}:)?(?:[a-z]{2,12}_)?(?:(?:ant)?think(?:ing)?|thoughts?|inner_monologue|reflection)"
+    r"|scratch_?pad(?:_reasoning)?"
+)
+_LESS, _MORE = r"(?<!`)(?:<|&lt;)[ ]?", r"[ ]?(?:>|&gt;)"
 _OPENING = re.compile(
-    rf"<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
-    r"|<\|channel\|>(?:analysis|commentary)(?:<\|message\|>)?|<\|channel>thought",
+    rf"{_LESS}\|?(?:{_NAMES})(?:\s[^<>]{{1,200}}(?<!/))?\|?{_MORE}|\[THINK(?:ING)?\]|◁think▷|<\|begin_of_thought\|>"
+    r"|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)(?:<\|message\|>)?|<\|channel>thought"
+    r"|<unused94>(?:thought)?|^\s{0,9}(?-i:Here are my reasoning steps:)",
     re.I,
 )
 _CLOSING = re.compile(
-    rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|channel\|>final<\|message\|>|<channel\|>",
+    rf"(?:<|&lt;)[ ]?\|?/\|?(?:{_NAMES})\|?{_MORE}|\[/THINK(?:ING)?\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    r"|<\|channel\|>[ ]?final[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>|<channel\|>|<unused95>"
+    r"|\[BEGIN FINAL RESPONSE\]|(?<=\n)(?-i:Here is my response:)|(?<=\n)(?-i:\.\.\.done thinking\.)",
     re.I,
 )
+# What front ends make of a thought: a code block or a fold, at the head of the text.
+_FRAMED = re.compile(
+    r"\s{0,9}(?:```(?:think|thinking|thoughts?|reasoning)[ ]?\n(?P<block>.*?)(?P<end>\n```[ ]?(?:\n|$)|$)"
+    r"|<details[^<>]{0,300}>\s{0,9}<summary>[^<>]{0,60}(?:think|thought|reason)[^<>]{0,60}</summary>"
+    r"(?P<fold>.*?)(?P<closed></details>|$))",
+    re.I | re.S,
+)
+_QUOTED = re.compile(r"^>[ ]?", re.M)
 # gpt-oss, where a server removed the special tokens but left their names.
 _BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\s]).*assistantfinal", re.S)
 _SPECIAL = re.compile(
-    r"<\|start\|>assistant|<\|[\w ]{1,40}\|>|</s>|<(?:eos|end_of_turn|start_of_turn|/?solution)>", re.I
+    r"<\|(?:start|im_start)\|>assistant|<[|｜][\w ▁/]{1,40}[|｜]>|</s>|<(?:eos|end_of_turn|start_of_turn|/?solution)>"
+    r"|\[END FINAL RESPONSE\]",
+    re.I,
 )
+_LEAD = re.compile(rf"(?:\s|{_SPECIAL.pattern})*", re.I)
+# A base model may write its end of text, and then another one.
+_END = re.compile(
+    r"<\|(?:end_?of_?text|im_end|im_start|eot_id|eom_id|end_of_turn|eot|end|return|start_header_id|user|END_OF_TURN_TOKEN)"
+    r"\|>|<｜end▁of▁sentence｜>|</s>|<(?:eos|end_of_turn|start_of_turn)>",
+    re.I,
+)
+
+
+# No text without one of these has any of them.
+_SIGNS = ("<", "&lt;", "[", "◁", "```", "analysis", "Here ", "...done")
 
 
 class Written(NamedTuple):
@@ -27,11 +57,13 @@ class Written(NamedTuple):
         thought: the thinking, or an empty text.
         answer: the text after it.
         thinking: whether it ended while thinking, so that there is no answer.
+        ended: whether the answer is followed by an end of text that the model wrote itself.
     """
 
     thought: str
     answer: str
     thinking: bool = False
+    ended: bool = False
 
 
 def split_thought(text: str) -> Written:
@@ -39,9 +71,15 @@ def split_thought(text: str) -> Written:
 
     The opening tag may be missing, since chat templates put it into the prompt.
 
-    >>> split_thought("<think>It broke.</think> So bad."), split_thought("<think>It").thinking
-    (Written(thought='It broke.', answer=' So bad.', thinking=False), True)
+    >>> split_thought("<think>It broke.</think> So bad.")[:2], split_thought("<think>It").thinking
+    (('It broke.', ' So bad.'), True)
     """
+    if not any(sign in text for sign in _SIGNS):
+        return Written("", text)
+    if framed := _FRAMED.match(text):
+        thought = _bare(_QUOTED.sub("", framed["block"] or framed["fold"] or ""))
+        closed = framed["end"] or framed["closed"]
+        return Written(thought, *_own(text[framed.end() :])) if closed else Written(thought, "", True)
     closings = list(_CLOSING.finditer(text))
     end = closings[-1].end() if closings else 0
     if not closings and (channels := _BARE_CHANNELS.match(text)):
@@ -49,7 +87,15 @@ def split_thought(text: str) -> Written:
     again = _OPENING.search(text, end)
     if again:
         return Written(_bare(text[:end] + text[again.end() :]), _SPECIAL.sub("", text[end : again.start()]), True)
-    return Written(_bare(text[:end]), _SPECIAL.sub("", text[end:]))
+    return Written(_bare(text[:end]), *_own(text[end:]))
+
+
+def _own(text: str) -> tuple[str, bool, bool]:
+    """Return the model's own answer up to its end of text, and for ``Written``: not thinking, and whether it ended."""
+    head = _LEAD.match(text)
+    end = _END.search(text, head.end() if head else 0)
+    own, after = (text[: end.start()], text[end.end() :]) if end else (text, "")
+    return _SPECIAL.sub("", own), False, bool(_SPECIAL.sub("", after).strip())
 
 
 def _bare(thought: str) -> str:

@@ -24,7 +24,7 @@ _ARITHMETIC = re.compile(r"[0-9.+\-*/() ]*[0-9][0-9.+\-*/() ]*")
 _UNIT = re.compile(r"(?<=[0-9)])\s*(?:%|[^\W\d_]{2,}(?:[ -][^\W\d_]{2,})*)")
 _TIMES = re.compile(r"(?<=[0-9)])\s*[xX]\s*(?=[0-9(])")
 
-_PARTED = re.compile(r"[0-9]{1,9}([-–/])[0-9]{1,9}(?:\1[0-9]{1,9})*")
+_PARTED = re.compile(r"[0-9]{1,9}(-|/|\s?–\s?)[0-9]{1,9}(?:\1[0-9]{1,9})*")
 
 _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 

@@ -11,7 +11,7 @@ import unicodedata
 from itertools import takewhile
 
 from dsbs.tasks.arithmetic import evaluate, is_no_value, join_numbers, without_units
-from dsbs.tasks.shapes import QUOTES
+from dsbs.tasks.shapes import QUOTES, in_ascii_signs
 
 MOST = 1000
 _CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")
@@ -20,6 +20,7 @@ _WORD = re.compile(r"[^\W\d_]")
 _WRITTEN = (  # LaTeX and typography, in plain signs
     (re.compile(r"\{,\}"), ","),
     (re.compile(r"(?<=\d)(?:\\[,!;:]|[\u00a0\u2009\u202f])(?=\d{3})"), ""),
+    (re.compile(r"\\[dtc]?frac\s?(\d)\s?(\d)(?!\d)"), r"\1/\2"),
     (re.compile(r"(?<![\d.,])(\d{1,9})\s?\\[dt]?frac\s?\{(\d{1,9})\}\s?\{(\d{1,9})\}"), r"(\1+\2/\3)"),
     (re.compile(r"(?<!\^)\\[dtc]?frac\s?\{(\d{1,9})\}\s?\{(\d{1,9})\}"), r"\1/\2"),
     (re.compile(r"\\[dtc]?frac\s?\{([^{}]{1,60})\}\s?\{([^{}]{1,60})\}"), r"((\1)/(\2))"),
@@ -34,7 +35,11 @@ _WRITTEN = (  # LaTeX and typography, in plain signs
     (re.compile(r"^(?:[-=]?>|→|⇒|:)\s{0,3}"), ""),
 )
 _SUPERSCRIPT = re.compile(r"(?<=[\d)])⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}(?![⁰¹²³⁴⁵⁶⁷⁸⁹])")
-_FRACTION = re.compile(r"[¼½¾⅐-⅞]")
+_FRACTION = re.compile(r"[ ]?[¼½¾⅐-⅞]")
+# Thousands in groups with blanks, apostrophes or underscores; and as in India: 1,23,456.
+_GROUPED = re.compile(r"(?<![\w.,'])\d{1,3}(?:([ '_])\d{3})(?:\1\d{3}){0,4}(?![\d,']|\.\d{3}\b|[ '_]\d)")
+_INDIAN = re.compile(r"(?<![\w.,])\d{1,2}(?:,\d{2}){1,4},\d{3}(?![\d,])")
+_NOT_A_DIGIT = re.compile(r"\D")
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALED = re.compile(
     r"(?<![\w.,])(\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,12})?)(?:(?:\s{0,2}|-)(hundred|thousand|million|billion|trillion|dozen)s?"
@@ -79,6 +84,7 @@ _DENIED = re.compile(
     re.I,
 )
 _NO_VALUE = re.compile(
+    r"\\[A-Za-z]{2,}|"
     r"\d\s?:\s?\d|\d{1,2}/\d{1,2}/(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d|\d\s?(?:[MBTK]|mio|mill|mrd)\b"
     r"|[$€£]\s?\d[\d.,]{0,20}\s?m\b|\d(?![gmlLsh]\b|[xX]\s?[\d(])[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/^]\s?\d"
     r"|\d\s?[-+*/^]\s?[a-zA-Z]\b"
@@ -103,7 +109,7 @@ def read_number(text: str) -> str | None:
     >>> [read_number(text) for text in ("more than 42", "not 42", "3 or 4", "5M")]
     [None, None, None, None]
     """
-    text = _plain(text[:MOST].translate(QUOTES)).strip()
+    text = _plain(in_ascii_signs(text[:MOST]).translate(QUOTES)).strip()
     if _NO_VALUE.search(text) or is_no_value(text):
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
@@ -131,7 +137,9 @@ def same(a: str, b: str, tolerance: float = 1e-6) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Write LaTeX, scales and spelt-out operators as arithmetic."""
+    """Write LaTeX, grouped digits, scales and spelt-out operators as arithmetic."""
+    for pattern in (_GROUPED, _INDIAN):
+        text = pattern.sub(lambda match: _NOT_A_DIGIT.sub("", match[0]), text)
     if not text.isascii():
         text = _FRACTION.sub(_spell_out, _SUPERSCRIPT.sub(_spell_out, text))
     if "\\" in text or not text.isascii() or "{" in text or text[:1] in "-=:~":
@@ -149,7 +157,7 @@ def _plain(text: str) -> str:
 
 def _spell_out(match: re.Match[str]) -> str:
     """Write the power or the fraction that is one sign in plain ones: ``10³``, ``3½``."""
-    text = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-")
+    text = unicodedata.normalize("NFKC", match[0]).replace("\u2044", "/").replace("\u2212", "-").strip()
     return f" {text}" if "/" in text else f"^{text}"
 
 
@@ -172,6 +180,8 @@ def _digits(clause: str) -> str:
     if any(c.isdigit() for c in clause):
         return clause
     words = [word.lower() for word in _WORDS.findall(clause)]
+    sign = "-" if words[:1] in (["minus"], ["negative"]) else ""
+    words = words[len(sign) :]
     while words and words[0] in _BEFORE:
         if words[0] in ("a", "an") and words[1:2] and words[1] in _SCALES:
             words[0] = "one"
@@ -182,7 +192,7 @@ def _digits(clause: str) -> str:
     units = words[len(number) :]
     if value is None or number[0] == "and" or len(units) > 2 or {"times", "divided", "by"} & set(units):
         return clause
-    return " ".join([str(value), *units])
+    return " ".join([f"{sign}{value}", *units])
 
 
 def count_words(words: list[str]) -> int | None:

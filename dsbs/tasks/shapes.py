@@ -11,6 +11,13 @@ from functools import lru_cache, wraps
 
 QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"',
                         "「": '"', "」": '"', "『": '"', "』": '"'})  # fmt: skip
+# Signs of no width: soft hyphens, joiners, marks of direction and byte order.
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_WIDE = {0x3000: " ", 0x3010: "[", 0x3011: "]", 0x3014: "[", 0x3015: "]", 0x066B: ".", 0x066C: ",", 0x2044: "/"} | {
+    code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)
+}
+_CIRCLED = re.compile("[\u2460-\u24ff]")
+_MINUS = re.compile(r"(?:^|(?<=[\s(=:$]))[−–‒﹣](?=[$€£]?\d)")
 _WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』"
 _COMMAND = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|emph)\s{0,3}\{")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
@@ -38,6 +45,21 @@ def tidy(text: str) -> str:
         if text == before:
             break
     return text
+
+
+def in_ascii_signs(text: str) -> str:
+    """Return a text with full-width signs, digits of other scripts and minus signs in ASCII, without invisible signs.
+
+    >>> in_ascii_signs("（Ｂ）"), in_ascii_signs("٤٢"), in_ascii_signs("−1"), in_ascii_signs(r"card\\_arrival")
+    ('(B)', '42', '-1', 'card_arrival')
+    """
+    text = text.replace("\\_", "_")
+    if text.isascii():
+        return text
+    text = _INVISIBLE.sub("", text).translate(_WIDE)
+    text = _CIRCLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() and not c.isascii() else c for c in text)
+    return _MINUS.sub("-", text)
 
 
 def _marked(text: str) -> str:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dsbs.tasks.shapes import QUOTES, bare, spaced, squeeze, tidy
+from dsbs.tasks.cells import plain_number
+from dsbs.tasks.shapes import QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
 
 MOST = 1000
 _MOST_LEADS = 10
@@ -21,22 +22,24 @@ _LEAD = re.compile(
     r"(?:so|thus|hence|therefore|clearly|definitely|certainly|surely|simply|just|that's|it's|that|it|this|is|the|my|an?|"
     r"final|correct|right|best|predicted|likely|most|overall|single|sure|okay|ok)(?:[,:]\s{0,3}|\s{1,3})"
     r"|(?:answer|label|class|category|classification|prediction|output|verdict|conclusion|response|result|value)\b"
-    r"\s{0,3}(?:is\b|would\s{1,3}be\b|should\s{1,3}be\b|must\s{1,3}be\b)?\s{0,3}[:=>→–—-]{0,3}\s{0,3}"
+    r"\s{0,3}(?:is\b|would\s{1,3}be\b|should\s{1,3}be\b|must\s{1,3}be\b)?\s{0,3}(?:[:=>→–—]|-(?!\d)){0,3}\s{0,3}"
     r"|[-–—•*:>=→#]{1,6}(?!\d)\s{0,3}|\d{1,2}[.)]\s{1,3}",
     re.I,
 )
 _OPTION = r"\b(?:option|choice|letter|answer|candidate|alternative)\b[\s:*_#]{0,4}"
-_SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\s?[)\]]|{_OPTION}([A-Za-z])(?![\w'])", re.I)
+_SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Za-z])(?![\w'])", re.I)
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
 _CAPITAL = re.compile(
     r"(?:^|(?<=\bis )|(?<=\bbe )|(?<=\bwith )|(?<=\bpick )|(?<=\bchoose )|(?<=\bselect )|(?<=\bsay )|(?<=\bnot )"
-    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=: ))([B-HJ-Z]|A(?=[.,;:)!]|$))(?![\w'’-])"
+    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=: ))([B-HJ-Z]|A(?=[.,;:)!]|\s(?:but|and|or|nor)\b|$))"
+    r"(?![\w'’-])"
 )
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 # The answer that such words stand right before is denied.
 _DENIAL = re.compile(
     r"(?:(?:,|\band|\bbut)?\s{0,3}\b(?:not|no|never|neither|nor|cannot|hardly|barely|scarcely|without|except|unlike|than|"
-    r"nicht|keine?|weder|noch|pas|ni|non|niet|geen|inte|ikke|não|nunca|"
+    r"nicht|keine?|weder|noch|pas|ni|non|niet|geen|inte|ikke|não|nunca|не|ні|nie|ne|není|nije|nem|nu|ei|bukan|tidak|không|"
+    r"δεν|όχι|לא|ليس|ليست|غير|لا|"
     r"versus|vs|over|rather than|instead of|opposed to|anything but|everything but|all but|far from|nothing like|"
     r"opposite of)|n't)[.,]?\s{1,3}"
     r"(?:(?:an?|the|be|is|it|it's|really|entirely|quite|fully|completely|necessarily|at all|exactly|very|so|simply|in|"
@@ -54,13 +57,14 @@ _HEDGES = re.compile(
     r"suppose|hypothetical\w*|depends?|unclear|unsure|uncertain|ambiguous|hard|difficult|impossible|whether|versus|vs|"
     r"mix\w*|though|although|however|despite|only|free|anti|some|many|people|others|surface|literally|"
     r"nicht|kein\w*|weder|niemals|außer|statt|pas|jamais|sauf|nunca|tampoco|salvo|excepto|niet|geen|não|nem|nessun\w*|"
-    r"inte|ikke)\b"
+    r"inte|ikke|не|ні|nie|ne|není|nije|nem|nu|ei|değil|bukan|tidak|không|δεν|όχι|לא|ليس|ليست|غير|لا|"
+    r"partly|partially|minus)\b|नहीं|নয়|不|非|没|未|ない|ません|아니|않"
 )
 _SIGNS_OF_DENIAL = re.compile(r"[❌✗✘🚫⛔¬≠]|!=|!\w")
 # An answer at the head of a sentence may be followed by reasons in any words, but not by these.
 _TURNS = re.compile(
     r"\W{0,6}(?:if|unless|but|or|nor|and|though|although|except|only|however|not|no|maybe|perhaps|when|until|provided|"
-    r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus)\b|\s{0,3}[?/|&+]"
+    r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus)\b|\s{0,3}[?/|&+]|\W{0,6}(?:では|じゃ|は(?=な)|不|아니|않)"
 )
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correction|scratch|oops|hmm|second thought|alternatively|sorry|could also|might also|may also|"
@@ -75,6 +79,8 @@ _FOLLOWS = re.compile(
 )
 _ENDS = re.compile(r"\s{0,3}(?:$|[^\w\s]|(?:because|since|as|for)\b)")
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
+_BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>")
+_MINUS = re.compile(r"\b(?:minus|negative)\s{1,3}(?=\d)", re.I)
 _STRUCK = re.compile(r"~~[^~]{1,200}~~")
 
 
@@ -102,6 +108,9 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str]) -> str 
     whole = _STRUCK.sub("", text[:MOST]).strip()
     if (found := match_name(whole, names)) is not None:  # a choice may end with a full stop of its own
         return found
+    whole, names = _in_ascii_signs(whole, names)
+    if bracketed := _BRACKETED.fullmatch(whole):  # the place of a label in a prompt, filled in
+        whole = bracketed[1]
     rest = tidy(whole)
     for _ in range(_MOST_LEADS):
         if (found := match_name(rest, names)) is not None:
@@ -115,6 +124,14 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str]) -> str 
     return _read_mentions(" ".join(tidy(whole).translate(QUOTES).split()), listed, names)
 
 
+def _in_ascii_signs(text: str, names: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return text and names with their signs in ASCII, and ``minus 1`` as ``-1`` where names are numbers."""
+    if any(name[-1:].isdigit() for name in names):
+        text = _MINUS.sub("-", text)
+    plain = names if all(map(str.isascii, names)) else {in_ascii_signs(name): answer for name, answer in names.items()}
+    return in_ascii_signs(text), plain if len(plain) == len(names) else names
+
+
 def match_name(text: str, names: dict[str, str]) -> str | None:
     """Return the answer that a whole text names, or None: exactly, or as the only name of the same normal form."""
     if text in names:
@@ -126,7 +143,9 @@ def match_name(text: str, names: dict[str, str]) -> str | None:
         found = {answer for name, answer in names.items() if shape(name) == wanted} if wanted else set()
         if found:
             return found.pop() if len(found) == 1 else None
-    return None
+    value = plain_number(text.removeprefix("+"))
+    found = {answer for name, answer in names.items() if plain_number(name) == value} if value is not None else set()
+    return found.pop() if len(found) == 1 else None
 
 
 def _joined(text: str) -> str:

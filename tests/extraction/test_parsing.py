@@ -230,10 +230,43 @@ def test_a_hostile_text_does_not_hang_the_run(piece):
         ('{"answer": "neutral"}', (None, "neutral", "no_rationale")),
         ('{"rationale": "It rains.", "answer": "maybe"}', ("It rains.", None, "unknown_label")),
         ('{"rationale": "It rains.", "answer": ""}', ("It rains.", None, "no_answer")),
+        ('{"rationale": "It rains.", "answer": null}', ("It rains.", None, "no_answer")),
+        ('{"rationale": "It rains.", "answer": ["neutral", "entailment"]}', ("It rains.", None, "unknown_label")),
+        ('{"rationale": "It rains.", "answer": "neutral" or "entailment"}', None),
+        ('{"rationale": "The answer: neutral", "answer": "entail', None),
+        ('{"rationale": "It rains.", "answer": {"type": "string", "enum": ["neutral"]}}', None),
     ],
 )
 def test_an_object_of_rationale_and_answer_is_read(text, expected):
-    assert read(text) == expected
+    assert read(text) == expected or (expected is None and read(text)[1] is None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{'rationale': 'It rains.', 'answer': 'neutral'}",
+        "{'rationale': \"It rains.\", 'sure': None, 'answer': 'neutral'}",
+        '{"rationale": "It rains.", "answer": "neutral",}',
+        '{ // why\n "rationale": "It rains.", /* so */ "answer": "neutral" # label\n}',
+        '```json5\n{rationale: "It rains.", answer: "neutral"}\n```',
+        "{“rationale”: “It rains.”, “answer”: “neutral”}",
+        '{"rationale": "It rains.", "answer": "neutral"',
+        '"rationale": "It rains.", "answer": "neutral"}',
+        '"{\\"rationale\\": \\"It rains.\\", \\"answer\\": \\"neutral\\"}"',
+        '{"name": "annotate", "arguments": "{\\"rationale\\": \\"It rains.\\", \\"answer\\": \\"neutral\\"}"}',
+        '{"annotation": {"rationale": "It rains.", "answer": "neutral"}}',
+        '{"rationale": "It rains.", "answer": {"value": "neutral", "confidence": 0.9}}',
+        '{"rationale": ["It", "rains."], "Final Answer": "neutral"}',
+        '{"steps": [{"n": 1, "text": "It rains."}], "relation": "neutral", "confidence": 0.9}',
+    ],
+)
+def test_an_object_that_is_not_quite_json_or_not_quite_as_asked_is_read(text):
+    assert read(text, "stop") == ("It rains.", "neutral", "ok")
+
+
+def test_quotes_and_backslashes_within_a_string_of_an_object_stay():
+    text = r'{"rationale": "It "rains" on \(x\_1\).", "answer": "neutral",}'.replace("\\\\", "\\")
+    assert read(text, "stop") == (r'It "rains" on \(x_1\).'.replace("\\\\", "\\"), "neutral", "ok")
 
 
 def test_an_object_that_was_cut_off_says_so():

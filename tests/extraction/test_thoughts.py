@@ -39,6 +39,27 @@ def read(text, finish_reason="stop", answers=MOOD, **more):
         ("It hums. So the answer is positive", "length"),
         ("positive", "length"),
         ("<think>It hums.</think>", "length"),
+        ("&lt;think&gt;It hums. So the answer is positive.", "stop"),
+        ("```thinking\nIt hums. So the answer is positive.", "stop"),
+        ("<details open><summary>Thinking...</summary>\nIt hums. So the answer is positive.", "stop"),
+        ("Here are my reasoning steps:\nIt hums. So the answer is positive.\n", "length"),
+        *[
+            ("First impression: so the answer is positive. Reading on, it", reason)
+            for reason in (
+                "",
+                "max_length",
+                "FinishReason.MAX_TOKENS",
+                "token_limit",
+                "model_context_window_exceeded",
+                "error",
+                "abort",
+                "cancelled",
+                "insufficient_system_resource",
+                "network_error",
+                "repetition",
+                "OTHER",
+            )
+        ],
     ],
 )
 def test_what_was_not_finished_is_cut_off(text, finish_reason):
@@ -74,10 +95,35 @@ def test_a_completion_as_long_as_it_may_be_was_cut_off_whatever_the_server_says(
         "analysisIt broke.assistantfinalSo the answer is negative.",
         "<|begin_of_thought|>It broke.<|end_of_thought|><|begin_of_solution|>negative<|end_of_solution|>",
         "<seed:think>It broke.</seed:think>negative",
+        "<longcat_think>It broke.</longcat_think>negative",
+        "<think time=5>It broke.</think>negative",
+        "<|thought|>It broke.<|/thought|>negative",
+        "<antThinking>It broke.</antThinking>negative",
+        "<scratch_pad>It broke.</scratch_pad>negative",
+        "<inner_thoughts>It broke.</inner_thoughts>negative",
+        "&lt;think&gt;It broke.&lt;/think&gt;negative",
+        "```thinking\nIt broke.\n```\nnegative",
+        '<details type="reasoning"><summary>Thought for 3 seconds</summary>\n> It broke.\n</details>\nnegative',
+        "<unused94>thought\nIt broke.<unused95>negative",
+        "Here are my reasoning steps:\nIt broke.\n[BEGIN FINAL RESPONSE]\nnegative\n[END FINAL RESPONSE]",
+        "<|channel|>analysis<|message|>It broke.<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>"
+        '{"answer": "negative"}',
     ],
 )
 def test_a_thought_is_the_rationale_where_nothing_else_stands_before_the_answer(text):
     assert read(text) == ("It broke.", "negative", "ok")
+
+
+@pytest.mark.parametrize("ended", ["stop", "length", None])
+@pytest.mark.parametrize("end", ["<|endoftext|>Human: Next", "<|im_end|>\n<|im_start|>user\n", "</s> "])
+def test_what_a_model_goes_on_to_write_behind_its_end_of_text_is_not_read(end, ended):
+    text = f"It broke. So the answer is negative{end} So the answer is positive."
+    assert read(text, ended) == ("It broke.", "negative", "ok")
+    assert split_thought(text).answer == "It broke. So the answer is negative"
+
+
+def test_a_tag_that_an_answer_quotes_is_no_thought():
+    assert read("It has `<think>` in it. So the answer is negative.")[1] == "negative"
 
 
 def test_where_the_rationale_comes_from_can_be_chosen():
@@ -119,6 +165,9 @@ def test_where_the_rationale_comes_from_can_be_chosen():
         '{"rationale": "It broke.", "answer": ["negative"]}',
         'It broke.\n```json\n{"answer": "negative"}\n```',
         "The answer is clear: It broke.\nAnswer: negative",
+        "It broke. 因此，答案为 B",
+        "It broke.\nОтвет: negative",
+        "It broke. Die Antwort ist negative.",
     ],
 )
 def test_the_forms_of_chat_models_are_understood(text):
@@ -198,7 +247,10 @@ def test_other_names_for_the_end_are_known(reason, status):
     assert read("It broke. So the answer is negative", reason)[1:] == (None, status)
 
 
-@pytest.mark.parametrize("reason", ["content_filter", "refusal"])
+@pytest.mark.parametrize(
+    "reason", ["content_filter", "refusal", "content_filtered", "FinishReason.SPII", "BLOCKLIST", "sensitive",
+               "guardrail_intervened"],
+)  # fmt: skip
 def test_a_refusal_is_named(reason):
     assert read("So the answer is negative.", reason)[1:] == (None, "refused")
 

@@ -1,5 +1,6 @@
 """Answers in the words of people and chat models. Three outcomes: read right, honestly not read, never read wrong."""
 
+import re
 import time
 
 import pytest
@@ -22,6 +23,12 @@ SETS = {
     "spam": ("spam", "not spam"),
     "five": ("very negative", "negative", "neutral", "positive", "very positive"),
     "valid": ("valid", "invalid"),
+    "true": ("true", "false"),
+    "sign": ("-1", "0", "1"),
+    "zh": ("积极", "消极"),
+    "ru": ("положительный", "отрицательный"),
+    "ar": ("إيجابي", "سلبي"),
+    "ja": ("ポジティブ", "ネガティブ"),
 }
 
 # What is read, and as what.
@@ -93,6 +100,26 @@ nli|it is not entailment, it is neutral|neutral
 half|not entailment|not_entailment
 spam|this is not spam|not spam
 five|Very Positive!|very positive
+mood|（Ｂ）|negative
+mood|Ⓑ|negative
+mood|(b.)|negative
+mood|<negative>|negative
+mood|\u200bnega\u00adtive\ufeff|negative
+mood|not A but B|negative
+intent|card\_arrival|card_arrival
+stars|4.0|4
+stars|４|4
+stars|४|4
+sign|-1|-1
+sign|−1|-1
+sign|minus 1|-1
+sign|the label is -1|-1
+sign|+1|1
+sign|the label is –1|-1
+zh|消极，因为它坏了|消极
+zh|（B）消极。|消极
+ru|«Отрицательный».|отрицательный
+ja|「ネガティブ」です|ネガティブ
 """
 
 # What must not be read as the label that it denies, doubts or makes depend on something.
@@ -164,6 +191,14 @@ half|non-entailment
 spam|it isn't spam
 five|not very positive
 valid|not valid
+true|partly true
+stars|minus 1
+stars|−1
+zh|不是积极，而是消极
+zh|非积极
+ru|не положительный
+ar|ليس إيجابي
+ja|「ポジティブ」ではない
 """
 
 NUMBERS = r"""
@@ -213,6 +248,19 @@ about 3¾ miles|3.75
 ½ cup|0.5
 12 - 10|2
 (10 - 12)|-2
+\frac12|0.5
+1⁄2|0.5
+1 ½|1.5
+1 234|1234
+1\u202f234|1234
+1'234|1234
+1_234|1234
+1,23,456|123456
+42 000 km|42000
+minus five|-5
+negative two hundred|-200
+٤٢|42
+４２個|42
 """
 
 NO_NUMBERS = r"""
@@ -263,10 +311,14 @@ dozens
 10–12.
 555-1234
 1/2/2024
+\sqrt{4}
+\geq 42
+42 – 45
 """
 
 
 def rows(table: str) -> list[list[str]]:
+    table = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), table)
     return [line.split("|") for line in table.strip().splitlines()]
 
 

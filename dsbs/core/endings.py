@@ -1,0 +1,28 @@
+"""Why a completion ended, in the words of any server."""
+
+import re
+
+STOP, LENGTH, REFUSED, BROKEN = "stop", "length", "refused", "broken"
+# The first that fits; other words say nothing. Servers write ``MAX_TOKENS``, ``FinishReason.SAFETY``, ``end_turn``.
+_WORDS = (
+    (REFUSED, r"filter|safety|refus|prohibited|recitation|blocklist|blocked|spii|sensitive|guardrail|moderat|policy"),
+    (LENGTH, r"length|max_|token_?limit|context_window|too_long|repetition"),
+    (BROKEN, r"broken|error|abort|cancel|interrupt|insufficient|network|time_?out|malformed|overload|unavailable"),
+    (STOP, r"stop|eos|^end|_end$|complete|^done$|finish|tool_calls|tool_use|function_call"),
+)
+_ENDINGS = tuple((ending, re.compile(words)) for ending, words in _WORDS)
+
+
+def read_ending(reason: str | None) -> str | None:
+    """Return how a completion ended: ``stop``, ``length``, ``refused``, ``broken``; None where that is not known.
+
+    ``broken`` means that the server gave up in the middle.
+
+    Args:
+        reason: the finish reason, as the server words it.
+
+    >>> [read_ending(reason) for reason in ("end_turn", "FinishReason.MAX_TOKENS", "SAFETY", "aborted", "", None)]
+    ['stop', 'length', 'refused', 'broken', None, None]
+    """
+    said = re.sub(r"[\W_]+", "_", (reason or "").rpartition(".")[2].lower())
+    return next((ending for ending, words in _ENDINGS if words.search(said)), None)
