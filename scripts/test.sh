@@ -38,7 +38,8 @@ wait_for_mypy() {
 stage lint ruff check .
 stage format ruff format --check .
 stage layers lint-imports
-stage tests pytest -n 2 --dist worksteal "$@"
+# Three, so that two cores have work while a test waits for a server.
+stage tests pytest -n 3 --dist worksteal "$@"
 stage types wait_for_mypy
 
 printf '\n== summary\n'

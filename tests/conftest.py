@@ -24,11 +24,12 @@ for _variable in ("WANDB_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "HYDRA_FULL_ERR
 def pytest_collection() -> Iterator[None]:
     """Import what tests import as a training does, without the packages that transformers' Trainer can do without.
 
-    What is imported then stays to the end. The garbage collector does not look at it again: each training, and much
-    else, ends with a full collection, which would take longer than the training.
+    What is imported then stays to the end, so the garbage collector does not look at it again. Accelerate asks for a
+    full collection twice a training, which would take longer than the training: it gets one of what is young.
     """
     from dsbs.training.backends import hidden
 
+    collect = gc.collect
     gc.disable()
     try:
         with hidden("peft"):
@@ -36,6 +37,7 @@ def pytest_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+        gc.collect = lambda generation=1: collect(min(generation, 1))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """The gradient of one optimiser step, however the step is cut into batches; can run in a process of its own."""
 
-import multiprocessing
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,21 +91,8 @@ def train(folder: Path, batch: int) -> list[float]:
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
-def in_two_processes(work: Callable[..., None], folder: Path) -> None:
-    """Run ``work(rank, folder, port)`` in two processes, forked from one that has imported what takes long."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    multiprocessing.set_forkserver_preload(["transformers.trainer"])
-    torch.multiprocessing.start_processes(work, (folder, port), nprocs=2, start_method="forkserver")
-
-
-def step_of_one_of_two(rank: int, folder: Path, port: int) -> None:
+def step_of_one_of_two(rank: int, folder: Path) -> None:
     """Take the step as one of two processes; the first writes what came."""
-    os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
-    }  # fmt: skip
     for name, (arguments, named) in CUT_IN_TWO.items():
         result = step(folder / name, *arguments, **named)
         if rank == 0:
@@ -117,4 +101,3 @@ def step_of_one_of_two(rank: int, folder: Path, port: int) -> None:
         losses = train(folder / name, 16)
         if rank == 0:
             torch.save(losses, folder / f"{name}.pt")
-    torch.distributed.destroy_process_group()

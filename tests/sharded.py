@@ -55,11 +55,9 @@ def shard_on_cpu() -> None:
     AcceleratorState.__init__ = pretend  # type: ignore[method-assign]
 
 
-def work(rank: int, folder: Path, port: int) -> None:
+def work(rank: int, folder: Path) -> None:
     """Take optimiser steps and write what came; train a student, and once more from its first checkpoint."""
     os.environ |= {
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true",
         "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true",
     }  # fmt: skip
     shard_on_cpu()
@@ -80,4 +78,3 @@ def work(rank: int, folder: Path, port: int) -> None:
         shutil.rmtree(run / "checkpoint")
         (run / "metrics.json").unlink()
     train_tiny(folder)
-    torch.distributed.destroy_process_group()

@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import killed
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import train
@@ -216,28 +216,9 @@ def test_a_fault_of_ours_keeps_its_traceback(run: Command, monkeypatch: pytest.M
     assert "unexpected ZeroDivisionError" in err
 
 
-# dsbs.train that is killed in the middle of its fifth step: nothing of it gets to say or write another thing.
-KILLED = """
-import os, signal
-from dsbs import train
-from dsbs.training.checkpointing import StopCallback
-def kill(self, args, state, control, **kwargs):
-    if state.global_step == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-StopCallback.on_step_begin = kill
-train.main()
-"""
-
-
 def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(run: Command, tmp_path: Path) -> None:
     words = [*SMALL, "objective=finetune", "training.max_steps=6", "training.eval_steps=3"]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *words, "output_dir=killed"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    killed(4, [*words, "output_dir=killed"], tmp_path)  # in the middle of its fifth step
     assert not metrics_below(tmp_path / "killed")
     code, _, err = run(*words, "output_dir=killed")
     assert code == 0, err

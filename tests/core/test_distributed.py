@@ -1,13 +1,12 @@
 """Two processes, one run."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from forked import in_two_processes, train
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs.core.distributed import count_processes, gather, is_main, main_first
@@ -21,32 +20,20 @@ SMALL = [
 ]  # fmt: skip
 
 
-def train_in_two(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Train as ``torchrun`` does, with batches of 4 for each of two processes."""
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
-    launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    return subprocess.run(
-        [sys.executable, "-m", *launcher, "dsbs.train", *SMALL, "training.per_device_train_batch_size=4"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True,
-        timeout=200, check=False,
-    )  # fmt: skip
-
-
 def test_two_processes_train_and_measure_as_one_with_twice_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-    two = train_in_two(tmp_path / "two")
-    assert two.returncode == 0, two.stderr
+    in_two_processes(train, [*SMALL, "training.per_device_train_batch_size=4"], tmp_path / "two")
+    out, err = ("".join((tmp_path / "two" / f"{name}{rank}").read_text() for rank in (0, 1)) for name in ("out", "err"))
     monkeypatch.chdir(tmp_path / "one")
     monkeypatch.setattr(sys, "argv", ["dsbs.train", *SMALL, "training.per_device_train_batch_size=8"])
     GlobalHydra.instance().clear()
     main()
-    for said in (capfd.readouterr().out, two.stdout):
+    for said in (capfd.readouterr().out, out):
         assert said.count("triage · t5_scratch · step_by_step on 64 examples") == 1
-    assert two.stderr.count("training: 0 of 6") == 1
+    assert err.count("training: 0 of 6") == 1
     runs = sorted(tmp_path.rglob("metrics.json"))
     assert len({path.parent.name for path in runs}) == 1  # the batch of all processes together names a run
     found = [json.loads(path.read_text(encoding="utf-8")) for path in runs]

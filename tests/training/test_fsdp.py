@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import sharded
 import torch
+from forked import in_two_processes
 from safetensors.torch import load_file
 from tiny import tiny_t5
 from trained import train_tiny
@@ -24,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes that share a student leave behind."""
     folder = tmp_path_factory.mktemp("sharded")
     train_tiny(folder)  # asks the teacher; beside it lie the runs of the two
-    gradients.in_two_processes(sharded.work, folder)
+    in_two_processes(sharded.work, folder)
     return folder
 
 

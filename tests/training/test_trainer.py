@@ -9,6 +9,7 @@ from typing import Any
 import gradients
 import pytest
 import torch
+from forked import in_two_processes
 from tiny import annotated, tiny_t5
 from transformers import TrainerCallback
 
@@ -118,7 +119,7 @@ def of_two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]
     losses = gradients.train(folder / "begun by one", 32)
     for step in (3, 4):
         shutil.rmtree(folder / "begun by one" / f"checkpoint-{step}")
-    gradients.in_two_processes(gradients.step_of_one_of_two, folder)
+    in_two_processes(gradients.step_of_one_of_two, folder)
     return folder, losses
 
 
