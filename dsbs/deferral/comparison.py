@@ -9,10 +9,11 @@ import numpy as np
 from dsbs.core.errors import ConfigError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.deferral.calibration import Calibration, calibrate
-from dsbs.deferral.measures import augrc, choose_threshold, expected_calibration_error
+from dsbs.deferral.measures import augrc, choose_threshold
 from dsbs.deferral.settings import CONFIDENCES, DeferConfig
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.predictor import Predictor
+from dsbs.reporting.reliability import expected_calibration_error
 from dsbs.tasks.base import Task
 
 SHARES = (0.5, 0.8)  # of the answers, the most confident ones

@@ -1,4 +1,4 @@
-"""Measures of confidences and deferral: risk and coverage, AUGRC, ECE, thresholds with a guarantee."""
+"""Measures of confidences and deferral: risk and coverage, AUGRC, thresholds with a guarantee."""
 
 from collections.abc import Sequence
 
@@ -89,18 +89,6 @@ def augrc(confidences: Numbers, right: Flags) -> float:
     coverage, risk = risk_coverage(confidences, right)
     coverage, failures = np.append(0.0, coverage), np.append(0.0, coverage * risk)
     return float(np.trapezoid(failures, coverage))
-
-
-def expected_calibration_error(confidences: Numbers, right: Flags, bins: int = 15) -> float:
-    """Return the expected calibration error: the mean of |confidence - accuracy| over bins of equally many answers.
-
-    >>> expected_calibration_error([0.75] * 4, [True, True, True, False], bins=1)
-    0.0
-    """
-    order = np.argsort(np.asarray(confidences), kind="stable")
-    values, hits = np.asarray(confidences, dtype=float)[order], np.asarray(right, dtype=float)[order]
-    parts = np.array_split(np.arange(len(values)), min(bins, len(values)))
-    return float(sum(len(part) * abs(values[part].mean() - hits[part].mean()) for part in parts) / len(values))
 
 
 def interval_of_risks(

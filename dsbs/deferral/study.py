@@ -11,7 +11,6 @@ from dsbs.deferral.calibration import Calibration, calibrate
 from dsbs.deferral.measures import (
     augrc,
     choose_threshold,
-    expected_calibration_error,
     interval_of_risks,
     lower_bound,
     risk_coverage,
@@ -20,6 +19,7 @@ from dsbs.deferral.measures import (
 from dsbs.deferral.policy import Policy, shares_of
 from dsbs.deferral.settings import DeferConfig
 from dsbs.inference.confidence import SCORED
+from dsbs.reporting.reliability import expected_calibration_error
 from dsbs.tasks.base import Task
 
 COVERAGES = [number / 20 for number in range(1, 21)]

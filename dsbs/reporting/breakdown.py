@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from dsbs.reporting.conditions import Condition
+from dsbs.reporting.reliability import expected_calibration_error, reliability
 
 MOST_CLASSES, MOST_SQUARE = 100, 20  # in a table of scores; in a table of confusions
-BINS = 10
 OTHER, NONE = "(another answer)", "(no answer)"
 
 
@@ -64,7 +65,7 @@ def calibrate(condition: Condition) -> dict[str, Any] | None:
     """Return the calibration of a condition over all seeds; None where no confidences are known.
 
     Returns:
-        ``bins``: ten of equal width, without empty ones: mean ``confidence``, ``accuracy``, number of ``answers``;
+        ``bins``: of equally many answers: mean ``confidence``, ``accuracy``, number of ``answers``;
         ``ece``: expected calibration error, the mean of |confidence - accuracy| over answers; ``brier``: mean squared
         difference between confidence and correctness (1 or 0).
     """
@@ -78,14 +79,6 @@ def calibrate(condition: Condition) -> dict[str, Any] | None:
     if not pairs:
         return None
     sure, right = np.array(pairs, dtype=float).T
-    places = np.minimum((sure * BINS).astype(int), BINS - 1)
-    bins = [
-        {
-            "confidence": float(sure[places == place].mean()),
-            "accuracy": float(right[places == place].mean()),
-            "answers": int((places == place).sum()),
-        }
-        for place in np.unique(places)
-    ]
-    error = sum(one["answers"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / len(pairs)
-    return {"bins": bins, "ece": float(error), "brier": float(((sure - right) ** 2).mean())}
+    bins = [asdict(part) for part in reliability(sure, right)]
+    error = expected_calibration_error(sure, right)
+    return {"bins": bins, "ece": error, "brier": float(((sure - right) ** 2).mean())}

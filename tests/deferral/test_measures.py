@@ -10,11 +10,11 @@ from dsbs.deferral.calibration import Calibration, calibrate, fit_steps, fit_tem
 from dsbs.deferral.measures import (
     augrc,
     choose_threshold,
-    expected_calibration_error,
     interval_of_risks,
     lower_bound,
     threshold_of_share,
 )
+from dsbs.reporting.reliability import expected_calibration_error
 
 
 def drawn(count: int, temperature: float, seed: int = 0) -> tuple[list[dict[str, float]], list[str]]:
