@@ -40,6 +40,13 @@ from dsbs.core.errors import DsbsError, Terminated
 from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+# Flags of Hydra's: those with a value, and those that would put other configs, or a pickle, in the place of ours.
+_VALUED = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
+_REFUSED = {
+    "config_name": "--config-name",
+    "config_path": "--config-path",
+    "experimental_rerun": "--experimental-rerun",
+}
 _program: list[str] = []  # how the command of this process was called, without what was typed behind it
 
 
@@ -156,14 +163,29 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
 def read_words() -> list[str]:
     """Return the words typed after the command, decoded as UTF-8 whatever the locale; ``sys.argv`` is set to them.
 
-    Bytes that are not UTF-8 are replaced, and keys between braces encoded (``hide_keys``).
+    Flags come first, as Hydra wants them; bytes that are not UTF-8 are replaced, and keys between braces encoded
+    (``hide_keys``).
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     program, *words = (os.fsencode(word).decode("utf-8", "replace") for word in sys.argv)
-    sys.argv = [program, *hide_all(words)]
+    sys.argv = [program, *hide_all(flags_first(words))]
     return sys.argv[1:]
+
+
+def flags_first(words: Sequence[str]) -> list[str]:
+    """Return the words with flags, and the values of those that take one, before the overrides.
+
+    >>> flags_first(["seed=0,1", "-m", "student=logreg", "--config-dir", "mine"])
+    ['-m', '--config-dir', 'mine', 'seed=0,1', 'student=logreg']
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    for word in words:
+        follows = flags[-1:] and flags[-1] in _VALUED
+        (flags if follows or word.startswith("-") else overrides).append(word)
+    return flags + overrides
 
 
 @contextmanager
@@ -195,6 +217,9 @@ def _show_and_end(name: str, words: Sequence[str]) -> bool:
     if unknown:
         key, _, value = unknown[0].lstrip("-").partition("=")
         _fail(name, f"{unknown[0]}: there is no such flag. Keys are typed without dashes: {key}={value or '…'}")
+    for attribute, flag in _REFUSED.items():
+        if getattr(flags, attribute):
+            _fail(name, f"{flag}: dsbs {name} has one root config. --config-dir FOLDER adds options of your own.")
     if flags.help:
         from dsbs.cli.help import show_help
 

@@ -9,15 +9,21 @@ from typing import Any, get_args
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 
 from dsbs.cli.braces import hide_keys, show_key, split_list, split_pairs
 from dsbs.cli.composition import conf_dir, kind_of_option
-from dsbs.cli.config import BROKEN, GROUPS
+from dsbs.cli.config import BROKEN, GROUPS, ROOTS, SINGLE
 
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
+_CURLY = str.maketrans("\u201c\u201d\u201e\u2018\u2019", '"""\'\'')  # as word processors write quotes
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 
@@ -74,6 +80,9 @@ def _explain_grammar(word: str) -> str | None:
         return None
     if "=" not in word:
         return f"{word}: expected KEY=VALUE, such as seed=1; --help lists the keys."
+    key, _, value = word.partition("=")
+    if key != key.strip():
+        return f"{word}: leave no spaces around the =. Type:\n    {shlex.quote(f'{key.strip()}={value.strip()}')}"
     if quoted := quote_word(word):
         return f"{word}: this value has characters that need quotes. Type:\n    {quoted}"
     return f"{word}: expected KEY=VALUE; --help lists the keys."
@@ -88,7 +97,25 @@ def quote_word(word: str) -> str | None:
     'task.labels=[gut,"schön"]' 'task.path="a=b.csv"'
     """
     key, _, value = word.partition("=")
-    return next((shlex.quote(f"{key}={text}") for text in _quoted(value) if _reads(f"{key}={text}")), None)
+    meant = [*(_closed(value) if _takes_list(key) else ()), value]
+    quoted = (text for one in meant for text in (*([one] if one != value else []), *_quoted(one)))
+    return next((shlex.quote(f"{key}={text}") for text in quoted if _reads(f"{key}={text}")), None)
+
+
+def _takes_list(key: str) -> bool:
+    """Return whether a key takes a list, by the schemas."""
+    group, _, name = key.lstrip("+~").rpartition(".")
+    schemas = [SINGLE[group]] if group in SINGLE else [*GROUPS.get(group, {}).values()] if group else [*ROOTS.values()]
+    fields = [getattr(schema, "__dataclass_fields__", {}).get(name) for schema in schemas]
+    return any(getattr(field and field.type, "__origin__", None) is list for field in fields)
+
+
+def _closed(value: str) -> Iterator[str]:
+    """Yield what may have been meant as a list: straight quotes, a tuple, a bracket that is missing."""
+    value = value.translate(_CURLY)
+    inner = value.strip("[]()").rstrip().removesuffix(",")
+    if value[:1] + value[-1:] in ("[]", "()") or (value[:1] == "[") != (value[-1:] == "]"):
+        yield f"[{inner}]"
 
 
 def _quoted(value: str) -> Iterator[str]:
@@ -141,6 +168,8 @@ def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
     names = sorted({*options, *_options_below(group)})
     close = difflib.get_close_matches(option, names, n=1)
     hint = f" Did you mean {group}={close[0]}?" if close else ""
+    if group == "student" and not close:
+        hint = f" A model by its name: student=pretrained student.model={option}"
     return f"{group}={option}: there is no such option.{hint} Options: {', '.join(names) or 'none'}."
 
 
@@ -198,6 +227,13 @@ def _explain_value(error: OmegaConfBaseException, typed: Sequence[str]) -> str:
     word = next((word for word in reversed(typed) if _key(word) in (key, place, place.rpartition(".")[0])), None)
     shown = word or key
     reason = str(error).splitlines()[0]
+    if word and word.startswith("~"):
+        return f"{word}: a key cannot be left out. Type {place}=VALUE to set it, or nothing for its default."
+    if isinstance(error, InterpolationResolutionError) and word:
+        return (
+            f"{word}: ${{...}} stands for the value of another key. For a variable of the environment leave out the "
+            "single quotes around the word, so that the shell fills it in."
+        )
     if word and _wants_text(error) and (quoted := _quote_null(word)):
         return f"{shown}: null means 'no value', which this key does not accept. For the word null, type:\n    {quoted}"
     if wanted := _worded_type(error, place):
@@ -256,7 +292,7 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
     if found := re.match(r"Could not append to config. An item is already at '(.*)'", message):
         return f"+{found[1]}: this key exists already; leave out the +."
     if found := re.match(r"Could not delete from config. '(.*)' does not exist", message):
-        return f"~{found[1]}: there is no such key."
+        return f"~{found[1]}: there is no such key. One that is null has nothing to leave out."
     if "Config group override must be a string" in message:
         return "An option of a group is a name: GROUP=NAME; --help lists the options. To leave a group out: ~GROUP"
     told = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dsbs.tasks.answers import READINGS
 from dsbs.tasks.base import ACCURACY
-from dsbs.tasks.cells import MISSING
+from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED
 from dsbs.tasks.gold import FORMS
 from dsbs.tasks.metrics import metric_faults
@@ -87,8 +87,12 @@ class TableSettings(RowsTask):
             faults.append(f"task.answer_kind={self.answer_kind}: expected one of {', '.join(ANSWER_KINDS)}.")
         if self.reading not in READINGS:
             faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
-        if len(set(self.labels)) != len(self.labels) or len(self.labels) == 1:
-            faults.append(f"task.labels={self.labels}: expected at least two different answers.")
+        if not all(isinstance(label, str) and label.strip() for label in self.labels):
+            return [*faults, f"task.labels={self.labels}: expected texts that are not empty."]
+        if len({fold(label) for label in self.labels}) != len(self.labels) or len(self.labels) == 1:
+            faults.append(f"task.labels={self.labels}: expected at least two answers that differ in more than case.")
+        if strange := [text for text in self.synonyms.values() if not isinstance(text, str)]:
+            return [*faults, f"task.synonyms: expected a label for each word, got {strange[0]!r}."]
         faults += metric_faults(self.metric)
         if self.answer_kind in ("number", "text") and self._declared:
             faults.append(

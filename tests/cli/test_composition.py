@@ -8,6 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.default_element import ResultDefault
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -188,3 +189,26 @@ def test_the_config_is_composed_for_its_mode_only_where_it_may_name_one(tmp_path
         with composing(folder):
             found.append(find_mode(GlobalHydra.instance().hydra, "train", words))
     assert found == [None, RunMode.MULTIRUN, RunMode.MULTIRUN]
+
+
+@pytest.mark.parametrize(
+    ("word", "key", "value"),
+    [
+        ("task.labels=[1.10, 1e3,true,007]", "task.labels", ["1.10", "1e3", "true", "007"]),
+        ("task.label=2024_01", "task.label", "2024_01"),
+        ("task.synonyms={1.10: 1.1, 2_0: no}", "task.synonyms", {"1.10": "1.1", "2_0": "no"}),
+        ("task.synonyms.pos=1.0", "task.synonyms", {"pos": "1.0"}),
+        ("task.label=null", "task.label", None),
+        ("task.test_share=.20", "task.test_share", 0.2),
+        ("training.max_steps=1_000", "training.max_steps", 1000),
+        ("data_fraction=1e-1", "data_fraction", 0.1),
+    ],
+)
+def test_keys_of_texts_get_numbers_and_truth_values_as_they_are_typed(word: str, key: str, value: Any) -> None:
+    assert OmegaConf.select(OmegaConf.create(composed("task=table", word)), key) == value
+
+
+def test_a_job_of_a_sweep_gets_its_words_as_they_are_typed() -> None:
+    read = OverridesParser.create().parse_override
+    assert read("task.labels=[1.10,a]").get_value_element_as_str() == "[1.10,a]"
+    assert read("teacher.base_url=http://localhost:1/v1").get_value_element_as_str() == "http://localhost:1/v1"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dsbs.cli.command import _show_and_end
 from dsbs.cli.composition import list_options
 from dsbs.cli.config import GROUPS, PARTS, ROOTS, SINGLE, register_schemas
 from dsbs.cli.help import read_summary, show_commands, show_help
@@ -83,3 +84,10 @@ def test_what_is_not_for_typing_is_not_shown() -> None:
     assert HIDDEN == ("kind",)
     schema = GROUPS["student"]["causal"]
     assert "kind" not in [key.name for key in list_keys(schema, default_values(schema))]
+
+
+@pytest.mark.parametrize("flags", [["--config-name", "x"], ["--config-path=x"], ["--experimental-rerun", "x"]])
+def test_flags_that_would_replace_our_configs_are_refused(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _show_and_end("train", flags)
+    assert "dsbs train has one root config. --config-dir FOLDER adds options of your own." in capsys.readouterr().err

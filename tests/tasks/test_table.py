@@ -277,6 +277,19 @@ def test_unknown_labels_are_listed_with_counts_and_places(tmp_path):
     assert "task.synonyms" in text
 
 
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"labels": ["", "x"]}, "task.labels=['', 'x']: expected texts that are not empty."),
+        ({"labels": [["a"], ["b"]]}, "task.labels=[['a'], ['b']]: expected texts that are not empty."),
+        ({"labels": ["Yes", "yes"]}, "task.labels=['Yes', 'yes']: expected at least two answers that differ in more"),
+        ({"labels": ["a", "b"], "synonyms": {"x": ["a"]}}, "task.synonyms: expected a label for each word, got ['a']."),
+    ],
+)
+def test_labels_that_are_none_are_told(settings, fault):
+    assert build("rows.csv", **settings).faults()[0].startswith(fault)
+
+
 def test_wrong_settings_are_all_told():
     task = TableTask(
         input=" ",
