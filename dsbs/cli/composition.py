@@ -282,7 +282,7 @@ def install() -> None:
     hydra_defaults._create_interpolation_map = _known_choices
     hydra_internals.ConfigLoaderImpl = ConfigLoader  # type: ignore[misc]
     hydra_internals.Hydra.get_mode = find_mode  # type: ignore[method-assign]
-    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply_as_typed)  # type: ignore[method-assign]
+    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply_as_typed)  # type: ignore[method-assign, assignment]
     Override.get_value_element_as_str = show_as_typed  # type: ignore[method-assign]
     if PluginConfigs not in Plugins.instance().discover(SearchPathPlugin):
         Plugins.instance().register(PluginConfigs)
