@@ -96,7 +96,7 @@ def parse(
         return None, None, "refused"
     ending = LENGTH if ending == BROKEN else ending
     written = split_thought(text)
-    thought = "\n".join(filter(None, (reasoning, written.thought)))
+    thought = "\n".join(filter(None, dict.fromkeys((reasoning, written.thought))))
     if written.thinking:
         return None, None, "cut_off"
     if not written.answer.strip():

@@ -9,11 +9,12 @@ from dsbs.core.records import fold_system
 
 Body = dict[str, Any]
 # Statuses with which an endpoint rejects the content of a request; chat templates fail with 500.
-REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|500|501)|error in answer")
+REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|424|500|501)|error in answer")
 _REFUSES = (
     r"unsupported|not support|n't support|is not (?:allowed|available|permitted|enabled|known|implemented)"
-    r"|not (?:compatible|permitted|enabled|recogni[sz]ed)|unknown|unrecogni[sz]ed|unexpected|unavailable"
-    r"|only the default|extra (?:inputs|fields)|deprecated|no longer"
+    r"|not (?:compatible|permitted|enabled|recogni[sz]ed|implemented)|不支持|unknown|unrecogni[sz]ed"
+    r"|unexpected|unavailable|only the default|only \S{1,9} is (?:allowed|supported)|whitespace"
+    r"|extra (?:inputs|fields)|deprecated|no longer"
 )
 
 
@@ -71,25 +72,29 @@ def _has_system(body: Body) -> bool:
 ADAPTATIONS = (
     Adaptation(
         "a system message",
-        r"system|developer instruction|roles must alternate|only user and assistant",
+        r"system.?(?:role|message|prompt|instruction)|(?:role|got|support|支持).{0,12}system|['\"`]system['\"`]"
+        r"|developer instruction|roles must alternate|only user\b|.user. or .assistant.|first message|valid role"
+        r"|start with a user",
         _has_system,
         _fold,
         "the instruction goes into the first question",
         "prompt.system_role=false",
-        _REFUSES + r"|roles must alternate|only user and assistant|roles? .{0,30}must be|invalid role",
+        _REFUSES
+        + r"|roles must alternate|only user\b|roles? .{0,30}must be|invalid role|valid role|role.{0,20}is invalid"
+        r"|first message|start with a user|message must be|.user. or .assistant.|values are",
     ),
     Adaptation(
         "response_format",
-        r"response_format|json_schema|json_object|structured|grammar|guided",
+        r"response_format|json_schema|json_object|json mode|structured|grammar|guided",
         _has("response_format"),
         without("response_format"),
         "the prompt still asks for JSON, without a schema",
         "prompt.answer_format=text",
-        _REFUSES + r"|invalid|must be|not valid|not both",
+        _REFUSES + r"|invalid|must be|not valid|not both|grammar.{0,20}(?:error|fail)",
     ),
     Adaptation(
         "max_tokens",
-        r"max_completion_tokens",
+        r"max_(?:completion_)?tokens",
         _has("max_tokens"),
         lambda body: without("max_tokens")(body) | {"max_completion_tokens": body["max_tokens"]},
         "max_completion_tokens is sent in its place",
@@ -103,7 +108,7 @@ ADAPTATIONS = (
         lambda body: body | {"temperature": 0.01},
         "0.01 is sent in its place",
         "teacher.temperature=0.01",
-        r"strictly positive|greater than 0|> 0\b|must be positive|range \(0",
+        r"strictly positive|greater than 0|> 0\b|must be positive|(?:range|in) \(0",
     ),
     Adaptation(
         "top_p beside temperature",

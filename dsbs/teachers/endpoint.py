@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
+from dsbs.core.untrusted import excerpt
 from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.batches import Body
 from dsbs.teachers.faults import explain_status
@@ -19,7 +21,9 @@ from dsbs.teachers.responses import read_completions
 
 logger = logging.getLogger(__name__)
 
-REFUSED = {"HTTP 400", "HTTP 422"}
+REFUSED = {"HTTP 400", "HTTP 422", "HTTP 501", "error 400", "error in answer"}
+# Some servers fail over ``n`` with a status of their own.
+_SAMPLES = re.compile(r"\bn\b|choices?\b|samples", re.I)
 
 
 class Endpoint:
@@ -69,7 +73,7 @@ class Endpoint:
         try:
             completions = await self._ask(self.body(requests[0]) | {"n": len(requests)})
         except TeacherError as error:
-            if error.reason not in REFUSED:
+            if error.reason not in REFUSED and not _SAMPLES.search(error.said):
                 raise
             completions = [await self(requests[0])]
         if len(completions) == 1 and not self.one_at_a_time:
@@ -94,7 +98,7 @@ class Endpoint:
                     raise
                 self._adapted.append(found)
                 self._note(
-                    f"The endpoint rejects {found.what} ({error.said!r}): {found.done} for this run. "
+                    f"The endpoint rejects {found.what} ({excerpt(error.said)!r}): {found.done} for this run. "
                     f"To set this yourself: {found.setting}"
                 )
 

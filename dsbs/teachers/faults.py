@@ -6,33 +6,26 @@ from urllib.parse import urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, excerpt, load_json
-from dsbs.teachers.headers import read_retry_after
+from dsbs.teachers.headers import read_wait
+from dsbs.teachers.hints import hint, is_filtered, is_too_long, tells_bad_key, tells_no_credit, tells_no_model
 
 EXCERPT = 200
+# Characters of an endpoint's words that are looked at: gateways put their own before those of the server.
+MOST_SAID = 2000
 # Shorter keys, such as ``none``, are no secrets.
 SECRET = 12
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
-RETRYABLE = {408, 409, 425, 429}
+RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
+# How answers with status 200 name an error, where they give no number.
+_KINDS = (
+    (401, re.compile(r"invalid_api_key|authenticat", re.I)),
+    (404, re.compile(r"model_not_found|not_?found_?error", re.I)),
+    (429, re.compile(r"throttl|rate_?limit", re.I)),
+)
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.I)
+_TAGS = re.compile(r"<(?:style|script).{0,5000}?</(?:style|script)>|<[^<>]{0,300}>", re.I | re.S)
 NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|internal", re.I)
-# What an endpoint says, and what to do about it; the first that fits.
-HINTS = (
-    (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
-    (r"(?:maximum|max)\s?context|context.{0,3}(?:length|size|window)|too many tokens|prompt is too long"
-     r"|exceed.{0,40}(?:context|allowed token)|input.{0,20}(?:tokens?|length).{0,20}exceed",
-     "The prompt exceeds the model's context: use fewer prompt.exemplars or shorter inputs."),
-    (r"max_(?:completion_)?tokens|maximum.{0,20}output", "Set teacher.max_tokens to what the model can write."),
-    (r"system.?(?:role|message|prompt|instruction)|'system'|developer instruction",
-     "prompt.system_role=false puts the instruction into the first question."),
-    (r"alternat", "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
-    (r"response_format|json_schema|json_object|structured|grammar|guided",
-     "prompt.answer_format=text asks for plain text."),
-    (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
-    (r"top_p", "teacher.top_p=null leaves it to the endpoint."),
-    (r"\bstop\b", "teacher.stop=[] leaves it out."),
-    (r"unrecogni[sz]ed|unknown (?:field|param)|extra (?:inputs|fields)|not permitted|unsupported param",
-     "Is it a field of teacher.extra?"),
-)  # fmt: skip
 
 
 class Where(NamedTuple):
@@ -96,7 +89,7 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
             fatal=True,
             reason=f"HTTP {status}",
         )
-    return explain_code(status, said, code, where, read_retry_after(headers))
+    return explain_code(status, said, code, where, read_wait(headers, content, said))
 
 
 def explain_code(
@@ -112,36 +105,45 @@ def explain_code(
         retry_after: seconds that it asks to wait, or None.
         prefix: ``HTTP``, or ``error`` for an error object.
     """
-    reason = f"{prefix} {status}"
+    reason, shown = f"{prefix} {status}", said[:EXCERPT]
     told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
-    if status == 401:
-        # What the server says is left out: some repeat the key in it.
-        return TeacherError(
-            f"{told}: {where.base_url} does not accept the key in the environment variable "
-            f"{where.api_key_env or '(none named)'}. Set it again, or name another one with teacher.api_key_env=NAME.",
-            fatal=True,
-            reason=reason,
+    fatal, doubted = None, status in (400, 403, 422)
+    if status == 401 or (doubted and tells_bad_key(said)):
+        # With 401 what the server says is left out: some repeat the key in it.
+        fatal = (
+            f"{'' if status == 401 else shown + ' '}{where.base_url} does not accept the key in the environment "
+            f"variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
+            "teacher.api_key_env=NAME."
         )
-    if status == 404:
-        advice = "Check teacher.model and teacher.base_url."
-        if not urlsplit(where.base_url).path.strip("/"):
-            advice = f"Most servers expect a version in the path: teacher.base_url={where.base_url.rstrip('/')}/v1."
-        return TeacherError(
-            f"{told}: {where.base_url} has no model {where.model!r}, or the address is wrong ({said}). {advice}",
-            fatal=True,
-            reason=reason,
+    elif status == 402 or (status == 429 and code in NO_MONEY) or (doubted and tells_no_credit(said)):
+        fatal = f"the account at {where.base_url} has no credit left ({shown})."
+    elif status in (404, 410) or (doubted and tells_no_model(said)):
+        fatal = (
+            f"{where.base_url} has no model {where.model!r}, or the address is wrong ({shown})."
+            f"{_advise_address(said, where)}"
         )
-    if status == 402 or (status == 429 and code in NO_MONEY):
-        return TeacherError(f"{told}: the account at {where.base_url} has no credit left ({said}).",
-                            fatal=True, reason=reason)  # fmt: skip
-    retryable = status in RETRYABLE or status >= 500
+    elif status == 405:
+        fatal = f"{where.base_url} takes no POST of chats ({shown}).{_advise_address(said, where)}"
+    elif status == 407:
+        fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
+    if fatal is not None:
+        return TeacherError(f"{told}: {fatal}", fatal=True, reason=reason, said=said)
+    retryable = status in RETRYABLE or (status >= 500 and not is_too_long(said))
     return TeacherError(
-        f"{told}: {said}" + ("" if status in RETRYABLE else hint(said)),
+        f"{told}: {shown}" + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else said)),
         retryable=retryable,
         retry_after=retry_after,
-        reason=reason,
+        reason="content filter" if prefix == "HTTP" and doubted and is_filtered(said) else reason,
         said=said,
     )
+
+
+def _advise_address(said: str, where: Where) -> str:
+    if (advice := hint(said)) and ("teacher.api=" in advice or "API" in advice):
+        return advice.removeprefix(".")
+    if not urlsplit(where.base_url).path.strip("/"):
+        return f" Most servers expect a version in the path: teacher.base_url={where.base_url.rstrip('/')}/v1."
+    return " Check teacher.model and teacher.base_url."
 
 
 def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherError:
@@ -153,16 +155,19 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
         key: the API key, which is masked.
     """
     fields = Fields(error if isinstance(error, dict) else {"message": error})
-    said = scrub(fields.raw("message") or error or "no explanation", key)
+    said = scrub(_words(fields) or error or "no explanation", key, MOST_SAID)
     metadata = fields.inside("metadata")
     if (more := metadata.raw("raw")) and isinstance(more, str):
-        said = scrub(f"{said}: {more}", key)
-    status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999)
-    if status and where:
-        return explain_code(status, said, fields.text("type") or "", where, prefix="error")
+        said = scrub(f"{said}: {more}", key, MOST_SAID)
+    status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
+    if status < 400:
+        status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)
+        status = 402 if kind in NO_MONEY or tells_no_credit(said) else status
+    if status and where:
+        return explain_code(status, said, kind, where, read_wait({}, b"", said), prefix="error")
     return TeacherError(
-        f"The endpoint answered with an error{f' ({kind})' if kind else ''}: {said}{hint(said)}",
+        f"The endpoint answered with an error{f' ({kind})' if kind else ''}: {said[:EXCERPT]}{hint(said)}",
         retryable=_PASSING.search(f"{kind} {said}") is not None,
         reason="error in answer",
         said=said,
@@ -177,23 +182,22 @@ def malformed(content: Any, key: str = "") -> TeacherError:
         key: the API key, which is masked.
     """
     advice = "Does teacher.base_url end in the API's version, such as /v1?"
-    if isinstance(content, bytes) and content.lstrip().startswith((b"data:", b"event:")):
-        advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
+    if isinstance(content, bytes):
+        text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
+        if text.startswith((b"data:", b"event:")):
+            advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
+        elif text.startswith(b"<"):
+            advice = f"It is a web page: a login or a proxy answers in its place. {advice}"
+            content = _plain_text(content)
+        elif text.startswith((b"{", b"[")):
+            advice = "It is JSON that is broken or was cut off on the way."
+        elif not text:
+            content, advice = "", f"It is empty. {advice}"
     return TeacherError(
         f"The endpoint's answer is not a completion: {scrub(content, key)!r}. {advice}",
         retryable=True,
         reason="malformed answer",
     )
-
-
-def hint(said: str) -> str:
-    """Return the setting that helps against an endpoint's message, as a sentence to append; empty where none does.
-
-    >>> hint("Unsupported value: 'temperature' does not support 0.0 with this model.")
-    ' teacher.temperature=null leaves it to the endpoint.'
-    """
-    advice = next((advice for pattern, advice in HINTS if re.search(pattern, said, re.I)), "")
-    return f"{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""
 
 
 def read_error(content: bytes, key: str) -> tuple[str, str]:
@@ -206,17 +210,31 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
         (body,) = body
     inner = body.get("error", body) if isinstance(body, dict) else body
     fields = Fields(inner)
-    said = fields.raw("message") or fields.raw("detail") or fields.raw("msg") or inner
-    return scrub(said or "no explanation", key), fields.text("code") or fields.text("type") or ""
+    said = _words(fields) or inner
+    if isinstance(said, bytes) and said.lstrip().startswith(b"<"):
+        said = _plain_text(said)
+    return scrub(said or "no explanation", key, MOST_SAID), fields.text("code") or fields.text("type") or ""
 
 
-def scrub(said: Any, key: str) -> str:
-    """Return an endpoint's words for a message: on one line, bounded, with the API key masked.
+def _words(fields: Fields) -> Any:
+    """Return the message in an error object, under the names that servers give it."""
+    return next(filter(None, map(fields.raw, ("message", "detail", "msg", "error_msg", "status_msg"))), None)
+
+
+def _plain_text(page: bytes) -> str:
+    """Return the title of a web page, or else its text."""
+    text = page[: 2**16].decode(errors="replace")
+    title = _TITLE.search(text)
+    return title[1].strip() if title and title[1].strip() else " ".join(_TAGS.sub(" ", text).split())
+
+
+def scrub(said: Any, key: str, most: int = EXCERPT) -> str:
+    """Return an endpoint's words for a message: on one line, at most ``most`` characters, with the API key masked.
 
     The key is masked before the text is shortened, so that not even a part of it is left.
     """
-    text = excerpt(said, 8 * EXCERPT)
-    return (text.replace(key, "***") if key and key != "none" else text)[:EXCERPT]
+    text = excerpt(said, 8 * most)
+    return (text.replace(key, "***") if key and key != "none" else text)[:most]
 
 
 def hide(text: str | None, key: str) -> str | None:

@@ -1,7 +1,8 @@
-"""Rate limits in the headers of an answer: requests and tokens a minute, and how long to wait."""
+"""Rate limits of an endpoint, as its answers tell them: requests and tokens a minute, and how long to wait."""
 
 import re
 import time
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -10,6 +11,19 @@ from dsbs.teachers.limits import ServerLimits
 # Seconds of the longest single wait, and of the longest that is understood.
 LONGEST_WAIT = 3600.0
 LONGEST_TOLD = 366 * 24 * 3600.0
+MOST_LOOKED_AT = 20_000  # bytes of a body
+# Larger numbers are no durations, but Unix times, in seconds or in milliseconds.
+_TIME, _MILLISECONDS = 1e9, 1e11
+_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
+           "anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset")  # fmt: skip
+_IN_BODY = re.compile(
+    r'"(?:retry_?delay|retry_after|retryafter|retry-after|x-ratelimit-reset)"\s{0,3}:\s{0,3}"?([\d.]{1,16}(?:ms|[smh])?)\b',
+    re.I,
+)
+_IN_WORDS = re.compile(
+    r"(?:try again|retry)\s(?:after|in)\s((?:[\d.]{1,12}\s?[smh][a-z]{0,11}\s?){1,3}|\d{1,6}\b)", re.I
+)
+_LETTERS = re.compile(r"[a-z]+")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
 
@@ -23,20 +37,72 @@ def read_retry_after(headers: Any) -> float | None:
     >>> read_retry_after({"retry-after": "inf"}), read_retry_after({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"})
     (31622400.0, 31622400.0)
     """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+    for name, unit in (("retry-after-ms", 0.001), ("x-ms-retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) * unit
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError, OverflowError):
-                continue
-        if seconds == seconds:  # not NaN
-            return min(max(0.0, seconds), LONGEST_TOLD)
+        if value is not None and (seconds := _read_wait(value, unit)) is not None:
+            return seconds
     return None
+
+
+def read_wait(headers: Any, content: bytes, said: str) -> float | None:
+    """Return the seconds that a rejected request is to wait, or None where nothing says so.
+
+    By ``read_retry_after``, else by the time at which a limit is reset, else by the body or its words.
+
+    Args:
+        headers: of the answer.
+        content: its body.
+        said: the message in it.
+
+    >>> read_wait({}, b'{"retryDelay": "33s"}', ""), read_wait({}, b"", "Please try again in 1m2.5s.")
+    (33.0, 62.5)
+    >>> read_wait({"x-ratelimit-reset": "5"}, b"", ""), read_wait({}, b"", "No.")
+    (5.0, None)
+    """
+    told = read_retry_after(headers)
+    if told is None:
+        told = read_limits(headers).wait or None
+    if told is None:
+        resets = [_read_wait(headers[name]) for name in _RESETS if headers.get(name)]
+        # Of several limits it is not said which one was exceeded; the first to pass is tried.
+        told = min((seconds for seconds in resets if seconds), default=None)
+    if told is None:
+        found = _IN_BODY.search(content[:MOST_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(said)
+        told = _read_wait(_LETTERS.sub(_shorten, found[1].lower())) if found else None
+    return told
+
+
+def _shorten(unit: re.Match[str]) -> str:
+    return "ms" if unit[0].startswith(("ms", "milli")) else unit[0][0]
+
+
+def _read_wait(value: str, unit: float = 1.0) -> float | None:
+    """Return the seconds from now that a number, a duration or a date means; None for other texts, or without end."""
+    try:
+        number = float(value)
+    except ValueError:
+        text = value.replace(" ", "")
+        if text and DURATION.fullmatch(text):
+            return read_duration(text, LONGEST_TOLD)
+        number = _read_date(value) - time.time()
+    else:
+        if number != number:  # NaN
+            return None
+        if _TIME < number < float("inf"):
+            number = number / (1000 if number > _MILLISECONDS else 1) - time.time()
+        else:
+            number *= unit
+    return min(max(0.0, number), LONGEST_TOLD) if number == number else None
+
+
+def _read_date(value: str) -> float:
+    """Return the Unix time of a date as HTTP or as ISO 8601 writes it, or NaN."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return read(value).timestamp()
+        except (ValueError, TypeError, OverflowError, AttributeError):
+            continue
+    return float("nan")
 
 
 def read_limits(headers: Any) -> ServerLimits:
@@ -53,7 +119,7 @@ def read_limits(headers: Any) -> ServerLimits:
         bounds.append(told if told is not None and told >= 1 else None)
         left = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
         if left is not None and left < 1:
-            waits.append(read_duration(headers.get(f"x-ratelimit-reset-{kind}")))
+            waits.append(min(_read_wait(headers.get(f"x-ratelimit-reset-{kind}") or "") or 0.0, LONGEST_WAIT))
     return ServerLimits(bounds[0], bounds[1], max(waits))
 
 
@@ -65,8 +131,8 @@ def _number(value: str | None) -> float | None:
     return number if 0 <= number < float("inf") else None
 
 
-def read_duration(value: str | None) -> float:
-    """Return the seconds of a duration such as ``1m2.5s``, at most ``LONGEST_WAIT``; 0.0 where it is invalid.
+def read_duration(value: str | None, most: float = LONGEST_WAIT) -> float:
+    """Return the seconds of a duration such as ``1m2.5s``, at most ``most``; 0.0 where it is invalid.
 
     >>> read_duration("6m0s"), read_duration("120ms"), read_duration("1.5"), read_duration("soon")
     (360.0, 0.12, 1.5, 0.0)
@@ -74,8 +140,8 @@ def read_duration(value: str | None) -> float:
     (3600.0, 3600.0)
     """
     if (number := _number(value)) is not None:
-        return min(number, LONGEST_WAIT)
+        return min(number, most)
     match = DURATION.fullmatch(value or "")
     units = (3600, 60, 1, 0.001)
     parts = zip(match.groups(), units, strict=True) if match else ()
-    return min(sum((float(part) * unit for part, unit in parts if part), 0.0), LONGEST_WAIT)
+    return min(sum((float(part) * unit for part, unit in parts if part), 0.0), most)

@@ -124,7 +124,8 @@ class Connection:
                 asyncio.timeout(self.where.timeout * patience),
                 self._session.request(method, self._address(route), **self._options, **parts) as response,
             ):
-                return Reply(response.status, response.headers, await self._read(response))
+                content = in_utf8(await self._read(response), response.charset)
+                return Reply(response.status, response.headers, content)
         except TeacherError:
             raise
         except Exception as error:
@@ -208,6 +209,22 @@ class Connection:
                 self._routes.clear()
             self._routes[route] = URL(self._base + route)
         return self._routes[route]
+
+
+def in_utf8(content: bytes, charset: str | None) -> bytes:
+    """Return a body in UTF-8; one that is not is in the charset that its header names.
+
+    >>> in_utf8("schön".encode("latin-1"), "iso-8859-1") == in_utf8("schön".encode(), "iso-8859-1") == "schön".encode()
+    True
+    """
+    if charset is None or content.isascii():
+        return content
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        with suppress(LookupError, UnicodeDecodeError):
+            return content.decode(charset).encode()
+    return content
 
 
 def find_proxy(address: str) -> Proxy | None:

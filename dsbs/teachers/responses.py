@@ -1,19 +1,30 @@
 """Parsing of an endpoint's answers: completions, or an error object."""
 
+import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from dsbs.core.endings import BROKEN, read_ending
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
-from dsbs.core.untrusted import MOST_TEXT, Fields, load_json
+from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json
 from dsbs.teachers.faults import SECRET, Where, explain_error_object, hide, malformed, scrub
 from dsbs.teachers.logprobs import read_logprobs
 
-# Fields in which servers return the reasoning of a model beside its answer.
-THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details")
+# Fields in which servers return the reasoning of a model beside its answer, and objects in which they put such fields.
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "reasoning_text", "thinking_blocks",
+            "thinking_content", "thoughts", "thought")  # fmt: skip
+HOLDERS = ("provider_specific_fields", "model_extra", "additional_kwargs")
 THINKING_PARTS = {"thinking", "reasoning", "reasoning_text", "summary_text"}
+# Fields of a text in an object, and objects around an answer.
+TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
+WRAPPINGS = ("data", "result", "response")
+_WRITTEN = ("completion_tokens", "output_tokens")
+_MOST_DEPTH = 4
+_KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
 
 
 class Said(NamedTuple):
@@ -43,8 +54,9 @@ def read_completions(content: bytes, key: str = "", where: Where | None = None) 
     Raises:
         TeacherError: where it is not such a response, or has an error object.
     """
+    comments = _KEEP_ALIVE.match(content)
     try:
-        answer = load_json(content)
+        answer = load_json(content[comments.end() :] if comments else content)
     except ValueError:
         raise malformed(content, key) from None
     return read_answer(answer, key, where)
@@ -59,35 +71,71 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
     Raises:
         TeacherError: as ``read_completions``.
     """
+    if isinstance(answer, list) and len(answer) == 1:
+        (answer,) = answer
     fields = Fields(answer)
+    if wrapped := next((name for name in WRAPPINGS if fields.inside(name).has("choices")), None):
+        fields = fields.inside(wrapped)
     choices = list(fields.each("choices"))
-    for holder in (fields, *choices):
-        if holder.raw("error"):
-            raise explain_error_object(holder.raw("error"), where, key)
+    for error in (_find_error(fields, bool(choices)), *(choice.raw("error") for choice in choices)):
+        if error:
+            raise explain_error_object(error, where, key)
     if not choices and isinstance(fields.raw("choices"), list):
         raise TeacherError(
             f"The endpoint's answer has no choices: {scrub(answer, key)!r}. A content filter may have removed them.",
             reason="no choices",
         )
-    said = [_read_choice(choice) for choice in choices]
-    if not said or None in said:
+    read = [(said, choice) for choice in choices if (said := _read_choice(choice)) is not None]
+    if not read:
         raise malformed(answer, key)
+    sound = [(said, choice) for said, choice in read if read_ending(_finish_reason(said, choice, key)) != BROKEN]
+    if not sound:
+        raise TeacherError(
+            f"The endpoint gave up in the middle of its answer (finish_reason={_finish_reason(*read[0], key)}).",
+            retryable=True,
+            reason="interrupted",
+        )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
-    read, written = usage.count("prompt_tokens"), usage.count("completion_tokens")
+    prompt_tokens, written = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, *_WRITTEN)
     return [
         Completion(
             text=(hide(one.text, key) or "")[:MOST_TEXT],
             finish_reason=_finish_reason(one, choice, key),
             model=model,
-            prompt_tokens=read if read is None or place == 0 else 0,
-            completion_tokens=None if written is None else _share(written, place, len(said)),
+            prompt_tokens=prompt_tokens if prompt_tokens is None or place == 0 else 0,
+            completion_tokens=None if written is None else _share(written, place, len(sound)),
             created=now,
             reasoning=hide(one.reasoning, key),
             logprobs=_without_key(read_logprobs(choice), key),
         )
-        for place, (one, choice) in enumerate(zip(said, choices, strict=True))
-        if one is not None
+        for place, (one, choice) in enumerate(sound)
     ]
+
+
+def _find_error(fields: Fields, answered: bool) -> Any:
+    """Return the error object of an answer, or None; some are the answer itself."""
+    base = fields.inside("base_resp")
+    if fields.raw("error") or answered:
+        return fields.raw("error")
+    if base.count("status_code"):
+        return {"message": base.text("status_msg"), "code": str(base.count("status_code"))}
+    if errors := fields.raw("errors"):
+        return errors[0] if isinstance(errors, list) else errors
+    said = next((name for name in ("message", "detail", "msg", "error_msg") if isinstance(fields.raw(name), str)), None)
+    return (
+        {name: fields.raw(name) for name in ("message", "detail", "msg", "error_msg", "code", "type", "status")}
+        if said
+        else None
+    )
+
+
+def _count(usage: Fields, *names: str) -> int | None:
+    """Return a number of tokens under the first name that has one; some gateways write numbers as text."""
+    for name in names:
+        text = usage.text(name) or ""
+        if (count := int(text) if text.isascii() and text.isdigit() else usage.count(name)) is not None:
+            return count
+    return None
 
 
 def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[TokenLogprobs, ...] | None:
@@ -102,19 +150,22 @@ def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[Toke
 def _finish_reason(said: Said, choice: Fields, key: str) -> str | None:
     if len(said.text) > MOST_TEXT:
         return "length"
-    return "refusal" if said.refused else hide(choice.text("finish_reason"), key)
+    reason = choice.text("finish_reason") or choice.text("native_finish_reason") or choice.text("stop_reason")
+    return "refusal" if said.refused else hide(reason, key)
 
 
 def _read_choice(choice: Fields) -> Said | None:
     """Return what a choice says, at most a character more than is kept; None where it is no choice."""
-    if "message" not in choice:
+    name = "message" if "message" in choice else "delta"
+    if name not in choice:
         text = choice.text("text", most=MOST_TEXT + 1)
         empty = choice.has("text") and "text" not in choice
         return Said(text or "") if text is not None or empty else None
-    message = choice.inside("message")
-    if not isinstance(choice.raw("message"), dict):
+    message = Fields({"content": raw} if isinstance(raw := choice.raw(name), str) else raw)
+    if not isinstance(raw, dict | str):
         return None
-    thoughts = [thought for name in THOUGHTS if (thought := _read_thought(message, name))][:1]
+    holders = (message, *(message.inside(holder) for holder in HOLDERS), choice)
+    thoughts = [thought for holder in holders for name in THOUGHTS if (thought := _read_text(holder.raw(name)))][:1]
     texts: list[str] = []
     refusal = message.text("refusal", most=MOST_TEXT)
     if isinstance(message.raw("content"), list):
@@ -122,28 +173,46 @@ def _read_choice(choice: Fields) -> Said | None:
             (thoughts if kind in THINKING_PARTS else texts).append(text)
             refusal = refusal or (text if kind == "refusal" else None)
     elif "content" in message:
-        text = _read_text(message, "content", MOST_TEXT + 1)
+        text = _read_content(message.raw("content"))
         if text is None:
             return None
         texts.append(text)
+    if not "".join(texts).strip():
+        texts += _read_calls(message)
     # Without content the model refused or only thought: a completion all the same, and paid for.
     refused = refusal is not None and not "".join(texts).strip()
     return Said(refusal if refused and refusal else "".join(texts), "\n".join(thoughts) or None, refused)
 
 
-def _read_text(message: Fields, name: str, most: int) -> str | None:
-    """Return the text of a field that is one, or an object that holds one."""
-    if isinstance(message.raw(name), dict):
-        inner = message.inside(name)
-        return next((text for key in ("text", "content") if (text := inner.text(key, most=most))), None)
-    return message.text(name, most=most)
+def _read_content(content: Any) -> str | None:
+    """Return the text of a content that is no list: a text, a number, an object with a text, or an answer as object."""
+    if isinstance(content, str):
+        return Fields({"text": content}).text("text", most=MOST_TEXT + 1)
+    if isinstance(content, dict) and not any(name in content for name in TEXTS):
+        told = any(isinstance(part, str) for part in content.values())
+        return json.dumps(content, ensure_ascii=False)[:MOST_TEXT] if told else None
+    return str(content) if is_finite(content) else _read_text(content)
 
 
-def _read_thought(message: Fields, name: str) -> str | None:
-    """Return a thought: a text, an object with one, or a list of those, as OpenRouter sends."""
-    if isinstance(message.raw(name), list):
-        return "\n".join(_read_text(one, "text", MOST_TEXT) or "" for one in message.each(name)).strip() or None
-    return _read_text(message, name, MOST_TEXT)
+def _read_calls(message: Fields) -> list[str]:
+    """Return the arguments of the only call of a tool: some gateways ask for JSON in this way."""
+    calls = [call.inside("function") for call in message.each("tool_calls")] or [message.inside("function_call")]
+    told = calls[0].raw("arguments") if len(calls) == 1 else None
+    text = _read_content(told) if told else None
+    return [text] if text else []
+
+
+def _read_text(value: Any, depth: int = 0) -> str | None:
+    """Return a text, the text of an object, or those of a list, as OpenRouter sends; or None."""
+    if isinstance(value, str):
+        return Fields({"text": value}).text("text", most=MOST_TEXT) or None
+    if depth > _MOST_DEPTH:
+        return None
+    if isinstance(value, list):
+        return "\n".join(text for one in value if (text := _read_text(one, depth + 1))).strip() or None
+    if isinstance(value, dict):
+        return next((text for name in TEXTS if (text := _read_text(value.get(name), depth + 1))), None)
+    return None
 
 
 def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:
@@ -153,14 +222,10 @@ def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:
         if isinstance(raw, str):
             yield "text", Fields({"text": raw}).text("text", most=MOST_TEXT) or ""
             continue
-        for name in ("text", kind, "thinking", "content"):
-            if text := part.text(name, most=MOST_TEXT):
-                yield kind, text
-                break
-            inner = [one.text("text", most=MOST_TEXT) or "" for one in part.each(name)]
-            if any(inner):
-                yield kind, "".join(inner)
-                break
+        kind = "thinking" if part.raw("thought") is True else kind
+        text = _read_text(part.raw("text")) or _read_text(part.raw(kind)) or _read_text(raw)
+        if text:
+            yield kind, text
 
 
 def _share(total: int, place: int, parts: int) -> int:

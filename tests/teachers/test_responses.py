@@ -49,6 +49,25 @@ def read(message: Any, finish_reason: str = "stop", **fields: Any) -> Completion
         ({"content": None}, "", None),
         ({"role": "assistant", "tool_calls": []}, "", None),
         ({"content": "4.", "reasoning_content": ""}, "4.", None),
+        ({"content": "4.", "reasoning_text": "Hm."}, "4.", "Hm."),
+        (
+            {"content": "4.", "thinking_blocks": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}]},
+            "4.",
+            "Hm.",
+        ),
+        ({"content": "4.", "reasoning_details": [{"type": "reasoning.summary", "summary": "Hm."}]}, "4.", "Hm."),
+        ({"content": "4.", "reasoning": {"summary": [{"type": "summary_text", "text": "Hm."}]}}, "4.", "Hm."),
+        ({"content": "4.", "provider_specific_fields": {"reasoning_content": "Hm."}}, "4.", "Hm."),
+        ({"content": [{"thought": True, "text": "Hm."}, {"text": "4."}]}, "4.", "Hm."),
+        ({"content": [None, {"type": "text", "text": {"value": "4."}}]}, "4.", None),
+        ({"content": 4}, "4", None),
+        ("4.", "4.", None),
+        ({"content": {"rationale": "Hm.", "answer": "4"}}, '{"rationale": "Hm.", "answer": "4"}', None),
+        (
+            {"content": None, "tool_calls": [{"function": {"name": "f", "arguments": '{"answer": "4"}'}}]},
+            '{"answer": "4"}',
+            None,
+        ),
     ],
 )
 def test_an_answer_is_read_in_every_form_in_which_servers_send_it(message: Any, text: str, reasoning: str) -> None:
@@ -72,6 +91,32 @@ def test_a_refusal_is_no_answer() -> None:
         ({"error": {"message": "bad prompt", "type": "invalid"}}, "error in answer", False, "bad prompt"),
         ({"choices": [{"error": {"message": "upstream died", "code": 502}}]}, "error 502", True, "upstream died"),
         ({"choices": []}, "no choices", False, "has no choices"),
+        (
+            {"object": "error", "message": "The model `m` does not exist.", "code": 404},
+            "error 404",
+            False,
+            "no model 'm'",
+        ),
+        (
+            {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}},
+            "error 402",
+            False,
+            "no credit left",
+        ),
+        ({"error": {"message": "You are out.", "code": "insufficient_quota"}}, "error 402", False, "no credit left"),
+        ({"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"}, "error 429", True, "rate limit"),
+        (
+            {"success": False, "errors": [{"code": 10000, "message": "Bad account"}]},
+            "error in answer",
+            False,
+            "Bad account",
+        ),
+        (
+            {"choices": [{"message": {"content": "It"}, "finish_reason": "error"}]},
+            "interrupted",
+            True,
+            "finish_reason=error",
+        ),
     ],
 )
 def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_address(
@@ -82,6 +127,42 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
     assert (caught.value.reason, caught.value.retryable) == (reason, retryable)
     assert words in str(caught.value)
     assert "/v1?" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("usage", "read_and_written"),
+    [
+        ({"prompt_tokens": "10", "completion_tokens": "5"}, (10, 5)),
+        ({"input_tokens": 10, "output_tokens": 5}, (10, 5)),
+        ({"prompt_tokens": 10.0, "completion_tokens": None}, (10, None)),
+        ({"prompt_tokens": "ten", "completion_tokens": -1}, (None, None)),
+        (None, (None, None)),
+        ([1], (None, None)),
+    ],
+)
+def test_tokens_are_counted_however_a_gateway_writes_them(usage: Any, read_and_written: Any) -> None:
+    said = read({"content": "4."}, usage=usage)
+    assert (said.prompt_tokens, said.completion_tokens) == read_and_written
+
+
+def test_what_surrounds_an_answer_does_not_matter() -> None:
+    answer = {"choices": [{"delta": {"content": "4."}, "stop_reason": "max_tokens"}, {}]}
+    body = json.dumps(answer).encode()
+    for content in (
+        body,
+        b"\xef\xbb\xbf" + body,
+        b": PROCESSING\n\n\n" + body,
+        b"[" + body + b"]",
+        b'{"data": ' + body + b"}",
+    ):
+        assert [(one.text, one.finish_reason) for one in read_completions(content)] == [("4.", "max_tokens")]
+
+
+def test_of_several_choices_those_that_were_finished_are_kept() -> None:
+    choices = [
+        {"message": {"content": text}, "finish_reason": reason} for text, reason in (("4.", "stop"), ("F", "error"))
+    ]
+    assert [one.text for one in read_completions(json.dumps({"choices": choices}).encode())] == ["4."]
 
 
 def ask(server: FaultServer, **settings: Any) -> Completion:

@@ -1,0 +1,92 @@
+"""What an endpoint's own words mean, and the setting that helps."""
+
+import re
+
+CONTEXT = (
+    r"(?:maximum|max)\s?(?:context|model\slength|length)|context.{0,3}(?:length|size|window|limit)|n_ctx"
+    r"|too many.{0,9}tokens"
+    r"|(?:prompt|input|string|request)s?\W{0,3}(?:is |are )?too (?:long|large)|reduce the length|longer than the max"
+    r"|exceed.{0,40}(?:context|allowed token|model limit)|tokens? limit exceeded|length exceeds?\b"
+    r"|inputs?.{0,20}(?:tokens?|length).{0,20}exceed|range of input length|.inputs. (?:must have less than|tokens \+)"
+)
+# The first that fits.
+HINTS = (
+    (r"v1/responses", "dsbs does not speak that API: use another model or endpoint."),
+    (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
+    (r"not a chat model|not support chat|use v1/completions", "teacher.api=completions sends plain text."),
+    (r"enable_thinking", "'+teacher.extra.enable_thinking=false' sets it."),
+    (r"stream", "dsbs asks for whole answers: use another model or endpoint."),
+    (CONTEXT, "The prompt exceeds the model's context: use fewer prompt.exemplars, shorter inputs or a lower "
+              "teacher.max_tokens."),
+    (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",
+     "Set teacher.max_tokens to what the model can write."),
+    (r"system.?(?:role|message|prompt|instruction)|\W(?:got )?.?system.?(?:\W|$)|developer instruction",
+     "prompt.system_role=false puts the instruction into the first question."),
+    (r"alternat", "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
+    (r"response_format|json_|json mode|generate json|word .json|structured|grammar|guided",
+     "prompt.answer_format=text asks for plain text."),
+    (r"logprobs", "teacher.top_logprobs=null asks for none; some endpoints give fewer than OpenAI."),
+    (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
+    (r"top_p", "teacher.top_p=null leaves it to the endpoint."),
+    (r"\bstop\b|stop_sequences", "teacher.stop=[] leaves it out."),
+    (r"unrecogni[sz]ed|unknown (?:field|param|name)|extra (?:inputs|fields)|not permitted|unsupported param"
+     r"|additional propert|is not supported|not support param", "Is it a field of teacher.extra?"),
+)  # fmt: skip
+_CONTEXT = re.compile(CONTEXT, re.I)
+_FILTERED = re.compile(
+    r"content.{0,20}(?:polic|filter|risk|moderat)|was moderated|flagged|safety system|responsible ai", re.I
+)
+_NO_CREDIT = re.compile(
+    r"credit balance|insufficient.{0,12}(?:balance|credit|funds|quota)|(?:out of|no|more) credits?\b|arrears|overdue"
+    r"|key limit exceeded|payment required",
+    re.I,
+)
+_BAD_KEY = re.compile(
+    r"(?:invalid|incorrect|missing|no|wrong|expired)\b.{0,20}\bapi.?key"
+    r"|api.?key.{0,20}(?:not valid|invalid|missing|required|expired)",
+    re.I,
+)
+_NO_MODEL = re.compile(
+    r"model\b.{0,80}(?:does not exist|not exist|not found|not a valid|not loaded)|(?:invalid|unknown|no such) model"
+    r"|not a valid model|no models? loaded",
+    re.I,
+)
+
+
+def hint(said: str) -> str:
+    """Return the setting that helps against an endpoint's message, as a sentence to append; empty where none does.
+
+    >>> hint("Unsupported value: 'temperature' does not support 0.0 with this model.")
+    ' teacher.temperature=null leaves it to the endpoint.'
+    """
+    advice = next((advice for pattern, advice in HINTS if re.search(pattern, said, re.I)), "")
+    return f"{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""
+
+
+def is_too_long(said: str) -> bool:
+    """Return whether a message says that a prompt is too long: no second attempt can help."""
+    return _CONTEXT.search(said) is not None
+
+
+def tells_no_credit(said: str) -> bool:
+    """Return whether a message says that nothing is left to pay with.
+
+    >>> tells_no_credit("Your credit balance is too low"), tells_no_credit("Rate limit reached: 50 per day")
+    (True, False)
+    """
+    return _NO_CREDIT.search(said) is not None
+
+
+def is_filtered(said: str) -> bool:
+    """Return whether a message says that a filter rejected the content of this prompt."""
+    return _FILTERED.search(said) is not None
+
+
+def tells_bad_key(said: str) -> bool:
+    """Return whether a message rejects the API key."""
+    return _BAD_KEY.search(said) is not None
+
+
+def tells_no_model(said: str) -> bool:
+    """Return whether a message says that there is no such model."""
+    return _NO_MODEL.search(said) is not None

@@ -1,0 +1,190 @@
+"""What endpoints say when they refuse, in the words that public trackers report."""
+
+import json
+import time
+from datetime import UTC, datetime
+from email.utils import formatdate
+
+import pytest
+
+from dsbs.teachers.adapting import find_adaptation
+from dsbs.teachers.faults import Where, explain_status, malformed
+from dsbs.teachers.headers import read_wait
+from dsbs.teachers.hints import hint
+
+WHERE = Where("http://gpu-7/v1", "m", "MY_KEY", 1.0)
+BODY = {
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two?"}],
+    "temperature": 0.0, "max_tokens": 9, "top_p": 0.9, "stop": ["\n"], "response_format": {"type": "json_schema"},
+    "logprobs": True, "top_logprobs": 5,
+}  # fmt: skip
+
+ADAPTED = """
+a system message|role 'system' is not supported on this model
+a system message|This model does not support system messages
+a system message|Only user, assistant and tool roles are supported, got system.
+a system message|messages.0.role: Input should be 'user' or 'assistant'
+a system message|Invalid value: 'system'. Supported values are: 'user', 'assistant'.
+a system message|The role 'system' is invalid. Valid roles: user, assistant
+a system message|A conversation must start with a user message.
+a system message|Please use a valid role: user, model.
+a system message|messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter
+a system message|不支持 system 角色
+response_format|model `m` does not support response format `json_schema`
+response_format|JSON mode is not enabled for this model
+response_format|Grammar compilation error
+response_format|[{'loc': ('body', 'response_format'), 'msg': 'Extra inputs are not permitted'}]
+max_tokens|Unrecognized request argument supplied: max_tokens
+max_tokens|this model is not supported MaxTokens or max_completion_tokens
+temperature|`temperature` is deprecated for this model.
+temperature|invalid temperature: only 1 is allowed for this model
+temperature|x does not support parameters: ['temperature'], for model=r1. To drop these, set `litellm.drop_params=True`
+temperature=0|The parameter `temperature` is invalid: must be in (0,1]
+temperature=0|Input should be greater than 0 (temperature)
+stop|stop: whitespace-only stop sequences are not allowed
+None|The system is unavailable, insufficient system resource
+None|max_tokens is too large: 512. This model supports at most 256 completion tokens
+None|`logprobs` is not supported with this model
+None|prompt is too long: 210000 tokens > 200000 maximum
+"""
+
+
+@pytest.mark.parametrize("row", ADAPTED.strip().splitlines())
+def test_a_refusal_in_any_words_is_adapted_to_where_it_names_what_it_refuses(row: str) -> None:
+    what, said = row.split("|", 1)
+    found = find_adaptation(BODY, "HTTP 400", said, ())
+    assert str(found and found.what) == what
+
+
+CONTEXTS = """
+Please reduce the length of the messages or completion. Current length is 42328 while limit is 40000
+the request exceeds the available context size (4096 tokens), try increasing it
+Input validation error: `inputs` must have less than 4095 tokens. Given: 5000
+Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.
+The input token count (1100000) exceeds the maximum number of tokens allowed (1048576).
+input length and `max_tokens` exceed context limit: 184915 + 20000 > 204648
+Input is too long for requested model.
+Too many input tokens. Max input tokens: 4096
+The decoder prompt (length 5000) is longer than the maximum model length of 4096.
+Range of input length should be [1, 6144]
+total message token length exceed model limit
+string too long. Expected a string with maximum length 1048576
+Token limit exceeded
+the input exceeds n_ctx
+"""
+
+
+@pytest.mark.parametrize("said", CONTEXTS.strip().splitlines())
+def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> None:
+    assert "exceeds the model's context" in hint(said)
+    assert not explain_status(500, said.encode(), {}, WHERE, "").retryable
+
+
+@pytest.mark.parametrize(
+    ("said", "advice"),
+    [
+        ("max_tokens must be at least 1, got -391.", "teacher.max_tokens"),
+        ("Range of max_tokens should be [1, 256]", "teacher.max_tokens"),
+        ("You are not allowed to request logprobs from this model", "teacher.top_logprobs=null"),
+        ("The model does not support Chat Completions API", "teacher.api=completions"),
+        ("This model is only supported in v1/responses", "another model"),
+        ("parameter.enable_thinking must be set to false for non-streaming calls", "+teacher.extra.enable_thinking"),
+        ("This model only support stream mode", "whole answers"),
+        ('Unknown name "seed": Cannot find field.', "teacher.extra"),
+        ("Failed to generate JSON. Please adjust your prompt.", "prompt.answer_format=text"),
+    ],
+)
+def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -> None:
+    assert advice in hint(said)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (400, "Your credit balance is too low to access the Anthropic API.", "no credit left"),
+        (403, "Key limit exceeded (total limit).", "no credit left"),
+        (402, "Insufficient Balance", "no credit left"),
+        (400, "API key not valid. Please pass a valid API key.", "MY_KEY"),
+        (403, "Invalid API key", "MY_KEY"),
+        (400, "The model `m` does not exist", "no model 'm'"),
+        (400, "m is not a valid model ID", "no model 'm'"),
+        (400, "No models loaded. Please load a model in the developer page", "no model 'm'"),
+        (410, "The model m has been deprecated", "no model 'm'"),
+        (404, "This is not a chat model. Did you mean to use v1/completions?", "teacher.api=completions"),
+        (405, "Method Not Allowed", "teacher.base_url"),
+        (407, "Proxy Authentication Required", "HTTPS_PROXY="),
+    ],
+)
+def test_what_no_request_can_pass_ends_the_run(status: int, said: str, words: str) -> None:
+    error = explain_status(status, json.dumps({"error": {"message": said}}).encode(), {}, WHERE, "")
+    assert error.fatal
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason", "retryable"),
+    [
+        (424, "request failed during generation", "HTTP 424", True),
+        (498, "Flex tier capacity exceeded", "HTTP 498", True),
+        (429, "You exceeded your current quota, please check your plan. Please retry in 33s.", "HTTP 429", True),
+        (529, "Overloaded", "HTTP 529", True),
+        (400, "Content Exists Risk", "content filter", False),
+        (403, "m requires moderation. Your input was flagged", "content filter", False),
+        (451, "Unavailable For Legal Reasons", "HTTP 451", False),
+    ],
+)
+def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_one(
+    status: int, said: str, reason: str, retryable: bool
+) -> None:
+    error = explain_status(status, json.dumps({"detail": said}).encode(), {}, WHERE, "")
+    assert (error.reason, error.retryable, error.fatal) == (reason, retryable, False)
+    assert said.rstrip(".") in str(error)
+
+
+def test_a_page_instead_of_an_answer_is_told_by_its_title() -> None:
+    page = b"<!DOCTYPE html><html><head><title> Sign in - Corp </title></head><body>...</body></html>"
+    assert "'Sign in - Corp'. It is a web page" in str(malformed(page))
+    error = explain_status(413, b"<html><head><title>413 Request Entity Too Large</title></head></html>", {}, WHERE, "")
+    assert str(error).startswith("HTTP 413: 413 Request Entity Too Large. The prompt exceeds")
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"), [(b" \n", "It is empty."), (b'{"choices": [{"mess', "cut off"), (b"{} {}", "broken")]
+)
+def test_a_body_that_is_no_answer_is_told_by_what_it_is(content: bytes, advice: str) -> None:
+    assert advice in str(malformed(content))
+
+
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "said", "seconds"),
+    [
+        ({"retry-after": "7.5"}, b"", "Please try again in 9s.", 7.5),
+        ({"retry-after": "7s"}, b"", "", 7.0),
+        ({"retry-after": formatdate(NOW + 30, usegmt=True)}, b"", "", 30.0),
+        ({"retry-after": datetime.fromtimestamp(NOW + 30, UTC).isoformat()}, b"", "", 30.0),
+        ({"retry-after": str(NOW + 30)}, b"", "", 30.0),
+        ({"x-ms-retry-after-ms": "1500"}, b"", "", 1.5),
+        ({"x-ratelimit-reset": str((NOW + 20) * 1000)}, b"", "", 20.0),
+        ({"ratelimit-reset": "12"}, b"", "", 12.0),
+        ({"anthropic-ratelimit-tokens-reset": datetime.fromtimestamp(NOW + 15, UTC).isoformat()}, b"", "", 15.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m30s",
+          "x-ratelimit-reset-tokens": "6ms"}, b"", "", 90.0),
+        ({}, b'{"error": {"details": [{"retryDelay": "33s"}]}}', "", 33.0),
+        ({}, b'{"metadata": {"headers": {"X-RateLimit-Reset": "1700000010000"}}}', "", 10.0),
+        ({}, b'{"retry_after": 2.5}', "", 2.5),
+        ({}, b"", "Please try again in 20ms. Visit", 0.02),
+        ({}, b"", "Please try again in 1h2m3.5s.", 3723.5),
+        ({}, b"", "retry after 5 minutes", 300.0),
+        ({}, b"", "Please retry after 60", 60.0),
+        ({}, b"", "Try again later.", None),
+        ({"retry-after": "soon"}, b"", "", None),
+    ],
+)  # fmt: skip
+def test_how_long_to_wait_is_read_wherever_an_endpoint_says_it(
+    headers: dict[str, str], content: bytes, said: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    assert read_wait(headers, content, said) == (seconds if seconds is None else pytest.approx(seconds))
