@@ -190,7 +190,7 @@ class BatchApi:
         return self._read(await self.connection.send(method, route, **parts))
 
     def _read(self, reply: Reply) -> Fields:
-        if reply.status != 200:
+        if not reply.ok:
             raise self._explain(reply)
         try:
             answer = Fields(load_json(reply.content))

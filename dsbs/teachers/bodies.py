@@ -45,14 +45,23 @@ async def read_body(
             retryable=True,
             reason="malformed answer",
         )
-    size = 0
-    async for piece in _unpack(pieces, ENCODINGS[encodings[0]]) if encodings else pieces:
+    size, packed = 0, bool(encodings)
+    if packed and "gzip" in encodings[0]:  # a gateway may have unpacked it and kept the header
+        first = await anext(pieces, b"")
+        packed, pieces = not first.lstrip().startswith((b"{", b"[")), _behind(first, pieces)
+    async for piece in _unpack(pieces, ENCODINGS[encodings[0]]) if packed else pieces:
         size += len(piece)
         if size > most:
             if cut:
                 yield piece[: len(piece) - (size - most)]
                 return
             raise too_large(f"an answer of more than {most // MEGABYTE:,} MiB")
+        yield piece
+
+
+async def _behind(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in pieces:
         yield piece
 
 

@@ -46,6 +46,7 @@ class Endpoint:
         self.notes: list[str] = []
         self.one_at_a_time = False
         self._adapted: list[Adaptation] = []
+        self._told_logprobs = False
 
     async def __call__(self, request: Request) -> Completion:
         """Return the endpoint's answer to one request.
@@ -109,10 +110,14 @@ class Endpoint:
     async def _send(self, body: dict[str, Any]) -> list[Completion]:
         reply = await self.connection.post(self.path, encode(body))
         where, key = self.connection.where, self.connection.key
-        if reply.status != 200:
+        if not reply.ok:
             raise explain_status(reply.status, reply.content, reply.headers, where, key)
         self.limits = read_limits(reply.headers)
-        return read_completions(reply.content, key, where)
+        completions = read_completions(reply.content, key, where)
+        if "logprobs" in body and not self._told_logprobs and not any(one.logprobs for one in completions):
+            self._told_logprobs = True
+            self._note("The endpoint returns no log-probabilities (teacher.top_logprobs); the texts are kept without.")
+        return completions
 
 
 def encode(body: dict[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 import re
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, excerpt, load_json
@@ -22,6 +22,7 @@ _KINDS = (
     (404, re.compile(r"model_not_found|not_?found_?error", re.I)),
     (429, re.compile(r"throttl|rate_?limit", re.I)),
 )
+_ROUTE = re.compile(r"/(?:chat/)?completions$")
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.I)
 _TAGS = re.compile(r"<(?:style|script).{0,5000}?</(?:style|script)>|<[^<>]{0,300}>", re.I | re.S)
 NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
@@ -84,8 +85,14 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
     said, code = read_error(content, key)
     if 300 <= status < 400:
         place = scrub(str(headers.get("Location") or "another address"), key)
+        route = _ROUTE.search(place)
+        typed = (
+            f"Type teacher.base_url={urljoin(where.base_url, place[: route.start()])}"
+            if route
+            else "Set teacher.base_url"
+        )
         return TeacherError(
-            f"HTTP {status}: {where.base_url} redirects to {place}; redirects are not followed. Set teacher.base_url.",
+            f"HTTP {status}: {where.base_url} redirects to {place}; redirects are not followed. {typed}.",
             fatal=True,
             reason=f"HTTP {status}",
         )

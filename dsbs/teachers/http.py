@@ -41,6 +41,11 @@ class Reply:
     headers: Mapping[str, str]
     content: bytes
 
+    @property
+    def ok(self) -> bool:
+        """Whether the request succeeded; gateways answer with 201 and 203, too."""
+        return 200 <= self.status < 300
+
 
 class Proxy(NamedTuple):
     """A proxy that an environment variable names.

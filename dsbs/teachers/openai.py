@@ -1,11 +1,12 @@
 """Any OpenAI-compatible endpoint: OpenAI, vLLM, Ollama, a llama.cpp server, TGI, …"""
 
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
@@ -24,6 +25,11 @@ if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is ope
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
 NO_KEY = "none"
+# Routes that people copy into a base URL.
+_ROUTES = re.compile(
+    r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs|api/generate)$"
+)
+_ODD = re.compile(r"[\s'\"<>,]")
 
 
 @dataclass
@@ -99,11 +105,13 @@ class OpenAITeacher(Teacher):
         faults = super().faults()
         if not self.model:
             faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")
+        elif self.model != self.model.strip():
+            faults.append(f"teacher.model={self.model!r}: expected no blanks around the name.")
         if self.api not in APIS:
             faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
         faults += self._address_faults()
         faults += variable_faults("teacher.api_key_env", self.api_key_env)
-        if self.temperature is not None and self.temperature < 0:
+        if self.temperature is not None and not self.temperature >= 0:  # nor NaN
             faults.append(f"teacher.temperature={self.temperature}: expected 0 or more.")
         if self.max_tokens is not None and self.max_tokens < 1:
             faults.append(f"teacher.max_tokens={self.max_tokens}: expected 1 or more.")
@@ -130,18 +138,27 @@ class OpenAITeacher(Teacher):
         return faults
 
     def _address_faults(self) -> list[str]:
-        parts = urlsplit(self.base_url or OPENAI)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        address = OPENAI if self.base_url is None else self.base_url
+        if not address.strip():
+            return ["teacher.base_url is empty: expected an address, or null for OpenAI. Is a shell variable unset?"]
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname or _ODD.search(address) or not _has_port(parts):
             return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
-                    "http://localhost:8000/v1."]  # fmt: skip
-        for route in ("/chat/completions", "/completions"):
-            if parts.path.rstrip("/").endswith(route):
-                short = (self.base_url or "").rstrip("/").removesuffix(route)
-                return [f"teacher.base_url: drop {route}, which is added: teacher.base_url={short}"]
+                    "http://localhost:8000/v1, without blanks and quotes."]  # fmt: skip
         secret = any(looks_secret(part) for part in parts.path.split("/"))
-        if parts.username or parts.password or parts.query or parts.fragment or secret:
+        if parts.username or parts.password or secret:
             return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
                     "name that with teacher.api_key_env=NAME."]  # fmt: skip
+        short = parts._replace(query="", fragment="", path=parts.path.rstrip("/")).geturl()
+        if route := _ROUTES.search(short):
+            added = ", which is added" if route[0].endswith("completions") else ""
+            return [f"teacher.base_url: drop {route[0]}{added}: teacher.base_url={short[: route.start()]}"]
+        if parts.query or parts.fragment:
+            azure = " Azure needs none at https://RESOURCE.openai.azure.com/openai/v1." if "azure" in address else ""
+            return [
+                "teacher.base_url: put no key or password into the address, and neither a query nor a fragment: "
+                f"teacher.base_url={short}. A key belongs into the variable that teacher.api_key_env=NAME names.{azure}"
+            ]
         return []
 
     def identity(self) -> dict[str, object]:
@@ -229,6 +246,14 @@ class OpenAITeacher(Teacher):
     def route(self) -> str:
         """The route of requests, below ``base_url``."""
         return "/chat/completions" if self.api == "chat" else "/completions"
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Return whether the port of an address, if any, is one."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:

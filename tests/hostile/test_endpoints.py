@@ -104,6 +104,18 @@ def peak_memory() -> Iterator[list[float]]:
         thread.join()
 
 
+def test_a_gateway_that_unpacks_and_keeps_the_header_or_says_created_is_read() -> None:
+    body = b'{"choices": [{"message": {"content": "So the answer is 4."}}]}'
+    with serve(RawServer(body=body, status=201, sent={"Content-Encoding": "gzip"})) as server:
+        assert ask(server).text == "So the answer is 4."
+
+
+def test_an_answer_in_another_charset_is_read_by_its_header() -> None:
+    body = '{"choices": [{"message": {"content": "Schön."}}]}'.encode("latin-1")
+    with serve(RawServer(body=body, sent={"Content-Type": "application/json; charset=ISO-8859-1"})) as server:
+        assert ask(server).text == "Schön."
+
+
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "raw deflate", "stream"])
 def test_a_body_bomb_is_given_up_within_little_memory(kind: str, record_property: Callable[..., None]) -> None:
     """``pytest -k bomb --junitxml=FILE`` writes the figures down."""

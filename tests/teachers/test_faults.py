@@ -141,6 +141,18 @@ def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_o
     assert said.rstrip(".") in str(error)
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("https://gpu-7/v1/chat/completions", "Type teacher.base_url=https://gpu-7/v1."),
+        ("/api/v1/chat/completions", "Type teacher.base_url=http://gpu-7/api/v1."),
+        ("/login?next=%2Fv1", "Set teacher.base_url."),
+    ],
+)
+def test_a_redirect_is_told_with_the_address_to_type(place: str, words: str) -> None:
+    assert str(explain_status(308, b"", {"Location": place}, WHERE, "")).endswith(words)
+
+
 def test_a_page_instead_of_an_answer_is_told_by_its_title() -> None:
     page = b"<!DOCTYPE html><html><head><title> Sign in - Corp </title></head><body>...</body></html>"
     assert "'Sign in - Corp'. It is a web page" in str(malformed(page))

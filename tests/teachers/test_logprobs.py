@@ -107,6 +107,15 @@ def test_samples_are_averaged_and_without_the_key_nothing_is_asked(tmp_path: Pat
     assert load_annotations(tmp_path / "none", "train")["train-1"].probabilities is None
 
 
+def test_an_endpoint_that_returns_none_is_told_once(tmp_path: Path) -> None:
+    server = FaultServer(answer=lambda question: "It is. So the answer is yes.")
+    summary = extract(tmp_path, server)
+    assert summary["notes"] == [
+        "The endpoint returns no log-probabilities (teacher.top_logprobs); the texts are kept without."
+    ]
+    assert summary["splits"]["train"]["with_logprobs"] == 0
+
+
 def test_a_text_whose_tokens_do_not_make_it_up_has_no_distribution(tmp_path: Path) -> None:
     server = answer_with(*SAID)
     told = server.completion

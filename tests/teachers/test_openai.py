@@ -139,8 +139,36 @@ def test_faults_are_told_all_at_once() -> None:
     assert len(teacher.faults()) == 8
     assert "secret" not in " ".join(teacher.faults())
     assert len(OpenAITeacher(model="m", base_url="localhost:8000").faults()) == 1
-    (fault,) = OpenAITeacher(model="m", base_url="http://localhost:8000/v1/chat/completions").faults()
+
+
+@pytest.mark.parametrize(
+    "address", ["/v1/chat/completions", "/v1/chat/completions/?x=1", "/v1/completions", "/v1/chat", "/v1/models",
+                "/v1/messages/", "/v1/responses"],
+)  # fmt: skip
+def test_an_address_with_a_route_is_told_without_it(address: str) -> None:
+    (fault,) = OpenAITeacher(model="m", base_url=f"http://localhost:8000{address}").faults()
     assert fault.endswith("teacher.base_url=http://localhost:8000/v1")
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("", "is empty"),  # never OpenAI, where a shell variable was not set
+        ("http://gpu-7/v1 ", "without blanks"),
+        ("'http://gpu-7/v1'", "without blanks and quotes"),
+        ("http://gpu-7:80000/v1", "expected an address"),
+        ("http:/gpu-7/v1", "expected an address"),
+        ("http://gpu-7/v1?api-version=1", "neither a query nor a fragment: teacher.base_url=http://gpu-7/v1."),
+        ("https://r.openai.azure.com/openai/deployments/m?api-version=1", "RESOURCE.openai.azure.com/openai/v1"),
+    ],
+)
+def test_an_odd_address_is_told_with_what_to_type(address: str, words: str) -> None:
+    (fault,) = OpenAITeacher(model="m", base_url=address).faults()
+    assert words in fault
+
+
+def test_blanks_around_a_model_and_a_temperature_that_is_no_number_are_told() -> None:
+    assert len(OpenAITeacher(model="m ", temperature=float("nan")).faults()) == 2
 
 
 def test_an_answer_without_text_is_kept_for_it_was_paid_for() -> None:
