@@ -247,7 +247,9 @@ def start(run: Run, settings: Settings) -> None:
 
 def train(runs: Sequence[Run], settings: Settings, tell_seconds: float = TELL_SECONDS) -> list[Run]:
     """Train the runs, ``jobs`` side by side, and tell how far they are; return those that failed."""
-    waiting, running, failed, told = list(runs), [], [], time.monotonic()
+    waiting, told = list(runs), time.monotonic()
+    running: list[Run] = []
+    failed: list[Run] = []
     while waiting or running:
         while waiting and len(running) < settings.jobs:
             running.append(waiting.pop(0))

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 
@@ -43,8 +43,8 @@ from dsbs.extraction.parsing import parse
 from dsbs.extraction.prompts import WHOLE, Prompt
 from dsbs.extraction.samples import annotate
 from dsbs.store import CompletionStore
-from dsbs.tasks import TASKS
 from dsbs.tasks.answers import ClosedAnswers
+from dsbs.tasks.release import ReleaseTask
 from dsbs.teachers.recorded import join_by_position
 
 CUE = "So the answer is"
@@ -136,7 +136,7 @@ class Bench:
         if (self.texts / "test.jsonl").exists():
             return
         self.texts.mkdir(parents=True, exist_ok=True)
-        task = TASKS["release"](name="cqa", benchmark="cqa", path=str(self.data))  # type: ignore[call-arg]
+        task = ReleaseTask(name="cqa", benchmark="cqa", path=str(self.data))
         train = self._rows(task, "train", right=True)
         for split in ("train", "validation"):
             self._write(split, islice(train, self.sizes[split]))
@@ -220,7 +220,7 @@ class Bench:
         network = plain.model
         kept = nn.ModuleList(list(network.model.layers)[::EVERY])
         for place, layer in enumerate(kept):
-            layer.self_attn.layer_idx = place
+            cast(Any, layer).self_attn.layer_idx = place
         network.model.layers = kept
         network.config.num_hidden_layers = len(kept)
         if getattr(network.config, "layer_types", None):

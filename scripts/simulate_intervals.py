@@ -87,14 +87,14 @@ def simulate_pair(
         hard = draw_difficulties(examples, 2, dice)
         shared, own = dice.standard_normal(seeds), dice.standard_normal((2, seeds))
         qualities = math.sqrt(alike_seeds) * shared + math.sqrt(1 - alike_seeds) * own
-        sides = [method.answer(hard[i], qualities[i], dice) for i, method in enumerate((candidate, baseline))]
-        result = compare_scores(*sides)
+        first, second = [method.answer(hard[i], qualities[i], dice) for i, method in enumerate((candidate, baseline))]
+        result = compare_scores(first, second)
         told["covered"] += result.low <= difference <= result.high
         told["significant"] += result.p_value < 0.05
         told["shown"] += choose_claim(result.p_above(-MARGIN), result.p_below(-MARGIN), one_seed=False) == SHOWN
         told["width"] += 100 * (result.high - result.low)
         if alike_seeds:
-            paired = compare_scores(*sides, paired=True)
+            paired = compare_scores(first, second, paired=True)
             told["paired covered"] += paired.low <= difference <= paired.high
             told["paired width"] += 100 * (paired.high - paired.low)
     return {name: value / count for name, value in told.items()}
@@ -194,17 +194,17 @@ def main() -> None:
 
     rows = []
     for seeds, spread in itertools.product((4, 5, 10), (1.0, 2.0, 4.0)):
-        found = simulate_pair(0.8, 1000, spread, seeds, count, 0.0, alike_seeds=0.8)
-        widths = [f"{found[key]:.1f}" for key in ("width", "paired width")]
-        rows.append([str(seeds), f"{spread:g}", *percent(found["covered"], found["paired covered"]), *widths])
+        pair = simulate_pair(0.8, 1000, spread, seeds, count, 0.0, alike_seeds=0.8)
+        widths = [f"{pair[key]:.1f}" for key in ("width", "paired width")]
+        rows.append([str(seeds), f"{spread:g}", *percent(pair["covered"], pair["paired covered"]), *widths])
     heads = ["seeds", "spread", "unpaired holds", "paired holds", "unpaired width, points", "paired width, points"]
     show("Seeds that correlate by 0.8 between the methods (80%, 1,000 examples)", heads, rows)
 
     rows = []
     for effects in ((0.0,) * 4, (0.05, 0.0, 0.0, 0.0), (0.05, 0.03, 0.0, 0.0)):
         for seeds in (3, 5):
-            name = ", ".join(f"{100 * effect:+g}" for effect in effects)
-            rows.append([name, str(seeds), *percent(*simulate_family(0.8, effects, seeds, 1.0, count))])
+            differences = ", ".join(f"{100 * effect:+g}" for effect in effects)
+            rows.append([differences, str(seeds), *percent(*simulate_family(0.8, effects, seeds, 1.0, count))])
     heads = ["true differences, points", "seeds", "a false claim (at most 5)", "all intervals hold (95)"]
     show("Four comparisons with one baseline, p-values by Holm (80%, 1,000 examples, spread 1)", heads, rows)
 

@@ -37,7 +37,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging as hf_logging
 
-from dsbs.core.logprobs import LEAST_TAIL, TokenLogprobs
+from dsbs.core.logprobs import TokenLogprobs
 from dsbs.core.records import Target
 from dsbs.objectives import GKD, Finetune, MiniLLM, Objective, SoftTargets
 from dsbs.objectives.stored_targets import signals_of
@@ -156,7 +156,7 @@ class Bench:
             pairs = [
                 (names[id] or b"", value) for id, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
             ]
-            said.append(TokenLogprobs(b"", None, tuple(pairs), LEAST_TAIL))
+            said.append(TokenLogprobs(b"", None, tuple(pairs)))
         return Row(row.inputs, row.targets, {"label": signals_of(said, ids, MOST)})
 
     def steps(self, method: str) -> Callable[[int], dict[str, float]]:

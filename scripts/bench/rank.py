@@ -34,8 +34,8 @@ from dsbs.core.records import Prediction
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.decoding import best_device, generate, rank
 from dsbs.students.loading import load_student
-from dsbs.tasks import TASKS
-from dsbs.tasks.base import Task
+from dsbs.tasks import Task
+from dsbs.tasks.table import TableTask
 
 
 def train(arguments: argparse.Namespace, folder: Path) -> Path:
@@ -64,12 +64,12 @@ def train(arguments: argparse.Namespace, folder: Path) -> Path:
 
 def build_task(arguments: argparse.Namespace) -> Task:
     """Return the task of the tables."""
-    return TASKS["table"](
+    return TableTask(
         name="table",
         path=str(arguments.data),
-        input=arguments.input,  # type: ignore[call-arg]
-        label=arguments.label,  # type: ignore[call-arg]
-        answer_kind="closed",  # type: ignore[call-arg]
+        input=arguments.input,
+        label=arguments.label,
+        answer_kind="closed",
     )
 
 

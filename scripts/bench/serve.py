@@ -151,8 +151,10 @@ def measure_t5(folder: Path, seconds: float, threads: int) -> dict[str, float]:
     examples = build_examples(32)
 
     def measure(calls: dict[str, Callable[[list[Any]], object]], size: int) -> dict[str, list[float]]:
-        part = (lambda turn: [examples[turn % 32]]) if size == 1 else lambda turn: examples
-        return take_turns({key: lambda turn, call=call: call(part(turn)) for key, call in calls.items()}, seconds)
+        def turn_of(call: Callable[[list[Any]], object]) -> Callable[[int], object]:
+            return lambda turn: call([examples[turn % 32]] if size == 1 else examples)
+
+        return take_turns({key: turn_of(call) for key, call in calls.items()}, seconds)
 
     student = build_t5(folder / "random", 32128)  # as many as T5-small has; the tokenizer knows fewer
     writer, load_seconds = export_t5(folder / "random", threads)
@@ -249,12 +251,15 @@ def measure_decoder(folder: Path, seconds: float, threads: int) -> dict[str, flo
     examples = build_examples(8)
     found: dict[str, float] = {}
     for size, name in ((1, "single"), (8, "batch")):
-        part = (lambda turn: [examples[turn % 8]]) if size == 1 else lambda turn: examples
+
+        def turn_of(call: Callable[[list[Any], Any], object], size: int = size) -> Callable[[int], object]:
+            return lambda turn: call([examples[turn % 8]] if size == 1 else examples, reading)
+
         calls = {
-            "hf": lambda turn, part=part: student.write(part(turn), reading),
-            "gguf": lambda turn, part=part: writer.write(part(turn), reading),
-            "plain": lambda turn, part=part: plain.write(part(turn), reading),
-            "rank": lambda turn, part=part: writer.rank(part(turn), reading),
+            "hf": turn_of(student.write),
+            "gguf": turn_of(writer.write),
+            "plain": turn_of(plain.write),
+            "rank": turn_of(writer.rank),
         }
         times = take_turns(calls, seconds)
         found |= {

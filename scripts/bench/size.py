@@ -55,7 +55,7 @@ def train(size: int, folder: Path) -> None:
     from dsbs.core.tracking import Tracking
     from dsbs.objectives import StepByStep
     from dsbs.students import Pretrained, T5Scratch
-    from dsbs.tasks import TASKS
+    from dsbs.tasks.release import ReleaseTask
     from dsbs.training.plan import execute, prepare_run
     from dsbs.training.settings import Training, TrainSettings
 
@@ -63,7 +63,7 @@ def train(size: int, folder: Path) -> None:
     if not model.exists():
         T5Scratch(name="tiny", d_model=32, d_ff=32).build(sentences(random.Random(0), 1000), "target", 0).save(model)
     settings = TrainSettings(
-        task=TASKS["release"](name="esnli", benchmark="esnli", path=str(folder)),
+        task=ReleaseTask(name="esnli", benchmark="esnli", path=str(folder)),
         teacher=FreeTeacher(),
         prompt=build_prompt(),
         objective=StepByStep(name="step_by_step"),

@@ -68,7 +68,8 @@ from dsbs.students.decoding import DecodingConfig, generate, rank, slow_bf16
 from dsbs.students.model import KINDS
 from dsbs.students.scratch import train_tokenizer
 from dsbs.students.seq2seq import Seq2SeqModel
-from dsbs.tasks import TASKS
+from dsbs.tasks import TASKS, Task
+from dsbs.tasks.release import ReleaseTask
 from dsbs.teachers import TEACHERS
 from dsbs.training.arguments import build_arguments
 from dsbs.training.settings import Training
@@ -116,7 +117,7 @@ class Data:
 def load(release: Path | None, folder: Path, batch: int) -> Data:
     """Read examples and the teacher's rationales."""
     if release is not None:
-        task = TASKS["release"](name="cqa", benchmark="cqa", path=str(release / "cqa"), reading="paper")
+        task: Task = ReleaseTask(name="cqa", benchmark="cqa", path=str(release / "cqa"), reading="paper")
         teacher = TEACHERS["recorded"](name="recorded", path=str(release / "cqa" / "palm"))
     else:
         task, teacher = TASKS["triage"](name="triage"), TEACHERS["handbook"](name="handbook")
@@ -335,7 +336,7 @@ def evaluate_plainly(student: Seq2SeqModel, examples: list[Example]) -> list[str
         )
         collate = DataCollatorForSeq2Seq(student.tokenizer, model=student.model)
         trainer = Seq2SeqTrainer(student.model, arguments, collate, processing_class=student.tokenizer)
-        written = trainer.predict(rows).predictions  # type: ignore[arg-type]
+        written = trainer.predict(rows).predictions
     return student.decode([[id for id in row if id >= 0] for row in written.tolist()])
 
 
