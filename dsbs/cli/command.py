@@ -74,6 +74,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
     def decorate(run: Callable[[Any], float | None]) -> Callable[[], None]:
         def main() -> None:
             _quieten()
+            _check_environment(name)
             words = read_words()
             try:
                 if _show_and_end(name, words):
@@ -158,6 +159,16 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
             _fail(name, f"the sweep ended early, by {type(error).__name__}: {error}")
         traceback.print_exc()
         _fail(name, f"unexpected {type(error).__name__}: {error}")
+
+
+def _check_environment(name: str) -> None:
+    """Refuse a current folder that was deleted, and forget a width of 0 columns, which would hide all output."""
+    if not os.environ.get("COLUMNS", "1").strip("0 "):
+        del os.environ["COLUMNS"]
+    try:
+        Path.cwd()
+    except OSError as error:
+        _fail(name, f"the current folder cannot be read ({error.strerror}): was it deleted? Type: cd FOLDER")
 
 
 def read_words() -> list[str]:

@@ -7,17 +7,16 @@ the endpoint's own answer, errors included, is a ``Reply``.
 import asyncio
 import os
 import ssl
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
 from dsbs.teachers.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
 from dsbs.teachers.faults import Where, explain_connection
+from dsbs.teachers.proxies import find_proxy
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -47,25 +46,6 @@ class Reply:
         return 200 <= self.status < 300
 
 
-class Proxy(NamedTuple):
-    """A proxy that an environment variable names.
-
-    Attributes:
-        url: its address, with user name and password where there are any.
-        variable: the variable.
-    """
-
-    url: str
-    variable: str
-
-    @property
-    def shown(self) -> str:
-        """Variable and address without user name and password, for messages."""
-        parts = urlsplit(self.url)
-        place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-        return f"{self.variable}={parts.scheme}://{place}"
-
-
 class Connection:
     """A pool of connections to an endpoint; an async context manager.
 
@@ -89,6 +69,7 @@ class Connection:
 
         self._options = {"allow_redirects": False}
         if self._proxy is not None:
+            self._proxy.check()
             url = URL(self._proxy.url)
             auth = aiohttp.BasicAuth(url.user, url.password or "") if url.user else None
             self._options |= {"proxy": url.with_user(None), "proxy_auth": auth}
@@ -230,19 +211,6 @@ def in_utf8(content: bytes, charset: str | None) -> bytes:
         with suppress(LookupError, UnicodeDecodeError):
             return content.decode(charset).encode()
     return content
-
-
-def find_proxy(address: str) -> Proxy | None:
-    """Return the proxy that the environment names for a URL, or None; this machine is never reached by proxy."""
-    parts = urlsplit(address)
-    if leads_here(address) or urllib.request.proxy_bypass(parts.hostname or ""):
-        return None
-    proxies = urllib.request.getproxies()
-    for kind in (parts.scheme, "all"):
-        if url := proxies.get(kind):
-            names = (f"{kind}_proxy", f"{kind.upper()}_PROXY")
-            return Proxy(url if "://" in url else f"http://{url}", next((n for n in names if n in os.environ), "proxy"))
-    return None
 
 
 def _trust() -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 """Help, a mistyped key, a fault of the config and 'finished already' wait for no heavy import."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import train
-from dsbs.cli.command import command
+from dsbs.cli.command import _check_environment, command
 from dsbs.cli.config import ROOTS
 from dsbs.cli.main import main
 
@@ -117,6 +118,20 @@ def test_the_console_script(
     assert ended == code
     said = capsys.readouterr()
     assert says in said.out + said.err
+
+
+def test_a_deleted_folder_is_told_and_a_width_of_0_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setenv("COLUMNS", "0")
+    gone.rmdir()
+    with pytest.raises(SystemExit):
+        _check_environment("extract")
+    assert "was it deleted? Type: cd FOLDER" in capsys.readouterr().err
+    assert "COLUMNS" not in os.environ
 
 
 def test_a_command_is_named_by_how_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
 from dsbs.teachers.faults import Where, explain_status
-from dsbs.teachers.http import find_proxy
 from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.proxies import find_proxy
 from dsbs.teachers.responses import read_completions
 
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
@@ -345,6 +345,39 @@ def test_a_proxy_is_gone_past_on_loopback_and_named_elsewhere(monkeypatch: pytes
     assert "secret" not in str(caught.value)
     monkeypatch.setenv("NO_PROXY", "gpu-7.example")
     assert find_proxy("http://gpu-7.example:8000/v1") is None
+
+
+@pytest.mark.parametrize(
+    ("excepted", "address"),
+    [
+        ("gpu-7.example:8000", "http://gpu-7.example:8000/v1"),
+        (".example", "http://gpu-7.example/v1"),
+        ("10.0.0.0/8, x", "http://10.1.2.3:8000/v1"),
+        ("", "http://0.0.0.0:8000/v1"),
+        ("*", "http://gpu-7.example/v1"),
+    ],
+)
+def test_hosts_ports_and_networks_of_no_proxy_are_gone_to_directly(
+    excepted: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", excepted)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert find_proxy(address) is None
+    assert (find_proxy("http://gpu-8.test:8000/v1") is None) == (excepted == "*")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://me:secret@h:1080", "http://", "http://h:99999", "http://a b:1", "ht!tp://x"]
+)
+def test_a_proxy_that_cannot_be_used_is_told_with_the_variable(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(TeacherError, match=r"^ALL_PROXY=.*expected an HTTP proxy") as caught:
+        ask(FaultServer(url="http://gpu-7.example:8000/v1"), api_key_env=None)
+    assert caught.value.fatal
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("status", [301, 307])
