@@ -68,10 +68,10 @@ class Job:
         Raises:
             ConfigError: with what to type.
         """
-        if self.settings.samples > 1 and getattr(self.teacher, "temperature", None) == 0:
+        if self.settings.samples > 1 and (greedy := self.teacher.greedy):
             raise ConfigError(
-                f"samples={self.settings.samples} with teacher.temperature=0: all samples would be the same. Type "
-                "teacher.temperature=0.7, or samples=1."
+                f"samples={self.settings.samples} with {greedy}: all samples would be the same. Type "
+                f"{greedy.partition('=')[0]}=0.7, or samples=1."
             )
         if faults := [] if self.teacher.by_id else list(self._exemplar_faults()):
             raise ConfigError.from_faults(faults)

@@ -4,10 +4,17 @@
 MOST_CHARACTERS_PER_TOKEN = 8
 # Shorter prompts are too short to tell.
 FEWEST_CHARACTERS = 2000
+# As many prompts whose lengths differ by this factor do not have the same number of tokens by chance.
+MOST_ALIKE = 3
+SPREAD = 1.2
+FEWEST_TOKENS = 256
 
 
 class CutPrompts:
     """Compares the length of prompts with the prompt tokens that the server reports.
+
+    A prompt seems truncated where it has too many characters for its tokens, or where prompts of different lengths all
+    have the largest number of tokens that was reported.
 
     Attributes:
         count: prompts that seem truncated.
@@ -16,6 +23,8 @@ class CutPrompts:
     def __init__(self) -> None:
         self.count = 0
         self._worst = (0, 0)
+        self._largest, self._lengths = 0, [0, 0]  # most tokens, and the shortest and longest prompt with that many
+        self._alike = 0
 
     def look(self, characters: int, prompt_tokens: int | None) -> bool:
         """Check a completion.
@@ -27,11 +36,23 @@ class CutPrompts:
         Returns:
             whether it is the first that seems truncated.
         """
-        if not prompt_tokens or characters < max(FEWEST_CHARACTERS, MOST_CHARACTERS_PER_TOKEN * prompt_tokens):
+        if not prompt_tokens or characters < FEWEST_CHARACTERS:
+            return False
+        if characters < MOST_CHARACTERS_PER_TOKEN * prompt_tokens and not self._is_bound(characters, prompt_tokens):
             return False
         self.count += 1
         self._worst = max(self._worst, (characters, prompt_tokens))
         return self.count == 1
+
+    def _is_bound(self, characters: int, prompt_tokens: int) -> bool:
+        """Return whether this number of tokens seems to be all that the server reads."""
+        if prompt_tokens < max(self._largest, FEWEST_TOKENS):
+            return False
+        if prompt_tokens > self._largest:
+            self._largest, self._lengths, self._alike = prompt_tokens, [characters, characters], 0
+        self._lengths = [min(self._lengths[0], characters), max(self._lengths[1], characters)]
+        self._alike += 1
+        return self._alike >= MOST_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
 
     def tell(self) -> str:
         """Return a sentence about the truncated prompts, with the worst one."""

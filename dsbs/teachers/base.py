@@ -64,6 +64,11 @@ class Teacher:
         return False
 
     @property
+    def greedy(self) -> str | None:
+        """The setting with which all samples of a question are the same, such as ``teacher.temperature=0``, or None."""
+        return "teacher.temperature=0" if getattr(self, "temperature", None) == 0 else None
+
+    @property
     def most_written(self) -> int | None:
         """Maximum tokens of a completion, or None where there is no bound."""
         return None

@@ -48,7 +48,7 @@ class OpenAITeacher(Teacher):
             which are kept beside the text (``objective=soft_targets``); OpenAI allows at most 20. None: none.
         stop: stop sequences; most endpoints allow four.
         extra: additional fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort:
-            low}``.
+            low}``. The number of a sample is added to a ``seed``.
         prompt_price: dollars per million prompt tokens; None: from ``genai-prices``, if it knows the model.
         completion_price: dollars per million completion tokens; None: likewise.
         batch_discount: discount of batches (``executor=batch``), if ``genai-prices`` does not know it.
@@ -76,6 +76,13 @@ class OpenAITeacher(Teacher):
         bounds = (self.extra.get(key) for key in ("max_tokens", "max_completion_tokens"))
         own = [bound for bound in bounds if isinstance(bound, int) and not isinstance(bound, bool)]
         return min(own) if own else self.max_tokens
+
+    @property
+    def greedy(self) -> str | None:
+        """The setting with which all samples of a question are the same, or None."""
+        if "temperature" in self.extra:
+            return "teacher.extra.temperature=0" if self.extra["temperature"] == 0 else None
+        return super().greedy
 
     @property
     def tells_logprobs(self) -> bool:
@@ -207,7 +214,10 @@ class OpenAITeacher(Teacher):
             body |= chat if self.api == "chat" else {"logprobs": self.top_logprobs}
         if self.stop:
             body["stop"] = list(self.stop)
-        return body | self.extra
+        body |= self.extra
+        if isinstance(seed := self.extra.get("seed"), int) and request.sample:
+            body["seed"] = seed + request.sample  # or samples that are asked for one at a time would be the same
+        return body
 
     @asynccontextmanager
     async def connect(self, task: Task) -> AsyncIterator[Ask]:

@@ -51,6 +51,13 @@ def test_a_chat_is_answered_with_its_token_counts() -> None:
     assert body == {"model": "m", "temperature": 0.7, "max_tokens": 9, "stop": ["\n\n"], "top_k": 5}
 
 
+def test_samples_that_are_asked_for_one_at_a_time_have_seeds_of_their_own() -> None:
+    teacher = OpenAITeacher(model="m", extra={"seed": 7})
+    assert [teacher.body(replace(REQUEST, sample=sample))["seed"] for sample in (0, 1, 2)] == [7, 8, 9]
+    assert OpenAITeacher(model="m", temperature=0.7, extra={"temperature": 0}).greedy == "teacher.extra.temperature=0"
+    assert OpenAITeacher(model="m", temperature=0.0, extra={"temperature": 1}).greedy is None
+
+
 def test_plain_completions_send_one_text() -> None:
     with serve(FaultServer(keep_bodies=True)) as server:
         assert "So the answer is 4" in ask(server, api="completions").text
