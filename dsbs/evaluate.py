@@ -23,6 +23,8 @@ from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.tracking import Tracking
+from dsbs.core.untrusted import Fields, read_object
+from dsbs.data.join import fingerprint_examples
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -60,6 +62,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     predictions = predictor.predict(examples)
     figures = describe(score(task, predictions), checkpoint.remembered) | perplexity_of(predictor, examples)
     figures |= {"without_gold": without_gold}
+    figures |= {"changed": config.path is None and has_changed(checkpoint.run, config.split, examples)}
     figures |= {"lost": predictor.lost(examples)}
     figures = {
         "checkpoint": str(checkpoint.folder),
@@ -76,6 +79,19 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if tracked is not None:
         figures["tracked"] = track(*tracked, config, figures)
     return figures
+
+
+def has_changed(run: Path | None, split: str, examples: list[Example]) -> bool:
+    """Return whether the examples of a split are others than those that the training measured, as far as that is known.
+
+    Raises:
+        DataError: the manifest of the run is broken.
+    """
+    manifest = None if run is None else run / "manifest.json"
+    if manifest is None or split != "test" or not manifest.exists():
+        return False
+    known = Fields(read_object(manifest)).inside("settings").text("test")
+    return known is not None and known != fingerprint_examples(examples)
 
 
 def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
@@ -143,6 +159,9 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     if perplexity := figures.get("perplexity"):
         counted = f"{figures['perplexity_tokens']:,} tokens"
         console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)
+    if figures["changed"]:
+        told = f"The {config.split} split is not the one that the training measured: its data has changed since."
+        console.print(f"  {told}", soft_wrap=True, highlight=False)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are not counted.")
     for sentence in tell_lost(figures["lost"]):

@@ -77,6 +77,8 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
             _check_environment(name)
             words = read_words()
             try:
+                if not _is_somewhere():
+                    _fail(name, "the current folder was deleted or moved; cd to another one.")
                 if _show_and_end(name, words):
                     return
                 if fault := sweep_fault(name, words):
@@ -89,6 +91,13 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
         return main
 
     return decorate
+
+
+def _is_somewhere() -> bool:
+    try:
+        return Path.cwd().is_absolute()
+    except OSError:
+        return False
 
 
 def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> None:

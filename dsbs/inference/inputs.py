@@ -40,7 +40,8 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     if named == STDIN:
         rows = _rows_of(bounded_lines(stdin, "standard input"), "standard input", format)
     elif not (path := Path(named).expanduser()).exists() or path.is_dir():  # a pipe is as good as a file
-        raise DataError(f"input={named}: there is no such file. Expected a file of inputs, or - for standard input.")
+        found = "a folder" if path.is_dir() else "there is no such file"
+        raise DataError(f"input={named}: {found}. Expected a file of inputs, or - for standard input.")
     else:
         rows = _rows_of_file(path, format)
     counts = RowCounts()

@@ -120,6 +120,19 @@ def test_a_run_on_a_table_finds_its_own_test_split_again(table_run: Path) -> Non
         evaluate(EvaluateConfig(checkpoint=str(table_run)))
     figures = evaluate(EvaluateConfig(checkpoint=str(table_run), trust_run=True))
     assert {"accuracy": figures["accuracy"], "examples": figures["examples"]} == metrics["test"]
+    assert not figures["changed"]
+
+
+def test_data_that_has_changed_since_the_training_is_told(table_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = table_run.parents[6] / "data.jsonl"
+    before = data.read_text()
+    data.write_text(before.replace("message", "note"))
+    try:
+        config = EvaluateConfig(checkpoint=str(table_run), trust_run=True)
+        show(evaluate(config), config, Console(width=200))
+    finally:
+        data.write_text(before)
+    assert "is not the one that the training measured: its data has changed since." in capsys.readouterr().out
 
 
 def test_a_label_that_the_student_never_saw_is_named_with_its_line(table_run: Path, tmp_path: Path) -> None:
