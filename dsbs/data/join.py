@@ -132,12 +132,14 @@ class RunData:
         choosing: those of them that the checkpoint is chosen on; all, unless ``limit_validation`` drew some.
         test: examples with gold labels; measured once, at the end. With ``labels=teacher`` there may be none.
         counts: examples that were used, and left out by reason.
+        taught: the labels of ``train``.
     """
 
     train: TrainData
     validation: list[Example]
     test: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
+    taught: frozenset[str] = frozenset()
     choosing: list[Example] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -203,12 +205,14 @@ def load_run_data(
     join = Join(task, selection, annotations, labels, drop, needs_rationales, reads, filter)
     counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
+    taught: set[str] = set()
 
     def described(split: str) -> Iterator[object]:
         for part, example, annotation in join.read(split, counts):
             if part == "validation":
                 validation.append(example)
             else:
+                taught.add(example.label or "")
                 yield _values(example), annotation and _describe(annotation)
 
     digest = fingerprint_stream(described("train"), length=16)
@@ -216,7 +220,7 @@ def load_run_data(
         list(described(selection.validation_split))
     _check_left(task, labels, reads, counts)
     test = load_test(task, needed=labels == "gold")
-    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts))
+    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts), taught=frozenset(taught))
 
 
 def _check_left(task: Task, labels: str, reads: frozenset[str], counts: Counter[str]) -> None:
@@ -233,7 +237,8 @@ def _check_left(task: Task, labels: str, reads: frozenset[str], counts: Counter[
         source = "they have no gold label; labels=teacher uses the teacher's"
     for part in ("train", "validation"):
         if not counts[part]:
-            raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {dict(counts)}.")
+            told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+            raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {told}.")
     if "probabilities" in reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
             f"task={task.name}: no annotation has probabilities of the closed answers, which this objective needs. "

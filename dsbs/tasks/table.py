@@ -78,7 +78,10 @@ class TableTask(TableSettings):
                 empty = False
                 yield example, place, row
         if empty:
-            raise DataError(f"task.test_share={self.test_share} leaves no rows for {split}; choose another share.")
+            raise DataError(
+                f"task.test_share={self.test_share} leaves no rows for {split}; choose another share. Rows with equal "
+                "inputs stay together."
+            )
 
     def identity(self) -> dict[str, object]:
         """Return the column map and a hash of the data."""

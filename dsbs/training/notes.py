@@ -10,6 +10,7 @@ from dsbs.students.lost import tell_lost
 from dsbs.tasks.base import Task
 
 OTHERS = "train or validation"
+_SHOWN = 5  # labels that are named
 
 
 def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
@@ -23,6 +24,27 @@ def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.']
     """
     return [*task.remarks(), *tell_lost(counts)]
+
+
+def tell_lacking(data: RunData) -> list[str]:
+    """Return which closed answers no training example has, and which no test example has; a sentence each.
+
+    Examples with closed answers of their own have none of them in common: nothing is told.
+    """
+    shared = {example.choices for example in chain(data.validation, data.test)}
+    answers = next(iter(shared)) if len(shared) == 1 else None
+    tested = {example.label for example in data.test}
+    told = []
+    for part, known, so in (
+        ("training", data.taught, "the student cannot learn"),
+        ("test", tested, "the figures on test do not cover"),
+    ):
+        lacking = [answer for answer in answers or () if answer not in known] if known else []
+        if lacking:
+            named = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN:,} more" * (len(lacking) > _SHOWN))
+            one = len(lacking) == 1
+            told.append(f"No {part} example has the label{'s' * (not one)} {named}: {so} {'it' if one else 'them'}.")
+    return told
 
 
 def count_test_overlap(data: RunData) -> dict[str, Any] | None:

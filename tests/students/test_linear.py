@@ -27,6 +27,7 @@ from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.students import LogReg
 from dsbs.tasks import TASKS
+from dsbs.training.backends.sklearn import fit_features
 from dsbs.training.compatibility import check_answers, combination_faults
 from dsbs.training.notes import tell_losses
 from dsbs.training.plan import execute, prepare_run
@@ -290,3 +291,12 @@ def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
     assert tell_losses(small_triage(), counts | {"inputs_blank": 4}) == [
         "4 inputs of 64 examples have no known feature: the student guesses."
     ]
+
+
+def test_texts_without_words_are_read_by_their_characters_and_texts_without_either_are_told(tmp_path: Path) -> None:
+    student = LogReg(min_df=2)
+    features = student.build_features(tmp_path)
+    assert fit_features(features, ["\U0001f44d\U0001f44d !!", "\U0001f44e\U0001f44e !!"]).shape[0] == 2
+    assert [name for name, _ in features.transformer_list] == ["characters"]
+    with pytest.raises(StudentError, match=r"Try student\.min_df=1, or a student that reads any text"):
+        fit_features(student.build_features(tmp_path), ["a", "b"])

@@ -85,10 +85,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         )
     rows = read_rows(recipe, data)
     features = student.build_features(run.cache)
-    try:
-        inputs = features.fit_transform(rows.texts)
-    except ValueError as error:  # no n-gram is left
-        raise StudentError(f"The training inputs have no features ({error}). Try student.min_df=1.") from error
+    inputs = fit_features(features, rows.texts)
     predictors = cast("type[SklearnPredictor]", PREDICTORS[student.format])
     remembered = recipe.remember(data.examples())
 
@@ -122,6 +119,34 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         "parameters": best.predictor.parameters,
     }
     return Fitted(best.predictor, best.value, account, lost)
+
+
+def fit_features(features: Any, texts: list[str]) -> Any:
+    """Fit the features in place and return those of the texts [N, F]; a kind that the texts have none of is left out.
+
+    Raises:
+        StudentError: where none is left.
+    """
+    try:
+        return features.fit_transform(texts)
+    except ValueError as error:  # no n-gram is left
+        kinds = [(name, kind) for name, kind in getattr(features, "transformer_list", ()) if _fits(kind, texts)]
+        if not kinds:
+            raise StudentError(
+                f"No word and no group of characters is in enough training inputs ({error}). Try student.min_df=1, or "
+                "a student that reads any text, such as student=t5_scratch."
+            ) from error
+        features.transformer_list = kinds
+        logger.info("The training inputs have no features but %s.", " and ".join(name for name, _ in kinds))
+        return features.fit_transform(texts)
+
+
+def _fits(features: Any, texts: list[str]) -> bool:
+    try:
+        features.fit(texts)
+    except ValueError:
+        return False
+    return True
 
 
 def read_rows(recipe: Recipe, data: RunData) -> Rows:
