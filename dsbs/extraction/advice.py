@@ -14,7 +14,8 @@ ADVICE = {
     "unknown_label": f"The answers are not labels of the task. {_EXEMPLARS}; task.synonyms maps other words to labels.",
     NO_RATIONALE: f"The teacher answers without a rationale. {_EXEMPLARS}; prompt.instruction can ask for one.",
     "cut_off": "The completion was cut off before its answer: raise teacher.max_tokens.",
-    "empty": "The completion is empty: check the model and its chat template.",
+    "empty": "The completion is empty, or only thinking: check the model, its chat template and the server's reasoning "
+    "parser, or raise teacher.max_tokens.",
 }
 
 

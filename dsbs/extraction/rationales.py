@@ -10,6 +10,8 @@ _MARKUP = re.compile(
     r"\*\*|__|^#{1,6}\s|^[-*]\s|</?(?:reasoning|rationale|explanation|analysis|step|steps|response|output)>",
     re.M | re.I,
 )
+# Colours of a terminal, and signs that are not seen and mean nothing.
+_CONTROL = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\u200b\u2060\ufeff]")
 _DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because|my|the|final)$", re.I)
 
 
@@ -23,7 +25,7 @@ def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
     """
-    text = _OPENING.sub("", text.lstrip(), count=1)
+    text = _OPENING.sub("", _CONTROL.sub("", text).lstrip(), count=1)
     for cue in cues:
         if cue.search(text):
             text = "".join(sentence for sentence in _SENTENCE.findall(text) if not cue.search(sentence))

@@ -18,7 +18,7 @@ _WIDE = {0x3000: " ", 0x3010: "[", 0x3011: "]", 0x3014: "[", 0x3015: "]", 0x066B
 }
 _CIRCLED = re.compile("[\u2460-\u24ff]")
 _MINUS = re.compile(r"(?:^|(?<=[\s(=:$]))[−–‒﹣](?=[$€£]?\d)")
-_WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』"
+_WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』\u200b\u200e\u200f\u202a\u202b\u202c\u2060\ufeff"
 _COMMAND = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|emph)\s{0,3}\{")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
@@ -40,7 +40,7 @@ def tidy(text: str) -> str:
     for _ in range(_MOST_LAYERS):
         before = text
         text = _unwrapped(text.strip(_WRAPPING) if text.strip(_WRAPPING) else text.strip())
-        if text.endswith(".") and not text.endswith(".."):
+        if text.endswith((".", "。")) and not text.endswith(".."):
             text = text[:-1]
         if text == before:
             break

@@ -170,7 +170,12 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:
         status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)
-        status = 402 if kind in NO_MONEY or tells_no_credit(said) else status
+        told = (
+            (402, kind in NO_MONEY or tells_no_credit(said)),
+            (401, tells_bad_key(said)),
+            (404, tells_no_model(said)),
+        )
+        status = next((known for known, tells in told if tells), status)
     if status and where:
         return explain_code(status, said, kind, where, read_wait({}, b"", said), prefix="error")
     return TeacherError(

@@ -152,6 +152,11 @@ def test_a_rationale_is_one_clean_line():
     assert clean_rationale("## Reasoning: **First**,\n- a dog\n- a cat\n\nTherefore,") == "First, a dog a cat"
 
 
+def test_signs_that_are_not_seen_are_in_no_rationale_and_no_answer():
+    text = "\ufeff\x1b[31mA dog\x00 barks\u200b.\x1b[0m So the answer is\u200b \u202bParis\u202c。"
+    assert read(text, "stop", FreeAnswers()) == ("A dog barks.", "Paris", "ok")
+
+
 def test_the_majority_wins_and_argues_for_itself():
     samples = [
         Annotation("1", "neutral", "It may be.", "ok", 1.0),

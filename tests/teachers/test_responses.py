@@ -103,6 +103,7 @@ def test_a_refusal_is_no_answer() -> None:
             False,
             "no credit left",
         ),
+        ({"error": "model 'm' not found, try pulling it first"}, "error 404", False, "no model 'm'"),
         ({"error": {"message": "You are out.", "code": "insufficient_quota"}}, "error 402", False, "no credit left"),
         ({"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"}, "error 429", True, "rate limit"),
         (
