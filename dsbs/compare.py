@@ -280,17 +280,13 @@ def show(record: dict[str, Any], console: Console) -> None:
         )
     print_table(console, table)
     if teacher := record["teacher"]:
-        score = "unknown" if teacher["score"] is None else show_score(metric, teacher["score"])
-        usd = "unknown" if teacher["usd_per_1000"] is None else f"${teacher['usd_per_1000']:.4f}"
-        speed = (
-            "unknown"
-            if teacher["milliseconds"] is None
-            else f"{teacher['milliseconds']:.3g} ms per answer, many at once"
-        )
-        console.print(
-            f"  teacher {teacher['name']}: {score} on {teacher['split']}; {usd} per 1,000 answers; {speed}",
-            highlight=False,
-        )
+        score, usd, milliseconds = (teacher[key] for key in ("score", "usd_per_1000", "milliseconds"))
+        facts = [
+            f"{'score unknown' if score is None else show_score(metric, score)} on {teacher['split']}",
+            "price unknown" if usd is None else f"${usd:.4f} per 1,000 answers",
+            "speed unknown" if milliseconds is None else f"{milliseconds:.3g} ms per answer, many at once",
+        ]
+        console.print(f"  teacher {teacher['name']}: {'; '.join(facts)}", highlight=False)
 
 
 if __name__ == "__main__":
