@@ -194,9 +194,10 @@ def malformed(content: Any, key: str = "") -> TeacherError:
         key: the API key, which is masked.
     """
     advice = "Does teacher.base_url end in the API's version, such as /v1?"
+    forced = False
     if isinstance(content, bytes):
         text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
-        if text.startswith((b"data:", b"event:")):
+        if forced := text.startswith((b"data:", b"event:")):
             advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
         elif text.startswith(b"<"):
             advice = f"It is a web page: a login or a proxy answers in its place. {advice}"
@@ -207,7 +208,8 @@ def malformed(content: Any, key: str = "") -> TeacherError:
             content, advice = "", f"It is empty. {advice}"
     return TeacherError(
         f"The endpoint's answer is not a completion: {scrub(content, key)!r}. {advice}",
-        retryable=True,
+        retryable=not forced,
+        fatal=forced,  # every answer would be paid for and lost
         reason="malformed answer",
     )
 
@@ -225,7 +227,9 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
     said = _words(fields) or inner
     if isinstance(said, bytes) and said.lstrip().startswith(b"<"):
         said = _plain_text(said)
-    return scrub(said or "no explanation", key, MOST_SAID), fields.text("code") or fields.text("type") or ""
+    kinds = [kind for name in ("code", "type") if (kind := fields.text(name))]
+    code = next((kind for kind in kinds if kind in NO_MONEY), kinds[0] if kinds else "")
+    return scrub(said or "no explanation", key, MOST_SAID), code
 
 
 def _words(fields: Fields) -> Any:

@@ -29,6 +29,7 @@ NO_KEY = "none"
 _ROUTES = re.compile(
     r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs|api/generate)$"
 )
+_NO_SCHEME = re.compile(r"(?!https?\b)[A-Za-z0-9.-]{1,200}(?::\d{1,5})?(?:/[\w./-]{0,200})?")
 _ODD = re.compile(r"[\s'\"<>,]")
 
 
@@ -48,7 +49,7 @@ class OpenAITeacher(Teacher):
             which are kept beside the text (``objective=soft_targets``); OpenAI allows at most 20. None: none.
         stop: stop sequences; most endpoints allow four.
         extra: additional fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort:
-            low}``. The number of a sample is added to a ``seed``.
+            low}``. A null leaves a field out; the number of a sample is added to a ``seed``.
         prompt_price: dollars per million prompt tokens; None: from ``genai-prices``, if it knows the model.
         completion_price: dollars per million completion tokens; None: likewise.
         batch_discount: discount of batches (``executor=batch``), if ``genai-prices`` does not know it.
@@ -149,6 +150,8 @@ class OpenAITeacher(Teacher):
         if not address.strip():
             return ["teacher.base_url is empty: expected an address, or null for OpenAI. Is a shell variable unset?"]
         parts = urlsplit(address)
+        if _NO_SCHEME.fullmatch(address) and not looks_secret(address):
+            return [f"teacher.base_url={address}: http:// or https:// is missing: teacher.base_url=http://{address}"]
         if parts.scheme not in ("http", "https") or not parts.hostname or _ODD.search(address) or not _has_port(parts):
             return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
                     "http://localhost:8000/v1, without blanks and quotes."]  # fmt: skip
@@ -215,6 +218,7 @@ class OpenAITeacher(Teacher):
         if self.stop:
             body["stop"] = list(self.stop)
         body |= self.extra
+        body = {name: value for name, value in body.items() if value is not None}
         if isinstance(seed := self.extra.get("seed"), int) and request.sample:
             body["seed"] = seed + request.sample  # or samples that are asked for one at a time would be the same
         return body

@@ -153,6 +153,11 @@ def test_a_redirect_is_told_with_the_address_to_type(place: str, words: str) -> 
     assert str(explain_status(308, b"", {"Location": place}, WHERE, "")).endswith(words)
 
 
+def test_a_quota_that_only_the_type_names_is_spent() -> None:
+    body = b'{"error": {"message": "You exceeded it.", "code": "429", "type": "insufficient_quota"}}'
+    assert explain_status(429, body, {}, WHERE, "").fatal
+
+
 def test_a_page_instead_of_an_answer_is_told_by_its_title() -> None:
     page = b"<!DOCTYPE html><html><head><title> Sign in - Corp </title></head><body>...</body></html>"
     assert "'Sign in - Corp'. It is a web page" in str(malformed(page))

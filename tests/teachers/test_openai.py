@@ -54,6 +54,7 @@ def test_a_chat_is_answered_with_its_token_counts() -> None:
 def test_samples_that_are_asked_for_one_at_a_time_have_seeds_of_their_own() -> None:
     teacher = OpenAITeacher(model="m", extra={"seed": 7})
     assert [teacher.body(replace(REQUEST, sample=sample))["seed"] for sample in (0, 1, 2)] == [7, 8, 9]
+    assert "max_tokens" not in OpenAITeacher(model="m", extra={"max_tokens": None}).body(REQUEST)
     assert OpenAITeacher(model="m", temperature=0.7, extra={"temperature": 0}).greedy == "teacher.extra.temperature=0"
     assert OpenAITeacher(model="m", temperature=0.0, extra={"temperature": 1}).greedy is None
 
@@ -165,6 +166,7 @@ def test_an_address_with_a_route_is_told_without_it(address: str) -> None:
         ("'http://gpu-7/v1'", "without blanks and quotes"),
         ("http://gpu-7:80000/v1", "expected an address"),
         ("http:/gpu-7/v1", "expected an address"),
+        ("gpu-7:8000/v1", "is missing: teacher.base_url=http://gpu-7:8000/v1"),
         ("http://gpu-7/v1?api-version=1", "neither a query nor a fragment: teacher.base_url=http://gpu-7/v1."),
         ("https://r.openai.azure.com/openai/deployments/m?api-version=1", "RESOURCE.openai.azure.com/openai/v1"),
     ],
