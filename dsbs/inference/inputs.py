@@ -1,5 +1,6 @@
 """Inputs of ``dsbs.predict``: plain text, JSON lines, CSV or Parquet, streamed from a file or standard input."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -15,12 +16,15 @@ from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.choices import has_choices
 from dsbs.tasks.columns import Columns, RowCounts
+from dsbs.tasks.delimited import DELIMITERS
+from dsbs.tasks.foreign import name_foreign
 from dsbs.tasks.gold import Gold
 from dsbs.tasks.sources import SAVE_AS_UTF8, SUFFIXES, Row, is_utf16, parse_row, read_rows
 from dsbs.tasks.templates import ABSENT, look_up, template_columns
 
 FORMATS = ("auto", "text", "jsonl")
 STDIN = "-"
+_LONGEST_NAME = 4  # words of a column's name
 
 
 def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO) -> Iterator[Example]:
@@ -38,12 +42,12 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     """
     rows: Iterable[tuple[str, Row]]
     if named == STDIN:
-        rows = _rows_of(bounded_lines(stdin, "standard input"), "standard input", format)
+        rows = _rows_of(bounded_lines(stdin, "standard input"), "standard input", format, remembered.input)
     elif not (path := Path(named).expanduser()).exists() or path.is_dir():  # a pipe is as good as a file
-        found = "a folder" if path.is_dir() else "there is no such file"
+        found = "there is no such file" + ", but a folder" * path.is_dir()
         raise DataError(f"input={named}: {found}. Expected a file of inputs, or - for standard input.")
     else:
-        rows = _rows_of_file(path, format)
+        rows = _rows_of_file(path, format, remembered.input)
     counts = RowCounts()
     for number, (place, row) in enumerate(rows, 1):
         yield to_example(row, place, str(number), remembered, counts)
@@ -100,29 +104,49 @@ def _has(row: Row, template: str) -> bool:
     return all(column in row or column.split(".")[0] in row for column in template_columns(template))
 
 
-def _rows_of_file(path: Path, format: str) -> Iterator[tuple[str, Row]]:
+def _rows_of_file(path: Path, format: str, template: str | None) -> Iterator[tuple[str, Row]]:
     if format == "auto" and path.suffix.lower() in SUFFIXES:
         yield from read_rows(path)
         return
     try:
         with path.open("rb") as file:
-            yield from _rows_of(bounded_lines(file, str(path)), str(path), format)
+            if path.is_file() and (told := name_foreign(path, file.read(512))):
+                raise DataError(f"{path}: {told}.")
+            if path.is_file():
+                file.seek(0)
+            yield from _rows_of(bounded_lines(file, str(path)), str(path), format, template)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
 
 
-def _rows_of(lines: Iterable[bytes], name: str, format: str) -> Iterator[tuple[str, Row]]:
+def _rows_of(lines: Iterable[bytes], name: str, format: str, template: str | None) -> Iterator[tuple[str, Row]]:
     """Yield a row for each line that is not empty; a line of text is a row with an ``input``."""
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.removeprefix(b"\xef\xbb\xbf").strip())
     first = next(numbered, None)
     if first is None:
         return
     if format == "auto":
-        format = "jsonl" if first[1].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "text"
+        start = first[1].removeprefix(b"\xef\xbb\xbf").strip()
+        if told := _name_table(start, template):
+            raise DataError(f"{name}:{first[0]}: {told}; format=text takes each line as an input.")
+        format = "jsonl" if start.startswith(b"{") else "text"
     for number, line in chain([first], numbered):
         place = f"{name}:{number}"
         # The number of the line is the id of a text, so that empty lines shift nothing.
         yield place, parse_row(line, place) if format == "jsonl" else {"id": str(number), "input": _decode(line, place)}
+
+
+def _name_table(line: bytes, template: str | None) -> str | None:
+    """Return what is wrong with a first line that is no input: that of a JSON array, or a header of the columns."""
+    if line in (b"[", b"[]") or re.match(rb"\[\s*[{\"]", line):
+        return "a JSON array; expected an object on each line (jq -c '.[]' makes them)"
+    columns = set(template_columns(template or ""))
+    for delimiter in DELIMITERS if columns else ():
+        cells = [cell.strip().strip('"') for cell in line.decode(errors="replace").split(delimiter)]
+        if columns <= set(cells) and all(len(cell.split()) <= _LONGEST_NAME for cell in cells):
+            kind = ".tsv" if delimiter == "\t" else ".csv"
+            return f"the header of a table ({', '.join(cells)}); name a file that ends in {kind}"
+    return None
 
 
 def _decode(line: bytes, place: str) -> str:

@@ -291,6 +291,34 @@ def test_choices_and_ids_are_found_as_in_training(column: str, row: dict[str, ob
     assert (example.id, example.choices) == ("q7", ("tea", "milk"))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "head;other\na;b\n",
+            r"standard input:1: the header of a table \(head, other\); .* ends in \.csv",
+        ),
+        ("other\thead\n", r"name a file that ends in \.tsv; format=text takes"),
+        ("\n[\n", r"standard input:2: a JSON array; expected an object on each line \(jq -c '\.\[\]' makes them\)"),
+        ('[{"head": "a"}]', "a JSON array"),
+    ],
+)
+def test_a_table_that_is_sent_as_text_is_told(text: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        inputs(text, Remembered(input="head"))
+
+
+@pytest.mark.parametrize("text", ["[so] it is\n", "a head, another head that is long, head\n"])
+def test_text_that_resembles_one_is_text(text: str) -> None:
+    assert [example.input for example in inputs(text, Remembered(input="head"))] == [text.strip()]
+
+
+def test_a_compressed_file_of_inputs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "new.txt.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(DataError, match=r"new\.txt\.gz: compressed with gzip; unpack it: gzip -dc"):
+        list(read_inputs(str(tmp_path / "new.txt.gz"), "auto", Remembered(), io.BytesIO()))
+
+
 def test_shared_choices_are_listed_where_the_training_listed_them() -> None:
     remembered = Remembered(choices=["yes", "no"], lists_choices=True, choices_column="any")
     (example,) = inputs("Is it?", remembered)
