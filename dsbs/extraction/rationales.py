@@ -7,7 +7,8 @@ RATIONALES_FROM = ("answer", "thinking", "both")
 _OPENING = re.compile(r"^[*_#>\s]{0,8}(?:A|Assistant|Rationale|Reasoning|Explanation)\s?[*_]{0,4}:[*_]{0,4}", re.I)
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
 _MARKUP = re.compile(
-    r"\*\*|__|^#{1,6}\s|^[-*]\s|</?(?:reasoning|rationale|explanation|analysis|step|steps|response|output)>",
+    r"\*\*|__|^#{1,6}\s|^[-*]\s|</?(?:reasoning|rationale|explanation|analysis|step|steps|response|output)>"
+    r"|\[/?(?:reasoning|rationale|explanation)\]|\[label\][^.!?\n]{0,200}[.!?]?|<pad>|</?s>",
     re.M | re.I,
 )
 # Colours of a terminal, and signs that are not seen and mean nothing.
@@ -24,6 +25,8 @@ def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
 
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
+    >>> clean_rationale("<pad>[rationale] It broke. [label] bad")
+    'It broke.'
     """
     text = _OPENING.sub("", _CONTROL.sub("", text).lstrip(), count=1)
     for cue in cues:

@@ -13,6 +13,7 @@ from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
+from dsbs.students.prefixes import without_prefixes
 from dsbs.students.tensors import additive
 
 ANSWER = "answer"  # the token after an input that begins with its task prefix
@@ -90,6 +91,7 @@ class DecoderOnlyModel(GenerativeModel):
         """Return the token ids of inputs, without an end token; where one is truncated, its last token stays."""
         if not texts:
             return []
+        texts = without_prefixes(texts)
         if self.prefix_on == "input":
             texts = [f"{task_prefix(kind)} {text}" for text in texts]
         rows = self.tokenizer(texts)["input_ids"]
@@ -101,7 +103,8 @@ class DecoderOnlyModel(GenerativeModel):
         """Return the token ids of targets, the end token last."""
         if not texts:
             return []
-        return [[*row, self._end_id] for row in self.tokenizer(texts, add_special_tokens=False)["input_ids"]]
+        rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
+        return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:
         """Return the token before a target: its task prefix, or ``[answer]``."""

@@ -13,6 +13,7 @@ from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
+from dsbs.students.prefixes import without_prefixes
 from dsbs.students.tensors import additive
 
 # Networks with relative positions alone: two targets can be packed into one row.
@@ -74,6 +75,7 @@ class Seq2SeqModel(GenerativeModel):
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return the token ids of inputs, truncated; see ``StudentModel``."""
+        texts = without_prefixes(texts)
         if self.prefix_on == "input":
             texts = [f"{task_prefix(kind)} {text}" for text in texts]
         return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
@@ -82,7 +84,7 @@ class Seq2SeqModel(GenerativeModel):
         """Return the token ids of targets, the end token last."""
         if not texts:
             return []
-        rows = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
         return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:

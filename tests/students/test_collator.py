@@ -124,3 +124,10 @@ def test_targets_of_an_example_that_read_the_same_text_share_it() -> None:
     batch = Collator(student)(tokenize(student, INPUTS[:1], targets, 64, 64)[0])
     assert [len(part["input_ids"]) for part in batch["inputs"].values()] == [1]
     assert batch["targets"]["label"]["rows"].tolist() == [0, 0]
+
+
+def test_a_prefix_that_stands_in_the_data_is_text() -> None:
+    student = tiny_t5("target")
+    (row,) = student.encode_targets(["[rationale] the kettle [label]"])
+    (read,) = student.encode_inputs(["the [label] kettle"], "label", 64)
+    assert not {student.start_id("label"), student.start_id("rationale")} & {*row, *read}

@@ -18,6 +18,7 @@ from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
+from dsbs.students.prefixes import without_prefixes
 
 STARTS = ("label", "rationale")
 EXPORT = "export"  # the key of the engine's settings in the config.json of an export
@@ -90,6 +91,7 @@ class Words:
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return the token ids of inputs, as ``StudentModel.encode_inputs`` does."""
+        texts = without_prefixes(texts)
         if self.prefix_on == "input":
             texts = [f"[{kind}] {text}" for text in texts]
         if not self.causal:
@@ -102,7 +104,9 @@ class Words:
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of targets, without the end token."""
         self.tokenizer.no_truncation()
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
+        return [
+            encoding.ids for encoding in self.tokenizer.encode_batch(without_prefixes(texts), add_special_tokens=False)
+        ]
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
