@@ -50,7 +50,7 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
         text = "{" + text
     if '{\\"' in text:  # an object within a string
         text = re.sub(r'\\["n]', lambda match: _ESCAPED[match[0]], text)
-    start, found = text.find("{"), None
+    start, found, last = text.find("{"), None, -1
     for _ in range(_MOST_OBJECTS):
         if start < 0:
             break
@@ -58,6 +58,9 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
         for fields in _objects(value, 0):
             said = _find_said(fields, alone if closed_set else None)
             if said is not None:
+                if found and said != found.said and not text[last:start].strip(", \n\t"):
+                    said = f"{found.said}; {said}"  # a list of answers is none
+                last = end
                 before = _FENCE.sub("", text[:start])
                 rationale = _find_rationale(fields)
                 found = Told(said, before if rationale is None else rationale, text[end:], text[end - 1] == "}")

@@ -94,7 +94,8 @@ ADAPTATIONS = (
     ),
     Adaptation(
         "max_tokens",
-        r"max_(?:completion_)?tokens",
+        # A value that is too large stays: an endpoint that ignores the other name would write without end.
+        r"(?s)^(?!.*(?:too large|at most|exceed|less than|range|greater|at least|larger)).*max_(?:completion_)?tokens",
         _has("max_tokens"),
         lambda body: without("max_tokens")(body) | {"max_completion_tokens": body["max_tokens"]},
         "max_completion_tokens is sent in its place",

@@ -14,6 +14,8 @@ EXCERPT = 200
 MOST_SAID = 2000
 # Shorter keys, such as ``none``, are no secrets.
 SECRET = 12
+# What is sent where there is no key.
+NO_KEY = "none"
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
 # How answers with status 200 name an error, where they give no number.
@@ -95,6 +97,13 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
             f"HTTP {status}: {where.base_url} redirects to {place}; redirects are not followed. {typed}.",
             fatal=True,
             reason=f"HTTP {status}",
+        )
+    if status == 401 and key == NO_KEY:
+        named = (
+            f"Type export {where.api_key_env}=…" if where.api_key_env else "Name its variable: teacher.api_key_env=NAME"
+        )
+        return TeacherError(
+            f"HTTP 401: {where.base_url} wants a key, and none was sent. {named}.", fatal=True, reason="HTTP 401"
         )
     return explain_code(status, said, code, where, read_wait(headers, content, said))
 
@@ -250,7 +259,7 @@ def scrub(said: Any, key: str, most: int = EXCERPT) -> str:
     The key is masked before the text is shortened, so that not even a part of it is left.
     """
     text = excerpt(said, 8 * most)
-    return (text.replace(key, "***") if key and key != "none" else text)[:most]
+    return (text.replace(key, "***") if key and key != NO_KEY else text)[:most]
 
 
 def hide(text: str | None, key: str) -> str | None:

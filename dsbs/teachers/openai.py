@@ -16,7 +16,7 @@ from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
-from dsbs.teachers.faults import Where
+from dsbs.teachers.faults import NO_KEY, Where
 from dsbs.teachers.prices import Rates, find_rates
 
 if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is opened: it takes its time
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is ope
 
 OPENAI = "https://api.openai.com/v1"
 APIS = ("chat", "completions")
-NO_KEY = "none"
 # Routes that people copy into a base URL.
 _ROUTES = re.compile(
     r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs|api/generate)$"

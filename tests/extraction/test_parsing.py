@@ -237,6 +237,10 @@ def test_a_hostile_text_does_not_hang_the_run(piece):
         ('{"rationale": "It rains.", "answer": ""}', ("It rains.", None, "no_answer")),
         ('{"rationale": "It rains.", "answer": null}', ("It rains.", None, "no_answer")),
         ('{"rationale": "It rains.", "answer": ["neutral", "entailment"]}', ("It rains.", None, "unknown_label")),
+        (
+            '[{"answer": "neutral"}, {"rationale": "It rains.", "answer": "entailment"}]',
+            ("It rains.", None, "unknown_label"),
+        ),
         ('{"rationale": "It rains.", "answer": "neutral" or "entailment"}', None),
         ('{"rationale": "The answer: neutral", "answer": "entail', None),
         ('{"rationale": "It rains.", "answer": {"type": "string", "enum": ["neutral"]}}', None),

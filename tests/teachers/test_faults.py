@@ -44,6 +44,7 @@ temperature=0|Input should be greater than 0 (temperature)
 stop|stop: whitespace-only stop sequences are not allowed
 None|The system is unavailable, insufficient system resource
 None|max_tokens is too large: 512. This model supports at most 256 completion tokens
+None|max_tokens=512 is not supported: values must not exceed 256
 None|`logprobs` is not supported with this model
 None|prompt is too long: 210000 tokens > 200000 maximum
 """
@@ -151,6 +152,12 @@ def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_o
 )
 def test_a_redirect_is_told_with_the_address_to_type(place: str, words: str) -> None:
     assert str(explain_status(308, b"", {"Location": place}, WHERE, "")).endswith(words)
+
+
+def test_a_key_that_was_never_sent_is_told_as_missing() -> None:
+    assert str(explain_status(401, b"", {}, WHERE, "none")).endswith("none was sent. Type export MY_KEY=….")
+    assert "teacher.api_key_env=NAME" in str(explain_status(401, b"", {}, WHERE._replace(api_key_env=None), "none"))
+    assert "does not accept the key in" in str(explain_status(401, b"", {}, WHERE, "sk-1"))
 
 
 def test_a_quota_that_only_the_type_names_is_spent() -> None:
