@@ -179,17 +179,24 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
 
 
 def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
-    """Train in a subprocess and show its progress; return the exit code and the last line of standard error."""
+    """Train in a subprocess and show its progress; return the exit code and the last line of standard error.
+
+    What stops this process (Ctrl-C, SIGTERM) stops the subprocess first, and waits for it.
+    """
     command = [sys.executable, "-m", "dsbs.train", *words]
     last_line = ""
     with subprocess.Popen(  # noqa: S603 - our own command
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
     ) as process:
         assert process.stderr is not None
-        for line in process.stderr:
-            last_line = line.strip() or last_line
-            if PROGRESS in line:
-                console.print(f"    {line.strip()}", markup=False, highlight=False)
+        try:
+            for line in process.stderr:
+                last_line = line.strip() or last_line
+                if PROGRESS in line:
+                    console.print(f"    {line.strip()}", markup=False, highlight=False)
+        except BaseException:
+            process.terminate()  # it saves the step under way; SIGTERM may have reached this process alone
+            raise
     return process.returncode, last_line
 
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from dsbs.cli.config import CompareConfig
-from dsbs.compare import conclude, earlier_seconds, forecast, plan_all, train_all
-from dsbs.core.errors import DataError
+from dsbs.compare import conclude, earlier_seconds, forecast, plan_all, train_all, train_one
+from dsbs.core.errors import DataError, Terminated
 
 SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16"]
 
@@ -75,3 +75,20 @@ def test_wrong_settings() -> None:
         "each: encoder: expected a student of methods (logreg).",
         "each: logreg: student.C='1: no closing quotation.",
     ]
+
+
+def test_what_stops_it_stops_the_training_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\ntrap 'touch saved; exit 143' TERM\necho ' training: 0 of 4' >&2\nsleep 60 & wait\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("dsbs.compare.sys.executable", str(python))
+    monkeypatch.chdir(tmp_path)
+    console = Console()
+
+    def stop(*said: object, **how: object) -> None:
+        raise Terminated("by SIGTERM")
+
+    monkeypatch.setattr(console, "print", stop)
+    with pytest.raises(Terminated):
+        train_one([], console)
+    assert (tmp_path / "saved").is_file()
