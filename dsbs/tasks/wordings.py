@@ -19,8 +19,9 @@ _MOST_LEADS = 10
 _CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")
 # What may stand before an answer without saying anything about it; taken off piece by piece.
 _LEAD = re.compile(
-    r"(?:so|thus|hence|therefore|clearly|definitely|certainly|surely|simply|just|that's|it's|that|it|this|is|the|my|an?|"
+    r"(?:so|thus|hence|therefore|clearly|definitely|certainly|surely|simply|just|that's|it's|that|it|this|is|the|my|"
     r"final|correct|right|best|predicted|likely|most|overall|single|sure|okay|ok)(?:[,:]\s{0,3}|\s{1,3})"
+    r"|an?\s{1,3}(?=[\w\"'*(<`])"  # and not 'A, B'
     r"|(?:answer|label|class|category|classification|prediction|output|verdict|conclusion|response|result|value)\b"
     r"\s{0,3}(?:is\b|would\s{1,3}be\b|should\s{1,3}be\b|must\s{1,3}be\b)?\s{0,3}(?:[:=>→–—]|-(?!\d)){0,3}\s{0,3}"
     r"|[-–—•*:>=→#]{1,6}(?!\d)\s{0,3}|\d{1,2}[.)]\s{1,3}",
@@ -31,8 +32,8 @@ _SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Z
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
 _CAPITAL = re.compile(
     r"(?:^|(?<=\bis )|(?<=\bbe )|(?<=\bwith )|(?<=\bpick )|(?<=\bchoose )|(?<=\bselect )|(?<=\bsay )|(?<=\bnot )"
-    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=: ))([B-HJ-Z]|A(?=[.,;:)!]|\s(?:but|and|or|nor)\b|$))"
-    r"(?![\w'’-])"
+    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=: )|(?<=, ))"
+    r"([B-HJ-Z]|A(?=[.,;:)!]|\s(?:but|and|or|nor)\b|$))(?![\w'’-]|\.\w)"
 )
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 # The answer that such words stand right before is denied.
@@ -58,13 +59,16 @@ _HEDGES = re.compile(
     r"mix\w*|though|although|however|despite|only|free|anti|some|many|people|others|surface|literally|"
     r"nicht|kein\w*|weder|niemals|außer|statt|pas|jamais|sauf|nunca|tampoco|salvo|excepto|niet|geen|não|nem|nessun\w*|"
     r"inte|ikke|не|ні|nie|ne|není|nije|nem|nu|ei|değil|bukan|tidak|không|δεν|όχι|לא|ليس|ليست|غير|لا|"
-    r"partly|partially|minus)\b|नहीं|নয়|不|非|没|未|ない|ません|아니|않"
+    r"partly|partially|minus|half|semi|quasi|pseudo|zero|absence|devoid|falsely|allegedly|unknown|undecided|so-called|"
+    r"should\s+have)\b|\b0(?:\.0+)?\s?%|नहीं|নয়|不|非|没|未|ない|ません|아니|않"
 )
 _SIGNS_OF_DENIAL = re.compile(r"[❌✗✘🚫⛔¬≠]|!=|!\w")
 # An answer at the head of a sentence may be followed by reasons in any words, but not by these.
 _TURNS = re.compile(
     r"\W{0,6}(?:if|unless|but|or|nor|and|though|although|except|only|however|not|no|maybe|perhaps|when|until|provided|"
-    r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus)\b|\s{0,3}[?/|&+]|\W{0,6}(?:では|じゃ|は(?=な)|不|아니|않)"
+    r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus|"
+    r"wrong|incorrect|false|none|haha|just kidding)\b|\s{0,3}[?/|&+]"
+    r"|\s{0,3}[:=(]\s{0,3}0(?:\.0+)?(?:%|\b(?!\.))|\W{0,6}(?:では|じゃ|は(?=な)|不|아니|않)"
 )
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correction|scratch|oops|hmm|second thought|alternatively|sorry|could also|might also|may also|"
@@ -78,6 +82,9 @@ _FOLLOWS = re.compile(
     r"overall|is\s{1,3}(?:the\s{1,3})?(?:most\s{1,3})?(?:correct|right|best|answer|likely|appropriate|fitting))\b)"
 )
 _ENDS = re.compile(r"\s{0,3}(?:$|[^\w\s]|(?:because|since|as|for)\b)")
+# Around a digit: it is a part of a number, a bound, or of arithmetic.
+_PART_BEFORE = re.compile(r"[<>≥≤^*×±√]\s?$|\d[,+/-]$")
+_PART_AFTER = re.compile(r"[\^*×±]|[-–/+]\d")
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
 _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>")
 _MINUS = re.compile(r"\b(?:minus|negative)\s{1,3}(?=\d)", re.I)
@@ -252,6 +259,8 @@ def _asserts(parts: list[str], denies: bool) -> bool:
         denies: whether the answer is a word that may also belong to the next one, such as ``no``.
     """
     before, after = parts[0], parts[-1]
+    if before.rstrip().endswith(("/", "|", "&", "+")):  # the second of two
+        return False
     if not _FOLLOWS.match(after) or (denies and not _ENDS.match(after)):
         return False
     while (lead := _LEAD.match(before := before.lstrip(" \t*_\"'`([{,"))) and lead.end():
@@ -286,6 +295,8 @@ def _is_word(text: str, start: int, end: int) -> bool:
     """Return whether a place in a text is a word of its own: neither in ``non-positive`` nor in ``1.5``."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] == "_" or (before[-1:] in "-." and before[:1].isalnum() and before[1:]):
+        return False
+    if text[start].isdigit() and (_PART_BEFORE.search(before) or _PART_AFTER.match(after)):
         return False
     if (before[-1:] == "-" and text[start].isdigit()) or after[:1].isalnum() or after[:1] == "_":
         return False

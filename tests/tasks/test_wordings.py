@@ -192,6 +192,22 @@ spam|it isn't spam
 five|not very positive
 valid|not valid
 true|partly true
+true|half true
+mood|positive (wrong)
+mood|positive=false
+mood|positive: 0%
+mood|0% positive
+mood|unknown/positive
+mood|positive, just kidding
+mood|devoid of positive tone
+mood|should have been positive
+nli|contradiction: none
+stars|4-5
+stars|>4
+stars|1,2
+stars|2+2
+letter|A, B
+letter|A > B
 stars|minus 1
 stars|−1
 zh|不是积极，而是消极
