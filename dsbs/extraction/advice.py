@@ -19,12 +19,13 @@ ADVICE = {
 }
 
 
-def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
+def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = False) -> list[str]:
     """Return a line of advice for each split of which few annotations are usable.
 
     Args:
         summary: the content of ``summary.json``.
         splits: to look at.
+        replayed: whether the completions come from files, which no other prompt would change.
 
     >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]
     'train: 3 of 20 are usable, 17 are no_cue. Th'
@@ -38,5 +39,6 @@ def advise(summary: dict[str, Any], splits: Collection[str]) -> list[str]:
             continue
         status, count = statuses.most_common(1)[0]
         if status in ADVICE:
-            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} are {status}. {ADVICE[status]}")
+            told = "They are as the files have them." if replayed else ADVICE[status]
+            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} are {status}. {told}")
     return lines

@@ -14,6 +14,7 @@ from dsbs.extraction.objects import find_answer_object
 from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.base import Answers
+from dsbs.tasks.cells import fold
 
 # Why an annotation is not used. ``ok`` is ``dsbs.core.records.OK``.
 STATUSES = {
@@ -113,7 +114,15 @@ def parse(
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
         return rationale, None, "unknown_label" if found.said else "no_answer"
+    if rationale and _is_answer(rationale, (found.label, *_listed(answers, choices))):
+        rationale = None
     return rationale, found.label, OK if rationale else NO_RATIONALE
+
+
+def _is_answer(rationale: str, known: Sequence[str]) -> bool:
+    """Return whether a rationale is nothing but an answer again: it does not say why."""
+    bare = rationale.strip(f"{_AROUND}.!()'\"")
+    return len(bare) <= max(map(len, known)) and fold(bare) in map(fold, known)
 
 
 def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...] | None) -> int | None:

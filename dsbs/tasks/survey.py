@@ -1,5 +1,6 @@
 """Survey of a label column in one pass over train: which answers there are, and how they are written."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +18,8 @@ from dsbs.tasks.templates import ABSENT, look_up
 MOST_LABELS = 1000  # different labels at which the survey stops
 # At most so many different labels are classes, if each occurs EACH times on average.
 MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
+_SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
+_NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _TRUTH = {"true", "false"}
 
 
@@ -28,12 +31,14 @@ class LabelSurvey:
         rows: number of rows with a label.
         spellings: label, folded (or its value, for a plain number) -> counts of its spellings.
         lists: number of labels that are lists written as text.
+        solutions: number of labels that end in ``####`` and a number, as GSM8K's do.
         too_many: whether there are more than ``MOST_LABELS``, where counting stopped.
     """
 
     rows: int = 0
     spellings: dict[object, Counter[str]] = field(default_factory=dict)
     lists: int = 0
+    solutions: int = 0
     too_many: bool = False
 
     def kind(self) -> str:
@@ -53,10 +58,11 @@ class LabelSurvey:
         """Return the result in words."""
         kind, merged = self.kind(), self.merged()
         found = {"closed": "closed answers", "number": "numbers", "free": "free answers"}[kind]
+        hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
         others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
         return (
             f"{'more than ' * self.too_many}{len(self.spellings):,} different labels in {self.rows:,} rows of column "
-            f"{column!r}{others}: {found} (task.answer_kind={kind})."
+            f"{column!r}{others}: {found} (task.answer_kind={kind}).{hint}"
         )
 
     def labels(self) -> tuple[str, ...]:
@@ -93,6 +99,7 @@ class LabelSurvey:
         """Count one label."""
         text = visible(text)
         self.rows += 1
+        self.solutions += _SOLUTION.search(text) is not None
         self.lists += text.startswith("[") and read_list(text) is not None
         number = plain_number(text)
         self.spellings.setdefault(fold(text) if number is None else number, Counter())[" ".join(text.split())] += 1

@@ -87,7 +87,8 @@ class RecordedColumns:
     def _read_row(self, example: Example, place: str, row: Row, unread: Counter[str]) -> list[str]:
         if self.column is not None:
             return _texts_of(look_up(row, self.column), place, self.column)
-        rationale = _text_of(look_up(row, str(self.rationale)), place, str(self.rationale), "teacher.rationale")
+        why = look_up(row, str(self.rationale))
+        rationale = "" if is_missing(why) else _text_of(why, place, str(self.rationale), "teacher.rationale")
         label = example.label
         if self.label is not None:
             raw = _text_of(look_up(row, self.label), place, self.label, "teacher.label")

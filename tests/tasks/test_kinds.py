@@ -10,6 +10,7 @@ from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.cells import MISSING
+from dsbs.tasks.survey import LabelSurvey
 
 
 def table(folder, column, **settings):
@@ -112,3 +113,14 @@ def test_a_declared_kind_is_not_told_as_another(tmp_path, caplog):
     task = table(tmp_path, ["bad", "good", "good"], answer_kind="closed")  # too few for auto to call them closed
     assert next(task.examples("train")).choices == ("bad", "good")
     assert caplog.messages == []
+
+
+def test_solutions_with_a_number_behind_four_signs_are_told_with_what_reads_it() -> None:
+    survey = LabelSurvey()
+    for number in range(4):
+        survey.add(f"She has {number} and 3.\n#### {number + 3}")
+    assert survey.tell("answer").endswith("""task.answer_kind=number 'task.label_pattern="#### *(.+)"'""")
+    survey = LabelSurvey()
+    for number in range(4):
+        survey.add(f"A heading #### {number} of a text")
+    assert "label_pattern" not in survey.tell("answer")

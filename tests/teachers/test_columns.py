@@ -58,6 +58,12 @@ def test_ready_rationales_go_with_gold_labels(tmp_path: Path) -> None:
     ]
 
 
+def test_a_missing_word_or_the_answer_again_is_no_rationale(tmp_path: Path) -> None:
+    said = ["NaN", "null", "entailment", "Neutral."]
+    rows = [row | {"label": 0, "why": why} for row, why in zip(ROWS, said, strict=True)]
+    assert [status for _, _, status in read(tmp_path, rows, rationale="why")] == ["no_rationale"] * 4
+
+
 def test_ready_rationales_may_bring_their_labels_read_as_strictly_as_gold(tmp_path: Path, caplog) -> None:
     notices.tell_once.cache_clear()
     caplog.set_level("INFO", notices.logger.name)
