@@ -40,10 +40,11 @@ _FRACTION = re.compile(r"[ ]?[¼½¾⅐-⅞]")
 _GROUPED = re.compile(r"(?<![\w.,'])\d{1,3}(?:([ '_])\d{3})(?:\1\d{3}){0,4}(?![\d,']|\.\d{3}\b|[ '_]\d)")
 _INDIAN = re.compile(r"(?<![\w.,])\d{1,2}(?:,\d{2}){1,4},\d{3}(?![\d,])")
 _NOT_A_DIGIT = re.compile(r"\D")
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+           "lakh": 10**5, "crore": 10**7, "mn": 10**6, "mln": 10**6}  # fmt: skip
 _SCALED = re.compile(
-    r"(?<![\w.,])(\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,12})?)(?:(?:\s{0,2}|-)(hundred|thousand|million|billion|trillion|dozen)s?"
-    r"|\s?(bn)|(k))\b(?!\s{0,2}-?\s{0,2}\d)",
+    r"(?<![\w.,])(\d{1,15}(?:,\d{3}){0,4}(?:\.\d{1,12})?)(?:(?:\s{0,2}|-)(hundred|thousand|million|billion|trillion|dozen|lakh|crore|mn|mln)s?"
+    r"|\s?(bn)|\s?(k))\b(?!\s{0,2}-?\s{0,2}\d)",
     re.I,
 )
 _SCIENTIFIC = re.compile(r"(?<![\w.,])(\d{1,15}(?:\.\d{1,15})?)[eE]([+-]?\d{1,2})(?![\w.])")
@@ -71,7 +72,7 @@ _UNITS = re.compile(
 # Where a clause has such words, its number is a bound, half of one, a guess or none at all.
 _HEDGES = re.compile(
     r"n't\b|\b(?:not|no|never|neither|nor|cannot|without|except|rather|instead|unlike|but|or|either|if|unless|might|may|"
-    r"between|at\sleast|at\smost|up\sto|and\s(?:over|up|above|more)|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s"
+    r"between|(?:minimum|maximum)\sof|at\sleast|at\smost|up\sto|and\s(?:over|up|above|more)|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s"
     r"than|(?:over|under|above|below|beyond|past|exceeding|exceeds|approaching)(?=\s{1,3}[$€£]?\d)|half|halves|quarters?|"
     r"thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|twice|double|triple|"
     r"squared|cubed|root|power|factorial|minus|negative|plus|point|nearly|almost|wrong|incorrect|unknown|undefined|"
@@ -84,7 +85,8 @@ _DENIED = re.compile(
     re.I,
 )
 _NO_VALUE = re.compile(
-    r"\\[A-Za-z]{2,}|"
+    r"\\[A-Za-z]{2,}|\b(?:log|ln|sin|cos|tan|exp|sqrt)\b|\d\s?[‰万萬億亿]|\d\s?[千百](?![米克瓦])|\d\s?r\.?\s?\d"
+    r"|\d\s?(?:[Mm]il+i?on|[Mm]illiard|[Tt]ausend|mil\b|тыс|млн|млрд)|\b[a-zA-Z]\s?=.{1,60}\b[a-zA-Z]\s?=|"
     r"\d\s?:\s?\d|\d{1,2}/\d{1,2}/(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d|\d\s?(?:[MBTK]|mio|mill|mrd)\b"
     r"|[$€£]\s?\d[\d.,]{0,20}\s?m\b|\d(?![gmlLsh]\b|[xX]\s?[\d(])[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/^]\s?\d"
     r"|\d\s?[-+*/^]\s?[a-zA-Z]\b"
