@@ -14,6 +14,14 @@ EXCERPT = 200
 MOST_SAID = 2000
 # Shorter keys, such as ``none``, are no secrets.
 SECRET = 12
+# Where well-known hosts have their compatible API, if not below /v1.
+PATHS = {
+    "api.fireworks.ai": "/inference/v1",
+    "api.groq.com": "/openai/v1",
+    "dashscope.aliyuncs.com": "/compatible-mode/v1",
+    "generativelanguage.googleapis.com": "/v1beta/openai",
+    "openrouter.ai": "/api/v1",
+}
 # What is sent where there is no key.
 NO_KEY = "none"
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
@@ -65,6 +73,13 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
             "certificates; for a server without TLS use http:// in teacher.base_url.",
             fatal=True,
             reason="no secure connection",
+        )
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionResetError):
+        return TeacherError(
+            f"The connection to {where.base_url}{through} broke off before the answer was complete: {said}. If this "
+            "goes on: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
+            retryable=True,
+            reason="no connection",
         )
     advice = "Is a server running there, and is teacher.base_url right?"
     if proxy:
@@ -157,6 +172,9 @@ def explain_code(
 def _advise_address(said: str, where: Where) -> str:
     if (advice := hint(said)) and ("teacher.api=" in advice or "API" in advice):
         return advice.removeprefix(".")
+    path = PATHS.get(_host(where.base_url))
+    if path and path != urlsplit(where.base_url).path.rstrip("/"):
+        return f" The compatible API is at teacher.base_url={urljoin(where.base_url, path)}."
     if not urlsplit(where.base_url).path.strip("/"):
         return f" Most servers expect a version in the path: teacher.base_url={where.base_url.rstrip('/')}/v1."
     return " Check teacher.model and teacher.base_url."

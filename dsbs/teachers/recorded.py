@@ -203,7 +203,7 @@ def load_array(file: Path) -> list[str]:
         DataError: with the file and the place of the fault.
     """
     try:
-        texts: Any = json.loads(read_file(file, MOST_ARRAY).decode())
+        texts: Any = json.loads(read_file(file, MOST_ARRAY).decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{file}:{error.lineno}: broken JSON: {error.msg} (column {error.colno}). Expected one array of texts."

@@ -154,6 +154,19 @@ def test_a_redirect_is_told_with_the_address_to_type(place: str, words: str) -> 
     assert str(explain_status(308, b"", {"Location": place}, WHERE, "")).endswith(words)
 
 
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("https://api.groq.com/v1", "teacher.base_url=https://api.groq.com/openai/v1."),
+        ("https://openrouter.ai", "teacher.base_url=https://openrouter.ai/api/v1."),
+        ("https://openrouter.ai/api/v1", "Check teacher.model and teacher.base_url."),
+        ("http://gpu-7:8000", "teacher.base_url=http://gpu-7:8000/v1."),
+    ],
+)
+def test_an_address_that_is_not_there_is_told_with_the_one_that_is(address: str, advice: str) -> None:
+    assert str(explain_status(404, b"Not Found", {}, WHERE._replace(base_url=address), "")).endswith(advice)
+
+
 def test_a_key_that_was_never_sent_is_told_as_missing() -> None:
     assert str(explain_status(401, b"", {}, WHERE, "none")).endswith("none was sent. Type export MY_KEY=….")
     assert "teacher.api_key_env=NAME" in str(explain_status(401, b"", {}, WHERE._replace(api_key_env=None), "none"))

@@ -79,6 +79,13 @@ def test_what_may_pass_is_retryable_and_named(kind: str, reason: str) -> None:
     assert (error.retryable, error.fatal, error.reason) == (True, False, reason)
 
 
+@pytest.mark.parametrize("kind", ["drop", "truncated"])
+def test_a_connection_that_breaks_off_is_no_wrong_address(kind: str) -> None:
+    said = str(fault(kind))
+    assert "broke off before the answer was complete" in said
+    assert "base_url" not in said
+
+
 @pytest.mark.parametrize("kind", ["hang", "drip"])
 def test_a_request_has_a_deadline_over_everything(kind: str) -> None:
     error = fault(kind, timeout=0.3)
