@@ -4,13 +4,14 @@ import re
 
 STOP, LENGTH, REFUSED, BROKEN = "stop", "length", "refused", "broken"
 # The first that fits; other words say nothing. Servers write ``MAX_TOKENS``, ``FinishReason.SAFETY``, ``end_turn``.
-_WORDS = (
-    (REFUSED, r"filter|safety|refus|prohibited|recitation|blocklist|blocked|spii|sensitive|guardrail|moderat|policy"),
-    (LENGTH, r"length|max_|token_?limit|context_window|too_long|repetition"),
-    (BROKEN, r"broken|error|abort|cancel|interrupt|insufficient|network|time_?out|malformed|overload|unavailable"),
-    (STOP, r"stop|eos|^end|_end$|complete|^done$|finish|tool_calls|tool_use|function_call"),
-)
-_ENDINGS = tuple((ending, re.compile(words)) for ending, words in _WORDS)
+_WORDS = {
+    REFUSED: "filter|safety|refus|prohibited|recitation|block|spii|sensitive|guardrail|moderat|policy|toxic",
+    LENGTH: "length|max_|maxp|token_?limit|context_window|too_long|repetition|incomplete",
+    BROKEN: "broken|error|abort|cancel|interrupt|insufficient|network|time_?out|malformed|overload|unavailable|fail"
+    "|unload|user_?stopped",
+    STOP: "stop|eos|^end|_end$|complete|^done$|finished|tool_calls|tool_use|function_call",
+}
+_ENDINGS = tuple((ending, re.compile(words)) for ending, words in _WORDS.items())
 
 
 def read_ending(reason: str | None) -> str | None:
