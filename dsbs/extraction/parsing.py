@@ -10,6 +10,7 @@ from typing import NamedTuple
 from dsbs.core.endings import BROKEN, LENGTH, REFUSED, read_ending
 from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
+from dsbs.extraction.lenient import read_object
 from dsbs.extraction.objects import find_answer_object
 from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
 from dsbs.extraction.thoughts import split_thought
@@ -102,7 +103,7 @@ def parse(
         return None, None, "cut_off"
     if not written.answer.strip():
         return None, None, "cut_off" if ending == LENGTH else "empty"
-    block = own_block(written.answer)
+    block = _whole_object(written.answer) or own_block(written.answer)
     whole = not written.ended and len(block) == len(written.answer.lstrip())
     found = _find(block, cue, answers, choices)
     if found is None:
@@ -123,6 +124,16 @@ def _is_answer(rationale: str, known: Sequence[str]) -> bool:
     """Return whether a rationale is nothing but an answer again: it does not say why."""
     bare = rationale.strip(f"{_AROUND}.!()'\"")
     return len(bare) <= max(map(len, known)) and fold(bare) in map(fold, known)
+
+
+def _whole_object(text: str) -> str | None:
+    """Return a completion up to the end of the object that it begins with: its texts may have questions in them."""
+    text = text.lstrip()
+    start = text.find("{")
+    if start < 0 or text[:start].strip("`json5 \n"):
+        return None
+    end = read_object(text, start)[1]
+    return text[:end] if "\n" in text[start:end] and end > len(own_block(text)) else None
 
 
 def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...] | None) -> int | None:

@@ -273,6 +273,11 @@ def test_an_object_that_is_not_quite_json_or_not_quite_as_asked_is_read(text):
     assert read(text, "stop") == ("It rains.", "neutral", "ok")
 
 
+def test_a_question_within_an_object_does_not_end_it():
+    text = '{"rationale": "It rains.\n\nQ: Why?\nA: It does.", "answer": "neutral"}\n\nQ: Next?\nA: entailment'
+    assert read(text, "stop")[1:] == ("neutral", "ok")
+
+
 def test_quotes_and_backslashes_within_a_string_of_an_object_stay():
     text = r'{"rationale": "It "rains" on \(x\_1\).", "answer": "neutral",}'.replace("\\\\", "\\")
     assert read(text, "stop") == (r'It "rains" on \(x_1\).'.replace("\\\\", "\\"), "neutral", "ok")
