@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -39,7 +40,11 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if excel:
             next(lines)
         spaced = _spaced_names(head[int(bool(excel)) :], delimiter)
-        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
+        quoting = csv.QUOTE_MINIMAL
+        if delimiter == "\t" and _has_plain_quotes(path):
+            tell_once(f"{path}: its quotes are text; they do not surround cells.")
+            quoting = csv.QUOTE_NONE
+        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced, quoting=quoting)
         yield from _read(reader, path, delimiter, int(bool(excel)))
 
 
@@ -69,6 +74,39 @@ def sniff_delimiter(head: list[str], usual: str = ",") -> str:
     whole = -1 if len(head) == _LOOKED_AT else None  # the last row may be cut
     agreeing = [delimiter for delimiter in parting if len(set(found[delimiter][:whole])) <= 1]
     return next(iter([*agreeing, *parting]), usual)
+
+
+def _has_plain_quotes(path: Path) -> bool:
+    """Return whether the quotes of a file with tabs are text: without them, and only so, each line is a row."""
+    count = 0
+    tabs: int | None = None
+    with _open(path) as file:
+
+        def lines() -> Iterator[str]:
+            nonlocal count, tabs
+            for line in bounded_lines(file, str(path), MOST_ROW, "one row per line"):
+                if line.strip():
+                    tabs = line.count("\t") if tabs is None else tabs
+                    if line.count("\t") != tabs:
+                        raise _OtherLine
+                    count += 1
+                yield line
+
+        try:
+            rows = sum(1 for row in csv.reader(lines(), delimiter="\t", strict=True) if row)
+        except _OtherLine:
+            return False
+        except csv.Error:
+            with suppress(_OtherLine):
+                for _ in lines():
+                    pass
+                return True
+            return False
+    return rows != count
+
+
+class _OtherLine(Exception):
+    """A line with another number of tabs."""
 
 
 def _spaced_names(head: list[str], delimiter: str) -> bool:

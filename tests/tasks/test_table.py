@@ -475,3 +475,19 @@ def test_a_folder_without_tables_is_told_with_what_it_holds(tmp_path, name, cont
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
         build(tmp_path, input="x").splits()
+
+
+@pytest.mark.parametrize(
+    ("cell", "read"),
+    [
+        ('"hi there', '"hi there'),
+        ('"so" it is', '"so" it is'),
+        ('says "hi"', 'says "hi"'),
+        ('"hi ""there"""', 'hi "there"'),
+        ('"two\nlines\tand a tab"', "two\nlines\tand a tab"),
+    ],
+)
+def test_quotes_in_a_file_with_tabs_surround_cells_or_are_text(tmp_path, cell, read):
+    (tmp_path / "rows.tsv").write_text(f"x\tlabel\n{cell}\ty\nplain\tz\n")
+    (first, second) = build(tmp_path / "rows.tsv", input="x").examples("train")
+    assert (first.input, first.label, second.input) == (read, "y", "plain")
