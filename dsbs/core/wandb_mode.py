@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 logger = logging.getLogger(__name__)
 
 MODES = ("auto", "online", "offline", "disabled")
+OLDER = ("dryrun", "run", "shared")  # W&B's other names
 # Where W&B's hosted service answers; a netrc entry for any of them is a key for all of them.
 HOSTED = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
 
@@ -39,6 +40,8 @@ def choose_mode(mode: str) -> str:
     wish = mode if mode != "auto" else os.environ.get("WANDB_MODE", "auto").lower()
     if wish in ("disabled", "offline"):
         return wish
+    if wish not in (*MODES, *OLDER):
+        logger.warning("W&B: WANDB_MODE=%s: expected online, offline or disabled; it is ignored.", wish)
     if wish == "dryrun":  # W&B's older name
         return "offline"
     if find_key() or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
@@ -54,6 +57,8 @@ def choose_mode(mode: str) -> str:
 def set_environment(directory: Path) -> None:
     """Set the environment variables that W&B reads, so that it writes below ``directory``; those already set stay."""
     folder = directory / "wandb"
+    if os.environ.get("WANDB_MODE", MODES[-1]).lower() not in (*MODES[1:], *OLDER):  # W&B refuses to start with it
+        del os.environ["WANDB_MODE"]
     defaults = {
         "WANDB_SILENT": "true",
         "WANDB_ERROR_REPORTING": "false",  # reports about W&B's own errors to its makers

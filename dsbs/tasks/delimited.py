@@ -40,11 +40,16 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if excel:
             next(lines)
         spaced = _spaced_names(head[int(bool(excel)) :], delimiter)
-        quoting = csv.QUOTE_MINIMAL
-        if delimiter == "\t" and _has_plain_quotes(path):
+        plain = delimiter == "\t" and _has_plain_quotes(path)
+        if plain:
             tell_once(f"{path}: its quotes are text; they do not surround cells.")
-            quoting = csv.QUOTE_NONE
-        reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced, quoting=quoting)
+        reader = csv.reader(
+            lines,
+            delimiter=delimiter,
+            strict=True,
+            skipinitialspace=spaced,
+            quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+        )
         yield from _read(reader, path, delimiter, int(bool(excel)))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dsbs.core.tracking import Elsewhere, Tracker, Tracking, derive_run_id, open_tracker
-from dsbs.core.wandb_mode import choose_mode, find_key
+from dsbs.core.wandb_mode import choose_mode, find_key, set_environment
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -163,6 +163,17 @@ def test_the_mode_follows_setting_then_environment_then_key(monkeypatch: pytest.
     assert choose_mode("auto") == "offline"
     assert choose_mode("online") == "online"
     assert choose_mode("disabled") == "disabled"
+
+
+@pytest.mark.parametrize(("mode", "warned"), [("nonsense", True), ("AUTO", False), ("", True), ("dryrun", False)])
+def test_a_mode_of_the_environment_that_is_none_is_told_and_ignored(
+    mode: str, warned: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(os, "environ", {"NETRC": str(tmp_path / "none"), "WANDB_MODE": mode})
+    assert choose_mode("auto") == "offline"
+    assert ("expected online, offline or disabled" in caplog.text) is warned
+    set_environment(tmp_path)
+    assert os.environ.get("WANDB_MODE") == ("dryrun" if mode == "dryrun" else None)
 
 
 def test_a_key_in_netrc_is_found_for_its_own_server_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
