@@ -76,8 +76,8 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
         )
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionResetError):
         return TeacherError(
-            f"The connection to {where.base_url}{through} broke off before the answer was complete: {said}. If this "
-            "goes on: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
+            f"No connection to {where.base_url}{through}: it broke off before the answer was complete ({said}). If "
+            "this goes on: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
             retryable=True,
             reason="no connection",
         )
@@ -118,7 +118,7 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
             f"Type export {where.api_key_env}=…" if where.api_key_env else "Name its variable: teacher.api_key_env=NAME"
         )
         return TeacherError(
-            f"HTTP 401: {where.base_url} wants a key, and none was sent. {named}.", fatal=True, reason="HTTP 401"
+            f"HTTP 401: {where.base_url} does not accept the key: none is set. {named}.", fatal=True, reason="HTTP 401"
         )
     return explain_code(status, said, code, where, read_wait(headers, content, said))
 

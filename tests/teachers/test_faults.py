@@ -168,7 +168,7 @@ def test_an_address_that_is_not_there_is_told_with_the_one_that_is(address: str,
 
 
 def test_a_key_that_was_never_sent_is_told_as_missing() -> None:
-    assert str(explain_status(401, b"", {}, WHERE, "none")).endswith("none was sent. Type export MY_KEY=….")
+    assert str(explain_status(401, b"", {}, WHERE, "none")).endswith("the key: none is set. Type export MY_KEY=….")
     assert "teacher.api_key_env=NAME" in str(explain_status(401, b"", {}, WHERE._replace(api_key_env=None), "none"))
     assert "does not accept the key in" in str(explain_status(401, b"", {}, WHERE, "sk-1"))
 
