@@ -50,9 +50,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
-    output = check_output(config.output) if config.output else None
     tracked = find_run(checkpoint) if config.track else None
     task = checkpoint.task_of_run(config.path, config.trust_run)
+    output = check_output(config.output, config.path or task.path) if config.output else None
     try:
         examples, without_gold = gold_examples(task, config.split, config.path)
     except DataError as error:

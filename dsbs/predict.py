@@ -65,7 +65,7 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
     predictor = checkpoint.load(config.batch_size, negligible=0.0 if config.scores else CONFIDENT)
     count, lost = 0, Counter[str]()
-    with _open(config.output, stdout) as file:
+    with _open(config, stdout) as file:
         for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):
             file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
             count += 1
@@ -78,15 +78,15 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
 
 
 @contextmanager
-def _open(output: str, stdout: TextIO) -> Iterator[TextIO]:
-    if output == "-":
+def _open(config: PredictConfig, stdout: TextIO) -> Iterator[TextIO]:
+    if config.output == "-":
         yield stdout
         return
     try:
-        with open_whole(check_output(output)) as file:
+        with open_whole(check_output(config.output, config.input)) as file:
             yield file
     except OSError as error:
-        raise RunError(f"output={output}: cannot be written: {error.strerror or error}.") from None
+        raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
 
 
 if __name__ == "__main__":

@@ -203,15 +203,26 @@ def run_of(folder: Path) -> Path | None:
     return None
 
 
-def check_output(named: str) -> Path:
+def check_output(named: str, *reads: str | None) -> Path:
     """Return the path of a file to write.
 
+    Args:
+        named: what the user typed.
+        reads: the files and folders that the command reads; ``-`` and None are none.
+
     Raises:
-        RunError: where it is a file of a run, which is not overwritten.
+        RunError: where it is a file of a run, or one that is read, by whatever name; neither is overwritten.
     """
     output = Path(named).expanduser()
     if run_of(output.parent) is not None and (output.exists() or output.name == "metrics.json"):
         raise RunError(f"output={named}: this is a file of a run and is not overwritten; choose another name.")
+    for place in (Path(read).expanduser() for read in reads if read is not None):
+        if not output.is_file() or not place.exists():
+            continue
+        if output.samefile(place) or output.resolve().parent == place.resolve():
+            raise RunError(
+                f"output={named}: this is the data that is read, and is not overwritten; choose another name."
+            )
     return output
 
 

@@ -18,7 +18,7 @@ from trained import small_triage, train_tiny
 from dsbs.cli.config import PredictConfig
 from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.records import Example
-from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.inputs import read_inputs
 from dsbs.predict import predict
 from dsbs.tasks import TASKS
@@ -275,6 +275,32 @@ def test_free_answers_are_written_and_have_no_score(tmp_path: Path) -> None:
     task = TASKS["table"](name="sums", path=str(data), answer_kind="number", test_share=0.3)  # type: ignore[call-arg]
     lines = answer(train_tiny(tmp_path, task, "finetune"), "How many are 3?\nAnd 4?")
     assert [line["score"] for line in lines] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("output", "read", "refused"),
+    [
+        ("new.jsonl", "new.jsonl", True),
+        ("./new.jsonl", "new.jsonl", True),
+        ("link.jsonl", "new.jsonl", True),
+        ("new.jsonl", ".", True),
+        ("other.jsonl", "new.jsonl", False),
+        ("other.jsonl", ".", False),
+        ("new.jsonl", "-", False),
+        ("new.jsonl", None, False),
+    ],
+)
+def test_data_that_is_read_is_not_overwritten_by_whatever_name(
+    output: str, read: str | None, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("new.jsonl").write_text("{}")
+    Path("link.jsonl").symlink_to("new.jsonl")
+    if refused:
+        with pytest.raises(RunError, match="this is the data that is read, and is not overwritten"):
+            check_output(output, read)
+    else:
+        assert check_output(output, read) == Path(output)
 
 
 @pytest.mark.parametrize(
