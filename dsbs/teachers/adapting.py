@@ -11,10 +11,10 @@ Body = dict[str, Any]
 # Statuses with which an endpoint rejects the content of a request; chat templates fail with 500.
 REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|424|500|501)|error in answer")
 _REFUSES = (
-    r"unsupported|not support|n't support|is not (?:allowed|available|permitted|enabled|known|implemented)"
-    r"|not (?:compatible|permitted|enabled|recogni[sz]ed|implemented)|不支持|unknown|unrecogni[sz]ed"
+    r"unsupported|not (?:yet )?support|n't support|(?:is|are) not (?:allowed|available|permitted|enabled|known)"
+    r"|not (?:accepted|compatible|permitted|enabled|recogni[sz]ed|implemented)|不支持|unknown|unrecogni[sz]ed"
     r"|unexpected|unavailable|only the default|only \S{1,9} is (?:allowed|supported)|whitespace"
-    r"|extra (?:inputs|fields)|deprecated|no longer"
+    r"|only available|disabled|extra (?:inputs|fields)|deprecated|no longer"
 )
 
 
@@ -73,15 +73,16 @@ ADAPTATIONS = (
     Adaptation(
         "a system message",
         r"system.?(?:role|message|prompt|instruction)|(?:role|got|support|支持).{0,12}system|['\"`]system['\"`]"
-        r"|developer instruction|roles must alternate|only user\b|.user. or .assistant.|first message|valid role"
-        r"|start with a user",
+        r"|developer instruction|roles must alternate|only user\b|user.{0,6}(?:or|,).{0,6}assistant|first message"
+        r"|start with a user|valid role",
         _has_system,
         _fold,
         "the instruction goes into the first question",
         "prompt.system_role=false",
         _REFUSES
         + r"|roles must alternate|only user\b|roles? .{0,30}must be|invalid role|valid role|role.{0,20}is invalid"
-        r"|first message|start with a user|message must be|.user. or .assistant.|values are",
+        r"|first message|start with a user|message must be|user.{0,6}(?:or|,).{0,6}assistant|not in\b|not a valid"
+        r"|does not match|disallowed",
     ),
     Adaptation(
         "response_format",

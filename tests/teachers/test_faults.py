@@ -27,10 +27,18 @@ a system message|messages.0.role: Input should be 'user' or 'assistant'
 a system message|Invalid value: 'system'. Supported values are: 'user', 'assistant'.
 a system message|The role 'system' is invalid. Valid roles: user, assistant
 a system message|A conversation must start with a user message.
+a system message|[{'loc': ['messages', 0, 'role'], 'msg': "not a valid member; permitted: 'user', 'assistant'"}]
+a system message|Input tag 'system' found using 'role' does not match any of the expected tags: 'user', 'assistant'
+a system message|messages with role 'system' are not allowed
+a system message|Role system not in allowed roles
+a system message|Roles must be user or assistant
+a system message|system is not a valid role
 a system message|Please use a valid role: user, model.
 a system message|messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter
 a system message|不支持 system 角色
 response_format|model `m` does not support response format `json_schema`
+response_format|json_schema is currently only available on newer models
+response_format|Structured output is disabled on this server
 response_format|JSON mode is not enabled for this model
 response_format|Grammar compilation error
 response_format|[{'loc': ('body', 'response_format'), 'msg': 'Extra inputs are not permitted'}]
@@ -42,6 +50,7 @@ temperature|x does not support parameters: ['temperature'], for model=r1. To dro
 temperature=0|The parameter `temperature` is invalid: must be in (0,1]
 temperature=0|Input should be greater than 0 (temperature)
 stop|stop: whitespace-only stop sequences are not allowed
+None|temperature must be in the range [0, 2] of the system
 None|The system is unavailable, insufficient system resource
 None|max_tokens is too large: 512. This model supports at most 256 completion tokens
 None|max_tokens=512 is not supported: values must not exceed 256
