@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is ope
     from dsbs.teachers.batches import BatchApi
 
 OPENAI = "https://api.openai.com/v1"
+# Where OpenAI's own client looks for an address.
+ENVIRONMENT = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 APIS = ("chat", "completions")
 # Routes that people copy into a base URL.
 _ROUTES = re.compile(
@@ -193,7 +195,20 @@ class OpenAITeacher(Teacher):
         return key or NO_KEY
 
     def announce(self) -> None:
-        """Log to which host the key goes, unless to OpenAI or this machine: somebody else's config may name it."""
+        """Log to which host the key goes, unless to OpenAI or this machine: somebody else's config may name it.
+
+        Raises:
+            TeacherError: where no address is set, but the environment names one for OpenAI's own client.
+        """
+        if self.base_url is None:
+            for name in ENVIRONMENT:
+                named = os.environ.get(name, "").strip().rstrip("/")
+                if named not in ("", OPENAI):
+                    raise TeacherError(
+                        f"{name} is set, but addresses are not read from the environment. Type "
+                        f'teacher.base_url="${name}", or teacher.base_url={OPENAI} for OpenAI itself.',
+                        fatal=True,
+                    )
         address = self.base_url or OPENAI
         host = urlsplit(address).netloc
         if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not leads_here(address):

@@ -115,8 +115,11 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
 def _find_error(fields: Fields, answered: bool) -> Any:
     """Return the error object of an answer, or None; some are the answer itself."""
     base = fields.inside("base_resp")
-    if fields.raw("error") or answered:
-        return fields.raw("error")
+    error = fields.raw("error")
+    if answered and isinstance(error, dict) and not any(error.values()):
+        return None  # an error of which nothing is said, beside an answer
+    if error or answered:
+        return error
     if base.count("status_code"):
         return {"message": base.text("status_msg"), "code": str(base.count("status_code"))}
     if errors := fields.raw("errors"):

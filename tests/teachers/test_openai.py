@@ -183,6 +183,17 @@ def test_an_odd_address_is_told_with_what_to_type(address: str, words: str) -> N
     assert words in fault
 
 
+def test_an_address_in_the_environment_is_neither_read_nor_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gateway/v1")
+    with pytest.raises(TeacherError, match=r'OPENAI_BASE_URL is set.*teacher\.base_url="\$OPENAI_BASE_URL"') as caught:
+        OpenAITeacher(name="openai", model="m").announce()
+    assert caught.value.fatal
+    OpenAITeacher(name="openai", model="m", base_url="http://127.0.0.1:8000/v1").announce()
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://api.openai.com/v1/")
+    OpenAITeacher(name="openai", model="m").announce()
+
+
 def test_blanks_around_a_model_and_a_temperature_that_is_no_number_are_told() -> None:
     assert len(OpenAITeacher(model="m ", temperature=float("nan")).faults()) == 2
 

@@ -149,8 +149,10 @@ def test_tokens_are_counted_however_a_gateway_writes_them(usage: Any, read_and_w
 def test_what_surrounds_an_answer_does_not_matter() -> None:
     answer = {"choices": [{"delta": {"content": "4."}, "stop_reason": "max_tokens"}, {}]}
     body = json.dumps(answer).encode()
+    quiet = json.dumps(answer | {"error": {"code": 0, "message": ""}}).encode()
     for content in (
         body,
+        quiet,
         b"\xef\xbb\xbf" + body,
         b": PROCESSING\n\n\n" + body,
         b"[" + body + b"]",
