@@ -19,11 +19,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dsbs.core.errors import RunError
+from dsbs.core.errors import RunError, TeacherError
 from dsbs.serving.app import problem, refuse
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore
+from dsbs.teachers.responses import read_completions
 
 logger = logging.getLogger(__name__)
 # Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
@@ -169,12 +170,11 @@ def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None
         asked = json.loads(body)
         messages = asked["messages"]
         if answer.lstrip().startswith(b"{"):
-            told = json.loads(answer)
-            choice = told["choices"][0]
-            text, reason, model = choice["message"].get("content") or "", choice.get("finish_reason"), told.get("model")
+            told = read_completions(answer)[0]
+            text, reason, model = told.text, told.finish_reason, told.model
         else:
             text, reason, model = _join_events(answer.decode("utf-8"))
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+    except (TeacherError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return None
     if not isinstance(messages, list) or not isinstance(text, str):
         return None

@@ -139,6 +139,14 @@ def test_what_is_no_completion_is_not_recorded(answer: bytes) -> None:
     assert read_exchange(json.dumps(ask("a")).encode(), answer, 0.0) is None
 
 
+def test_an_answer_in_parts_is_recorded_as_its_text() -> None:
+    choice = {"message": {"content": [{"type": "text", "text": "4."}]}, "finish_reason": "stop"}
+    answer = json.dumps({"model": "m", "choices": [choice]}).encode()
+    exchange = read_exchange(json.dumps(ask("a")).encode(), answer, 0.0)
+    assert exchange is not None
+    assert (exchange.completion, exchange.model, exchange.finish_reason) == ("4.", "m", "stop")
+
+
 def test_traffic_becomes_data_without_repeats_the_latest_as_test(tmp_path: Path) -> None:
     with proxy(tmp_path) as http:
         for number in [0, 1, 2, 2, 0, 3, 4, 5, 6, 7, 8, 9]:

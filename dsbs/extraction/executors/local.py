@@ -19,7 +19,7 @@ from dsbs.teachers.limits import ServerLimits
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
-BUSY = {"HTTP 429", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
+BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
 OVERLOAD = BUSY | {"timeout"}
 
 
