@@ -37,6 +37,7 @@ class FaultServer:
         key: the key it wants; None: any.
         model: the one model it knows; None: any.
         knows_n: whether it gives ``n`` answers to one request; False: it refuses, None: it gives one.
+        refuses_n_with: the HTTP status with which it refuses ``n``.
         headers: sent with every sound answer.
         refuses: gets the body of a request; returns the endpoint's words where it does not take it (HTTP 400), or None.
         completion: gets the body of a sound answer and returns what is sent in its place.
@@ -51,6 +52,7 @@ class FaultServer:
     key: str | None = None
     model: str | None = None
     knows_n: bool | None = True
+    refuses_n_with: int = 400
     headers: dict[str, str] = field(default_factory=dict)
     refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
     completion: Callable[[dict[str, Any]], Any] = lambda answer: answer
@@ -91,7 +93,7 @@ class FaultServer:
             if self.model is not None and body["model"] != self.model:
                 return _error(404, f"The model `{body['model']}` does not exist", "model_not_found")
             if self.knows_n is False and body.get("n", 1) > 1:
-                return _error(400, "Only one completion choice is allowed", "invalid_value")
+                return _error(self.refuses_n_with, "Only one completion choice is allowed", "invalid_value")
             if (refused := self.refuses(body)) is not None:
                 return _error(400, refused, "invalid_request_error")
             fault = self.script(number, question)

@@ -22,8 +22,9 @@ from dsbs.teachers.responses import read_completions
 logger = logging.getLogger(__name__)
 
 REFUSED = {"HTTP 400", "HTTP 422", "HTTP 501", "error 400", "error in answer"}
-# Some servers fail over ``n`` with a status of their own.
+# Some servers fail over ``n`` with a status that says nothing.
 _SAMPLES = re.compile(r"\bn\b|choices?\b|samples", re.I)
+UNCLEAR = {"HTTP 404", "HTTP 500"}
 
 
 class Endpoint:
@@ -74,7 +75,8 @@ class Endpoint:
         try:
             completions = await self._ask(self.body(requests[0]) | {"n": len(requests)})
         except TeacherError as error:
-            if error.reason not in REFUSED and not _SAMPLES.search(error.said):
+            unclear = error.reason in UNCLEAR and _SAMPLES.search(error.said)
+            if error.reason not in REFUSED and not unclear:
                 raise
             completions = [await self(requests[0])]
         if len(completions) == 1 and not self.one_at_a_time:

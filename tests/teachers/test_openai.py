@@ -222,9 +222,11 @@ def test_several_samples_come_with_one_request_and_their_tokens_are_counted_once
     assert [(one.prompt_tokens, one.completion_tokens) for one in said] == [(20, 10), (0, 10), (0, 10)]
 
 
-@pytest.mark.parametrize("knows", [False, None], ids=["refuses n", "ignores n"])
-def test_an_endpoint_that_does_not_know_n_is_asked_for_one_at_a_time(knows: bool | None) -> None:
-    with serve(FaultServer(knows_n=knows)) as server:
+@pytest.mark.parametrize(
+    ("knows", "status"), [(False, 400), (False, 500), (None, 400)], ids=["refuses n", "fails over n", "ignores n"]
+)
+def test_an_endpoint_that_does_not_know_n_is_asked_for_one_at_a_time(knows: bool | None, status: int) -> None:
+    with serve(FaultServer(knows_n=knows, refuses_n_with=status)) as server:
         assert len(several(server, 3)) == 1
 
 
