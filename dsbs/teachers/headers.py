@@ -23,6 +23,7 @@ _IN_BODY = re.compile(
 _IN_WORDS = re.compile(
     r"(?:try again|retry)\s(?:after|in)\s((?:[\d.]{1,12}\s?[smh][a-z]{0,11}\s?){1,3}|\d{1,6}\b)", re.I
 )
+KINDS = ("requests", "tokens")
 _LETTERS = re.compile(r"[a-z]+")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 
@@ -61,7 +62,7 @@ def read_wait(headers: Any, content: bytes, said: str) -> float | None:
     """
     told = read_retry_after(headers)
     if told is None:
-        told = read_limits(headers).wait or None
+        told = _exhausted_for(headers) or None
     if told is None:
         resets = [_read_wait(headers[name]) for name in _RESETS if headers.get(name)]
         # Of several limits it is not said which one was exceeded; the first to pass is tried.
@@ -112,15 +113,19 @@ def read_limits(headers: Any) -> ServerLimits:
     ...              "x-ratelimit-reset-requests": "1m2.5s"})
     ServerLimits(requests_per_minute=60.0, tokens_per_minute=None, wait=62.5)
     """
-    bounds: list[float | None] = []
+    told = [_number(headers.get(f"x-ratelimit-limit-{kind}")) for kind in KINDS]
+    bounds = [bound if bound is not None and bound >= 1 else None for bound in told]
+    return ServerLimits(bounds[0], bounds[1], min(_exhausted_for(headers), LONGEST_WAIT))
+
+
+def _exhausted_for(headers: Any) -> float:
+    """Return the seconds until the limits that are used up are reset; 0.0 where none is."""
     waits = [0.0]
-    for kind in ("requests", "tokens"):
-        told = _number(headers.get(f"x-ratelimit-limit-{kind}"))
-        bounds.append(told if told is not None and told >= 1 else None)
+    for kind in KINDS:
         left = _number(headers.get(f"x-ratelimit-remaining-{kind}"))
         if left is not None and left < 1:
-            waits.append(min(_read_wait(headers.get(f"x-ratelimit-reset-{kind}") or "") or 0.0, LONGEST_WAIT))
-    return ServerLimits(bounds[0], bounds[1], max(waits))
+            waits.append(_read_wait(headers.get(f"x-ratelimit-reset-{kind}") or "") or 0.0)
+    return max(waits)
 
 
 def _number(value: str | None) -> float | None:

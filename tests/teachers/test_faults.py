@@ -218,6 +218,7 @@ NOW = 1_700_000_000.0
         ({"anthropic-ratelimit-tokens-reset": datetime.fromtimestamp(NOW + 15, UTC).isoformat()}, b"", "", 15.0),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m30s",
           "x-ratelimit-reset-tokens": "6ms"}, b"", "", 90.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "23h"}, b"", "", 82_800.0),
         ({}, b'{"error": {"details": [{"retryDelay": "33s"}]}}', "", 33.0),
         ({}, b'{"metadata": {"headers": {"X-RateLimit-Reset": "1700000010000"}}}', "", 10.0),
         ({}, b'{"retry_after": 2.5}', "", 2.5),
