@@ -260,8 +260,12 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
 
 
 def _words(fields: Fields) -> Any:
-    """Return the message in an error object, under the names that servers give it."""
-    return next(filter(None, map(fields.raw, ("message", "detail", "msg", "error_msg", "status_msg"))), None)
+    """Return the message in an error object, under the names that servers give it; of a list the first places."""
+    said = next(filter(None, map(fields.raw, ("message", "detail", "msg", "error_msg", "status_msg"))), None)
+    if not isinstance(said, list) or not all(isinstance(one, dict) and "msg" in one for one in said):
+        return said
+    places = [(one.get("loc"), one["msg"]) for one in said[:3]]
+    return "; ".join(f"{'.'.join(map(str, loc)) if isinstance(loc, list) else loc}: {msg}" for loc, msg in places)
 
 
 def _plain_text(page: bytes) -> str:

@@ -182,6 +182,12 @@ def test_a_key_that_was_never_sent_is_told_as_missing() -> None:
     assert "does not accept the key in" in str(explain_status(401, b"", {}, WHERE, "sk-1"))
 
 
+def test_the_faults_of_a_validator_are_told_with_their_places() -> None:
+    body = b'{"detail": [{"loc": ["body", "stop"], "msg": "too many"}, {"loc": ["body", "n"], "msg": "no"}]}'
+    assert str(explain_status(422, body, {}, WHERE, "")).startswith("HTTP 422: body.stop: too many; body.n: no.")
+    assert "n'}" in str(explain_status(422, b'{"detail": [{"why": "n"}]}', {}, WHERE, ""))
+
+
 def test_a_quota_that_only_the_type_names_is_spent() -> None:
     body = b'{"error": {"message": "You exceeded it.", "code": "429", "type": "insufficient_quota"}}'
     assert explain_status(429, body, {}, WHERE, "").fatal
