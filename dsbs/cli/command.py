@@ -10,7 +10,6 @@ import traceback
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +25,7 @@ from dsbs.cli.braces import hide_all, reveal_keys
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain
+from dsbs.cli.streams import lost_output, open_streams
 from dsbs.cli.sweeps import (
     MULTIRUN,
     describe_endings,
@@ -86,6 +86,9 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
                 register_schemas(name)
             except DsbsError as error:
                 _fail(name, str(error))
+            except OSError as error:
+                _fail_output(name, error)
+                raise
             _run(name, run, words)
 
         return main
@@ -118,6 +121,8 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
             _fail_job(name, str(error), endings)
             return None
         except Exception as error:
+            if isinstance(error, OSError):
+                _fail_output(name, error)
             traceback.print_exc()
             _fail_job(name, f"unexpected {type(error).__name__}: {error}", endings)
             return None
@@ -186,9 +191,7 @@ def read_words() -> list[str]:
     Flags come first, as Hydra wants them; bytes that are not UTF-8 are replaced, and keys between braces encoded
     (``hide_keys``).
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    open_streams()
     program, *words = (os.fsencode(word).decode("utf-8", "replace") for word in sys.argv)
     sys.argv = [program, *hide_all(flags_first(words))]
     return sys.argv[1:]
@@ -266,6 +269,14 @@ def _program_of(name: str, words: Sequence[str]) -> list[str]:
 def _fail(name: str, message: str) -> NoReturn:
     sys.stderr.write(visible(f"dsbs.{name}: {message}\n"))
     sys.exit(1)
+
+
+def _fail_output(name: str, error: OSError) -> None:
+    """End where an error is that standard output cannot be written."""
+    if (told := lost_output(error)) is not None:
+        if told:
+            _fail(name, told)
+        sys.exit(1)
 
 
 def _fail_job(name: str, message: str, endings: Path) -> None:
