@@ -29,6 +29,13 @@ def lost_output(error: OSError) -> str | None:
     """
     if error.filename is not None or (not isinstance(error, BrokenPipeError) and error.errno not in _LOST):
         return None
+    try:
+        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")  # what failed may be lost, so that there is nothing left to flush
+    except OSError:
+        pass
+    else:
+        return None
     with contextlib.suppress(OSError, ValueError):  # the flush at exit must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
