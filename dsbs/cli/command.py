@@ -77,8 +77,6 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
             _check_environment(name)
             words = read_words()
             try:
-                if not _is_somewhere():
-                    _fail(name, "the current folder was deleted or moved; cd to another one.")
                 if _show_and_end(name, words):
                     return
                 if fault := sweep_fault(name, words):
@@ -94,13 +92,6 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
         return main
 
     return decorate
-
-
-def _is_somewhere() -> bool:
-    try:
-        return Path.cwd().is_absolute()
-    except OSError:
-        return False
 
 
 def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> None:
@@ -181,8 +172,8 @@ def _check_environment(name: str) -> None:
         del os.environ["COLUMNS"]
     try:
         Path.cwd()
-    except OSError as error:
-        _fail(name, f"the current folder cannot be read ({error.strerror}): was it deleted? Type: cd FOLDER")
+    except OSError:
+        _fail(name, "the current folder was deleted or moved; cd to another one.")
 
 
 def read_words() -> list[str]:

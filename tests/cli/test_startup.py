@@ -130,7 +130,7 @@ def test_a_deleted_folder_is_told_and_a_width_of_0_hides_nothing(
     gone.rmdir()
     with pytest.raises(SystemExit):
         _check_environment("extract")
-    assert "was it deleted? Type: cd FOLDER" in capsys.readouterr().err
+    assert "was deleted or moved; cd to another one." in capsys.readouterr().err
     assert "COLUMNS" not in os.environ
 
 
