@@ -10,7 +10,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.tasks.files import is_saved
-from dsbs.tasks.sources import Row, name_classes, shorten_floats
+from dsbs.tasks.sources import Row, column_of, name_classes, shorten_floats
 from dsbs.tasks.splits import SPLITS, choose_names
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -50,7 +50,8 @@ class HubSource:
                 "(task.split_names names them)."
             )
         data = self._data[names[split]]
-        label_names = {column: f.names for column, f in data.features.items() if hasattr(f, "int2str")}
+        inner = {column: getattr(f, "feature", f) for column, f in data.features.items()}
+        label_names = {column: f.names for column, f in inner.items() if hasattr(f, "int2str")}
         kinds = {column: getattr(f, "dtype", "") for column, f in data.features.items()}
         narrow = {column: kind for column, kind in kinds.items() if kind in ("float32", "float16")}
         for number, row in enumerate(data, 1):
@@ -61,7 +62,8 @@ class HubSource:
     def classes(self, column: str) -> list[str]:
         """Return the class names of a column; empty where it declares none."""
         for data in self._data.values():
-            if hasattr(feature := data.features.get(column), "int2str"):
+            feature = data.features.get(column_of(column))
+            if hasattr(feature := getattr(feature, "feature", feature), "int2str"):
                 return [str(name) for name in feature.names]
         return []
 

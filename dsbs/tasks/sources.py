@@ -73,7 +73,7 @@ class FileSource:
     def classes(self, column: str) -> list[str]:
         """Return the class names of a column in the first Parquet file that declares them; else an empty list."""
         for path in (path for paths in self.files.values() for path in paths if path.suffix.lower() == ".parquet"):
-            if names := read_classes(path).get(column):
+            if names := read_classes(path).get(column_of(column)):
                 return names
         return []
 
@@ -249,21 +249,42 @@ def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
     """
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        found = {column: _inner(feature) for column, feature in features.items()}
         return {
             column: [str(name) for name in feature["names"]]
-            for column, feature in features.items()
+            for column, feature in found.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names")
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 
+def _inner(feature: Any) -> Any:
+    """Return what a list holds, of a feature as ``datasets`` writes it; another feature as it is."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return feature[0]
+    return feature.get("feature", feature) if isinstance(feature, dict) else feature
+
+
+def column_of(path: str) -> str:
+    """Return the column of an element of a list, such as ``labels.0``; another column as it is.
+
+    >>> column_of("labels.0"), column_of("meta.label")
+    ('labels', 'meta.label')
+    """
+    column, dot, place = path.rpartition(".")
+    return column if dot and place.isdecimal() else path
+
+
 def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
-    """Replace the numbers of classes in a row by their names, in place; a number without a name stays."""
-    for column, names in classes.items():
-        number = row.get(column)
-        if isinstance(number, int) and 0 <= number < len(names):
-            row[column] = names[number]
+    """Replace the numbers of classes in a row, or in its lists, by names, in place; one without a name stays."""
+    for column in classes.keys() & row.keys():
+        value, names = row[column], classes[column]
+        row[column] = [_name(one, names) for one in value] if isinstance(value, list) else _name(value, names)
+
+
+def _name(number: Any, names: list[str]) -> Any:
+    return names[number] if isinstance(number, int) and 0 <= number < len(names) else number
 
 
 def shorten_floats(row: dict[str, Any], columns: Mapping[str, Any]) -> None:

@@ -100,3 +100,13 @@ def test_a_folder_of_save_to_disk_is_read_with_its_names(tmp_path, several):
     task = TableTask(path=str(tmp_path / "saved"), input="x")
     assert task.splits() == ("train", "validation")[: 1 + several]
     assert [example.label for example in task.examples("train")] == ["yes", "no"]
+
+
+@pytest.mark.parametrize("kind", ["hub", "path"])
+def test_classes_within_lists_have_their_names(hub_copy, kind):
+    names = datasets.ClassLabel(names=["joy", "anger", "none"])
+    features = datasets.Features({"x": datasets.Value("string"), "labels": datasets.List(names)})
+    rows = [{"x": "a", "labels": [1, 0]}, {"x": "b", "labels": [2]}, {"x": "c", "labels": []}]
+    task = TableTask(input="x", label="labels.0", **{kind: hub_copy({"train": rows}, features)})
+    assert [example.label for example in task.examples("train")] == ["anger", "none", None]
+    assert next(task.examples("train")).choices == ("anger", "joy", "none")
