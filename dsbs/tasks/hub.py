@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
+from dsbs.tasks.class_names import column_of, name_classes
 from dsbs.tasks.files import is_saved
-from dsbs.tasks.sources import Row, column_of, name_classes, shorten_floats
+from dsbs.tasks.sources import Row, shorten_floats
 from dsbs.tasks.splits import SPLITS, choose_names
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
