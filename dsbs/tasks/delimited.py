@@ -120,6 +120,16 @@ def _spaced_names(head: list[str], delimiter: str) -> bool:
     return bool(names) and delimiter != " " and all(name.startswith(" ") for name in names)
 
 
+def name_blanks(header: list[str]) -> list[str]:
+    """Return the names of columns; one without a name gets that of pandas, such as an index that it has written.
+
+    >>> name_blanks(["", "text"]), name_blanks(["", "Unnamed: 0"])
+    (['Unnamed: 0', 'text'], ['', 'Unnamed: 0'])
+    """
+    usual = [f"Unnamed: {place}" for place in range(len(header))]
+    return [name or (own if own not in header else "") for name, own in zip(header, usual, strict=True)]
+
+
 def check_names(names: list[str], place: str) -> None:
     """Check the names of columns.
 
@@ -139,8 +149,9 @@ def check_names(names: list[str], place: str) -> None:
 def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tuple[str, dict[str, Any]]]:
     line = 1
     try:
-        names = [name.strip() for name in next(reader, [])]
-        check_names(names, f"{path}:{1 + skipped}")
+        header = [name.strip() for name in next(reader, [])]
+        check_names(header, f"{path}:{1 + skipped}")
+        names = name_blanks(header)
         for cells in reader:
             line = reader.line_num + skipped
             if len(cells) != len(names) and cells:
@@ -148,7 +159,7 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
                     f"{path}:{line}: {len(cells)} cells, but the header has {len(names)} columns "
                     f"({', '.join(names)}). {_advise(cells, names, delimiter)}"
                 )
-            if len(names) > 1 and [cell.strip().removeprefix("\ufeff") for cell in cells] == names:
+            if len(names) > 1 and [cell.strip().removeprefix("\ufeff") for cell in cells] == header:
                 raise DataError(f"{path}:{line}: the header again. Remove the line: files were joined with theirs.")
             if cells:
                 yield f"{path}:{line}", dict(zip(names, cells, strict=True))

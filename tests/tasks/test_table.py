@@ -491,3 +491,9 @@ def test_quotes_in_a_file_with_tabs_surround_cells_or_are_text(tmp_path, cell, r
     (tmp_path / "rows.tsv").write_text(f"x\tlabel\n{cell}\ty\nplain\tz\n")
     (first, second) = build(tmp_path / "rows.tsv", input="x").examples("train")
     assert (first.input, first.label, second.input) == (read, "y", "plain")
+
+
+def test_an_index_that_pandas_wrote_is_named_as_pandas_reads_it(tmp_path):
+    (tmp_path / "rows.csv").write_text(",x,label\n7,a,y\n8,b,z\n")
+    task = build(tmp_path / "rows.csv", input="x", id="Unnamed: 0")
+    assert [(example.id, example.input) for example in task.examples("train")] == [("7", "a"), ("8", "b")]
