@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dsbs.core.errors import RunError
+from dsbs.core.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):
             now = time.strftime("%Y-%m-%d %H:%M:%S")
-            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}))
+            write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
         yield
     finally:
         holder.unlink(missing_ok=True)
