@@ -17,6 +17,8 @@ MOST_DEPTH = 8
 MOST_TEXT = 4000
 MOST_KEY = 200
 MOST_VALUES = 200_000
+_CONTROL_TITLE = re.compile(r"([^()]{1,100})(?:\([A-Za-z0-9_=., -]{1,100}\))?")
+_METRIC_NAME = re.compile(r"([^:]{1,100})(?::[A-Za-z_][A-Za-z0-9_]{0,99})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -47,6 +49,11 @@ def _is_amount(value: Any) -> bool:
     return is_finite(value) and 0 <= value <= MOST_COUNT
 
 
+def _begins_with_name(value: Any, form: re.Pattern[str]) -> bool:
+    found = form.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and is_name(found[1])
+
+
 NAME = Kind(EXPECTED, is_name)
 LABELS = Kind("gold or teacher", lambda value: value in ("gold", "teacher"))
 FRACTION = Kind("a share above 0, up to 1", lambda value: is_finite(value) and 1e-9 <= value <= 1)
@@ -55,13 +62,18 @@ SOME = Kind("a whole number, 1 or more", lambda value: _is_count(value) and valu
 AMOUNT = Kind("a number, 0 or more", _is_amount)
 SHARE = Kind("a number from 0 to 1", lambda value: is_finite(value) and 0 <= value <= 1)
 SCORE = Kind("a finite number", is_finite)
+# No parts of paths: ``extra_compute(noise=0.3)`` and ``my_scores:length``.
+CONTROL = Kind("the name of a control, and its settings", lambda value: _begins_with_name(value, _CONTROL_TITLE))
+METRIC = Kind("the name of a metric, or module:function", lambda value: _begins_with_name(value, _METRIC_NAME))
 TEXT = Kind("a text", lambda value: isinstance(value, str))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 LIST = Kind("a list", lambda value: isinstance(value, list))
 
 METRICS = {
     **dict.fromkeys(("task", "student", "objective"), NAME),
-    **dict.fromkeys(("teacher", "control", "metric"), NAME.or_none()),
+    "teacher": NAME.or_none(),
+    "control": CONTROL.or_none(),
+    "metric": METRIC.or_none(),
     "labels": LABELS,
     "data_fraction": FRACTION,
     **dict.fromkeys(("seed", "steps", "best_step"), COUNT),

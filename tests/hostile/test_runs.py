@@ -90,7 +90,7 @@ LEFT_OUT: dict[str, tuple[Change, str]] = {
     "no test": (metrics(test=None), "test='None': expected an object"),
     "a test that is a list": (metrics(test=[0.5]), "test=.*: expected an object"),
     "a test of another metric": (metrics(metric="f1"), "lacks test.f1"),
-    "a metric that is an object": (metrics(metric={"a": 1}), "metric=.*: expected letters"),
+    "a metric that is an object": (metrics(metric={"a": 1}), "metric=.*: expected the name of a metric"),
     "tokens that are a text": (metrics(target_tokens="many"), "target_tokens='many': expected a number"),
     "examples below zero": (metrics(train_examples=-5), "train_examples='-5': expected a whole number"),
     "seconds without end": (metrics(seconds=1e301), "seconds=.*: expected a (finite )?number"),

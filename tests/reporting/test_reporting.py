@@ -394,7 +394,8 @@ def test_intervals_beside_holms_p_value_agree_with_it(tmp_path: Path) -> None:
         assert item["ci_low_adjusted"] <= item["ci_low"] <= item["ci_high"] <= item["ci_high_adjusted"]
 
 
-def test_another_metric_is_read_by_its_name_and_gets_an_interval_of_a_mean(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["rouge_l", "my_scores:length"])
+def test_another_metric_is_read_by_its_name_and_gets_an_interval_of_a_mean(tmp_path: Path, name: str) -> None:
     for seed in (0, 1):
         for objective, level in (("step_by_step", 0.6), ("finetune", 0.5)):
             folder = write_run(tmp_path, share(50), objective=objective, seed=seed)
@@ -403,11 +404,11 @@ def test_another_metric_is_read_by_its_name_and_gets_an_interval_of_a_mean(tmp_p
             pq.write_table(pa.table(table), folder / "predictions.parquet")
             metrics = json.loads((folder / "metrics.json").read_text())
             mean = sum(table["metric_score"]) / 100
-            metrics |= {"metric": "rouge_l", "test": {"rouge_l": mean, "examples": 100}}
+            metrics |= {"metric": name, "test": {name: mean, "examples": 100}}
             (folder / "metrics.json").write_text(json.dumps(metrics))
     content = to_document(build(tmp_path))
-    assert content["metric"] == "rouge_l"
-    assert content["cells"][0]["rouge_l"] == pytest.approx(0.55, abs=0.01)
+    assert content["metric"] == name
+    assert content["cells"][0][name] == pytest.approx(0.55, abs=0.01)
     assert content["comparisons"][0]["difference"] == pytest.approx(0.1)
     write_report(build(tmp_path), tmp_path / "report")
 
@@ -450,20 +451,21 @@ def test_another_evaluation_interval_is_no_method(tmp_path: Path) -> None:
     assert "They differ in: eval_steps" in report.left_out[0].reason
 
 
-def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["shuffled", "extra_compute(noise=0.3)", "teacher_noise(rate=0.4)"])
+def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path, name: str) -> None:
     write_headline(tmp_path)
     for seed in range(3):
         run = {"objective": "step_by_step", "fraction": 0.125, "seed": seed}
-        write_run(tmp_path, share(50), **run, suffix="c", control="shuffled", config={"control.name": "shuffled"})
+        write_run(tmp_path, share(50), **run, suffix="c", control=name, config={"control.name": name.partition("(")[0]})
     for metrics in (tmp_path / "train").rglob("metrics.json"):
         content = json.loads(metrics.read_text())
         metrics.write_text(json.dumps({"control": "none"} | content))
     report = build(tmp_path)
     (control,) = [item for item in report.comparisons if item.kind == "control"]
-    assert (control.candidate.control, control.baseline.control) == (None, "shuffled")
+    assert (control.candidate.control, control.baseline.control) == (None, name)
     assert "settings differ" not in str(all_notes(control))
-    assert "do better than shuffled" in to_document(report)["controls"]
-    assert "t5_scratch/step_by_step/gold/handbook/shuffled/0.125" in {cell.id for cell in report.conditions}
+    assert f"do better than {name}" in to_document(report)["controls"]
+    assert f"t5_scratch/step_by_step/gold/handbook/{name}/0.125" in {cell.id for cell in report.conditions}
     assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
 
 
