@@ -132,7 +132,7 @@ class RunData:
         choosing: those of them that the checkpoint is chosen on; all, unless ``limit_validation`` drew some.
         test: examples with gold labels; measured once, at the end. With ``labels=teacher`` there may be none.
         counts: examples that were used, and left out by reason.
-        taught: the labels of ``train``.
+        taught: the labels of ``train``, of closed answers.
     """
 
     train: TrainData
@@ -212,7 +212,8 @@ def load_run_data(
             if part == "validation":
                 validation.append(example)
             else:
-                taught.add(example.label or "")
+                if example.choices is not None and example.label is not None:
+                    taught.add(example.label)
                 yield _values(example), annotation and _describe(annotation)
 
     digest = fingerprint_stream(described("train"), length=16)

@@ -2,7 +2,8 @@
 """Reading of objects as models write them: JSON, or nearly so.
 
 Models quote with ``'`` or ``“``, leave keys unquoted, write comments, trailing commas, line breaks and backslashes into
-strings, and stop before the last brace. Nothing else is taken: an object with anything unexpected in it is none.
+strings, and stop before the last brace. Nothing else is accepted: an object with anything unexpected in it is none. That
+is why this is not ``json-repair``, which guesses: it reads ``{"answer": "yes" but no}`` as yes.
 """
 
 import json
@@ -42,12 +43,17 @@ def read_object(text: str, start: int) -> tuple[dict[str, Any] | None, int]:
 
 
 class _Reader:
-    """Reads one value; ``at`` is where it goes on."""
+    """Reads one value; ``at`` is the position of the next character."""
 
     def __init__(self, text: str, at: int) -> None:
         self.text, self.at = text, at
 
     def read(self, depth: int) -> Any:
+        """Return the value at the current position, at a depth of nesting.
+
+        Raises:
+            ValueError: where there is none, or it is nested too deeply.
+        """
         if depth > MOST_DEPTH:
             raise ValueError("too deep")
         self._skip()

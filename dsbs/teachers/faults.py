@@ -26,7 +26,7 @@ PATHS = {
 NO_KEY = "none"
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
-# How answers with status 200 name an error, where they give no number.
+# Error codes and types in bodies with status 200, which give no HTTP status.
 _KINDS = (
     (401, re.compile(r"invalid_api_key|authenticat", re.I)),
     (404, re.compile(r"model_not_found|not_?found_?error", re.I)),

@@ -29,7 +29,7 @@ def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
 def tell_lacking(data: RunData) -> list[str]:
     """Return which closed answers no training example has, and which no test example has; a sentence each.
 
-    Examples with closed answers of their own have none of them in common: nothing is told.
+    Empty where each example has its own closed answers.
     """
     shared = {example.choices for example in chain(data.validation, data.test)}
     answers = next(iter(shared)) if len(shared) == 1 else None
