@@ -2,8 +2,8 @@
 """Reading of objects as models write them: JSON, or nearly so.
 
 Models quote with ``'`` or ``“``, leave keys unquoted, write comments, trailing commas, line breaks and backslashes into
-strings, and stop before the last brace. Nothing else is accepted: an object with anything unexpected in it is none. That
-is why this is not ``json-repair``, which guesses: it reads ``{"answer": "yes" but no}`` as yes.
+strings, and stop before the last brace. Nothing else is accepted: an object with anything unexpected in it is none.
+That is why this is not ``json-repair``, which guesses: it reads ``{"answer": "yes" but no}`` as yes.
 """
 
 import json
