@@ -165,7 +165,7 @@ def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
         kinds = GROUPS.get(option.partition("/")[0])
         known = f" Known kinds: {', '.join(kinds)}." if kinds is not None else ""
         return f"{option_file[1] if option_file else path}.yaml: there is no schema {path[7:]}.{known}"
-    names = sorted({*options, *_options_below(group)})
+    names = sorted({*options, *options_below(group)})
     close = difflib.get_close_matches(option, names, n=1)
     hint = f" Did you mean {group}={close[0]}?" if close else ""
     if group == "student" and not close:
@@ -173,7 +173,8 @@ def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
     return f"{group}={option}: there is no such option.{hint} Options: {', '.join(names) or 'none'}."
 
 
-def _options_below(group: str) -> list[str]:
+def options_below(group: str) -> list[str]:
+    """Return our own options of a group, such as ``finetune`` of ``objective``."""
     folder = conf_dir() / group
     return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
@@ -208,7 +209,7 @@ def _kinds_with(group: str, name: str) -> Iterator[str]:
 
 
 def _option_of(group: str, kind: str) -> str:
-    options = sorted({kind, *_options_below(group)}, key=lambda option: (option != kind, option))
+    options = sorted({kind, *options_below(group)}, key=lambda option: (option != kind, option))
     return next((option for option in options if kind_of_option(group, option) == kind), kind)
 
 

@@ -77,3 +77,16 @@ def test_a_mistake_is_one_message_and_an_exit_code(
     for part in told:
         assert part in said
     assert "Traceback" not in said
+
+
+def test_an_objective_that_no_run_has_is_refused_unless_it_is_one_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "outputs", share(80))
+    with pytest.raises(SystemExit):
+        run_report(monkeypatch, tmp_path, "runs=outputs/train", "baseline=fine_tune", "candidates=[finetune,sbs]")
+    said = capfd.readouterr().err
+    assert "baseline: fine_tune: there is no such objective among the runs, which have finetune." in said
+    assert "candidates: sbs: there is no such" in said
+    run_report(monkeypatch, tmp_path, "runs=outputs/train", "baseline=distill", "tracking.mode=disabled")
+    assert (tmp_path / "outputs/report/triage/report.json").exists()
