@@ -130,7 +130,7 @@ def build_proxy(config: ServeConfig) -> Any:
     # Clients that send this server's token do not have the LLM's key, so the proxy sends it; others send their own.
     key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
     store = TrafficStore(path, config.record.redact)
-    return Proxy(config.teacher.base_url or OPENAI, store, config, token, key).build()
+    return Proxy(config.teacher.where, store, config, token, key).build()
 
 
 def run(config: ServeConfig, app: Any, what: str) -> None:

@@ -35,6 +35,7 @@ class FaultServer:
         answer: gives the completion of a question.
         latency: seconds before every answer.
         key: the key it wants; None: any.
+        key_header: the header in which it wants the key; any but ``Authorization`` as of Azure's API Management.
         model: the one model it knows; None: any.
         knows_n: whether it gives ``n`` answers to one request; False: it refuses, None: it gives one.
         refuses_n_with: the HTTP status with which it refuses ``n``.
@@ -50,6 +51,7 @@ class FaultServer:
     answer: Answer = echo
     latency: float = 0.0
     key: str | None = None
+    key_header: str = "Authorization"
     model: str | None = None
     knows_n: bool | None = True
     refuses_n_with: int = 400
@@ -87,8 +89,11 @@ class FaultServer:
         try:
             if self.latency:
                 await asyncio.sleep(self.latency)
-            if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
+            bearer = "Bearer " if self.key_header == "Authorization" else ""
+            if self.key is not None and request.headers.get(self.key_header) != f"{bearer}{self.key}":
                 sent = request.headers.get("Authorization", "")
+                if not bearer:
+                    return _error(401, f"Access denied due to missing subscription key. {sent}", "401")
                 return _error(401, f"Incorrect API key provided: {sent}", "invalid_api_key")
             if self.model is not None and body["model"] != self.model:
                 return _error(404, f"The model `{body['model']}` does not exist", "model_not_found")

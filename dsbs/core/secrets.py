@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAMES = re.compile(
-    r"(?:^|[_-])(?:api[_-]?key|apikey|authorization|auth|password|passwd|secret|access[_-]?token|bearer)$", re.I
+    r"(?:^|[_-])(?:api[_-]?key|apikey|authorization|auth|password|passwd|secret|subscription[_-]?key|access[_-]?token|bearer)$",
+    re.I,
 )
 # Prefixes that providers give their keys, and what follows them.
 _VALUES = re.compile(

@@ -20,11 +20,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from dsbs.core.errors import RunError, TeacherError
+from dsbs.core.secrets import find_secrets
 from dsbs.serving.app import problem, refuse
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore
 from dsbs.teachers.responses import read_completions
+from dsbs.teachers.where import Where
 
 logger = logging.getLogger(__name__)
 # Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
@@ -37,7 +39,7 @@ class Proxy:
     """Forwards requests and records chat completions.
 
     Args:
-        base_url: of the LLM, with the version: ``https://api.openai.com/v1``.
+        where: the LLM's endpoint.
         store: for the exchanges.
         config: of the server.
         token: that clients must send, or None.
@@ -47,14 +49,14 @@ class Proxy:
 
     def __init__(
         self,
-        base_url: str,
+        where: Where,
         store: TrafficStore,
         config: ServeConfig,
         token: str | None = None,
         key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.base_url, self.store, self.config, self.token, self.key = base_url.rstrip("/"), store, config, token, key
+        self.where, self.store, self.config, self.token, self.key = where, store, config, token, key
         self.settings: Recording = config.record
         self.metrics = Metrics()
         self.client: httpx.AsyncClient | None = None
@@ -98,11 +100,12 @@ class Proxy:
                 return problem(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413, True)
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP]
         if self.token is not None or self.key is not None:
-            headers = [(name, value) for name, value in headers if name.lower() != "authorization"]
-            headers += [("authorization", f"Bearer {self.key}")] if self.key else []
+            own = ("authorization", self.where.api_key_header.lower())
+            headers = [(name, value) for name, value in headers if name.lower() not in own]
+            headers += self.where.key_header(self.key).items() if self.key else ()
         assert self.client is not None
         started = time.time()
-        url = f"{self.base_url}/{request.path_params['path']}"
+        url = f"{self.where.base_url.rstrip('/')}/{request.path_params['path']}"
         # Uncompressed, so that the forwarded bytes can be recorded.
         sent = self.client.build_request(
             request.method, url, params=request.url.query, headers=[*headers, ("accept-encoding", "identity")],
@@ -113,7 +116,8 @@ class Proxy:
         except httpx.HTTPError as error:
             logger.warning("the LLM cannot be reached: %s", type(error).__name__)
             return problem(f"The LLM behind this proxy cannot be reached ({type(error).__name__}).", 502, True)
-        keys = f"{request.headers.get('authorization', '')} {self.key or ''} {self.token or ''}"
+        theirs = [request.headers[name] for name in find_secrets(dict(request.headers))]
+        keys = " ".join([*theirs, self.key or "", self.token or ""])
         secrets = [word for word in keys.split() if len(word) > 7]  # not "Bearer"
         chat = request.url.path.endswith("/chat/completions") and answer.status_code == 200
         recorded = chat and random.random() < self.settings.share  # noqa: S311 - a sample

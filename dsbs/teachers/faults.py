@@ -1,13 +1,14 @@
 """Errors of endpoints as messages: the endpoint's own reason and the setting that helps, never the API key."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, excerpt, load_json
 from dsbs.teachers.headers import read_wait
 from dsbs.teachers.hints import hint, is_filtered, is_too_long, tells_bad_key, tells_no_credit, tells_no_model
+from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where
 
 EXCERPT = 200
 # Characters of an endpoint's words that are looked at: gateways put their own before those of the server.
@@ -22,8 +23,6 @@ PATHS = {
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
 }
-# What is sent where there is no key.
-NO_KEY = "none"
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
 # Error codes and types in bodies with status 200, which give no HTTP status.
@@ -33,19 +32,12 @@ _KINDS = (
     (429, re.compile(r"throttl|rate_?limit", re.I)),
 )
 _ROUTE = re.compile(r"/(?:chat/)?completions$")
+# Headers of gateways, as they name them; Azure's API Management says 'missing subscription key'.
+_HEADERS = re.compile(r"ocp-apim-subscription-key|subscription key|\bx-api-key\b|\bapi-key\b", re.I)
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.I)
 _TAGS = re.compile(r"<(?:style|script).{0,5000}?</(?:style|script)>|<[^<>]{0,300}>", re.I | re.S)
 NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|internal", re.I)
-
-
-class Where(NamedTuple):
-    """What messages about an endpoint name: its address, model, key's variable and timeout in seconds."""
-
-    base_url: str
-    model: str
-    api_key_env: str | None
-    timeout: float
 
 
 def explain_connection(error: Exception, where: Where, key: str, proxy: str | None) -> TeacherError:
@@ -118,7 +110,9 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
             f"Type export {where.api_key_env}=…" if where.api_key_env else "Name its variable: teacher.api_key_env=NAME"
         )
         return TeacherError(
-            f"HTTP 401: {where.base_url} does not accept the key: none is set. {named}.", fatal=True, reason="HTTP 401"
+            f"HTTP 401: {where.base_url} does not accept the key: none is set. {named}.{_advise_header(said, where)}",
+            fatal=True,
+            reason="HTTP 401",
         )
     return explain_code(status, said, code, where, read_wait(headers, content, said))
 
@@ -144,7 +138,7 @@ def explain_code(
         fatal = (
             f"{'' if status == 401 else shown + ' '}{where.base_url} does not accept the key in the environment "
             f"variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
-            "teacher.api_key_env=NAME."
+            f"teacher.api_key_env=NAME.{_advise_header(said, where)}"
         )
     elif status == 402 or (status == 429 and code in NO_MONEY) or (doubted and tells_no_credit(said)):
         fatal = f"the account at {where.base_url} has no credit left ({shown})."
@@ -287,6 +281,15 @@ def scrub(said: Any, key: str, most: int = EXCERPT) -> str:
 def hide(text: str | None, key: str) -> str | None:
     """Return a teacher's text with the API key masked; short keys such as ``none`` or ``EMPTY`` are mere words."""
     return text.replace(key, "***") if text and len(key) >= SECRET else text
+
+
+def _advise_header(said: str, where: Where) -> str:
+    """Return how to send the key in the header that a gateway names, or an empty text."""
+    found = _HEADERS.search(said)
+    if found is None or where.api_key_header != AUTHORIZATION:
+        return ""
+    header = "Ocp-Apim-Subscription-Key" if found[0].lower().endswith("subscription key") else found[0].lower()
+    return f" It may expect the key in another header: teacher.api_key_header={header}."
 
 
 def _digits(text: str | None) -> int | None:

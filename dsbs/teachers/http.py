@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.teachers.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
-from dsbs.teachers.faults import Where, explain_connection
+from dsbs.teachers.faults import explain_connection
 from dsbs.teachers.proxies import find_proxy
+from dsbs.teachers.where import Where
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -76,7 +77,7 @@ class Connection:
         secure = urlsplit(self._base).scheme == "https"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=_trust() if secure else False),
-            headers={"Authorization": f"Bearer {self.key}", "Accept-Encoding": ACCEPTED, "User-Agent": "dsbs"},
+            headers=self.where.key_header(self.key) | {"Accept-Encoding": ACCEPTED, "User-Agent": "dsbs"},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,  # within bounds, by ourselves
             timeout=aiohttp.ClientTimeout(total=None),  # one deadline over everything, in ``send``

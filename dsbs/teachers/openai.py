@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
@@ -16,8 +16,8 @@ from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
-from dsbs.teachers.faults import NO_KEY, Where
 from dsbs.teachers.prices import Rates, find_rates
+from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where, address_faults
 
 if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is opened: it takes its time
     from dsbs.teachers.batches import BatchApi
@@ -26,12 +26,7 @@ OPENAI = "https://api.openai.com/v1"
 # Where OpenAI's own client looks for an address.
 ENVIRONMENT = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 APIS = ("chat", "completions")
-# Routes that people copy into a base URL.
-_ROUTES = re.compile(
-    r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs|api/generate)$"
-)
-_NO_SCHEME = re.compile(r"(?!https?\b)[A-Za-z0-9.-]{1,200}(?::\d{1,5})?(?:/[\w./-]{0,200})?")
-_ODD = re.compile(r"[\s'\"<>,]")
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
 @dataclass
@@ -42,6 +37,8 @@ class OpenAITeacher(Teacher):
         model: the model's name at the endpoint.
         base_url: API address, including the version: ``http://localhost:8000/v1``. None: OpenAI itself.
         api_key_env: environment variable with the API key; None if none is needed. Loopback addresses need none.
+        api_key_header: the HTTP header that carries the key: ``Authorization`` (as ``Bearer KEY``), or one that takes
+            the key alone, such as ``api-key`` or ``Ocp-Apim-Subscription-Key`` of gateways.
         api: ``chat`` (messages) or ``completions`` (plain text, for base models).
         temperature: None leaves it to the endpoint.
         max_tokens: maximum completion tokens; None: not sent.
@@ -60,6 +57,7 @@ class OpenAITeacher(Teacher):
     kind: str = "openai"
     base_url: str | None = None
     api_key_env: str | None = "OPENAI_API_KEY"
+    api_key_header: str = AUTHORIZATION
     api: str = "chat"
     temperature: float | None = 0.0
     max_tokens: int | None = 512
@@ -118,8 +116,13 @@ class OpenAITeacher(Teacher):
             faults.append(f"teacher.model={self.model!r}: expected no blanks around the name.")
         if self.api not in APIS:
             faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
-        faults += self._address_faults()
+        faults += address_faults(OPENAI if self.base_url is None else self.base_url)
         faults += variable_faults("teacher.api_key_env", self.api_key_env)
+        if not _HEADER.fullmatch(self.api_key_header) or looks_secret(self.api_key_header):
+            faults.append(
+                "teacher.api_key_header: expected the name of a header, such as api-key; the key belongs into the "
+                "variable that teacher.api_key_env=NAME names."
+            )
         if self.temperature is not None and not self.temperature >= 0:  # nor NaN
             faults.append(f"teacher.temperature={self.temperature}: expected 0 or more.")
         if self.max_tokens is not None and self.max_tokens < 1:
@@ -145,32 +148,6 @@ class OpenAITeacher(Teacher):
                 "environment variable, and name that with teacher.api_key_env=NAME."
             )
         return faults
-
-    def _address_faults(self) -> list[str]:
-        address = OPENAI if self.base_url is None else self.base_url
-        if not address.strip():
-            return ["teacher.base_url is empty: expected an address, or null for OpenAI. Is a shell variable unset?"]
-        parts = urlsplit(address)
-        if _NO_SCHEME.fullmatch(address) and not looks_secret(address):
-            return [f"teacher.base_url={address}: http:// or https:// is missing: teacher.base_url=http://{address}"]
-        if parts.scheme not in ("http", "https") or not parts.hostname or _ODD.search(address) or not _has_port(parts):
-            return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
-                    "http://localhost:8000/v1, without blanks and quotes."]  # fmt: skip
-        secret = any(looks_secret(part) for part in parts.path.split("/"))
-        if parts.username or parts.password or secret:
-            return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
-                    "name that with teacher.api_key_env=NAME."]  # fmt: skip
-        short = parts._replace(query="", fragment="", path=parts.path.rstrip("/")).geturl()
-        if route := _ROUTES.search(short):
-            added = ", which is added" if route[0].endswith("completions") else ""
-            return [f"teacher.base_url: drop {route[0]}{added}: teacher.base_url={short[: route.start()]}"]
-        if parts.query or parts.fragment:
-            azure = " Azure needs none at https://RESOURCE.openai.azure.com/openai/v1." if "azure" in address else ""
-            return [
-                "teacher.base_url: put no key or password into the address, and neither a query nor a fragment: "
-                f"teacher.base_url={short}. A key belongs into the variable that teacher.api_key_env=NAME names.{azure}"
-            ]
-        return []
 
     def identity(self) -> dict[str, object]:
         """Return the model and the sampling settings; the address does not count."""
@@ -268,20 +245,12 @@ class OpenAITeacher(Teacher):
     @property
     def where(self) -> Where:
         """The endpoint, for connections and messages."""
-        return Where(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout)
+        return Where(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout, self.api_key_header)
 
     @property
     def route(self) -> str:
         """The route of requests, below ``base_url``."""
         return "/chat/completions" if self.api == "chat" else "/completions"
-
-
-def _has_port(parts: SplitResult) -> bool:
-    """Return whether the port of an address, if any, is one."""
-    try:
-        return parts.port is None or parts.port > 0
-    except ValueError:
-        return False
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from dsbs.extraction.annotations import write_annotations
 from dsbs.serving.proxy import Proxy, read_exchange
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
+from dsbs.teachers.where import Where
 from dsbs.traffic import TrafficConfig, summarise
 
 KEY = "sk-planted-0123456789"
@@ -69,7 +70,7 @@ def proxy(folder: Path, token: str | None = None, key: str | None = None, **reco
     config = ServeConfig(mode="record", record=Recording(**record))
     store = TrafficStore(folder / "traffic.sqlite", config.record.redact)
     transport = httpx.ASGITransport(upstream)
-    return TestClient(Proxy("http://llm/v1", store, config, token, key, transport).build())
+    return TestClient(Proxy(Where("http://llm/v1", "", None, 1.0), store, config, token, key, transport).build())
 
 
 def ask(text: str, **more: Any) -> dict[str, Any]:
@@ -119,6 +120,13 @@ def test_with_a_token_the_llm_gets_its_own_key(tmp_path: Path) -> None:
         assert http.post("/v1/chat/completions", json=ask("a")).status_code == 401
         reply = http.post("/v1/chat/completions", json=ask("a"), headers={"Authorization": "Bearer ours-0123456789"})
         assert reply.headers["x-authorization"] == f"Bearer {KEY}"
+
+
+def test_keys_in_other_headers_pass_and_are_not_recorded(tmp_path: Path) -> None:
+    with proxy(tmp_path) as http:
+        http.post("/v1/chat/completions", json=ask(f"key {KEY}"), headers={"Ocp-Apim-Subscription-Key": KEY})
+    [exchange] = recorded(tmp_path)
+    assert exchange.messages[0]["content"] == "key [redacted]"
 
 
 def test_a_full_disk_is_told_and_the_application_gets_its_answer(
@@ -200,7 +208,8 @@ from pathlib import Path
 from dsbs.serving.proxy import Proxy
 from dsbs.serving.settings import ServeConfig
 from dsbs.serving.traffic import TrafficStore
-app = Proxy(sys.argv[1], TrafficStore(Path(sys.argv[2])), ServeConfig(mode="record")).build()
+from dsbs.teachers.where import Where
+app = Proxy(Where(sys.argv[1], "", None, 60.0), TrafficStore(Path(sys.argv[2])), ServeConfig(mode="record")).build()
 uvicorn.run(app, port=int(sys.argv[3]), log_level="error")
 """
 

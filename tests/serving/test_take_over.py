@@ -30,6 +30,7 @@ from dsbs.tasks import RecordedTask
 from dsbs.teachers import TEACHERS
 from dsbs.teachers.llama_cpp import LlamaCppTeacher
 from dsbs.teachers.openai import OpenAITeacher
+from dsbs.teachers.where import Where
 from dsbs.traffic import summarise
 from dsbs.training.plan import execute, prepare_run
 from dsbs.training.settings import TrainSettings
@@ -51,7 +52,9 @@ def record(folder: Path, llm: str) -> None:
     import openai
 
     config = ServeConfig(mode="record", record=Recording(redact=[r"\b\d{16}\b"]))
-    proxy = Proxy(f"{llm}/v1", TrafficStore(folder / "traffic.sqlite", config.record.redact), config)
+    proxy = Proxy(
+        Where(f"{llm}/v1", "", None, 60.0), TrafficStore(folder / "traffic.sqlite", config.record.redact), config
+    )
     with serve_in_thread(proxy) as address, openai.OpenAI(base_url=f"{address}/v1", api_key=KEY) as client:
         for number in range(20):
             text = f"{THINGS[number % 2]} number {number}, card {CARD}, key {KEY}"

@@ -8,9 +8,10 @@ from email.utils import formatdate
 import pytest
 
 from dsbs.teachers.adapting import find_adaptation
-from dsbs.teachers.faults import Where, explain_status, malformed
+from dsbs.teachers.faults import explain_status, malformed
 from dsbs.teachers.headers import read_wait
 from dsbs.teachers.hints import hint
+from dsbs.teachers.where import Where
 
 WHERE = Where("http://gpu-7/v1", "m", "MY_KEY", 1.0)
 BODY = {

@@ -115,6 +115,23 @@ def test_a_wrong_key_is_fatal_and_stays_out_of_the_message(monkeypatch: pytest.M
     assert KEY[:8] not in str(caught.value)
 
 
+def test_the_key_goes_in_the_header_of_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    header = "Ocp-Apim-Subscription-Key"
+    with serve(FaultServer(key=KEY, key_header=header)) as server:
+        with pytest.raises(TeacherError, match=f"teacher.api_key_header={header}") as caught:
+            ask(server)
+        assert ask(server, api_key_header=header)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("header", ["", "api key", "a:b", "a\nb", KEY])
+def test_a_header_is_a_name_and_no_key(header: str) -> None:
+    (fault,) = OpenAITeacher(name="o", model="m", api_key_header=header).faults()
+    assert "teacher.api_key_header: expected the name of a header" in fault
+    assert KEY not in fault
+
+
 def test_a_server_that_repeats_the_key_does_not_get_it_into_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "Fault")
     assert "Fault" not in str(fault("400"))

@@ -13,10 +13,11 @@ from scripted import CountTask, count_prompt, job_for, load_annotations
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction import run_extraction
-from dsbs.teachers.faults import Where, explain_status
+from dsbs.teachers.faults import explain_status
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.proxies import find_proxy
 from dsbs.teachers.responses import read_completions
+from dsbs.teachers.where import Where
 
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
 Body = dict[str, Any]
