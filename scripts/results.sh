@@ -18,6 +18,7 @@ python=${PYTHON:-.venv/bin/python}
 out=${OUT:-outputs}
 jobs=${JOBS:-1}
 export WANDB_MODE=${WANDB_MODE:-offline} OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}  # huge pages: docs/training.md
 more=("${@:2}" "output_dir=$out")
 [ "$jobs" = 1 ] || more+=(launcher=joblib "hydra.launcher.n_jobs=$jobs")
 
