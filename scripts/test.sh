@@ -6,6 +6,9 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset PYTHONDONTWRITEBYTECODE  # with it, every process would compile all of its imports anew
+# Memory in huge pages where the kernel gives them on request: in a virtual machine whose pages are slow to look up, that
+# brought the tests from 573 to 228 s. Elsewhere it changes little.
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1} PYTHONMALLOC=${PYTHONMALLOC:-malloc}
 bash scripts/setup.sh || exit
 SECONDS=0
 
@@ -13,9 +16,6 @@ SECONDS=0
 unset PYTHONPATH PYTHONHOME HYDRA_FULL_ERROR
 export HF_HUB_OFFLINE=1 WANDB_MODE=offline OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 export PATH="$PWD/.venv/bin:$PATH"
-# Memory in huge pages where the kernel gives them on request: in a virtual machine whose pages are slow to look up, that
-# brought the tests from 573 to 228 s. Elsewhere it changes little.
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1} PYTHONMALLOC=${PYTHONMALLOC:-malloc}
 
 summary=()
 failed=()
