@@ -9,6 +9,7 @@ The folder of the data is what dsbs extract and dsbs train take as task.path; ta
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dsbs.cli.command import command
+from dsbs.cli.explain import quote_text
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
@@ -25,7 +27,7 @@ from dsbs.core.terminal import plain, print_table
 from dsbs.deferral.measures import lower_bound
 from dsbs.extraction.annotations import iterate_annotations
 from dsbs.serving.chat import Reader
-from dsbs.serving.settings import TrafficConfig
+from dsbs.serving.settings import Chat, TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.tasks.answers import FreeAnswers
 
@@ -59,6 +61,11 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
             unread += 1
         else:
             rows.setdefault(row["id"], row)  # the first answer to an input counts
+    if requests and not rows and config.data is not None:
+        what = f": {reader.source} matches none of them" if reader.pattern is not None else ""
+        raise DataError(
+            f"Nothing to write: {requests:,} requests were recorded, none with an input and an answer{what}."
+        )
     found = list(rows.values())
     explained = add_rationales(found, Path(config.rationales), config.chat.cue) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
@@ -162,6 +169,19 @@ def compare(store: TrafficStore) -> dict[str, Any]:
     return {"all": whole, "deferred": deferred, "classes": classes}
 
 
+def same_input(chat: Chat) -> str:
+    r"""Return the words of a command that reads inputs as this one does.
+
+    >>> print(same_input(Chat(template="Classify: {input}\n")))
+     'chat.template="Classify: {input}\n"'
+    """
+    for key, value in (("template", chat.template), ("pattern", chat.pattern)):
+        if value is not None:
+            text = quote_text(value.replace("\n", "\\n"))
+            return " " + shlex.quote(f"chat.{key}={text}")
+    return ""
+
+
 def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> None:
     """Print the figures, and the next command to type."""
     console.print(
@@ -171,16 +191,17 @@ def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> No
     )
     if "written" in figures:
         parts = ", ".join(f"{split} {count:,}" for split, count in figures["written"].items())
-        console.print(f"  {config.data}: {parts}. Next:", highlight=False, soft_wrap=True)
-        told = [f"    python -m dsbs.extract task=recorded task.path={config.data} teacher=recorded labels=teacher"]
         if figures["explained"] is not None:
-            told.insert(0, f"  {figures['explained']:,} recorded answers were given a rationale")
+            console.print(f"  {figures['explained']:,} recorded answers were given a rationale", highlight=False)
+        tip = "with task.labels=[...] if answers are closed"
+        console.print(f"  {config.data}: {parts}. Next, {tip}:", highlight=False, soft_wrap=True, markup=False)
+        told = [f"    python -m dsbs.extract task=recorded task.path={config.data} teacher=recorded labels=teacher"]
         if count := figures["unexplained"]:
             told += [
                 f"  {count:,} of the training answers have no rationale. To ask the LLM for those alone:",
                 f"    python -m dsbs.extract task=recorded task.path={config.data}/{UNEXPLAINED} teacher=openai "
                 "teacher.model=... labels=teacher",
-                f"    python -m dsbs.traffic data={config.data} rationales=FOLDER",
+                f"    python -m dsbs.traffic data={config.data} rationales=FOLDER{same_input(config.chat)}",
             ]
         for line in told:
             console.print(line, highlight=False, soft_wrap=True, markup=False)

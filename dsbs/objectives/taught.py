@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
 from dsbs.students.base import GenerativeStudent, find_weights, fingerprint_weights
+from dsbs.tasks.templates import unescape_newlines
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +79,7 @@ class Taught(Objective):
 
     def identity(self) -> dict[str, object]:
         """Return what decides the training; for a local teacher, a hash of its content, not its path."""
-        identity = asdict(self)
+        identity = asdict(self) | {"teacher_input": unescape_newlines(self.teacher_input)}
         if self.teacher_model in (None, STUDENT):
             return identity
         if (content := fingerprint_weights(find_weights(self.teacher_model))) is not None:
@@ -153,7 +154,7 @@ class Taught(Objective):
             text: the input.
             tokenizer: the teacher's, for its chat template.
         """
-        worded = self.teacher_input.replace(PLACE, text)
+        worded = unescape_newlines(self.teacher_input).replace(PLACE, text)
         if not self.teacher_chat:
             return worded
         messages = [{"role": "user", "content": worded}]

@@ -11,6 +11,7 @@ import re2
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Prediction
 from dsbs.serving.settings import Chat
+from dsbs.tasks.templates import unescape_newlines
 
 MOST_CHOICES = 16
 
@@ -25,7 +26,7 @@ class Reader:
     def __init__(self, settings: Chat) -> None:
         pattern = settings.pattern
         if settings.template is not None:
-            before, after = map(re2.escape, settings.template.split("{input}"))
+            before, after = map(re2.escape, unescape_newlines(settings.template).split("{input}"))
             pattern = f"(?s)^\\s*{before}(?P<input>.*){after}\\s*$"
         self.source = "chat.template" if settings.template is not None else "chat.pattern"
         self.pattern: Any = None
@@ -104,7 +105,11 @@ def write_reply(prediction: Prediction, settings: Chat) -> str:
         return label
     if settings.reply == "json":
         return json.dumps({"label": prediction.label, "confidence": confidence}, ensure_ascii=False)
-    text = f"{{rationale}} {settings.cue} {{label}}." if settings.reply == "rationale" else settings.reply
+    text = (
+        f"{{rationale}} {settings.cue} {{label}}."
+        if settings.reply == "rationale"
+        else unescape_newlines(settings.reply)
+    )
     values = {"label": label, "confidence": str(confidence), "rationale": prediction.rationale or ""}
     return fill(text, values).strip()
 

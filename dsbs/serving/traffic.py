@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from dsbs.store.reading import BROKEN, guard, limited
 from dsbs.store.schema import check_schema
 
 REDACTED = "[redacted]"
+_JSON_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[-+.\deE]*', re.S)  # a text or a number
 CREATE = (
     "CREATE TABLE IF NOT EXISTS traffic (id INTEGER PRIMARY KEY, created REAL NOT NULL, seconds REAL NOT NULL, "
     "model TEXT, messages TEXT NOT NULL, completion TEXT NOT NULL, finish_reason TEXT)",
@@ -103,7 +105,7 @@ class TrafficStore:
             exchange.created,
             exchange.seconds,
             exchange.model,
-            self._clean(json.dumps(exchange.messages, ensure_ascii=False), secrets),
+            self._clean_json(json.dumps(exchange.messages, ensure_ascii=False), secrets),
             self._clean(exchange.completion, secrets),
             exchange.finish_reason,
         )
@@ -163,13 +165,25 @@ class TrafficStore:
         except sqlite3.Error as error:
             raise RunError(f"{self.path}: cannot be written: {error}.") from None
 
+    def _clean_json(self, document: str, secrets: Sequence[str]) -> str:
+        """Redact the texts and numbers in a JSON document, unescaped, so that patterns match what was sent."""
+
+        def clean(found: re.Match[str]) -> str:
+            token = found.group()
+            value = json.loads(token) if token.startswith('"') else token
+            cleaned = self._clean(value, secrets)
+            return token if cleaned == value else json.dumps(cleaned, ensure_ascii=False)
+
+        return _JSON_VALUE.sub(clean, document)
+
     def _clean(self, text: str, secrets: Sequence[str]) -> str:
+        text = text.encode("utf-8", errors="replace").decode()  # lone surrogates
         for secret in secrets:
             if secret:
                 text = text.replace(secret, REDACTED)
         for pattern in self.redact:
             text = pattern.sub(REDACTED, text)
-        return text.encode("utf-8", errors="replace").decode()
+        return text
 
 
 def _text(value: Any) -> str | None:

@@ -68,8 +68,16 @@ def fill(
 
     if not _COLUMN.search(template):
         return value(template)
-    template = template.replace("\\n", "\n")  # a command line hands the two characters on
-    return _COLUMN.sub(lambda match: value(match[1]), template)
+    return _COLUMN.sub(lambda match: value(match[1]), unescape_newlines(template))
+
+
+def unescape_newlines(template: str) -> str:
+    r"""Return a template with line breaks for every ``\n``: a shell passes the two characters on as they are typed.
+
+    >>> unescape_newlines(r"{title}\n{body}")
+    '{title}\n{body}'
+    """
+    return template.replace("\\n", "\n")
 
 
 def look_up(row: Row, column: str) -> Any:

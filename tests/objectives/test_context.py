@@ -81,6 +81,12 @@ def test_the_student_itself_is_no_folder_of_that_name(tmp_path: Path, monkeypatc
     assert "source=ranking needs another model" in fault
 
 
+def test_a_line_break_typed_as_backslash_n_is_one() -> None:
+    typed, broken = (Context(name="context", teacher_input=text) for text in (r"Decide:\n{input}", "Decide:\n{input}"))
+    assert typed.word("It leaks.", None) == "Decide:\nIt leaks."
+    assert typed.identity() == broken.identity()
+
+
 def test_without_a_prompt_there_is_no_context() -> None:
     [fault] = Context(name="context").faults()
     assert "add objective.teacher_input=" in fault

@@ -55,6 +55,11 @@ def test_chat_streams_one_chunk() -> None:
     ("chat", "text", "reply"),
     [
         (Chat(template="Classify: {input}\nLabel:", reply="json"), "Classify: it leaks\nLabel:", None),
+        (
+            Chat(template=r"Say: {input}\nA:", reply=r"{rationale}\n{label}"),
+            "Say: it leaks\nA:",
+            "It says it leaks\nrefund",
+        ),
         (Chat(pattern=r"<text>(?P<input>.*)</text>", reply="rationale"), "x <text>it leaks</text>", "It says it leaks"),
         (Chat(pattern=r"text: (.*)", reply="{rationale} => {label}"), "text: it leaks", "It says it leaks => refund"),
     ],

@@ -22,11 +22,11 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from dsbs.core.errors import RunError
+from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import write_annotations
 from dsbs.serving.proxy import Proxy, read_exchange
-from dsbs.serving.settings import Recording, ServeConfig
+from dsbs.serving.settings import Chat, Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.teachers.where import Where
 from dsbs.traffic import TrafficConfig, summarise
@@ -98,6 +98,20 @@ def test_answers_pass_and_are_recorded_without_secrets(tmp_path: Path) -> None:
         assert b"1234567890123456" not in path.read_bytes()
 
 
+def test_patterns_see_the_texts_and_not_their_escapes_in_json(tmp_path: Path) -> None:
+    patterns = [r"\b\d{16}\b", r'^name: "[^"]*"$', r"\\secret"]
+    with proxy(tmp_path, redact=[f"(?m){pattern}" for pattern in patterns]) as http:
+        text = 'my card:\n1234567890123456\nname: "Ada"\n\\secret\nit leaks'
+        http.post("/v1/chat/completions", json=ask(text, user=7))
+        http.post(
+            "/v1/chat/completions",
+            json={"model": "any", "messages": [{"role": "user", "content": "x", "n": 1234567890123456}]},
+        )
+    first, second = recorded(tmp_path)
+    assert first.messages[0]["content"] == "my card:\n[redacted]\n[redacted]\n[redacted]\nit leaks"
+    assert second.messages[0]["n"] == "[redacted]"
+
+
 def test_a_stream_passes_byte_for_byte_and_is_recorded_as_text(tmp_path: Path) -> None:
     with proxy(tmp_path) as http:
         reply = http.post("/v1/chat/completions", json=ask("a", stream=True))
@@ -166,6 +180,18 @@ def test_traffic_becomes_data_without_repeats_the_latest_as_test(tmp_path: Path)
     rows = [json.loads(line) for line in (tmp_path / "data" / "test.jsonl").read_text().splitlines()]
     assert [row["input"] for row in rows] == ["It leaks 8.", "It leaks 9."]
     assert rows[0]["completion"].startswith("refund It leaks 8.")
+
+
+def test_a_template_that_matches_nothing_is_named(tmp_path: Path) -> None:
+    store = TrafficStore(tmp_path / "traffic.sqlite")
+    store.add(Exchange(0, 0.1, "llm", ask("Classify: it leaks\nLabel:")["messages"], "refund", "stop"))
+    config = TrafficConfig(
+        data=str(tmp_path / "data"), test_share=0.0, chat=Chat(template=r"Classify: {input}\nLabel:")
+    )
+    assert summarise(store, config)["written"] == {"train": 1, "test": 0}
+    config.chat.template = "Sort: {input}"
+    with pytest.raises(DataError, match=r"none with an input and an answer: chat\.template matches"):
+        summarise(store, config)
 
 
 def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_label(tmp_path: Path) -> None:
