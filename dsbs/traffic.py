@@ -11,27 +11,31 @@ import hashlib
 import json
 import shlex
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.cli.command import command
-from dsbs.cli.explain import quote_text
+from dsbs.cli.command import command, typed_overrides
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
+from dsbs.core.untrusted import storable
 from dsbs.deferral.measures import lower_bound
 from dsbs.extraction.annotations import iterate_annotations
 from dsbs.serving.chat import Reader
-from dsbs.serving.settings import Chat, TrafficConfig
+from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.tasks.answers import FreeAnswers
 
 UNEXPLAINED = "unexplained"  # folder of training rows without rationale, beside train.jsonl
+SPLITS = ("train", "test")
+WRITTEN = {*(f"{split}.jsonl" for split in SPLITS), UNEXPLAINED}
+MOST_FIRST = 2**24  # bytes of a first row
 BARE_WORDS = 8
 
 
@@ -41,15 +45,18 @@ def main(config: TrafficConfig) -> None:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     with open_traffic(Path(config.store)) as store:
-        show(summarise(store, config), config, standard_output())
+        show(summarise(store, config), config, typed_overrides(), standard_output())
 
 
 def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
     """Return figures of recorded and compared answers; write training data if ``data`` is set.
 
     Raises:
+        ConfigError: the folder of the data holds something else.
         DataError: there is nothing to write, or the store is invalid.
     """
+    if config.data is not None:
+        check_folder(Path(config.data))
     reader = Reader(config.chat)
     requests, unread, first, last = 0, 0, None, None
     rows: dict[str, dict[str, Any]] = {}
@@ -70,6 +77,8 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
     explained = add_rationales(found, Path(config.rationales), config.chat.cue) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
     if config.data is not None:
+        if not found:
+            raise DataError(nothing_usable(requests, config))
         figures["written"] = write_data(Path(config.data), found, config.test_share)
         figures["unexplained"] = write_unexplained(Path(config.data))
         figures["explained"] = explained
@@ -79,7 +88,7 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
 def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
     """Return an exchange as a row of data, or None if its input cannot be read, or input or answer are empty."""
     try:
-        text = reader.read({"messages": exchange.messages}).strip()
+        text = storable(reader.read({"messages": exchange.messages})).strip()
     except DataError:
         return None
     if not text or not exchange.completion.strip():
@@ -89,16 +98,40 @@ def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
             "finish_reason": exchange.finish_reason, "created": exchange.created}  # fmt: skip
 
 
+def check_folder(folder: Path) -> None:
+    """Check that a folder for the data is new, or was written by this command.
+
+    Raises:
+        ConfigError: it has other files in it, or data from elsewhere.
+    """
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    others = [name for name in names if name not in WRITTEN and not name.startswith(".")]
+    for split in SPLITS:
+        if (path := folder / f"{split}.jsonl").is_file() and not others:
+            with path.open("rb") as file:
+                first = file.readline(MOST_FIRST)
+            others += [path.name] * any(f'"{key}"'.encode() not in first for key in ("completion", "finish_reason"))
+    if others:
+        raise ConfigError(f"data={folder}: a folder with other files in it ({others[0]}); name a new one.")
+
+
+def nothing_usable(requests: int, config: TrafficConfig) -> str:
+    """Return why no row can be written, and what to do."""
+    if not requests:
+        return f"{config.store}: nothing was recorded. Record traffic: python -m dsbs.serve mode=record ..."
+    key = next((f"chat.{name}" for name in ("template", "pattern") if getattr(config.chat, name) is not None), None)
+    reason = f"{key} matches none of their last user messages, or they" if key else "they have no user message, or"
+    return f"{config.store}: none of {requests:,} recorded requests is usable: {reason} have no answer."
+
+
 def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> dict[str, int]:
     """Write train.jsonl and test.jsonl, with the latest inputs in test; return split -> number of rows.
 
-    Raises:
-        DataError: there are none for train.
+    At least one row is for train. A test.jsonl of an earlier call never stays beside a newer train.jsonl.
     """
-    test = round(test_share * len(rows))
+    test = min(round(test_share * len(rows)), len(rows) - 1)
     parts = {"train": rows[: len(rows) - test], "test": rows[len(rows) - test :]}
-    if not parts["train"]:
-        raise DataError("Nothing usable was recorded: no input has an answer.")
+    (folder / "test.jsonl").unlink(missing_ok=True)
     for split, part in parts.items():
         if part:
             write_text(folder / f"{split}.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in part))
@@ -123,8 +156,11 @@ def write_unexplained(folder: Path) -> int:
     """
     with (folder / "train.jsonl").open(encoding="utf-8") as file:
         lines = [line for line in file if is_bare(json.loads(line)["completion"])]
+    path = folder / UNEXPLAINED / "train.jsonl"
     if lines:
-        write_text(folder / UNEXPLAINED / "train.jsonl", "".join(lines))
+        write_text(path, "".join(lines))
+    else:
+        path.unlink(missing_ok=True)
     return len(lines)
 
 
@@ -169,21 +205,8 @@ def compare(store: TrafficStore) -> dict[str, Any]:
     return {"all": whole, "deferred": deferred, "classes": classes}
 
 
-def same_input(chat: Chat) -> str:
-    r"""Return the words of a command that reads inputs as this one does.
-
-    >>> print(same_input(Chat(template="Classify: {input}\n")))
-     'chat.template="Classify: {input}\n"'
-    """
-    for key, value in (("template", chat.template), ("pattern", chat.pattern)):
-        if value is not None:
-            text = quote_text(value.replace("\n", "\\n"))
-            return " " + shlex.quote(f"chat.{key}={text}")
-    return ""
-
-
-def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> None:
-    """Print the figures, and the next command to type."""
+def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], console: Console) -> None:
+    """Print the figures, and the next command to type, with what was typed for this one."""
     console.print(
         f"{figures['requests']:,} requests recorded, {figures['inputs']:,} distinct inputs"
         + (f"; {figures['unread']:,} without a readable input" if figures["unread"] else ""),
@@ -195,13 +218,15 @@ def show(figures: dict[str, Any], config: TrafficConfig, console: Console) -> No
             console.print(f"  {figures['explained']:,} recorded answers were given a rationale", highlight=False)
         tip = "with task.labels=[...] if answers are closed"
         console.print(f"  {config.data}: {parts}. Next, {tip}:", highlight=False, soft_wrap=True, markup=False)
-        told = [f"    python -m dsbs.extract task=recorded task.path={config.data} teacher=recorded labels=teacher"]
+        place = shlex.quote(f"task.path={config.data}")
+        told = [f"    python -m dsbs.extract task=recorded {place} teacher=recorded labels=teacher"]
         if count := figures["unexplained"]:
+            again = [word for word in typed if not word.startswith("rationales=")]
+            place = shlex.quote(f"task.path={config.data}/{UNEXPLAINED}")
             told += [
                 f"  {count:,} of the training answers have no rationale. To ask the LLM for those alone:",
-                f"    python -m dsbs.extract task=recorded task.path={config.data}/{UNEXPLAINED} teacher=openai "
-                "teacher.model=... labels=teacher",
-                f"    python -m dsbs.traffic data={config.data} rationales=FOLDER{same_input(config.chat)}",
+                f"    python -m dsbs.extract task=recorded {place} teacher=openai teacher.model=... labels=teacher",
+                f"    {shlex.join(['python', '-m', 'dsbs.traffic', *again, 'rationales=FOLDER'])}",
             ]
         for line in told:
             console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -37,6 +37,7 @@ from dsbs.cli.sweeps import (
 )
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
+from dsbs.core.files import explain_refusal
 from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -114,6 +115,9 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
         except Exception as error:
             if isinstance(error, OSError):
                 _fail_output(name, error)
+                if (told := explain_refusal(error)) is not None:
+                    _fail_job(name, told, endings)
+                    return None
             traceback.print_exc()
             _fail_job(name, f"unexpected {type(error).__name__}: {error}", endings)
             return None

@@ -1,5 +1,6 @@
 """Files that are written completely or not at all, and files inside installed packages."""
 
+import errno
 import importlib.util
 import json
 import os
@@ -7,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -17,12 +22,27 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; it is renamed to ``path`` at the end, and removed after an error."""
+    """Yield a temporary path to write to; it is renamed to ``path`` at the end, and removed after an error.
+
+    A device or a named pipe is written to directly.
+
+    Raises:
+        OSError: it cannot be written; names ``path``.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not path.is_file():
+        yield path
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(partial)):
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -33,7 +53,21 @@ def open_whole(path: Path) -> Iterator[TextIO]:
     with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        if partial != path:
+            os.fsync(file.fileno())
+
+
+def explain_refusal(error: OSError) -> str | None:
+    """Return what to tell the user where the system refused to write or read a place; None for other errors."""
+    place, reason = error.filename, error.strerror or str(error)
+    if error.errno in _IN_THE_WAY and place is not None:
+        found = next((one for one in (Path(place), *Path(place).parents) if one.is_file()), place)
+        return f"{found}: a file, where a folder is needed. Name another folder, or move the file."
+    if error.errno in _FULL:
+        return f"{place or 'A file'}: cannot be written: {reason}. Free some space, or name another folder."
+    if error.errno in _FORBIDDEN:
+        return f"{place or 'A file'}: {reason}. Fix the permissions, or name another place."
+    return f"{place}: {reason}." if error.errno in (errno.EISDIR, errno.ENAMETOOLONG) and place else None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -212,8 +212,13 @@ def check_output(named: str, *reads: str | None) -> Path:
 
     Raises:
         RunError: where it is a file of a run, or one that is read, by whatever name; neither is overwritten.
+            Where it is a folder.
     """
     output = Path(named).expanduser()
+    if output.is_symlink() and (output.is_file() or not output.exists()):
+        output = output.resolve()  # the link stays, and what it leads to is written
+    if output.is_dir():
+        raise RunError(f"output={named}: a folder; name a file to write.")
     if run_of(output.parent) is not None and (output.exists() or output.name == "metrics.json"):
         raise RunError(f"output={named}: this is a file of a run and is not overwritten; choose another name.")
     for place in (Path(read).expanduser() for read in reads if read is not None):

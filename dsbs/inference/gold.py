@@ -24,9 +24,12 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
     """
     examples = list(_examples(task, split, path))
     gold = [example for example in examples if example.label is not None]
+    named = path or f"the {split} split of task={task.name}"
+    if not examples:
+        raise DataError(f"{named}: it has no examples, so nothing can be measured.")
     if not gold:
         raise DataError(
-            f"None of the {len(examples)} examples of {path or f'the {split} split of task={task.name}'} has a gold "
+            f"None of the {len(examples)} examples of {named} has a gold "
             "answer, so nothing can be measured. To predict them: python -m dsbs.predict checkpoint=... input=..."
         )
     return gold, len(examples) - len(gold)

@@ -14,6 +14,25 @@ from dsbs.serving.settings import Chat
 from dsbs.tasks.templates import unescape_newlines
 
 MOST_CHOICES = 16
+_QUIET = re2.Options()
+_QUIET.log_errors = False
+
+
+def compile_pattern(key: str, pattern: str) -> Any:
+    """Return a compiled regular expression (RE2).
+
+    Args:
+        key: of the setting, for messages.
+        pattern: its value.
+
+    Raises:
+        ConfigError: it is invalid.
+    """
+    try:
+        return re2.compile(pattern, options=_QUIET)
+    except re2.error as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else error
+        raise ConfigError(f"{key}={pattern}: {reason}.") from None
 
 
 class Reader:
@@ -31,10 +50,7 @@ class Reader:
         self.source = "chat.template" if settings.template is not None else "chat.pattern"
         self.pattern: Any = None
         if pattern is not None:
-            try:
-                self.pattern = re2.compile(pattern)
-            except re2.error as error:
-                raise ConfigError(f"chat.pattern={pattern}: {error}.") from None
+            self.pattern = compile_pattern("chat.pattern", pattern)
             if not self.pattern.groups:
                 raise ConfigError(f"chat.pattern={pattern}: expected a named group, such as (?P<input>.*).")
 

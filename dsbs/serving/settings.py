@@ -239,6 +239,8 @@ class TrafficConfig:
         faults = self.chat.faults()
         if not 0 <= self.test_share < 1:
             faults.append(f"test_share={self.test_share}: expected from 0 up to, not including, 1.")
+        if self.data == "":
+            faults.append("data=: expected a folder, such as data=outputs/traffic.")
         if self.rationales is not None and self.data is None:
             faults.append(f"rationales={self.rationales}: needs data=FOLDER, where the answers with them are written.")
         return faults

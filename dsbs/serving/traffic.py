@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import re2
-
-from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.errors import DataError, RunError
 from dsbs.core.untrusted import excerpt, is_finite, load_json
+from dsbs.serving.chat import compile_pattern
 from dsbs.store.reading import BROKEN, guard, limited
 from dsbs.store.schema import check_schema
 
@@ -64,10 +63,7 @@ class TrafficStore:
 
     def __init__(self, path: Path, redact: Sequence[str] = (), *, read_only: bool = False) -> None:
         self.path = path
-        try:
-            self.redact = [re2.compile(pattern) for pattern in redact]
-        except re2.error as error:
-            raise ConfigError(f"record.redact: {error}.") from None
+        self.redact = [compile_pattern("record.redact", pattern) for pattern in redact]
         if read_only and not path.is_file():
             raise DataError(f"{path}: no recorded traffic. Record it: python -m dsbs.serve mode=record ...")
         path.parent.mkdir(parents=True, exist_ok=True)

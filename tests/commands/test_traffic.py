@@ -1,0 +1,113 @@
+"""``python -m dsbs.traffic``: recorded traffic becomes data, and no data of another call stays beside it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dsbs.serving.traffic import Exchange, TrafficStore
+from dsbs.traffic import main
+
+Traffic = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Traffic:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dsbs traffic", *words])
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def record(path: Path, count: int, message: str = "Classify: It leaks {}.\nLabel:", answer: str = "refund") -> None:
+    store = TrafficStore(path)
+    for number in range(count):
+        messages = [{"role": "user", "content": message.format(number)}]
+        store.add(Exchange(number, 0.1, "llm", messages, answer, "stop"))
+    store.close()
+
+
+def inputs(path: Path) -> list[str]:
+    return [json.loads(line)["input"] for line in path.read_text().splitlines()]
+
+
+def test_a_test_split_of_an_earlier_call_never_stays_beside_a_train_split_that_has_its_rows(
+    traffic: Traffic, tmp_path: Path
+) -> None:
+    record(tmp_path / "t.sqlite", 10)
+    for share in ("0.2", "0"):
+        code, _, err = traffic("store=t.sqlite", "data=data", f"test_share={share}")
+        assert (code, err) == (0, "")
+    assert len(inputs(tmp_path / "data/train.jsonl")) == 10
+    assert not (tmp_path / "data/test.jsonl").exists()
+    record(tmp_path / "why.sqlite", 3, answer="It leaks,\nwhich is wear. So the answer is refund.")
+    traffic("store=why.sqlite", "data=data")
+    assert not (tmp_path / "data/unexplained/train.jsonl").exists()
+
+
+def test_the_command_to_come_back_with_has_all_that_was_typed(traffic: Traffic, tmp_path: Path) -> None:
+    record(tmp_path / "t.sqlite", 2)
+    template = r'chat.template="Classify: {input}\nLabel:"'
+    code, out, _ = traffic("store=t.sqlite", "data=data", template)
+    assert code == 0
+    assert inputs(tmp_path / "data/train.jsonl") == ["It leaks 0.", "It leaks 1."]  # \n is a new line
+    assert f"python -m dsbs.traffic store=t.sqlite data=data '{template}' rationales=FOLDER" in out
+
+
+def test_one_row_is_for_train_whatever_the_share(traffic: Traffic, tmp_path: Path) -> None:
+    record(tmp_path / "t.sqlite", 1)
+    assert traffic("store=t.sqlite", "data=data", "test_share=0.9")[0] == 0
+    assert len(inputs(tmp_path / "data/train.jsonl")) == 1
+
+
+def test_data_from_elsewhere_is_not_mixed_with_it_or_overwritten(traffic: Traffic, tmp_path: Path) -> None:
+    record(tmp_path / "t.sqlite", 2)
+    for name, content in {"train.csv": "text,label\n", "train.jsonl": '{"input": "mine"}\n'}.items():
+        folder = tmp_path / name.replace(".", "-")
+        folder.mkdir()
+        (folder / name).write_text(content)
+        code, _, err = traffic("store=t.sqlite", f"data={folder.name}")
+        assert code == 1
+        assert f"data={folder.name}: a folder with other files in it ({name})" in err
+        assert (folder / name).read_text() == content
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data=file"], "file: a file, where a folder is needed"),
+        (["data=file/below"], "file: a file, where a folder is needed"),
+        (["data="], "data=: expected a folder"),
+        (["data=data", 'chat.template="Label {input}"'], "chat.template matches none of their last user messages"),
+        (["data=data", "store=none.sqlite"], "none.sqlite: nothing was recorded"),
+        ([r'chat.pattern="(a"'], "chat.pattern=(a: missing ): (a."),
+    ],
+)
+def test_a_mistake_is_told_in_a_sentence(traffic: Traffic, tmp_path: Path, words: list[str], says: str) -> None:
+    (tmp_path / "file").touch()
+    record(tmp_path / "none.sqlite", 0)
+    record(tmp_path / "t.sqlite", 2)
+    code, _, err = traffic(*words, *["store=t.sqlite"] * ("store=none.sqlite" not in words))
+    assert code == 1
+    assert says in err
+    assert "Traceback" not in err
+
+
+def test_a_store_with_half_a_character_is_read(traffic: Traffic, tmp_path: Path) -> None:
+    record(tmp_path / "t.sqlite", 1)
+    store = TrafficStore(tmp_path / "t.sqlite")
+    store._db.execute("UPDATE traffic SET messages = ?", ('[{"role": "user", "content": "\\ud800 leaks"}]',))
+    store._db.commit()
+    store.close()
+    assert traffic("store=t.sqlite", "data=data")[0] == 0
+    assert inputs(tmp_path / "data/train.jsonl") == ["\ufffd leaks"]
