@@ -68,7 +68,9 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
             unread += 1
         else:
             rows.setdefault(row["id"], row)  # the first answer to an input counts
-    if requests and not rows and config.data is not None:
+    if not requests and config.data is not None:
+        raise DataError(f"{config.store}: nothing was recorded. Record it: python -m dsbs.serve mode=record ...")
+    if not rows and config.data is not None:
         what = f": {reader.source} matches none of them" if reader.pattern is not None else ""
         raise DataError(
             f"Nothing to write: {requests:,} requests were recorded, none with an input and an answer{what}."
@@ -77,8 +79,6 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
     explained = add_rationales(found, Path(config.rationales), config.chat.cue) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
     if config.data is not None:
-        if not found:
-            raise DataError(nothing_usable(requests, config))
         figures["written"] = write_data(Path(config.data), found, config.test_share)
         figures["unexplained"] = write_unexplained(Path(config.data))
         figures["explained"] = explained
@@ -113,15 +113,6 @@ def check_folder(folder: Path) -> None:
             others += [path.name] * any(f'"{key}"'.encode() not in first for key in ("completion", "finish_reason"))
     if others:
         raise ConfigError(f"data={folder}: a folder with other files in it ({others[0]}); name a new one.")
-
-
-def nothing_usable(requests: int, config: TrafficConfig) -> str:
-    """Return why no row can be written, and what to do."""
-    if not requests:
-        return f"{config.store}: nothing was recorded. Record traffic: python -m dsbs.serve mode=record ..."
-    key = next((f"chat.{name}" for name in ("template", "pattern") if getattr(config.chat, name) is not None), None)
-    reason = f"{key} matches none of their last user messages, or they" if key else "they have no user message, or"
-    return f"{config.store}: none of {requests:,} recorded requests is usable: {reason} have no answer."
 
 
 def write_data(folder: Path, rows: list[dict[str, Any]], test_share: float) -> dict[str, int]:

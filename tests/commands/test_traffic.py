@@ -88,7 +88,7 @@ def test_data_from_elsewhere_is_not_mixed_with_it_or_overwritten(traffic: Traffi
         (["data=file"], "file: a file, where a folder is needed"),
         (["data=file/below"], "file: a file, where a folder is needed"),
         (["data="], "data=: expected a folder"),
-        (["data=data", 'chat.template="Label {input}"'], "chat.template matches none of their last user messages"),
+        (["data=data", 'chat.template="Label {input}"'], "chat.template matches none of them"),
         (["data=data", "store=none.sqlite"], "none.sqlite: nothing was recorded"),
         ([r'chat.pattern="(a"'], "chat.pattern=(a: missing ): (a."),
     ],
