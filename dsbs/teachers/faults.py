@@ -5,16 +5,20 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from dsbs.core.errors import TeacherError
-from dsbs.core.untrusted import Fields, excerpt, load_json
+from dsbs.core.untrusted import Fields, excerpt
 from dsbs.teachers.headers import read_wait
-from dsbs.teachers.hints import hint, is_filtered, is_too_long, tells_bad_key, tells_no_credit, tells_no_model
+from dsbs.teachers.hints import (
+    hint,
+    is_filtered,
+    is_too_long,
+    tells_bad_key,
+    tells_busy,
+    tells_no_credit,
+    tells_no_model,
+)
 from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where
+from dsbs.teachers.words import EXCERPT, MOST_SAID, NO_MONEY, plain_text, read_error, read_words, scrub
 
-EXCERPT = 200
-# Characters of an endpoint's words that are looked at: gateways put their own before those of the server.
-MOST_SAID = 2000
-# Shorter keys, such as ``none``, are no secrets.
-SECRET = 12
 # Where well-known hosts have their compatible API, if not below /v1.
 PATHS = {
     "api.fireworks.ai": "/inference/v1",
@@ -34,9 +38,6 @@ _KINDS = (
 _ROUTE = re.compile(r"/(?:chat/)?completions$")
 # Headers of gateways, as they name them; Azure's API Management says 'missing subscription key'.
 _HEADERS = re.compile(r"ocp-apim-subscription-key|subscription key|\bx-api-key\b|\bapi-key\b", re.I)
-_TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.I)
-_TAGS = re.compile(r"<(?:style|script).{0,5000}?</(?:style|script)>|<[^<>]{0,300}>", re.I | re.S)
-NO_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|internal", re.I)
 
 
@@ -133,14 +134,16 @@ def explain_code(
     reason, shown = f"{prefix} {status}", said[:EXCERPT]
     told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
     fatal, doubted = None, status in (400, 403, 422)
+    if (doubted or status == 500) and tells_busy(said):
+        status, doubted, reason = 429, False, f"{prefix} 429"
     if status == 401 or (doubted and tells_bad_key(said)):
         # With 401 what the server says is left out: some repeat the key in it.
         fatal = (
-            f"{'' if status == 401 else shown + ' '}{where.base_url} does not accept the key in the environment "
-            f"variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
+            f"{'' if status == 401 else shown.rstrip('.') + '. '}{where.base_url} does not accept the key in the "
+            f"environment variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
             f"teacher.api_key_env=NAME.{_advise_header(said, where)}"
         )
-    elif status == 402 or (status == 429 and code in NO_MONEY) or (doubted and tells_no_credit(said)):
+    elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and tells_no_credit(said)):
         fatal = f"the account at {where.base_url} has no credit left ({shown})."
     elif status in (404, 410) or (doubted and tells_no_model(said)):
         fatal = (
@@ -183,10 +186,7 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
         key: the API key, which is masked.
     """
     fields = Fields(error if isinstance(error, dict) else {"message": error})
-    said = scrub(_words(fields) or error or "no explanation", key, MOST_SAID)
-    metadata = fields.inside("metadata")
-    if (more := metadata.raw("raw")) and isinstance(more, str):
-        said = scrub(f"{said}: {more}", key, MOST_SAID)
+    said = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
     status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:
@@ -222,7 +222,7 @@ def malformed(content: Any, key: str = "") -> TeacherError:
             advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
         elif text.startswith(b"<"):
             advice = f"It is a web page: a login or a proxy answers in its place. {advice}"
-            content = _plain_text(content)
+            content = plain_text(content)
         elif text.startswith((b"{", b"[")):
             advice = "It is JSON that is broken or was cut off on the way."
         elif not text:
@@ -233,54 +233,6 @@ def malformed(content: Any, key: str = "") -> TeacherError:
         fatal=forced,  # every answer would be paid for and lost
         reason="malformed answer",
     )
-
-
-def read_error(content: bytes, key: str) -> tuple[str, str]:
-    """Return message and code of an error's body; the API key is masked."""
-    try:
-        body = load_json(content)
-    except ValueError:
-        body = content
-    if isinstance(body, list) and len(body) == 1:  # as Gemini's compatible layer answers
-        (body,) = body
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    fields = Fields(inner)
-    said = _words(fields) or inner
-    if isinstance(said, bytes) and said.lstrip().startswith(b"<"):
-        said = _plain_text(said)
-    kinds = [kind for name in ("code", "type") if (kind := fields.text(name))]
-    code = next((kind for kind in kinds if kind in NO_MONEY), kinds[0] if kinds else "")
-    return scrub(said or "no explanation", key, MOST_SAID), code
-
-
-def _words(fields: Fields) -> Any:
-    """Return the message in an error object, under the names that servers give it; of a list the first places."""
-    said = next(filter(None, map(fields.raw, ("message", "detail", "msg", "error_msg", "status_msg"))), None)
-    if not isinstance(said, list) or not all(isinstance(one, dict) and "msg" in one for one in said):
-        return said
-    places = [(one.get("loc"), one["msg"]) for one in said[:3]]
-    return "; ".join(f"{'.'.join(map(str, loc)) if isinstance(loc, list) else loc}: {msg}" for loc, msg in places)
-
-
-def _plain_text(page: bytes) -> str:
-    """Return the title of a web page, or else its text."""
-    text = page[: 2**16].decode(errors="replace")
-    title = _TITLE.search(text)
-    return title[1].strip() if title and title[1].strip() else " ".join(_TAGS.sub(" ", text).split())
-
-
-def scrub(said: Any, key: str, most: int = EXCERPT) -> str:
-    """Return an endpoint's words for a message: on one line, at most ``most`` characters, with the API key masked.
-
-    The key is masked before the text is shortened, so that not even a part of it is left.
-    """
-    text = excerpt(said, 8 * most)
-    return (text.replace(key, "***") if key and key != NO_KEY else text)[:most]
-
-
-def hide(text: str | None, key: str) -> str | None:
-    """Return a teacher's text with the API key masked; short keys such as ``none`` or ``EMPTY`` are mere words."""
-    return text.replace(key, "***") if text and len(key) >= SECRET else text
 
 
 def _advise_header(said: str, where: Where) -> str:

@@ -17,11 +17,12 @@ _TIME, _MILLISECONDS = 1e9, 1e11
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
            "anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset")  # fmt: skip
 _IN_BODY = re.compile(
-    r'"(?:retry_?delay|retry_after|retryafter|retry-after|x-ratelimit-reset)"\s{0,3}:\s{0,3}"?([\d.]{1,16}(?:ms|[smh])?)\b',
+    r'"(?:retry_?delay|retry_after|retryafter|retry-after|x-ratelimit-reset|estimated_time)"\s{0,3}:\s{0,3}"?([\d.]{1,16}(?:ms|[smh])?)\b',
     re.I,
 )
 _IN_WORDS = re.compile(
-    r"(?:try again|retry)\s(?:after|in)\s((?:[\d.]{1,12}\s?[smh][a-z]{0,11}\s?){1,3}|\d{1,6}\b)", re.I
+    r"(?:try again|retry|please wait)\s(?:(?:after|in|for)\s)?((?:[\d.]{1,12}\s?[smh][a-z]{0,11}\s?){1,3}|\d{1,6}\b)",
+    re.I,
 )
 KINDS = ("requests", "tokens")
 _LETTERS = re.compile(r"[a-z]+")

@@ -7,22 +7,27 @@ CONTEXT = (
     r"|too many.{0,9}tokens"
     r"|(?:prompt|input|string|request)s?\W{0,3}(?:is |are )?too (?:long|large)|reduce the length|longer than the max"
     r"|exceed.{0,40}(?:context|allowed token|model limit)|tokens? limit exceeded|length exceeds?\b"
-    r"|inputs?.{0,20}(?:tokens?|length).{0,20}exceed|range of input length|.inputs. (?:must have less than|tokens \+)"
+    r"|inputs?.{0,20}(?:tokens?|length).{0,20}exceed|greater than max_seq_len"
+    r"|range of input length|.inputs. (?:must have less than|tokens \+)"
 )
+# The server, not the prompt: the same request may pass a little later.
+_BUSY = re.compile(r"too many requests|please wait|throttl|rate.?limit|try again later", re.I)
 # The first that fits.
 HINTS = (
     (r"v1/responses", "dsbs does not speak that API: use another model or endpoint."),
     (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
     (r"not a chat model|not support chat|use v1/completions", "teacher.api=completions sends plain text."),
     (r"enable_thinking", "'+teacher.extra.enable_thinking=false' sets it."),
+    (r"api.version", "Azure's compatible API needs none: teacher.base_url=https://RESOURCE.openai.azure.com/openai/v1."),
     (r"stream", "dsbs asks for whole answers: use another model or endpoint."),
     (CONTEXT, "The prompt exceeds the model's context: use fewer prompt.exemplars, shorter inputs or a lower "
               "teacher.max_tokens."),
     (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",
      "Set teacher.max_tokens to what the model can write."),
-    (r"system.?(?:role|message|prompt|instruction)|\W(?:got )?.?system.?(?:\W|$)|developer instruction",
+    (r"system.?(?:role|message|prompt|instruction)|['\"`]system['\"`]|(?:got|role) system\b|developer instruction",
      "prompt.system_role=false puts the instruction into the first question."),
-    (r"alternat", "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
+    (r"alternat(?:e|es|ing)\b",
+     "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
     (r"response_format|json_|json mode|generate json|word .json|structured|grammar|guided",
      "prompt.answer_format=text asks for plain text."),
     (r"logprobs", "teacher.top_logprobs=null asks for none; some endpoints give fewer than OpenAI."),
@@ -30,25 +35,32 @@ HINTS = (
     (r"top_p", "teacher.top_p=null leaves it to the endpoint."),
     (r"\bstop\b|stop_sequences", "teacher.stop=[] leaves it out."),
     (r"unrecogni[sz]ed|unknown (?:field|param|name)|extra (?:inputs|fields)|not permitted|unsupported param"
-     r"|additional propert|is not supported|not support param", "Is it a field of teacher.extra?"),
+     r"|additional propert|not support param|['\"`] is not supported|(?:param|field|argument).{0,40} is not supported",
+     "Is it a field of teacher.extra?"),
 )  # fmt: skip
 _CONTEXT = re.compile(CONTEXT, re.I)
 _FILTERED = re.compile(
-    r"content.{0,20}(?:polic|filter|risk|moderat)|was moderated|flagged|safety system|responsible ai", re.I
+    r"content.{0,20}(?:polic|filter|risk|moderat)|was moderated|flagged|safety system|responsible ai"
+    r"|inappropriate content|high risk|敏感",
+    re.I,
 )
 _NO_CREDIT = re.compile(
     r"credit balance|insufficient.{0,12}(?:balance|credit|funds|quota)|(?:out of|no|more) credits?\b|arrears|overdue"
-    r"|key limit exceeded|payment required",
+    r"|balance.{0,12}insufficient|n't have any credits|budget has been exceeded|key limit exceeded|payment required"
+    r"|reaching the monthly spending limit|余额不足",
     re.I,
 )
 _BAD_KEY = re.compile(
     r"(?:invalid|incorrect|missing|no|wrong|expired)\b.{0,20}\bapi.?key"
-    r"|api.?key.{0,20}(?:not valid|invalid|missing|required|expired)",
+    r"|api.?key.{0,20}(?:not valid|invalid|missing|required|expired|leaked)"
+    r"|(?:invalid|expired) (?:access|security|session|bearer|auth\w*) token"
+    r"|(?:access|security|session|bearer|auth\w*) token\b.{0,40}(?:expired|invalid|missing)",
     re.I,
 )
 _NO_MODEL = re.compile(
     r"model\b.{0,80}(?:does not exist|not exist|not found|not a valid|not loaded)|(?:invalid|unknown|no such) model"
-    r"|not a valid model|no models? loaded",
+    r"|not a valid model|no models?.{0,15} loaded|no healthy deployments"
+    r"|model\b.{0,80}(?:decommissioned|identifier is invalid|not supported by any provider)",
     re.I,
 )
 
@@ -75,6 +87,15 @@ def tells_no_credit(said: str) -> bool:
     (True, False)
     """
     return _NO_CREDIT.search(said) is not None
+
+
+def tells_busy(said: str) -> bool:
+    """Return whether a message says that the same request may pass later.
+
+    >>> tells_busy("Too many tokens, please wait before trying again."), tells_busy("Too many input tokens")
+    (True, False)
+    """
+    return _BUSY.search(said) is not None
 
 
 def is_filtered(said: str) -> bool:

@@ -11,9 +11,10 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
 from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json
-from dsbs.teachers.faults import SECRET, explain_error_object, hide, malformed, scrub
+from dsbs.teachers.faults import explain_error_object, malformed
 from dsbs.teachers.logprobs import read_logprobs
 from dsbs.teachers.where import Where
+from dsbs.teachers.words import SECRET, hide, scrub
 
 # Fields in which servers return the reasoning of a model beside its answer, and objects in which they put such fields.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "reasoning_text", "thinking_blocks",

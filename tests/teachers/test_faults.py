@@ -4,6 +4,7 @@ import json
 import time
 from datetime import UTC, datetime
 from email.utils import formatdate
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,7 @@ total message token length exceed model limit
 string too long. Expected a string with maximum length 1048576
 Token limit exceeded
 the input exceeds n_ctx
+Prompt length 9000 is greater than max_seq_len 8192
 """
 
 
@@ -102,6 +104,7 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> 
         ("parameter.enable_thinking must be set to false for non-streaming calls", "+teacher.extra.enable_thinking"),
         ("This model only support stream mode", "whole answers"),
         ('Unknown name "seed": Cannot find field.', "teacher.extra"),
+        ("Missing required query parameter: api-version", "azure.com/openai/v1"),
         ("Failed to generate JSON. Please adjust your prompt.", "prompt.answer_format=text"),
     ],
 )
@@ -121,6 +124,18 @@ def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -
         (400, "m is not a valid model ID", "no model 'm'"),
         (400, "No models loaded. Please load a model in the developer page", "no model 'm'"),
         (410, "The model m has been deprecated", "no model 'm'"),
+        (
+            400,
+            "You passed in model=m. There are no healthy deployments for this model. Received Model Group=m",
+            "no model",
+        ),
+        (400, "The requested model 'm' is not supported by any provider you have enabled.", "no model 'm'"),
+        (400, "The provided model identifier is invalid.", "no model 'm'"),
+        (400, "No models are currently loaded.", "no model 'm'"),
+        (400, "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0", "no credit left"),
+        (403, "Sorry, your account balance is insufficient", "no credit left"),
+        (429, "余额不足或无可用资源包,请充值。", "no credit left"),
+        (403, "The security token included in the request is expired", "MY_KEY"),
         (404, "This is not a chat model. Did you mean to use v1/completions?", "teacher.api=completions"),
         (405, "Method Not Allowed", "teacher.base_url"),
         (407, "Proxy Authentication Required", "HTTPS_PROXY="),
@@ -139,6 +154,10 @@ def test_what_no_request_can_pass_ends_the_run(status: int, said: str, words: st
         (498, "Flex tier capacity exceeded", "HTTP 498", True),
         (429, "You exceeded your current quota, please check your plan. Please retry in 33s.", "HTTP 429", True),
         (529, "Overloaded", "HTTP 529", True),
+        (400, "Too many tokens, please wait before trying again.", "HTTP 429", True),
+        (500, "BedrockException - Too many tokens, please wait before trying again.", "HTTP 429", True),
+        (403, "Too Many Requests", "HTTP 429", True),
+        (400, "Input data may contain inappropriate content.", "content filter", False),
         (400, "Content Exists Risk", "content filter", False),
         (403, "m requires moderation. Your input was flagged", "content filter", False),
         (451, "Unavailable For Legal Reasons", "HTTP 451", False),
@@ -189,6 +208,33 @@ def test_the_faults_of_a_validator_are_told_with_their_places() -> None:
     assert "n'}" in str(explain_status(422, b'{"detail": [{"why": "n"}]}', {}, WHERE, ""))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "Provider returned error", "metadata": {"raw": '{"error": "role system is not known"}'}}},
+        {"message": {"detail": [{"loc": ["body"], "msg": "role system is not known"}]}},
+        {"result": None, "success": False, "errors": [{"code": 1, "message": "role system is not known"}]},
+    ],
+)
+def test_the_reason_is_found_however_deep_a_gateway_wraps_it(body: dict[str, Any]) -> None:
+    error = explain_status(400, json.dumps(body).encode(), {}, WHERE, "")
+    assert "role system is not known" in str(error)
+    assert "success" not in str(error)
+    assert find_adaptation(BODY, error.reason, error.said, ()) is not None
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "model requires more system memory (7.5 GiB) than is available (5.2 GiB)",
+        "Service is too busy. Switch to alternative providers",
+        "User location is not supported for the API use.",
+    ],
+)
+def test_words_that_name_no_setting_give_no_advice(said: str) -> None:
+    assert hint(said) == ""
+
+
 def test_a_quota_that_only_the_type_names_is_spent() -> None:
     body = b'{"error": {"message": "You exceeded it.", "code": "429", "type": "insufficient_quota"}}'
     assert explain_status(429, body, {}, WHERE, "").fatal
@@ -233,6 +279,8 @@ NOW = 1_700_000_000.0
         ({}, b"", "Please try again in 1h2m3.5s.", 3723.5),
         ({}, b"", "retry after 5 minutes", 300.0),
         ({}, b"", "Please retry after 60", 60.0),
+        ({}, b"", "Rate limit exceeded. Please wait 51523 seconds before retrying.", 51523.0),
+        ({}, b'{"error": "Model m is currently loading", "estimated_time": 20.0}', "", 20.0),
         ({}, b"", "Try again later.", None),
         ({"retry-after": "soon"}, b"", "", None),
     ],
