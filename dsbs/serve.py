@@ -9,7 +9,9 @@ RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP r
 """
 
 import contextlib
+import errno
 import logging
+import math
 import os
 import signal
 import socket
@@ -102,10 +104,15 @@ def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None
         service: has the student.
         metrics: of the server.
         token: that clients must send, or None.
+
+    Raises:
+        DsbsError: replies need rationales that the student does not write, or the policy is missing or broken.
     """
     from dsbs.serving.answering import Answerer
     from dsbs.serving.app import App
 
+    if config.chat.wants_rationale:
+        service.check_rationale()
     answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
     return App(answerer, config, token).build()
 
@@ -140,23 +147,33 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
         config: of the server.
         app: ASGI app.
         what: what it serves, for the log.
+
+    Raises:
+        DsbsError: the address is taken, or the app cannot start.
     """
     import uvicorn
 
-    listener = listen(config)
+    from dsbs.serving.startup import Startup
+
+    listener, startup = listen(config), Startup(app)
     place = "http://{}:{}".format(*listener.getsockname()[:2])
     logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, place, place)
     settings = uvicorn.Config(
-        app,
+        startup,
         log_level="warning",
         access_log=False,
         lifespan="on",
-        timeout_graceful_shutdown=round(config.limits.shutdown_s),
+        timeout_graceful_shutdown=math.ceil(config.limits.shutdown_s),
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
-    with contextlib.suppress(KeyboardInterrupt):  # raised by the server at its end after SIGINT or SIGTERM
-        uvicorn.Server(settings).run(sockets=[listener])
+    try:
+        with contextlib.suppress(KeyboardInterrupt):  # raised by the server at its end after SIGINT or SIGTERM
+            uvicorn.Server(settings).run(sockets=[listener])
+    except SystemExit:
+        if startup.failure is not None:
+            raise startup.failure from None
+        raise
     logger.info("stopped; requests in flight were answered")
 
 
@@ -207,12 +224,13 @@ def listen(config: ServeConfig) -> socket.socket:
     try:
         listener.bind((config.host, config.port))
         listener.listen(1024)
-    except OSError as error:
+    except (OSError, TypeError) as error:  # the latter: a host that is no name
         listener.close()
-        raise RunError(
-            f"host={config.host} port={config.port}: cannot listen ({error.strerror}). "
-            "Another port: port=8001, or port=0 for any that is free."
-        ) from None
+        reason = getattr(error, "strerror", None) or error
+        advice = "Another port: port=8001, or port=0 for any that is free."
+        if isinstance(error, TypeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            advice = "Name an address of this machine, such as host=127.0.0.1."
+        raise RunError(f"host={config.host} port={config.port}: cannot listen ({reason}). {advice}") from None
     return listener
 
 

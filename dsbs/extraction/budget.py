@@ -150,6 +150,11 @@ class Spending:
             self._characters += characters
             self._told_tokens += completion.prompt_tokens
 
+    def lose(self, cost: Reservation) -> None:
+        """Count the estimated tokens of a request that was given up after it was sent: it may be billed."""
+        self.prompt_tokens += round(cost.prompt_tokens)
+        self.completion_tokens += round(cost.completion_tokens)
+
     def check(self) -> None:
         """Check that there is a price, where the budget has a bound in dollars.
 

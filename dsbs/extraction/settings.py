@@ -17,6 +17,14 @@ class Budget:
     tokens: int | None = None
     requests: int | None = None
 
+    def faults(self) -> list[str]:
+        """Return what is wrong with the bounds."""
+        return [
+            f"budget.{key}={value}: expected 0 or more, or null for no bound."
+            for key, value in vars(self).items()
+            if value is not None and not value >= 0
+        ]
+
 
 @dataclass
 class BatchSettings:
@@ -119,10 +127,7 @@ class ExtractionSettings:
         for key in ("requests_per_minute", "tokens_per_minute"):
             if getattr(self, key) is not None and getattr(self, key) <= 0:
                 faults.append(f"{key}={getattr(self, key)}: expected above 0, or null for no bound.")
-        for key, value in vars(self.budget).items():
-            if value is not None and value < 0:
-                faults.append(f"budget.{key}={value}: expected 0 or more, or null for no bound.")
-        return faults + self.batch.faults() + self.ray.faults()
+        return faults + self.budget.faults() + self.batch.faults() + self.ray.faults()
 
     def share(self, place: int, count: int) -> "ExtractionSettings":
         """Return one actor's share of the pace, without a budget.

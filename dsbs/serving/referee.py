@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dsbs.core.errors import DsbsError, TeacherError
-from dsbs.core.records import LABELLED, Annotation, Completion, Example, Prediction
+from dsbs.core.records import LABELLED, Annotation, Completion, Example, Prediction, Request
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
@@ -22,7 +22,6 @@ from dsbs.serving.answering import STUDENT, TEACHER, Answered, Silence
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore, Origin
-from dsbs.store.completions import Totals
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
 
@@ -91,14 +90,14 @@ class Referee:
         """Connect to the teacher within the context; at its end, pending answers are awaited and stored."""
         async with contextlib.AsyncExitStack() as stack:
             store = stack.enter_context(CompletionStore(self.path))
+            # Another connection than the one that the committer's thread writes with.
+            self._known = stack.enter_context(CompletionStore(self.path, read_only=True))
             example = Example("0", "warm-up")
             identity = {"teacher": self.teacher.identity(), "prompt": self.prompt.identity(), "served": self.task.name}
             self.origin: Origin = store.origin(identity, self.prompt.request(example, SPLIT))
-            totals = store.totals(self.origin)
-            self.number = totals[0]
-            self.spending = Spending(
-                self.engine.budget, self.teacher.rates(), Totals(*totals), getattr(self.teacher, "most_written", None)
-            )
+            most_written = getattr(self.teacher, "most_written", None)
+            self.spending = Spending(self.engine.budget, self.teacher.rates(), store.totals(self.origin), most_written)
+            self.spending.check()
             self.committer = await stack.enter_async_context(Committer(store, self.origin, lambda arrival: None))
             self._ask = await stack.enter_async_context(self.teacher.connect(self.task))
             yield
@@ -134,43 +133,57 @@ class Referee:
         self.metrics.compared.labels("same" if same else "other").inc()
         if self.traffic is not None:
             deferred = self.policy.defers(prediction)
-            await asyncio.to_thread(
-                self.traffic.compare, prediction.confidence, deferred, prediction.label, found.label
-            )
+            said = (prediction.confidence, deferred, prediction.label, found.label)
+            try:
+                await asyncio.to_thread(self.traffic.compare, *said)
+            except DsbsError as error:  # a full disk, of which no request is to fail
+                logger.error("a comparison was NOT recorded: %s", error)
         answer = Prediction(prediction.id, None, found.label, found.rationale or None)
         return Answered(answer, TEACHER, student=prediction)
 
     async def opinion(self, example: Example) -> Annotation | Silence:
-        """Ask the teacher, within the budget, and store its answer."""
-        request = self.prompt.request(replace(example, id=self._next_id()), SPLIT)
+        """Return the teacher's answer: the stored one to the same question, else a new one within the budget."""
+        request = self.prompt.request(example, SPLIT)
+        key = self.origin.key(request)
+        completion = self._known.completions([key]).get(key)
+        if completion is None:
+            found = await self._question(replace(request, id=f"served-{key.hex()[:16]}"))
+            if isinstance(found, Silence):
+                return found
+            completion = found
+        annotation = annotate(example, completion, self.prompt.cue, self.task.answers)
+        if annotation.label is None or annotation.status not in LABELLED:
+            return Silence("unread", "the teacher's answer could not be parsed")
+        return annotation
+
+    async def _question(self, request: Request) -> Completion | Silence:
+        """Ask the teacher within the budget, and store its answer."""
         cost = self.spending.estimate(self.spending.characters(request))
         if self.spending.exceeded(cost):
             return Silence("over_budget", "the teacher's budget is used up")
         self.spending.reserve(cost)
+        sent = False
         try:
             async with asyncio.timeout(self.settings.timeout_s), self.room:
                 retrying = Retrying(self.engine, _worth_retrying, asyncio.sleep)
                 assert self._ask is not None
+                sent = True
                 completion: Completion = await retrying(self._ask, request)
-            self.spending.count(request, completion)
-            await self.committer.commit((request, completion))
         except (TeacherError, TimeoutError) as error:
-            reason = "did not answer in time" if isinstance(error, TimeoutError) else "is not available"
+            late = isinstance(error, TimeoutError)
+            if late and sent:
+                self.spending.lose(cost)
+            reason = "did not answer in time" if late else "is not available"
             logger.warning("the teacher %s: %s", reason, str(error).splitlines()[0] if str(error) else "timeout")
             return Silence("unavailable", f"the teacher {reason}")
-        except DsbsError as error:
-            logger.error("the teacher's answer could not be stored: %s", error)
-            return Silence("unavailable", "the teacher's answer could not be stored")
         finally:
             self.spending.reserve(cost, -1)
-        found = annotate(example, completion, self.prompt.cue, self.task.answers)
-        if found.label is None or found.status not in LABELLED:
-            return Silence("unread", "the teacher's answer could not be parsed")
-        return found
-
-    def _next_id(self) -> str:
-        self.number += 1
-        return f"served-{self.number}"
+        self.spending.count(request, completion)
+        try:
+            await self.committer.commit((request, completion))
+        except DsbsError as error:  # it is paid for, so it is given all the same
+            logger.error("the teacher's answer was given and NOT stored: %s", error)
+        return completion
 
     def _watch(self, prediction: Prediction, deferred: bool) -> None:
         """Update the shares of labels and deferrals; warn where they drift from those on validation."""

@@ -1,5 +1,6 @@
 """Keys of ``dsbs.serve``."""
 
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -39,8 +40,10 @@ class Limits:
         return [
             f"limits.{name}={value}: expected more than 0."
             for name, value in vars(self).items()
-            if value <= 0 and name != "max_wait_ms"
-        ] + ([f"limits.max_wait_ms={self.max_wait_ms}: expected 0 or more."] if self.max_wait_ms < 0 else [])
+            if not 0 < value < math.inf and name != "max_wait_ms"
+        ] + (
+            [] if 0 <= self.max_wait_ms < math.inf else [f"limits.max_wait_ms={self.max_wait_ms}: expected 0 or more."]
+        )
 
 
 @dataclass
@@ -105,8 +108,9 @@ class Deferral:
         faults = [
             f"deferral.{name}={getattr(self, name)}: expected more than 0."
             for name in ("timeout_s", "concurrency", "attempts")
-            if getattr(self, name) <= 0
+            if not 0 < getattr(self, name) < math.inf
         ]
+        faults += [f"deferral.{fault}" for fault in self.budget.faults()]
         if not 0 <= self.compare <= 1:
             faults.append(f"deferral.compare={self.compare}: expected from 0 to 1.")
         return faults
@@ -131,7 +135,9 @@ class Recording:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = [] if 0 < self.share <= 1 else [f"record.share={self.share}: expected above 0 and up to 1."]
-        return faults + ([] if self.timeout_s > 0 else [f"record.timeout_s={self.timeout_s}: expected more than 0."])
+        return faults + (
+            [] if 0 < self.timeout_s < math.inf else [f"record.timeout_s={self.timeout_s}: expected more than 0."]
+        )
 
 
 @dataclass

@@ -1,15 +1,24 @@
 """The server answers, in its own form and in OpenAI's, and says in one sentence what is wrong with a request."""
 
 import json
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import refereed
+from scripted import ScriptedTeacher
 from serving_client import Scripted, build, client, student
 from starlette.testclient import TestClient
 
-from dsbs.serving.settings import Chat, Limits, ServeConfig
+from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.extraction.settings import Budget
+from dsbs.serve import build_app, listen, run
+from dsbs.serving.metrics import Metrics
+from dsbs.serving.service import Service
+from dsbs.serving.settings import Chat, Deferral, Limits, Recording, ServeConfig
 
 CHAT = "/v1/chat/completions"
 
@@ -223,9 +232,40 @@ def test_the_page_asks_nobody_else() -> None:
         (ServeConfig(chat=Chat(template="no place")), "{input}"),
         (ServeConfig(chat=Chat(reply="answer")), "{label}"),
         (ServeConfig(limits=Limits(queue=0)), "limits.queue=0"),
+        (ServeConfig(limits=Limits(timeout_s=math.nan)), "limits.timeout_s=nan"),
+        (ServeConfig(limits=Limits(shutdown_s=math.inf)), "limits.shutdown_s=inf"),
+        (ServeConfig(limits=Limits(max_wait_ms=math.nan)), "limits.max_wait_ms=nan"),
+        (ServeConfig(deferral=Deferral(timeout_s=math.inf)), "deferral.timeout_s=inf"),
+        (ServeConfig(deferral=Deferral(budget=Budget(usd=-1.0))), "deferral.budget.usd=-1.0"),
+        (ServeConfig(deferral=Deferral(budget=Budget(usd=math.nan))), "deferral.budget.usd=nan"),
+        (ServeConfig(record=Recording(timeout_s=math.inf)), "record.timeout_s=inf"),
     ],
 )
 def test_wrong_settings(config: ServeConfig, message: str) -> None:
     config.checkpoint = "run"
     [fault] = config.faults()
     assert message in fault
+
+
+def test_a_server_that_cannot_start_says_why_without_a_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "served.sqlite").write_text("no store")
+    made = refereed.app(tmp_path, ScriptedTeacher(), 0.5)
+    with pytest.raises(DataError, match=r"served.sqlite: not a store of completions"):
+        run(ServeConfig(port=0), made.build(), "nothing")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_replies_with_rationales_need_a_student_that_writes_them() -> None:
+    service = Service(student(Scripted(), rationales=False))
+    with pytest.raises(ConfigError, match="this student writes no rationales"):
+        build_app(ServeConfig(chat=Chat(reply="rationale")), service, Metrics())
+
+
+@pytest.mark.parametrize(
+    ("host", "advice"), [("no-such-host.invalid", "host=127.0.0.1"), ("x" * 64 + ".ü", "host=127.0.0.1")]
+)
+def test_an_address_that_is_none_is_told(host: str, advice: str) -> None:
+    with pytest.raises(RunError, match=advice):
+        listen(ServeConfig(host=host, port=0))

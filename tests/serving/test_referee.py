@@ -10,13 +10,14 @@ from scripted import ScriptedTeacher
 from serving_client import Scripted, build
 from starlette.testclient import TestClient
 
-from dsbs.core.errors import TeacherError
+from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.settings import Budget
 from dsbs.serving.app import App
 from dsbs.serving.metrics import Metrics
+from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore
 
 
@@ -47,6 +48,46 @@ def test_an_unsure_student_leaves_it_to_the_teacher_whose_answer_is_kept(tmp_pat
     text = made.answerer.metrics.show().decode()
     assert 'dsbs_deferred_total{outcome="teacher"} 1.0' in text
     assert 'dsbs_compared_total{outcome="other"} 1.0' in text
+
+
+def test_the_same_input_is_paid_once_also_after_a_restart(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(says=says("repair"))
+    for _ in range(2):
+        assert answer(app(tmp_path, teacher, 0.99), 3)["label"] == "repair"
+    assert teacher.asked == 1
+    with TestClient(app(tmp_path, teacher, 0.99).build()) as http:
+        http.post("/predict", json={"input": "My toaster smokes."})
+    with CompletionStore(tmp_path / "served.sqlite", read_only=True) as store:
+        assert len({row["id"] for row in store.rows()}) == 2
+
+
+def test_what_cannot_be_stored_is_given_all_the_same_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*parts: Any) -> None:
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr(CompletionStore, "add", full)
+    monkeypatch.setattr(TrafficStore, "compare", full)
+    made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99)
+    made.answerer.referee.traffic = TrafficStore(tmp_path / "traffic.sqlite")  # type: ignore[union-attr]
+    assert answer(made)["source"] == "teacher"
+    assert "the teacher's answer was given and NOT stored: the disk is full" in caplog.text
+    assert "a comparison was NOT recorded: the disk is full" in caplog.text
+
+
+def test_what_came_too_late_counts_as_spent(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(says=says("repair"), delay=5.0)
+    made = app(tmp_path, teacher, 0.99, timeout_s=0.1, budget=Budget(tokens=800))
+    assert "budget is used up" in answer(made, 2)["note"]
+    assert teacher.asked == 1
+
+
+def test_a_bound_in_dollars_needs_a_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedTeacher, "rates", lambda self: None)
+    made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99, budget=Budget(usd=1.0))
+    with pytest.raises(ConfigError, match="no price is known"):
+        answer(made)
 
 
 def both(made: App) -> Any:

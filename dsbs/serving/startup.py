@@ -1,0 +1,38 @@
+"""Starting an ASGI app: what fails then is a message of the command, no traceback of the server."""
+
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from dsbs.core.errors import DsbsError
+
+Message = MutableMapping[str, Any]
+
+
+class Startup:
+    """An ASGI app that keeps why it could not start.
+
+    Args:
+        app: the app.
+
+    Attributes:
+        failure: what its start raised, if it is for the user; else None.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.failure: DsbsError | OSError | None = None
+
+    async def __call__(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        """Pass on to the app; the server is told of such a failure without its traceback."""
+
+        async def keep(message: Message) -> None:
+            error = sys.exc_info()[1]  # sent where it is handled
+            if message["type"] == "lifespan.startup.failed" and isinstance(error, DsbsError | OSError):
+                self.failure = error
+                message = {"type": message["type"], "message": ""}
+            await send(message)
+
+        await self.app(scope, receive, keep if scope["type"] == "lifespan" else send)
