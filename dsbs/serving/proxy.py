@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.secrets import find_secrets
@@ -33,6 +34,18 @@ logger = logging.getLogger(__name__)
 HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization",
        "proxy-authenticate", "host", "content-length", "accept-encoding"}  # fmt: skip
 MOST_RECORDED = 16_000_000  # bytes of an answer; larger ones are not recorded
+
+
+class CutOff(Exception):
+    """The LLM stopped within an answer."""
+
+
+class _Passing(StreamingResponse):
+    """An answer on its way; one that is cut off stays without an end, so that the server closes the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.suppress(CutOff):
+            await super().__call__(scope, receive, send)
 
 
 class Proxy:
@@ -93,24 +106,19 @@ class Proxy:
         """Forward a request to the LLM and its answer to the client."""
         if refusal := refuse(request, self.token, chat=True):
             return refusal
+        if ".." in request.path_params["path"].split("/"):
+            return problem("The address leads out of /v1.", 400, True)
         body, most = b"", self.config.limits.max_request_bytes
-        async for part in request.stream():
-            body += part
-            if len(body) > most:
-                return problem(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413, True)
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP]
-        if self.token is not None or self.key is not None:
-            own = ("authorization", self.where.api_key_header.lower())
-            headers = [(name, value) for name, value in headers if name.lower() not in own]
-            headers += self.where.key_header(self.key).items() if self.key else ()
-        assert self.client is not None
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    return problem(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413, True)
+        except ClientDisconnect:
+            return Response(status_code=499)
         started = time.time()
-        url = f"{self.where.base_url.rstrip('/')}/{request.path_params['path']}"
-        # Uncompressed, so that the forwarded bytes can be recorded.
-        sent = self.client.build_request(
-            request.method, url, params=request.url.query, headers=[*headers, ("accept-encoding", "identity")],
-            content=body,
-        )  # fmt: skip
+        sent = self._request(request, body)
+        assert self.client is not None
         try:
             answer = await self.client.send(sent, stream=True)
         except httpx.HTTPError as error:
@@ -124,7 +132,24 @@ class Proxy:
         kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP]
         stream = self._pass(answer, body if recorded else None, started, secrets)
         self.metrics.requests.labels("/v1", str(answer.status_code)).inc()
-        return StreamingResponse(stream, answer.status_code, dict(kept))
+        return _Passing(stream, answer.status_code, dict(kept))
+
+    def _request(self, request: Request, body: bytes) -> httpx.Request:
+        """Return the request to the LLM: the client's own bytes, and the LLM's key if there is one."""
+        headers = [(name, value) for name, value in request.headers.raw if name.decode("latin-1").lower() not in HOP]
+        if self.token is not None or self.key is not None:
+            own = (b"authorization", self.where.api_key_header.lower().encode())
+            headers = [(name, value) for name, value in headers if name.lower() not in own]
+            told = self.where.key_header(self.key) if self.key else {}
+            headers += [(name.encode(), value.encode()) for name, value in told.items()]
+        # The path as it was sent: decoded, another one may come of it.
+        path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").partition("/v1/")[2]
+        query = request.scope["query_string"].decode("latin-1")
+        url = f"{self.where.base_url.rstrip('/')}/{path}" + (f"?{query}" if query else "")
+        assert self.client is not None
+        # Uncompressed, so that the forwarded bytes can be recorded.
+        headers.append((b"accept-encoding", b"identity"))
+        return self.client.build_request(request.method, url, headers=headers, content=body)
 
     async def _pass(
         self, answer: httpx.Response, body: bytes | None, started: float, secrets: list[str]
@@ -144,6 +169,9 @@ class Proxy:
                 await self._record(body, b"".join(pieces) if size <= MOST_RECORDED else b"", started, secrets)
             if last:
                 yield last
+        except httpx.HTTPError as error:
+            logger.warning("the LLM stopped within an answer (%s); the application is cut off", type(error).__name__)
+            raise CutOff from None
         finally:
             await answer.aclose()
 

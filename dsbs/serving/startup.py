@@ -1,12 +1,10 @@
 """Starting an ASGI app: what fails then is a message of the command, no traceback of the server."""
 
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dsbs.core.errors import DsbsError
-
-Message = MutableMapping[str, Any]
 
 
 class Startup:
@@ -19,13 +17,11 @@ class Startup:
         failure: what its start raised, if it is for the user; else None.
     """
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.failure: DsbsError | OSError | None = None
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on to the app; the server is told of such a failure without its traceback."""
 
         async def keep(message: Message) -> None:

@@ -73,6 +73,13 @@ def proxy(folder: Path, token: str | None = None, key: str | None = None, **reco
     return TestClient(Proxy(Where("http://llm/v1", "", None, 1.0), store, config, token, key, transport).build())
 
 
+def before(folder: Path, answers: Any) -> TestClient:
+    """Return a proxy before an LLM that answers a request of httpx."""
+    store = TrafficStore(folder / "traffic.sqlite")
+    config, transport = ServeConfig(mode="record"), httpx.MockTransport(answers)
+    return TestClient(Proxy(Where("http://llm/v1", "", None, 1.0), store, config, transport=transport).build())
+
+
 def ask(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "any", "messages": [{"role": "user", "content": text}], **more}
 
@@ -154,6 +161,38 @@ def test_a_full_disk_is_told_and_the_application_gets_its_answer(
         assert http.post("/v1/chat/completions", json=ask("a")).status_code == 200
         assert 'dsbs_deferred_total{outcome="not_recorded"} 1.0' in http.get("/metrics").text
     assert "NOT recorded" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["files/a%00b", "files/what%3F.txt", "files/a%2Fb?x=%FF", "models?a=1&a=2"])
+def test_an_address_and_headers_pass_as_they_were_sent(tmp_path: Path, path: str) -> None:
+    sent: list[httpx.Request] = []
+
+    def answers(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
+
+    with before(tmp_path, answers) as http:
+        assert http.get(f"/v1/{path}", headers=[(b"x-name", "café".encode())]).status_code == 200
+    assert sent[0].url.raw_path.decode() == f"/v1/{path}"
+    assert (b"x-name", "café".encode()) in sent[0].headers.raw
+
+
+def test_no_address_leads_out_of_the_llms(tmp_path: Path) -> None:
+    with before(tmp_path, lambda request: pytest.fail("it was asked")) as http:
+        assert http.get("/v1/%2e%2e/admin").status_code == 400
+
+
+def test_an_answer_that_is_cut_off_is_told_and_not_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Half(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b'{"choices": '
+            yield b"["
+            raise httpx.RemoteProtocolError("peer closed connection")
+
+    with before(tmp_path, lambda request: httpx.Response(200, stream=Half())) as http:
+        assert http.post("/v1/chat/completions", json=ask("a")).content == b'{"choices": '
+    assert "the LLM stopped within an answer (RemoteProtocolError)" in caplog.text
+    assert not recorded(tmp_path)
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b"[]", b'{"choices": []}', b'{"choices": {}}', b"data: {\n\n", b"\xff"])
