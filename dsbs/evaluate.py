@@ -104,7 +104,7 @@ def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
 
     run = checkpoint.run
     if run is None:
-        raise ConfigError("track=true: this checkpoint lies apart from its run, which W&B would know: name the run.")
+        raise ConfigError("track=true: this checkpoint is not inside its run, and W&B knows only runs: name the run.")
     settings = recall(Tracking, recall_run(run).get("tracking") or {}, f"{run}/config.yaml: tracking")
     return settings, find_tracked(settings, run)
 

@@ -247,12 +247,14 @@ def show(record: dict[str, Any], console: Console) -> None:
     if (speed := read_speed(record)) is not None:
         mine, theirs = speed["export"], speed["checkpoint"]
         console.print(
-            f"  {mine['single_ms_p50']:.3g} ms an answer instead of {theirs['single_ms_p50']:.3g}, "
-            f"{mine['per_second']:,.3g} a second instead of {theirs['per_second']:,.3g} ({speed['threads']} threads)",
+            f"  {mine['single_ms_p50']:.3g} ms per answer, checkpoint {theirs['single_ms_p50']:.3g}; "
+            f"{mine['per_second']:,.0f} answers/s in batches, checkpoint {theirs['per_second']:,.0f} "
+            f"(threads: {speed['threads']})",
             highlight=False,
         )
     console.print(
-        f"  {record['bytes'] / 1e6:.1f} MB instead of {record['checkpoint_bytes'] / 1e6:.1f} MB; {record['seconds']} s",
+        f"  {record['bytes'] / 1e6:.1f} MB, checkpoint {record['checkpoint_bytes'] / 1e6:.1f} MB; exported in "
+        f"{record['seconds']} s",
         highlight=False,
     )
     console.print(f"  {record['folder']}", soft_wrap=True, highlight=False)

@@ -148,7 +148,7 @@ def show_estimate(job: Job, console: Console) -> None:
     dollars = "price unknown (teacher.prompt_price, teacher.completion_price)"
     if estimate.usd is not None:
         dollars = f"${estimate.usd:.2f}"
-    time = "time unknown until the first answers arrive"
+    time = "time unknown until the first answers"
     if estimate.seconds is not None:
         time = format_seconds(estimate.seconds)
     if asks_in_batches(job.settings):
@@ -156,13 +156,13 @@ def show_estimate(job: Job, console: Console) -> None:
     for remark in job.task.remarks():
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     waiting = f"{survey.in_batches:,} are pending in batches, " if survey.in_batches else ""
-    repeated = f"{survey.repeated:,} ask what another one asks, " if survey.repeated else ""
+    repeated = f"{survey.repeated:,} repeat another one, " if survey.repeated else ""
     most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
     lines = [
-        f"Nothing was asked. {sum(survey.needed.values()):,} requests are needed, "
-        f"{survey.cached - survey.repeated:,} are answered already, {repeated}{waiting}"
-        f"{estimate.requests:,} are to be made: about {estimate.prompt_tokens:,.0f} tokens to read "
-        f"and {estimate.completion_tokens:,.0f}{most} to write, {dollars}, {time}.",
+        f"Dry run, nothing was sent. {sum(survey.needed.values()):,} requests are needed, "
+        f"{survey.cached - survey.repeated:,} are already answered, {repeated}{waiting}"
+        f"{estimate.requests:,} remain: about {estimate.prompt_tokens:,.0f} prompt tokens "
+        f"and {estimate.completion_tokens:,.0f}{most} completion tokens, {dollars}, {time}.",
         *survey.found,
     ]
     for line in lines:

@@ -76,7 +76,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
         f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
     )
-    agreement = "agreement with the teacher, " * (metrics["labels"] == "teacher")
+    agreement = " (agreement with the teacher)" * (metrics["labels"] == "teacher")
     test = metrics.get("test")
     if test is None:
         told = "test not read (test=false)"
@@ -88,7 +88,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     if chosen := validation.get("chosen_on"):
         best += f", chosen on {chosen['examples']:,} of {validation['examples']:,}"
     console.print(
-        f"  {agreement}validation {show_score(metric, validation[metric])} ({best}), {told}; "
+        f"  validation{agreement} {show_score(metric, validation[metric])} ({best}), {told}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:

@@ -41,6 +41,7 @@ from dsbs.core.files import explain_refusal
 from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+RESUMING = ("extract", "train", "compare")
 # Flags of Hydra's: those with a value, and those that would put other configs, or a pickle, in the place of ours.
 _VALUED = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
 _REFUSED = {
@@ -138,7 +139,8 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
     except KeyboardInterrupt as stop:
         how = f" {stop}" if str(stop) else ""
         if is_main():
-            sys.stderr.write(f"\ndsbs.{name}: stopped{how}. The same command resumes.\n")
+            again = " The same command resumes." if name in RESUMING else ""
+            sys.stderr.write(f"\ndsbs.{name}: stopped{how}.{again}\n")
         sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
     except SystemExit:
         sys.stderr.write(visible(describe_endings(ended)))

@@ -91,7 +91,7 @@ class Join:
         if "votes" in self.reads and annotation.votes is None:
             raise DataError(
                 f"The annotation of example {annotation.id} predates votes, which this objective needs. "
-                "Run the same dsbs.extract command again: it asks nothing again, and adds them."
+                "Run the same dsbs.extract command again: it sends no new requests, and adds them."
             )
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not any((annotation.probabilities or {}).values())

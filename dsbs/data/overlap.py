@@ -58,7 +58,7 @@ def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> lis
         there: the name of the other splits.
 
     >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
-    ['Of 200 test inputs 2 also occur in train, 112 are near duplicates of one there (nine tenths of the words, \
+    ['Of 200 test inputs, 2 also occur in train, 112 are near duplicates of one there (90% of the words, \
 ignoring numbers).']
     """
     if not figures:
@@ -74,8 +74,8 @@ ignoring numbers).']
             if told
             else f"{least}{figures['near']:,}{of} are near duplicates of one in {there}"
         )
-        told[-1] += " (nine tenths of the words, ignoring numbers)"
-    return [f"Of {figures['examples']:,} test inputs {', '.join(told)}."] if told else []
+        told[-1] += " (90% of the words, ignoring numbers)"
+    return [f"Of {figures['examples']:,} test inputs, {', '.join(told)}."] if told else []
 
 
 def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:

@@ -138,8 +138,8 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         different = len({*inputs.values()})
         if repeated := len(inputs) - different if different > 1 else 0:
             tell_once(
-                f"{repeated:,} rows of train have the input of another one; equal inputs are kept on one side of the "
-                "cut between train and validation."
+                f"{repeated:,} rows of train repeat the input of another row; rows with equal inputs stay on the "
+                "same side of the split into train and validation."
             )
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]
@@ -147,7 +147,7 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         both = len(train) + len(validation)
         advice = "Give more rows."
         if both > 1 and validation_split == "train":
-            advice = f"task.validation_share={math.ceil(100 / both) / 100:g} cuts one off train."
+            advice = f"task.validation_share={math.ceil(100 / both) / 100:g} splits one off train."
         raise DataError(
             f"task={task.name}: {len(train)} examples to train on and {len(validation)} to validate on; at least one "
             f"of each is needed. {advice}"

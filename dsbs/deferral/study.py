@@ -82,10 +82,7 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         hits = right if config.goal == "accuracy" else agreements(task, part)
         threshold = choose_threshold(confidences, hits, goal)
         if math.isinf(threshold):
-            raise ConfigError(
-                f"{config.goal}={goal:g}: not reached with 95% confidence even by the most confident of "
-                f"{len(hits):,} validation answers. Try a lower {config.goal}, share=0.5, or a better student."
-            )
+            raise ConfigError(_tell_unreached(config.goal, goal, len(hits)))
     else:
         share = config.share
         if share is None:
@@ -93,6 +90,20 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         threshold = threshold_of_share(confidences, share)
     deferred = sum(one < threshold for one in confidences) / len(confidences)
     return Policy(calibration, threshold, deferred, shares_of(list(part.predictions))), kind
+
+
+def _tell_unreached(name: str, goal: float, answers: int) -> str:
+    needed = math.ceil(math.log(0.05) / math.log(goal)) if goal < 1 else None
+    if needed is None or answers < needed:
+        rest = f"at least {needed:,} answers, all correct" if needed else "more answers than any data set has"
+        return (
+            f"{name}={goal:g}: showing it with 95% confidence takes {rest}; validation has {answers:,}. Try a lower "
+            f"{name}, share=0.5, or more validation examples."
+        )
+    return (
+        f"{name}={goal:g}: not reached with 95% confidence, even by the most confident of {answers:,} validation "
+        f"answers. Try a lower {name}, share=0.5, or a better student."
+    )
 
 
 def share_of_cost(config: DeferConfig, costs: Costs) -> float:

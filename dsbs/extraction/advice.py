@@ -28,7 +28,7 @@ def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = Fa
         replayed: whether the completions come from files, which no other prompt would change.
 
     >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]
-    'train: 3 of 20 are usable, 17 are no_cue. Th'
+    'train: 3 of 20 are usable, 17 have the statu'
     """
     lines = []
     for split in splits:
@@ -39,6 +39,10 @@ def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = Fa
             continue
         status, count = statuses.most_common(1)[0]
         if status in ADVICE:
-            told = "They are as the files have them." if replayed else ADVICE[status]
-            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} are {status}. {told}")
+            told = (
+                "These are recorded completions, so another prompt would not change them."
+                if replayed
+                else ADVICE[status]
+            )
+            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} have the status {status}. {told}")
     return lines

@@ -164,7 +164,7 @@ class Spending:
         if self.budget.usd is not None and self.rates is None:
             raise ConfigError(
                 f"budget.usd={self.budget.usd:g}, but no price is known for this model. Set teacher.prompt_price and "
-                "teacher.completion_price (dollars for a million tokens), install dsbs[cost], or set budget.tokens."
+                "teacher.completion_price (dollars per million tokens), install dsbs[cost], or set budget.tokens."
             )
 
 

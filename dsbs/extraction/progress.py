@@ -112,7 +112,8 @@ class ProgressLine(Watch):
             parts.append(f"{progress.tally.retried:,} retried")
         parts += executor.tell()
         if executor.stopped:
-            parts.append(f"stopping ({executor.stopped}): waiting for requests in flight")
+            reason = "no request succeeds" if executor.stopped == "hopeless" else executor.stopped
+            parts.append(f"stopping ({reason}): waiting for requests in flight")
         elif executor.steady and self.done < to_ask:
             parts.append(f"{format_seconds((to_ask - self.done) / speed)} left" if speed else "")
         return ", ".join(filter(None, parts))

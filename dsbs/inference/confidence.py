@@ -52,7 +52,7 @@ def add_confidence(
         ConfigError: for a student that does not generate.
     """
     if not isinstance(predictor, TorchPredictor):
-        raise ConfigError(f"confidence={kind}: this student does not write; use probability or margin.")
+        raise ConfigError(f"confidence={kind}: this student does not generate text; use probability or margin.")
     answered = [place for place, one in enumerate(predictions) if one.label is not None]
     part, given = [examples[place] for place in answered], [predictions[place] for place in answered]
     measure = _agreement if kind == "agreement" else _logprob
@@ -86,7 +86,7 @@ def _logprob(
         scores = [one.score for one in ranking.predict(single)]
     if any(score is None for score in scores):
         raise ConfigError(
-            "confidence=logprob: this student's label stands behind a rationale, so it has no log-probability of its "
+            "confidence=logprob: this student's label follows a rationale, so it has no log-probability of its "
             "own; use confidence=agreement."
         )
     lengths = predictor.student.lengths([str(one.label) for one in predictions])

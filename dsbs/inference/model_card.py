@@ -210,7 +210,7 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     writes = usage is not None and usage.writes
     notes = _writing_notes(remembered, kind) if writes else []
     if usage is not None and not writes:
-        notes.append("It predicts the likeliest closed answer.")
+        notes.append("It predicts the most probable closed answer.")
     if remembered["input"]:
         notes.append(f"Inputs were formatted as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
     if remembered["choices"]:

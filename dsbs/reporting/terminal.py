@@ -30,13 +30,13 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
         console.print(plain(line), soft_wrap=True)
     for text in [*tell_equal_labels(report), *report.headlines]:
         console.print(plain(f"\n{text}"))
-    for ladder in find_ladders(report.conditions, report.teachers):
-        console.print(plain(f"\n{tell_ladder(ladder, report.conditions)}"))
     notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
         console.print(plain(f"  - caveat: {note}"))
     for name, told in report.stand_ins.items():
         console.print(plain(f"  - caveat: the teacher {name} {told}"))
+    for ladder in find_ladders(report.conditions, report.teachers):
+        console.print(plain(f"\n{tell_ladder(ladder, report.conditions)}"))
     console.print(Text("\nWritten:"))
     for place in places:
         console.print(plain(f"  {place}"), soft_wrap=True)

@@ -59,7 +59,7 @@ def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
         serve.run(copies.bind(), name=NAME, route_prefix="/")
     except RuntimeError as error:
         serve.shutdown()
-        raise RunError(f"replicas={config.replicas}: they did not come up ({str(error).splitlines()[0]}).") from None
+        raise RunError(f"replicas={config.replicas}: they did not start ({str(error).splitlines()[0]}).") from None
 
 
 def stay(config: ServeConfig) -> None:

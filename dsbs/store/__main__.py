@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--to", required=True, help="NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME")
     abandon = commands.add_parser("abandon", help="give up a batch; its requests are asked and paid for again")
     abandon.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
-    abandon.add_argument("batch", help="its id at the endpoint, as `show` tells it")
+    abandon.add_argument("batch", help="its id at the endpoint, as `show` prints it")
     export.add_argument("--public", action="store_true", help="make the data set on the hub public")
     return parser
 

@@ -48,7 +48,7 @@ class CompletionStore:
 
     def _open(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():
-            raise DataError(f"{self.path}: expected a store of completions, found something else than a file.")
+            raise DataError(f"{self.path}: expected a store of completions, found something other than a file.")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
         try:

@@ -160,14 +160,16 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
                     f"({', '.join(names)}). {_advise(cells, names, delimiter)}"
                 )
             if len(names) > 1 and [cell.strip().removeprefix("\ufeff") for cell in cells] == header:
-                raise DataError(f"{path}:{line}: the header again. Remove the line: files were joined with theirs.")
+                raise DataError(
+                    f"{path}:{line}: the header again. Remove the line: files with headers were probably joined."
+                )
             if cells:
                 yield f"{path}:{line}", dict(zip(names, cells, strict=True))
     except csv.Error as error:
         place = f"{path}:{max(line, reader.line_num + skipped)}"
         raise DataError(
-            f'{place}: broken CSV: {error}. A quote within a quoted cell is doubled (""), and nothing stands beside '
-            "the quotes around a cell."
+            f'{place}: broken CSV: {error}. A quote within a quoted cell is doubled (""), and nothing may stand '
+            "before or after the quotes around a cell."
         ) from None
 
 

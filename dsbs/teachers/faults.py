@@ -70,7 +70,7 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionResetError):
         return TeacherError(
             f"No connection to {where.base_url}{through}: it broke off before the answer was complete ({said}). If "
-            "this goes on: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
+            "this keeps happening: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
             retryable=True,
             reason="no connection",
         )
@@ -151,7 +151,7 @@ def explain_code(
             f"{_advise_address(said, where)}"
         )
     elif status == 405:
-        fatal = f"{where.base_url} takes no POST of chats ({shown}).{_advise_address(said, where)}"
+        fatal = f"{where.base_url} does not accept chat requests ({shown}).{_advise_address(said, where)}"
     elif status == 407:
         fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
     if fatal is not None:
@@ -219,12 +219,12 @@ def malformed(content: Any, key: str = "") -> TeacherError:
     if isinstance(content, bytes):
         text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
         if forced := text.startswith((b"data:", b"event:")):
-            advice = "It is a stream of events, which was not asked for: something on the way forces stream=true."
+            advice = "It is a stream of events, which was not requested: something in between forces stream=true."
         elif text.startswith(b"<"):
-            advice = f"It is a web page: a login or a proxy answers in its place. {advice}"
+            advice = f"It is a web page: a login page or a proxy answered instead. {advice}"
             content = plain_text(content)
         elif text.startswith((b"{", b"[")):
-            advice = "It is JSON that is broken or was cut off on the way."
+            advice = "It is JSON that is broken or was cut off in transit."
         elif not text:
             content, advice = "", f"It is empty. {advice}"
     return TeacherError(

@@ -113,14 +113,14 @@ class OpenAITeacher(Teacher):
         if not self.model:
             faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")
         elif self.model != self.model.strip():
-            faults.append(f"teacher.model={self.model!r}: expected no blanks around the name.")
+            faults.append(f"teacher.model={self.model!r}: expected no spaces around the name.")
         if self.api not in APIS:
             faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
         faults += address_faults(OPENAI if self.base_url is None else self.base_url)
         faults += variable_faults("teacher.api_key_env", self.api_key_env)
         if not _HEADER.fullmatch(self.api_key_header) or looks_secret(self.api_key_header):
             faults.append(
-                "teacher.api_key_header: expected the name of a header, such as api-key; the key belongs into the "
+                "teacher.api_key_header: expected the name of a header, such as api-key; the key belongs in the "
                 "variable that teacher.api_key_env=NAME names."
             )
         if self.temperature is not None and not self.temperature >= 0:  # nor NaN

@@ -42,7 +42,7 @@ def address_faults(address: str) -> list[str]:
         return [f"teacher.base_url={address}: http:// or https:// is missing: teacher.base_url=http://{address}"]
     if parts.scheme not in ("http", "https") or not parts.hostname or _ODD.search(address) or not _has_port(parts):
         return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
-                "http://localhost:8000/v1, without blanks and quotes."]  # fmt: skip
+                "http://localhost:8000/v1, without spaces or quotes."]  # fmt: skip
     secret = any(looks_secret(part) for part in parts.path.split("/"))
     if parts.username or parts.password or secret:
         return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
@@ -55,7 +55,7 @@ def address_faults(address: str) -> list[str]:
         azure = " Azure needs none at https://RESOURCE.openai.azure.com/openai/v1." if "azure" in address else ""
         return [
             "teacher.base_url: put no key or password into the address, and neither a query nor a fragment: "
-            f"teacher.base_url={short}. A key belongs into the variable that teacher.api_key_env=NAME names.{azure}"
+            f"teacher.base_url={short}. A key belongs in the variable that teacher.api_key_env=NAME names.{azure}"
         ]
     return []
 

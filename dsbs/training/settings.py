@@ -240,7 +240,7 @@ class TrainSettings:
         if unknown := sorted({*self.also_measure} - {*MEASURES}):
             faults.append(f"also_measure=[{','.join(unknown)}]: expected any of {', '.join(MEASURES)}.")
         if self.samples is not None and self.samples < 1:
-            faults.append(f"samples={self.samples}: expected 1 or more, or null for those that are there.")
+            faults.append(f"samples={self.samples}: expected 1 or more, or null for those that exist.")
         if self.explain < 0:
             faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
         if self.labels_weight not in (EQUAL, AGREEMENT):

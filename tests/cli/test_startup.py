@@ -58,7 +58,7 @@ def test_what_is_answered_without_work_imports_nothing_heavy(tmp_path: Path) -> 
         assert said.startswith(f"dsbs {name}: ")
     assert "Did you mean task?" in told[-5]
     assert "labels=silver" in told[-4]
-    assert "Nothing was asked" in told[-1]
+    assert "Dry run" in told[-1]
     assert not (tmp_path / "outputs" / "train").exists()
 
 

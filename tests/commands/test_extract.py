@@ -109,7 +109,7 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
     prices = ["teacher.prompt_price=2", "teacher.completion_price=8"]
     code, said = run("teacher=openai", "teacher.model=m", "limit=100", "dry_run=true", *prices)
     assert code == 0
-    assert "200 are to be made" in said
+    assert "200 remain" in said
     assert "$0." in said
     assert list(tmp_path.glob("**/*.sqlite")) == []
 
@@ -120,7 +120,7 @@ def test_a_dry_run_tells_rows_that_ask_the_same_from_answers_that_are_there(run,
     table = ["task=table", f"task.path={tmp_path / 'rows.jsonl'}", "teacher=openai", "teacher.model=m"]
     code, said = run(*table, "task.labels=[yes,no]", "dry_run=true")
     assert code == 0
-    assert "4 requests are needed, 0 are answered already, 2 ask what another one asks, 2 are to be made" in said
+    assert "4 requests are needed, 0 are already answered, 2 repeat another one, 2 remain" in said
 
 
 @pytest.mark.parametrize("executor", [(), ("executor=batch", "batch.poll=0.01")], ids=["single", "batch"])

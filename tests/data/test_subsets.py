@@ -148,7 +148,7 @@ def test_rows_of_a_table_with_equal_inputs_are_validated_on_or_learnt_from() -> 
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 7])
 def test_what_is_said_of_too_few_rows_helps(rows: int) -> None:
-    with pytest.raises(DataError, match=r"0 to validate on.*task\.validation_share=([\d.]+) cuts one off") as refused:
+    with pytest.raises(DataError, match=r"0 to validate on.*task\.validation_share=([\d.]+) splits one off") as refused:
         select(Bare(train=rows, validation_share=0.01), 1, 0, 0)
     share = float(str(refused.value).rsplit("validation_share=", 1)[1].split()[0])
     assert len(select(Bare(train=rows, validation_share=share), 1, 0, 0).validation) == 1

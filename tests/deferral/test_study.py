@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_kinds_of_confidence_are_compared() -> None:
     more = compare_kinds(TASK, student, easier, whole.examples, whole.examples)["confidences"]["probability"]
     assert 0 < more["coverage"] < 1
     assert more["accuracy_kept"] >= 0.7
-    assert "does not write" in kinds["agreement"]["unavailable"]
+    assert "does not generate text" in kinds["agreement"]["unavailable"]
 
 
 class Told:
@@ -118,9 +119,19 @@ def test_what_is_not_known() -> None:
     assert prices(1.0, Costs(2.0, 10.0))["break_even_requests"] is None
 
 
+def wrong(answers: Part) -> Part:
+    """Return answers of which the most confident is wrong."""
+    *others, surest = answers.predictions
+    return replace(answers, predictions=[*others, replace(surest, label="no label")])
+
+
 def test_goals_that_cannot_be_reached_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="a lower accuracy"):
         choose_policy(TASK, DeferConfig("run", accuracy=0.9999), part(), Costs())
+    with pytest.raises(ConfigError, match="takes at least 59 answers, all correct; validation has 20"):
+        choose_policy(TASK, DeferConfig("run", accuracy=0.95), part(20), Costs())
+    with pytest.raises(ConfigError, match="not reached with 95% confidence, even by the most confident of 100"):
+        choose_policy(TASK, DeferConfig("run", accuracy=0.97), wrong(part(100)), Costs())
     with pytest.raises(DataError, match=r"dsbs\.extract"):
         choose_policy(TASK, DeferConfig("run", agreement=0.8), part(taught=False), Costs())
     with pytest.raises(ConfigError, match=r"teacher_usd_per_1000=1\.50"):

@@ -89,7 +89,7 @@ def test_few_answers_that_can_be_used_bring_advice() -> None:
 
     assert told(ok=18, no_cue=2) == []
     (line,) = told(ok=3, no_cue=15, empty=2)
-    assert line.startswith("train: 3 of 20 are usable, 15 are no_cue.")
+    assert line.startswith("train: 3 of 20 are usable, 15 have the status no_cue.")
     assert "prompt.exemplars" in line
     assert "teacher.max_tokens" in told(ok=3, cut_off=17)[0]
     assert told(**{"request_failed: HTTP 400": 20}) == []

@@ -120,7 +120,7 @@ def card(kind: str = "encoder-decoder", **changes: Any) -> str:
 
 def test_test_inputs_that_were_learnt_from_are_told() -> None:
     overlap = {"examples": 200, "same": 3, "near": 112, "compared": 200, "complete": True}
-    assert "| test split | Of 200 test inputs 3 also occur in train or validation, 112 are near" in card(
+    assert "| test split | Of 200 test inputs, 3 also occur in train or validation, 112 are near" in card(
         overlap=overlap
     )
     assert "test split" not in card()

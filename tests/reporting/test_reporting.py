@@ -571,7 +571,7 @@ def test_test_inputs_that_were_learnt_from_stand_under_provenance(tmp_path: Path
     assert (origin["overlap"]["near"], origin["overlap"]["data_fraction"]) == (112, 1.0)
     facts = list_facts({"runs": "outputs", "dsbs": "0.1", "provenance": origin})
     told = dict(facts)["test split"]
-    assert told.startswith("Of 200 test inputs 112 are near duplicates of one in train or validation (nine tenths")
+    assert told.startswith("Of 200 test inputs, 112 are near duplicates of one in train or validation (90%")
 
 
 def test_a_run_whose_overlap_is_no_count_is_left_out(tmp_path: Path) -> None:

@@ -186,8 +186,8 @@ def test_an_address_with_a_route_is_told_without_it(address: str) -> None:
     ("address", "words"),
     [
         ("", "is empty"),  # never OpenAI, where a shell variable was not set
-        ("http://gpu-7/v1 ", "without blanks"),
-        ("'http://gpu-7/v1'", "without blanks and quotes"),
+        ("http://gpu-7/v1 ", "without spaces"),
+        ("'http://gpu-7/v1'", "without spaces or quotes"),
         ("http://gpu-7:80000/v1", "expected an address"),
         ("http:/gpu-7/v1", "expected an address"),
         ("gpu-7:8000/v1", "is missing: teacher.base_url=http://gpu-7:8000/v1"),

@@ -62,7 +62,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
     student = load_student(checkpoint)
     if student.config.is_encoder_decoder or not hasattr(student, "start_id"):
-        raise StudentError(f"format=gguf is for decoder-only students; a {student.config.model_type} is none.")
+        raise StudentError(f"format=gguf is for decoder-only students; a {student.config.model_type} is not one.")
     write_gguf(student, folder / FILE, quantization)
     shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")
     names = {id: token for token, id in student.tokenizer.get_vocab().items()}
