@@ -13,20 +13,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from dsbs import __version__
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.recalling import recall_settings
-from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
-from dsbs.core.untrusted import is_finite, read_object
+from dsbs.core.untrusted import read_object
 from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports import choose_format, find_format
 from dsbs.inference.exports.parity import Parity, compare
+from dsbs.inference.exports.records import find_earlier, find_source, refuse_below
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.exports.speed import measure_speed, read_speed
 from dsbs.inference.gold import gold_examples
@@ -34,7 +36,6 @@ from dsbs.inference.metrics import show_score
 from dsbs.students.answering import CONFIDENT
 from dsbs.training.held_out import load_held_out
 
-PARITY = ("agreement", "examples", "before", "after", "largest_difference")
 PACKAGES = ("ctranslate2", "tokenizers", "gguf", "xllamacpp", "skops", "onnxruntime")
 
 
@@ -45,10 +46,10 @@ def main(config: ExportConfig) -> None:
 
 
 def export(config: ExportConfig) -> dict[str, Any]:
-    """Export a checkpoint and return the content of ``export.json``; an earlier export is reused.
+    """Export a checkpoint and return the content of ``export.json``; an earlier export of the same weights is reused.
 
     Raises:
-        DsbsError: checkpoint or data are missing or broken, or too many answers differ.
+        DsbsError: checkpoint or data are missing or broken, too many answers differ, or another process exports there.
     """
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
@@ -62,21 +63,47 @@ def export(config: ExportConfig) -> dict[str, Any]:
     if quantization not in module.QUANTIZATIONS:
         raise ConfigError(f"quantization={quantization}: format={name} takes auto, {', '.join(module.QUANTIZATIONS)}.")
     folder = output_folder(config, checkpoint, f"{name}-{quantization}")
-    if (folder / "export.json").is_file() and (folder / "config.json").is_file():
-        return read_record(folder / "export.json") | {"folder": str(folder)}
-    parts = examples_of(config, checkpoint)  # missing data is reported before anything is converted
+    if (record := find_earlier(config, checkpoint.folder, folder, name, quantization)) is None:
+        parts = examples_of(config, checkpoint)  # missing data is reported before anything is converted
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0):
+                record = make(config, checkpoint, folder, parts, {"format": name, "quantization": quantization,
+                              "reason": reason})  # fmt: skip
+        except Timeout:
+            raise RunError(f"output={folder}: another process is exporting there; wait or stop it.") from None
+        except OSError as error:
+            raise RunError(f"output={folder}: cannot be written: {error.strerror or error}.") from None
+    return record | {"folder": str(folder)}
+
+
+def make(
+    config: ExportConfig, checkpoint: Checkpoint, folder: Path, parts: dict[str, list[Example]], chosen: dict[str, Any]
+) -> dict[str, Any]:
+    """Convert, compare, and put the whole export in its place at once; return its record.
+
+    Args:
+        config: of the export.
+        checkpoint: to export.
+        folder: of the export.
+        parts: split -> examples to compare on.
+        chosen: format, quantization, and why.
+
+    Raises:
+        RunError: too many answers differ.
+    """
+    module = find_format(chosen["format"])
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     started = time.monotonic()
     try:
         partial.mkdir(parents=True)
-        engine = module.convert(checkpoint.folder, partial, quantization)
+        engine = module.convert(checkpoint.folder, partial, chosen["quantization"])
         parity, speed = check(config, checkpoint, partial, parts, module.DECODING)
         record = {
             "checkpoint": str(checkpoint.folder),
-            "format": name,
-            "quantization": quantization,
-            "reason": reason,
+            "source": find_source(checkpoint.folder),
+            **chosen,
             "architecture": engine.get("architecture"),
             "parity": {split: one.figures() for split, one in parity.items()},
             "min_agreement": config.min_agreement,
@@ -86,35 +113,13 @@ def export(config: ExportConfig) -> dict[str, Any]:
             "seconds": round(time.monotonic() - started, 1),
             "packages": {"dsbs": __version__} | {one: version for one in PACKAGES if (version := installed(one))},
         }
-        refuse_below(config, parity, folder, record)
+        refuse_below(config, folder, record)
         write_text(partial / "README.md", build_card(record, module.usage(checkpoint.folder, engine)))
         write_json(partial / "export.json", record)
-        shutil.rmtree(folder, ignore_errors=True)  # the reason why an earlier one was refused
+        shutil.rmtree(folder, ignore_errors=True)  # an export of other weights, or the reason why one was refused
         partial.replace(folder)
-    except OSError as error:
-        raise RunError(f"output={folder}: cannot be written: {error.strerror or error}.") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return record | {"folder": str(folder)}
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the ``export.json`` of an earlier export.
-
-    Raises:
-        DataError: it is invalid.
-    """
-    record = read_object(path)
-    parity = record.get("parity")
-    parts = parity.values() if isinstance(parity, dict) else [None]
-    sound = all(isinstance(record.get(key), str) for key in ("format", "quantization", "reason"))
-    sound = sound and all(is_finite(record.get(key)) for key in ("bytes", "checkpoint_bytes", "seconds"))
-    for part in parts:
-        numbers = [part.get(key) for key in PARITY] if isinstance(part, dict) else ["none"]
-        sound = sound and all(number is None or is_finite(number) for number in numbers)
-        sound = sound and isinstance(part, dict) and isinstance(part.get("metric"), str) and None not in numbers[:2]
-    if not sound:
-        raise DataError(f"{path}: not written by dsbs.export. Delete that folder, or name another one with output=.")
     return record
 
 
@@ -182,23 +187,6 @@ def check(
     after = open_checkpoint(str(folder)).load(config.batch_size, decoding, negligible=CONFIDENT)
     parity = {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
     return parity, speed | {"export": measure_speed(after, examples).figures()}
-
-
-def refuse_below(config: ExportConfig, parity: dict[str, Parity], folder: Path, record: dict[str, Any]) -> None:
-    """Check the parity; if too many answers differ, write only the reason.
-
-    Raises:
-        RunError: too many answers differ; says what to try.
-    """
-    for split, one in parity.items():
-        if one.agreement < config.min_agreement:
-            reason = (
-                f"{record['format']} {record['quantization']} matches the checkpoint's answers on "
-                f"{100 * one.agreement:.2f}% of {one.examples:,} {split} examples; "
-                f"min_agreement={config.min_agreement:g} requires more"
-            )
-            write_json(folder / "export.json", record | {"refused": reason})
-            raise RunError(f"{reason}. Try quantization=float32, or a lower min_agreement. Nothing was exported.")
 
 
 def size_of(folder: Path) -> int:

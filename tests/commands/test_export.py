@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from trained import train_tiny
 
 from dsbs.cli.checkpoints import open_checkpoint
@@ -14,6 +15,7 @@ from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.export import export
 from dsbs.inference.exports.settings import ExportConfig
+from dsbs.students import STUDENTS
 
 pytest.importorskip("ctranslate2")
 
@@ -48,6 +50,43 @@ def test_too_little_agreement_leaves_only_the_reason(run: Path, monkeypatch: pyt
     with pytest.raises(RunError, match=r"50\.00% of 8 validation examples; min_agreement=0\.99"):
         export(config)
     assert [path.name for path in (run.parent / "refused").iterdir()] == ["export.json"]
+
+
+@pytest.fixture
+def classical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose export is a copy, made in a moment."""
+    monkeypatch.chdir(tmp_path)
+    return train_tiny(tmp_path, objective="finetune", student=STUDENTS["logreg"](name="logreg"))
+
+
+def test_an_export_of_other_weights_is_not_taken_for_this_one(classical: Path) -> None:
+    first = export(ExportConfig(checkpoint=str(classical)))
+    assert export(ExportConfig(checkpoint=str(classical)))["seconds"] == first["seconds"]
+    export(ExportConfig(checkpoint=str(classical), output="named"))
+    config = classical / "checkpoint/config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=1))  # trained again
+    again = export(ExportConfig(checkpoint=str(classical)))
+    assert again["source"] != first["source"]
+    with pytest.raises(ConfigError, match="output=named: holds another export"):
+        export(ExportConfig(checkpoint=str(classical), output="named"))
+
+
+def test_an_earlier_export_has_to_agree_as_much_as_is_asked_for_now(classical: Path) -> None:
+    folder = Path(export(ExportConfig(checkpoint=str(classical)))["folder"])
+    record = json.loads((folder / "export.json").read_text())
+    record["parity"]["test"]["agreement"] = 0.995
+    (folder / "export.json").write_text(json.dumps(record))
+    export(ExportConfig(checkpoint=str(classical)))
+    with pytest.raises(RunError, match=r"99\.50% of .* test examples; min_agreement=0\.999 requires more"):
+        export(ExportConfig(checkpoint=str(classical), min_agreement=0.999))
+
+
+def test_two_exports_to_one_folder_do_not_disturb_each_other(classical: Path) -> None:
+    with (
+        FileLock(classical.parent / ".named.lock"),
+        pytest.raises(RunError, match="another process is exporting there"),
+    ):
+        export(ExportConfig(checkpoint=str(classical), output=str(classical.parent / "named")))
 
 
 def test_a_checkpoint_on_its_own_needs_data_to_be_compared_on(run: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from dsbs.core.records import Annotation
 from dsbs.defer import find_parts
 from dsbs.deferral.policy import load_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.export import read_record
 from dsbs.extraction.annotations import iterate_annotations, load_summary, write_annotations
 from dsbs.inference.checkpoint import Remembered
+from dsbs.inference.exports.records import read_record
 from dsbs.inference.exports.skops import convert
 from dsbs.students import LogReg
 from dsbs.tasks import metrics
