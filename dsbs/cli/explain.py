@@ -23,6 +23,7 @@ from dsbs.cli.config import BROKEN, GROUPS, ROOTS, SINGLE
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
+WORDED_LISTS = {int: "a list of whole numbers, such as [0,1]", float: "a list of numbers, such as [0.1,1]"}
 _CURLY = str.maketrans("\u201c\u201d\u201e\u2018\u2019", '"""\'\'')  # as word processors write quotes
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
@@ -102,12 +103,17 @@ def quote_word(word: str) -> str | None:
     return next((shlex.quote(f"{key}={text}") for text in quoted if _reads(f"{key}={text}")), None)
 
 
-def _takes_list(key: str) -> bool:
-    """Return whether a key takes a list, by the schemas."""
+def _types_of(key: str) -> list[Any]:
+    """Return the types that a key has in the schemas."""
     group, _, name = key.lstrip("+~").rpartition(".")
     schemas = [SINGLE[group]] if group in SINGLE else [*GROUPS.get(group, {}).values()] if group else [*ROOTS.values()]
     fields = [getattr(schema, "__dataclass_fields__", {}).get(name) for schema in schemas]
-    return any(getattr(field and field.type, "__origin__", None) is list for field in fields)
+    return [field.type for field in fields if field is not None]
+
+
+def _takes_list(key: str) -> bool:
+    """Return whether a key takes a list, by the schemas."""
+    return any(getattr(kind, "__origin__", None) is list for kind in _types_of(key))
 
 
 def _closed(value: str) -> Iterator[str]:
@@ -260,19 +266,24 @@ def _quote_null(word: str) -> str | None:
 def _worded_type(error: OmegaConfBaseException, key: str) -> str | None:
     """Return in words what type of value a key takes."""
     if error.object_type in (list, dict):  # not one of its values, but all of it
-        return WORDED_CONTAINERS[error.object_type]
+        return _worded_container(error.object_type, _types_of(key))
     field = getattr(error.object_type, "__dataclass_fields__", {}).get(key.rpartition(".")[2])
     if field is None:
         return None
     kinds = get_args(field.type) or (field.type,)
     if (container := getattr(field.type, "__origin__", None)) in WORDED_CONTAINERS:
-        return WORDED_CONTAINERS[container]
+        return _worded_container(container, [field.type])
     words = [WORDED[kind] for kind in kinds if kind in WORDED]
     if not words:
         return None
     if type(None) in kinds:
         words.append("null")
     return " or ".join(words)
+
+
+def _worded_container(container: Any, kinds: Sequence[Any]) -> str:
+    parts = [part for kind in kinds if container is list for part in get_args(kind)]
+    return next((WORDED_LISTS[part] for part in parts if part in WORDED_LISTS), WORDED_CONTAINERS[container])
 
 
 def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
@@ -294,6 +305,11 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         return f"+{found[1]}: this key exists already; leave out the +."
     if found := re.match(r"Could not delete from config. '(.*)' does not exist", message):
         return f"~{found[1]}: there is no such key. One that is null has nothing to leave out."
+    if found := re.match(r"Could not override '([^']+)'\. No match", message):
+        group = found[1]
+        takes_methods = "methods" in ROOTS[command].__dataclass_fields__ and group in ("student", "objective")
+        methods = " Students and objectives go together: methods=[logreg:finetune]" if takes_methods else ""
+        return f"{group}: dsbs {command} takes no such option.{methods}"
     if "Config group override must be a string" in message:
         return "An option of a group is a name: GROUP=NAME; --help lists the options. To leave a group out: ~GROUP"
     told = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]

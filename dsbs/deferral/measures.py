@@ -56,9 +56,13 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: flo
 def threshold_of_share(confidences: Numbers, share: float) -> float:
     """Return the threshold below which a share of the answers lies, or less where many are equally confident.
 
+    For a share of 0 it is 0, below which no answer lies, be it less confident than all of these.
+
     >>> threshold_of_share([0.1, 0.2, 0.3, 0.4], 0.5), threshold_of_share([0.1, 0.2], 0.0)
-    (0.3, 0.1)
+    (0.3, 0.0)
     """
+    if share == 0:
+        return 0.0
     ordered = sorted(confidences)
     place = min(round(share * len(ordered)), len(ordered))
     return float("inf") if place == len(ordered) else ordered[place]

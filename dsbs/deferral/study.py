@@ -113,10 +113,12 @@ def share_of_cost(config: DeferConfig, costs: Costs) -> float:
         ConfigError: the teacher's price is unknown.
     """
     assert config.usd_per_1000 is not None
-    if not costs.teacher_usd_per_1000:
+    if costs.teacher_usd_per_1000 is None:
         raise ConfigError(
             "usd_per_1000: the teacher's price is unknown. Type teacher_usd_per_1000=1.50, or use share=0.2."
         )
+    if not costs.teacher_usd_per_1000:
+        return 1.0  # nothing is spent, whoever answers
     return min(1.0, config.usd_per_1000 / costs.teacher_usd_per_1000)
 
 

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dsbs.core.errors import DsbsError
+from dsbs.core.files import explain_refusal
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import plain, print_table, visible
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.exporting import export
-from dsbs.store.merging import merge
+from dsbs.store.merging import check_stores, merge
 
 FILE_NAME = "completions.sqlite"
 
@@ -31,8 +32,10 @@ def main(words: Sequence[str] | None = None) -> int:
     console = standard_output()
     try:
         if arguments.command == "merge":
+            others = [_locate(other) for other in arguments.others]
+            check_stores(others)
             with CompletionStore(_locate(arguments.store)) as store:
-                new = merge(store, [_locate(other) for other in arguments.others])
+                new = merge(store, others)
                 console.print(f"{new:,} new completions; {arguments.store} holds {store.count():,}.", soft_wrap=True)
             return 0
         if arguments.command == "abandon":
@@ -47,8 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 console.print(f"{count:,} completions written to {arguments.to}.", soft_wrap=True)
             else:
                 show(store, arguments.examples, console)
-    except (DsbsError, OSError) as error:  # the latter: --to, where it cannot be written
-        sys.stderr.write(f"dsbs.store: {visible(str(error))}\n")
+    except (DsbsError, OSError) as error:  # the latter: a place that cannot be written
+        told = explain_refusal(error) if isinstance(error, OSError) else None
+        sys.stderr.write(f"dsbs.store: {visible(told or str(error))}\n")
         return 1
     return 0
 
@@ -58,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     show = commands.add_parser("show", help="what a store holds")
     show.add_argument("store", help=f"a {FILE_NAME}, or the folder that holds it")
-    show.add_argument("--examples", type=int, default=0, metavar="N", help="print the first N completions")
+    show.add_argument("--examples", type=_count, default=0, metavar="N", help="print the first N completions")
     merge = commands.add_parser("merge", help="copy other stores into one; safe to repeat")
     merge.add_argument("store", help="the target store; created if missing")
     merge.add_argument("others", nargs="+", help="stores, or folders that hold one")
@@ -70,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
     abandon.add_argument("batch", help="its id at the endpoint, as `show` prints it")
     export.add_argument("--public", action="store_true", help="make the data set on the hub public")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number of completions, found {text!r}")
+    return int(text)
 
 
 def _locate(place: str) -> Path:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import ConfigError, RunError
+from dsbs.core.files import open_whole, whole
 from dsbs.store.completions import CompletionStore, name_origin
 
 BATCH = 5000
@@ -55,13 +56,13 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
     path = Path(to)
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"--to {to}: exists already; choose another name.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".jsonl":
-        with path.open("w", encoding="utf-8") as file:
+        with open_whole(path) as file:
             for row in _rows(store):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     elif path.suffix == ".parquet":
-        _write_parquet(store, path)
+        with whole(path) as partial:
+            _write_parquet(store, partial)
     elif path.suffix:
         raise ConfigError(f"--to {to}: expected NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME.")
     else:

@@ -1,5 +1,6 @@
 """Merging stores: safe to repeat, and while a store is still written to."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from dsbs.core.errors import DataError
@@ -35,6 +36,17 @@ ANSWERED = "DELETE FROM failures WHERE key IN (SELECT key FROM completions)"
 STATEMENTS = (ORIGINS, BATCHES, COMPLETIONS, FAILURES, ANSWERED, HELD, REMOTE, ENDED, RELEASED)
 
 
+def check_stores(paths: Iterable[Path]) -> None:
+    """Check stores that are to be merged, before the target is created.
+
+    Raises:
+        DataError: one of them is not a store.
+    """
+    for path in paths:
+        with open_store(path):
+            pass  # says what is wrong with it
+
+
 def merge(store: CompletionStore, others: list[Path]) -> int:
     """Copy other stores into one: completions, failures and batches. The first completion of a request stays.
 
@@ -49,11 +61,10 @@ def merge(store: CompletionStore, others: list[Path]) -> int:
         DataError: where one of them is not a store, or is the target.
         RunError: where the store cannot be written.
     """
+    check_stores(others)
     before = store.count()
     for path in others:
         if path.resolve() == store.path.resolve():
             raise DataError(f"{path}: a store cannot be merged into itself.")
-        with open_store(path):
-            pass  # says what is wrong with it
         store.adopt(path, STATEMENTS)
     return store.count() - before

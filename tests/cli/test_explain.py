@@ -20,10 +20,10 @@ register_schemas()
 TABLE = ["task=table", "task.path=rows.csv"]
 
 
-def told(*words: str) -> str:
+def told(*words: str, command: str = "train") -> str:
     with pytest.raises((HydraException, DsbsError, ValueError)) as refused:
-        to_object(compose("train", words))
-    return explain(refused.value, "train", words)
+        to_object(compose(command, words))
+    return explain(refused.value, command, words)
 
 
 def read(word: str) -> Any:
@@ -55,6 +55,7 @@ def read(word: str) -> Any:
         (["task.path=[a]"], "task.path=[a]: expected a text or null."),
         (["tracking.tags=a"], "tracking.tags=a: expected a list, such as [a,b]."),
         ([*TABLE, "task.labels={a: b}"], "task.labels={a: b}: expected a list"),
+        (["student=logreg", "student.C=1"], "student.C=1: expected a list of numbers, such as [0.1,1]."),
         (["seed=0,1"], "seed=0,1: several values make a sweep, which needs -m:\n    dsbs train -m seed=0,1\n"),
         (["task.path=a,b.csv"], """a text with a comma in quotes: 'task.path="a,b.csv"'"""),
         (["+seed=1"], "+seed: this key exists already; leave out the +."),
@@ -131,3 +132,17 @@ def test_a_null_that_was_meant_as_a_word_is_shown_between_quotes(word: str, mean
     message = told(*TABLE, word)
     assert "null means 'no value'" in message
     assert read(message.splitlines()[-1]) == meant
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["seeds=[a]"], "seeds=[a]: expected a list of whole numbers, such as [0,1]."),
+        (
+            ["student=logreg"],
+            "student: dsbs compare takes no such option. Students and objectives go together",
+        ),
+    ],
+)
+def test_a_comparison_is_asked_for_in_its_own_words(words: list[str], says: str) -> None:
+    assert told(*words, command="compare").startswith(says)

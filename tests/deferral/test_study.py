@@ -37,6 +37,19 @@ def part(count: int = 400, taught: bool = True, scored: bool = True) -> Part:
     return Part(examples, predictions, teacher)
 
 
+def test_a_budget_of_nothing_defers_nothing_and_a_free_teacher_everything() -> None:
+    unsure = [
+        Prediction(one.id, one.gold, one.label, scores={LABELS[0]: -0.7, LABELS[1]: -0.7}) for one in part().predictions
+    ]
+    test = Part(part().examples, unsure, part().teacher)  # less sure than any answer to validation
+    for goal in ({"usd_per_1000": 0.0}, {"share": 0.0}):
+        policy, _ = choose_policy(TASK, DeferConfig(checkpoint="run", **goal), part(), Costs(2.0))
+        figures = measure(TASK, policy, test, Costs(2.0))
+        assert (figures["deferred"], figures["usd_per_1000"]) == (0.0, 0.0)
+    policy, _ = choose_policy(TASK, DeferConfig(checkpoint="run", usd_per_1000=0.0), part(), Costs(0.0))
+    assert policy.share == 1.0
+
+
 @pytest.mark.parametrize(
     ("goal", "check"),
     [

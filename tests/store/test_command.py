@@ -1,7 +1,10 @@
 """``python -m dsbs.store``: show, merge, export."""
 
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scripted import ScriptedTeacher, job_for, load_annotations
@@ -116,3 +119,34 @@ def test_a_mistake_is_told_in_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(words) == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_merge_that_cannot_be_leaves_no_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["merge", str(tmp_path / "new.sqlite"), str(tmp_path / "nowhere")]) == 1
+    assert "there is no such store" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.parquet"])
+def test_half_an_export_is_never_taken_for_a_whole_one(
+    tmp_path: Path, shards: list[str], name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = CompletionStore.rows
+
+    def full(store: CompletionStore) -> Iterator[dict[str, Any]]:
+        yield next(rows(store))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(CompletionStore, "rows", full)
+    assert main(["export", shards[0], "--to", str(tmp_path / "out" / name)]) == 1
+    assert f"out/{name}: cannot be written: No space left on device. Free some space" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+    monkeypatch.undo()
+    assert main(["export", shards[0], "--to", str(tmp_path / "out" / name)]) == 0
+
+
+def test_a_number_of_examples_that_is_none_is_told(shards: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["show", shards[0], "--examples", "-1"])
+    assert "expected a number of completions, found '-1'" in capsys.readouterr().err
