@@ -16,6 +16,7 @@ MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat")
 # Characters without a width that editors and web pages leave: byte order marks, soft hyphens, marks of direction.
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
 _LONGEST_WORD = 60
+_SIGN = re.compile("[-\u2013\u2014?.\\s]{1,5}")
 _LONGEST_LABEL = 1000
 _PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 
@@ -51,6 +52,20 @@ def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:
     if not isinstance(value, str):
         return False
     return not value.strip() or (len(value) <= _LONGEST_WORD and fold(value) in words)
+
+
+def is_sign(text: str) -> bool:
+    """Return whether a label is a mere sign for no label, as SNLI and others write it.
+
+    >>> is_sign("-"), is_sign("?"), is_sign("-1"), is_sign("+")
+    (True, True, False, False)
+    """
+    return _SIGN.fullmatch(text) is not None
+
+
+def has_letter(text: str) -> bool:
+    """Return whether a label is a name: where all others are, a sign is none."""
+    return any(map(str.isalpha, text))
 
 
 def to_text(value: Any, place: str, column: str, key: str) -> str:

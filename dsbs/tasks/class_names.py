@@ -63,4 +63,6 @@ def name_classes(row: dict[str, Any], classes: Mapping[str, list[str]]) -> None:
 
 
 def _name(number: Any, names: list[str]) -> Any:
-    return names[number] if isinstance(number, int) and 0 <= number < len(names) else number
+    """Return the name of a number, which may be a float: columns with gaps come so from pandas."""
+    whole = isinstance(number, int) or (isinstance(number, float) and number.is_integer())
+    return names[int(number)] if whole and 0 <= number < len(names) else number

@@ -21,6 +21,7 @@ SOON = 1000  # rows after which a column that none of them has is reported
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
 MOST_ID = 1000  # characters
+_ALSO_NAMES = ("none", "na", "null")  # words for a missing value that classes are called by, too
 
 
 @dataclass
@@ -61,6 +62,8 @@ class RowCounts:
         "2 rows without a label (1 'NaN')"
         """
         words = ", ".join(f"{count:,} {word!r}" for word, count in self.words.most_common(5))
+        if any(word.lower() in _ALSO_NAMES for word in self.words):
+            words += "; if that is a label: task.missing=[]"
         kept = self.without_label - self.left_out
         told = {
             f"rows without a label{f' ({words})' * bool(words)}": kept,

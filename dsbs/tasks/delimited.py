@@ -39,7 +39,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         lines = bounded_lines(file, str(path), MOST_ROW, "one row per line")
         if excel:
             next(lines)
-        spaced = _spaced_names(head[int(bool(excel)) :], delimiter)
+        spaced = _spaced_names([line for line in head[int(bool(excel)) :] if line.strip()], delimiter)
         plain = delimiter == "\t" and _has_plain_quotes(path)
         if plain:
             tell_once(f"{path}: its quotes are text; they do not surround cells.")
@@ -149,8 +149,9 @@ def check_names(names: list[str], place: str) -> None:
 def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tuple[str, dict[str, Any]]]:
     line = 1
     try:
-        header = [name.strip() for name in next(reader, [])]
-        check_names(header, f"{path}:{1 + skipped}")
+        first = next((cells for cells in reader if any(map(str.strip, cells))), [])  # blank lines may precede it
+        header = [name.strip() for name in first]
+        check_names(header, f"{path}:{max(1, reader.line_num) + skipped}")
         names = name_blanks(header)
         for cells in reader:
             line = reader.line_num + skipped

@@ -11,7 +11,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate, is_no_value
-from dsbs.tasks.cells import MISSING, fold, is_missing, number_text, plain_number, visible
+from dsbs.tasks.cells import MISSING, fold, has_letter, is_missing, is_sign, number_text, plain_number, visible
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
@@ -91,14 +91,12 @@ class Gold:
         return bool(listed) and self.pattern is None and match(text, listed, self.names) is not None
 
     def _is_missing(self, text: str, listed: Sequence[str]) -> bool:
-        """Return whether a cell is missing; -1 is where the labels are names, as in data sets on the hub."""
+        """Return whether a cell is missing; where the labels are names, -1 and mere signs are, as in SNLI."""
         if is_missing(text, self.missing):
             return True
-        return (
-            bool(listed)
-            and plain_number(text) == -1
-            and (self.form != "text" or all(plain_number(label) is None for label in listed))
-        )
+        if not listed or (plain_number(text) != -1 and not is_sign(text)):
+            return False
+        return self.form != "text" or all(has_letter(label) for label in listed)
 
     def _take_out(self, text: str) -> str:
         import regex  # which can be told to give up; it takes time to import

@@ -1,17 +1,20 @@
 """Survey of a label column in one pass over train: which answers there are, and how they are written."""
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
 from dsbs.core.notices import tell_once
-from dsbs.tasks.cells import fold, plain_number, visible
+from dsbs.tasks.cells import fold, has_letter, is_sign, plain_number, visible
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
+from dsbs.tasks.faults import word
 from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
+from dsbs.tasks.shapes import bare
 from dsbs.tasks.sources import Row, Source
 from dsbs.tasks.templates import ABSENT, look_up
 
@@ -21,6 +24,11 @@ MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _TRUTH = {"true", "false"}
+_JOINTS = str.maketrans("_-", "  ")
+_SHOWN, _MOST_SHOWN = 5, 20  # labels, and characters of one
+_FORMS_IN_WORDS = {
+    "text": "the answers themselves", "letter": "letters", "position": "counted from 0", "number": "counted from 1"
+}  # fmt: skip
 
 
 @dataclass
@@ -57,11 +65,14 @@ class LabelSurvey:
     def tell(self, column: str) -> str:
         """Return the result in words."""
         kind, merged = self.kind(), self.merged()
-        found = {"closed": "closed answers", "number": "numbers", "free": "free answers"}[kind]
+        labels = self.labels()
+        names = [name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}..." for name in labels[:_SHOWN]]
+        shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
+        found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
         hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
         others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
         return (
-            f"{'more than ' * self.too_many}{len(self.spellings):,} different labels in {self.rows:,} rows of column "
+            f"{'more than ' * self.too_many}{len(labels):,} different labels in {self.rows:,} rows of column "
             f"{column!r}{others}: {found} (task.answer_kind={kind}).{hint}"
         )
 
@@ -79,9 +90,42 @@ class LabelSurvey:
         if folded == _TRUTH and len(self.spellings) == len(_TRUTH):
             return tuple(sorted(_TRUTH))
         names = [self._spell(key, spellings) for key, spellings in self.spellings.items()]
-        if folded and all(isinstance(key, str) or key == -1 for key in self.spellings):
-            names = [name for name in names if plain_number(name) != -1]  # among names it stands for no label
-        return tuple(sorted(names))
+        named = [name for name in names if plain_number(name) != -1 and not is_sign(name)]
+        return tuple(sorted(named if named and all(map(has_letter, named)) else names))  # see Gold
+
+    def look_alike(self) -> list[list[str]]:
+        """Return the names that differ in no more than punctuation, accents, blanks, ``_`` and ``-``, together.
+
+        The most frequent comes first.
+
+        >>> survey = LabelSurvey()
+        >>> for text in ("card_arrival", "card arrival", "card", "1", "-1"): survey.add(text)
+        >>> survey.look_alike()
+        [['card arrival', 'card_arrival']]
+        """
+        groups: dict[str, list[str]] = {}
+        for label in sorted(filter(has_letter, self.labels()), key=lambda label: -self.spellings[_key(label)].total()):
+            groups.setdefault(bare(label.translate(_JOINTS)), []).append(label)
+        return [labels for labels in groups.values() if len(labels) > 1]
+
+    def advise(self) -> str:
+        """Return what to do about labels that look alike, or that may stand for none; empty where there are none."""
+        groups = self.look_alike()
+        if "-1" in self.labels():
+            rows = self.spellings[_key("-1")].total()
+            return f"-1 is taken for a label ({rows:,} rows). If it stands for none: 'task.missing=[nan, \"-1\"]'"
+        if not groups:
+            return ""
+        told = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:_SHOWN])
+        typed = ", ".join(f"{word(other)}: {word(one)}" for one, *others in groups[:_SHOWN] for other in others)
+        return f"These look alike, but are different labels: {told}. To join them: " + shlex.quote(
+            f"task.synonyms={{{typed}}}"
+        )
+
+    def ends_without_rows(self, names: Sequence[str]) -> list[int]:
+        """Return the numbers of the first and the last of some names of 0, 1, 2, ..., as far as no row has them."""
+        ends = (0, len(names) - 1) if self.rows and not self.too_many else ()
+        return [place for place in ends if _key(names[place]) not in self.spellings]
 
     @staticmethod
     def _spell(key: object, spellings: Counter[str]) -> str:
@@ -101,8 +145,12 @@ class LabelSurvey:
         self.rows += 1
         self.solutions += _SOLUTION.search(text) is not None
         self.lists += text.startswith("[") and read_list(text) is not None
-        number = plain_number(text)
-        self.spellings.setdefault(fold(text) if number is None else number, Counter())[" ".join(text.split())] += 1
+        self.spellings.setdefault(_key(text), Counter())[" ".join(text.split())] += 1
+
+
+def _key(label: str) -> object:
+    number = plain_number(label)
+    return fold(label) if number is None else number
 
 
 def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSurvey:
@@ -137,6 +185,7 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
         columns: the column map.
     """
     read: Counter[str] = Counter()
+    differ: Counter[tuple[str, str]] = Counter()
     for place, row in rows:
         raw, choices = columns.label_text(row, place), columns.choices_of(row, place)
         if raw is None or choices is None:
@@ -145,14 +194,19 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
             text = columns.gold.read(raw)
             if text is not None and plain_number(text) != -1:
                 texts, names = choices
-                read["text"] += match(text, texts, columns.gold.names) is not None
-                read.update(form for form in FORMS[1:] if position_of(text, form, len(texts), names) is not None)
+                places = {form: position_of(text, form, len(texts), names) for form in FORMS[1:]}
+                said = {form: texts[place] for form, place in places.items() if place is not None}
+                if (answer := match(text, texts, columns.gold.names)) is not None:
+                    said["text"] = answer
+                read.update([*said])
+                differ.update((a, b) for a in said for b in said if said[a] != said[b])
     form = max(FORMS, key=lambda form: read[form])  # the first of equals
-    if form == "position" and read["number"] == read["position"]:
-        tell_once(
-            f"The labels in column {columns.label!r} may count choices from 0 or from 1: taken from 0. "
-            "If they count from 1: task.label_form=number."
-        )
+    for other in FORMS:
+        if read[other] == read[form] and differ[form, other]:
+            tell_once(
+                f"The labels in column {columns.label!r} may be {_FORMS_IN_WORDS[form]} or {_FORMS_IN_WORDS[other]}: "
+                f"taken for the former. Otherwise: task.label_form={other}."
+            )
     return form
 
 

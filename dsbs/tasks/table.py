@@ -182,6 +182,8 @@ class TableTask(TableSettings):
     def _labels(self) -> tuple[str, ...] | None:
         """The closed answers of the whole task: those given, or those found in train, sorted."""
         given = [*self.labels] or [*self.label_names]
+        if self.label_names and self.label is not None and not self._classes:
+            self._tell_ends()
         if given or self.choices is not None or self._kind != "closed":
             return tuple(dict.fromkeys(given)) or None
         if self.label is None:
@@ -203,7 +205,17 @@ class TableTask(TableSettings):
                 f"task.answer_kind=closed: found {len(found)} different labels in train (column {self.label!r}); "
                 "list the answers in task.labels, or set task.answer_kind=free."
             )
+        if advice := survey.advise():
+            tell_once(advice)
         return found
+
+    def _tell_ends(self) -> None:
+        """Tell which end of ``label_names`` no row has: labels that count from 1 or from -1 are taken wrongly."""
+        for place in self._survey.ends_without_rows(self.label_names):
+            tell_once(
+                f"No label in column {self.label!r} is {place} ({self.label_names[place]!r}). task.label_names names "
+                f"0, 1, 2, ...: for labels that count from elsewhere, type task.synonyms={{NUMBER: NAME, ...}}."
+            )
 
     @cached_property
     def _survey(self) -> LabelSurvey:
@@ -214,6 +226,6 @@ class TableTask(TableSettings):
                 f"The labels in column {self.label!r} are lists written as text. An example has one label: "
                 f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
-        if survey.rows and self.answer_kind == "auto":
+        if survey.rows and self.answer_kind == "auto" and not self._declared:
             tell_once(survey.tell(str(self.label)))
         return survey

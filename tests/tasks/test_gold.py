@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dsbs.core import notices
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.arithmetic import evaluate
@@ -50,10 +51,10 @@ def golds(path, column, **options):
     return [example.label for example in TableTask(path=str(path), **options).examples("train")]
 
 
-def declared(path, numbers, names):
+def declared(path, numbers, names, kind="int64"):
     """Write a Parquet file that names the classes of its labels, as ``datasets`` does."""
     features = {"label": {"names": names, "_type": "ClassLabel"}}
-    table = pa.table({"x": [f"text {place}" for place in range(len(numbers))], "label": pa.array(numbers, pa.int64())})
+    table = pa.table({"x": [f"text {place}" for place in range(len(numbers))], "label": pa.array(numbers, kind)})
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     pq.write_table(table.replace_schema_metadata(metadata), path)
     return TableTask(path=str(path), input="x")
@@ -64,6 +65,8 @@ def test_classes_that_a_file_declares_are_the_answers_however_few_rows_there_are
     examples = list(task.examples("train"))
     assert [example.label for example in examples] == ["yes", None, None, "yes"]
     assert examples[0].choices == ("maybe", "no", "yes")
+    gaps = declared(tmp_path / "rows.parquet", [1, -1, None, 1], ["no", "yes", "maybe"], "float64")  # as of pandas
+    assert list(gaps.examples("train")) == examples
     renamed = TableTask(path=task.path, input="x", label_names=["nein", "ja", "vielleicht"])
     assert [example.label for example in renamed.examples("train")] == ["ja", None, None, "ja"]
     with pytest.raises(DataError, match="'3': 1 times, first at"):
@@ -203,6 +206,16 @@ def test_a_column_of_labels_points_at_the_choices_of_its_rows_in_one_way(tmp_pat
     write_jsonl(tmp_path / "rows.jsonl", rows)
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="q", label="key", choices="options")
     assert [example.label for example in task.examples("train")] == gold
+
+
+def test_labels_that_fit_in_two_ways_are_told(tmp_path, caplog):
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    rows = [{"q": str(place), "options": ["1", "2", "0"], "key": place} for place in range(3)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    task = TableTask(path=str(tmp_path / "rows.jsonl"), input="q", label="key", choices="options")
+    assert [example.label for example in task.examples("train")] == ["0", "1", "2"]
+    assert caplog.messages[0].endswith("taken for the former. Otherwise: task.label_form=position.")
 
 
 def test_labels_that_point_in_two_ways_are_refused(tmp_path):

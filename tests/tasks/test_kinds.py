@@ -58,11 +58,52 @@ def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
     list(task.examples("train"))
     assert caplog.messages[0] == (
         "2 different labels in 4 rows of column 'label' (1 other spellings of them are the same): closed answers "
-        "(task.answer_kind=closed)."
+        "'Sports', 'news' (task.answer_kind=closed)."
     )
     caplog.clear()
     list(table(tmp_path, ["a", "b"], labels=["a", "b"]).examples("train"))
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["entailment", "neutral", "-"], ("entailment", "neutral")),  # SNLI as it was published
+        (["yes", "no", "?", "--"], ("no", "yes")),
+        (["yes", "no", -1], ("no", "yes")),
+        (["+", "-"], ("+", "-")),
+        (["+", "-", "neutral"], ("+", "-", "neutral")),
+        (["A", "A-"], ("A", "A-")),
+    ],
+)
+def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
+    task = table(tmp_path, labels * 5)
+    assert task.answers.labels == classes
+    found = [example.label for example in task.examples("train")][: len(labels)]
+    assert found == [label if label in classes else None for label in labels]
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "words"),
+    [
+        (["card_arrival", "card arrival", "card_arrival"], {}, 'synonyms={"card arrival": card_arrival}'),
+        (["don’t know", "don't know", "no"], {}, "look alike"),
+        (["Ａ", "A", "B"], {}, "look alike"),
+        ([0, 1, -1], {}, 'task.missing=[nan, "-1"]'),
+        ([1, 2], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 0 ('bad')"),
+        ([-1, 0, 1], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 2 ('good')"),
+        (["none", "hate", "spam"], {}, "task.missing=[]"),
+        (["livingroom", "C", "C++", "C#"], {}, None),
+        ([0, 1, 2], {"label_names": ["bad", "fair", "good"]}, None),
+    ],
+)
+def test_labels_that_may_be_meant_otherwise_are_told(tmp_path, caplog, labels, settings, words):
+    notices.tell_once.cache_clear()
+    caplog.set_level("INFO", notices.logger.name)
+    task = table(tmp_path, labels * 5, **settings)
+    list(task.examples("train"))
+    told = "\n".join(caplog.messages + task.remarks())
+    assert words in told if words else "look alike" not in told and "No label" not in told
 
 
 def test_the_settings_win(tmp_path):

@@ -146,10 +146,10 @@ def test_what_separates_the_cells_is_found(content, sign):
     assert sniff_delimiter(lines) == sign
 
 
-@pytest.mark.parametrize("content", ["\ufeffx;y\n\n1,5;good\n2;bad\n", "sep=;\nx;y\n1,5;good\n2;bad\n"])
-def test_a_csv_of_semicolons_is_read_and_told(tmp_path, content, caplog):
+@pytest.mark.parametrize("head", ["\ufeffx;y\n\n", "\n;\nx;y\n", "sep=;\nx;y\n"])
+def test_a_csv_of_semicolons_is_read_and_told(tmp_path, head, caplog):
     caplog.set_level("INFO", notices.logger.name)
-    task = table(tmp_path, content, "rows.csv", label="y", labels=["good", "bad"])
+    task = table(tmp_path, f"{head}1,5;good\n2;bad\n", "rows.csv", label="y", labels=["good", "bad"])
     assert read(task) == [("1,5", "good"), ("2", "bad")]
     assert read(task) == [("1,5", "good"), ("2", "bad")]
     assert [record.getMessage() for record in caplog.records] == [
