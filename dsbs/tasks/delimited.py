@@ -149,7 +149,9 @@ def check_names(names: list[str], place: str) -> None:
 def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tuple[str, dict[str, Any]]]:
     line = 1
     try:
-        first = next((cells for cells in reader if any(map(str.strip, cells))), [])  # blank lines may precede it
+        first: list[str] = next(
+            (cells for cells in reader if any(map(str.strip, cells))), []
+        )  # blank lines may precede it
         header = [name.strip() for name in first]
         check_names(header, f"{path}:{max(1, reader.line_num) + skipped}")
         names = name_blanks(header)

@@ -19,7 +19,7 @@ HINTS = (
     (r"not a chat model|not support chat|use v1/completions", "teacher.api=completions sends plain text."),
     (r"enable_thinking", "'+teacher.extra.enable_thinking=false' sets it."),
     (r"api.version", "Azure's compatible API needs none: teacher.base_url=https://RESOURCE.openai.azure.com/openai/v1."),
-    (r"stream", "dsbs does not stream answers: use another model or endpoint."),
+    (r"\bstream", "dsbs does not stream answers: use another model or endpoint."),
     (CONTEXT, "The prompt exceeds the model's context: use fewer prompt.exemplars, shorter inputs or a lower "
               "teacher.max_tokens."),
     (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dsbs.core.endings import BROKEN, read_ending
+from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
@@ -155,7 +155,10 @@ def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[Toke
 def _finish_reason(said: Said, choice: Fields, key: str) -> str | None:
     if len(said.text) > MOST_TEXT:
         return "length"
-    reason = choice.text("finish_reason") or choice.text("native_finish_reason") or choice.text("stop_reason")
+    own, native = choice.text("finish_reason"), choice.text("native_finish_reason")
+    if native and read_ending(own) == STOP and read_ending(native) in (LENGTH, REFUSED, BROKEN):
+        own = native  # a gateway that takes every ending for a stop
+    reason = own or native or choice.text("stop_reason")
     return "refusal" if said.refused else hide(reason, key)
 
 

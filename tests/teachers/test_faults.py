@@ -229,6 +229,7 @@ def test_the_reason_is_found_however_deep_a_gateway_wraps_it(body: dict[str, Any
         "model requires more system memory (7.5 GiB) than is available (5.2 GiB)",
         "Service is too busy. Switch to alternative providers",
         "User location is not supported for the API use.",
+        "upstream connect error or disconnect/reset before headers",
     ],
 )
 def test_words_that_name_no_setting_give_no_advice(said: str) -> None:

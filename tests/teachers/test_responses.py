@@ -162,6 +162,12 @@ def test_what_surrounds_an_answer_does_not_matter() -> None:
         assert [(one.text, one.finish_reason) for one in read_completions(content)] == [("4.", "max_tokens")]
 
 
+@pytest.mark.parametrize(("native", "reason"), [("MAX_TOKENS", "MAX_TOKENS"), ("SAFETY", "SAFETY"), ("eos", "stop")])
+def test_the_ending_that_a_gateway_hides_counts(native: str, reason: str) -> None:
+    choice = {"message": {"content": "4."}, "finish_reason": "stop", "native_finish_reason": native}
+    assert read_completions(json.dumps({"choices": [choice]}).encode())[0].finish_reason == reason
+
+
 def test_of_several_choices_those_that_were_finished_are_kept() -> None:
     choices = [
         {"message": {"content": text}, "finish_reason": reason} for text, reason in (("4.", "stop"), ("F", "error"))
