@@ -95,8 +95,8 @@ class EvaluateConfig:
         output: output file: predictions (``.parquet``) or metrics (``.json``); None: none.
         trust_run: the run is yours: its data is read wherever its ``config.yaml`` says, not only below this folder, and
             its ``task.metric`` may be a function.
-        track: whether the figures are added to the run's summary at W&B, under ``evaluate/``, beside those of the
-            training, which stay. Without it W&B hears nothing of them.
+        track: whether the figures are also added to the run's summary at W&B, under ``evaluate/``; False: nothing is
+            sent to W&B.
     """
 
     checkpoint: str = "???"

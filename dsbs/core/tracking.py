@@ -34,7 +34,7 @@ class Tracking:
         project: the W&B project.
         entity: the user or team that owns the project; None for the account's default.
         group: gathers runs; None: those that differ in their seed alone.
-        tags: words to filter runs by, beside task, student, objective and control.
+        tags: words to filter runs by, besides task, student, objective and control.
         predictions: rows of the table of test answers, with their inputs; the same examples in all runs. 0: no table.
         artifact: whether the student itself is stored at W&B, as an artifact.
     """

@@ -46,7 +46,7 @@ class Prompt:
             example's closed answers; a line with ``{choices}`` is dropped if there are none, or if the question lists
             them.
         systems: system prompts of which each example gets one, the same one every time, chosen by its id (explanation
-            tuning; Orca, arXiv 2306.02707, section 3.1); it stands before the instruction. An empty text is one, too.
+            tuning; Orca, arXiv 2306.02707, section 3.1); it comes before the instruction. An empty text counts as one.
         cue: the words that mark the answer in the exemplars, such as ``So the answer is``.
         show_choices: whether the question lists the example's choices as ``(a) ...`` and the answers name the letter.
         answer_format: ``text``, or ``json`` for endpoints with structured output (``response_format``): exemplars and
@@ -56,7 +56,7 @@ class Prompt:
             without a system role.
         rationale_from: ``answer``: the text before the answer, or else the thinking; ``thinking``: the thinking of a
             reasoning model (``<think>``, ``reasoning_content``), or else the text; ``both``: one after the other. It is
-            parsed from the store, so changing it asks nothing again.
+            parsed from the store, so a change repeats no request.
         thought_sentences: number of last sentences of the thinking to keep as rationale; None: all of it.
         thought_words: keep the last sentences of the thinking with at most this many words together (a word is about
             1.3 tokens); None: all of it.

@@ -147,8 +147,8 @@ class ServeConfig:
     Attributes:
         checkpoint: a run's folder, its checkpoint, or an export; none with ``mode=record``.
         mode: ``student`` answers alone; ``defer`` sends low-confidence inputs to the teacher; ``shadow`` returns the
-            teacher's answers and compares the student's; ``record`` is a recording proxy before the teacher's endpoint,
-            without a student.
+            teacher's answers and compares the student's; ``record`` is a recording proxy in front of the
+            teacher's endpoint, without a student.
         teacher, prompt: who is asked in the other modes, and how; as in ``dsbs.extract``.
         host: the address to listen on; any other than loopback needs ``token_env``.
         port: the port to listen on; 0: any free port.

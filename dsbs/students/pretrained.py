@@ -24,7 +24,7 @@ class Pretrained(GenerativeStudent):
         model: a hub name such as ``google-t5/t5-base``, or a local folder.
         revision: branch, tag or commit on the hub.
         use_safetensors: load only safetensors; false also allows ``pytorch_model.bin``, loaded with ``weights_only``.
-        trust_remote_code: run code that the model brings. Only for a model whose code you have read.
+        trust_remote_code: run code that comes with the model. Only for a model whose code you have read.
         lora: train a few small matrices beside the weights instead of the weights.
     """
 

@@ -44,7 +44,7 @@ class OpenAITeacher(Teacher):
         max_tokens: maximum completion tokens; None: not sent.
         top_p: None leaves it to the endpoint.
         top_logprobs: how many of the most probable tokens to ask for at each position, with their log-probabilities,
-            which are kept beside the text (``objective=soft_targets``); OpenAI allows at most 20. None: none.
+            which are stored with the text (``objective=soft_targets``); OpenAI allows at most 20. None: none.
         stop: stop sequences; most endpoints allow four.
         extra: additional fields of the request body, such as ``{max_completion_tokens: 300}`` or ``{reasoning_effort:
             low}``. A null leaves a field out; the number of a sample is added to a ``seed``.
