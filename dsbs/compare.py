@@ -100,7 +100,8 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
 
         load_texts(config.other)  # checked before anything is trained
     shared = [word for word in typed if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
-    candidates = []
+    candidates: list[Candidate] = []
+    known: set[Path] = set()
     for method in config.methods:
         student, _, objective = method.partition(":")
         for fraction in config.fractions:
@@ -114,7 +115,9 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
                     candidate.finished = candidate.run.finished_metrics()
                 except DsbsError as error:
                     candidate.fault = str(error)
-                candidates.append(candidate)
+                if candidate.run is None or candidate.run.folder not in known:  # not typed twice, as in seeds=[0,0]
+                    candidates.append(candidate)
+                known |= {candidate.run.folder} if candidate.run else set()
     if not any(one.run for one in candidates):
         listing = "\n".join(f"  {methods}: {fault}" for fault, methods in methods_by_fault(candidates).items())
         raise DataError(f"No student fits this task, or its data is missing:\n{listing}")
@@ -144,7 +147,9 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
         told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
         console.print(f"  {told}; the teacher is not asked again, so there are no API costs.", highlight=False)
     for fault, methods in methods_by_fault(candidates).items():
-        console.print(f"  left out: {methods}: {fault.splitlines()[0]}", highlight=False, markup=False)
+        head, *faults = (line.strip().removeprefix("- ") for line in fault.splitlines())
+        told = " ".join(faults) if head.endswith(("setting:", "settings:")) else head
+        console.print(f"  left out: {methods}: {told}", highlight=False, markup=False)
 
 
 def earlier_seconds(run: Run) -> float | None:

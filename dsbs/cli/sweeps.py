@@ -15,6 +15,7 @@ from hydra.types import RunMode
 
 from dsbs.cli.braces import reveal_keys
 from dsbs.cli.composition import kind_of_option
+from dsbs.core.files import write_json
 from dsbs.objectives import OBJECTIVES
 
 # Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
@@ -79,8 +80,7 @@ def write_ending(folder: Path, number: int, ending: Ending) -> None:
         number: of the job.
         ending: how it ended.
     """
-    folder.mkdir(exist_ok=True)
-    (folder / f"{number}.json").write_text(json.dumps(asdict(ending)), encoding="utf-8")
+    write_json(folder / f"{number}.json", asdict(ending))  # whole, also if the job is killed meanwhile
 
 
 def read_endings(folder: Path) -> list[Ending]:
@@ -135,6 +135,12 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
         key, _, value = word.partition("=")
         if key in ("launcher", "search") and value != "null" and not {*MULTIRUN} & set(words):
             return f"{word} is for sweeps, which -m starts: python -m dsbs.{command} -m {shlex.join(words)}"
+        if key == "output" and {*MULTIRUN} & set(words) and value not in ("null", "-") and not {*",$"} & set(value):
+            varies = next((other.partition("=")[0] for other in words if "," in other), "KEY")
+            return (
+                f"{word}: every job of the sweep would write there. Name it by what varies:\n"
+                f"    'output=${{{varies}}}-{Path(value).name}'"
+            )
         if word == "search=optuna" and (typed := _without_alpha(words)):
             return f"search=optuna tries objective.alpha, which {typed} does not have: {typed} search=optuna_rate"
         package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))

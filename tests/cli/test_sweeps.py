@@ -11,6 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from dsbs import train
+from dsbs.cli.sweeps import sweep_fault
 
 TASK = [
     "task.products=12", "task.complaints=12", "task.train=64", "task.validation=15", "task.test=17",
@@ -78,3 +79,14 @@ def test_optuna_goes_on_past_a_failed_trial(
     [best] = re.findall(r"^The best of 2 trials: (.+)   validation [\d.]+%$", said, flags=re.M)
     assert "student.num_layers=1" in best or "num_layers" not in best  # shared words are left out
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "words", [["input=a.csv,b.csv", "output=out.jsonl"], ["output=there/out.jsonl", "input=a.csv,b"]]
+)
+def test_no_job_overwrites_what_another_wrote(words: list[str]) -> None:
+    fault = sweep_fault("predict", ["-m", *words])
+    assert fault is not None
+    assert "'output=${input}-out.jsonl'" in fault
+    assert sweep_fault("predict", words) is None
+    assert sweep_fault("predict", ["-m", words[0].replace("output=", "output=${input}-"), "output=null"]) is None

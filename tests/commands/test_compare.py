@@ -45,6 +45,16 @@ def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
         plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
 
 
+def test_what_is_typed_twice_is_one_run_and_a_fault_is_told_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = CompareConfig(methods=["logreg:finetune"] * 2, fractions=["1", "1.0", "2"], seeds=[0, 0])
+    candidates = plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
+    assert [one.run is not None for one in candidates].count(True) == 1
+    forecast(candidates, Console(width=200))
+    assert "left out: logreg:finetune: data_fraction=2: expected a share above 0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), ("\n \n", "the file is empty")])
 def test_a_file_of_other_texts_is_read_before_anything_is_trained(
     content: str | None, says: str, tmp_path: Path
