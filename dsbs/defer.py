@@ -17,7 +17,7 @@ from rich.table import Table
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.recalling import is_below, recall_settings, strange_place
-from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.errors import ConfigError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
@@ -28,7 +28,7 @@ from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
 from dsbs.deferral.study import Costs, Part, choose_policy, measure
-from dsbs.extraction.annotations import iterate_annotations, load_summary, total_of
+from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.training.held_out import HeldOut, load_held_out
@@ -158,14 +158,14 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
         rationales: folder of the annotations, or None.
         split: of the source.
         examples: to look up.
+
+    Raises:
+        DataError: the annotations are broken.
     """
-    if rationales is None:
+    if rationales is None or not annotations_path(rationales, split).exists():
         return {}
     wanted = {example.id for example in examples}
-    try:
-        return {one.id: one for one in iterate_annotations(rationales, split) if one.id in wanted}
-    except DataError:
-        return {}
+    return {one.id: one for one in iterate_annotations(rationales, split) if one.id in wanted}
 
 
 def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:

@@ -181,12 +181,12 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
 
 def compare(store: TrafficStore) -> dict[str, Any]:
     """Return how often the student agrees with the LLM, overall and by the LLM's answer, with 95% lower bounds."""
-    found = store.compared()
+    found, answers = store.compared(), FreeAnswers()
     same: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for _, _, student, teacher in found:
         total[str(teacher)] += 1
-        same[str(teacher)] += student == teacher
+        same[str(teacher)] += answers.equivalent(student, teacher)
     classes = {
         label: {"requests": count, "same": same[label], "lower_95": lower_bound(same[label], count)}
         for label, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))

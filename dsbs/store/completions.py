@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from dsbs.core.errors import DataError
+from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
@@ -37,6 +37,7 @@ class CompletionStore:
 
     Raises:
         DataError: where the file is not a store of completions.
+        RunError: where it cannot be created.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
@@ -44,6 +45,10 @@ class CompletionStore:
         try:
             self._db = open_reading(path) if read_only else self._open()
         except BROKEN as error:
+            if "full" in str(error) or "readonly" in str(error):  # the disk's fault, not the file's
+                raise RunError(
+                    f"{path}: cannot be written ({error}). Free some space, or name another place."
+                ) from error
             raise DataError(f"{path}: not a store of completions ({error}).") from error
 
     def _open(self) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dsbs.serving.traffic import Exchange, TrafficStore
-from dsbs.traffic import main
+from dsbs.traffic import compare, main
 
 Traffic = Callable[..., tuple[int, str, str]]
 
@@ -111,3 +111,10 @@ def test_a_store_with_half_a_character_is_read(traffic: Traffic, tmp_path: Path)
     store.close()
     assert traffic("store=t.sqlite", "data=data")[0] == 0
     assert inputs(tmp_path / "data/train.jsonl") == ["\ufffd leaks"]
+
+
+def test_answers_that_differ_in_case_and_spaces_agree(tmp_path: Path) -> None:
+    store = TrafficStore(tmp_path / "t.sqlite")
+    for student in ("Refund", "refund ", "repair", None):
+        store.compare(0.9, False, student, "refund")
+    assert compare(store)["all"]["same"] == 2

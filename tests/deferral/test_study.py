@@ -11,6 +11,7 @@ from serving_client import student
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Example, Prediction
+from dsbs.defer import teacher_of
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
@@ -203,3 +204,10 @@ def test_the_page_shows_figures_and_escapes(tmp_path: Path) -> None:
     assert "&lt;b&gt;student" in page
     assert "<svg" in page
     assert json.dumps(figures)  # every figure can be written
+
+
+def test_broken_annotations_are_told_and_missing_ones_are_none(tmp_path: Path) -> None:
+    assert teacher_of(tmp_path, "test", []) == {}
+    (tmp_path / "test.parquet").write_text("broken")
+    with pytest.raises(DataError, match=r"test\.parquet"):
+        teacher_of(tmp_path, "test", [])
