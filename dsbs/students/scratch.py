@@ -1,5 +1,6 @@
 """A small T5 trained from scratch, with a SentencePiece tokenizer trained on the task's texts."""
 
+import io
 import re
 import string
 import tempfile
@@ -110,10 +111,11 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
     lines += [f"{word} {word}, {word}. {word}:" for word in words]
     # Every printable character on its own, so that no answer is unknown to the tokenizer.
     lines += [" ".join(string.digits + string.ascii_letters + string.punctuation)] * 2
-    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder, _naming_vocab_size(vocab_size):
+    model = io.BytesIO()
+    with _naming_vocab_size(vocab_size):
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
-            model_prefix=str(Path(folder) / "spiece"),
+            model_writer=model,  # its own writing ignores a full disk
             vocab_size=vocab_size,
             model_type="unigram",
             pad_id=0,
@@ -127,6 +129,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
             num_threads=1,
             minloglevel=2,
         )
-        (Path(folder) / "spiece.vocab").unlink()
+    with tempfile.TemporaryDirectory(prefix="dsbs-") as folder:
+        (Path(folder) / "spiece.model").write_bytes(model.getvalue())
         # `T5Tokenizer(vocab_file=...)` would silently give an empty vocabulary.
         return T5Tokenizer.from_pretrained(folder, extra_ids=0)

@@ -1,6 +1,7 @@
 """Students: built, trained for a step, saved, and read again."""
 
 import json
+import resource
 import shutil
 import string
 from collections.abc import Callable
@@ -283,6 +284,16 @@ def test_equal_texts_give_equal_tokenizers_and_equal_seeds_equal_weights() -> No
 
 def test_a_small_corpus_gives_a_small_vocabulary_instead_of_an_error() -> None:
     assert 100 < len(train_tokenizer(["one word"], 4000)) < 400
+
+
+def test_a_tokenizer_that_a_full_disk_cuts_is_an_error_and_no_tokenizer() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            train_tokenizer(["one word"], 4000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_frequent_word_is_one_piece() -> None:

@@ -296,7 +296,7 @@ def test_an_error_is_told_in_the_endpoints_words_whatever_surrounds_them(body: b
 
 
 def test_a_stream_that_nobody_asked_for_is_called_one() -> None:
-    with pytest.raises(TeacherError, match="a stream of events, which was not asked for") as caught:
+    with pytest.raises(TeacherError, match="a stream of events, which was not requested") as caught:
         read_completions(b'data: {"choices": [{"delta": {"content": "4"}}]}\n\ndata: [DONE]\n')
     assert caught.value.fatal  # paid for once, and not again and again
 
