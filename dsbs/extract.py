@@ -157,7 +157,8 @@ def show_estimate(job: Job, console: Console) -> None:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     waiting = f"{survey.in_batches:,} are pending in batches, " if survey.in_batches else ""
     repeated = f"{survey.repeated:,} repeat another one, " if survey.repeated else ""
-    most = f" (at most {estimate.most_written:,.0f})" if estimate.most_written else ""
+    bounded = estimate.most_written and estimate.most_written > estimate.completion_tokens
+    most = f" (at most {estimate.most_written:,.0f})" if bounded else ""
     lines = [
         f"Dry run, nothing was sent. {sum(survey.needed.values()):,} requests are needed, "
         f"{survey.cached - survey.repeated:,} are already answered, {repeated}{waiting}"
