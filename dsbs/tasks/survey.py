@@ -24,7 +24,7 @@ MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _TRUTH = {"true", "false"}
-_JOINTS = str.maketrans("_-", "  ")
+_JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
 _SHOWN, _MOST_SHOWN = 5, 20  # labels, and characters of one
 _FORMS_IN_WORDS = {
     "text": "the answers themselves", "letter": "letters", "position": "counted from 0", "number": "counted from 1"
@@ -105,7 +105,7 @@ class LabelSurvey:
         """
         groups: dict[str, list[str]] = {}
         for label in sorted(filter(has_letter, self.labels()), key=lambda label: -self.spellings[_key(label)].total()):
-            groups.setdefault(bare(label.translate(_JOINTS)), []).append(label)
+            groups.setdefault(bare(_JOINT.sub(" ", label)), []).append(label)
         return [labels for labels in groups.values() if len(labels) > 1]
 
     def advise(self) -> str:

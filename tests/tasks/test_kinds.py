@@ -93,7 +93,7 @@ def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
         ([1, 2], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 0 ('bad')"),
         ([-1, 0, 1], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 2 ('good')"),
         (["none", "hate", "spam"], {}, "task.missing=[]"),
-        (["livingroom", "C", "C++", "C#"], {}, None),
+        (["livingroom", "C", "C++", "C#", "A", "A-"], {}, None),
         ([0, 1, 2], {"label_names": ["bad", "fair", "good"]}, None),
     ],
 )
