@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -63,9 +63,17 @@ def is_sign(text: str) -> bool:
     return _SIGN.fullmatch(text) is not None
 
 
-def has_letter(text: str) -> bool:
-    """Return whether a label is a name: where all others are, a sign is none."""
-    return any(map(str.isalpha, text))
+def stands_for_none(text: str, labels: Iterable[str]) -> bool:
+    """Return whether a text is no label beside some labels: -1 among names, a mere sign among names or numbers.
+
+    >>> stands_for_none("-1", ["no", "yes"]), stands_for_none("-1", ["0", "1"]), stands_for_none("-", ["0", "1"])
+    (True, False, True)
+    >>> stands_for_none("-", ["+", "neutral"])
+    False
+    """
+    if plain_number(text) == -1:
+        return all(plain_number(label) is None for label in labels)
+    return is_sign(text) and all(any(map(str.isalnum, label)) for label in labels)
 
 
 def to_text(value: Any, place: str, column: str, key: str) -> str:

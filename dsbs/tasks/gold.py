@@ -11,7 +11,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate, is_no_value
-from dsbs.tasks.cells import MISSING, fold, has_letter, is_missing, is_sign, number_text, plain_number, visible
+from dsbs.tasks.cells import MISSING, fold, is_missing, is_sign, number_text, plain_number, stands_for_none, visible
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
@@ -94,9 +94,9 @@ class Gold:
         """Return whether a cell is missing; where the labels are names, -1 and mere signs are, as in SNLI."""
         if is_missing(text, self.missing):
             return True
-        if not listed or (plain_number(text) != -1 and not is_sign(text)):
-            return False
-        return self.form != "text" or all(has_letter(label) for label in listed)
+        if self.form != "text" and (plain_number(text) == -1 or is_sign(text)):
+            return True
+        return bool(listed) and stands_for_none(text, listed)
 
     def _take_out(self, text: str) -> str:
         import regex  # which can be told to give up; it takes time to import

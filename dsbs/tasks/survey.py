@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dsbs.core.notices import tell_once
-from dsbs.tasks.cells import fold, has_letter, is_sign, plain_number, visible
+from dsbs.tasks.cells import fold, is_sign, plain_number, stands_for_none, visible
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
 from dsbs.tasks.faults import word
@@ -90,8 +90,9 @@ class LabelSurvey:
         if folded == _TRUTH and len(self.spellings) == len(_TRUTH):
             return tuple(sorted(_TRUTH))
         names = [self._spell(key, spellings) for key, spellings in self.spellings.items()]
-        named = [name for name in names if plain_number(name) != -1 and not is_sign(name)]
-        return tuple(sorted(named if named and all(map(has_letter, named)) else names))  # see Gold
+        odd = [name for name in names if is_sign(name) or plain_number(name) == -1]
+        sound = [name for name in names if name not in odd]
+        return tuple(sorted(sound + [name for name in odd if not sound or not stands_for_none(name, sound)]))
 
     def look_alike(self) -> list[list[str]]:
         """Return the names that differ in no more than punctuation, accents, blanks, ``_`` and ``-``, together.
@@ -104,9 +105,9 @@ class LabelSurvey:
         [['card arrival', 'card_arrival']]
         """
         groups: dict[str, list[str]] = {}
-        for label in sorted(filter(has_letter, self.labels()), key=lambda label: -self.spellings[_key(label)].total()):
+        for label in sorted(self.labels(), key=lambda label: -self.spellings[_key(label)].total()):
             groups.setdefault(bare(_JOINT.sub(" ", label)), []).append(label)
-        return [labels for labels in groups.values() if len(labels) > 1]
+        return [labels for labels in groups.values() if len(labels) > 1 and plain_number(labels[0]) is None]
 
     def advise(self) -> str:
         """Return what to do about labels that look alike, or that may stand for none; empty where there are none."""

@@ -71,6 +71,7 @@ def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
         (["entailment", "neutral", "-"], ("entailment", "neutral")),  # SNLI as it was published
         (["yes", "no", "?", "--"], ("no", "yes")),
         (["yes", "no", -1], ("no", "yes")),
+        ([0, 1, "?"], ("0", "1")),
         (["+", "-"], ("+", "-")),
         (["+", "-", "neutral"], ("+", "-", "neutral")),
         (["A", "A-"], ("A", "A-")),
@@ -80,7 +81,7 @@ def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
     task = table(tmp_path, labels * 5)
     assert task.answers.labels == classes
     found = [example.label for example in task.examples("train")][: len(labels)]
-    assert found == [label if label in classes else None for label in labels]
+    assert found == [str(label) if str(label) in classes else None for label in labels]
 
 
 @pytest.mark.parametrize(
