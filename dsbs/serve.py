@@ -160,6 +160,7 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
     logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, place, place)
     settings = uvicorn.Config(
         startup,
+        log_config=None,  # its lines are ours, by the command's handlers
         log_level="warning",
         access_log=False,
         lifespan="on",

@@ -18,6 +18,7 @@ from dsbs.core import notices
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.cells import is_sign
 from dsbs.tasks.gold import Gold, UnreadLabel
 
 
@@ -342,8 +343,7 @@ def test_gold_never_changes_in_silence(tmp_path, cells, labels, name):
             same_number = isinstance(cell, int | float) or ".0" in (stood[-2:], gold[-2:])  # 1 is 1.0
             assert up_to_case_and_space(gold) == stood or (same_number and float(gold) == float(cell))
         else:
-            empty = cell is None or cell != cell or not stood
-            assert empty or stood in ("nan", "na", "n/a", "null", "none", "<na>", "#n/a", "nat") or float(cell) == -1
+            assert is_empty(cell) or float(cell) == -1
 
 
 def stays_the_same(gold, cell, named):
@@ -358,9 +358,9 @@ def stays_the_same(gold, cell, named):
         return False
 
 
-def is_empty(cell, declared=()):
+def is_empty(cell):
     stood = "" if cell is None or cell != cell else up_to_case_and_space(str(cell))
-    return stood in {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a", "nat"} | set(declared)
+    return is_sign(stood) or stood in {"", "nan", "na", "n/a", "null", "none", "<na>", "#n/a", "nat"}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
