@@ -168,14 +168,16 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE,
     )
+    server = uvicorn.Server(settings)
     try:
         with contextlib.suppress(KeyboardInterrupt):  # raised by the server at its end after SIGINT or SIGTERM
-            uvicorn.Server(settings).run(sockets=[listener])
+            server.run(sockets=[listener])
     except SystemExit:
         if startup.failure is not None:
             raise startup.failure from None
         raise
-    logger.info("stopped; requests in flight were answered")
+    ended = "were cut off by a second signal" if server.force_exit else "were answered"
+    logger.info("stopped; requests in flight %s", ended)
 
 
 def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:

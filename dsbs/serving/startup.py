@@ -1,5 +1,6 @@
-"""Starting an ASGI app: what fails then is a message of the command, no traceback of the server."""
+"""Starting and ending an ASGI app: what fails then is a message of the command, no traceback of the server."""
 
+import asyncio
 import sys
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,12 +23,14 @@ class Startup:
         self.failure: DsbsError | OSError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on to the app; the server is told of such a failure without its traceback."""
+        """Pass on to the app; the server is told of such a failure, or of a second Ctrl-C, without its traceback."""
 
         async def keep(message: Message) -> None:
             error = sys.exc_info()[1]  # sent where it is handled
             if message["type"] == "lifespan.startup.failed" and isinstance(error, DsbsError | OSError):
                 self.failure = error
+                message = {"type": message["type"], "message": ""}
+            if message["type"] == "lifespan.shutdown.failed" and isinstance(error, asyncio.CancelledError):
                 message = {"type": message["type"], "message": ""}
             await send(message)
 

@@ -1,5 +1,6 @@
 """The server answers, in its own form and in OpenAI's, and says in one sentence what is wrong with a request."""
 
+import asyncio
 import json
 import math
 import threading
@@ -19,6 +20,7 @@ from dsbs.serve import build_app, listen, run
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.service import Service
 from dsbs.serving.settings import Chat, Deferral, Limits, Recording, ServeConfig
+from dsbs.serving.startup import Startup
 
 CHAT = "/v1/chat/completions"
 
@@ -255,6 +257,22 @@ def test_a_server_that_cannot_start_says_why_without_a_traceback(
     with pytest.raises(DataError, match=r"served.sqlite: not a store of completions"):
         run(ServeConfig(port=0), made.build(), "nothing")
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_second_ctrl_c_gives_no_traceback() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            await send({"type": "lifespan.shutdown.failed", "message": "Traceback ..."})
+
+    async def keep(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(Startup(app)({"type": "lifespan"}, None, keep))  # type: ignore[arg-type]
+    assert sent == [{"type": "lifespan.shutdown.failed", "message": ""}]
 
 
 def test_replies_with_rationales_need_a_student_that_writes_them() -> None:
