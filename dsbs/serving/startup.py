@@ -23,15 +23,13 @@ class Startup:
         self.failure: DsbsError | OSError | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on to the app; the server is told of such a failure, or of a second Ctrl-C, without its traceback."""
+        """Call the app; the server gets no traceback of a failed start or a second Ctrl-C, which it would log."""
 
         async def keep(message: Message) -> None:
             error = sys.exc_info()[1]  # sent where it is handled
             if message["type"] == "lifespan.startup.failed" and isinstance(error, DsbsError | OSError):
                 self.failure = error
-                message = {"type": message["type"], "message": ""}
-            if message["type"] == "lifespan.shutdown.failed" and isinstance(error, asyncio.CancelledError):
-                message = {"type": message["type"], "message": ""}
-            await send(message)
+            cut_off = message["type"] == "lifespan.shutdown.failed" and isinstance(error, asyncio.CancelledError)
+            await send({**message, "message": ""} if self.failure or cut_off else message)
 
         await self.app(scope, receive, keep if scope["type"] == "lifespan" else send)

@@ -1,4 +1,4 @@
-"""Where an endpoint is, and how it is told the key."""
+"""The address of an endpoint, and the header that carries its API key."""
 
 import re
 from typing import NamedTuple
