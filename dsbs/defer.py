@@ -25,9 +25,9 @@ from dsbs.core.terminal import plain, print_table
 from dsbs.core.untrusted import Fields, excerpt, read_object
 from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
-from dsbs.deferral.policy import policy_path, save_policy
+from dsbs.deferral.policy import Policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, measure
+from dsbs.deferral.study import Costs, Part, choose_policy, measure, tell_ties, wanted_share
 from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
@@ -67,6 +67,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
         "checkpoint": str(checkpoint.folder),
         "goal": config.goal,
         "goal_value": getattr(config, config.goal),
+        "note": tell_missed(config, policy, validation, costs),
         "calibrated_by": kind,
         "validation": measure(task, policy, validation, costs),
         "test": measure(task, policy, part(held_out.test, "test"), costs) if held_out.test else None,
@@ -77,6 +78,13 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     write_text(path.with_suffix(".html"), build_page(name_of(checkpoint), record))
     path.with_suffix(".svg").write_bytes(draw_curve(record["test"] or record["validation"], "svg"))
     return record, path
+
+
+def tell_missed(config: DeferConfig, policy: Policy, validation: Part, costs: Costs) -> str | None:
+    """Return why fewer answers are deferred than ``share`` or ``usd_per_1000`` say, or None."""
+    if config.goal in ("accuracy", "agreement"):
+        return None
+    return tell_ties(wanted_share(config, costs), policy, validation.predictions)
 
 
 def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:
@@ -188,6 +196,8 @@ def show(record: dict[str, Any], path: Path, console: Console) -> None:
     for name, value in rows_of(record[split]):
         table.add_row(plain(name), plain(value))
     print_table(console, table)
+    if record["note"]:
+        console.print(f"  {record['note']}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"  {path.with_suffix('.html')}", soft_wrap=True, highlight=False)
     console.print(f"  {path}: dsbs.serve mode=defer uses it", soft_wrap=True, highlight=False)
 

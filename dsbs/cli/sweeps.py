@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hydra.types import RunMode
 
 from dsbs.cli.braces import reveal_keys
@@ -129,6 +131,19 @@ def _without_alpha(words: Sequence[str]) -> str | None:
     return None
 
 
+def _varies(word: str) -> bool:
+    """Return whether the jobs of a sweep have different values of a key other than ``checkpoint``."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:  # reported when the config is composed
+        return False
+    return override.is_sweep_override() and override.key_or_group != "checkpoint"
+
+
+def _compares(words: Sequence[str]) -> bool:
+    return any(word.lower() in ("compare=true", "compare=yes", "compare=on", "compare=1") for word in words)
+
+
 def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
     for word in words:
@@ -140,6 +155,12 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
             return (
                 f"{word}: every job of the sweep would write there. Name it by what varies:\n"
                 f"    'output=${{{varies}}}-{Path(value).name}'"
+            )
+        if command == "defer" and {*MULTIRUN} & set(words) and _varies(word) and not _compares(words):
+            return (
+                f"{word}: every job of the sweep would overwrite the run's one defer.json. Type one value: {key}="
+                f"{value.partition(',')[0]} (defer.html shows the risk at every coverage). -m is for several runs, "
+                "checkpoint=RUN1,RUN2, and for compare=true."
             )
         if word == "search=optuna" and (typed := _without_alpha(words)):
             return f"search=optuna tries objective.alpha, which {typed} does not have: {typed} search=optuna_rate"

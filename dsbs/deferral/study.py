@@ -84,12 +84,31 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         if math.isinf(threshold):
             raise ConfigError(_tell_unreached(config.goal, goal, len(hits)))
     else:
-        share = config.share
-        if share is None:
-            share = share_of_cost(config, costs)
-        threshold = threshold_of_share(confidences, share)
+        threshold = threshold_of_share(confidences, wanted_share(config, costs))
     deferred = sum(one < threshold for one in confidences) / len(confidences)
     return Policy(calibration, threshold, deferred, shares_of(list(part.predictions))), kind
+
+
+def tell_ties(wanted: float, policy: Policy, predictions: Sequence[Prediction]) -> str | None:
+    """Return why fewer answers are deferred than wanted, and the next share that can be; None where none are missing.
+
+    Args:
+        wanted: share of the answers to defer.
+        policy: chosen for that share.
+        predictions: that it was chosen on.
+    """
+    confidences = [policy.confidence(one) for one in predictions]
+    deferred, count = sum(one < policy.threshold for one in confidences), len(confidences)
+    if wanted and not round(wanted * count):
+        return f"{wanted:.2%} of {count:,} validation answers are less than half an answer, so none is deferred."
+    if deferred >= round(wanted * count):
+        return None
+    alike = confidences.count(policy.threshold)
+    rest = f"{alike:,} of {count:,} validation answers are equally confident ({policy.threshold:.4g})"
+    return (
+        f"{deferred / count:.1%} of validation is deferred, not {wanted:.1%}: {rest}, and a threshold cannot tell them "
+        f"apart. share={(deferred + alike) / count:.6g} defers them, too; another confidence=... may tell them apart."
+    )
 
 
 def _tell_unreached(name: str, goal: float, answers: int) -> str:
@@ -106,12 +125,14 @@ def _tell_unreached(name: str, goal: float, answers: int) -> str:
     )
 
 
-def share_of_cost(config: DeferConfig, costs: Costs) -> float:
-    """Return the share of answers that may be deferred within ``usd_per_1000``.
+def wanted_share(config: DeferConfig, costs: Costs) -> float:
+    """Return the share of answers to defer: ``share``, or what ``usd_per_1000`` allows.
 
     Raises:
         ConfigError: the teacher's price is unknown.
     """
+    if config.share is not None:
+        return config.share
     assert config.usd_per_1000 is not None
     if costs.teacher_usd_per_1000 is None:
         raise ConfigError(

@@ -83,6 +83,7 @@ class Referee:
         self.labels: Counter[str] = Counter()
         self.deferrals = 0
         self._background: set[asyncio.Task[Answered]] = set()
+        self._asking: dict[bytes, asyncio.Task[Completion | Silence]] = {}  # by the key of the question
         self._ask: Ask | None = None
 
     @contextlib.asynccontextmanager
@@ -101,8 +102,8 @@ class Referee:
             self.committer = await stack.enter_async_context(Committer(store, self.origin, lambda arrival: None))
             self._ask = await stack.enter_async_context(self.teacher.connect(self.task))
             yield
-            if self._background:
-                await asyncio.wait(self._background)
+            if pending := [*self._background, *self._asking.values()]:
+                await asyncio.wait(pending)
         if self.traffic is not None:
             self.traffic.close()
 
@@ -142,12 +143,19 @@ class Referee:
         return Answered(answer, TEACHER, student=prediction)
 
     async def opinion(self, example: Example) -> Annotation | Silence:
-        """Return the teacher's answer: the stored one to the same question, else a new one within the budget."""
+        """Return the teacher's answer: the stored one to the same question, else a new one within the budget.
+
+        Equal questions at the same time are one request, which goes on if a client that waits for it is gone.
+        """
         request = self.prompt.request(example, SPLIT)
         key = self.origin.key(request)
         completion = self._known.completions([key]).get(key)
         if completion is None:
-            found = await self._question(replace(request, id=f"served-{key.hex()[:16]}"))
+            if key not in self._asking:
+                asking = asyncio.create_task(self._question(replace(request, id=f"served-{key.hex()[:16]}")))
+                self._asking[key] = asking
+                asking.add_done_callback(lambda done: self._asking.pop(key))
+            found = await asyncio.shield(self._asking[key])
             if isinstance(found, Silence):
                 return found
             completion = found

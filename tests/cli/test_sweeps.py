@@ -90,3 +90,12 @@ def test_no_job_overwrites_what_another_wrote(words: list[str]) -> None:
     assert "'output=${input}-out.jsonl'" in fault
     assert sweep_fault("predict", words) is None
     assert sweep_fault("predict", ["-m", words[0].replace("output=", "output=${input}-"), "output=null"]) is None
+
+
+def test_no_job_of_defer_overwrites_the_threshold_of_another() -> None:
+    fault = sweep_fault("defer", ["-m", "checkpoint=RUN", "share=0.1,0.2"])
+    assert fault is not None
+    assert "share=0.1 (defer.html" in fault
+    assert sweep_fault("defer", ["-m", "checkpoint=RUN1,RUN2", "share=0.1"]) is None
+    assert sweep_fault("defer", ["-m", "checkpoint=RUN", "confidence=margin,logprob", "compare=true"]) is None
+    assert sweep_fault("defer", ["checkpoint=RUN", "share=0.1,0.2"]) is None  # reported when the config is composed

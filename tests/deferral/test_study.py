@@ -17,7 +17,7 @@ from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
 from dsbs.deferral.policy import Policy, load_policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, measure, prices
+from dsbs.deferral.study import Costs, Part, choose_policy, measure, prices, tell_ties
 
 TASK = student(None).task
 LABELS = ("refund", "repair")
@@ -71,6 +71,21 @@ def test_each_goal_is_kept(goal: dict, check: object) -> None:
     assert figures["accuracy_together"] > figures["accuracy"]
     assert figures["augrc_oracle"] <= figures["augrc"] <= figures["augrc_random"]
     assert figures["ece_after"] <= figures["ece_before"] + 0.01
+
+
+def test_a_share_that_equal_confidences_do_not_allow_is_told_with_the_next_one() -> None:
+    alike = [replace(one, scores={LABELS[0]: -0.5, LABELS[1]: -0.5}) for one in part(200).predictions[:150]]
+    answers = replace(part(200), predictions=[*alike, *part(200).predictions[150:]])
+    config = DeferConfig("run", share=0.2, calibration="none")
+    policy, _ = choose_policy(TASK, config, answers, Costs())
+    note = tell_ties(0.2, policy, answers.predictions)
+    assert note is not None
+    assert "0.0% of validation is deferred, not 20.0%: 150 of 200" in note
+    assert "share=0.75 defers" in note
+    policy, _ = choose_policy(TASK, replace(config, share=0.75), answers, Costs())
+    assert policy.share == 0.75
+    assert tell_ties(0.75, policy, answers.predictions) is None
+    assert "less than half an answer" in str(tell_ties(0.001, policy, answers.predictions))
 
 
 @pytest.mark.parametrize("confidence", ["agreement", "logprob"])
@@ -200,7 +215,8 @@ def test_the_policy_of_a_run_lies_in_its_folder_and_that_of_an_export_in_its_own
 def test_the_page_shows_figures_and_escapes(tmp_path: Path) -> None:
     figures = measure(TASK, Policy(Calibration(), 0.8), part(60), Costs(2.0, 10.0))
     record = {"threshold": 0.8, "calibrated_by": "temperature", "goal": "share", "goal_value": 0.2, "test": None}
-    page = build_page("<b>student</b>", record | {"validation": figures})
+    page = build_page("<b>student</b>", record | {"validation": figures, "note": "many are <alike>"})
+    assert "many are &lt;alike&gt;" in page
     assert "&lt;b&gt;student" in page
     assert "<svg" in page
     assert json.dumps(figures)  # every figure can be written

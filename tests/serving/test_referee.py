@@ -1,5 +1,6 @@
 """What the student is unsure of is the teacher's; where the teacher fails, the student answers and says so."""
 
+import asyncio
 import math
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from serving_client import Scripted, build
 from starlette.testclient import TestClient
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.settings import Budget
+from dsbs.serving.answering import Silence
 from dsbs.serving.app import App
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.traffic import TrafficStore
@@ -59,6 +61,37 @@ def test_the_same_input_is_paid_once_also_after_a_restart(tmp_path: Path) -> Non
         http.post("/predict", json={"input": "My toaster smokes."})
     with CompletionStore(tmp_path / "served.sqlite", read_only=True) as store:
         assert len({row["id"] for row in store.rows()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "labels"), [(says("repair"), ["repair", "repair"]), (lambda request: down(request), [])]
+)
+def test_equal_inputs_at_once_are_one_request_which_outlives_its_first_client(
+    tmp_path: Path, said: Any, labels: list[str]
+) -> None:
+    teacher = ScriptedTeacher(says=said, delay=0.05)
+    referee = app(tmp_path, teacher, 0.99).answerer.referee
+    assert referee is not None
+
+    async def ask() -> list[Any]:
+        example = Example("1", "My kettle leaks.", choices=("refund", "repair"))
+        async with referee.running():
+            clients = [asyncio.create_task(referee.opinion(example)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            clients[0].cancel()
+            found = await asyncio.gather(*clients[1:])
+            await asyncio.sleep(0)
+            gone = asyncio.create_task(referee.opinion(Example("2", "My toaster smokes.")))
+            await asyncio.sleep(0.01)
+            gone.cancel()  # the only client; its answer is paid for, so it is stored all the same
+        return found
+
+    found = asyncio.run(ask())
+    assert teacher.asked == 2
+    assert [one.label for one in found if isinstance(one, Annotation)] == labels
+    assert [one.outcome for one in found if isinstance(one, Silence)] == ["unavailable"] * (2 - len(labels))
+    with CompletionStore(tmp_path / "served.sqlite", read_only=True) as store:
+        assert len(list(store.rows())) == len(labels)
 
 
 def test_what_cannot_be_stored_is_given_all_the_same_and_told(
