@@ -14,8 +14,11 @@ ADVICE = {
     "unknown_label": f"The answers are not labels of the task. {_EXEMPLARS}; task.synonyms maps other words to labels.",
     NO_RATIONALE: f"The teacher answers without a rationale. {_EXEMPLARS}; prompt.instruction can ask for one.",
     "cut_off": "The completion was cut off before its answer: raise teacher.max_tokens.",
-    "empty": "The completion is empty, or only thinking: check the model, its chat template and the server's reasoning "
-    "parser, or raise teacher.max_tokens.",
+    "empty": "The completions are empty: check the model and its chat template, or raise teacher.max_tokens.",
+    "only_thinking": "The server returned thinking without an answer after it: raise teacher.max_tokens, or turn the "
+    "thinking off ('+teacher.extra.reasoning_effort=none'; vLLM, SGLang and llama.cpp: "
+    "'+teacher.extra.chat_template_kwargs={enable_thinking: false}'). If it holds the whole answer, the server's "
+    "reasoning parser took it for thinking: start the server without that parser.",
 }
 
 

@@ -140,4 +140,11 @@ class Look:
 
 
 def _tell(said: list[Said]) -> str:
-    return "\n\n".join(one.text if isinstance(one, Completion) else one.message for one in said)
+    return "\n\n".join(_words(one) for one in said)
+
+
+def _words(said: Said) -> str:
+    """Return a completion's text, or its thinking where that is all; or the message of a failure."""
+    if not isinstance(said, Completion):
+        return said.message
+    return said.text if said.text.strip() or not said.reasoning else f"(thinking) {said.reasoning}"

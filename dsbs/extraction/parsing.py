@@ -20,7 +20,8 @@ from dsbs.tasks.cells import fold
 # Why an annotation is not used. ``ok`` is ``dsbs.core.records.OK``.
 STATUSES = {
     OK: "a rationale and an answer",
-    "empty": "the teacher wrote nothing, or only its thinking",
+    "empty": "the teacher wrote nothing",
+    "only_thinking": "thinking, and no answer after it",
     "no_cue": "the completion ended without the words that mark an answer",
     "cut_off": "the completion was cut off before its answer, or its thinking, was complete",
     "no_answer": "nothing follows the words that mark an answer",
@@ -102,7 +103,8 @@ def parse(
     if written.thinking:
         return None, None, "cut_off"
     if not written.answer.strip():
-        return None, None, "cut_off" if ending == LENGTH else "empty"
+        status = "cut_off" if ending == LENGTH else "only_thinking" if thought.strip() else "empty"
+        return None, None, status
     block = _whole_object(written.answer) or own_block(written.answer)
     whole = not written.ended and len(block) == len(written.answer.lstrip())
     found = _find(block, cue, answers, choices)

@@ -66,7 +66,7 @@ def annotate_whole(
     if written.thinking or (ended in (LENGTH, BROKEN) and not written.ended):
         return Annotation(example.id, status="cut_off")
     if label is None:
-        return Annotation(example.id, status="empty")
+        return Annotation(example.id, status="only_thinking" if completion.reasoning or written.thought else "empty")
     return Annotation(example.id, label, agreement=1.0, votes={label: 1})
 
 

@@ -12,7 +12,7 @@ _NAMES = (
 _LESS, _MORE = r"(?<!`)(?:<|&lt;)[ ]?", r"[ ]?(?:>|&gt;)"
 _OPENING = re.compile(
     rf"{_LESS}\|?(?:{_NAMES})(?:\s[^<>]{{1,200}}(?<!/))?\|?{_MORE}|\[THINK(?:ING)?\]|◁think▷|<\|begin_of_thought\|>"
-    r"|<\|START_THINKING\|>|<\|channel\|>(?:analysis|commentary)(?:<\|message\|>)?|<\|channel>thought"
+    r"|<\|START_THINKING\|>|<\|channel\|>[ ]?(?:analysis|commentary)[ ]?(?:<\|message\|>)?|<\|channel>thought"
     r"|<unused94>(?:thought)?|^\s{0,9}(?-i:Here are my reasoning steps:)",
     re.I,
 )
@@ -30,8 +30,8 @@ _FRAMED = re.compile(
     re.I | re.S,
 )
 _QUOTED = re.compile(r"^>[ ]?", re.M)
-# gpt-oss, where a server removed the special tokens but left their names.
-_BARE_CHANNELS = re.compile(r"analysis(?=[A-Z\s]).*assistantfinal", re.S)
+# gpt-oss, where a server removed the special tokens, or the first of them, but left the names of the channels.
+_BARE_CHANNEL = re.compile(r"\s{0,9}(?:analysis|commentary)(?:<\|message\|>|(?=[A-Z])|(?=\s.*assistantfinal))", re.S)
 _SPECIAL = re.compile(
     r"<\|(?:start|im_start)\|>assistant|<[|｜][\w ▁/]{1,40}[|｜]>|</s>|<(?:eos|end_of_turn|start_of_turn|/?solution)>"
     r"|\[END FINAL RESPONSE\]",
@@ -47,7 +47,7 @@ _END = re.compile(
 
 
 # No text without one of these has any of them.
-_SIGNS = ("<", "&lt;", "[", "◁", "```", "analysis", "Here ", "...done")
+_SIGNS = ("<", "&lt;", "[", "◁", "```", "analysis", "commentary", "Here ", "...done")
 
 
 class Written(NamedTuple):
@@ -80,14 +80,23 @@ def split_thought(text: str) -> Written:
         thought = _bare(_QUOTED.sub("", framed["block"] or framed["fold"] or ""))
         closed = framed["end"] or framed["closed"]
         return Written(thought, *_own(text[framed.end() :])) if closed else Written(thought, "", True)
+    text = _with_channels(text)
     closings = list(_CLOSING.finditer(text))
     end = closings[-1].end() if closings else 0
-    if not closings and (channels := _BARE_CHANNELS.match(text)):
-        return Written(_bare(text[len("analysis") : channels.end() - len("assistantfinal")]), text[channels.end() :])
     again = _OPENING.search(text, end)
     if again:
         return Written(_bare(text[:end] + text[again.end() :]), _SPECIAL.sub("", text[end : again.start()]), True)
     return Written(_bare(text[:end]), *_own(text[end:]))
+
+
+def _with_channels(text: str) -> str:
+    """Return a text of gpt-oss with the tokens at the names of its channels."""
+    head = _BARE_CHANNEL.match(text)
+    if head is None:
+        return text
+    thought, final, answer = text[head.end() :].rpartition("assistantfinal")
+    thought, end = (thought, "<|channel|>final<|message|>") if final else (answer, "")
+    return f"<|channel|>analysis<|message|>{thought}{end}{answer if final else ''}"
 
 
 def _own(text: str) -> tuple[str, bool, bool]:

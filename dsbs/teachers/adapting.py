@@ -13,7 +13,7 @@ REFUSED = re.compile(r"(?:HTTP|error) (?:400|404|422|424|500|501)|error in answe
 _REFUSES = (
     r"unsupported|not (?:yet )?support|n't support|(?:is|are) not (?:allowed|available|permitted|enabled|known)"
     r"|not (?:accepted|compatible|permitted|enabled|recogni[sz]ed|implemented)|不支持|unknown|unrecogni[sz]ed"
-    r"|unexpected|unavailable|only the default|only \S{1,9} is (?:allowed|supported)|whitespace"
+    r"|unexpected|unavailable|only the default|only \S{1,9} is (?:allowed|supported)|only be set|whitespace"
     r"|only available|disabled|extra (?:inputs|fields)|deprecated|no longer"
 )
 
@@ -91,17 +91,17 @@ ADAPTATIONS = (
         without("response_format"),
         "the prompt still asks for JSON, without a schema",
         "prompt.answer_format=text",
-        _REFUSES + r"|invalid|must be|not valid|not both|grammar.{0,20}(?:error|fail)",
+        _REFUSES + r"|invalid|must be|not valid|not both|grammar.{0,20}(?:error|fail)|fail.{0,20}grammar",
     ),
     Adaptation(
         "max_tokens",
         # A value that is too large stays: an endpoint that ignores the other name would write without end.
         r"(?s)^(?!.*(?:too large|at most|exceed|less than|range|greater|at least|larger)).*max_(?:completion_)?tokens",
         _has("max_tokens"),
-        lambda body: without("max_tokens")(body) | {"max_completion_tokens": body["max_tokens"]},
+        lambda body: {"max_completion_tokens": body["max_tokens"]} | without("max_tokens")(body),  # the user's own stays
         "max_completion_tokens is sent instead",
         "teacher.max_tokens=null +teacher.extra.max_completion_tokens=N",
-        _REFUSES + r"|use .?max_completion_tokens|instead",
+        _REFUSES + r"|use .?max_completion_tokens|instead|only one of|at the same time|both",
     ),
     Adaptation(
         "temperature=0",

@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urljoin
 
 import orjson
 
@@ -15,7 +16,7 @@ from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.batches import Body
 from dsbs.teachers.faults import explain_status
 from dsbs.teachers.headers import read_limits
-from dsbs.teachers.http import Connection
+from dsbs.teachers.http import Connection, Reply
 from dsbs.teachers.limits import ServerLimits
 from dsbs.teachers.responses import read_completions
 
@@ -110,8 +111,11 @@ class Endpoint:
         self.notes.append(note)
 
     async def _send(self, body: dict[str, Any]) -> list[Completion]:
-        reply = await self.connection.post(self.path, encode(body))
-        where, key = self.connection.where, self.connection.key
+        where, key, path = self.connection.where, self.connection.key, self.path
+        reply = await self.connection.post(path, encode(body))
+        if slashed := find_moved(reply, where.base_url, path):
+            self.path = slashed
+            reply = await self.connection.post(slashed, encode(body))
         if not reply.ok:
             raise explain_status(reply.status, reply.content, reply.headers, where, key)
         self.limits = read_limits(reply.headers)
@@ -120,6 +124,16 @@ class Endpoint:
             self._told_logprobs = True
             self._note("The endpoint returns no log-probabilities (teacher.top_logprobs); the texts are kept without.")
         return completions
+
+
+def find_moved(reply: Reply, base_url: str, path: str) -> str | None:
+    """Return the path to which a redirect leads that adds or drops a slash at the end and nothing else; or None."""
+    if reply.status not in (307, 308):
+        return None
+    base = base_url.rstrip("/")
+    place = urljoin(base + path, str(reply.headers.get("Location") or ""))
+    same = place != base + path and place.rstrip("/") == (base + path).rstrip("/")
+    return place.removeprefix(base) if same else None
 
 
 def encode(body: dict[str, Any]) -> bytes:

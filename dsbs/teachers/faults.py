@@ -19,14 +19,25 @@ from dsbs.teachers.hints import (
 from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where
 from dsbs.teachers.words import EXCERPT, MOST_SAID, NO_MONEY, plain_text, read_error, read_words, scrub
 
-# Where well-known hosts have their compatible API, if not below /v1.
+# Where well-known hosts, by the end of their names, have their compatible API.
 PATHS = {
     "api.fireworks.ai": "/inference/v1",
     "api.groq.com": "/openai/v1",
-    "dashscope.aliyuncs.com": "/compatible-mode/v1",
+    "aliyuncs.com": "/compatible-mode/v1",
     "generativelanguage.googleapis.com": "/v1beta/openai",
     "openrouter.ai": "/api/v1",
+    ".azure.com": "/openai/v1",
+    ".amazonaws.com": "/openai/v1",
+    "api.cohere.ai": "/compatibility/v1",
+    "api.cohere.com": "/compatibility/v1",
+    "api.deepinfra.com": "/v1/openai",
+    "models.github.ai": "/inference",
+    "router.huggingface.co": "/v1",
+    "open.bigmodel.cn": "/api/paas/v4",
+    "api.z.ai": "/api/paas/v4",
+    "volces.com": "/api/v3",
 }
+_VERSION = re.compile(r"/v\d|openai|inference", re.I)
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
 # Error codes and types in bodies with status 200, which give no HTTP status.
@@ -169,11 +180,13 @@ def explain_code(
 def _advise_address(said: str, where: Where) -> str:
     if (advice := hint(said)) and ("teacher.api=" in advice or "API" in advice):
         return advice.removeprefix(".")
-    path = PATHS.get(_host(where.base_url))
-    if path and path != urlsplit(where.base_url).path.rstrip("/"):
+    own = urlsplit(where.base_url).path.rstrip("/")
+    path = next((path for end, path in PATHS.items() if _host(where.base_url).endswith(end)), None)
+    if path and path != own:
         return f" The compatible API is at teacher.base_url={urljoin(where.base_url, path)}."
-    if not urlsplit(where.base_url).path.strip("/"):
-        return f" Most servers expect a version in the path: teacher.base_url={where.base_url.rstrip('/')}/v1."
+    if not path and not _VERSION.search(own):
+        versioned = "/v1" if own == "/api" else f"{own}/v1"  # Ollama's own API, which is another
+        return f" Most servers expect a version in the path: teacher.base_url={urljoin(where.base_url, versioned)}."
     return " Check teacher.model and teacher.base_url."
 
 

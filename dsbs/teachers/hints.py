@@ -8,7 +8,7 @@ CONTEXT = (
     r"|(?:prompt|input|string|request)s?\W{0,3}(?:is |are )?too (?:long|large)|reduce the length|longer than the max"
     r"|exceed.{0,40}(?:context|allowed token|model limit)|tokens? limit exceeded|length exceeds?\b"
     r"|inputs?.{0,20}(?:tokens?|length).{0,20}exceed|greater than max_seq_len"
-    r"|range of input length|.inputs. (?:must have less than|tokens \+)"
+    r"|max_tokens must be at least 1, got -|range of input length|.inputs. (?:must have less than|tokens \+)"
 )
 # The server, not the prompt: the same request may pass a little later.
 _BUSY = re.compile(r"too many requests|please wait|throttl|rate.?limit|try again later", re.I)
@@ -22,13 +22,15 @@ HINTS = (
     (r"\bstream", "dsbs does not stream answers: use another model or endpoint."),
     (CONTEXT, "The prompt exceeds the model's context: use fewer prompt.exemplars, shorter inputs or a lower "
               "teacher.max_tokens."),
+    (r"higher max_(?:completion_|output_)?tokens|output limit was reached",
+     "Raise teacher.max_tokens: the model thinks before it answers."),
     (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",
      "Set teacher.max_tokens to what the model can write."),
     (r"system.?(?:role|message|prompt|instruction)|['\"`]system['\"`]|(?:got|role) system\b|developer instruction",
      "prompt.system_role=false puts the instruction into the first question."),
     (r"alternat(?:e|es|ing)\b",
      "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
-    (r"response_format|json_|json mode|generate json|word .json|structured|grammar|guided",
+    (r"response_format|json_|json mode|(?:generate|validate) json|word .json|structured|grammar|guided",
      "prompt.answer_format=text asks for plain text."),
     (r"logprobs", "teacher.top_logprobs=null asks for none; some endpoints give fewer than OpenAI."),
     (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
@@ -51,7 +53,7 @@ _NO_CREDIT = re.compile(
     re.I,
 )
 _BAD_KEY = re.compile(
-    r"(?:invalid|incorrect|missing|no|wrong|expired)\b.{0,20}\bapi.?key"
+    r"(?:invalid|incorrect|missing|no|wrong|expired)\b.{0,20}\bapi.?key|virtual key expected"
     r"|api.?key.{0,20}(?:not valid|invalid|missing|required|expired|leaked)"
     r"|(?:invalid|expired) (?:access|security|session|bearer|auth\w*) token"
     r"|(?:access|security|session|bearer|auth\w*) token\b.{0,40}(?:expired|invalid|missing)",
@@ -60,7 +62,8 @@ _BAD_KEY = re.compile(
 _NO_MODEL = re.compile(
     r"model\b.{0,80}(?:does not exist|not exist|not found|not a valid|not loaded)|(?:invalid|unknown|no such) model"
     r"|not a valid model|no models?.{0,15} loaded|no healthy deployments"
-    r"|model\b.{0,80}(?:decommissioned|identifier is invalid|not supported by any provider)",
+    r"|model\b.{0,80}(?:decommissioned|identifier is invalid|not supported by any provider)"
+    r"|provider not provided|on-demand throughput|access to (?:the |this )?model|verified to use the model",
     re.I,
 )
 

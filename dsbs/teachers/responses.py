@@ -82,9 +82,10 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
     for error in (_find_error(fields, bool(choices)), *(choice.raw("error") for choice in choices)):
         if error:
             raise explain_error_object(error, where, key)
-    if not choices and isinstance(fields.raw("choices"), list):
+    if not choices and fields.has("choices"):
         raise TeacherError(
             f"The endpoint's answer has no choices: {scrub(answer, key)!r}. A content filter may have removed them.",
+            retryable=fields.raw("choices") is None,  # as gateways answer whose provider failed
             reason="no choices",
         )
     read = [(said, choice) for choice in choices if (said := _read_choice(choice)) is not None]
@@ -99,6 +100,10 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
         )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
     prompt_tokens, written = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, *_WRITTEN)
+    if written == 0 and not any(one.text.strip() or one.reasoning for one, _ in sound):
+        raise TeacherError(
+            "The endpoint answered without a single token (completion_tokens=0).", retryable=True, reason="no tokens"
+        )
     return [
         Completion(
             text=(hide(one.text, key) or "")[:MOST_TEXT],

@@ -12,8 +12,10 @@ AUTHORIZATION = "Authorization"
 NO_KEY = "none"
 # Routes that people copy into a base URL.
 _ROUTES = re.compile(
-    r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs|api/generate)$"
+    r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs)$"
 )
+_OLLAMA = {"/api/chat", "/api/generate"}
+_DEPLOYMENT = re.compile(r"/openai/deployments/([\w.-]{1,100})")
 _NO_SCHEME = re.compile(r"(?!https?\b)[A-Za-z0-9.-]{1,200}(?::\d{1,5})?(?:/[\w./-]{0,200})?")
 _ODD = re.compile(r"[\s'\"<>,]")
 
@@ -42,12 +44,18 @@ def address_faults(address: str) -> list[str]:
         return [f"teacher.base_url={address}: http:// or https:// is missing: teacher.base_url=http://{address}"]
     if parts.scheme not in ("http", "https") or not parts.hostname or _ODD.search(address) or not _has_port(parts):
         return [f"teacher.base_url={parts.scheme or parts.path}…: expected an address such as "
-                "http://localhost:8000/v1, without spaces or quotes."]  # fmt: skip
+                f"http://localhost:8000/v1, without spaces or quotes.{_advise(parts)}"]  # fmt: skip
     secret = any(looks_secret(part) for part in parts.path.split("/"))
     if parts.username or parts.password or secret:
         return ["teacher.base_url: put no key or password into the address, but into an environment variable; "
                 "name that with teacher.api_key_env=NAME."]  # fmt: skip
     short = parts._replace(query="", fragment="", path=parts.path.rstrip("/")).geturl()
+    if deployment := _DEPLOYMENT.match(parts.path):
+        compatible = f"teacher.base_url={parts.scheme}://{parts.netloc}/openai/v1 teacher.model={deployment[1]}"
+        return [f"teacher.base_url: the address of an Azure deployment; the compatible API is at {compatible}"]
+    if parts.path.rstrip("/") in _OLLAMA:
+        return [f"teacher.base_url: Ollama's own API; the compatible one is at teacher.base_url={parts.scheme}://"
+                f"{parts.netloc}/v1"]  # fmt: skip
     if route := _ROUTES.search(short):
         added = ", which is added" if route[0].endswith("completions") else ""
         return [f"teacher.base_url: drop {route[0]}{added}: teacher.base_url={short[: route.start()]}"]
@@ -58,6 +66,12 @@ def address_faults(address: str) -> list[str]:
             f"teacher.base_url={short}. A key belongs in the variable that teacher.api_key_env=NAME names.{azure}"
         ]
     return []
+
+
+def _advise(parts: SplitResult) -> str:
+    if "unix" in parts.scheme:
+        return " For a Unix socket: socat TCP-LISTEN:8000,bind=127.0.0.1,fork UNIX-CONNECT:FILE"
+    return " IPv6 stands in brackets: http://[::1]:8000/v1" if parts.netloc.count(":") > 1 else ""
 
 
 def _has_port(parts: SplitResult) -> bool:

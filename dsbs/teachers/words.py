@@ -44,7 +44,7 @@ def read_words(fields: Fields, depth: int = 0) -> Any:
 
     Behind what OpenRouter itself says stands what the provider said.
     """
-    said = next(filter(None, map(fields.raw, ("message", "detail", "msg", "error_msg", "status_msg"))), None)
+    said = next(filter(None, map(fields.raw, ("message", "Message", "detail", "msg", "error_msg", "status_msg"))), None)
     if isinstance(said, dict) and depth < _MOST_DEPTH:
         return read_words(Fields(said), depth + 1) or said
     if isinstance(said, str) and isinstance(more := fields.inside("metadata").raw("raw"), str):

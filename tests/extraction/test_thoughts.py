@@ -8,7 +8,7 @@ from dsbs.core.records import Completion, Example
 from dsbs.extraction.parsing import parse
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.rationales import Take
-from dsbs.extraction.samples import annotate
+from dsbs.extraction.samples import annotate, annotate_whole
 from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 
@@ -35,6 +35,9 @@ def read(text, finish_reason="stop", answers=MOOD, **more):
         ("<thinking>\nIt hums. So the answer is positive.", "length"),
         ("[THINK]It hums. So the answer is positive.", "stop"),
         ("<|channel|>analysis<|message|>So the answer is positive.", "length"),
+        ("<|channel|> analysis <|message|>So the answer is positive.", "length"),
+        ("analysis<|message|>So the answer is positive.", "stop"),
+        ("analysisWe need a label. So the answer is positive.", "stop"),
         ("It hums. So the answer is posi", None),
         ("It hums. So the answer is positive", "length"),
         ("positive", "length"),
@@ -93,6 +96,9 @@ def test_a_completion_as_long_as_it_may_be_was_cut_off_whatever_the_server_says(
         "◁think▷It broke.◁/think▷So the answer is negative.",
         "<|channel|>analysis<|message|>It broke.<|end|><|start|>assistant<|channel|>final<|message|>negative<|return|>",
         "analysisIt broke.assistantfinalSo the answer is negative.",
+        "commentaryIt broke.assistantfinalnegative",
+        "analysis<|message|>It broke.<|end|><|start|>assistant<|channel|>final<|message|>negative<|return|>",
+        "<|channel|> analysis <|message|>It broke.<|end|><|start|>assistant<|channel|> final <|message|>negative",
         "<|begin_of_thought|>It broke.<|end_of_thought|><|begin_of_solution|>negative<|end_of_solution|>",
         "<seed:think>It broke.</seed:think>negative",
         "<longcat_think>It broke.</longcat_think>negative",
@@ -120,6 +126,19 @@ def test_what_a_model_goes_on_to_write_behind_its_end_of_text_is_not_read(end, e
     text = f"It broke. So the answer is negative{end} So the answer is positive."
     assert read(text, ended) == ("It broke.", "negative", "ok")
     assert split_thought(text).answer == "It broke. So the answer is negative"
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "status"),
+    [
+        ("", "It broke. So the answer is negative.", "only_thinking"),
+        ("<think>It broke.</think>\n", None, "only_thinking"),
+        ("\n", None, "empty"),
+    ],
+)
+def test_thinking_without_an_answer_is_told_apart_from_nothing(text, reasoning, status):
+    assert read(text, reasoning=reasoning) == (None, None, status)
+    assert annotate_whole(Example("1", "?"), Completion(text, "stop", reasoning=reasoning), MOOD).status == status
 
 
 def test_a_tag_that_an_answer_quotes_is_no_thought():

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from dsbs.teachers.adapting import find_adaptation
+from dsbs.teachers.endpoint import find_moved
 from dsbs.teachers.faults import explain_status, malformed
 from dsbs.teachers.headers import read_wait
 from dsbs.teachers.hints import hint
+from dsbs.teachers.http import Reply
 from dsbs.teachers.where import Where
 
 WHERE = Where("http://gpu-7/v1", "m", "MY_KEY", 1.0)
@@ -43,10 +45,12 @@ response_format|json_schema is currently only available on newer models
 response_format|Structured output is disabled on this server
 response_format|JSON mode is not enabled for this model
 response_format|Grammar compilation error
+response_format|Failed to compile grammar
 response_format|[{'loc': ('body', 'response_format'), 'msg': 'Extra inputs are not permitted'}]
 max_tokens|Unrecognized request argument supplied: max_tokens
 max_tokens|this model is not supported MaxTokens or max_completion_tokens
 temperature|`temperature` is deprecated for this model.
+temperature|`temperature` may only be set to 1 when thinking is enabled.
 temperature|invalid temperature: only 1 is allowed for this model
 temperature|x does not support parameters: ['temperature'], for model=r1. To drop these, set `litellm.drop_params=True`
 temperature=0|The parameter `temperature` is invalid: must be in (0,1]
@@ -84,6 +88,7 @@ string too long. Expected a string with maximum length 1048576
 Token limit exceeded
 the input exceeds n_ctx
 Prompt length 9000 is greater than max_seq_len 8192
+max_tokens must be at least 1, got -391.
 """
 
 
@@ -96,7 +101,7 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> 
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        ("max_tokens must be at least 1, got -391.", "teacher.max_tokens"),
+        ("Could not finish the message because max_tokens was reached. Try higher max_tokens.", "Raise teacher.max_tokens"),
         ("Range of max_tokens should be [1, 256]", "teacher.max_tokens"),
         ("You are not allowed to request logprobs from this model", "teacher.top_logprobs=null"),
         ("The model does not support Chat Completions API", "teacher.api=completions"),
@@ -106,6 +111,7 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> 
         ('Unknown name "seed": Cannot find field.', "teacher.extra"),
         ("Missing required query parameter: api-version", "azure.com/openai/v1"),
         ("Failed to generate JSON. Please adjust your prompt.", "prompt.answer_format=text"),
+        ("Failed to validate JSON. See 'failed_generation' for more details.", "prompt.answer_format=text"),
     ],
 )
 def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -> None:
@@ -132,6 +138,10 @@ def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -
         (400, "The requested model 'm' is not supported by any provider you have enabled.", "no model 'm'"),
         (400, "The provided model identifier is invalid.", "no model 'm'"),
         (400, "No models are currently loaded.", "no model 'm'"),
+        (400, "Invocation of model ID m with on-demand throughput isn't supported.", "no model 'm'"),
+        (403, "You don't have access to the model with the specified model ID.", "no model 'm'"),
+        (400, "LLM Provider NOT provided. You passed model=m", "no model 'm'"),
+        (400, "Authentication Error, LiteLLM Virtual Key expected. Received=none", "MY_KEY"),
         (400, "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0", "no credit left"),
         (403, "Sorry, your account balance is insufficient", "no credit left"),
         (429, "余额不足或无可用资源包,请充值。", "no credit left"),
@@ -190,10 +200,38 @@ def test_a_redirect_is_told_with_the_address_to_type(place: str, words: str) -> 
         ("https://openrouter.ai", "teacher.base_url=https://openrouter.ai/api/v1."),
         ("https://openrouter.ai/api/v1", "Check teacher.model and teacher.base_url."),
         ("http://gpu-7:8000", "teacher.base_url=http://gpu-7:8000/v1."),
+        ("http://gpu-7:11434/api", "teacher.base_url=http://gpu-7:11434/v1."),
+        ("http://gpu-7/team-a", "teacher.base_url=http://gpu-7/team-a/v1."),
+        ("https://r.openai.azure.com", "teacher.base_url=https://r.openai.azure.com/openai/v1."),
     ],
 )
 def test_an_address_that_is_not_there_is_told_with_the_one_that_is(address: str, advice: str) -> None:
     assert str(explain_status(404, b"Not Found", {}, WHERE._replace(base_url=address), "")).endswith(advice)
+
+
+def test_what_the_user_set_stays_where_an_endpoint_takes_one_bound_alone() -> None:
+    body = {"messages": [], "max_tokens": 512, "max_completion_tokens": 300}
+    found = find_adaptation(body, "HTTP 400", "Only one of max_tokens or max_completion_tokens may be set", ())
+    assert found is not None
+    assert found.change(body) == {"messages": [], "max_completion_tokens": 300}
+
+
+@pytest.mark.parametrize(
+    ("status", "place", "moved"),
+    [
+        (307, "/v1/chat/completions/", "/chat/completions/"),
+        (308, "http://gpu-7/v1/chat/completions/", "/chat/completions/"),
+        (308, "https://gpu-7/v1/chat/completions/", None),
+        (308, "http://gpu-8/v1/chat/completions/", None),
+        (307, "/v1/chat/completions", None),
+        (307, "/v2/chat/completions/", None),
+        (307, None, None),
+        (301, "/v1/chat/completions/", None),  # which turns a POST into a GET
+    ],
+)
+def test_a_redirect_that_only_adds_a_slash_is_followed(status: int, place: str | None, moved: str | None) -> None:
+    reply = Reply(status, {"Location": place} if place else {}, b"")
+    assert find_moved(reply, WHERE.base_url, "/chat/completions") == moved
 
 
 def test_a_key_that_was_never_sent_is_told_as_missing() -> None:

@@ -92,6 +92,13 @@ def test_a_refusal_is_no_answer() -> None:
         ({"error": {"message": "bad prompt", "type": "invalid"}}, "error in answer", False, "bad prompt"),
         ({"choices": [{"error": {"message": "upstream died", "code": 502}}]}, "error 502", True, "upstream died"),
         ({"choices": []}, "no choices", False, "has no choices"),
+        ({"choices": None, "model": "m"}, "no choices", True, "has no choices"),
+        (
+            {"choices": [{"message": {"content": None}, "finish_reason": "stop"}], "usage": {"completion_tokens": 0}},
+            "no tokens",
+            True,
+            "without a single token",
+        ),
         (
             {"object": "error", "message": "The model `m` does not exist.", "code": 404},
             "error 404",
