@@ -98,7 +98,9 @@ ADAPTATIONS = (
         # A value that is too large stays: an endpoint that ignores the other name would write without end.
         r"(?s)^(?!.*(?:too large|at most|exceed|less than|range|greater|at least|larger)).*max_(?:completion_)?tokens",
         _has("max_tokens"),
-        lambda body: {"max_completion_tokens": body["max_tokens"]} | without("max_tokens")(body),  # the user's own stays
+        lambda body: (
+            {"max_completion_tokens": body["max_tokens"]} | without("max_tokens")(body)
+        ),  # or what the user set
         "max_completion_tokens is sent instead",
         "teacher.max_tokens=null +teacher.extra.max_completion_tokens=N",
         _REFUSES + r"|use .?max_completion_tokens|instead|only one of|at the same time|both",

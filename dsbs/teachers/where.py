@@ -11,9 +11,7 @@ AUTHORIZATION = "Authorization"
 # What is sent where there is no key.
 NO_KEY = "none"
 # Routes that people copy into a base URL.
-_ROUTES = re.compile(
-    r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs)$"
-)
+_ROUTES = re.compile(r"(?:/chat)?/completions$|(?<=/v\d)/chat$|/(?:models|responses|messages|embeddings|docs)$")
 _OLLAMA = {"/api/chat", "/api/generate"}
 _DEPLOYMENT = re.compile(r"/openai/deployments/([\w.-]{1,100})")
 _NO_SCHEME = re.compile(r"(?!https?\b)[A-Za-z0-9.-]{1,200}(?::\d{1,5})?(?:/[\w./-]{0,200})?")

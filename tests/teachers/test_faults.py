@@ -101,7 +101,10 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> 
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        ("Could not finish the message because max_tokens was reached. Try higher max_tokens.", "Raise teacher.max_tokens"),
+        (
+            "Could not finish the message because max_tokens was reached; try higher max_tokens",
+            "Raise teacher.max_tokens",
+        ),
         ("Range of max_tokens should be [1, 256]", "teacher.max_tokens"),
         ("You are not allowed to request logprobs from this model", "teacher.top_logprobs=null"),
         ("The model does not support Chat Completions API", "teacher.api=completions"),

@@ -196,7 +196,10 @@ def test_an_address_with_a_route_is_told_without_it(address: str) -> None:
             "https://r.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=1",
             "teacher.base_url=https://r.openai.azure.com/openai/v1 teacher.model=gpt",
         ),
-        ("http://gpu-7:11434/api/chat", "Ollama's own API; the compatible one is at teacher.base_url=http://gpu-7:11434/v1"),
+        (
+            "http://gpu-7:11434/api/chat",
+            "Ollama's own API; the compatible one is at teacher.base_url=http://gpu-7:11434/v1",
+        ),
         ("http://::1:8000/v1", "http://[::1]:8000/v1"),
         ("unix:///var/run/x.sock", "socat"),
     ],
