@@ -2,7 +2,7 @@
 
     dsbs export checkpoint=outputs/train/triage/t5_scratch/step_by_step/1.0/0-1a2b3c4d
     dsbs export checkpoint=RUN quantization=int8
-    dsbs export checkpoint=RUN split=validation limit=200
+    dsbs export checkpoint=RUN format=onnx limit=200
 
 RUN is the folder of a finished run, or its checkpoint.
 """

@@ -54,9 +54,13 @@ def test_help_says_what_a_command_does_what_to_type_and_what_each_key_means(comm
     assert len(typed) >= 3, f"the docstring of dsbs/{command}.py shows three commands to type"
     assert "schema/" not in text
     assert "Hydra" not in text
-    for group, options in list_options(command).items():
+    groups, keys = list_options(command), default_values(ROOTS[command])
+    shown = re.findall(rf"^ +.*dsbs {command} (.*)", text, re.M)
+    named = {key.partition(".")[0] for line in shown for key in re.findall(r"(?:^| )([a-z_.]+)=", line)}
+    assert not named - {*groups, *keys}, "the commands that it shows have keys that there are not"
+    for group, options in groups.items():
         assert re.search(rf"^  {group} +{options[0]}", text, re.M)
-    for name in default_values(ROOTS[command]):
+    for name in keys:
         assert name in PARTS or re.search(rf"^  {name}[=.]", text, re.M), name
 
 
