@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.distributed import count_processes, is_main, main_first
+from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, RunData, check_gold, fingerprint_examples, load_run_data
@@ -23,7 +23,7 @@ from dsbs.training.measuring import lacks_measures, measure_finished
 from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
-from dsbs.training.settings import EQUAL, Training, TrainSettings
+from dsbs.training.settings import EQUAL, TrainSettings
 from dsbs.training.tracked import open_run, track_result
 
 
@@ -111,7 +111,7 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     identity = run_identity(settings, data, fraction)
     if recipe.stored is not None:
         identity["stored"] = recipe.stored.identity()
-    run = name_run(settings.output_dir, identity, former_identity(settings.training, identity))
+    run = name_run(settings.output_dir, identity)
     return Plan(settings, recipe, data, run, describe(settings, fraction), rationales)
 
 
@@ -174,15 +174,6 @@ def run_identity(settings: TrainSettings, data: RunData, fraction: float) -> dic
     if settings.labels_weight != EQUAL:
         identity["labels_weight"] = settings.labels_weight
     return identity
-
-
-def former_identity(training: Training, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return the identity that earlier versions named the run by: with the microbatches instead of the global batch."""
-    if "training" not in identity:
-        return identity
-    cut = {key: getattr(training, key) for key in ("per_device_train_batch_size", "gradient_accumulation_steps")}
-    former = {**identity, "training": {**identity["training"], **cut}}
-    return {**former, "processes": count_processes()} if count_processes() > 1 else former
 
 
 def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train") -> dict[str, Any]:

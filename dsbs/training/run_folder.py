@@ -136,18 +136,13 @@ class Run:
         (self.folder / "failed.json").unlink(missing_ok=True)
 
 
-def name_run(output_dir: str, settings: dict[str, Any], former: dict[str, Any] | None = None) -> Run:
+def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
     """Return the run of some settings.
 
     Args:
         output_dir: root folder of all outputs.
         settings: decide the result; with at least task.name, student.name, objective.name, data_fraction, seed.
-        former: the settings as earlier versions named the run by; used if only the folder of that name exists.
     """
-    if former is not None and former != settings:
-        known = name_run(output_dir, former)
-        if known.folder.exists() and not name_run(output_dir, settings).folder.exists():
-            return known
     folder = (
         Path(output_dir)
         / "train"

@@ -36,11 +36,9 @@ from dsbs.training.backends.huggingface import check_labels, check_prefixes
 from dsbs.training.plan import (
     Plan,
     execute,
-    former_identity,
     plan_run,
     prepare_run,
 )
-from dsbs.training.run_folder import name_run
 from dsbs.training.settings import Training, TrainSettings
 
 
@@ -402,7 +400,6 @@ def test_a_run_is_named_by_the_batch_of_a_step_however_that_is_cut(
 ) -> None:
     def name(batch: int, accumulation: int = 1, processes: int = 1) -> str:
         monkeypatch.setattr("dsbs.training.settings.count_processes", lambda: processes)
-        monkeypatch.setattr("dsbs.training.plan.count_processes", lambda: processes)
         training = Training(
             max_steps=6, eval_steps=2, warmup_steps=0,
             per_device_train_batch_size=batch, gradient_accumulation_steps=accumulation,
@@ -412,15 +409,6 @@ def test_a_run_is_named_by_the_batch_of_a_step_however_that_is_cut(
     assert finished.run.folder.name == "0-1440d1bb"  # runs of a single process keep the name that they always had
     assert [name(8), name(4, 2), name(4, 1, 2), name(2, 2, 2)] == [finished.run.folder.name] * 4
     assert name(16) == name(8, 1, 2) != name(8)
-
-
-def test_a_run_of_an_earlier_version_is_found_by_its_former_name(tmp_path: Path) -> None:
-    training = Training(per_device_train_batch_size=4, gradient_accumulation_steps=2)
-    run = prepare_run(settings(tmp_path, training=training)).run
-    former = name_run(str(tmp_path / "outputs"), former_identity(training, run.settings))
-    assert former.folder != run.folder
-    former.folder.mkdir(parents=True)
-    assert plan_run(settings(tmp_path, training=training)).run.folder == former.folder
 
 
 def test_a_tokenizer_without_brackets_does_not_write_the_prefix_as_unknown_in_silence() -> None:
