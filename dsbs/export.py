@@ -83,9 +83,6 @@ def make(
     """Convert, compare, and put the whole export in its place at once; return its record.
 
     Args:
-        config: of the export.
-        checkpoint: to export.
-        folder: of the export.
         parts: split -> examples to compare on.
         chosen: format, quantization, and why.
 
@@ -126,11 +123,6 @@ def make(
 def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Path:
     """Return the export's folder: ``output``, or one beside the checkpoint.
 
-    Args:
-        config: of the export.
-        checkpoint: to export.
-        name: of the folder beside the checkpoint.
-
     Raises:
         ConfigError: the folder has other files in it.
     """
@@ -168,9 +160,6 @@ def check(
     """Compare the answers of checkpoint and export.
 
     Args:
-        config: batch size.
-        checkpoint: the original.
-        folder: of the export.
         parts: split -> examples.
         decoding: for both; None: that of the training.
 

@@ -47,7 +47,6 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     """Answer all inputs as a stream, a batch at a time, and return their number.
 
     Args:
-        config: of the command.
         stdin: read with ``input=-``.
         stdout: written to unless ``output`` is set.
 

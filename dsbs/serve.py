@@ -100,9 +100,6 @@ def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None
     """Return the ASGI app of a loaded student.
 
     Args:
-        config: of the server.
-        service: has the student.
-        metrics: of the server.
         token: that clients must send, or None.
 
     Raises:
@@ -144,8 +141,6 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
     """Serve an app until the process is asked to stop.
 
     Args:
-        config: of the server.
-        app: ASGI app.
         what: what it serves, for the log.
 
     Raises:

@@ -160,8 +160,6 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
 
     Args:
         rows: of the data; their ``completion`` is changed.
-        folder: of the extraction.
-        cue: words between rationale and answer.
 
     Returns:
         The number of changed rows.

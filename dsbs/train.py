@@ -47,7 +47,6 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
     """Check the settings and plan the run; missing annotations are extracted first if the teacher costs nothing.
 
     Args:
-        settings: of the run.
         typed: overrides that the user typed; None: those of this command line.
 
     Raises:
@@ -63,10 +62,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     """Print the result of a run.
 
     Args:
-        metrics: ``metrics.json``.
-        plan: of the run.
         skipped: whether it was finished before.
-        console: where to print.
     """
     if skipped:
         console.print("This run is finished already; delete its folder to train it again.")

@@ -20,7 +20,6 @@ class Checkpoint:
     """A checkpoint and the settings saved in it; the student is not loaded yet.
 
     Attributes:
-        folder: its folder.
         run: the folder of its run, or None where it was copied from there.
         remembered: the settings that it was trained with.
         task: the task among them, without the place of the data.
@@ -60,7 +59,6 @@ class Checkpoint:
         """Load the student; errors are those of ``dsbs.inference.predictor.load_predictor``.
 
         Args:
-            batch_size: examples per forward pass.
             decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
             task: whose answers are parsed; None: the checkpoint's.
             negligible: probability below which scores of closed answers need not be exact; see ``Saved``.
@@ -75,7 +73,6 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     """Return the checkpoint that the user named by its folder, or that of its run.
 
     Args:
-        named: the folder.
         trusted: whether the user typed ``trust_run=true``: then its metric may be a Python function.
 
     Raises:

@@ -128,7 +128,6 @@ def rank_defaults(
     """Return the parts of a config in the order in which they are merged.
 
     Args:
-        defaults: as Hydra lists them.
         typed: the groups of which an option was typed.
         usual: group -> its default option.
     """
@@ -219,7 +218,6 @@ def list_options(command: str, folder: str | None = None) -> dict[str, list[str]
     """Return the groups of a command, each with its options, the default first.
 
     Args:
-        command: its name.
         folder: of the user's own options (``--config-dir``), or None.
     """
     with composing(folder) as loader:
@@ -266,8 +264,6 @@ def compose(command: str, overrides: Sequence[str] = (), folder: str | None = No
     """Return the composed config of a command.
 
     Args:
-        command: its name.
-        overrides: as they are typed.
         folder: of the user's own options (``--config-dir``), or None.
 
     Raises:

@@ -29,13 +29,7 @@ _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
-    """Return in a sentence or two what is wrong with what was typed, and what to type instead.
-
-    Args:
-        error: what Hydra or OmegaConf raised.
-        command: the name of the command.
-        words: what was typed after it.
-    """
+    """Return in a sentence or two what is wrong with what was typed, and what to type instead."""
     typed = [word for word in words if not word.startswith("-")]
     if told := _explain_blanks(typed):
         return told

@@ -55,7 +55,6 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
     """Return the help of a command.
 
     Args:
-        command: its name.
         words: the overrides beside ``--help``; the keys shown are those of the options chosen there.
         folder: of the user's own options (``--config-dir``), or None.
     """
@@ -86,12 +85,7 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
 
 
 def list_sections(command: str, config: DictConfig) -> Iterator[tuple[str, list[Key]]]:
-    """Yield title and keys of each section of a command: first its own keys, without a title, then those of its parts.
-
-    Args:
-        command: its name.
-        config: its composed config.
-    """
+    """Yield title and keys of each section of a command: first its own keys, without a title, then those of its parts."""
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
     root = ROOTS[command]

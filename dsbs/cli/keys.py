@@ -72,7 +72,6 @@ def list_keys(schema: type, value: Any, prefix: str = "") -> Iterator[Key]:
     """Yield the keys of a dataclass, nested ones included, in the order in which it declares them.
 
     Args:
-        schema: the dataclass.
         value: the values of its fields, as plain values.
         prefix: of the keys, such as ``training.``.
     """

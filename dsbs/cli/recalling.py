@@ -28,11 +28,6 @@ HUB = ("hub", "hub_config", "revision")
 def recall(schema: type[Part], values: Any, place: str) -> Part:
     """Return values of a file as the dataclass that is their schema; nothing in them is run or interpolated.
 
-    Args:
-        schema: the dataclass.
-        values: as read from the file.
-        place: of the values, for messages.
-
     Raises:
         DataError: for keys that the schema does not know, and values of the wrong type.
     """
@@ -66,8 +61,6 @@ def recall_part(group: str, values: Any, place: str) -> Any:
 
     Args:
         group: ``task``, ``objective``, …
-        values: as read from the file.
-        place: of the values, for messages.
 
     Raises:
         DataError: as ``recall``, and for an unknown kind.
@@ -101,7 +94,6 @@ def recall_settings(run: Path, trusted: bool) -> TrainSettings:
     """Return the settings of a finished run as typed objects, from its ``config.yaml``.
 
     Args:
-        run: its folder.
         trusted: whether the user typed ``trust_run=true``: data is read wherever the run says.
 
     Raises:
@@ -156,8 +148,6 @@ def strange_place(file: Path, named: str, why: str | None = None) -> DataError:
     """Return the error for a place that the file of a run names and that is read only with ``trust_run=true``.
 
     Args:
-        file: the file that names it.
-        named: the key and the place.
         why: what is wrong with it; None: it lies outside of the current folder.
     """
     why = why or f"lies outside of {Path.cwd()}"

@@ -15,10 +15,6 @@ from dsbs.core.errors import ConfigError
 def compose_settings(command: str, words: Sequence[str]) -> Any:
     """Return the typed root config of a command.
 
-    Args:
-        command: its name.
-        words: the overrides, as they are typed.
-
     Raises:
         ConfigError: saying what is wrong with them.
     """

@@ -40,7 +40,6 @@ class Ending:
     """How a job of a sweep ended.
 
     Attributes:
-        job: its overrides.
         failure: why it failed, or None.
         value: its score on validation, or None.
         searched: whether a search over settings (``search=optuna``) chose the overrides.
@@ -75,13 +74,7 @@ def note_ending(folder: Path, failure: str | None = LOST, value: float | None = 
 
 
 def write_ending(folder: Path, number: int, ending: Ending) -> None:
-    """Write how a job ended.
-
-    Args:
-        folder: of the sweep's notes.
-        number: of the job.
-        ending: how it ended.
-    """
+    """Write how a job ended."""
     write_json(folder / f"{number}.json", asdict(ending))  # whole, also if the job is killed meanwhile
 
 

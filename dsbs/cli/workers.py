@@ -79,8 +79,6 @@ def run_jobs(
 
     Args:
         function: what to call; it is pickled.
-        jobs: arguments of each call.
-        at_once: maximum number of processes.
         context: of ``multiprocessing``; by default ``spawn``.
 
     Raises:
@@ -129,8 +127,6 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
 
     Args:
         launcher: Hydra's ``JoblibLauncher``.
-        job_overrides: overrides of each job.
-        initial_job_idx: number of the first job.
 
     Returns:
         Hydra's ``JobReturn`` of each job.

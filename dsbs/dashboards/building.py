@@ -90,7 +90,6 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
     Args:
         dashboard: its panels.
         entity: owner of the project; if empty, converting the report to W&B's format sends no request for the project.
-        project: of the runs.
     """
     import wandb_workspaces.reports.v2 as wr
 

@@ -26,7 +26,6 @@ class Place:
 
     Attributes:
         entity: the user or team that owns it.
-        project: its name.
         workspace: URL of the workspace published there before, or None.
         report: id of the report published there before, or None.
     """
@@ -73,8 +72,6 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
     of the last one is kept, so that the next replaces it.
 
     Args:
-        dashboard: to write.
-        place: where it goes at W&B.
         published: if it was published now, else None.
 
     Raises:
@@ -162,11 +159,7 @@ class Publisher:
         """Upload runs from their folders: results, and the history of those that W&B lacks.
 
         Args:
-            study: has the runs.
-            place: the project.
-            tracking: further settings.
             known: ids of the runs that W&B has; see ``find_known``.
-            new: ids of the runs to upload.
         """
         settings = replace(tracking, entity=place.entity, project=place.project)
         for id in new:
@@ -182,8 +175,6 @@ class Publisher:
         """Save workspace and report, replacing those published before.
 
         Args:
-            dashboard: to publish.
-            place: where.
             share: whether to create a link with which anyone can read the report.
 
         Raises:

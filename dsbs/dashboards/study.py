@@ -27,8 +27,6 @@ class Study:
     """The runs of one task and their report.
 
     Attributes:
-        task: its name.
-        folder: of the report.
         document: ``report.json``.
         runs: W&B id -> finished run, for the runs in the report.
     """

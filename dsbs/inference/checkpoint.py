@@ -29,8 +29,6 @@ class Remembered:
     """The settings in a checkpoint's ``config.json``, under ``dsbs``.
 
     Attributes:
-        prefix_on: ``target`` or ``input``: where the task prefixes are.
-        objective: the objective's settings.
         task: the task's settings, without the place of its data.
         choices: the closed answers, if all examples share them; else None.
         own_choices: whether each example has closed answers of its own.
@@ -38,10 +36,6 @@ class Remembered:
         input: the template of inputs over columns, or None.
         id_column: the column of the id, or None.
         choices_column: the column of the choices, or None.
-        decoding: ``auto``, ``rank`` or ``generate``.
-        max_input_tokens: longer inputs are truncated.
-        max_new_tokens: maximum generated tokens.
-        bf16: bfloat16 autocast.
         format: how the student is saved; a key of ``dsbs.inference.predictor.PREDICTORS``.
     """
 
@@ -83,12 +77,7 @@ class Saved:
     """A trained student in a folder, and how it should answer.
 
     Attributes:
-        folder: of the checkpoint.
         remembered: the settings in the checkpoint; ``format`` decides which class loads it.
-        task: parses the answers.
-        objective: decides how answers are read.
-        batch_size: examples per forward pass.
-        decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
         negligible: see ``DecodingConfig``; by default all closed answers are scored completely.
     """
 
@@ -126,10 +115,7 @@ def remember(task: Task, objective: Objective, examples: Iterable[Example], form
     """Return the settings to save in a checkpoint.
 
     Args:
-        task: of the run.
-        objective: of the run.
         examples: all examples that the student was trained and measured on.
-        format: how the student is saved.
         reading: for students that generate: ``decoding``, ``max_input_tokens``, ``max_new_tokens``, ``bf16``.
     """
     shared, closed = shared_choices(examples)
@@ -207,7 +193,6 @@ def check_output(named: str, *reads: str | None) -> Path:
     """Return the path of a file to write.
 
     Args:
-        named: what the user typed.
         reads: the files and folders that the command reads; ``-`` and None are none.
 
     Raises:

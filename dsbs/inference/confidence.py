@@ -41,12 +41,10 @@ def add_confidence(
     """Return the predictions with a confidence from 0 to 1; None where there is no answer.
 
     Args:
-        predictor: the student that answered.
         kind: of ``MEASURED``. ``agreement``: the share of ``samples`` sampled answers that are the label
             (self-consistency, Wang et al., 2023). ``logprob``: e to the mean log-probability of the label's tokens
             (Malinin and Gales, 2021).
         examples, predictions: with unique ids, in the same order.
-        samples: number of sampled answers.
 
     Raises:
         ConfigError: for a student that does not generate.

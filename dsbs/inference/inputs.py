@@ -35,7 +35,6 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
         format: ``text`` (a line each), ``jsonl``, or ``auto``: what the file's name says; standard input and files
             of another name are JSON lines where the first line that is not empty starts with ``{``, else text.
         remembered: the settings of the checkpoint, with the template of inputs and the closed answers.
-        stdin: standard input.
 
     Raises:
         DataError: with file, line and what is wrong; where there is nothing to answer.
@@ -61,10 +60,7 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
     """Return a row as an example: with the template of training if it has the columns, else with its ``input``.
 
     Args:
-        row: the values.
-        place: of the row, for messages.
         number: its id, if it has none.
-        remembered: the settings of the checkpoint.
         counts: updated; or None.
 
     Raises:

@@ -114,8 +114,6 @@ def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> 
 
     Args:
         checkpoint: the folder, its ``config.json`` written.
-        manifest: the run's ``manifest.json``.
-        metrics: the content of ``metrics.json``.
     """
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     run = json.loads(manifest.read_text(encoding="utf-8"))
@@ -135,8 +133,6 @@ def build_card(
 
     Args:
         remembered: the settings in the checkpoint (``dsbs.inference.checkpoint.Remembered``).
-        manifest: of the run.
-        metrics: of the run.
         kind: a key of ``USAGES``; for others the card shows the use with dsbs alone.
     """
     usage = USAGES.get(kind)

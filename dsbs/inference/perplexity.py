@@ -50,7 +50,6 @@ def measure_perplexity(
     It is over the student's own tokens, so only students with the same tokenizer can be compared.
 
     Args:
-        student: one that generates.
         examples: those without a gold answer are left out.
         reading: for the length of inputs, and bfloat16.
     """

@@ -19,9 +19,6 @@ def write_predictions(
     The name of the metric is in the schema's metadata; ``score`` is the label's log-probability, in nats.
 
     Args:
-        path: of the file.
-        predictions: to write.
-        task: scores them.
         examples: their inputs are written; may be empty.
     """
     import pyarrow as pa
@@ -52,8 +49,6 @@ def to_line(
     """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it; log-probabilities are in nats, or null.
 
     Args:
-        example: the input.
-        prediction: its answer.
         rationale: whether to write the rationale.
         with_input: whether to write the input.
         scores: whether to write the scores of all closed answers.

@@ -57,9 +57,6 @@ PREDICTORS: Registry[Loadable] = Registry(
 def load_predictor(saved: Saved) -> Predictor:
     """Load a trained student, onto the GPU if there is one and it is supported.
 
-    Args:
-        saved: the checkpoint, and how it should answer.
-
     Raises:
         DataError: for an unknown format.
         StudentError: where the checkpoint is broken.
@@ -89,9 +86,6 @@ def stream(
     """Yield each example of a stream with its answer; one batch is in memory at a time.
 
     Args:
-        predictor: the student.
-        examples: the stream.
-        batch_size: examples of a batch.
         rationales: whether to add the student's rationales.
         lost: updated with the counts of ``Predictor.lost``; or None.
     """

@@ -51,7 +51,6 @@ class SklearnPredictor:
 
     Attributes:
         pipeline: its last step has ``classes_`` and ``predict_log_proba``.
-        remembered: the settings to save in the checkpoint.
     """
 
     pipeline: Any
@@ -73,9 +72,6 @@ class SklearnPredictor:
 
     def check(self, checkpoint: Path) -> None:
         """Check that an untrusted pipeline gives each of its classes a log-probability.
-
-        Args:
-            checkpoint: its folder, for messages.
 
         Raises:
             StudentError: where it does not.

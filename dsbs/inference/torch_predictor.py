@@ -26,11 +26,6 @@ logger = logging.getLogger(__name__)
 def check(student: "StudentModel", reading: "DecodingConfig", checkpoint: Path) -> None:
     """Check that a student that generates can write a token for two inputs: a config may name tokens it lacks.
 
-    Args:
-        student: the loaded student.
-        reading: how it answers.
-        checkpoint: its folder, for messages.
-
     Raises:
         StudentError: where it cannot.
     """
@@ -51,12 +46,6 @@ class TorchPredictor:
 
     Several processes of a training divide the examples, and each gets all answers. Out of memory, the batch size is
     halved for good.
-
-    Attributes:
-        student: the built student.
-        task: parses its answers.
-        objective: decides how answers are read.
-        reading: how the student answers.
     """
 
     student: "StudentModel"

@@ -119,10 +119,6 @@ class Objective:
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
         """Load what is needed beside the student during training, such as a teacher; by default nothing.
 
-        Args:
-            student: before training.
-            device: where it is trained.
-
         Raises:
             StudentError: where it cannot be loaded, or does not fit the student.
         """
@@ -133,7 +129,6 @@ class Objective:
         """Return the rows of an optimizer step with targets that the student generates; only where ``on_policy``.
 
         Args:
-            student: the student before the step.
             rows: of all microbatches of this process.
             draws: the random generator of each row, which row, step and seed decide, whatever the number of processes.
             bf16: bfloat16 autocast.
@@ -183,14 +178,7 @@ class Objective:
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Return a trained student's answers, in the order of the examples; by default labels, ranked or generated.
-
-        Args:
-            student: the trained student.
-            examples: to answer.
-            answers: how labels are parsed.
-            reading: how the student answers.
-        """
+        """Return a trained student's answers, in the order of the examples; by default labels, ranked or generated."""
         return read_labels(student, examples, answers, reading)
 
     def explain(
@@ -206,10 +194,6 @@ class Objective:
         By default these are generated as a task of their own, apart from the label, as in the paper.
 
         Args:
-            student: the trained student.
-            examples: of the predictions.
             predictions: without rationales.
-            answers: how labels are parsed.
-            reading: how the student answers.
         """
         return add_rationales(student, examples, predictions, reading)

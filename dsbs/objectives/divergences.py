@@ -28,7 +28,6 @@ class Divergence:
     """One of ``DIVERGENCES`` with its parameters.
 
     Attributes:
-        name: which one.
         beta: of ``jsd``; 0 is exactly ``forward_kl`` and 1 ``reverse_kl``, where the formula itself would be 0.
         skew: of the skewed ones; 0: without skew.
     """

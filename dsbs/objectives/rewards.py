@@ -29,10 +29,8 @@ def judge(
 
     Args:
         student: as it was when it sampled.
-        teacher: gives the rewards log p - log q.
         rows: with samples as labels.
         bf16: bfloat16 autocast of the student.
-        teacher_share: weight of the teacher in the mixture that was sampled from.
         reward_clip: rewards are clipped to plus or minus this.
     """
     found: list[dict[str, list[float]]] = []

@@ -72,7 +72,6 @@ def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int]
     Args:
         aligned: as ``align`` returns them.
         ids: bytes -> the student's token.
-        most: number of tokens.
     """
     rows: list[dict[str, float]] = []
     for one in aligned:

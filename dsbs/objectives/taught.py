@@ -98,7 +98,6 @@ class Taught(Objective):
         """Check that teacher and student have the same tokens, if asked and both tokenizers can be loaded alone.
 
         Args:
-            student: before it is built.
             asked: whether tokens are compared.
 
         Raises:
@@ -151,7 +150,6 @@ class Taught(Objective):
         """Return the teacher's prompt for an example's input.
 
         Args:
-            text: the input.
             tokenizer: the teacher's, for its chat template.
         """
         worded = unescape_newlines(self.teacher_input).replace(PLACE, text)

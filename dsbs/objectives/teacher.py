@@ -60,11 +60,7 @@ class LiveTeacher:
 
         Args:
             place: a hub name, a folder, a GGUF file, or the folder of a finished run; None: the student as it is now.
-            revision: branch, tag or commit on the hub.
-            student: its student.
-            device: of the teacher.
             bf16: whether it computes in bfloat16; ignored on a CPU that only emulates it.
-            max_input_tokens: longer inputs of its own are truncated.
             as_given: whether it reads the examples' inputs unchanged.
 
         Raises:
@@ -90,12 +86,7 @@ class LiveTeacher:
         return cls(teacher, vocabulary, same, readers)
 
     def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:
-        """Return kind -> the teacher's logits over the common tokens [R, T, V], at the positions of the student's.
-
-        Args:
-            batch: as the collator returns it.
-            kinds: of the student's targets.
-        """
+        """Return kind -> the teacher's logits over the common tokens [R, T, V], at the positions of the student's."""
         named = {kind: kind if self.reads_as_student else teacher_kind(kind) for kind in kinds}
         targets = {}
         for kind, own in named.items():
@@ -115,7 +106,6 @@ def load_model(place: str, revision: str | None = None) -> StudentModel:
 
     Args:
         place: a hub name, a folder, a GGUF file, or the folder of a finished run.
-        revision: branch, tag or commit on the hub.
 
     Raises:
         StudentError: where it is not available.
@@ -147,11 +137,6 @@ def base_vocabulary(tokenizer: Any) -> dict[str, int]:
 
 def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
     """Check that student and teacher have the same tokens, without which token probabilities cannot be compared.
-
-    Args:
-        ours: the student's tokenizer.
-        theirs: the teacher's tokenizer.
-        place: the teacher, for the message.
 
     Raises:
         StudentError: naming both tokenizers, and objectives that work across tokenizers.

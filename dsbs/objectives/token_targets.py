@@ -25,7 +25,6 @@ def summed_divergence(
         teacher: its logits over the common tokens [R, T, V].
         student: its logits [R, T, V or more], with gradients.
         target: ``labels`` [R, T], ``IGNORED`` at padding, and ``weights`` [R].
-        temperature: of both distributions.
 
     Returns:
         two scalars; only the first one has gradients.

@@ -25,14 +25,10 @@ class Answered:
 
     Attributes:
         test_set: hash over ids and gold answers; equal for runs tested on the same examples.
-        ids: of the examples.
-        golds: the gold answers.
         scores: of each answer by the task's metric [examples]; for accuracy 1 or 0.
         correct: whether each answer is right [examples].
         labels: the answers; None where the student's text has no answer.
-        rationales: the student's rationales, or None.
         confidences: probability of each answer among the closed ones, or None.
-        inputs: of the examples, or None.
     """
 
     test_set: str
@@ -55,9 +51,7 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
     """Read predictions, and check that the metrics were computed from them.
 
     Args:
-        path: ``predictions.parquet``.
         test: the test figures of ``metrics.json``.
-        metric: the task's.
 
     Raises:
         DataError: they cannot be read, or do not match the metrics.

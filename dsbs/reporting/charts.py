@@ -49,12 +49,9 @@ def _draw_lines(
     """Return a chart of named lines.
 
     Args:
-        document: of the report, for its teachers and its metric.
         lines: (name, conditions) of each.
         x_ticks: (value, label, second label) of each.
         x_of: condition -> its value on the x axis.
-        width: of the chart.
-        height: of the chart.
     """
     metric, cells = document["metric"], [cell for _, members in lines for cell in members]
     if not cells:
@@ -125,8 +122,6 @@ def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: floa
     """Return a chart for each comparison: difference with interval, all on the same axis.
 
     Args:
-        comparisons: of ``report.json``.
-        width: of a chart.
         margin: non-inferiority margin, as a difference of scores; 0: none is marked.
     """
     ends = [100 * item[key] for item in comparisons for key in ("ci_low_adjusted", "ci_high_adjusted")]

@@ -50,7 +50,6 @@ def choose_verdict(difference: float, p_value: float, one_seed: bool = False) ->
     """Return whether there is a difference at the two-sided 5% level.
 
     Args:
-        difference: candidate minus baseline.
         p_value: (adjusted) two-sided p-value.
         one_seed: whether a side has a single seed.
     """
@@ -67,7 +66,6 @@ def seeds_to_settle(result: Difference, margin: float) -> Remedy | None:
     None where a side has one seed, so that the variance between seeds is unknown.
 
     Args:
-        result: of the comparison.
         margin: non-inferiority margin, as a difference of scores.
     """
     if result.spread.seeds is None:

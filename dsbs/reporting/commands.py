@@ -21,7 +21,6 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
 
     Args:
         conditions: of the existing runs; at least one.
-        objective: to train.
         fraction: share of the data, as it is typed.
     """
     alike = sorted(conditions, key=lambda condition: (condition.objective != objective, bool(condition.control)))

@@ -21,8 +21,6 @@ class Comparison:
     Attributes:
         kind: ``headline`` (a share of the data against all of it), ``same fraction``, ``control`` (a candidate against
             itself on annotations that a control changed) or ``control against baseline``.
-        candidate: the condition whose gain is in question.
-        baseline: the condition it is compared with.
         margin: non-inferiority margin, as a difference of scores.
         result: candidate minus baseline, or None where they cannot be compared.
         p_adjusted: two-sided p-value, adjusted by Holm among the comparisons of the same kind.
@@ -184,8 +182,6 @@ def find_baselines(
     ``distill``.
 
     Args:
-        candidate: the condition to compare.
-        conditions: all.
         baseline: name of the objective.
         fraction: share of the data of the baseline.
     """

@@ -20,13 +20,9 @@ class Condition:
     """Runs that differ only in their seed, one per seed.
 
     Attributes:
-        student: the student's name.
-        objective: the objective's name.
         labels: ``gold`` or ``teacher``.
         teacher: the teacher's name, or None where none was used.
-        control: the control's name, or None.
         settings: other settings that vary between conditions -> value.
-        data_fraction: share of the training data.
         runs: sorted by seed.
     """
 

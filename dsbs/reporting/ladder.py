@@ -18,12 +18,8 @@ class Rung:
     """One condition of the ladder; figures are means over seeds, None where unknown.
 
     Attributes:
-        student, objective, data_fraction: of the condition.
         seeds: their number.
         score, low, high: mean test score and its 95% interval.
-        parameters: of the network.
-        size_bytes: of the checkpoint.
-        train_seconds: of a training.
         milliseconds: per answer, in the batches of the evaluation.
         on_frontier: whether no other student is both faster and better.
     """
@@ -52,7 +48,6 @@ class TeacherCosts:
     """Accuracy, price and speed of the teacher; None where unknown.
 
     Attributes:
-        name: the teacher's.
         score: its accuracy on ``split``.
         split: ``test``, or ``train``.
         usd_per_1000: dollars for 1,000 answers.

@@ -41,7 +41,6 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
     """Return the page.
 
     Args:
-        document: content of ``report.json``.
         samples: test examples with answers; see ``dsbs.reporting.samples.build_samples``.
     """
     cells, names, metric = {cell["id"]: cell for cell in document["cells"]}, name_cells(document), document["metric"]

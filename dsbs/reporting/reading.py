@@ -27,8 +27,6 @@ class FinishedRun:
     """A run with ``metrics.json``.
 
     Attributes:
-        folder: of the run.
-        metrics: ``metrics.json``.
         config: ``config.yaml``, flat: ``objective.alpha`` -> 0.5; with the origin of data and annotations, as far as
             known, under ``data`` and ``learnt.``; see ``trace_origin``.
         manifest: ``manifest.json``; ``{}`` where it is missing.
@@ -79,8 +77,6 @@ class LeftOut:
     """A run that is left out.
 
     Attributes:
-        folder: of the run.
-        reason: why it is left out.
         command: that made it, or None.
     """
 
@@ -166,7 +162,6 @@ def trace_origin(config: dict[str, Any], manifest: dict[str, Any]) -> dict[str, 
 
     Args:
         config: flat, of the run.
-        manifest: of the run.
     """
     task = (manifest.get("settings") or {}).get("task") or {}
     content = {key: value for key, value in task.items() if f"task.{key}" not in config}

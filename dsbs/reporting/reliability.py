@@ -15,7 +15,6 @@ class Bin:
     Attributes:
         confidence: their mean.
         accuracy: the share of them that is right.
-        answers: how many they are.
     """
 
     confidence: float

@@ -17,14 +17,11 @@ class Report:
     """The results of a task.
 
     Attributes:
-        task: its name.
-        runs: the folder of the runs.
         conditions: the runs grouped over seeds.
         comparisons: headlines first.
         teachers: of the runs; several of one name where their facts differ.
         left_out: runs that are left out, with the reason.
         searched: runs that were not measured on test (``test=false``).
-        settings: baseline, candidates, margin.
     """
 
     task: str

@@ -29,7 +29,6 @@ class Saving:
         reached: whether the curve reaches the score.
         bound: whether ``fraction`` is the smallest share with runs, and so an upper bound.
         curve: share -> mean score of the candidate.
-        target: the baseline's score.
     """
 
     candidate: list[Condition]
@@ -74,9 +73,6 @@ def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAW
 
     Args:
         line: the candidate's conditions, smallest share first.
-        baseline: the baseline's condition on all data.
-        draws: number of bootstrap samples.
-        seed: of the bootstrap.
     """
     shares = np.array([condition.data_fraction for condition in line])
     scores = [condition.scores() for condition in line]
@@ -114,8 +110,6 @@ def bootstrap_crossing(
         shares: of the data, ascending.
         scores: of the candidate on each share [seeds, examples].
         baseline: of the baseline on all data [its seeds, the same examples].
-        draws: number of bootstrap samples.
-        seed: of the bootstrap.
     """
     generator = np.random.default_rng(seed)
     examples = baseline.shape[1]

@@ -111,7 +111,6 @@ def check(values: Any, kinds: Mapping[str, Kind], place: str) -> None:
     """Check the fields of an object.
 
     Args:
-        values: the object.
         kinds: field -> its type; other fields are ignored.
         place: file or part of it, for messages.
 
@@ -163,10 +162,6 @@ def check_manifest(manifest: dict[str, Any]) -> None:
 
 def clean(value: Any, place: str) -> Any:
     """Return JSON or YAML values without control characters, with long texts and keys truncated.
-
-    Args:
-        value: of a file.
-        place: the file, for messages.
 
     Raises:
         DataError: values are nested too deeply, too many, or not finite numbers.

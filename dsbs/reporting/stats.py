@@ -26,9 +26,6 @@ class Estimate:
     """A mean score with its 95% interval.
 
     Attributes:
-        mean: mean over seeds and examples.
-        low: lower end of the interval.
-        high: upper end.
         method: ``seeds and test set`` (variance of both), or ``test set`` (one seed: of examples only).
     """
 
@@ -46,8 +43,6 @@ class Spread:
         seeds: variance between seeds, summed over both sides; None where a side has a single seed.
         answers: variance of single answers, averaged over the test set, summed over both sides.
         examples: variance between test examples, which more seeds do not reduce.
-        test_examples: number of test examples.
-        paired: whether seeds are paired.
     """
 
     seeds: float | None
@@ -72,9 +67,6 @@ class Difference:
 
     Attributes:
         difference: of the means over seeds.
-        error: its standard error.
-        freedom: degrees of freedom of the error.
-        spread: components of the variance.
     """
 
     difference: float
@@ -151,7 +143,6 @@ def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
 
     Args:
         per_seed: accuracy of each seed.
-        examples: number of test examples of each.
     """
     mean, seeds = float(np.mean(per_seed)), len(per_seed)
     between_seeds = (float(np.var(per_seed, ddof=1)) / seeds, seeds - 1.0) if seeds > 1 else None

@@ -17,15 +17,11 @@ class TeacherFacts:
     """A teacher's model, accuracy and cost; None where unknown.
 
     Attributes:
-        name: the teacher's.
         accuracy: on ``split``; an answer that could not be parsed counts as wrong.
         split: ``test``, which compares with students, or else ``train``.
         model: the model that answered.
         stand_in: what it is if it is not a language model.
-        filter: of the extraction.
         cost_usd: dollars for all splits.
-        prompt_tokens: of all splits.
-        completion_tokens: of all splits.
     """
 
     name: str

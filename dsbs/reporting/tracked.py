@@ -14,12 +14,6 @@ from dsbs.reporting.writing import PLOTS
 def track_report(report: Report, folder: Path, settings: Tracking, output_dir: Path) -> str | None:
     """Log a report; those of the same folder and task share one W&B run.
 
-    Args:
-        report: to log.
-        folder: of its files.
-        settings: keys of ``tracking``.
-        output_dir: root folder of all outputs.
-
     Returns:
         URL of the W&B run, or None where it is not online.
     """

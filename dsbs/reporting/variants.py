@@ -56,7 +56,6 @@ def find_variant_keys(
 
     Args:
         configs: flat, of each run.
-        fractions: of each run.
         with_teacher: whether the runs have a teacher.
     """
     ignored = NO_VARIANT + (() if with_teacher else TEACHERS_OWN)
@@ -85,8 +84,6 @@ def differing_settings(
 
     Args:
         one: flat configs of a group.
-        other: of the other group.
-        ignored: further keys, or groups of keys, to leave out.
     """
     sides = [list(one), list(other)]
     kept = tuple(name for name in NO_VARIANT if name != "training.eval_steps")

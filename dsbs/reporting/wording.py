@@ -70,8 +70,6 @@ def describe_condition(condition: Condition, among: Sequence[Condition], *, stud
     """Return the shortest name that tells a condition from others.
 
     Args:
-        condition: to name.
-        among: all conditions of the report.
         student: whether to name the student where it varies.
     """
     extra = [condition.variant_text] if condition.variant_text else []

@@ -21,11 +21,7 @@ class DecodingConfig:
 
     Attributes:
         decoding: ``rank``, ``generate``, or ``auto``: rank where the examples have closed answers.
-        batch_size: examples per forward pass.
-        max_input_tokens: longer inputs are truncated.
-        max_new_tokens: maximum generated tokens.
         suffix: text after the label in a target, for objectives whose targets continue.
-        bf16: bfloat16 autocast.
         negligible: with many closed answers, those that cannot win and are together less probable than this share of
             the scored ones are not scored to their end: their scores are upper bounds, and the confidence is a lower
             bound. 0: all are scored.
@@ -54,8 +50,6 @@ class Writer(Protocol):
         """Return the text generated for each example, greedily, in their order.
 
         Args:
-            examples: what to write for.
-            reading: how.
             kind: ``label`` or ``rationale``.
         """
 

@@ -33,7 +33,6 @@ class ClassifierModel(StudentModel):
 
     Args:
         model: an ``AutoModelForSequenceClassification``.
-        tokenizer: its tokenizer.
         prefix_on: as of other students; saved with the checkpoint, but there are no task prefixes here.
         classes: the closed answers, in the order of the head's outputs.
     """
@@ -149,7 +148,6 @@ class MultipleChoiceModel(ClassifierModel):
 
     Args:
         model: an ``AutoModelForSequenceClassification`` with one output.
-        tokenizer: its tokenizer.
         prefix_on: see ``ClassifierModel``.
         max_input_tokens: longer pairs lose tokens of the input.
     """

@@ -40,7 +40,6 @@ class Reader:
     Attributes:
         model: the teacher, which has the student's tokens.
         kind: of target, ``label`` or ``rationale``.
-        max_input_tokens: longer inputs are truncated.
     """
 
     model: StudentModel
@@ -59,10 +58,7 @@ def tokenize(
     """Return a row for each example, and the counts ``inputs_cut`` and ``targets_cut``.
 
     Args:
-        student: whose tokenizer it is.
         inputs: the examples' inputs, which targets without an input of their own read.
-        targets: the targets of each example.
-        max_input_tokens: longer inputs are truncated.
         max_target_tokens: longer targets are truncated; the end token stays.
         readers: kind of target -> how its inputs are encoded, where the student does not read them.
     """
@@ -132,7 +128,6 @@ def cut_passes(rows: Sequence[Row], tokens: int | None) -> list[list[Row]]:
     The loss is a mean over the tokens of the whole optimizer step, so the split does not matter to it.
 
     Args:
-        rows: the batch.
         tokens: maximum tokens of a pass, padding included, but at least one row; None: one pass.
     """
     if tokens is None:
@@ -150,11 +145,7 @@ _Part = tuple[int, int, list[int], float, dict[str, list[float]]]
 
 
 class Collator:
-    """Collates rows into a batch: encoder inputs, each once, and targets by kind.
-
-    Args:
-        student: whose padding and start tokens are used.
-    """
+    """Collates rows into a batch: encoder inputs, each once, and targets by kind."""
 
     def __init__(self, student: StudentModel) -> None:
         self.student = student

@@ -42,7 +42,6 @@ class DecoderOnlyModel(GenerativeModel):
 
     Args:
         model: an ``AutoModelForCausalLM``.
-        tokenizer: its tokenizer.
         prefix_on: ``target`` or ``input``; another value: no task prefixes.
 
     Raises:

@@ -38,7 +38,6 @@ class PretrainedEncoder:
 
         Args:
             loader: an ``AutoModel`` class.
-            changes: changed values of the config.
 
         Raises:
             StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.

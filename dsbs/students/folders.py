@@ -57,7 +57,6 @@ class View(NamedTuple):
     """The part of a model's folder that a loader may read.
 
     Attributes:
-        folder: the temporary folder.
         values: number of values in the weights; None: unknown.
     """
 
@@ -115,7 +114,6 @@ def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
     """Return the files of weights in a folder: one, or an index and the shards that it names.
 
     Args:
-        folder: of the model.
         pickled: whether ``.bin`` weights are accepted where there are no safetensors.
 
     Raises:
@@ -183,9 +181,6 @@ def _product(shape: list[int]) -> int:
 def without_panic(place: object) -> Iterator[None]:
     """Turn a panic of the tokenizers library, which is not an ``Exception``, into an error.
 
-    Args:
-        place: of the tokenizer, for the message.
-
     Raises:
         StudentError: naming the place.
     """
@@ -218,8 +213,6 @@ def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | 
     """Return a model's config without keys that lead elsewhere (``drop_elsewhere``), after checking its numbers.
 
     Args:
-        config: the content of ``config.json``.
-        place: of the file, for messages.
         tensors: of its weights: there can be no more layers than tensors.
 
     Raises:
@@ -296,8 +289,6 @@ def _inside(folder: Path, name: str, found: bool = False) -> Path:
     """Return the real path of a file: a regular file in its folder, or in the hub's cache that the folder belongs to.
 
     Args:
-        folder: the model's.
-        name: of the file.
         found: give the path in the folder instead, after the same checks.
 
     Raises:

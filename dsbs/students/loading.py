@@ -58,7 +58,6 @@ def open_model(
 
     Args:
         place: a hub name, a folder, or a GGUF file.
-        revision: branch, tag or commit on the hub.
         use_safetensors: refuse pickled weights; else they are loaded with ``weights_only``.
         trust_remote_code: run the model's own code; only if the user typed it for a model that they named.
 
@@ -122,7 +121,6 @@ class Opened:
 
         Args:
             loader: a class with ``from_pretrained``; None: the class for encoder-decoders or for causal models.
-            changes: changed values of the config.
 
         Raises:
             StudentError: as ``check_size``.
@@ -154,9 +152,7 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
     """Check that a config describes a network of about the size of its weights, before memory is allocated for it.
 
     Args:
-        named: the model, for the message.
         loader: a class with ``from_config``.
-        config: of the model.
         values: number of values in its weights.
 
     Raises:

@@ -106,11 +106,7 @@ def find_minilm() -> Path:
 
 @contextmanager
 def open_weights(place: Path) -> Iterator[Path]:
-    """Yield a folder with weights; a zip is unpacked into a temporary one.
-
-    Args:
-        place: a folder or a zip.
-    """
+    """Yield a folder with weights; a zip is unpacked into a temporary one."""
     if place.is_dir():
         yield place
         return

@@ -38,8 +38,6 @@ class StudentModel(nn.Module):
     """Base of the built students: a network and its tokenizer.
 
     Attributes:
-        model: the Hugging Face model.
-        tokenizer: its tokenizer.
         prefix_on: ``target`` or ``input``: where the task prefixes are.
         settings: what is saved in a checkpoint's config beside ``prefix_on``: task, objective and decoding.
         prefix_ids: ids of the tokens added as task prefixes; empty where there are none.
@@ -126,9 +124,7 @@ class StudentModel(nn.Module):
         """Return the token ids of inputs, truncated.
 
         Args:
-            texts: the inputs.
             kind: of target; its task prefix comes first with ``prefix_on=input``.
-            max_tokens: maximum tokens of an input.
         """
         raise NotImplementedError
 
@@ -218,7 +214,6 @@ class StudentModel(nn.Module):
         Args:
             inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
             kind: ``label`` or ``rationale``.
-            max_new_tokens: maximum generated tokens.
         """
         raise NotImplementedError
 

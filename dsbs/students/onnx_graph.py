@@ -55,9 +55,7 @@ def write_regression(encoder: SentenceEncoder, classifier: Any, path: Path) -> N
     """Write the ONNX graph of a frozen encoder and a logistic regression: ``INPUTS`` [B, S] -> ``logits`` [B, classes].
 
     Args:
-        encoder: the encoder.
         classifier: scikit-learn's fitted ``LogisticRegression``.
-        path: of the file.
     """
     _export(_Regression(encoder.network, encoder.pooling, classifier), path)
 

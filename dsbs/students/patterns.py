@@ -24,11 +24,7 @@ _TIMES = re.compile(r"(?:[*+?]|\{(\d*)(,?)(\d*)\})[?+]?")
 
 
 def pattern_faults(tokenizer: Any) -> Iterator[str]:
-    """Yield the regular expressions of a tokenizer that may take very long.
-
-    Args:
-        tokenizer: the content of its ``tokenizer.json``.
-    """
+    """Yield the regular expressions of a tokenizer that may take very long."""
     if not isinstance(tokenizer, dict):
         return
     parts = [tokenizer.get(name) for name in ("normalizer", "pre_tokenizer", "post_processor", "decoder")]

@@ -21,7 +21,6 @@ class PlainSeq2Seq(Seq2SeqModel):
 
     Args:
         model: an ``AutoModelForSeq2SeqLM``.
-        tokenizer: its tokenizer.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -36,7 +35,6 @@ class PlainDecoderOnly(DecoderOnlyModel):
 
     Args:
         model: an ``AutoModelForCausalLM``.
-        tokenizer: its tokenizer.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -87,7 +85,6 @@ def load_plain(model: str, revision: str | None = None) -> StudentModel:
 
     Args:
         model: a hub name, a folder or a GGUF file; an encoder-decoder or a decoder.
-        revision: branch, tag or commit on the hub.
 
     Raises:
         StudentError: where it is not available.

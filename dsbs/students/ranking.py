@@ -22,7 +22,6 @@ class Group:
     """Examples that are scored in the same passes.
 
     Attributes:
-        searches: the search of each example.
         states: inputs, and the cache of the nodes that were read.
         paths: for each example, node -> positions in the cache of its path from the root, its own last.
     """
@@ -141,9 +140,7 @@ def read_rows(
     """Return the log-probability, in nats, of each choice of each example, scored in a row of its own.
 
     Args:
-        student: the student.
         inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
-        choices: the token ids of the choices of each of the B examples.
     """
     states = student.encode(inputs, readers=max(map(len, choices)))
     flat = [(owner, row) for owner, rows in enumerate(choices) for row in rows]

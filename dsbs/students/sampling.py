@@ -33,7 +33,6 @@ class Voice:
     """One of the models that a mixture draws from.
 
     Attributes:
-        model: the model.
         share: its weight in the mixture; all weights add up to 1.
         inputs: the token ids of its input for each row.
     """
@@ -63,8 +62,6 @@ def sample(
         kind: ``label`` or ``rationale``.
         draws: the random generator of each row.
         vocabulary: number of tokens to sample from: the ids below it.
-        end_id: the end token.
-        max_new_tokens: maximum tokens of a target.
         temperature: of each model's distribution; 0: the most probable token.
         bf16: bfloat16 autocast.
 

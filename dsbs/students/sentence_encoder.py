@@ -29,9 +29,7 @@ class SentenceEncoder:
 
     Args:
         network: an ``AutoModel``.
-        tokenizer: its tokenizer.
         pooling: ``mean`` or ``cls``.
-        max_input_tokens: longer texts are truncated.
         cache: a folder where embeddings are kept, or None.
     """
 

@@ -29,7 +29,6 @@ class Seq2SeqModel(GenerativeModel):
 
     Args:
         model: an ``AutoModelForSeq2SeqLM``.
-        tokenizer: its tokenizer.
         prefix_on: ``target`` or ``input``; another value: no task prefixes.
 
     Raises:

@@ -28,7 +28,6 @@ class Tree:
         """Return the tree of some sequences.
 
         Args:
-            start: the decoder's start token.
             rows: the sequences; none is empty.
 
         >>> tree = Tree.of(7, [[1, 2, 9], [1, 3, 9], [1, 2, 9]])
@@ -70,7 +69,6 @@ class Search:
     """The search for the best answer to one example: the scores so far, and which nodes to read next.
 
     Attributes:
-        tree: of the answers.
         negligible: unfinished answers that are together less probable than this share of the finished ones are not
             read to their end; 0: all are.
         scores: node -> log-probability of its path, in nats.
@@ -112,7 +110,6 @@ class Search:
         """Add the log-probabilities, in nats, of a node's children.
 
         Args:
-            node: the node that was read.
             logs: of its children, in their order.
         """
         self.read.append(node)

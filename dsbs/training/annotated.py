@@ -55,7 +55,6 @@ def find_annotations(
     different labels, so there the user has to choose.
 
     Args:
-        settings: of the run.
         selection: the examples that need an annotation.
         typed: the overrides that the user typed, for the command in messages.
 
@@ -132,8 +131,6 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     """Return the ``dsbs.extract`` command that annotates what a run needs.
 
     Args:
-        settings: of the run.
-        splits: the source's splits to annotate.
         typed: the overrides that the user typed; those of task, teacher, prompt and filter are repeated.
     """
     words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
@@ -169,9 +166,7 @@ def stored_tokens(
     """Return the stored log-probabilities of the teacher's tokens, or None where the objective reads none.
 
     Args:
-        settings: of the run.
         folder: of the annotations; None: the run reads none.
-        data: of the run.
         typed: the overrides that the user typed, for the command in messages.
 
     Raises:

@@ -20,7 +20,6 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
     """Return Hugging Face's arguments for the settings.
 
     Args:
-        settings: of ``training``.
         seed: of data order and dropout.
         folder: where checkpoints go.
         metric: what the best checkpoint is chosen by on validation; higher is better.

@@ -124,7 +124,6 @@ def best_checkpoint(folder: Path, state: TrainerState) -> Path | None:
 
     Args:
         folder: of the checkpoints; it may have been moved since ``state`` was saved.
-        state: of the trainer.
 
     Raises:
         RunError: its weights are missing or broken.

@@ -101,9 +101,6 @@ def word_example(objective: Taught, example: Example, tokenizer: object, gap: bo
     """Return an example in the teacher's wording.
 
     Args:
-        objective: has the teacher's prompt.
-        example: as the task has it.
-        tokenizer: the teacher's, for its chat template.
         gap: whether answers begin with a space where the prompt does not end with one.
     """
     text = objective.word(example.input, tokenizer)

@@ -14,14 +14,7 @@ NOISED = "noised"  # name of the encoder input with gaps
 
 
 def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> RowFile:
-    """Return the rows with their rationales replaced by a control, in another file; without a control, the same rows.
-
-    Args:
-        rows: the original ones.
-        control: replaces rationales.
-        seed: of all random choices.
-        folder: where the new file goes.
-    """
+    """Return the rows with their rationales replaced by a control, in another file; without a control, the same rows."""
     if control.identity() is None:
         return rows
     materials = {place: material for place in range(len(rows)) if (material := to_material(rows[place]))}

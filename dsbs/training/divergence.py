@@ -15,8 +15,6 @@ class LossWatch:
     """Watches the losses of a training without synchronizing with the device.
 
     Args:
-        device: of the losses.
-        learning_rate: for the message.
         logging_steps: steps between logged losses.
     """
 
@@ -36,7 +34,6 @@ class LossWatch:
         Args:
             losses: of the whole training, the last one at ``step``.
             spoilt: first step of any process with a loss that is not finite, or ``NEVER``.
-            step: the current one.
 
         Raises:
             RunError: the training has diverged.

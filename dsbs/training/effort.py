@@ -59,7 +59,6 @@ class Effort:
 
         Args:
             seconds: duration of the training, evaluation included.
-            examples: size of the training set.
         """
         training = max(seconds - self.evaluation_seconds, 1e-9)
         return {

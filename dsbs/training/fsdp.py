@@ -134,7 +134,6 @@ def check_layers(student: StudentModel, names: str) -> None:
     """Check that the student has layers of the classes that the user wants sharded one by one.
 
     Args:
-        student: to be sharded.
         names: class names, separated by commas; empty: transformers' own choice.
 
     Raises:
@@ -164,7 +163,6 @@ def silent_row(student: StudentModel, parts: Sequence[tuple[str, str]]) -> Row:
     one input.
 
     Args:
-        student: has the padding token.
         parts: (kind of target, name of its input).
     """
     targets = [(kind, name, [IGNORED], 0.0) for kind, name in parts]

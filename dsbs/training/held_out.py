@@ -31,7 +31,6 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     """Return the validation and test examples of a run.
 
     Args:
-        settings: of the run (``config.yaml``).
         manifest: ``manifest.json`` of the run; its hashes identify the data.
 
     Raises:

@@ -35,10 +35,7 @@ def measure_in_context(
     Results are cached in ``folder``.
 
     Args:
-        plan: of a finished run whose teacher has a prompt.
-        metrics: of the run.
         other: file of other texts, one per line, or None.
-        folder: of the comparison.
 
     Raises:
         DsbsError: texts or weights cannot be read.
@@ -95,9 +92,6 @@ def predict_plainly(
     """Return the answers of a model without task prefixes to examples in an objective's wording.
 
     Args:
-        recipe: task and decoding.
-        model: moved to the best device.
-        examples: to answer.
         wording: has the prompt, length limit and chat template, as for its teacher.
     """
     from dsbs.inference.torch_predictor import TorchPredictor

@@ -8,7 +8,6 @@ def launch_faults(bf16: bool, optim: str) -> list[str]:
 
     Args:
         bf16: whether the settings ask for bfloat16.
-        optim: the optimizer.
     """
     return _precision_faults(bf16) + _sharding_faults(optim)
 

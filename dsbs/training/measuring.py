@@ -30,7 +30,6 @@ def measure_test(
     """Measure on the test split and write ``predictions.parquet``; return fields of ``metrics.json``.
 
     Args:
-        recipe: of the run.
         predictor: the student of the best checkpoint on validation.
         test: examples with gold labels; may be empty.
         run: its folder gets the predictions.
@@ -82,9 +81,6 @@ def measure_otherwise(
     """Return additional test scores: of the last step's weights, and of generated answers.
 
     Args:
-        recipe: of the run.
-        fitted: the student.
-        test: examples with gold labels.
         wanted: keys of ``MEASURES``.
         tested: figures of the best checkpoint; reused where the last step is the best, or answers are generated anyway.
     """

@@ -16,10 +16,6 @@ _SHOWN = 5  # labels that are named
 def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
     """Return a sentence for each kind of loss.
 
-    Args:
-        task: has remarks on its data.
-        counts: of a run, as in ``metrics.json``.
-
     >>> tell_losses(Task(), {"inputs_cut": 12, "train": 300})
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.']
     """

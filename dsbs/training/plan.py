@@ -32,10 +32,7 @@ class Plan:
     """A run that is ready to start.
 
     Attributes:
-        settings: of the run.
         recipe: what the backend reads of them.
-        data: training, validation and test examples.
-        run: its folder.
         described: first fields of ``metrics.json``; see ``describe``.
         rationales: folder of the annotations; None: the run reads none.
     """
@@ -180,11 +177,6 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
     """Train a planned run in its folder, locked meanwhile, and return its metrics.
 
     Where several processes share the run, only the main one locks, tracks and writes.
-
-    Args:
-        plan: of the run.
-        config_yaml: text of the run's ``config.yaml``.
-        command: the command line, for the manifest.
 
     Raises:
         RunError: another process trains the run, or the training fails; the reason is kept in ``failed.json``.

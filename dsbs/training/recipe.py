@@ -20,14 +20,9 @@ class Recipe:
     """What is trained, and how.
 
     Attributes:
-        task: has the examples and scores answers.
-        objective: makes targets and loss.
-        student: the model to train.
         training: optimizer and schedule; read by ``backend=huggingface``.
         seed: of initial weights, data order, dropout and controls.
-        decoding: ``auto``, ``rank`` or ``generate``.
         prompt: its exemplars are among the texts that a student's own tokenizer is trained on.
-        control: replaces rationales.
         labels_weight: ``equal``, or ``agreement``: a label is weighted by the share of samples that voted for it.
         stored: log-probabilities of tokens from the teacher's endpoint, where the objective reads them.
     """
@@ -56,7 +51,6 @@ class Recipe:
         """Return the settings that a checkpoint keeps of the training.
 
         Args:
-            examples: training, validation and test.
             reading: decoding and length limits of students that generate; see ``dsbs.inference.checkpoint.remember``.
         """
         return remember(self.task, self.objective, examples, format=self.student.format, **reading)

@@ -19,10 +19,7 @@ def roll_out(
     same texts as an uninterrupted one, and several processes the same as one.
 
     Args:
-        objective: samples and makes rows of the samples.
-        student: is sampled from.
         batches: microbatches of this process; their ``rows`` are replaced.
-        seed: of the run.
         step: number of the optimizer step.
         bf16: whether to sample in bfloat16 autocast.
     """
@@ -39,7 +36,6 @@ def places_of(sizes: Sequence[Sequence[int]], process: int) -> list[int]:
 
     Args:
         sizes: number of rows of each microbatch, by process.
-        process: its number.
 
     >>> places_of([[2, 1], [2, 1]], 0), places_of([[2, 1], [2, 1]], 1)
     ([0, 1, 4], [2, 3, 5])

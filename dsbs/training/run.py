@@ -28,11 +28,7 @@ def train_run(
     """Train, measure and write the files of a run; ``metrics.json`` comes last.
 
     Args:
-        recipe: of the run.
-        data: training, validation and test examples.
-        run: the folder.
         described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
-        tracker: where metrics are logged.
         testing: whether and what to measure on test.
         tracking: whether the tracker gets answers and the student as well.
 

@@ -103,13 +103,7 @@ class Run:
             lock.release()
 
     def write_manifest(self, config_yaml: str, command: str, extra: dict[str, Any]) -> None:
-        """Write ``config.yaml`` and ``manifest.json``.
-
-        Args:
-            config_yaml: text of the former.
-            command: the command line.
-            extra: more fields of the manifest.
-        """
+        """Write ``config.yaml`` and ``manifest.json``."""
         write_text(self.folder / "config.yaml", config_yaml)
         manifest = {
             "dsbs": __version__,
@@ -140,7 +134,6 @@ def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
     """Return the run of some settings.
 
     Args:
-        output_dir: root folder of all outputs.
         settings: decide the result; with at least task.name, student.name, objective.name, data_fraction, seed.
     """
     folder = (

@@ -61,8 +61,6 @@ class ProcessBatches(BatchSampler):
     Args:
         sampler: yields the same positions in all processes.
         batch_size: examples per batch, over all processes.
-        rank: number of this process.
-        processes: their number.
     """
 
     def __init__(self, sampler: Sampler[int], batch_size: int, rank: int, processes: int) -> None:

@@ -28,7 +28,6 @@ class StoredTokens:
     """Log-probabilities of the tokens of an extraction.
 
     Attributes:
-        path: its store of completions.
         model: the teacher's name, for messages.
         most: number of most probable tokens per position to train on.
         digest: hash over the log-probabilities of the training examples.
@@ -44,10 +43,7 @@ class StoredTokens:
         """Return the log-probabilities of a run's training examples in a store.
 
         Args:
-            path: the store.
-            model: the teacher's name.
             most: number of most probable tokens per position.
-            data: of the run.
         """
         with CompletionStore(path, read_only=True) as store:
             return cls(path, model, most, store.digest_logprobs("train", (example.id for example, _ in data.train)))
@@ -61,9 +57,6 @@ class StoredTokens:
 
         Args:
             rows: tokenized training examples, in the order of ``data.train``.
-            student: has the tokenizer.
-            data: of the run.
-            folder: where the new file goes.
 
         Raises:
             StudentError: the teacher's tokens are not the student's.

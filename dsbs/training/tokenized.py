@@ -43,9 +43,6 @@ SCHEMA = pa.schema(
 class RowFile:
     """The rows of an Arrow file, read from disk on access; a map-style data set for torch's loaders.
 
-    Attributes:
-        path: of the file.
-
     Raises:
         ValueError: the file is broken.
     """
@@ -82,7 +79,6 @@ class RowFile:
         """Return the changed rows in another file, written unless it exists.
 
         Args:
-            path: of the new file.
             change: (position, row) -> new row.
         """
 
@@ -142,11 +138,7 @@ def prepare_rows(
     """Tokenize inputs and targets as a stream into a file, unless it exists.
 
     Args:
-        student: has the tokenizer.
         texts: input and targets of every example; iterated once to name the file, and again to write it.
-        count: number of examples.
-        max_input_tokens: longer inputs are truncated.
-        max_target_tokens: longer targets are truncated.
         folder: of the files, whose names are hashes of their content.
         readers: kind of target -> the model that reads it, for kinds that are not the student's own.
     """

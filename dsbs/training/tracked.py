@@ -27,9 +27,6 @@ COLUMNS = ("id", "input", "gold", "label", "correct", "confidence", "rationale")
 def describe_run(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields by which W&B's panels group and filter runs.
 
-    Args:
-        metrics: ``metrics.json``, or its first fields.
-
     Returns:
         task, student, objective, labels, teacher, data_fraction, seed, control; and ``method``: the objective, with
         control and labels in parentheses where they are not the defaults. A curve has one line per method.
@@ -49,10 +46,6 @@ def summarise_run(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> di
 
     Scores are prefixed by their split: ``validation/accuracy``, ``test/accuracy``. The test score is repeated with the
     share of the data, ``test/accuracy@0.125``, so that a bar chart can show a single share.
-
-    Args:
-        metrics: content of ``metrics.json``.
-        manifest: content of ``manifest.json``.
     """
     metric = str(metrics.get("metric") or "accuracy")
     summary = describe_run(metrics) | {"metric": metric}
@@ -108,14 +101,7 @@ def _is_told(value: Any) -> bool:
 
 
 def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_dir: Path) -> Tracker:
-    """Open the W&B run of a run's folder; opened again, it is the same W&B run.
-
-    Args:
-        settings: keys of ``tracking``.
-        run: the folder.
-        described: the first fields of ``metrics.json``.
-        output_dir: the root folder of all outputs.
-    """
+    """Open the W&B run of a run's folder; opened again, it is the same W&B run."""
     names, parts = describe_run(described), run.folder.parts[-5:]
     tags = [str(names["task"]), str(names["student"]), str(names["objective"])]
     return open_tracker(
@@ -135,11 +121,7 @@ def track_result(
     """Log the result of a run: summary, its point on the learning curve, a table of answers, the student as artifact.
 
     Args:
-        tracker: open.
         settings: whether to log answers and student.
-        run: the folder.
-        metrics: what ``metrics.json`` will hold.
-        manifest: content of ``manifest.json``.
     """
     if not tracker.active:
         return
@@ -177,7 +159,6 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
     """Add later measurements to the W&B summary of a finished run, under ``evaluate/<name>/``.
 
     Args:
-        settings: keys of ``tracking``, of the training.
         folder: of the run, as ``find_tracked`` returns it.
         name: of the data, such as ``test`` or a file's name.
         figures: name -> number.
@@ -196,10 +177,6 @@ def read_rows(path: Path, most: int) -> list[dict[str, Any]]:
     """Return answers to test examples as rows of a table, with whatever looks like an API key masked.
 
     The examples are drawn as by ``explain``, so all runs show the same ones, and those with a rationale are among them.
-
-    Args:
-        path: ``predictions.parquet``.
-        most: maximum number of rows.
     """
     if not most or not path.is_file():
         return []

@@ -18,9 +18,6 @@ def check_unknown(
     """Count the unknown tokens of inputs and targets.
 
     Args:
-        student: has the tokenizer.
-        rows: the tokenized examples.
-        texts: their texts, for messages.
         most: maximum share of unknown tokens.
         writes: whether the student generates its targets, or only chooses among them.
 

@@ -63,7 +63,6 @@ class Words:
 
     Attributes:
         tokenizer: of the checkpoint's ``tokenizer.json``.
-        prefix_on: ``target`` or ``input``: where the task prefixes are.
         end: id of the token that ends a target.
         starts: kind of target -> id of the token before it.
         causal: whether the student is a causal language model, whose prompt ends with the start token.
@@ -77,10 +76,6 @@ class Words:
 
     def check(self, vocabulary: Any, folder: Path) -> list[str]:
         """Return an engine's tokens, in the order of their ids.
-
-        Args:
-            vocabulary: as ``config.json`` has it.
-            folder: of the export, for messages.
 
         Raises:
             DataError: where it is not a list, or lacks the end or a start token.
@@ -124,12 +119,7 @@ class Words:
 
 @dataclass
 class ExportWriter:
-    """Base of the engines' writers; a subclass ranks, generates and samples.
-
-    Attributes:
-        engine: the object of the engine's package.
-        words: the tokenizer.
-    """
+    """Base of the engines' writers; a subclass ranks, generates and samples."""
 
     engine: Any
     words: Words
@@ -153,9 +143,7 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
     """Return the tokenizer of an export, with its start and end tokens.
 
     Args:
-        folder: of the export.
         export: the engine's settings in its ``config.json``.
-        prefix_on: of the checkpoint.
 
     Raises:
         DataError: where it is missing or broken.
@@ -192,20 +180,13 @@ def write_config(folder: Path, remembered: dict[str, Any], format: str, export: 
     """Write the ``config.json`` of an export.
 
     Args:
-        folder: of the export.
-        remembered: the settings of the checkpoint.
         format: of the export; a key of ``PREDICTORS``.
-        export: the engine's settings.
     """
     write_json(folder / "config.json", {"dsbs": {**remembered, "format": format}, EXPORT: export})
 
 
 def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """Return the engine's settings in the ``config.json`` of an export.
-
-    Args:
-        folder: of the export.
-        keys: that are required.
 
     Raises:
         DataError: where one is missing.
@@ -228,7 +209,6 @@ def name_tokens(ids: dict[str, int], size: int) -> list[str]:
 
     Args:
         ids: token -> id.
-        size: number of rows.
 
     >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
     ['a', '<unused_1>', 'b', '<unused_3>']

@@ -33,7 +33,6 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     """Convert a checkpoint to CTranslate2.
 
     Args:
-        checkpoint: a trained student of transformers.
         folder: an empty folder for the export.
         quantization: one of ``QUANTIZATIONS``.
 
@@ -70,9 +69,6 @@ def write_engine(student: Any, checkpoint: Path, engine: Path, quantization: str
     """Write CTranslate2's own files of a student, and return the names of its tokens, by id.
 
     Args:
-        student: the loaded student.
-        checkpoint: its folder.
-        engine: the folder to write.
         quantization: one of ``QUANTIZATIONS``.
     """
     from ctranslate2.converters.transformers import TransformersConverter
@@ -129,8 +125,6 @@ def complete_config(path: Path, end: str, causal: bool) -> None:
     """Complete the converter's config: the engine requires special tokens that some students lack.
 
     Args:
-        path: of the engine's ``config.json``.
-        end: the end token, used for missing ones.
         causal: whether the student is a causal model.
     """
     config = json.loads(path.read_text(encoding="utf-8"))
@@ -203,7 +197,6 @@ def usage(checkpoint: Path, export: dict[str, Any]) -> str:
     """Return Markdown that shows how to use the export without dsbs, for its card.
 
     Args:
-        checkpoint: that was converted.
         export: of ``convert``.
     """
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""

@@ -177,7 +177,6 @@ class CTranslate2Writer(ExportWriter):
         """Write an answer for each input; return what its logits tell of the closed answers.
 
         Args:
-            inputs: their tokens.
             paths: for each, answer -> token ids, its end included.
 
         Returns:

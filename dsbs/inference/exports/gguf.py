@@ -82,7 +82,6 @@ def usage(checkpoint: Path, export: dict[str, Any]) -> str:
     """Return Markdown that shows how to use the export without dsbs, for its card.
 
     Args:
-        checkpoint: that was converted.
         export: of ``convert``.
     """
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
@@ -234,7 +233,6 @@ def start(file: Path, context: int, exact: bool = False, guess: bool = True) -> 
     """Return llama.cpp's server with a GGUF file; it listens on loopback alone.
 
     Args:
-        file: the model.
         context: context size of each slot, in tokens.
         exact: keep keys and values in float32 instead of half precision.
         guess: check several tokens in one pass where the input suggests what follows; no answer changes.

@@ -38,7 +38,6 @@ def write_gguf(student: "StudentModel", path: Path, quantization: str) -> None:
 
     Args:
         student: a decoder-only student, loaded.
-        path: the file to write.
         quantization: a key of ``TYPES``; norms are not quantized, and odd widths become float16.
 
     Raises:
@@ -105,11 +104,6 @@ def add_sizes(writer: gguf.GGUFWriter, config: Any) -> None:
 
 def add_tokenizer(writer: gguf.GGUFWriter, student: "StudentModel", tokenizer: dict[str, Any]) -> None:
     """Write the tokenizer, with the task prefixes as control tokens.
-
-    Args:
-        writer: of the file.
-        student: the student.
-        tokenizer: the content of its ``tokenizer.json``.
 
     Raises:
         StudentError: where it is not a byte-level BPE, or its pre-tokenizer is not supported.

@@ -44,7 +44,6 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     """Convert a checkpoint to an ONNX graph from token ids to logits.
 
     Args:
-        checkpoint: a trained student of an encoder.
         folder: an empty folder for the export.
         quantization: ``float32``, or ``int8`` (dynamic quantization).
 
@@ -121,12 +120,8 @@ class OnnxPredictor(Exported):
     """A student of an encoder in onnxruntime.
 
     Attributes:
-        session: the loaded graph.
-        tokenizer: of the student.
         classes: the closed answers, in the order of the outputs; empty: an input is scored with each of its choices.
         padding: id of the padding token.
-        batch_size: rows of a pass.
-        max_input_tokens: longer inputs are truncated.
     """
 
     session: Any
@@ -266,7 +261,6 @@ def usage(checkpoint: Path, export: dict[str, Any]) -> str:
     """Return Markdown that shows how to use the export without dsbs, for its card.
 
     Args:
-        checkpoint: that was converted.
         export: of ``convert``.
     """
     if export["classes"]:

@@ -14,7 +14,6 @@ class Parity:
     """A checkpoint and its export compared on the same examples.
 
     Attributes:
-        examples: their number.
         agreement: share of examples with the same answer from both.
         metric: the metric of the next two.
         before, after: the score of the checkpoint and of the export; None without gold answers.
@@ -37,7 +36,6 @@ def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Predi
     """Return how the answers of a checkpoint and of its export agree.
 
     Args:
-        task: compares and scores answers.
         checkpoint, export: their predictions for the same examples, in the same order.
     """
     pairs = list(zip(checkpoint, export, strict=True))

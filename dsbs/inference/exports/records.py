@@ -18,13 +18,6 @@ def find_earlier(
 ) -> dict[str, Any] | None:
     """Return the ``export.json`` of an earlier export; None where there is none, or the student was trained again.
 
-    Args:
-        config: of the export.
-        checkpoint: to export.
-        folder: of the export.
-        format: that is wanted.
-        quantization: that is wanted.
-
     Raises:
         ConfigError: ``output`` holds another export.
         RunError: it agrees too little with the checkpoint.

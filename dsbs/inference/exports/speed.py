@@ -50,7 +50,6 @@ def measure_speed(predictor: Predictor, examples: Sequence[Example]) -> Speed:
     """Measure the speed of a predictor.
 
     Args:
-        predictor: warmed up.
         examples: to answer; at least one.
     """
     times: list[float] = []

@@ -46,7 +46,6 @@ class Backend(Protocol):
             recipe: what is trained, and how.
             data: training examples and those to choose on (``data.choosing``); ``data.test`` must not be read.
             run: the folder, for checkpoints and caches.
-            tracker: where metrics are logged.
 
         Raises:
             StudentError: the student cannot be built, or its tokenizer cannot write the labels.

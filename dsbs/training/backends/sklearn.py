@@ -51,12 +51,10 @@ class Candidate:
     """The classifier of one regularization strength, measured on validation.
 
     Attributes:
-        predictor: the student with it.
         C: inverse regularization strength, as in scikit-learn.
         value: the score on validation, by the task's metric.
         fit: mean log-probability of validation's gold answers, in nats; breaks ties of ``value``.
         step: solver iterations so far, those of stronger regularization included.
-        seconds: duration of the measurement.
     """
 
     predictor: SklearnPredictor
@@ -184,11 +182,7 @@ def try_strengths(
     regularization would change nothing either, and the rest is skipped.
 
     Args:
-        student: has the values of C and the maximum number of iterations.
         inputs: features of the training rows [N, F].
-        rows: their labels and weights.
-        build: makes the predictor of a classifier.
-        recipe: its task scores answers.
         data: ``choosing`` is scored.
     """
     steps = 0
