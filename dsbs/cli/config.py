@@ -109,7 +109,6 @@ class EvaluateConfig:
     track: bool = False
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
         if self.decoding not in (None, "auto", "rank", "generate"):
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
@@ -145,7 +144,6 @@ class PredictConfig:
     batch_size: int = 64
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
         if self.format not in FORMATS:
             faults.append(f"format={self.format}: expected one of {', '.join(FORMATS)}.")

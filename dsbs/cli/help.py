@@ -85,7 +85,7 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
 
 
 def list_sections(command: str, config: DictConfig) -> Iterator[tuple[str, list[Key]]]:
-    """Yield title and keys of each section of a command: first its own keys, without a title, then those of its parts."""
+    """Yield title and keys of each section of a command: its own keys first, without a title, then its parts'."""
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
     root = ROOTS[command]

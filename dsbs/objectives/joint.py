@@ -40,7 +40,6 @@ class _Joined(Objective):
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
-        """Generate, and parse label and rationale around the cue; see ``Objective.read``."""
         predictions = []
         for example, text in zip(examples, student.write(examples, reading), strict=True):
             label, rationale = self.split(text)
@@ -71,7 +70,6 @@ class RationaleThenLabel(_Joined):
 
     @property
     def reads(self) -> frozenset[str]:
-        """``system`` with ``reads_systems``."""
         return frozenset({"system"} if self.reads_systems else ())
 
     def identity(self) -> dict[str, object]:
@@ -79,7 +77,6 @@ class RationaleThenLabel(_Joined):
         return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
     def join(self, label: str, rationale: str) -> str:
-        """Return rationale, cue and label."""
         return f"{rationale} {ANSWER_CUE} {label}"
 
     def split(self, text: str) -> tuple[str, str]:
@@ -117,7 +114,6 @@ class LabelThenRationale(_Joined):
     output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
     def join(self, label: str, rationale: str) -> str:
-        """Return label, cue and rationale."""
         return f"{label} {RATIONALE_CUE} {rationale}"
 
     def split(self, text: str) -> tuple[str, str]:

@@ -74,12 +74,10 @@ class SoftTargets(Taught):
 
     @property
     def has_teacher(self) -> bool:
-        """Whether the teacher is beside the student (``source=teacher``)."""
         return self.source == "teacher"
 
     @property
     def reads_stored_tokens(self) -> bool:
-        """Whether it learns from the tokens in the store (``source=stored``)."""
         return self.source == "stored"
 
     @property
@@ -89,22 +87,18 @@ class SoftTargets(Taught):
 
     @property
     def asks_ranking(self) -> bool:
-        """Whether ``teacher_model`` ranks the closed answers of all examples before training (``source=ranking``)."""
         return self.source == "ranking"
 
     @property
     def needs_rationales(self) -> bool:
-        """Whether rationales are learned, too (``rationales``)."""
         return self.rationales
 
     @property
     def reads(self) -> frozenset[str]:
-        """``votes`` or ``probabilities``, where the distribution comes from them."""
         return frozenset({"votes": {"votes"}, "logprobs": {"probabilities"}}.get(self.source, ()))
 
     @property
     def needs_choices(self) -> bool:
-        """Whether the distribution is over closed answers."""
         return self.source in ANSWERS
 
     @property
@@ -125,7 +119,6 @@ class SoftTargets(Taught):
         }
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults() + self._divergence.faults("objective")
         if self.source not in SOURCES:
             return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
@@ -166,7 +159,6 @@ class SoftTargets(Taught):
         self.check_tokens(student, asked=self.has_teacher or self.reads_stored_tokens)
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
-        """Load the teacher, where there is one beside the student; see ``Taught.prepare``."""
         super().prepare(student, device)
         if self.reads_stored_tokens:
             from dsbs.objectives.teacher import base_vocabulary
@@ -174,7 +166,6 @@ class SoftTargets(Taught):
             self._vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
 
     def take_ranking(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
-        """Set the teacher's ranking: example's id -> closed answer -> log-probability, in nats."""
         self._ranked = ranked
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
@@ -240,7 +231,6 @@ class SoftTargets(Taught):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its terms ``soft``, ``label``, ``rationale`` and ``soft_rationale``."""
         import torch
 
         from dsbs.objectives.losses import mean_of_step

@@ -23,7 +23,6 @@ class StepByStep(Objective):
     rationale_apart: ClassVar[bool] = True
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if not 0 <= self.alpha <= 1:
             faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
@@ -31,7 +30,6 @@ class StepByStep(Objective):
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """``alpha`` for labels, ``1 - alpha`` for rationales."""
         return {"label": self.alpha, "rationale": 1 - self.alpha}
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

@@ -26,7 +26,6 @@ class Ladder:
 
     @property
     def level(self) -> float | None:
-        """The teacher's accuracy on test, or None."""
         return self.teacher.accuracy if self.teacher else None
 
     @property

@@ -49,7 +49,6 @@ class ClassifierModel(StudentModel):
 
     @property
     def pad_id(self) -> int:
-        """The id of the padding token of inputs."""
         return int(self.tokenizer.pad_token_id)
 
     @property
@@ -63,7 +62,6 @@ class ClassifierModel(StudentModel):
         return weight, weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return the token ids of inputs, truncated; there are no task prefixes."""
         rows: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
         return rows
 
@@ -91,7 +89,6 @@ class ClassifierModel(StudentModel):
         return logits
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return the logits [R, classes] of some rows."""
         return states.index_select(0, rows)
 
     def decode_logits(
@@ -105,7 +102,6 @@ class ClassifierModel(StudentModel):
         return states.unsqueeze(1)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Return the most probable closed answer of each example, with the log-probabilities of all."""
         texts = [self.reword(example, [])[0] for example in examples]
         rows = self.encode_inputs(texts, "label", reading.max_input_tokens)
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
@@ -134,7 +130,6 @@ class ClassifierModel(StudentModel):
         raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and cannot generate.")
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
         setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -205,7 +200,6 @@ class MultipleChoiceModel(ClassifierModel):
         return [[int(text)] for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
-        """Return the positions of choices as texts."""
         return [str(row[0]) for row in ids]
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:

@@ -12,9 +12,7 @@ class GenerativeModel(StudentModel):
     """A student with a decoder: closed answers are ranked by their probability as text, others generated."""
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Return the most probable closed answer of each example; see ``dsbs.students.decoding.rank``."""
         return rank(self, examples, reading)
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return the text generated for each example; see ``dsbs.students.decoding.generate``."""
         return generate(self, examples, reading, kind)

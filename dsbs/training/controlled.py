@@ -14,7 +14,7 @@ NOISED = "noised"  # name of the encoder input with gaps
 
 
 def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> RowFile:
-    """Return the rows with their rationales replaced by a control, in another file; without a control, the same rows."""
+    """Return the rows with their rationales replaced by a control, in another file; without a control, as they are."""
     if control.identity() is None:
         return rows
     materials = {place: material for place in range(len(rows)) if (material := to_material(rows[place]))}

@@ -28,7 +28,6 @@ class Speed:
     per_second: float
 
     def figures(self) -> dict[str, Any]:
-        """Return the fields by name, as ``export.json`` has them."""
         return asdict(self)
 
 
