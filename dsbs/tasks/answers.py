@@ -85,7 +85,7 @@ class ClosedAnswers:
         listed = choices or self.labels or ()
         names = {choice: choice for choice in listed} | dict(self.synonyms)
         if self.reading != "paper":
-            return read_closed(text, listed, names)
+            return read_closed(text, listed, names, lettered=listed != self.labels)
         whole, text = text.strip(), tidy(text)  # a choice may end with a full stop of its own
         found = _match_as_written(whole, names)
         return _read_as_written(text, listed, names) if found is None else found

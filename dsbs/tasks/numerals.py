@@ -39,6 +39,10 @@ _FRACTION = re.compile(r"[ ]?[¼½¾⅐-⅞]")
 # Thousands in groups with blanks, apostrophes or underscores; and as in India: 1,23,456.
 _GROUPED = re.compile(r"(?<![\w.,'])\d{1,3}(?:([ '_])\d{3})(?:\1\d{3}){0,4}(?![\d,']|\.\d{3}\b|[ '_]\d)")
 _INDIAN = re.compile(r"(?<![\w.,])\d{1,2}(?:,\d{2}){1,4},\d{3}(?![\d,])")
+# Thousands with points, where nothing else can be meant: 1.234.567 and 1.200,50, but not 1.200.
+_POINTED = re.compile(
+    r"(?<![\w.,])(\d{1,3}(?:\.\d{3}){2,4})(?![\w.,]*\d)|(?<![\w.,])(\d{1,3}(?:\.\d{3}){1,4}),(\d{1,2})(?![\w.,]*\d)"
+)
 _NOT_A_DIGIT = re.compile(r"\D")
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
            "lakh": 10**5, "crore": 10**7, "mn": 10**6, "mln": 10**6}  # fmt: skip
@@ -76,7 +80,7 @@ _HEDGES = re.compile(
     r"than|(?:over|under|above|below|beyond|past|exceeding|exceeds|approaching)(?=\s{1,3}[$€£]?\d)|half|halves|quarters?|"
     r"thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|twice|double|triple|"
     r"squared|cubed|root|power|factorial|minus|negative|plus|point|nearly|almost|wrong|incorrect|unknown|undefined|"
-    r"infinite\w*|depends?|unclear|below\szero|nicht|kein\w*|pas|ou|oder)\b|[?<>≤≥≠±√!]=?\s{0,2}[-$€£]?\d|\d\s?\?|\d!",
+    r"infinite\w*|depends?|unclear|below\szero|nicht|kein\w*|pas|ou|oder)\b|[?<>≤≥≠±√!]=?\s{0,2}[-$€£]?\d|\d\s?[?<>≤≥≠±]|\d!|repeating|recurring",
     re.I,
 )
 _DENIED = re.compile(
@@ -85,12 +89,22 @@ _DENIED = re.compile(
     re.I,
 )
 _NO_VALUE = re.compile(
-    r"\\[A-Za-z]{2,}|\b(?:log|ln|sin|cos|tan|exp|sqrt)\b|\d\s?[‰万萬億亿]|\d\s?[千百](?![米克瓦])|\d\s?r\.?\s?\d"
-    r"|\d\s?(?:[Mm]il+i?on|[Mm]illiard|[Tt]ausend|mil\b|тыс|млн|млрд)|\b[a-zA-Z]\s?=.{1,60}\b[a-zA-Z]\s?=|"
-    r"\d\s?:\s?\d|\d{1,2}/\d{1,2}/(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d|\d\s?(?:[MBTK]|mio|mill|mrd)\b"
+    r"\\[A-Za-z]{2,}|\b(?:log|ln|sin|cos|tan|exp|sqrt)\b|\d[\u0304\u0305]|\d\s?r\.?\s?\d"
+    r"|\b[a-zA-Z]\s?=.{1,60}\b[a-zA-Z]\s?=|\d\s?:\s?\d|\d{1,2}/\d{1,2}/(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d|\d\s?[MBTK]\b"
+    r"|\d\.\d\d\s?(?:[aApP]\.?\s?[mM]\b|Uhr\b)|[^\W\d_]\s{1,3}times\s{1,3}\d|(?<![\w.])[A-Za-z]\d"
+    r"|(?<![\d.*/+^(-])\d{1,4}-\d{1,2}/\d{1,3}(?![\d/*+^-])|\d\.\d{1,9},\d"
     r"|[$€£]\s?\d[\d.,]{0,20}\s?m\b|\d(?![gmlLsh]\b|[xX]\s?[\d(])[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/^]\s?\d"
     r"|\d\s?[-+*/^]\s?[a-zA-Z]\b"
     r"|(?<![\d.,)])\d{1,6}[-–]\d{1,6}\s{1,2}[^\W\d_]{2}|(?<![\d.,])0,\d{3}(?!\d)"
+)
+# A number in digits that goes on in words, or with a scale of another language.
+_GOES_ON = re.compile(
+    r"\d\s?[‰万萬億亿만억천백조]|\d\s?[千百](?![米克瓦])|\d\s{1,3}(?:and\s)?(?:"
+    + "|".join((*_SPELT, *_SCALES))
+    + r")\b|\d\s?(?:mil+[hij]?[oõã]\w{0,6}|mila?|mille?|mio|mia|mrd|mld|milliers?|milliards?|milyar|miljard|"
+    r"tausend|hundert|duizend|tusen|tuhat|tysi\w{0,4}|bin|ribu|juta|ngàn|nghìn|triệu|tỷ|тыс\w{0,4}|млн|млрд|миллион\w{0,3}|"
+    r"миллиард\w{0,3}|ألف|آلاف|مليون|مليار|लाख|करोड़|हज़ार|हजार|พัน|หมื่น|แสน|ล้าน)(?!\w)",
+    re.I,
 )
 _TURN = re.compile(r"\b(?:wait|actually|correction|scratch|oops|hmm|sorry|alternatively|maybe|or rather)\b|\bno,", re.I)
 _RUN = re.compile(
@@ -112,7 +126,7 @@ def read_number(text: str) -> str | None:
     [None, None, None, None]
     """
     text = _plain(in_ascii_signs(text[:MOST]).translate(QUOTES)).strip()
-    if _NO_VALUE.search(text) or is_no_value(text):
+    if _NO_VALUE.search(text) or _GOES_ON.search(text) or is_no_value(text):
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
         return join_numbers(text)
@@ -127,6 +141,8 @@ def read_number(text: str) -> str | None:
     found: str | None = without_units(_UNITS.sub(" ", clause))
     if evaluate(found or "") is None:
         found = _search(clause)
+    if found is not None and is_no_value(found):
+        return None
     if found is not None and end and end[0] == ";" and any(not same(run, found) for run in _runs(rest)):
         return None
     return found
@@ -142,6 +158,9 @@ def _plain(text: str) -> str:
     """Write LaTeX, grouped digits, scales and spelt-out operators as arithmetic."""
     for pattern in (_GROUPED, _INDIAN):
         text = pattern.sub(lambda match: _NOT_A_DIGIT.sub("", match[0]), text)
+    text = _POINTED.sub(
+        lambda match: f"{match[1] or match[2]}".replace(".", "") + f".{match[3]}" * bool(match[3]), text
+    )
     if not text.isascii():
         text = _FRACTION.sub(_spell_out, _SUPERSCRIPT.sub(_spell_out, text))
     if "\\" in text or not text.isascii() or "{" in text or text[:1] in "-=:~":

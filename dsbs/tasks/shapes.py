@@ -4,6 +4,7 @@
 Every pattern here takes linear time: repetitions are bounded or cannot overlap, since models repeat themselves.
 """
 
+import html
 import re
 import unicodedata
 from collections.abc import Callable
@@ -12,10 +13,20 @@ from functools import lru_cache, wraps
 QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"',
                         "「": '"', "」": '"', "『": '"', "』": '"'})  # fmt: skip
 # Signs of no width: soft hyphens, joiners, marks of direction and byte order.
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
-_WIDE = {0x3000: " ", 0x3010: "[", 0x3011: "]", 0x3014: "[", 0x3015: "]", 0x066B: ".", 0x066C: ",", 0x2044: "/"} | {
-    code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)
-}
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]")
+_ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]{2,8});")
+_WIDE = {
+    0x2010: "-",
+    0x2011: "-",
+    0x3000: " ",
+    0x3010: "[",
+    0x3011: "]",
+    0x3014: "[",
+    0x3015: "]",
+    0x066B: ".",
+    0x066C: ",",
+    0x2044: "/",
+} | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _CIRCLED = re.compile("[\u2460-\u24ff]")
 _MINUS = re.compile(r"(?:^|(?<=[\s(=:$]))[−–‒﹣](?=[$€£]?\d)")
 _WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』\u200b\u200e\u200f\u202a\u202b\u202c\u2060\ufeff"
@@ -53,7 +64,7 @@ def in_ascii_signs(text: str) -> str:
     >>> in_ascii_signs("（Ｂ）"), in_ascii_signs("٤٢"), in_ascii_signs("−1"), in_ascii_signs(r"card\\_arrival")
     ('(B)', '42', '-1', 'card_arrival')
     """
-    text = text.replace("\\_", "_")
+    text = _ENTITY.sub(lambda match: html.unescape(match[0]), text.replace("\\_", "_"))
     if text.isascii():
         return text
     text = _INVISIBLE.sub("", text).translate(_WIDE)

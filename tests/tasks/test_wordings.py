@@ -29,6 +29,11 @@ SETS = {
     "ru": ("положительный", "отрицательный"),
     "ar": ("إيجابي", "سلبي"),
     "ja": ("ポジティブ", "ネガティブ"),
+    "ko": ("긍정", "부정"),
+    "toxic": ("toxic", "non-toxic"),
+    "thumbs": ("👍", "👎"),
+    "nli2": ("contradiction", "entailment", "neutral"),
+    "bad": ("bad", "good"),
 }
 
 # What is read, and as what.
@@ -60,6 +65,21 @@ mood|neither positive nor neutral but negative|negative
 mood|~~positive~~ negative|negative
 mood|NEGATIVE (confidence: 0.9)|negative
 mood|„negative“|negative
+mood|<negative>.|negative
+mood|A. negative|negative
+mood|negative, not 'positive'|negative
+mood|&quot;negative&quot;|negative
+mood|negative&nbsp;|negative
+toxic|non\u2011toxic|non-toxic
+thumbs|👎\ufe0f|👎
+stars|4 out of 5|4
+stars|1 star out of 5 stars|1
+nli2|E. entailment|entailment
+nli2|(c)|neutral
+nli2|C) neutral|neutral
+nli2|A|contradiction
+ja|ネガティブです。|ネガティブ
+ko|부정입니다.|부정
 mood|<answer>negative</answer>|negative
 mood|$\boxed{\text{negative}}$|negative
 mood|\(\boxed{B}\)|negative
@@ -179,10 +199,20 @@ place|(b) or (d)
 place|near the beach resort
 letter|a tricky one
 letter|neither A nor B
+nli2|C
+nli2|c.
+nli2|the answer is C
+bad|B
+bad|B.
+mood|maybe negative
+mood|possibly negative
+stars|4 out of 10
+stars|4/5
+ja|ネガティブではありません
 gut|nicht gut
 gut|weder gut noch schlecht
 intent|not card_arrival
-stars|4 out of 5
+stars|4 out of 5 people like it
 stars|4.5
 stars|-1
 nli|not a contradiction
@@ -276,6 +306,10 @@ about 3¾ miles|3.75
 1'234|1234
 1_234|1234
 1,23,456|123456
+1.234.567|1234567
+1.200,50 €|1200.5
+1.200|1.2
+5th|5
 42 000 km|42000
 minus five|-5
 negative two hundred|-200
@@ -337,6 +371,21 @@ a minimum of 5
 x = 5 and y = 6
 5 Millionen
 5 millones
+5 milhões
+5 миллионов
+5만 원
+5 Mio
+5 thousand five hundred
+three times 4
+12.30 pm
+7.45 Uhr
+5 < x
+around 5-6
+2-1/2
+3.3̅
+0.33 repeating
+room A12
+1.200,500
 5万
 5‰
 \geq 42
