@@ -150,22 +150,23 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     clause, rest = _split(text)
     sign = _SIGN.match(clause)
     if sign:
-        letter, marked, beside, listed = sign[1] or sign[2], True, clause[sign.end() :], letters.marked
+        letter, marked, beside, known = sign[1] or sign[2], True, clause[sign.end() :], True
     elif lone := _LONE_SIGN.fullmatch(clause):
         letter, marked, beside = lone[1], bool(lone[2]) or lone[3] is None, lone[3] or ""
-        listed = letters.marked if lone[2] == ")" else letters.bare
-        if not beside and (found := match_name(tidy(_split(rest.strip())[0]), names)) is not None:
-            return found  # 'A. negative'
+        known = lone[2] == ")"
+        following = tidy(_split(rest.strip())[0])
+        beside = following if not beside and match_name(following, names) is not None else beside  # 'A. negative'
     else:
         return None
-    answer, beside = _by_sign(letter, listed, names), tidy(beside.strip(" .:,-–—="))
-    if answer is None or CORRECTION.search(_fold(rest)):
+    answer = _by_sign(letter, letters.marked if known else letters.bare, names)
+    beside = tidy(beside.strip(" .:,-–—="))
+    if CORRECTION.search(_fold(rest)):
         return None
     if beside and (found := match_name(beside, names)) is not None:
         return found
     beside = _fold(beside)
     unclear = bool(TURNS.match(beside) or _SIGN.search(beside) or next(_find_names(beside, names), None))
-    return answer if marked and not unclear else None
+    return answer if answer is not None and marked and not unclear else None
 
 
 def _by_sign(letter: str, listed: Sequence[str | None], names: dict[str, str]) -> str | None:
