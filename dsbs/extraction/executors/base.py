@@ -1,15 +1,19 @@
 """The interface of executors, and what they share."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
 from dsbs.extraction.job import Job
-from dsbs.extraction.pacing import format_seconds
+from dsbs.extraction.pacing import format_seconds, sleep_unless
+from dsbs.extraction.retrying import Retrying
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure, Origin
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -42,16 +46,29 @@ class Tally:
     notes: dict[str, None] = field(default_factory=dict)
 
 
-class Executor(Protocol):
-    """Sends requests, and commits what comes back.
+class Executor:
+    """The base of executors, which send requests and commit what comes back.
+
+    Args:
+        settings: attempts and backoff.
+        tally: updated.
 
     Attributes:
         stopped: why it stopped before the end, or None.
+        error: to be raised by ``run`` then, or None.
         steady: whether answers come one by one, so that their speed means something.
+        persist: calls a function with retries, until the executor is stopped.
     """
 
-    stopped: str | None
-    steady: bool
+    steady = True
+
+    def __init__(self, settings: ExtractionSettings, tally: Tally) -> None:
+        self.settings, self.tally = settings, tally
+        self.stopped: str | None = None
+        self.error: Exception | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop_event = asyncio.Event()
+        self.persist: Any = Retrying(settings, self._worth_retrying, self._sleep)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send all requests; return when all have ended, or ``stop`` was called.
@@ -60,22 +77,32 @@ class Executor(Protocol):
             questions: yields the missing samples of one question at a time.
 
         Raises:
-            DsbsError: where no request can succeed, or nothing can be written.
+            DsbsError: where no request can succeed, or nothing can be written; what was committed before stays.
         """
+        raise NotImplementedError
 
     def stop(self, why: str, error: Exception | None = None) -> None:
-        """Send no new requests; those in flight may end.
-
-        Args:
-            why: a few words.
-            error: to be raised by ``run`` then, or None.
-        """
+        """Send no new requests, and retry none; those in flight may end. The first reason and error count."""
+        self.stopped = self.stopped or why
+        self.error = self.error or error
+        self._stop_event.set()
 
     def cancel(self) -> None:
         """Cancel the requests in flight."""
+        for task in self._tasks:
+            task.cancel()
 
     def tell(self) -> list[str]:
         """Return notes on the current state, a few words each, for the progress line."""
+        return []
+
+    def _worth_retrying(self, error: BaseException) -> bool:
+        worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
+        self.tally.retried += worth
+        return worth
+
+    async def _sleep(self, seconds: float) -> None:
+        await sleep_unless(self._stop_event, seconds)
 
 
 @dataclass

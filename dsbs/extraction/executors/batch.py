@@ -7,21 +7,17 @@ without the endpoint's id looks for its token at the endpoint: either it was cre
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Request
-from dsbs.extraction.budget import Reservation, Spending
-from dsbs.extraction.committing import Committer
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally, in_batches
+from dsbs.extraction.budget import Reservation
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, in_batches
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.extraction.feeding import Feed, Portion
-from dsbs.extraction.pacing import sleep_unless
-from dsbs.extraction.retrying import Retrying
-from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.batches import BatchApi, BatchState
 
@@ -39,73 +35,38 @@ class Sent:
     cost: Reservation
 
 
-class Batcher:
+class Batcher(Executor):
     """The executor of batches.
 
     Args:
         api: the endpoint's batch API.
         books: the batches in the store.
-        committer: for completions and failures.
-        settings: sizes, polling and retries.
-        tally: updated.
-        spending: what was and may be spent.
-        under_way: keys of requests that ``questions`` yielded; those in a saved batch are removed.
-        looked: called after every poll.
+        parts: of the extraction; from ``under_way``, requests in a saved batch are removed.
     """
 
     steady = False
 
-    def __init__(
-        self,
-        api: BatchApi,
-        books: Batches,
-        committer: Committer,
-        settings: ExtractionSettings,
-        tally: Tally,
-        spending: Spending,
-        under_way: set[bytes],
-        looked: Callable[[], None],
-    ) -> None:
-        self.api, self.books, self.settings = api, books, settings
-        self.tally, self.spending, self.under_way, self.looked = tally, spending, under_way, looked
-        self.stopped: str | None = None
-        self.error: Exception | None = None
+    def __init__(self, api: BatchApi, books: Batches, parts: Parts) -> None:
+        super().__init__(parts.job.settings, parts.tally)
+        self.api, self.books, self.parts, self.spending = api, books, parts, parts.spending
         self.sent: dict[int, Sent] = {}
         self._tried: set[int] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._stop_event = asyncio.Event()
-        self._persist: Any = Retrying(
-            settings, self._worth_retrying, lambda seconds: sleep_unless(self._stop_event, seconds)
-        )
-        self.collector = Collector(api, books, committer, self._persist)
+        self.collector = Collector(api, books, parts.committer, self.persist)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send and collect batches; return when all have ended, without ``batch.wait`` after one poll, or when stopped.
-
-        Args:
-            questions: see ``Executor.run``.
 
         Raises:
             TeacherError: where no request can succeed; batches at the endpoint continue there.
             ConfigError: where a pending batch was sent to another endpoint.
         """
-        self._task = asyncio.create_task(self._work(questions))
-        await asyncio.wait({self._task})
-        if not self._task.cancelled() and (error := self._task.exception() or self.error):
+        task = asyncio.create_task(self._work(questions))
+        self._tasks.add(task)
+        await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception() or self.error):
             if self.stopped and not self.error and isinstance(error, TeacherError) and error.retryable:
                 return  # it was not tried to the end
             raise error
-
-    def stop(self, why: str, error: Exception | None = None) -> None:
-        """Send no more and stop waiting; batches at the endpoint continue there. See ``Executor.stop``."""
-        self.stopped = self.stopped or why
-        self.error = self.error or error
-        self._stop_event.set()
-
-    def cancel(self) -> None:
-        """Stop at once."""
-        if self._task is not None:
-            self._task.cancel()
 
     def tell(self) -> list[str]:
         """Return notes on the current state; see ``Executor.tell``."""
@@ -127,7 +88,7 @@ class Batcher:
             if (not self.sent and feed.exhausted) or not self.settings.batch.wait:
                 break
             if self.sent:
-                await sleep_unless(self._stop_event, self.settings.batch.poll)
+                await self._sleep(self.settings.batch.poll)
 
     def _split(self, questions: Iterable[list[Request]]) -> Iterator[list[Request]]:
         for together in questions:
@@ -146,7 +107,7 @@ class Batcher:
                     f"teacher.base_url={batch.address}. {self.books.tell_how_to_abandon(batch)}"
                 )
             if batch.remote is None:
-                found = batch.file and await self._persist(self.api.find, batch.file, batch.token, batch.created)
+                found = batch.file and await self.persist(self.api.find, batch.file, batch.token, batch.created)
                 if not found:
                     self.books.end(batch)
                     if batch.file:
@@ -181,10 +142,10 @@ class Batcher:
     async def _send_one(self, portion: Portion, file: BinaryIO) -> None:
         batch = self.books.plan(self.api.address, portion.questions, portion.characters)
         for together in portion.questions:
-            self.under_way.difference_update(map(self.books.origin.key, together))
+            self.parts.under_way.difference_update(map(self.books.origin.key, together))
         try:
-            batch = self.books.note_file(batch, await self._persist(self.api.upload, file, batch.token))
-            state = await self._persist(self._create, batch)
+            batch = self.books.note_file(batch, await self.persist(self.api.upload, file, batch.token))
+            state = await self.persist(self._create, batch)
         except TeacherError as error:
             if not error.retryable:  # it was refused, so there is nothing to look for
                 self.books.end(batch)
@@ -211,7 +172,7 @@ class Batcher:
                 return
             assert sent.batch.remote is not None
             try:
-                sent.state = await self._persist(self.api.retrieve, sent.batch.remote)
+                sent.state = await self.persist(self.api.retrieve, sent.batch.remote)
                 if sent.state.over:
                     await self._collect(sent)
             except TeacherError as error:
@@ -222,7 +183,7 @@ class Batcher:
                     f"sent with another key? {self.books.tell_how_to_abandon(sent.batch)}",
                     fatal=True,
                 ) from None
-        self.looked()
+        self.parts.waiting()
 
     async def _collect(self, sent: Sent) -> None:
         """Commit the results of a batch that has ended, and close it."""
@@ -249,11 +210,6 @@ class Batcher:
         self.spending.reserve(sent.cost, sign=-1)
         del self.sent[sent.batch.number]
 
-    def _worth_retrying(self, error: BaseException) -> bool:
-        worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
-        self.tally.retried += worth
-        return worth
-
 
 @in_batches
 @asynccontextmanager
@@ -265,7 +221,4 @@ async def open_batch(parts: Parts) -> AsyncIterator[Batcher]:
     job = parts.job
     async with job.teacher.connect_batches() as api:
         with CompletionStore(job.store_path) as store:
-            books = Batches(store, parts.origin)
-            yield Batcher(
-                api, books, parts.committer, job.settings, parts.tally, parts.spending, parts.under_way, parts.waiting
-            )
+            yield Batcher(api, Batches(store, parts.origin), parts)

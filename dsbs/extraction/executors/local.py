@@ -9,9 +9,8 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Parts, Tally, tell_pace
-from dsbs.extraction.pacing import Allowance, Concurrency, Pause, sleep_unless
-from dsbs.extraction.retrying import Retrying
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Tally, tell_pace
+from dsbs.extraction.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
@@ -23,7 +22,7 @@ BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503"
 OVERLOAD = BUSY | {"timeout"}
 
 
-class Asker:
+class Asker(Executor):
     """The executor of concurrent requests.
 
     Args:
@@ -35,8 +34,6 @@ class Asker:
         share: fraction of the server's rate limits to use, where other actors use the rest.
     """
 
-    steady = True
-
     def __init__(
         self,
         ask: Ask,
@@ -46,30 +43,16 @@ class Asker:
         spending: Spending,
         share: float = 1.0,
     ) -> None:
-        self.share = share
-        self.ask, self.committer, self.settings, self.tally, self.spending = ask, committer, settings, tally, spending
+        super().__init__(settings, tally)
+        self.ask, self.committer, self.spending, self.share = ask, committer, spending, share
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
         self.pause = Pause()
         self.requests_allowed = Allowance(settings.requests_per_minute)
         self.tokens_allowed = Allowance(settings.tokens_per_minute)
-        self.stopped: str | None = None
-        self.error: Exception | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._stop_event = asyncio.Event()
-        self._retrying = Retrying(settings, self._worth_retrying, self._sleep)
 
     async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
-        """Send all requests; return when all have ended, or ``stop`` was called.
-
-        Args:
-            questions: yields the missing samples of one question at a time; an asynchronous one must end when the asker
-                has ``stopped``.
-
-        Raises:
-            TeacherError: where no request can succeed; what was committed before stays.
-            RunError: where the store cannot be written.
-        """
+        """Send all requests; see ``Executor.run``. Asynchronous questions must end when the asker has ``stopped``."""
         room = asyncio.Semaphore(self.settings.concurrency)
         try:
             async for samples in _in_turn(questions):
@@ -119,17 +102,6 @@ class Asker:
                 return False
         return True
 
-    def stop(self, why: str, error: Exception | None = None) -> None:
-        """Send no new requests, and retry none; those in flight may end. See ``Executor.stop``."""
-        self.stopped = self.stopped or why
-        self.error = self.error or error
-        self._stop_event.set()
-
-    def cancel(self) -> None:
-        """Cancel the requests in flight."""
-        for task in self._tasks:
-            task.cancel()
-
     def tell(self) -> list[str]:
         """Return notes on the current state; see ``Executor.tell``."""
         return tell_pace(self.at_once, self.pause.asked)
@@ -143,7 +115,7 @@ class Asker:
         try:
             while together:
                 try:
-                    completions = await self._retrying(self._attempt, together)
+                    completions = await self.persist(self._attempt, together)
                 except TeacherError as error:
                     await self._note_failure(together, error)
                     return
@@ -222,14 +194,6 @@ class Asker:
             return 0.0
         cost = self._cost(together)
         return cost.prompt_tokens + (self.spending.mean_written * len(together) or cost.completion_tokens)
-
-    def _worth_retrying(self, error: BaseException) -> bool:
-        worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
-        self.tally.retried += worth
-        return worth
-
-    async def _sleep(self, seconds: float) -> None:
-        await sleep_unless(self._stop_event, seconds)
 
 
 async def _in_turn(questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> AsyncIterator[list[Request]]:

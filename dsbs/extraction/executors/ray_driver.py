@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,15 +18,13 @@ from typing import Any
 
 from dsbs.core.errors import RunError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction.budget import Reservation, Spending
-from dsbs.extraction.committing import Committer
-from dsbs.extraction.executors.base import Parts, Tally, tell_pace
+from dsbs.extraction.budget import Reservation
+from dsbs.extraction.executors.base import Executor, Parts, tell_pace
 from dsbs.extraction.executors.ray_actor import Order, Report, Worker
 from dsbs.extraction.executors.ray_cluster import count_actors, explain_loss, list_nodes, open_ray, start_actor
 from dsbs.extraction.executors.ray_shards import name_shard, read_shard, take_up_shards
 from dsbs.extraction.feeding import Feed
-from dsbs.extraction.job import Job
-from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.store import CompletionStore, Failure
 
 logger = logging.getLogger(__name__)
 
@@ -75,49 +73,27 @@ class Hand:
         return 0 if self.report.stopped else self.most - len({id(question) for question in self.questions.values()})
 
 
-class Spreader:
+class Spreader(Executor):
     """The executor of Ray actors.
 
     Args:
         ray: the package, connected to a cluster.
-        job: the extraction.
-        origin: of the requests.
-        committer: for completions and failures.
-        tally, spending: updated.
-        waiting: called now and then while nothing arrives.
+        parts: of the extraction.
     """
 
-    steady = True
-
-    def __init__(
-        self,
-        ray: ModuleType,
-        job: Job,
-        origin: Origin,
-        committer: Committer,
-        tally: Tally,
-        spending: Spending,
-        waiting: Callable[[], None],
-    ) -> None:
-        self.ray, self.job, self.origin, self.committer = ray, job, origin, committer
-        self.tally, self.spending, self.waiting = tally, spending, waiting
-        self.stopped: str | None = None
-        self.error: Exception | None = None
-        self.count = min(job.settings.ray.actors or count_actors(ray), job.settings.concurrency)
+    def __init__(self, ray: ModuleType, parts: Parts) -> None:
+        super().__init__(parts.job.settings, parts.tally)
+        self.ray, self.parts, self.spending = ray, parts, parts.spending
+        self.count = min(self.settings.ray.actors or count_actors(ray), self.settings.concurrency)
         self.hands: dict[int, Hand] = {}
         self.losses = 0
-        self._feed = Feed([], spending)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._feed = Feed([], self.spending)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
-        """Send all requests; return when all have ended, or ``stop`` was called.
-
-        Args:
-            questions: see ``Executor.run``.
+        """Send all requests; see ``Executor.run``.
 
         Raises:
-            TeacherError: where no request can succeed; what was committed before stays.
-            RunError: where the store cannot be written, or too many actors are lost.
+            RunError: where too many actors are lost.
         """
         self._feed = Feed(questions, self.spending)
         self._tasks = {asyncio.create_task(self._attend(place)) for place in range(self.count)}
@@ -129,16 +105,6 @@ class Spreader:
                 self._dismiss(hand)
         if self.error:
             raise self.error
-
-    def stop(self, why: str, error: Exception | None = None) -> None:
-        """Hand out nothing new; requests in flight may end. See ``Executor.stop``."""
-        self.stopped = self.stopped or why
-        self.error = self.error or error
-
-    def cancel(self) -> None:
-        """Cancel the requests in flight."""
-        for task in self._tasks:
-            task.cancel()
 
     def tell(self) -> list[str]:
         """Return notes on the current state; see ``Executor.tell``."""
@@ -185,14 +151,14 @@ class Spreader:
 
     def _hire(self, place: int) -> Hand:
         """Start an actor on the node whose turn it is; on another one where that is gone."""
-        nodes = list_nodes(self.ray)
+        job, nodes = self.parts.job, list_nodes(self.ray)
         node = nodes[place % len(nodes)]
-        settings, shard = self.job.settings.share(place, self.count), name_shard(self.job.folder)
+        settings, shard = self.settings.share(place, self.count), name_shard(job.folder)
         order = Order(
             # Without what they have loaded; an actor needs their settings alone.
-            task=dataclasses.replace(self.job.task),
-            teacher=dataclasses.replace(self.job.teacher),
-            identity=self.job.identity,
+            task=dataclasses.replace(job.task),
+            teacher=dataclasses.replace(job.teacher),
+            identity=job.identity,
             settings=settings,
             share=1 / self.count,
             shard=shard,
@@ -210,7 +176,7 @@ class Spreader:
         for requests in portion.questions:
             cost = self.spending.estimate(self.spending.characters(requests[0]), len(requests))
             self.spending.reserve(cost)
-            question = Question({self.origin.key(request): request for request in requests}, cost)
+            question = Question({self.parts.origin.key(request): request for request in requests}, cost)
             hand.questions.update(dict.fromkeys(question.requests, question))
         if self._feed.bound and not any(other.questions for other in self.hands.values()):
             self.stop(f"{self._feed.bound} is reached")
@@ -226,7 +192,7 @@ class Spreader:
             report.error.args = (f"On {hand.node}: {report.error}",)
         await self._commit(hand, report.arrivals)
         if not report.arrivals:
-            self.waiting()
+            self.parts.waiting()
         if report.error and report.stopped != "hopeless":
             self.stop(report.stopped or "error", report.error)
 
@@ -238,7 +204,7 @@ class Spreader:
                 f"same one on every node; its answers are kept in {hand.shard}."
             )
         await asyncio.gather(
-            *(self.committer.commit((hand.questions[key].requests[key], said)) for key, said in arrivals)
+            *(self.parts.committer.commit((hand.questions[key].requests[key], said)) for key, said in arrivals)
         )
         for key, said in arrivals:
             question = hand.questions.pop(key)
@@ -305,7 +271,7 @@ async def open_ray_executor(parts: Parts) -> AsyncIterator[Spreader]:
     job.teacher.announce()  # what its actors say is not shown here
     with open_ray(job.settings.ray) as ray:
         try:
-            yield Spreader(ray, job, parts.origin, parts.committer, parts.tally, parts.spending, parts.waiting)
+            yield Spreader(ray, parts)
         finally:
             # A connection of its own: the committer writes in another thread meanwhile.
             with CompletionStore(job.store_path) as store:
