@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,11 +20,10 @@ from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BROKEN, BUSY_SECONDS, check_rows, guard, limited, open_reading
+from dsbs.store.reading import BROKEN, BUSY_SECONDS, among, check_rows, guard, limited, open_reading
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
-from dsbs.store.transaction import Transaction
+from dsbs.store.transaction import transaction
 
-BATCH = 500
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
 
@@ -62,7 +61,7 @@ class CompletionStore:
             db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.
             db.execute("PRAGMA synchronous=FULL")
-            with Transaction(db, self.path):
+            with transaction(db, self.path):
                 for statement in upgrade(read_format(db)):
                     db.execute(statement)
             found = read_format(db)
@@ -85,9 +84,9 @@ class CompletionStore:
         """Close the file; what is committed stays."""
         self._db.close()
 
-    def transaction(self) -> Transaction:
+    def transaction(self) -> AbstractContextManager[None]:
         """Return a context manager in which all writes are committed together, or not at all."""
-        return Transaction(self._db, self.path)
+        return transaction(self._db, self.path)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one SQL statement; for the modules of this package that have tables of their own in the file."""
@@ -112,18 +111,13 @@ class CompletionStore:
         number = self._db.execute("SELECT number FROM origins WHERE prefix = ?", (prefix,)).fetchone()[0]
         return Origin(number, prefix, by_id)
 
-    def origins(self, *, by_id: bool = False) -> list[Origin]:
-        """Return all origins in the store.
+    def origins(self) -> list[Origin]:
+        """Return all origins in the store."""
+        return [Origin(*row) for row in self._db.execute("SELECT number, prefix FROM origins ORDER BY number")]
 
-        Args:
-            by_id: see ``Origin``.
-        """
-        rows = self._db.execute("SELECT number, prefix FROM origins ORDER BY number")
-        return [Origin(number, prefix, by_id) for number, prefix in rows]
-
-    def identities(self) -> list[dict[str, Any]]:
-        """Return the saved identity of every origin, in the order of ``origins``."""
-        return [_read_object(row[0]) for row in self._db.execute("SELECT identity FROM origins ORDER BY number")]
+    def identities(self) -> dict[int, dict[str, Any]]:
+        """Return number of an origin -> its saved identity."""
+        return {number: _read_object(text) for number, text in self._db.execute("SELECT number, identity FROM origins")}
 
     def add(self, origin: Origin, arrived: Sequence[tuple[Request, Completion]]) -> None:
         """Commit completions in one transaction; those that are there already stay as they are."""
@@ -154,37 +148,22 @@ class CompletionStore:
 
     def present(self, keys: Iterable[bytes]) -> set[bytes]:
         """Return those of the keys that have a completion."""
-        return self._among("completions", list(keys))
+        return {row[0] for row in among(self._db, list(keys), "completions")}
 
     def in_batches(self, keys: Iterable[bytes]) -> set[bytes]:
         """Return those of the keys that are pending in a batch."""
         if self._db.execute("SELECT 1 FROM batch_requests LIMIT 1").fetchone() is None:
             return set()
-        return self._among("batch_requests", list(keys))
-
-    def _among(self, table: str, keys: list[bytes]) -> set[bytes]:
-        found: set[bytes] = set()
-        for part in _parts(keys):
-            query = f"SELECT key FROM {table} WHERE key IN ({', '.join('?' * len(part))})"
-            found.update(row[0] for row in self._db.execute(query, part))
-        return found
+        return {row[0] for row in among(self._db, list(keys), "batch_requests")}
 
     def completions(self, keys: Iterable[bytes], *, logprobs: bool = False) -> dict[bytes, Completion]:
         """Return the completions of those keys that have one, with their log-probabilities if ``logprobs``."""
-        found: dict[bytes, Completion] = {}
-        wanted = f"{COLUMNS}, batch, reasoning, {'logprobs' if logprobs else 'NULL'}"
-        for part in _parts(list(keys)):
-            query = f"SELECT key, {wanted} FROM completions WHERE key IN ({', '.join('?' * len(part))})"
-            found.update((row[0], build_completion(row[1:])) for row in self._db.execute(query, part))
-        return found
+        wanted = f", {COLUMNS}, batch, reasoning, {'logprobs' if logprobs else 'NULL'}"
+        return {key: build_completion(row) for key, *row in among(self._db, list(keys), "completions", wanted)}
 
     def failures(self, keys: Iterable[bytes]) -> dict[bytes, Failure]:
         """Return the failures of those keys that have one."""
-        found: dict[bytes, Failure] = {}
-        for part in _parts(list(keys)):
-            query = f"SELECT key, reason, message FROM failures WHERE key IN ({', '.join('?' * len(part))})"
-            found.update((row[0], Failure(*row[1:])) for row in self._db.execute(query, part))
-        return found
+        return {key: Failure(*row) for key, *row in among(self._db, list(keys), "failures", ", reason, message")}
 
     def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
         """Return the newest completion of an example, whatever its origin, or None."""
@@ -229,7 +208,7 @@ class CompletionStore:
             SELECT origin, split, 0 failed, coalesce(prompt_tokens, 0) read, coalesce(completion_tokens, 0) written
             FROM completions UNION ALL SELECT origin, split, 1, 0, 0 FROM failures)
             GROUP BY origin, split ORDER BY origin, split"""
-        identities = dict(zip((origin.number for origin in self.origins()), self.identities(), strict=True))
+        identities = self.identities()
         overview = []
         for number, split, *counts in self._db.execute(query):
             task, teacher = name_origin(identities.get(number, {}))
@@ -311,8 +290,3 @@ def _read_object(text: str) -> dict[str, Any]:
         if isinstance(value := load_json(text), dict):
             return value
     return {}
-
-
-def _parts(keys: list[bytes]) -> Iterator[list[bytes]]:
-    for start in range(0, len(keys), BATCH):
-        yield keys[start : start + BATCH]

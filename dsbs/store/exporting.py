@@ -72,7 +72,7 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
 
 
 def _rows(store: CompletionStore) -> Iterator[dict[str, Any]]:
-    identities = {origin.number: identity for origin, identity in zip(store.origins(), store.identities(), strict=True)}
+    identities = store.identities()
     for row in store.rows():
         task, teacher = name_origin(identities.get(row.pop("origin"), {}))
         yield {"task": task, "teacher": teacher} | row

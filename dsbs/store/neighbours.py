@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
-from dsbs.store.completions import BATCH, COLUMNS, CompletionStore, build_completion
+from dsbs.store.completions import COLUMNS, CompletionStore, build_completion
 from dsbs.store.origin import Origin
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BROKEN, open_reading
+from dsbs.store.reading import BATCH, BROKEN, among, open_reading
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class Neighbours:
         """Return those of the keys that a neighbour has a completion of; counted in ``lent`` and ``under_way``."""
         found: set[bytes] = set()
         rest = list(keys)
-        for folder, here in self._ask(lambda db: {row[0] for row in _among(db, f"completions WHERE {SOUND}", rest)}):
+        for folder, here in self._ask(lambda db: {row[0] for row in among(db, rest, f"completions WHERE {SOUND}")}):
             self.lent[folder] += len(here)
             found |= here
             rest[:] = [key for key in rest if key not in found]
@@ -99,7 +99,7 @@ class Neighbours:
         return found
 
     def _look_for_batches(self, keys: Sequence[bytes]) -> None:
-        for folder, count in self._ask(lambda db: sum(1 for _ in _among(db, "batch_requests WHERE 1", keys))):
+        for folder, count in self._ask(lambda db: sum(1 for _ in among(db, keys, "batch_requests"))):
             self.under_way[folder] += count
 
     def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> set[bytes]:
@@ -142,15 +142,8 @@ def _name(counts: Counter[Path]) -> str:
     return ", ".join(f"{folder.parent.name}/{folder.name}" for folder in sorted(+counts))
 
 
-def _among(db: sqlite3.Connection, table: str, keys: Sequence[bytes], columns: str = "") -> Iterator[tuple[Any, ...]]:
-    """Yield key and columns of those rows of a table (and a condition) that have one of the keys."""
-    for start in range(0, len(keys), BATCH):
-        part = keys[start : start + BATCH]
-        yield from db.execute(f"SELECT key{columns} FROM {table} AND key IN ({', '.join('?' * len(part))})", part)
-
-
 def _read(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[bytes, Completion]]:
-    rows = _among(db, f"completions WHERE {SOUND}", keys, f", {COLUMNS}, batch, reasoning, logprobs")
+    rows = among(db, keys, f"completions WHERE {SOUND}", f", {COLUMNS}, batch, reasoning, logprobs")
     return [(key, build_completion(parts)) for key, *parts in rows]
 
 

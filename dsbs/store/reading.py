@@ -6,15 +6,17 @@ views (``schema.lens``), which are gone with the connection.
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.untrusted import MOST_COUNT, load_json
 from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, lens, read_format
 
 BUSY_SECONDS = 60
+BATCH = 500  # keys in a query
 # Time for reading a store of somebody else: a fixed part, and a part for its size.
 SECONDS = 60.0
 BYTES_PER_SECOND = 2**20
@@ -90,6 +92,14 @@ def limited(db: sqlite3.Connection, path: Path, what: str = "a store of completi
         raise DataError(f"{path}: not {what} ({error}).") from None
     finally:
         db.set_progress_handler(None, 0)
+
+
+def among(db: sqlite3.Connection, keys: Sequence[bytes], table: str, columns: str = "") -> Iterator[tuple[Any, ...]]:
+    """Yield key and columns of those rows of a table (and a condition, after WHERE) that have one of the keys."""
+    where = "AND" if " WHERE " in table else "WHERE"
+    for start in range(0, len(keys), BATCH):
+        part = keys[start : start + BATCH]
+        yield from db.execute(f"SELECT key{columns} FROM {table} {where} key IN ({', '.join('?' * len(part))})", part)
 
 
 def check_rows(db: sqlite3.Connection) -> None:

@@ -89,7 +89,7 @@ def test_the_store_can_be_read_by_itself(store: CompletionStore) -> None:
     fill(store, 2)
     row = next(store.rows())
     assert {"split", "id", "sample", "question", "text", "model"} <= row.keys()
-    assert store.identities() == [IDENTITY]
+    assert list(store.identities().values()) == [IDENTITY]
 
 
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from dsbs.core.records import Completion
 from dsbs.store import CompletionStore, Failure
-from dsbs.store.merging import merge
+from dsbs.store.merging import check_stores, merge
 
 SHARDS = "shards"
 # Seconds that a killed process may take to end.
@@ -78,6 +78,7 @@ def take_up_shards(store: CompletionStore, folder: Path, patience: float = PATIE
         with contextlib.suppress(Timeout), hold_shard(shard, until - time.monotonic()):
             if shard.exists():
                 CompletionStore(shard).close()  # it may have been left before it had its tables
+                check_stores([shard])
                 new += merge(store, [shard])
             remove_shard(shard)
     with contextlib.suppress(OSError):
