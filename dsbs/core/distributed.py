@@ -32,9 +32,6 @@ def is_main() -> bool:
 def main_first(act: Callable[[], Result]) -> Result:
     """Call a function in the main process, then in all others, and return its result in each.
 
-    Args:
-        act: what to call, once per process.
-
     Raises:
         MainProcessError: in the others, where the main process failed.
     """

@@ -19,9 +19,6 @@ def read_ending(reason: str | None) -> str | None:
 
     ``broken`` means that the server gave up in the middle.
 
-    Args:
-        reason: the finish reason, as the server words it.
-
     >>> [read_ending(reason) for reason in ("end_turn", "FinishReason.MAX_TOKENS", "SAFETY", "aborted", "", None)]
     ['stop', 'length', 'refused', 'broken', None, None]
     """

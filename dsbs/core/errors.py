@@ -62,12 +62,7 @@ class RunError(DsbsError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end by a signal; like Ctrl-C, it ends a sweep, too.
-
-    Args:
-        message: which signal, and what was saved.
-        number: of the signal.
-    """
+    """The process was asked to end by a signal; like Ctrl-C, it ends a sweep, too."""
 
     def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
         super().__init__(message)

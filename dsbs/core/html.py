@@ -17,8 +17,6 @@ def render(folder: Path, name: str, **values: Any) -> str:
 
     Args:
         folder: the folder of the template; those it extends or imports may also lie in ``dsbs/core/templates``.
-        name: the template's file name.
-        values: what it shows.
     """
     return _environment(folder).get_template(name).render(version=__version__, **values)
 

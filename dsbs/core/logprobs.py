@@ -41,8 +41,6 @@ def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> T
 
     Args:
         token: bytes, or a text as ``to_bytes`` reads it.
-        logprob: a number, or None.
-        top: pairs of the two, in any order.
 
     >>> read_position("a", -0.5, [("b", -1.0), ("a", -0.5)]).top
     ((b'a', -0.5), (b'b', -1.0))
@@ -67,7 +65,6 @@ def tail_of(logprobs: Iterable[float]) -> float:
 
     Args:
         logprobs: of the tokens, in nats.
-
 
     >>> round(math.exp(tail_of([math.log(0.5), math.log(0.25)])), 6)
     0.25

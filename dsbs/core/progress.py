@@ -36,8 +36,6 @@ class Meter:
     Leaving it as a context manager removes the bar.
 
     Args:
-        what: the name of the work.
-        total: units of work.
         done: units that were done before.
         console: where the bar is drawn; standard error by default. Lines go to the log.
     """

@@ -184,8 +184,6 @@ class Prediction:
         """Return the prediction that scored closed answers lead to: the most probable one, the first of equal ones.
 
         Args:
-            id: of the example.
-            gold: the gold answer, or None.
             scores: closed answer -> log-probability, in nats.
 
         >>> prediction = Prediction.ranked("1", "yes", {"no": math.log(0.1), "yes": math.log(0.3)})

@@ -78,10 +78,8 @@ class Elsewhere:
     """Trackers beside W&B that a run is reported to, while it is trained.
 
     Attributes:
-        names: of ``OTHERS``.
         directory: each has a folder of its own below it, unless its environment variables say otherwise.
         project: the project that the runs belong to there.
-        run: the run's name.
     """
 
     names: tuple[str, ...] = ()
@@ -105,7 +103,6 @@ class Tracker:
     The first error of W&B is logged as a warning. Use it as a context manager, so that the run is closed.
 
     Args:
-        run: W&B's run, or None.
         elsewhere: other trackers; a backend that can report to them does.
     """
 
@@ -141,7 +138,6 @@ class Tracker:
         """Record rows, all with the keys of the first, as a table.
 
         Args:
-            name: of the table.
             rows: the rows, or a function that returns them; it is called only if something is recorded.
         """
 
@@ -224,13 +220,10 @@ def open_tracker(
 
     Args:
         settings: the config node; with mode ``disabled``, W&B is not even imported.
-        run_id: see ``derive_run_id``.
-        name: the run's display name.
         config: the run's settings, nested; must hold no API key.
         directory: W&B writes to ``<directory>/wandb`` and nowhere else.
         group: the group of runs, where ``settings.group`` is None.
         tags: in addition to those of the settings.
-        job_type: what kind of run it is, such as ``train`` or ``report``.
     """
     directory = directory.resolve()
     elsewhere = Elsewhere(tuple(settings.others), directory, settings.project, name)

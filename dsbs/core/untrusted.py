@@ -44,9 +44,7 @@ def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES
     """Read a JSON document.
 
     Args:
-        content: the document.
         exact: whether integers beyond 64 bits stay integers; else they become floats.
-        most: how many values it may have.
 
     Raises:
         ValueError: where it is not JSON, is nested too deeply, or has too many values.
@@ -105,10 +103,7 @@ def bounded_lines(
     """Yield the lines of a stream, checking their length.
 
     Args:
-        file: the stream, of bytes or text.
-        name: of the stream, for messages.
         most: bytes, or characters of a text stream, that a line may have.
-        expected: what a line should be, for messages.
 
     Raises:
         DataError: for a line that is longer, with its number.

@@ -25,7 +25,6 @@ class Material:
 
     Attributes:
         input: the input of the label, and of the rationale unless ``noised`` is given.
-        label: the label.
         rationale: the rationale; None: none is learned.
         noised: the input of the rationale, where it is another one.
     """

@@ -21,8 +21,6 @@ class Join:
     """How a task's examples and a teacher's annotations are joined for a run.
 
     Attributes:
-        task: where the examples come from.
-        selection: which of them.
         annotations: split -> annotations; empty where none are needed.
         labels: ``gold`` or ``teacher``.
         drop: whether an example of train without a usable annotation is dropped, or kept with its label alone.
@@ -46,7 +44,6 @@ class Join:
         One example is in memory at a time, as long as annotations come in the order of the examples.
 
         Args:
-            split: of the source.
             counts: how many examples were used and left out, by reason; added to.
         """
         train = self.selection.train if split == "train" else frozenset()
@@ -104,8 +101,6 @@ class TrainData:
     """The examples to learn from, each with its annotation where that is read; every iteration reads them again.
 
     Attributes:
-        join: where they come from.
-        examples: their number.
         digest: 16 hexadecimal characters over examples and annotations.
     """
 
@@ -159,13 +154,7 @@ class RunData:
 
 
 def count_missing(selection: Selection, annotations: Mapping[str, Annotations], with_validation: bool) -> int:
-    """Return how many examples of a selection have no annotation (a failed one counts as one).
-
-    Args:
-        selection: the examples of a run.
-        annotations: by split.
-        with_validation: whether validation needs annotations, too.
-    """
+    """Return how many examples of a selection have no annotation (a failed one counts as one)."""
     return sum(
         len(ids.difference(one.id for one in annotations.get(split, ())))
         for split, ids in selection.by_split(with_validation).items()
@@ -182,17 +171,10 @@ def load_run_data(
     reads: frozenset[str] = frozenset(),
     filter: Callable[[], Filter] | None = None,
 ) -> RunData:
-    """Join examples and annotations, and read the test split.
+    """Join examples and annotations, and read the test split; most arguments are those of ``Join``.
 
     Args:
-        task: where the examples come from.
-        selection: which of them.
-        annotations: split -> annotations; empty where none are needed.
-        labels: ``gold`` or ``teacher``.
         without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
-        needs_rationales: whether the objective reads rationales.
-        reads: which other fields of annotations it reads, of ``LATER_FIELDS``.
-        filter: which annotations may be learned from; see ``Join``.
 
     Raises:
         ConfigError: for another value of ``without_annotation``.
@@ -264,10 +246,6 @@ def _describe(annotation: Annotation) -> dict[str, object]:
 
 def load_test(task: Task, needed: bool = True) -> list[Example]:
     """Return the examples of the test split that have a gold label.
-
-    Args:
-        task: the task.
-        needed: whether there must be any.
 
     Raises:
         DataError: where they are needed and there are none.

@@ -55,7 +55,6 @@ def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> lis
 
     Args:
         figures: of an ``Overlap``; None: not counted.
-        there: the name of the other splits.
 
     >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
     ['Of 200 test inputs, 2 also occur in train, 112 are near duplicates of one there (90% of the words, \

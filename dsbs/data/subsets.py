@@ -59,8 +59,6 @@ def cut_validation(inputs: Mapping[str, bytes], share: float, split_seed: int) -
 
     Args:
         inputs: id -> a key that equal inputs share (``dsbs.tasks.equal_inputs.input_key``).
-        share: of the ids, which becomes validation.
-        split_seed: random seed of the draw.
 
     >>> inputs = {"1": b"a", "2": b"b", "3": b"a", "4": b"c", "5": b"d"}
     >>> [sorted(cut_validation(inputs, 0.4, seed)) for seed in (0, 1, 2)]
@@ -117,10 +115,7 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
     """Choose the examples of a run: validation by ``split_seed``, the same at every fraction, train by ``seed``.
 
     Args:
-        task: where they come from.
         fraction: share of train; of validation, too, where the task says so (``validation_fraction``).
-        seed: random seed of the subset of train.
-        split_seed: random seed of the cut, where the source has no validation split.
 
     Raises:
         DataError: where the source has no train split or too few examples.

@@ -114,14 +114,7 @@ def fit_steps(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tupl
 def calibrate(
     kind: str, raw: Calibration, predictions: Sequence[Prediction], right: Sequence[bool]
 ) -> tuple[Calibration, str]:
-    """Return a calibration fitted on validation, and its kind, which ``auto`` chooses by the number of examples.
-
-    Args:
-        kind: ``temperature``, ``isotonic``, ``none`` or ``auto``.
-        raw: names the confidence to calibrate.
-        predictions: the student's answers, with scores or a measured confidence.
-        right: whether they are right.
-    """
+    """Return a calibration fitted on validation, and its kind, which ``auto`` chooses by the number of examples."""
     if kind == "auto":
         small = "none" if raw.measured else "temperature"
         kind = "isotonic" if len(predictions) >= ENOUGH_FOR_ISOTONIC else small

@@ -28,13 +28,6 @@ def compare_kinds(
 
     ``coverage`` is the share of answers above the threshold that keeps ``config.accuracy`` on validation with 95%
     confidence, and ``accuracy_kept`` how many of them are right; None where none are above it.
-
-    Args:
-        task: compares answers.
-        predictor: the student.
-        config: samples, calibration and target accuracy.
-        validation: examples to fit the calibration on.
-        test: examples to measure on.
     """
     answered = {"validation": predictor.predict(validation), "test": predictor.predict(test)}
     rights = {split: [task.answers.equivalent(one.label, one.gold) for one in of] for split, of in answered.items()}

@@ -26,12 +26,6 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: flo
     tests is needed (fixed sequence testing; Angelopoulos et al. 2021). The first test takes the fewest answers that
     could pass it.
 
-    Args:
-        confidences: of the answers.
-        right: whether each is right.
-        goal: accuracy of the kept answers.
-        level: of the guarantee.
-
     Returns:
         The threshold; infinite where not even the most confident answers reach the goal.
     """

@@ -38,12 +38,7 @@ def draw_curve(figures: dict[str, Any], format: str) -> bytes:
 
 
 def build_page(name: str, record: dict[str, Any]) -> str:
-    """Return the page as a single self-contained HTML file.
-
-    Args:
-        name: of the student.
-        record: content of ``defer.json``.
-    """
+    """Return the page as a single self-contained HTML file."""
     test = record["test"] or record["validation"]
     image = draw_curve(test, "svg").decode()
     return render(

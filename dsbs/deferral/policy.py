@@ -22,7 +22,6 @@ class Policy:
     """When to defer.
 
     Attributes:
-        calibration: computes confidences.
         threshold: answers with a lower confidence are deferred; infinite: all.
         share: of validation that is deferred.
         labels: answer -> its share among the student's answers to validation, to detect drift.
@@ -87,11 +86,6 @@ def load_policy(path: Path) -> Policy:
 
 
 def policy_path(folder: Path, run: Path | None) -> Path:
-    """Return the path of the policy: in the run of a checkpoint, else in the folder of an export or a copy.
-
-    Args:
-        folder: of the student.
-        run: that it was found in, or None.
-    """
+    """Return the path of the policy: in the run of a checkpoint, else in the folder of an export or a copy."""
     own = run is not None and folder.resolve() == (run / "checkpoint").resolve()
     return run / NAME if run is not None and own else folder / NAME

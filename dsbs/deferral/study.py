@@ -27,13 +27,7 @@ COVERAGES = [number / 20 for number in range(1, 21)]
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs; None where unknown.
-
-    Attributes:
-        teacher_usd_per_1000: dollars per 1,000 answers of the teacher.
-        extraction_usd: dollars of the run's extraction.
-        training_seconds: of the run.
-    """
+    """Costs; None where unknown."""
 
     teacher_usd_per_1000: float | None = None
     extraction_usd: float | None = None
@@ -55,12 +49,6 @@ class Part:
 
 def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> tuple[Policy, str]:
     """Return the policy fitted on validation, and the kind of its calibration.
-
-    Args:
-        task: compares answers.
-        config: confidence, calibration and goal.
-        part: validation.
-        costs: for a goal in dollars.
 
     Raises:
         ConfigError: the goal cannot be reached, or needs a price that is unknown.
@@ -200,7 +188,6 @@ def prices(deferred: float, costs: Costs) -> dict[str, Any]:
 
     Args:
         deferred: share of answers that the teacher gives.
-        costs: of the teacher, the extraction and the training.
     """
     teacher = costs.teacher_usd_per_1000
     own = None if teacher is None else teacher * deferred

@@ -26,8 +26,6 @@ def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = Fa
     """Return a line of advice for each split of which few annotations are usable.
 
     Args:
-        summary: the content of ``summary.json``.
-        splits: to look at.
         replayed: whether the completions come from files, which no other prompt would change.
 
     >>> advise({"splits": {"train": {"examples": 20, "statuses": {"ok": 3, "no_cue": 17}}}}, ["train"])[0][:44]

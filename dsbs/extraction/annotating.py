@@ -26,8 +26,6 @@ class SystemCount:
     Attributes:
         examples: examples that were asked about, now or before.
         parsed: examples with an answer of the teacher, before filters.
-        gold: examples with a gold label.
-        correct: examples whose answer agrees with gold.
     """
 
     examples: int = 0
@@ -63,12 +61,7 @@ class SplitCount(SystemCount):
     weighed: int = 0
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
-        """Return the cost of the completions in dollars, or None where no price is known.
-
-        Args:
-            rates: dollars per prompt and completion token.
-            batch_rates: the same of batches.
-        """
+        """Return the cost of the completions in dollars, or None where no price is known."""
         if rates is None or batch_rates is None:
             return None
         tokens = (self.prompt_tokens, self.completion_tokens)
@@ -91,10 +84,6 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
     Examples of earlier, larger selections stay in it.
 
     Args:
-        job: the extraction.
-        store: of the completions.
-        origin: of the completions.
-        split: of the source.
         look: counts and samples of the page; every annotation is added.
     """
     count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
@@ -130,8 +119,6 @@ def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
     """Return the annotation of an example: parsed from its completion, or the vote of several.
 
     Args:
-        job: the extraction.
-        example: the example.
         said: its completions and failures; at least one.
     """
     completions = [one for one in said if isinstance(one, Completion)]

@@ -53,8 +53,6 @@ def variant_dir(base: Path, filter: Mapping[str, Any], samples: int) -> Path:
 
     Args:
         base: of ``rationales_dir``; the folder for one sample without a filter.
-        filter: the filter's settings (``Filter.asked``).
-        samples: completions per example.
     """
     if not filter and samples == 1:
         return base
@@ -67,9 +65,7 @@ class Extraction:
     """A folder of annotations.
 
     Attributes:
-        folder: its path.
         filter: the title of the filter that was applied.
-        samples: completions per example.
     """
 
     folder: Path
@@ -79,9 +75,6 @@ class Extraction:
 
 def find_extractions(base: Path) -> list[Extraction]:
     """Return the folders of annotations of one task, teacher and prompt: ``base``, and its variants.
-
-    Args:
-        base: of ``rationales_dir``.
 
     Raises:
         DataError: where the summary in ``base`` is broken; a variant with a broken one is skipped with a warning.
@@ -120,11 +113,7 @@ def write_annotations(folder: Path, split: str) -> Iterator["AnnotationWriter"]:
 
 
 class AnnotationWriter:
-    """Writes annotations to a Parquet file in row groups; see ``write_annotations``.
-
-    Args:
-        file: with the schema ``SCHEMA``.
-    """
+    """Writes annotations to a Parquet file in row groups; see ``write_annotations``."""
 
     def __init__(self, file: pq.ParquetWriter) -> None:
         self._file = file
@@ -180,12 +169,7 @@ def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class AnnotationFile:
-    """The annotations of a split; every iteration reads the file again.
-
-    Attributes:
-        folder: of the extraction.
-        split: of the source.
-    """
+    """The annotations of a split; every iteration reads the file again."""
 
     folder: Path
     split: str

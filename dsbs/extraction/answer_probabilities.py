@@ -24,11 +24,7 @@ def answer_probabilities(
     """Return closed answer -> probability, with a sum of at most 1; None where they cannot be determined.
 
     Args:
-        completion: with its log-probabilities.
-        label: the answer that was parsed from it.
-        choices: the closed answers.
         cue: the words that mark the answer; None: it begins with the text.
-        answers: how the task parses answers.
     """
     if not completion.logprobs:
         return None

@@ -33,10 +33,8 @@ class Spending:
     """Counts what was spent and what is in flight, and checks requests against the budget.
 
     Args:
-        budget: the bounds.
         rates: dollars per prompt and completion token of new requests, or None where no price is known.
         before: totals of the store, which count as spent.
-        most_written: maximum tokens of a completion, or None.
         usd_before: cost of ``before`` in dollars, where some of it had other rates; None: at ``rates``.
 
     Attributes:
@@ -88,12 +86,7 @@ class Spending:
         return self._shots_length + len(request.instruction) + len(request.question)
 
     def estimate(self, characters: float, completions: int = 1) -> Reservation:
-        """Return the tokens that a request may use, estimated from those counted so far.
-
-        Args:
-            characters: length of the request.
-            completions: samples that it asks for.
-        """
+        """Return the tokens that a request may use, estimated from those counted so far."""
         per_token = self._characters / self._told_tokens if self._told_tokens else CHARACTERS_PER_TOKEN
         written = self.most_written or (2 * self.mean_written if self.requests else GUESSED_COMPLETION_TOKENS)
         return Reservation(completions, characters / per_token, completions * written)
@@ -174,8 +167,6 @@ def reckon(tokens: tuple[int, int], batched: tuple[int, int], rates: Rates, batc
     Args:
         tokens: all (prompt, completion) tokens.
         batched: those of batches.
-        rates: dollars per prompt and completion token.
-        batch_rates: the same of batches.
 
     >>> reckon((100, 10), (60, 10), (1.0, 2.0), (0.5, 1.0))
     80.0

@@ -15,7 +15,6 @@ class Committer:
 
     Args:
         store: nothing else writes through it meanwhile.
-        origin: of the requests.
         notice: called with every arrival once it is committed.
     """
 

@@ -43,7 +43,6 @@ class Cue(NamedTuple):
     """The words that mark an answer in a text.
 
     Attributes:
-        pattern: the pattern that matched them.
         start, end: their position.
     """
 
@@ -66,7 +65,6 @@ def find_cues(block: str, cue: str) -> Iterator[Cue]:
 
     Args:
         block: of ``own_block``.
-        cue: the prompt's cue.
     """
     after = -1
     for pattern in (*own_pattern(cue), *_COMMON):

@@ -67,10 +67,6 @@ class Progress:
 def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
     """Request what is missing, write annotations and the summary, and return the summary.
 
-    Args:
-        job: the extraction.
-        watch: callbacks, or None.
-
     Raises:
         DsbsError: saying what is wrong; completions that were committed stay, and the same call resumes.
     """

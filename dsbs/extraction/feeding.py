@@ -28,7 +28,6 @@ class Feed:
 
     Args:
         questions: yields the missing samples of one question at a time; at most one is read ahead.
-        spending: what may be spent.
 
     Attributes:
         bound: the bound of the budget that ended the last portion, or None.
@@ -51,7 +50,6 @@ class Feed:
         """Return the next portion; empty where nothing is left, or the budget would be exceeded (``bound``).
 
         Args:
-            most: maximum questions.
             fits: called with each question; adds it and returns True, or returns False where it does not fit.
         """
         portion, self.bound = Portion(), None

@@ -110,12 +110,7 @@ def restore(annotation: Annotation) -> Annotation:
 
 
 class FilterCheck:
-    """Applies a filter to the annotations of one split, in their order.
-
-    Args:
-        settings: the filter.
-        answers: how the task compares answers.
-    """
+    """Applies a filter to the annotations of one split, in their order."""
 
     def __init__(self, settings: Filter, answers: Answers) -> None:
         self.settings, self.answers = settings, answers
@@ -179,8 +174,6 @@ def names_other_answer(words: list[str], label: str, choices: tuple[str, ...]) -
 
     Args:
         words: of the rationale, in lower case.
-        label: its label.
-        choices: of the example.
     """
     others = [choice for choice in choices if choice.lower() != label.lower()]
     return not _holds(words, label) and any(_holds(words, choice) for choice in others)

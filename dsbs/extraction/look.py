@@ -59,7 +59,6 @@ class Draw:
     """A random sample of a stream of examples, the same in every run; memory holds the sample alone.
 
     Args:
-        size: of the sample.
         purpose: decides the sample, together with split and id.
     """
 
@@ -105,11 +104,7 @@ class Look:
         """Add an example.
 
         Args:
-            split: its split.
-            example: the example.
             annotation: its annotation, filters applied.
-            said: its completions and failures.
-            right: whether the teacher's answer agrees with gold.
         """
         self._count_class(example, annotation, right)
         shown = Shown(split, example, annotation, _tell(said), None if example.label is None else right)

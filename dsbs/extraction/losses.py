@@ -30,7 +30,6 @@ class CutPrompts:
         """Check a completion.
 
         Args:
-            characters: length of its prompt.
             prompt_tokens: as the server reports them; 0 and None: unknown.
 
         Returns:

@@ -42,7 +42,6 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
     """Return what the last object with an answer says, or None where there is none.
 
     Args:
-        text: a completion.
         alone: returns the answer that a text alone gives, or None.
         closed_set: whether the answers are listed; then an answer may be below a key that is not known.
     """

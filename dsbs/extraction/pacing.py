@@ -20,9 +20,6 @@ class Concurrency:
 
     The limit doubles with every round of answers until the first overload; after that it grows by one a round. An
     overload halves it.
-
-    Args:
-        most: maximum of the limit.
     """
 
     def __init__(self, most: int) -> None:

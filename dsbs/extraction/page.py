@@ -14,12 +14,7 @@ MOST_TAKEN_FOR = 3
 
 
 def build_page(summary: dict[str, Any], look: Look) -> str:
-    """Return the HTML of the page.
-
-    Args:
-        summary: the content of ``summary.json``.
-        look: counts and samples.
-    """
+    """Return the HTML of the page."""
     sample = look.sample.drawn()
     there = {(shown.split, shown.example.id) for shown in sample}
     return render(

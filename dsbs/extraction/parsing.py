@@ -50,9 +50,6 @@ class Found(NamedTuple):
 
     Attributes:
         label: in canonical form, or None where it is not an answer of the task.
-        said: its words.
-        before: the text before it and its cue.
-        after: the text after it, up to the next question that the teacher invented.
         cue: the words that mark it, or None.
         open: whether the text may end within it.
     """
@@ -78,13 +75,9 @@ def parse(
     """Return rationale, label and status of a completion; never raises.
 
     Args:
-        text: the raw text.
         finish_reason: why the teacher stopped, as its server words it (``dsbs.core.endings``).
         cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
-        answers: how the task's answers are parsed.
-        choices: the closed answers of the example, or None.
         reasoning: the model's reasoning, which the server returned beside the text; or None.
-        take: which part becomes the rationale.
 
     Returns:
         rationale or None, label or None, and status, a key of ``STATUSES``.
@@ -142,10 +135,7 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
     """Return the position in a text at which the answer of ``parse`` begins, or None where it is not certain.
 
     Args:
-        text: the raw text.
         cue: the words that mark the answer; None: the whole text is the answer.
-        answers: how the task's answers are parsed.
-        choices: the closed answers of the example, or None.
 
     >>> from dsbs.tasks.answers import ClosedAnswers
     >>> text = "Bums live outdoors. So the answer is bridge."

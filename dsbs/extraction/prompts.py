@@ -121,8 +121,6 @@ class Prompt:
         """Return the request about an example.
 
         Args:
-            example: the example.
-            split: its split.
             sample: number of the sample, from 0.
         """
         question = self._question(example.input, example.choices)

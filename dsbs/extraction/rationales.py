@@ -19,10 +19,6 @@ _DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because|my|t
 def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
     """Return a rationale on one line, without Markdown and sentences that contain a cue.
 
-    Args:
-        text: the raw text.
-        cues: patterns of cues.
-
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
     >>> clean_rationale("<pad>[rationale] It broke. [label] bad")
@@ -53,10 +49,6 @@ class Take:
 
     def choose(self, answer: str, thought: str) -> str | None:
         """Return the rationale, or None where there is none.
-
-        Args:
-            answer: the text before the answer, cleaned.
-            thought: the thinking, cleaned.
 
         >>> Take("thinking", sentences=1).choose("It broke.", "Hm. A pump hums. It broke, so it is bad.")
         'It broke, so it is bad.'

@@ -16,7 +16,6 @@ class Retrying:
     """Calls a function until it succeeds, fails for good, or was tried ``attempts`` times.
 
     Args:
-        settings: attempts and backoff.
         worth: returns whether an error is worth a retry.
         sleep: waits for some seconds; may end early when the extraction stops.
     """
@@ -48,7 +47,6 @@ class Retrying:
 
         Args:
             attempt: its number, from 1.
-            error: its error.
         """
         longest = min(self.settings.backoff * 2.0 ** min(attempt - 1, 50), self.settings.max_backoff)
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0

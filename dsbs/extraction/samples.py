@@ -23,8 +23,6 @@ def annotate(
     """Return the annotation of an example, parsed from a completion.
 
     Args:
-        example: the example.
-        completion: the teacher's.
         cue, answers, take: see ``dsbs.extraction.parsing.parse``.
         most_written: maximum tokens of a completion; one that reached it was cut off, whatever the server says.
     """
@@ -48,9 +46,6 @@ def annotate_whole(
     """Return the annotation with the whole completion as the teacher's answer, without its thinking.
 
     Args:
-        example: the example.
-        completion: the teacher's.
-        answers: how the task's answers are parsed.
         most_written: as in ``annotate``.
 
     >>> from dsbs.tasks.answers import TextAnswers
@@ -85,7 +80,6 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
 
     Args:
         annotations: of one example; at least one.
-        same: returns whether two labels are equivalent.
 
     >>> three = [Annotation("1", "8", "why"), Annotation("1", "9", "no"), Annotation("1", "8.0", "so")]
     >>> winner = vote(three, lambda a, b: float(a) == float(b))

@@ -134,7 +134,6 @@ class ExtractionSettings:
 
         Args:
             place: number of the actor, from 0.
-            count: number of actors.
 
         >>> [ExtractionSettings(concurrency=5).share(place, 2).concurrency for place in (0, 1)]
         [3, 2]

@@ -25,14 +25,6 @@ def summarise(
 
     Most figures are about all completions of the folder, as the annotations are; ``requests`` (made), ``cached`` (found
     in the store), ``notes`` and ``seconds`` are about this run.
-
-    Args:
-        job: the extraction.
-        survey: what was needed and missing.
-        tally: the counts of this run.
-        counts: split -> counts of its annotations.
-        stopped: why the run stopped before its end, or None.
-        seconds: of this run.
     """
     earlier = load_summary(job.folder) or {}
     splits: dict[str, Any] = {

@@ -70,8 +70,6 @@ class Estimate:
     """An estimate of the missing requests, from the settings and from earlier completions.
 
     Attributes:
-        requests: completions to ask for.
-        prompt_tokens, completion_tokens: their tokens.
         usd: their price in dollars, or None where no price is known.
         most_written: maximum completion tokens, or None where there is no bound.
         seconds: time, from the pace of earlier completions and the rate limits that are set; a day for batches; None
@@ -92,11 +90,6 @@ def survey_job(
     """Return what is needed and what is missing.
 
     Args:
-        job: the extraction.
-        store: of its completions.
-        origin: of its requests.
-        spending: measures requests.
-        neighbours: stores of other folders.
         take: whether completions found there are copied into the store, or only counted.
 
     Raises:
@@ -141,9 +134,6 @@ def missing_samples(
     """Yield the requests without a completion: the missing samples of a question together, each question once.
 
     Args:
-        job: the extraction.
-        store: of its completions.
-        origin: of its requests.
         survey: says how many examples at the beginning of a split can be skipped.
         under_way: keys of requests that were yielded and not answered yet; the caller removes them.
     """
@@ -166,9 +156,6 @@ def estimate_job(job: Job, survey: Survey, spending: Spending, pace: float | Non
     """Return the estimate for all missing requests.
 
     Args:
-        job: the extraction.
-        survey: of the missing requests.
-        spending: for prices and mean lengths.
         pace: completions a second when the teacher was last asked, or None.
     """
     count, settings = survey.to_ask, job.settings

@@ -54,8 +54,6 @@ class Written(NamedTuple):
     """The two parts of a completion.
 
     Attributes:
-        thought: the thinking, or an empty text.
-        answer: the text after it.
         thinking: whether it ended while thinking, so that there is no answer.
         ended: whether the answer is followed by an end of text that the model wrote itself.
     """

@@ -23,11 +23,7 @@ FILE_NAME = "completions.sqlite"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code.
-
-    Args:
-        words: the arguments; None: those of this process.
-    """
+    """Run the command and return its exit code."""
     arguments = _parser().parse_args(words)
     console = standard_output()
     try:

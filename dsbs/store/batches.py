@@ -44,12 +44,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of one origin.
-
-    Args:
-        store: where they are saved.
-        origin: of their requests.
-    """
+    """The batches of one origin."""
 
     def __init__(self, store: CompletionStore, origin: Origin) -> None:
         self.store, self.origin = store, origin
@@ -60,9 +55,7 @@ class Batches:
         """Save a batch that is about to be sent, and return it.
 
         Args:
-            address: the endpoint.
             lines: for every line of the batch, the samples of one question that are requested together.
-            characters: length of the file.
         """
         token, now = secrets.token_hex(16), time.time()
         with self.store.transaction():
@@ -103,7 +96,6 @@ class Batches:
         """Return the pending requests of some lines of a batch: line -> place in the line -> request.
 
         Args:
-            batch: the batch.
             lines: names of lines (``line_name``); unknown ones, and those without pending requests, are left out.
         """
         found: dict[str, dict[int, Request]] = {}
@@ -149,12 +141,7 @@ def line_name(origin: Origin, line: Sequence[Request]) -> str:
 
 
 def end_batch(store: CompletionStore, token: str) -> None:
-    """Mark a batch as ended and drop its pending requests; one that never got an id at the endpoint is deleted.
-
-    Args:
-        store: where it is saved.
-        token: our name for it.
-    """
+    """Mark a batch as ended and drop its pending requests; one that never got an id at the endpoint is deleted."""
     with store.transaction():
         row = store.execute("SELECT number FROM batches WHERE token = ?", (token,)).fetchone()
         store.execute("DELETE FROM batch_requests WHERE batch = ?", row)
@@ -166,7 +153,6 @@ def abandon(store: CompletionStore, name: str) -> int:
     """Give up a batch: its pending requests are sent, and paid for, again by the next extraction.
 
     Args:
-        store: where it is saved.
         name: the endpoint's id of the batch, or its token where it has none.
 
     Returns:

@@ -98,7 +98,6 @@ class CompletionStore:
         Args:
             identity: JSON-like; ``teacher`` and ``prompt`` decide the key, the rest is saved for information.
             request: any request of the extraction; its shots decide the key, its instruction is saved for information.
-            by_id: see ``Origin``.
         """
         rendered = json.dumps({"instruction": request.instruction, "shots": request.shots}, ensure_ascii=False)
         decides = json.dumps([identity["teacher"], identity["prompt"], request.shots], sort_keys=True, default=list)

@@ -40,9 +40,7 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
     """Write every completion to a file, a folder or the hub.
 
     Args:
-        store: of the completions.
         to: ``NAME.jsonl``, ``NAME.parquet``, a folder (as ``datasets`` saves them) or ``hub:OWNER/NAME``.
-        public: whether a dataset on the hub may be seen by everybody.
 
     Returns:
         how many completions were written.

@@ -51,7 +51,6 @@ def merge(store: CompletionStore, others: list[Path]) -> int:
     """Copy other stores into one: completions, failures and batches. The first completion of a request stays.
 
     Args:
-        store: the target.
         others: files that ``check_stores`` accepts; to check them takes as long as to copy them, so it is done once.
 
     Returns:

@@ -33,7 +33,6 @@ class Neighbours:
     Args:
         root: folder of the stores, ``<root>/<task>/<teacher>-<hash>/completions.sqlite``; None: there are none.
         own: the store of this extraction, which is not among them.
-        origin: of the requests.
 
     Attributes:
         lent: folder -> completions that were found in it.
@@ -103,12 +102,7 @@ class Neighbours:
             self.under_way[folder] += count
 
     def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> set[bytes]:
-        """Copy completions into a store and return their keys; counted in ``lent`` and ``under_way``.
-
-        Args:
-            store: the target.
-            requests: key -> request.
-        """
+        """Copy completions into a store and return their keys; counted in ``lent`` and ``under_way``."""
         found: set[bytes] = set()
         rest = list(requests)
         for folder, rows in self._ask(lambda db: _read(db, rest)):

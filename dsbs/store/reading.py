@@ -71,9 +71,7 @@ def limited(db: sqlite3.Connection, path: Path, what: str = "a store of completi
     """Limit the time of reading an untrusted file, and report what is wrong with it.
 
     Args:
-        db: the connection.
         path: of the file, whose size decides the time.
-        what: it should be, for messages.
 
     Raises:
         DataError: where that takes too long, or the file is broken.

@@ -87,7 +87,6 @@ def check_schema(db: sqlite3.Connection, schema: str = "main") -> None:
     """Check that a store has nothing but tables, our indexes and our trigger: anything else might run when it is read.
 
     Args:
-        db: a connection.
         schema: which of its files: ``main``, or the name of an attached one.
 
     Raises:
@@ -130,8 +129,6 @@ def lens(found: str, schema: str = "main", prefix: str = "") -> list[str]:
     """Return the SQL statements for temporary views through which an older store looks like one of today's format.
 
     Args:
-        found: its format.
-        schema: which file of the connection it is.
         prefix: of the views' names; without one they hide the tables of their names.
     """
     if found == FORMAT and not prefix:

@@ -12,10 +12,6 @@ from dsbs.core.errors import RunError
 def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
     """A context: BEGIN IMMEDIATE … COMMIT, or ROLLBACK after an error.
 
-    Args:
-        db: the connection.
-        path: of the store, for messages.
-
     Raises:
         RunError: where the file is locked or the disk is full.
     """

@@ -81,8 +81,6 @@ def to_text(value: Any, place: str, column: str, key: str) -> str:
 
     Args:
         value: the content of the cell; not missing.
-        place: file and line, for messages.
-        column: its column.
         key: the setting that chose the column, such as ``task.input``.
 
     Raises:

@@ -25,7 +25,6 @@ class RowChoices(NamedTuple):
     """The closed answers of a row.
 
     Attributes:
-        texts: the answers.
         names: what the data calls them, such as A, B, C, in the same order; empty: nothing.
     """
 
@@ -42,9 +41,7 @@ def find_choices(row: Row, column: str, place: str) -> RowChoices:
     """Return the choices of a row.
 
     Args:
-        row: the values.
         column: the column, or a template over several, such as ``{A}|{B}|{C}``; the last of those may be empty.
-        place: of the row, for messages.
 
     >>> find_choices({"c": {"label": ["B", "A"], "text": ["tea", "milk"]}}, "c", "f:1")
     RowChoices(texts=('tea', 'milk'), names=('B', 'A'))

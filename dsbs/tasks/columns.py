@@ -29,7 +29,6 @@ class RowCounts:
     """Counts over the rows of a split.
 
     Attributes:
-        rows: all rows.
         without_label: rows without a gold label.
         words: the words for a missing value in their label cells, with counts.
         without_input: rows that were dropped because they have no input.
@@ -112,7 +111,6 @@ class Columns:
 
         Args:
             rows: pairs of place and row.
-            split: its name, for ids and messages.
             counts: filled while the rows are read; or None.
 
         Raises:

@@ -61,7 +61,6 @@ def sniff_delimiter(head: list[str], usual: str = ",") -> str:
     r"""Return the delimiter of a file: the first that splits its header, and all lines into as many cells.
 
     Args:
-        head: the first lines.
         usual: the delimiter that is tried first, and returned where none splits the header.
 
     >>> sniff_delimiter(["text;label\n", "fine, really;good\n"]), sniff_delimiter(["text\n", "a; b\n"])

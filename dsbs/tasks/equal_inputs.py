@@ -45,11 +45,6 @@ def find_leaders(read: Callable[[], Iterable[Example]]) -> dict[bytes, str]:
 
 
 def place_of(example: Example, leaders: Mapping[bytes, str]) -> float:
-    """Return a number from 0 to 1 that a row's id alone decides, uniform over ids; the same for equal inputs.
-
-    Args:
-        example: of the row.
-        leaders: see ``find_leaders``.
-    """
+    """Return a number from 0 to 1 that a row's id alone decides, uniform over ids; the same for equal inputs."""
     id = leaders.get(input_key(example.input), example.id) if leaders else example.id
     return int.from_bytes(hashlib.blake2b(f"test\0{id}".encode(), digest_size=8).digest()) / 2**64

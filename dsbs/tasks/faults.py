@@ -67,13 +67,7 @@ class RowFaults:
             self.unlabelled.append(place)
 
     def tell(self, input: str, expected: str, advice: str) -> str:
-        """Return one message about all faults.
-
-        Args:
-            input: the template of the input.
-            expected: which labels were expected.
-            advice: what to do about labels that are not answers.
-        """
+        """Return one message about all faults."""
         parts = []
         if self.no_input:
             drop = ", or type task.empty_inputs=drop to drop such rows" * bool(self.split)

@@ -21,10 +21,6 @@ _NUMBERING = re.compile(r"[-_.]?\d+(?:[-_.]?of[-_.]?\d+)?$")  # of the parts tha
 def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
     """Return split -> files for a file, a folder or a pattern.
 
-    Args:
-        path: what the user typed.
-        key: the setting, for messages.
-
     Raises:
         DataError: where there are none, or where the names of several files do not tell their splits.
     """

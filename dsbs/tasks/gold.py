@@ -49,8 +49,6 @@ class Gold:
         """Return the label in a cell, in canonical form; None where it is missing.
 
         Args:
-            text: the cell as text.
-            choices: the closed answers of the row, where it has its own.
             names: what the row calls them, in the place of letters; empty: a, b, c.
 
         Raises:
@@ -121,11 +119,6 @@ class Gold:
 def match(text: str, listed: Sequence[str], names: Mapping[str, str]) -> str | None:
     """Return the answer that a text names, or None: exactly, else up to case and whitespace, else by number.
 
-    Args:
-        text: the label.
-        listed: the answers.
-        names: other names -> answers.
-
     >>> match("1.0", ("0", "1"), {}), match("1.0", ("no", "yes"), {"0": "no", "1": "yes"})
     ('1', 'yes')
     """
@@ -161,9 +154,7 @@ def position_of(text: str, form: str, choices: int, names: Sequence[str] = ()) -
     """Return the position (from 0) that a label refers to, or None.
 
     Args:
-        text: the label.
         form: ``letter``, ``position`` (from 0) or ``number`` (from 1).
-        choices: number of choices.
         names: what the row calls them, in the place of letters; empty: a, b, c.
 
     >>> position_of("B", "letter", 3), position_of("1.0", "position", 3), position_of("3", "number", 3)

@@ -23,8 +23,6 @@ class HubSource:
 
     Attributes:
         id: such as ``facebook/anli``.
-        config: one of its configurations, or None for the default.
-        revision: a commit, tag or branch.
         split_names: the hub's name of each of our splits; empty: by name.
     """
 

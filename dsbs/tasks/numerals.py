@@ -119,7 +119,6 @@ def read_number(text: str) -> str | None:
     Args:
         text: as ``shapes.tidy`` returns it.
 
-
     >>> [read_number(text) for text in (r"8{,}000", r"\frac{3}{4}", "2.5 million", "two dozen eggs", "42 apples")]
     ['8,000', '3/4', '2500000', '24', '42']
     >>> [read_number(text) for text in ("more than 42", "not 42", "3 or 4", "5M")]

@@ -234,7 +234,6 @@ def shorten_floats(row: dict[str, Any], columns: Mapping[str, Any]) -> None:
     """Round 16- and 32-bit floats in a row to the digits that they are printed with, in place: 0.1, as in a CSV file.
 
     Args:
-        row: is changed.
         columns: column -> its type, such as ``float32``.
 
     >>> row = {"a": 0.0999755859375, "b": 0.10000000149011612}

@@ -36,7 +36,6 @@ class LabelSurvey:
     """The distinct labels of a column.
 
     Attributes:
-        rows: number of rows with a label.
         spellings: label, folded (or its value, for a plain number) -> counts of its spellings.
         lists: number of labels that are lists written as text.
         solutions: number of labels that end in ``####`` and a number, as GSM8K's do.
@@ -158,7 +157,6 @@ def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSur
     """Return the survey of the label column.
 
     Args:
-        rows: pairs of place and row.
         columns: the column map; its ``gold`` has the words for missing labels, and the synonyms.
     """
     survey, gold = LabelSurvey(), columns.gold
@@ -180,10 +178,6 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
     """Return how labels refer to the choices of their rows: the form (of ``FORMS``) that fits most rows.
 
     Rows that it does not fit are reported when they are read.
-
-    Args:
-        rows: pairs of place and row.
-        columns: the column map.
     """
     read: Counter[str] = Counter()
     differ: Counter[tuple[str, str]] = Counter()
@@ -212,12 +206,7 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
 
 
 def first_row_without(column: str, source: Source) -> tuple[str, Row] | None:
-    """Return place and row of the first row, where none of the first rows of any split has a column; else None.
-
-    Args:
-        column: its name, or a path.
-        source: of the rows.
-    """
+    """Return place and row of the first row, where none of the first rows of any split has a column; else None."""
     first: tuple[str, Row] | None = None
     for split in source.splits():
         for place, row in islice(source.rows(split), SOON):

@@ -45,9 +45,6 @@ def fill(
     """Return a template filled with the values of a row; only ``{column}`` has a meaning in it.
 
     Args:
-        template: of the input.
-        row: the values.
-        place: of the row, for messages.
         missing: words for a missing value, which becomes an empty text.
         absent: counts the columns that the row does not have; None: such a column is an error.
 
@@ -157,9 +154,6 @@ def no_column(row: Row, place: str, column: str, key: str) -> DataError:
     """Return the error about a column that a row does not have.
 
     Args:
-        row: whose columns are listed.
-        place: of the row.
-        column: the missing one.
         key: of the setting that named it, without ``task.``.
     """
     hint = " For data without labels: task.label=null." if key == "label" else ""

@@ -23,7 +23,6 @@ class Adaptation:
     """One feature of requests that endpoints reject, and what to do about it.
 
     Attributes:
-        what: its name.
         words: pattern of the words with which endpoints name it.
         concerns: returns whether a body has it.
         change: returns the body without it.
@@ -41,12 +40,7 @@ class Adaptation:
     refusal: str = _REFUSES
 
     def fits(self, body: Body, said: str) -> bool:
-        """Return whether a body has this feature and an endpoint's message rejects it.
-
-        Args:
-            body: the request that was sent.
-            said: the endpoint's message.
-        """
+        """Return whether a body has this feature and an endpoint's message rejects it."""
         if not self.concerns(body) or not re.search(self.refusal, said, re.I):
             return False
         return re.search(self.words, said, re.I) is not None
@@ -138,10 +132,7 @@ def find_adaptation(body: Body, reason: str, said: str, done: Sequence[Adaptatio
     """Return the adaptation to a rejected request, or None where the message names no known feature.
 
     Args:
-        body: the request that was sent.
         reason: of the ``TeacherError``, such as ``HTTP 400``.
-        said: the endpoint's message.
-        done: adaptations that were made before.
 
     >>> said = "System role not supported"
     >>> body = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}]}

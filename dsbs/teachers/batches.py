@@ -58,9 +58,7 @@ class BatchApi:
     """The files and batches of one endpoint. Methods that call it raise ``TeacherError``.
 
     Args:
-        connection: to the endpoint.
         path: of the API, such as ``/chat/completions``.
-        body: returns the body of a request.
     """
 
     def __init__(self, connection: Connection, path: str, body: Body) -> None:
@@ -87,7 +85,6 @@ class BatchApi:
         """Upload a batch's file and return the endpoint's id of it.
 
         Args:
-            content: the file.
             token: our name for the batch; a part of the file's name.
         """
         fields = {"purpose": "batch"}
@@ -97,7 +94,6 @@ class BatchApi:
         """Start a batch and return its state.
 
         Args:
-            file: id of the uploaded file.
             token: our name for the batch; sent as metadata.
         """
         order = {"completion_window": "24h", "endpoint": self.endpoint, "input_file_id": file,
@@ -108,8 +104,6 @@ class BatchApi:
         """Return a batch that may have been created although the reply was lost, or None.
 
         Args:
-            file: id of its file.
-            token: our name for it.
             since: Unix time when it was saved; it was not created before.
         """
         after: dict[str, str] = {}

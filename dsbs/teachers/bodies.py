@@ -29,9 +29,6 @@ async def read_body(
     """Yield a body, decompressed, up to ``most`` bytes.
 
     Args:
-        pieces: the bytes from the network.
-        headers: of the response, with its encoding.
-        most: maximum bytes.
         cut: whether to truncate a larger body; else it is an error.
 
     Raises:

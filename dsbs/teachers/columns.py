@@ -27,13 +27,11 @@ class RecordedColumns:
     """The columns with ready-made completions, or with rationales and labels.
 
     Attributes:
-        task: of the examples.
         path: a file or folder with the columns, or None: the task's own rows.
         column: the column of raw completions, or None.
         rationale: the column of rationales, or None.
         label: the column of the labels that go with the rationales; None: the gold labels.
         id: the column of ``path`` with the examples' ids; None: its rows are in the order of the examples.
-        model: the model that wrote them.
     """
 
     task: Task

@@ -32,12 +32,9 @@ class Endpoint:
     """An ``Ask`` that sends requests to one endpoint.
 
     Args:
-        connection: to the endpoint.
         path: of the API, such as ``/chat/completions``.
-        body: returns the body of a request.
 
     Attributes:
-        limits: its limits, as of the last answer.
         notes: sentences about adaptations to it, for the user.
         one_at_a_time: whether it ignores or rejects ``n``.
     """
@@ -60,9 +57,6 @@ class Endpoint:
 
     async def several(self, requests: Sequence[Request]) -> list[Completion]:
         """Return several samples of one question with one HTTP request, where the endpoint supports ``n``.
-
-        Args:
-            requests: the samples of the question.
 
         Returns:
             as many completions as came, at least one: an endpoint without ``n`` returns one, and is asked for one at

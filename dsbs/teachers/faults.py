@@ -56,9 +56,6 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
     """Return the error of a request to which no complete response came.
 
     Args:
-        error: what the HTTP library raised.
-        where: the endpoint.
-        key: the API key, which is masked.
         proxy: the proxy in between, without its password; or None.
     """
     import aiohttp
@@ -94,15 +91,7 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
 
 
 def explain_status(status: int, content: bytes, headers: Any, where: Where, key: str) -> TeacherError:
-    """Return the error of a response with an HTTP status other than 200.
-
-    Args:
-        status: of HTTP.
-        content: the body.
-        headers: of the response.
-        where: the endpoint.
-        key: the API key, which is masked.
-    """
+    """Return the error of a response with an HTTP status other than 200."""
     said, code = read_error(content, key)
     if 300 <= status < 400:
         place = scrub(str(headers.get("Location") or "another address"), key)
@@ -136,10 +125,6 @@ def explain_code(
 
     Args:
         status: of HTTP, or of an error object within an answer.
-        said: the endpoint's message.
-        code: its code for the error, or an empty text.
-        where: the endpoint.
-        retry_after: seconds that it asks to wait, or None.
         prefix: ``HTTP``, or ``error`` for an error object.
     """
     reason, shown = f"{prefix} {status}", said[:EXCERPT]
@@ -191,13 +176,7 @@ def _advise_address(said: str, where: Where) -> str:
 
 
 def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherError:
-    """Return the error of an error object within an answer with status 200, as OpenRouter sends it.
-
-    Args:
-        error: the object.
-        where: the endpoint, or None.
-        key: the API key, which is masked.
-    """
+    """Return the error of an error object within an answer with status 200, as OpenRouter sends it."""
     fields = Fields(error if isinstance(error, dict) else {"message": error})
     said = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
     status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
@@ -221,12 +200,7 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
 
 
 def malformed(content: Any, key: str = "") -> TeacherError:
-    """Return the error of an answer that is not a completion, as overloaded servers and gateways send it.
-
-    Args:
-        content: the answer, which is quoted.
-        key: the API key, which is masked.
-    """
+    """Return the error of an answer that is not a completion, as overloaded servers and gateways send it."""
     advice = "Does teacher.base_url end in the API's version, such as /v1?"
     forced = False
     if isinstance(content, bytes):

@@ -51,11 +51,6 @@ def read_wait(headers: Any, content: bytes, said: str) -> float | None:
 
     By ``read_retry_after``, else by the time at which a limit is reset, else by the body or its words.
 
-    Args:
-        headers: of the answer.
-        content: its body.
-        said: the message in it.
-
     >>> read_wait({}, b'{"retryDelay": "33s"}', ""), read_wait({}, b"", "Please try again in 1m2.5s.")
     (33.0, 62.5)
     >>> read_wait({"x-ratelimit-reset": "5"}, b"", ""), read_wait({}, b"", "No.")

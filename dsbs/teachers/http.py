@@ -32,7 +32,6 @@ class Reply:
     """An HTTP response.
 
     Attributes:
-        status: its status.
         headers: by name, case-insensitive.
         content: the body, decompressed.
     """
@@ -48,12 +47,7 @@ class Reply:
 
 
 class Connection:
-    """A pool of connections to an endpoint; an async context manager.
-
-    Args:
-        where: the endpoint.
-        key: the API key, sent with every request.
-    """
+    """A pool of connections to an endpoint; an async context manager."""
 
     def __init__(self, where: Where, key: str) -> None:
         self.where, self.key = where, key
@@ -96,7 +90,6 @@ class Connection:
         """Send a request and return the response, whatever its status.
 
         Args:
-            method: of HTTP.
             route: below ``base_url``.
             patience: timeout, in multiples of ``teacher.timeout``.
             parts: ``data``, ``headers``, ``params``, as in aiohttp.
@@ -142,12 +135,6 @@ class Connection:
 
     async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
         """Upload a file as a multipart form.
-
-        Args:
-            route: below ``base_url``.
-            name: of the file.
-            content: the file.
-            fields: the other fields of the form.
 
         Raises:
             TeacherError: where no complete response came.

@@ -254,11 +254,7 @@ class OpenAITeacher(Teacher):
 
 
 def answer_schema(choices: tuple[str, ...] | None) -> dict[str, Any]:
-    """Return the JSON schema of an answer; the rationale comes first, so that the model reasons before it answers.
-
-    Args:
-        choices: the closed answers that are allowed, or None.
-    """
+    """Return the JSON schema of an answer; the rationale comes first, so that the model reasons before it answers."""
     answer: dict[str, Any] = {"type": "string"}
     if choices:
         answer["enum"] = list(dict.fromkeys(choices))

@@ -9,8 +9,6 @@ def find_rates(model: str, base_url: str, *, batch: bool = False) -> Rates | Non
     These are list prices without discounts for cached prompts, so sums are upper bounds.
 
     Args:
-        model: its name at the endpoint.
-        base_url: the endpoint.
         batch: return the prices of the batch API, or None where there are no special ones.
     """
     found = _look_up(model, base_url, {"processing": "batch"} if batch else None)

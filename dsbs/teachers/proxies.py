@@ -18,7 +18,6 @@ class Proxy(NamedTuple):
 
     Attributes:
         url: its address, with user name and password where there are any.
-        variable: the variable.
     """
 
     url: str

@@ -163,8 +163,6 @@ def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str
     """Return example's id -> raw completion for a split, joined by position.
 
     Args:
-        task: of the examples.
-        split: of the task.
         files: named ``<split>_CoT_<number>.json``, of any split.
 
     Raises:

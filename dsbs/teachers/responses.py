@@ -33,7 +33,6 @@ class Said(NamedTuple):
     """The content of one choice of an answer.
 
     Attributes:
-        text: the answer.
         reasoning: the model's reasoning, or None.
         refused: whether the model refused to answer; ``text`` is its refusal.
     """
@@ -49,9 +48,7 @@ def read_completions(content: bytes, key: str = "", where: Where | None = None) 
     Prompt tokens count with the first completion; completion tokens are divided evenly.
 
     Args:
-        content: the body.
         key: the API key, which is masked where the server repeats it.
-        where: the endpoint, for messages, or None.
 
     Raises:
         TeacherError: where it is not such a response, or has an error object.

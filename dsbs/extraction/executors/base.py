@@ -49,10 +49,6 @@ class Tally:
 class Executor:
     """The base of executors, which send requests and commit what comes back.
 
-    Args:
-        settings: attempts and backoff.
-        tally: updated.
-
     Attributes:
         stopped: why it stopped before the end, or None.
         error: to be raised by ``run`` then, or None.
@@ -110,9 +106,6 @@ class Parts:
     """What every executor gets.
 
     Attributes:
-        job: the extraction.
-        origin: of the requests.
-        committer: for completions and failures.
         tally, spending: updated by the executor.
         waiting: to be called now and then while nothing arrives.
         under_way: keys of requests in flight.

@@ -39,8 +39,6 @@ class Batcher(Executor):
     """The executor of batches.
 
     Args:
-        api: the endpoint's batch API.
-        books: the batches in the store.
         parts: of the extraction; from ``under_way``, requests in a saved batch are removed.
     """
 

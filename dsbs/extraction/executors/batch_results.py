@@ -24,9 +24,6 @@ class Collector:
     """Collects batches that have ended.
 
     Args:
-        api: the endpoint's batch API.
-        books: the batches in the store.
-        committer: for completions and failures.
         persist: calls a function with retries.
 
     Attributes:
@@ -39,10 +36,6 @@ class Collector:
 
     async def collect(self, batch: Batch, state: BatchState) -> None:
         """Commit the results of a batch, and failures for its other requests. Safe to repeat.
-
-        Args:
-            batch: the batch.
-            state: its final state.
 
         Raises:
             TeacherError: where a file cannot be read completely; what could be read is kept.

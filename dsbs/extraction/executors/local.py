@@ -26,11 +26,6 @@ class Asker(Executor):
     """The executor of concurrent requests.
 
     Args:
-        ask: the connected teacher.
-        committer: for completions and failures.
-        settings: pace and retries.
-        tally: updated.
-        spending: what was and may be spent.
         share: fraction of the server's rate limits to use, where other actors use the rest.
     """
 

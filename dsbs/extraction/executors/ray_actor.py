@@ -75,11 +75,7 @@ class Report:
 
 
 class Worker:
-    """The inside of an actor, independent of Ray; it runs in one event loop.
-
-    Args:
-        order: from the driver.
-    """
+    """The inside of an actor, independent of Ray; it runs in one event loop."""
 
     def __init__(self, order: Order) -> None:
         self.order = order

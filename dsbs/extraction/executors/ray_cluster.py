@@ -102,14 +102,7 @@ def count_actors(ray: ModuleType) -> int:
 
 
 def start_actor(ray: ModuleType, node: dict[str, Any], kind: type, *arguments: Any) -> Any:
-    """Start an actor on a node, or on another one if that is gone, and return its handle.
-
-    Args:
-        ray: the package, connected.
-        node: of ``list_nodes``.
-        kind: the class.
-        arguments: of the class.
-    """
+    """Start an actor on a node, or on another one if that is gone, and return its handle."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=True)

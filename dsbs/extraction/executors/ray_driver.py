@@ -74,12 +74,7 @@ class Hand:
 
 
 class Spreader(Executor):
-    """The executor of Ray actors.
-
-    Args:
-        ray: the package, connected to a cluster.
-        parts: of the extraction.
-    """
+    """The executor of Ray actors."""
 
     def __init__(self, ray: ModuleType, parts: Parts) -> None:
         super().__init__(parts.job.settings, parts.tally)

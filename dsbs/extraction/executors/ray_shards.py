@@ -31,7 +31,6 @@ def hold_shard(shard: Path, patience: float = 0.0) -> Iterator[None]:
     """A context that holds a shard's lock.
 
     Args:
-        shard: its path.
         patience: seconds to wait for the lock.
 
     Raises:
@@ -62,8 +61,6 @@ def take_up_shards(store: CompletionStore, folder: Path, patience: float = PATIE
     """Merge shards that were left behind into the main store and delete them; those in use stay. Safe to repeat.
 
     Args:
-        store: the main store.
-        folder: of the extraction.
         patience: seconds to wait, in all, for processes that are ending.
 
     Returns:
