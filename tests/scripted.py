@@ -56,9 +56,7 @@ class ScriptedTeacher(Teacher):
     connected: int = 0
     delay: float = 0.0
 
-    @property
-    def free(self) -> bool:
-        return True
+    free = True
 
     def identity(self) -> dict[str, object]:
         return {"kind": self.kind, "model": self.model}

@@ -259,11 +259,6 @@ class Fields:
         """Return an object field; one without fields if it is not an object."""
         return Fields(self._values.get(name))
 
-    def objects(self) -> Iterator["Fields"]:
-        """Yield all values of the object, as objects, whatever their names."""
-        for value in self._values.values():
-            yield Fields(value)
-
     def each(self, name: str) -> Iterator["Fields"]:
         """Yield the items of a list field, as objects; nothing if it is not a list."""
         values = self._values.get(name)

@@ -15,7 +15,6 @@ from dsbs.extraction.look import Look, Said
 from dsbs.extraction.prompts import WHOLE
 from dsbs.extraction.samples import vote
 from dsbs.store import CompletionStore, Failure, Origin
-from dsbs.tasks.base import is_correct
 from dsbs.teachers.prices import Rates
 
 
@@ -152,7 +151,7 @@ def _weigh(
 
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
     """Count an example; return whether the teacher answered it right."""
-    right = is_correct(job.task.answers, annotation.label, example.label)
+    right = job.task.answers.equivalent(annotation.label, example.label)
     counted: list[SystemCount] = [count]
     if annotation.system is not None:
         counted.append(count.systems.setdefault(annotation.system, SystemCount()))

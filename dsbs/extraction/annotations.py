@@ -45,7 +45,7 @@ def rationales_dir(output_dir: str | Path, task: Task, teacher: Teacher, prompt:
     """
     named = path_part(teacher.name, "teacher.name")
     identity = {"task": task.identity(), "teacher": teacher.identity(), "prompt": prompt.identity()}
-    return Path(output_dir) / "rationales" / path_part(task.name, "task.name") / f"{named}-{fingerprint(identity)}"
+    return rationales_root(output_dir) / path_part(task.name, "task.name") / f"{named}-{fingerprint(identity)}"
 
 
 def variant_dir(base: Path, filter: Mapping[str, Any], samples: int) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsbs.core.records import LABELLED, NO_RATIONALE, OK, Annotation, Example
 from dsbs.core.registry import Registry
-from dsbs.tasks.base import Answers, is_correct
+from dsbs.tasks.base import Answers
 
 WORD = re.compile(r"\w+(?:['.-]\w+)*")
 NGRAM = 4
@@ -128,7 +128,7 @@ class FilterCheck:
 
     def _label_refused_by(self, example: Example, annotation: Annotation) -> str | None:
         settings, gold = self.settings, example.label
-        if settings.agrees_with_gold and gold is not None and not is_correct(self.answers, annotation.label, gold):
+        if settings.agrees_with_gold and gold is not None and not self.answers.equivalent(annotation.label, gold):
             return "agrees_with_gold"
         if settings.min_agreement is not None and (annotation.agreement or 0.0) < settings.min_agreement:
             return "min_agreement"

@@ -133,7 +133,7 @@ class Job:
         raise DataError(f"task {self.task.name}: no examples in {', '.join(self.splits)}; there is nothing to ask.")
 
 
-def batches(examples: Iterator[Example], size: int = BATCH) -> Iterator[list[Example]]:
+def batches(examples: Iterator[Example]) -> Iterator[list[Example]]:
     """Yield lists of examples, so that memory does not grow with their number."""
-    while batch := list(islice(examples, size)):
+    while batch := list(islice(examples, BATCH)):
         yield batch

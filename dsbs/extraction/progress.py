@@ -59,7 +59,7 @@ class ProgressLine(Watch):
             self._marks.append((now, self.done))
             while len(self._marks) > 2 and now - self._marks[0][0] > WINDOW:
                 self._marks.popleft()
-        self._write_now_and_then()
+        self.waiting()
 
     def _read(self, request: Request, said: Completion) -> None:
         """Count an answer that cannot be read; in a thread, for the event loop has requests to look after."""
@@ -68,10 +68,7 @@ class ProgressLine(Watch):
         self.unparsed += self.progress.job.annotate(example, said).label is None
 
     def waiting(self) -> None:
-        """Show the line while nothing arrives, if it is due and has changed."""
-        self._write_now_and_then()
-
-    def _write_now_and_then(self) -> None:
+        """Show the line if it is due and has changed."""
         now = time.monotonic()
         if self._live is not None or now - self._last_line < PLAIN_SECONDS:
             return

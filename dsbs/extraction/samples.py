@@ -86,8 +86,6 @@ def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | No
     >>> winner.label, winner.rationale, winner.votes
     ('8', 'why', {'8': 2, '9': 1})
     """
-    if not annotations:
-        raise ValueError("a vote needs at least one annotation")
     parties: list[list[Annotation]] = []
     for annotation in annotations:
         if annotation.label is None:

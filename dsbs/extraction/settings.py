@@ -1,6 +1,6 @@
 """Settings of extractions that do not decide what a teacher answers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -140,12 +140,10 @@ class ExtractionSettings:
         """
         each, more = divmod(self.concurrency, count)
         requests, tokens = self.requests_per_minute, self.tokens_per_minute
-        return ExtractionSettings(
+        return replace(
+            self,
             concurrency=each + (place < more),
-            attempts=self.attempts,
-            backoff=self.backoff,
-            max_backoff=self.max_backoff,
             requests_per_minute=requests and requests / count,
             tokens_per_minute=tokens and tokens / count,
-            samples=self.samples,
+            budget=Budget(),
         )

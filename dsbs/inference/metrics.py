@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dsbs.core.records import Prediction
-from dsbs.tasks.base import ACCURACY, Task, is_correct
+from dsbs.tasks.base import ACCURACY, Task
 
 
 @dataclass
@@ -63,7 +63,7 @@ def score(task: Task, predictions: Iterable[Prediction]) -> Score:
             continue
         result.examples += 1
         result.total += task.score(prediction.label, prediction.gold)
-        result.correct += is_correct(task.answers, prediction.label, prediction.gold)
+        result.correct += task.answers.equivalent(prediction.label, prediction.gold)
         result.unanswered += prediction.label is None
         result.confusion[prediction.gold, prediction.label] += 1
     return result

@@ -8,7 +8,7 @@ from typing import Any
 
 from dsbs.core.files import whole
 from dsbs.core.records import Example, Prediction
-from dsbs.tasks.base import Task, is_correct
+from dsbs.tasks.base import Task
 
 
 def write_predictions(
@@ -29,7 +29,7 @@ def write_predictions(
         for name in ("id", "gold", "label", "rationale", "score", "confidence")
     }
     columns["scores"] = [None if one.scores is None else list(one.scores.items()) for one in predictions]
-    columns["correct"] = [is_correct(task.answers, one.label, one.gold) for one in predictions]
+    columns["correct"] = [task.answers.equivalent(one.label, one.gold) for one in predictions]
     columns["metric_score"] = [0.0 if one.gold is None else task.score(one.label, one.gold) for one in predictions]
     inputs = {example.id: example.input for example in examples}
     columns["input"] = [inputs.get(prediction.id) for prediction in predictions]

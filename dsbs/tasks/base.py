@@ -33,16 +33,6 @@ class Answers(Protocol):
         """Return whether two answers in canonical form mean the same; None is equivalent to nothing."""
 
 
-def is_correct(answers: Answers, prediction: str | None, gold: str | None) -> bool:
-    """Return whether an answer is right; None is wrong.
-
-    >>> from dsbs.tasks.answers import NumberAnswers
-    >>> is_correct(NumberAnswers(), "84 / 2", "42.0"), is_correct(NumberAnswers(), None, "42.0")
-    (True, False)
-    """
-    return prediction is not None and answers.equivalent(prediction, gold)
-
-
 @dataclass
 class Task:
     """Base of all tasks.
@@ -80,7 +70,7 @@ class Task:
             prediction: the answer in canonical form, or None where there is none.
             gold: the gold answer.
         """
-        return float(is_correct(self.answers, prediction, gold))
+        return float(self.answers.equivalent(prediction, gold))
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each with the key and what to type."""

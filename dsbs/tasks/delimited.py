@@ -4,7 +4,6 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -35,26 +34,27 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     delimiter = excel[1] if excel else sniff_delimiter(head, usual)
     if delimiter != usual:
         tell_once(f"{path}: its columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
-    with _open(path) as file:
-        lines = bounded_lines(file, str(path), MOST_ROW, "one row per line")
-        if excel:
-            next(lines)
-        spaced = _spaced_names([line for line in head[int(bool(excel)) :] if line.strip()], delimiter)
-        plain = delimiter == "\t" and _has_plain_quotes(path)
-        if plain:
-            tell_once(f"{path}: its quotes are text; they do not surround cells.")
-        reader = csv.reader(
-            lines,
-            delimiter=delimiter,
-            strict=True,
-            skipinitialspace=spaced,
-            quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
-        )
-        yield from _read(reader, path, delimiter, int(bool(excel)))
+    skipped = int(excel is not None)
+    plain = delimiter == "\t" and _has_plain_quotes(path)
+    if plain:
+        tell_once(f"{path}: its quotes are text; they do not surround cells.")
+    reader = csv.reader(
+        islice(_lines(path), skipped, None),
+        delimiter=delimiter,
+        strict=True,
+        skipinitialspace=_spaced_names([line for line in head[skipped:] if line.strip()], delimiter),
+        quoting=csv.QUOTE_NONE if plain else csv.QUOTE_MINIMAL,
+    )
+    yield from _read(reader, path, delimiter, skipped)
 
 
 def _open(path: Path) -> TextIOWrapper:
     return TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with _open(path) as file:
+        yield from bounded_lines(file, str(path), MOST_ROW, "one row per line")
 
 
 def sniff_delimiter(head: list[str], usual: str = ",") -> str:
@@ -82,35 +82,14 @@ def sniff_delimiter(head: list[str], usual: str = ",") -> str:
 
 def _has_plain_quotes(path: Path) -> bool:
     """Return whether the quotes of a file with tabs are text: without them, and only so, each line is a row."""
-    count = 0
-    tabs: int | None = None
-    with _open(path) as file:
-
-        def lines() -> Iterator[str]:
-            nonlocal count, tabs
-            for line in bounded_lines(file, str(path), MOST_ROW, "one row per line"):
-                if line.strip():
-                    tabs = line.count("\t") if tabs is None else tabs
-                    if line.count("\t") != tabs:
-                        raise _OtherLine
-                    count += 1
-                yield line
-
-        try:
-            rows = sum(1 for row in csv.reader(lines(), delimiter="\t", strict=True) if row)
-        except _OtherLine:
-            return False
-        except csv.Error:
-            with suppress(_OtherLine):
-                for _ in lines():
-                    pass
-                return True
-            return False
-    return rows != count
-
-
-class _OtherLine(Exception):
-    """A line with another number of tabs."""
+    tabs = Counter(line.count("\t") for line in _lines(path) if line.strip())
+    if len(tabs) != 1:
+        return False
+    try:
+        rows = sum(1 for row in csv.reader(_lines(path), delimiter="\t", strict=True) if any(map(str.strip, row)))
+    except csv.Error:
+        return True
+    return rows != tabs.total()
 
 
 def _spaced_names(head: list[str], delimiter: str) -> bool:

@@ -11,10 +11,9 @@ import unicodedata
 from itertools import takewhile
 
 from dsbs.tasks.arithmetic import evaluate, is_no_value, join_numbers, without_units
-from dsbs.tasks.shapes import QUOTES, in_ascii_signs
+from dsbs.tasks.shapes import CLAUSE, QUOTES, in_ascii_signs
 
 MOST = 1000
-_CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")
 _WORD = re.compile(r"[^\W\d_]")
 
 _WRITTEN = (  # LaTeX and typography, in plain signs
@@ -129,7 +128,7 @@ def read_number(text: str) -> str | None:
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
         return join_numbers(text)
-    end = _CLAUSE.search(text)
+    end = CLAUSE.search(text)
     clause, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
     clause = _DENIED.sub(" ", clause)
     if _TURN.search(text):

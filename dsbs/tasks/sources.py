@@ -145,13 +145,11 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
+    text = read_file(path, MOST_ARRAY).decode("utf-8-sig")
     try:
-        text = read_file(path, MOST_ARRAY).decode("utf-8-sig")
         items = json.loads(text, object_pairs_hook=_unique)
-    except TwoOfOneName as error:
+    except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    except UnicodeDecodeError:
-        raise
     except (ValueError, RecursionError) as error:
         place = f"{path}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else f"{path}"
         raise DataError(f"{place}: not JSON: {error}. Expected one object per line, or one array of objects.") from None
@@ -161,17 +159,10 @@ def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
         yield f"{path}, item {number}", item
 
 
-class TwoOfOneName(ValueError):
-    """A JSON object with a duplicate key."""
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        try:
-            check_names([name for name, _ in pairs], "an object")
-        except DataError as error:
-            raise TwoOfOneName(str(error)) from None
+        check_names([name for name, _ in pairs], "an object")
     return found
 
 
@@ -185,7 +176,7 @@ def parse_row(line: bytes, place: str) -> Row:
         row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_unique)
     except UnicodeDecodeError as error:
         raise DataError(f"{place}: not UTF-8: {error.reason}. {SAVE_AS_UTF8}") from None
-    except TwoOfOneName as error:
+    except DataError as error:
         raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
         over_lines = " For objects over several lines: jq -c . FILE > rows.jsonl" * (

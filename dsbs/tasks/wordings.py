@@ -13,11 +13,10 @@ from typing import NamedTuple
 
 from dsbs.tasks.assertions import CONTRAST, CORRECTION, DENIAL, LEAD, SIGNS_OF_DENIAL, TURNS, asserts
 from dsbs.tasks.cells import plain_number
-from dsbs.tasks.shapes import QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
+from dsbs.tasks.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
 
 MOST = 1000
 _MOST_LEADS = 10
-_CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")
 _OPTION = r"\b(?:option|choice|letter|answer|candidate|alternative)\b[\s:*_#]{0,4}"
 _SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Za-z])(?![\w'])", re.I)
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
@@ -178,7 +177,7 @@ def _by_sign(letter: str, listed: Sequence[str | None], names: dict[str, str]) -
 
 def _split(text: str) -> tuple[str, str]:
     """Return the first clause of a text, and the rest."""
-    end = _CLAUSE.search(text)
+    end = CLAUSE.search(text)
     return (text[: end.start()], text[end.end() :]) if end else (text, "")
 
 

@@ -36,27 +36,18 @@ class Teacher:
 
     # A sentence on what it is if it is not a language model, shown beside all figures of its students; else None.
     stand_in: ClassVar[str | None] = None
+    # Whether asking costs nothing, so that ``dsbs.train`` may start an extraction.
+    free: ClassVar[bool] = False
+    # Whether completions belong to examples, not to questions, as in a replay of files.
+    by_id: ClassVar[bool] = False
+    # Whether it can be asked through a batch API (``executor=batch``).
+    has_batches: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"
     model: str | None = None
     path: str | None = None
     licence: str | None = None
-
-    @property
-    def free(self) -> bool:
-        """Whether asking costs nothing, so that ``dsbs.train`` may start an extraction."""
-        return False
-
-    @property
-    def by_id(self) -> bool:
-        """Whether completions belong to examples, not to questions, as in a replay of files."""
-        return False
-
-    @property
-    def has_batches(self) -> bool:
-        """Whether it can be asked through a batch API (``executor=batch``)."""
-        return False
 
     @property
     def tells_logprobs(self) -> bool:

@@ -15,9 +15,8 @@ from dsbs.core.untrusted import excerpt
 from dsbs.teachers.adapting import Adaptation, find_adaptation
 from dsbs.teachers.batches import Body
 from dsbs.teachers.faults import explain_status
-from dsbs.teachers.headers import read_limits
+from dsbs.teachers.headers import ServerLimits, read_limits
 from dsbs.teachers.http import Connection, Reply
-from dsbs.teachers.limits import ServerLimits
 from dsbs.teachers.responses import read_completions
 
 logger = logging.getLogger(__name__)

@@ -39,6 +39,7 @@ class HandbookTeacher(Teacher):
         "is a scripted stand-in, not a language model: it writes from the rules of the task and names both of the "
         "facts that a message hides. The numbers show what an oracle's rationales do for a student, not an LLM's."
     )
+    free: ClassVar[bool] = True
 
     kind: str = "handbook"
     model: str | None = MODEL
@@ -48,11 +49,6 @@ class HandbookTeacher(Teacher):
     broken_format: float = 0.0
     seed: int = 0
     cue: str = "So the answer is"
-
-    @property
-    def free(self) -> bool:
-        """True: a script costs nothing."""
-        return True
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -2,11 +2,10 @@
 
 import re
 import time
+from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-
-from dsbs.teachers.limits import ServerLimits
 
 # Seconds of the longest single wait, and of the longest that is understood.
 LONGEST_WAIT = 3600.0
@@ -27,6 +26,21 @@ _IN_WORDS = re.compile(
 KINDS = ("requests", "tokens")
 _LETTERS = re.compile(r"[a-z]+")
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+
+
+@dataclass
+class ServerLimits:
+    """The rate limits in a server's last answer.
+
+    Attributes:
+        requests_per_minute: None where it does not say.
+        tokens_per_minute: None where it does not say.
+        wait: seconds until it accepts more, where a limit is reached; else 0.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    wait: float = 0.0
 
 
 def read_retry_after(headers: Any) -> float | None:

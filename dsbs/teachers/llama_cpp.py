@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.files import find_packaged
@@ -33,6 +34,8 @@ class LlamaCppTeacher(OpenAITeacher):
         gpu_layers: layers on the GPU, if llama.cpp was built with one; -1: llama.cpp's choice.
     """
 
+    has_batches: ClassVar[bool] = False
+
     kind: str = "llama_cpp"
     api_key_env: str | None = None
     max_tokens: int | None = 128
@@ -41,11 +44,6 @@ class LlamaCppTeacher(OpenAITeacher):
     context: int = 4096
     threads: int = 0
     gpu_layers: int = -1
-
-    @property
-    def has_batches(self) -> bool:
-        """False: llama.cpp's server has no batch API."""
-        return False
 
     def rates(self) -> Rates | None:
         """Return the rates that were set (``prompt_price``), or None: there is no list price for this machine."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from dsbs.core.addresses import leads_here
@@ -54,6 +54,8 @@ class OpenAITeacher(Teacher):
         timeout: seconds until a request times out and is retried.
     """
 
+    has_batches: ClassVar[bool] = True  # an endpoint without reports that when it is used
+
     kind: str = "openai"
     base_url: str | None = None
     api_key_env: str | None = "OPENAI_API_KEY"
@@ -88,11 +90,6 @@ class OpenAITeacher(Teacher):
     def tells_logprobs(self) -> bool:
         """Whether they are requested (``top_logprobs``)."""
         return self.top_logprobs is not None
-
-    @property
-    def has_batches(self) -> bool:
-        """True: an endpoint without a batch API reports that when it is used."""
-        return True
 
     def rates(self) -> Rates | None:
         """Return dollars per prompt token and per completion token: those set, else list prices; or None."""

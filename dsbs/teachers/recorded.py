@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.fingerprint import fingerprint_files
@@ -40,6 +40,9 @@ class RecordedTeacher(Teacher):
         id: the id column of the table in ``path``; None: joined by position.
     """
 
+    free: ClassVar[bool] = True
+    by_id: ClassVar[bool] = True
+
     kind: str = "recorded"
     column: str | None = None
     rationale: str | None = None
@@ -47,18 +50,8 @@ class RecordedTeacher(Teacher):
     id: str | None = None
 
     @property
-    def free(self) -> bool:
-        """True: reading files costs nothing."""
-        return True
-
-    @property
     def tells_logprobs(self) -> bool:
         """True: a store may have them."""
-        return True
-
-    @property
-    def by_id(self) -> bool:
-        """True: completions belong to examples, not to questions."""
         return True
 
     def faults(self) -> list[str]:
@@ -117,46 +110,43 @@ class RecordedTeacher(Teacher):
         """
         if self._in_columns:
             yield RecordedColumns(task, self.path, self.column, self.rationale, self.label, self.id, self.model).ask
-            return
-        store_path = self._store_path()
-        if store_path:
+        elif store_path := self._store_path():
             with CompletionStore(store_path, read_only=True) as store:
-                yield _StoreReplay(store).ask
+                yield _replay_store(store)
         else:
-            files = self._arrays()
-            yield _ArrayReplay(self, task, files).ask
+            yield self._replay_arrays(task, self._arrays())
+
+    def _replay_arrays(self, task: Task, files: list[Path]) -> Ask:
+        """Return the ``Ask`` of examples that are joined to arrays by position."""
+        texts: dict[str, dict[str, str]] = {}
+
+        async def ask(request: Request) -> Completion:
+            if request.split not in texts:
+                texts[request.split] = join_by_position(task, request.split, files)
+            if request.sample:
+                raise TeacherError(f"teacher.path={self.path} holds one completion per example; set samples=1.",
+                                   fatal=True)  # fmt: skip
+            text = texts[request.split].get(request.id)
+            if text is None:
+                raise TeacherError(f"{request.split} has no example {request.id!r}.")
+            return Completion(text, model=self.model)
+
+        return ask
 
 
-class _ArrayReplay:
-    def __init__(self, teacher: RecordedTeacher, task: Task, files: list[Path]) -> None:
-        self.teacher, self.task, self.files = teacher, task, files
-        self.texts: dict[str, dict[str, str]] = {}
+def _replay_store(store: CompletionStore) -> Ask:
+    """Return the ``Ask`` of a store: the completion of the same question, else of the same split and id."""
+    origins = store.origins()
 
-    async def ask(self, request: Request) -> Completion:
-        """Return the completion of an example, joined by position."""
-        if request.split not in self.texts:
-            self.texts[request.split] = join_by_position(self.task, request.split, self.files)
-        if request.sample:
-            raise TeacherError(f"teacher.path={self.teacher.path} holds one completion per example; set samples=1.",
-                               fatal=True)  # fmt: skip
-        text = self.texts[request.split].get(request.id)
-        if text is None:
-            raise TeacherError(f"{request.split} has no example {request.id!r}.")
-        return Completion(text, model=self.teacher.model)
-
-
-class _StoreReplay:
-    def __init__(self, store: CompletionStore) -> None:
-        self.store, self.origins = store, store.origins()
-
-    async def ask(self, request: Request) -> Completion:
-        """Return the completion of the same question, else of the example with the same split and id."""
-        keys = [origin.key(request) for origin in self.origins]
-        found = next(iter(self.store.completions(keys, logprobs=True).values()), None)
-        found = found or self.store.find(request.split, request.id, request.sample)
+    async def ask(request: Request) -> Completion:
+        keys = [origin.key(request) for origin in origins]
+        found = next(iter(store.completions(keys, logprobs=True).values()), None)
+        found = found or store.find(request.split, request.id, request.sample)
         if found is None:
-            raise TeacherError(f"{self.store.path} holds no completion of this example.")
+            raise TeacherError(f"{store.path} holds no completion of this example.")
         return found
+
+    return ask
 
 
 def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str]:

@@ -37,10 +37,7 @@ MEASURED = 1000  # examples of the validation and the test split
 class FreeTeacher(InProcessTeacher):
     """One that a training may ask by itself."""
 
-    @property
-    def free(self) -> bool:
-        """It costs nothing."""
-        return True
+    free = True
 
 
 def extract(size: int, folder: Path) -> None:

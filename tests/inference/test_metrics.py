@@ -4,7 +4,6 @@ from quiz import Overlap, Quiz
 from dsbs.core.records import Prediction
 from dsbs.inference.metrics import score
 from dsbs.tasks.answers import NumberAnswers
-from dsbs.tasks.base import is_correct
 
 
 def test_no_answer_is_wrong_and_counted():
@@ -19,7 +18,7 @@ def test_examples_without_gold_are_left_out_and_counted():
     result = score(Quiz(), [Prediction("1", None, "yes"), Prediction("2", "no", "no")])
     assert (result.examples, result.without_gold, result.accuracy) == (1, 1, 1.0)
     assert score(Quiz(), []).accuracy is None
-    assert not is_correct(Quiz().answers, None, None)
+    assert not Quiz().answers.equivalent(None, None)
 
 
 def test_equations_are_right_by_value():

@@ -29,9 +29,7 @@ from dsbs.training.settings import TrainSettings
 class Paid(HandbookTeacher):
     """A teacher that wants money, so that nobody asks it on their own."""
 
-    @property
-    def free(self) -> bool:
-        return False
+    free = False
 
 
 def settings(folder: Path, **changes: Any) -> TrainSettings:

@@ -45,9 +45,7 @@ from dsbs.training.settings import Training, TrainSettings
 class Paid(HandbookTeacher):
     """A teacher that wants money, so that nobody asks it on their own."""
 
-    @property
-    def free(self) -> bool:
-        return False
+    free = False
 
 
 @dataclass

@@ -53,10 +53,7 @@ class OracleTeacher(Teacher):
     kind: str = "oracle"
     model: str | None = "oracle"
 
-    @property
-    def free(self) -> bool:
-        """It costs nothing."""
-        return True
+    free = True
 
     def identity(self) -> dict[str, object]:
         """There is only one."""
