@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.records import LABELLED, LATER_FIELDS, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
@@ -161,30 +161,13 @@ def count_missing(selection: Selection, annotations: Mapping[str, Annotations], 
     )
 
 
-def load_run_data(
-    task: Task,
-    selection: Selection,
-    annotations: Mapping[str, Annotations],
-    labels: str,
-    without_annotation: str,
-    needs_rationales: bool,
-    reads: frozenset[str] = frozenset(),
-    filter: Callable[[], Filter] | None = None,
-) -> RunData:
-    """Join examples and annotations, and read the test split; most arguments are those of ``Join``.
-
-    Args:
-        without_annotation: ``label_only`` or ``drop``: what becomes of an example whose annotation is not usable.
+def load_run_data(join: Join) -> RunData:
+    """Join examples and annotations, and read the test split.
 
     Raises:
-        ConfigError: for another value of ``without_annotation``.
         DataError: where nothing is left to train or validate on; where annotations lack a field of ``reads``; where
             labels are gold and test has none.
     """
-    if without_annotation not in ("label_only", "drop"):
-        raise ConfigError(f"without_annotation={without_annotation}: expected label_only or drop.")
-    drop = without_annotation == "drop"
-    join = Join(task, selection, annotations, labels, drop, needs_rationales, reads, filter)
     counts: Counter[str] = Counter(dict.fromkeys(("asked_and_failed", "no_label", "label_only", "dropped"), 0))
     validation: list[Example] = []
     taught: set[str] = set()
@@ -199,20 +182,20 @@ def load_run_data(
                 yield _values(example), annotation and _describe(annotation)
 
     digest = fingerprint_stream(described("train"), length=16)
-    if selection.validation_split != "train":
-        list(described(selection.validation_split))
-    _check_left(task, labels, reads, counts)
-    test = load_test(task, needed=labels == "gold")
+    if join.selection.validation_split != "train":
+        list(described(join.selection.validation_split))
+    _check_left(join, counts)
+    test = load_test(join.task, needed=join.labels == "gold")
     return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts), taught=frozenset(taught))
 
 
-def _check_left(task: Task, labels: str, reads: frozenset[str], counts: Counter[str]) -> None:
+def _check_left(join: Join, counts: Counter[str]) -> None:
     """Check that something is left to train and to validate on, and of what the objective reads.
 
     Raises:
         DataError: saying where the rest went.
     """
-    if labels == "teacher":
+    if join.labels == "teacher":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:
         source = "none of their annotations is usable, and without_annotation=drop drops such examples"
@@ -221,11 +204,11 @@ def _check_left(task: Task, labels: str, reads: frozenset[str], counts: Counter[
     for part in ("train", "validation"):
         if not counts[part]:
             told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-            raise DataError(f"task={task.name}: no {part} example is left: {source}. Counts: {told}.")
-    if "probabilities" in reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
+            raise DataError(f"task={join.task.name}: no {part} example is left: {source}. Counts: {told}.")
+    if "probabilities" in join.reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
-            f"task={task.name}: no annotation has probabilities of the closed answers, which this objective needs. "
-            "Extract with teacher.top_logprobs=20 from an endpoint that returns log-probabilities."
+            f"task={join.task.name}: no annotation has probabilities of the closed answers, which this objective needs."
+            " Extract with teacher.top_logprobs=20 from an endpoint that returns log-probabilities."
         )
 
 

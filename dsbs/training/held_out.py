@@ -6,7 +6,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
-from dsbs.data.join import Annotations, fingerprint_examples, load_run_data
+from dsbs.data.join import Annotations, Join, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
 from dsbs.training.annotated import build_filter, find_annotations
 from dsbs.training.settings import TrainSettings
@@ -40,15 +40,9 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     annotations: dict[str, Annotations] = {}
     if settings.labels == "teacher":
         _, annotations = find_annotations(settings, selection)
-    data = load_run_data(
-        settings.task,
-        selection,
-        annotations,
-        settings.labels,
-        settings.without_annotation,
-        needs_rationales=False,
-        filter=build_filter(settings),
-    )
+    # Which annotations of train can be learned from does not matter here.
+    join = Join(settings.task, selection, annotations, settings.labels, False, False, filter=build_filter(settings))
+    data = load_run_data(join)
     known = manifest.get("settings", {})
     for name, examples in (("validation", data.validation), ("test", data.test)):
         found = fingerprint_examples(examples)

@@ -9,7 +9,7 @@ from typing import Any
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
 from dsbs.core.tracking import Tracker
-from dsbs.data.join import Annotations, RunData, check_gold, fingerprint_examples, load_run_data
+from dsbs.data.join import Annotations, Join, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
 from dsbs.training.annotated import (
     NotAnnotated,
@@ -80,15 +80,9 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     annotations: dict[str, Annotations] = {}
     if settings.needs_annotations:
         rationales, annotations = find_annotations(settings, selection, typed)
+    drop, needed = settings.without_annotation == "drop", settings.objective.needs_rationales
     data = load_run_data(
-        task,
-        selection,
-        annotations,
-        settings.labels,
-        settings.without_annotation,
-        settings.objective.needs_rationales,
-        settings.reads,
-        build_filter(settings),
+        Join(task, selection, annotations, settings.labels, drop, needed, settings.reads, build_filter(settings))
     )
     data.limit_validation(settings.validation.limit, settings.split_seed)
     check_choices(settings, data)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.errors import DataError
 from dsbs.core.records import Annotation, Example
-from dsbs.data.join import RunData, count_missing, load_run_data, load_test
+from dsbs.data.join import Join, RunData, count_missing, load_run_data, load_test
 from dsbs.data.subsets import Selection
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
@@ -59,10 +59,10 @@ def load(**changes: Any) -> RunData:
         "selection": SELECTION,
         "annotations": ANNOTATIONS,
         "labels": "gold",
-        "without_annotation": "label_only",
+        "drop": False,
         "needs_rationales": True,
     }
-    return load_run_data(**(settings | changes))
+    return load_run_data(Join(**(settings | changes)))
 
 
 def labels(data: RunData) -> dict[str, str | None]:
@@ -79,7 +79,7 @@ def test_an_example_without_a_usable_rationale_is_learnt_by_its_label_and_counte
 
 
 def test_such_examples_can_be_dropped_and_are_counted() -> None:
-    data = load(without_annotation="drop")
+    data = load(drop=True)
     assert labels(data) == {"train 0": "gold"}
     assert (data.counts["dropped"], data.counts["label_only"], data.counts["asked_and_failed"]) == (2, 0, 2)
 
@@ -158,12 +158,7 @@ def test_a_teacher_that_always_failed_leaves_nothing_to_learn_and_says_so() -> N
     with pytest.raises(DataError, match="no train example is left: the teacher gave no usable label"):
         load(annotations=failed | {"validation": ANNOTATIONS["validation"]}, labels="teacher")
     with pytest.raises(DataError, match=r"no train example is left: .*without_annotation=drop"):
-        load(annotations=failed, without_annotation="drop")
-
-
-def test_an_unknown_way_to_treat_them_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected label_only or drop"):
-        load(without_annotation="guess")
+        load(annotations=failed, drop=True)
 
 
 def test_votes_reach_objectives_that_read_them_and_do_not_rename_the_data_of_the_others() -> None:

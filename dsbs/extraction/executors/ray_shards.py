@@ -6,7 +6,7 @@ from one in use, on any machine that shares the folder.
 
 import contextlib
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,18 +26,13 @@ def name_shard(folder: Path) -> Path:
     return folder.resolve() / SHARDS / f"{uuid4().hex}.sqlite"
 
 
-@contextlib.contextmanager
-def hold_shard(shard: Path, patience: float = 0.0) -> Iterator[None]:
-    """A context that holds a shard's lock.
+def hold_shard(shard: Path, patience: float = 0.0) -> FileLock:
+    """Return a shard's lock, a context manager.
 
     Args:
-        patience: seconds to wait for the lock.
-
-    Raises:
-        Timeout: where another process holds it for longer.
+        patience: seconds after which it raises ``Timeout`` where another process holds it.
     """
-    with FileLock(f"{shard}.lock", timeout=max(patience, 0.0)):
-        yield
+    return FileLock(f"{shard}.lock", timeout=max(patience, 0.0))
 
 
 def remove_shard(shard: Path) -> None:
