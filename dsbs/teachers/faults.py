@@ -7,15 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, excerpt
 from dsbs.teachers.headers import read_wait
-from dsbs.teachers.hints import (
-    hint,
-    is_filtered,
-    is_too_long,
-    tells_bad_key,
-    tells_busy,
-    tells_no_credit,
-    tells_no_model,
-)
+from dsbs.teachers.hints import BAD_KEY, BUSY, FILTERED, NO_CREDIT, NO_MODEL, TOO_LONG, hint
 from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where
 from dsbs.teachers.words import EXCERPT, MOST_SAID, NO_MONEY, plain_text, read_error, read_words, scrub
 
@@ -130,18 +122,18 @@ def explain_code(
     reason, shown = f"{prefix} {status}", said[:EXCERPT]
     told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
     fatal, doubted = None, status in (400, 403, 422)
-    if (doubted or status == 500) and tells_busy(said):
+    if (doubted or status == 500) and BUSY.search(said):
         status, doubted, reason = 429, False, f"{prefix} 429"
-    if status == 401 or (doubted and tells_bad_key(said)):
+    if status == 401 or (doubted and BAD_KEY.search(said)):
         # With 401 what the server says is left out: some repeat the key in it.
         fatal = (
             f"{'' if status == 401 else shown.rstrip('.') + '. '}{where.base_url} does not accept the key in the "
             f"environment variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
             f"teacher.api_key_env=NAME.{_advise_header(said, where)}"
         )
-    elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and tells_no_credit(said)):
+    elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and NO_CREDIT.search(said)):
         fatal = f"the account at {where.base_url} has no credit left ({shown})."
-    elif status in (404, 410) or (doubted and tells_no_model(said)):
+    elif status in (404, 410) or (doubted and NO_MODEL.search(said)):
         fatal = (
             f"{where.base_url} has no model {where.model!r}, or the address is wrong ({shown})."
             f"{_advise_address(said, where)}"
@@ -152,12 +144,12 @@ def explain_code(
         fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
     if fatal is not None:
         return TeacherError(f"{told}: {fatal}", fatal=True, reason=reason, said=said)
-    retryable = status in RETRYABLE or (status >= 500 and not is_too_long(said))
+    retryable = status in RETRYABLE or (status >= 500 and not TOO_LONG.search(said))
     return TeacherError(
         f"{told}: {shown}" + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else said)),
         retryable=retryable,
         retry_after=retry_after,
-        reason="content filter" if prefix == "HTTP" and doubted and is_filtered(said) else reason,
+        reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(said) else reason,
         said=said,
     )
 
@@ -184,9 +176,9 @@ def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherEr
     if status < 400:
         status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)
         told = (
-            (402, kind in NO_MONEY or tells_no_credit(said)),
-            (401, tells_bad_key(said)),
-            (404, tells_no_model(said)),
+            (402, kind in NO_MONEY or NO_CREDIT.search(said)),
+            (401, BAD_KEY.search(said)),
+            (404, NO_MODEL.search(said)),
         )
         status = next((known for known, tells in told if tells), status)
     if status and where:

@@ -11,7 +11,7 @@ CONTEXT = (
     r"|max_tokens must be at least 1, got -|range of input length|.inputs. (?:must have less than|tokens \+)"
 )
 # The server, not the prompt: the same request may pass a little later.
-_BUSY = re.compile(r"too many requests|please wait|throttl|rate.?limit|try again later", re.I)
+BUSY = re.compile(r"too many requests|please wait|throttl|rate.?limit|try again later", re.I)
 # The first that fits.
 HINTS = (
     (r"v1/responses", "dsbs does not speak that API: use another model or endpoint."),
@@ -40,26 +40,26 @@ HINTS = (
      r"|additional propert|not support param|['\"`] is not supported|(?:param|field|argument).{0,40} is not supported",
      "Is it a field of teacher.extra?"),
 )  # fmt: skip
-_CONTEXT = re.compile(CONTEXT, re.I)
-_FILTERED = re.compile(
+TOO_LONG = re.compile(CONTEXT, re.I)  # no second attempt can help
+FILTERED = re.compile(
     r"content.{0,20}(?:polic|filter|risk|moderat)|was moderated|flagged|safety system|responsible ai"
     r"|inappropriate content|high risk|敏感",
     re.I,
 )
-_NO_CREDIT = re.compile(
+NO_CREDIT = re.compile(
     r"credit balance|insufficient.{0,12}(?:balance|credit|funds|quota)|(?:out of|no|more) credits?\b|arrears|overdue"
     r"|balance.{0,12}insufficient|n't have any credits|budget has been exceeded|key limit exceeded|payment required"
     r"|reaching the monthly spending limit|余额不足",
     re.I,
 )
-_BAD_KEY = re.compile(
+BAD_KEY = re.compile(
     r"(?:invalid|incorrect|missing|no|wrong|expired)\b.{0,20}\bapi.?key|virtual key expected"
     r"|api.?key.{0,20}(?:not valid|invalid|missing|required|expired|leaked)"
     r"|(?:invalid|expired) (?:access|security|session|bearer|auth\w*) token"
     r"|(?:access|security|session|bearer|auth\w*) token\b.{0,40}(?:expired|invalid|missing)",
     re.I,
 )
-_NO_MODEL = re.compile(
+NO_MODEL = re.compile(
     r"model\b.{0,80}(?:does not exist|not exist|not found|not a valid|not loaded)|(?:invalid|unknown|no such) model"
     r"|not a valid model|no models?.{0,15} loaded|no healthy deployments"
     r"|model\b.{0,80}(?:decommissioned|identifier is invalid|not supported by any provider)"
@@ -76,41 +76,3 @@ def hint(said: str) -> str:
     """
     advice = next((advice for pattern, advice in HINTS if re.search(pattern, said, re.I)), "")
     return f"{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""
-
-
-def is_too_long(said: str) -> bool:
-    """Return whether a message says that a prompt is too long: no second attempt can help."""
-    return _CONTEXT.search(said) is not None
-
-
-def tells_no_credit(said: str) -> bool:
-    """Return whether a message says that nothing is left to pay with.
-
-    >>> tells_no_credit("Your credit balance is too low"), tells_no_credit("Rate limit reached: 50 per day")
-    (True, False)
-    """
-    return _NO_CREDIT.search(said) is not None
-
-
-def tells_busy(said: str) -> bool:
-    """Return whether a message says that the same request may pass later.
-
-    >>> tells_busy("Too many tokens, please wait before trying again."), tells_busy("Too many input tokens")
-    (True, False)
-    """
-    return _BUSY.search(said) is not None
-
-
-def is_filtered(said: str) -> bool:
-    """Return whether a message says that a filter rejected the content of this prompt."""
-    return _FILTERED.search(said) is not None
-
-
-def tells_bad_key(said: str) -> bool:
-    """Return whether a message rejects the API key."""
-    return _BAD_KEY.search(said) is not None
-
-
-def tells_no_model(said: str) -> bool:
-    """Return whether a message says that there is no such model."""
-    return _NO_MODEL.search(said) is not None
