@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from types import TracebackType
 
 from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore, Failure, Origin
@@ -29,9 +28,7 @@ class Committer:
         self._writing = asyncio.create_task(self._write())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         # What has arrived is written even when the extraction is cancelled: it may have been paid for.
         assert self._writing is not None
         self._closing = True

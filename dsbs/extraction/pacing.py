@@ -6,7 +6,6 @@ import math
 import time
 from collections import deque
 from contextlib import suppress
-from types import TracebackType
 
 from dsbs.teachers.headers import LONGEST_WAIT
 
@@ -45,9 +44,7 @@ class Concurrency:
         else:
             self.running += 1
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.running -= 1
         self._let_in()
 
