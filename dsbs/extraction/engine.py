@@ -22,10 +22,10 @@ from dsbs.extraction.executors.ray_shards import take_up_shards
 from dsbs.extraction.job import Job
 from dsbs.extraction.locking import hold_store, sweep
 from dsbs.extraction.look import Look
-from dsbs.extraction.losses import CutPrompts
 from dsbs.extraction.page import build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
+from dsbs.extraction.truncation import CutPrompts
 from dsbs.store import Batches, CompletionStore, Failure, Neighbours, Origin
 from dsbs.store.batches import open_batches
 

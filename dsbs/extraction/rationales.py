@@ -34,14 +34,7 @@ def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
 
 @dataclass(frozen=True)
 class Take:
-    """Which part of a completion becomes the rationale.
-
-    Attributes:
-        source: ``answer``: the text before the answer, or else the thinking; ``thinking``: the thinking, or else the
-            text; ``both``: the thinking, then the text.
-        sentences: number of last sentences of the thinking to keep; None: all.
-        words: maximum words of the last sentences of the thinking to keep; None: all.
-    """
+    """Which part of a completion becomes the rationale: ``Prompt.rationale_from``, and bounds of the thinking."""
 
     source: str = "answer"
     sentences: int | None = None

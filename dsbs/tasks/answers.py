@@ -65,9 +65,8 @@ class ClosedAnswers:
     Attributes:
         labels: the task's labels; used where an example has no choices of its own.
         synonyms: pairs of another word for a label, and that label.
-        reading: ``tolerant``: as ``dsbs.tasks.wordings`` parses. ``paper``: the text beside the letter is the answer as
-            it is written, capitals included, even where it is not a choice (a text without capitals may come from a
-            tokenizer without them and matches in any case).
+        reading: ``tolerant`` or ``paper``; there, a text without capitals may come from a tokenizer without them, and
+            matches in any case.
     """
 
     labels: Choices = None
@@ -126,8 +125,8 @@ class NumberAnswers:
     """Answers that are a number or an equation; two are equivalent where they have the same value.
 
     Attributes:
-        reading: ``tolerant``: as ``dsbs.tasks.numerals`` parses. ``paper``: the text from the first opening to the last
-            closing bracket, as it is written, even where it has no value.
+        reading: ``tolerant``; or ``paper``: the text from the first opening to the last closing bracket, as it is
+            written, even where it has no value.
         tolerance: relative difference up to which two values are the same.
     """
 

@@ -75,19 +75,15 @@ class RowCounts:
 
 @dataclass(frozen=True)
 class Columns:
-    """The column map: from which columns an example is built.
+    """The column map: from which columns an example is built. Other keys are those of ``TableSettings``.
 
     Attributes:
         input: a column, or a template such as ``{title}\\n{body}``; only ``{column}`` has a meaning in it.
-        label: the column of the gold answer, or None where there is none.
         id: the column of the id, or None: the id is made of split and position.
         choices: the column with the closed answers of each example, or None. ``a.b`` reaches into a column of objects,
             ``{a}|{b}`` names several columns.
         gold: how gold labels are parsed.
-        list_choices: whether the input ends with the choices, listed by letter.
         label_optional: whether the rows may lack the label's column altogether.
-        unlabelled: rows without a gold label: ``keep`` them, ``drop`` them (counted), or ``stop``.
-        empty_inputs: rows without an input: ``stop``, or ``drop`` them (counted).
     """
 
     input: str

@@ -24,15 +24,7 @@ Rows = Iterable[tuple[str, Row]]
 
 @dataclass(frozen=True)
 class RecordedColumns:
-    """The columns with ready-made completions, or with rationales and labels.
-
-    Attributes:
-        path: a file or folder with the columns, or None: the task's own rows.
-        column: the column of raw completions, or None.
-        rationale: the column of rationales, or None.
-        label: the column of the labels that go with the rationales; None: the gold labels.
-        id: the column of ``path`` with the examples' ids; None: its rows are in the order of the examples.
-    """
+    """The columns with ready-made completions, or with rationales and labels; see ``RecordedTeacher``."""
 
     task: Task
     path: str | None = None

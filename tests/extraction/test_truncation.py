@@ -2,7 +2,7 @@
 
 import pytest
 
-from dsbs.extraction.losses import CutPrompts
+from dsbs.extraction.truncation import CutPrompts
 
 
 @pytest.mark.parametrize(
