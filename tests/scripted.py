@@ -10,9 +10,11 @@ from typing import Any
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.records import Annotation, Completion, Example, Request
-from dsbs.extraction import ExtractionSettings, Job, run_extraction
 from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher

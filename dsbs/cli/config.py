@@ -23,9 +23,9 @@ from dsbs.core.tracking import Tracking
 from dsbs.dashboards.settings import DashboardConfig
 from dsbs.data.controls import CONTROLS
 from dsbs.deferral.settings import DeferConfig
-from dsbs.extraction import ExtractionSettings
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Prompt
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.inference.inputs import FORMATS
 from dsbs.objectives import OBJECTIVES

@@ -35,8 +35,10 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.records import Completion, Example, Request
-from dsbs.extraction import ExtractionSettings, Job, run_extraction
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.teachers import Ask, Teacher

@@ -25,7 +25,9 @@ from typing import Any
 
 from extract import BenchTask, InProcessTeacher, build_prompt, peak_memory
 
-from dsbs.extraction import ExtractionSettings, Job, run_extraction
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
+from dsbs.extraction.settings import ExtractionSettings
 
 WORDS = [
     f"{start}{end}" for start in ("ka", "lo", "mi", "re", "su") for end in ("ber", "din", "fer", "gol", "man", "tis")

@@ -58,8 +58,9 @@ from transformers import (
 from transformers.utils import logging as hf_logging
 
 from dsbs.core.records import OK, Annotation, Example
-from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import AnnotationFile
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import StepByStep
 from dsbs.objectives.losses import summed_cross_entropy

@@ -9,7 +9,7 @@ import pytest
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.extract import build_job
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.train import make_plan
 from dsbs.training.plan import execute
 

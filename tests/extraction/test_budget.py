@@ -11,8 +11,9 @@ from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotati
 import dsbs.extraction.survey as survey_module
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Completion, Example, Request
-from dsbs.extraction import Budget, estimate_extraction, run_extraction
+from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.job import batches
+from dsbs.extraction.settings import Budget
 
 
 class Priced(ScriptedTeacher):

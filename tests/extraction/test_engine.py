@@ -9,7 +9,7 @@ from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for,
 
 from dsbs.core.errors import ConfigError, DataError, TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar
 

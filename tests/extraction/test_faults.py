@@ -9,8 +9,8 @@ from fault_server import FAULTS, FaultServer, serve
 from scripted import job_for
 
 from dsbs.core.errors import TeacherError
-from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.engine import run_extraction
 from dsbs.teachers.openai import OpenAITeacher
 
 TIMEOUT = 0.5

@@ -11,8 +11,8 @@ from pathlib import Path
 from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
-from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import load_summary
+from dsbs.extraction.engine import run_extraction
 
 SIZE, CONCURRENCY, KILLS = 600, 8, 25
 # Forked from a process that has imported all, so that a start costs milliseconds.

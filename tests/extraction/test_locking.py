@@ -7,7 +7,7 @@ import pytest
 from scripted import ScriptedTeacher, job_for
 
 from dsbs.core.errors import RunError
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.locking import hold_store
 
 

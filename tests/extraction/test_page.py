@@ -8,7 +8,7 @@ from scripted import CountTask, ScriptedTeacher, correct, job_for
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Example, Request
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.look import SHOWN, Look
 from dsbs.extraction.page import build_page

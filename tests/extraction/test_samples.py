@@ -9,7 +9,7 @@ from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Request
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.teachers.openai import OpenAITeacher
 

@@ -7,8 +7,8 @@ import pytest
 from scripted import ScriptedTeacher, correct, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Annotation, Completion, Example, Request
-from dsbs.extraction import run_extraction
 from dsbs.extraction.annotations import PAGE
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import RationaleThenLabel
 

@@ -18,8 +18,9 @@ from trained import train_tiny
 from dsbs.core.errors import StudentError
 from dsbs.core.logprobs import TokenLogprobs, read_position
 from dsbs.core.records import Completion, Request
-from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import rationales_dir
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import SoftTargets
 from dsbs.objectives.divergences import DIVERGENCES, Divergence

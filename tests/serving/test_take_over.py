@@ -14,7 +14,7 @@ from dsbs.core.tracking import Tracking
 from dsbs.defer import defer
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extract import build_job
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.prompts import Prompt

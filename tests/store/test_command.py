@@ -10,7 +10,7 @@ import pytest
 from scripted import ScriptedTeacher, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.store import CompletionStore
 from dsbs.store.__main__ import main
 

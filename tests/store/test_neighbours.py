@@ -12,7 +12,8 @@ from fault_server import serve
 from scripted import CountTask, ScriptedTeacher, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Example
-from dsbs.extraction import Job, estimate_extraction, run_extraction
+from dsbs.extraction.engine import estimate_extraction, run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.settings import BatchSettings
 from dsbs.store import CompletionStore
 from dsbs.teachers.openai import OpenAITeacher

@@ -9,7 +9,8 @@ from scripted import load_annotations
 
 from dsbs.core import notices
 from dsbs.core.errors import DataError
-from dsbs.extraction import Job, run_extraction
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.tasks import TableTask

@@ -14,7 +14,7 @@ from scripted import CountTask, count_prompt, job_for, load_annotations
 from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP, tail_of
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.prompts import Exemplar
 from dsbs.objectives import SoftTargets
 from dsbs.store import CompletionStore

@@ -9,7 +9,7 @@ from scripted import CountTask, ScriptedTeacher, count_prompt, job_for
 
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.teachers.recorded import RecordedTeacher
 
 

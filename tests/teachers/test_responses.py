@@ -12,7 +12,7 @@ from scripted import CountTask, count_prompt, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction import run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.teachers.faults import explain_status
 from dsbs.teachers.openai import OpenAITeacher
 from dsbs.teachers.proxies import find_proxy

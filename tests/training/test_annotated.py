@@ -9,7 +9,6 @@ import pytest
 from trained import TINY, small_triage
 
 from dsbs.core.errors import DataError
-from dsbs.extraction import ExtractionSettings, Job, run_extraction
 from dsbs.extraction.annotations import (
     iterate_annotations,
     load_summary,
@@ -17,8 +16,11 @@ from dsbs.extraction.annotations import (
     rationales_root,
     variant_dir,
 )
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.objectives import SoftTargets, StepByStep
 from dsbs.teachers.handbook import HandbookTeacher
 from dsbs.training.annotated import NotAnnotated, describe_annotations, stored_tokens

@@ -20,8 +20,9 @@ from dsbs.core.errors import ConfigError, DataError, RunError, StudentError, Tea
 from dsbs.core.records import Example
 from dsbs.core.tracking import Tracking
 from dsbs.data.subsets import select
-from dsbs.extraction import Job, run_extraction
 from dsbs.extraction.annotations import rationales_dir
+from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students import T5Scratch

@@ -17,10 +17,11 @@ from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
-from dsbs.extraction import Budget, Job, estimate_extraction, run_extraction
+from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors import EXECUTORS
+from dsbs.extraction.job import Job
 from dsbs.extraction.progress import ProgressLine
-from dsbs.extraction.settings import BatchSettings
+from dsbs.extraction.settings import BatchSettings, Budget
 from dsbs.store import CompletionStore
 from dsbs.store.__main__ import main as store_main
 from dsbs.teachers.openai import OpenAITeacher

@@ -10,10 +10,10 @@ from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for
 
 from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction import ExtractionSettings
 from dsbs.extraction.executors import ray_actor as working
 from dsbs.extraction.executors.ray_actor import Order, Report, Worker
 from dsbs.extraction.executors.ray_shards import name_shard
+from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore
 
 

@@ -12,11 +12,12 @@ from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, TeacherError
-from dsbs.extraction import Budget, Job, run_extraction
+from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.executors import ray_cluster
 from dsbs.extraction.executors import ray_driver as spreading
 from dsbs.extraction.executors.ray_cluster import open_ray
-from dsbs.extraction.settings import RaySettings
+from dsbs.extraction.job import Job
+from dsbs.extraction.settings import Budget, RaySettings
 from dsbs.teachers.openai import OpenAITeacher
 
 ray_cluster.keep_to_ourselves()  # Ray reads what this sets when it is imported

@@ -12,12 +12,13 @@ from scripted import ScriptedTeacher, correct, job_for
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
-from dsbs.extraction import ExtractionSettings, Job, Watch, run_extraction
-from dsbs.extraction.engine import Progress
+from dsbs.extraction.engine import Progress, Watch, run_extraction
 from dsbs.extraction.executors import ray_actor as working
 from dsbs.extraction.executors import ray_driver as spreading
 from dsbs.extraction.executors.ray_actor import Order, Worker
 from dsbs.extraction.executors.ray_cluster import explain_loss, list_nodes
+from dsbs.extraction.job import Job
+from dsbs.extraction.settings import ExtractionSettings
 
 Says = Callable[[Request], Any]
 

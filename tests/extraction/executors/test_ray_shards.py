@@ -7,8 +7,9 @@ from scripted import ScriptedTeacher, correct, job_for
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion
-from dsbs.extraction import Job, estimate_extraction, run_extraction
+from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors.ray_shards import hold_shard, name_shard, read_shard, take_up_shards
+from dsbs.extraction.job import Job
 from dsbs.store import CompletionStore, Failure
 
 
