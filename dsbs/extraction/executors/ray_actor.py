@@ -127,20 +127,15 @@ class Worker:
 
     def _report(self) -> Report:
         over = self._running.done() if self._running is not None else self._stopping
-        report = Report(self._arrivals, over=over)
-        self._arrivals = []
+        report, error = Report(self._arrivals, self.tally.retried, over=over), self._error
+        self._arrivals, self.tally.retried = [], 0
         self._news.clear()
-        report.retried, self.tally.retried = self.tally.retried, 0
-        if self.asker is not None:
-            report.at_once, report.pause = self.asker.at_once, self.asker.pause.asked
-            report.notes = self.asker.notes
-            report.stopped, error = self.asker.stopped, self.asker.error
-            if report.stopped and not self._stopping:
+        if (asker := self.asker) is not None:
+            report.at_once, report.pause, report.notes = asker.at_once, asker.pause.asked, asker.notes
+            report.stopped, error = asker.stopped, error or asker.error
+            if asker.stopped and not self._stopping:
                 self._queue.put_nowait(None)  # it waits for a question that it will not ask
-        else:
-            error = None
-        if self._error is not None:
-            report.stopped, error = report.stopped or "error", self._error
+        report.stopped = report.stopped or ("error" if self._error else None)
         report.error = error and _portable(error)
         return report
 
