@@ -190,11 +190,7 @@ def load_run_data(join: Join) -> RunData:
 
 
 def _check_left(join: Join, counts: Counter[str]) -> None:
-    """Check that something is left to train and to validate on, and of what the objective reads.
-
-    Raises:
-        DataError: saying where the rest went.
-    """
+    """Check that something is left to train and to validate on, and of what the objective reads."""
     if join.labels == "teacher":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:

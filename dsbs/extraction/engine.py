@@ -134,11 +134,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
 
 
 def _check(job: Job) -> None:
-    """Refuse what cannot be asked.
-
-    Raises:
-        ConfigError: with what to type.
-    """
+    """Refuse what cannot be asked."""
     if asks_in_batches(job.settings) and not job.teacher.has_batches:
         raise ConfigError(
             f"executor={job.settings.executor}: teacher={job.teacher.name} has no batch API. Type teacher=openai, or "
@@ -148,11 +144,7 @@ def _check(job: Job) -> None:
 
 
 def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
-    """Refuse to succeed where nothing was ever answered.
-
-    Raises:
-        TeacherError: with the first failure.
-    """
+    """Refuse to succeed where nothing was ever answered."""
     together = asks_in_batches(job.settings) and job.settings.samples > 1  # the next run asks for them one by one
     if tally.failures and not (tally.answered or survey.cached or stopped or together):
         first = next(iter(tally.failures.values()))
@@ -201,9 +193,6 @@ async def _collect(
 
     Returns:
         why it stopped before the end, or None.
-
-    Raises:
-        TeacherError: where nothing can succeed.
     """
 
     cut = CutPrompts()

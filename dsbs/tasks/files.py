@@ -109,11 +109,7 @@ def _folders_with_data(place: Path) -> list[str]:
 
 
 def _refuse_copies(files: list[Path], key: str) -> None:
-    """Refuse the same name with two endings: it would be the same data twice.
-
-    Raises:
-        DataError: with what to type.
-    """
+    """Refuse the same name with two endings: it would be the same data twice."""
     by_name: dict[Path, list[Path]] = {}
     for file in files:
         by_name.setdefault(file.with_suffix(""), []).append(file)

@@ -139,11 +139,7 @@ class TableTask(TableSettings):
 
     @property
     def _label(self) -> str | None:
-        """The column of the label. Some rows and splits may lack it, but not all, where the user named it.
-
-        Raises:
-            DataError: with the columns that are there.
-        """
+        """The column of the label. Some rows and splits may lack it, but not all, where the user named it."""
         if self.label not in (None, TableTask.label) and self._row_without_label is not None:
             place, row = self._row_without_label
             raise no_column(row, place, str(self.label), "label")

@@ -127,11 +127,7 @@ class RecordedColumns:
         return (pair for file in find_files(self.path, "teacher.path")[split] for pair in read_rows(file))
 
     def _check_columns(self, split: str, wanted: Sequence[str]) -> list[str]:
-        """Return the columns that a split lacks.
-
-        Raises:
-            DataError: where no split has them.
-        """
+        """Return the columns that a split lacks."""
         lacking = [name for name in wanted if not self._has(split, name)]
         splits = self._own().source.splits() if self.path is None else find_files(self.path, "teacher.path")
         for name in lacking:

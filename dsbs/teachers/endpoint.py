@@ -60,9 +60,6 @@ class Endpoint:
         Returns:
             as many completions as came, at least one: an endpoint without ``n`` returns one, and is asked for one at
             a time from then on.
-
-        Raises:
-            TeacherError: as for a single request.
         """
         if self.one_at_a_time:
             return [await self(requests[0])]

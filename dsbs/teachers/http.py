@@ -112,11 +112,7 @@ class Connection:
             raise self._explain(error) from None
 
     async def download(self, route: str, target: BinaryIO) -> Reply:
-        """Download a file into ``target``; with a status other than 200 the body is in the reply instead.
-
-        Raises:
-            TeacherError: where no complete response came.
-        """
+        """Download a file into ``target``; with a status other than 200 the body is in the reply instead."""
         assert self._session is not None
         try:
             async with (
@@ -134,11 +130,7 @@ class Connection:
             raise self._explain(error) from None
 
     async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
-        """Upload a file as a multipart form.
-
-        Raises:
-            TeacherError: where no complete response came.
-        """
+        """Upload a file as a multipart form."""
         boundary = f"dsbs-{os.urandom(16).hex()}"
         disposition = f'--{boundary}\r\nContent-Disposition: form-data; name="'
         head = "".join(f'{disposition}{field}"\r\n\r\n{value}\r\n' for field, value in fields.items())

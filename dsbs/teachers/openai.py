@@ -226,11 +226,7 @@ class OpenAITeacher(Teacher):
 
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator["BatchApi"]:
-        """Yield the ``BatchApi`` with an open connection pool; nothing is sent yet.
-
-        Raises:
-            TeacherError: where the API key is missing.
-        """
+        """Yield the ``BatchApi`` with an open connection pool; nothing is sent yet."""
         from dsbs.teachers.batches import BatchApi
         from dsbs.teachers.http import Connection
 

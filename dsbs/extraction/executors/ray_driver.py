@@ -257,11 +257,7 @@ class Spreader(Executor):
 
 @asynccontextmanager
 async def open_ray_executor(parts: Parts) -> AsyncIterator[Spreader]:
-    """Yield a ``Spreader`` on the cluster of the settings; at the end no actors and no shards are left.
-
-    Raises:
-        ConfigError: where Ray is not installed, or there is no cluster at the address.
-    """
+    """Yield a ``Spreader`` on the cluster of the settings; at the end no actors and no shards are left."""
     job = parts.job
     job.teacher.announce()  # what its actors say is not shown here
     with open_ray(job.settings.ray) as ray:
