@@ -198,7 +198,7 @@ class Columns:
         return label
 
     def _check_columns(self, row: Row, place: str, faults: RowFaults, counts: RowCounts) -> None:
-        """Refuse a column that none of the rows has; one that some rows lack is empty there, as JSON writers leave it."""
+        """Refuse a column that none of the rows has; one that some lack is empty there, as JSON writers leave it."""
         for (key, column), count in faults.absent.items():
             if count == counts.rows and not (key == "label" and self.label_optional):
                 raise no_column(row, place, column, key)
