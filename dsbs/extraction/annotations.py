@@ -92,7 +92,7 @@ def find_extractions(base: Path) -> list[Extraction]:
             logger.warning("%s Skipped.", error)
             continue
         if folder == base or summary.get("extraction") == base.name:
-            title = str(summary.get("filter", summary.get("gate", "none")))
+            title = str(summary.get("filter", "none"))
             samples = summary.get("samples")
             found.append(Extraction(folder, title, samples if isinstance(samples, int) else 1))
     return found

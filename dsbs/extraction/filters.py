@@ -91,8 +91,7 @@ class Filter:
         return faults
 
 
-# Beginnings of the status of rejected annotations; the second is from earlier versions.
-REFUSED = ("filter: ", "gate: ")
+REFUSED = "filter: "  # the beginning of the status of rejected annotations
 _ALONE = f" ({NO_RATIONALE})"  # the end of such a status, where the annotation had no rationale
 
 
@@ -124,7 +123,7 @@ class FilterCheck:
         if refused is None and annotation.status == OK:
             refused = self._rationale_refused_by(example, annotation)
         alone = _ALONE if annotation.status == NO_RATIONALE else ""
-        return replace(annotation, status=f"{REFUSED[0]}{refused}{alone}") if refused else annotation
+        return replace(annotation, status=f"{REFUSED}{refused}{alone}") if refused else annotation
 
     def _label_refused_by(self, example: Example, annotation: Annotation) -> str | None:
         settings, gold = self.settings, example.label

@@ -209,7 +209,7 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
     summary = load_summary(folder) or {}
     splits = summary.get("splits", {})
     files = sorted(folder.glob("*.parquet"))
-    extracted = str(summary.get("filter", summary.get("gate", "none")))
+    extracted = str(summary.get("filter", "none"))
     if extracted not in ("none", settings.filter.title, settings.filter.name):
         logger.warning(
             "The annotations were extracted with filter=%s; this run applies its own, filter=%s. "
