@@ -17,6 +17,7 @@ from rich.table import Table
 from dsbs.cli.command import command
 from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
+from dsbs.core.notices import tell_once
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table, visible
@@ -29,6 +30,7 @@ from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
+from dsbs.tasks.naming import tell_shared
 
 
 @command("extract")
@@ -53,6 +55,8 @@ def build_job(config: ExtractConfig) -> Job:
         faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
     if faults:
         raise ConfigError.from_faults(faults)
+    if shared := tell_shared(config.output_dir, config.task):
+        tell_once(shared)
     splits = choose_splits(config)
     base = rationales_dir(config.output_dir, config.task, config.teacher, config.prompt)
     return Job(

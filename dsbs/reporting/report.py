@@ -10,6 +10,7 @@ from dsbs.reporting.reading import FinishedRun, LeftOut, read_runs
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.teachers import TeacherFacts, find_stand_in, find_teachers
 from dsbs.reporting.wording import tell_headlines
+from dsbs.tasks.naming import name_data, names_nothing
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,20 @@ class Report:
 
     @property
     def headlines(self) -> list[str]:
-        """A text for each headline comparison, or one that says what is missing for it."""
-        return tell_headlines(self.conditions, self.comparisons, self.settings)
+        """A text for each headline comparison, or one that says what is missing; first, whether data is mixed."""
+        return [*self._tell_mixed(), *tell_headlines(self.conditions, self.comparisons, self.settings)]
+
+    def _tell_mixed(self) -> list[str]:
+        """Return a sentence where the runs are of several tables under one name."""
+        runs = [*self.searched, *(run for condition in self.conditions for run in condition.runs)]
+        tasks = [{key: run.config.get(f"task.{key}") for key in ("kind", "name", "path", "hub")} for run in runs]
+        names = sorted({name for task in tasks if names_nothing(task) and (name := name_data(task))})
+        if len(names) < 2:
+            return []
+        return [
+            f"These runs are of several tables ({', '.join(names)}), whose figures do not compare. A table gets a "
+            f"folder and a report of its own with task.name=NAME (here {names[0]}), typed with every command."
+        ]
 
     @property
     def equal_labels(self) -> list[Comparison]:

@@ -99,7 +99,7 @@ def to_text(value: Any, place: str, column: str, key: str) -> str:
             return value.decode()
         except UnicodeDecodeError:
             pass
-    raise DataError(f"{place}: {_describe(value, column, key)}")
+    raise DataError(f"{place}: {_describe(value, place, column, key)}")
 
 
 def number_text(value: float | Decimal) -> str:
@@ -125,7 +125,7 @@ def plain_number(text: str) -> Decimal | None:
     return Decimal(text) if _PLAIN_NUMBER.fullmatch(text) else None
 
 
-def _describe(value: Any, column: str, key: str) -> str:
+def _describe(value: Any, place: str, column: str, key: str) -> str:
     told = f"column {column!r} ({key}) holds "
     if isinstance(value, dict):
         keys = [str(name) for name in value]
@@ -144,7 +144,12 @@ def _describe(value: Any, column: str, key: str) -> str:
             who = "user" if key == "task.input" else "assistant"
             several = f"; '{key}=\"{{{column}.system}}\\n{{{column}.user}}\"' joins several" * (who == "user")
             return f"{told}chat messages; expected a text. {key}={column}.{who} takes the last {who} message{several}."
+        by_columns = ""
+        if place.endswith(":1") and len(value) > 1 and all(isinstance(one, str | int | float) for one in value):
+            by_columns = ' If the file is written by columns: df.to_json(..., orient="records", lines=True).'
         one = "An example has one label: " if key.endswith(".label") else ""
         join = "" if key.endswith(".label") else f", {key}={column}.* joins them with spaces"
-        return f"{told}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}."
+        return (
+            f"{told}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}.{by_columns}"
+        )
     return f"{told}{type(value).__name__}; expected a text or a number."

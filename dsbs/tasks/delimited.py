@@ -12,6 +12,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
+from dsbs.tasks.cells import visible
 
 MOST_COLUMNS = 10_000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -130,11 +131,13 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
         first: list[str] = next(
             (cells for cells in reader if any(map(str.strip, cells))), []
         )  # blank lines may precede it
-        header = [name.strip() for name in first]
+        header = [visible(name).strip() for name in first]
         check_names(header, f"{path}:{max(1, reader.line_num) + skipped}")
         names = name_blanks(header)
         for cells in reader:
             line = reader.line_num + skipped
+            if len(cells) == 1 < len(names) and not cells[0].strip("\x1a \t\xa0"):  # a blank line; DOS ends with one
+                continue
             if len(cells) != len(names) and cells:
                 raise DataError(
                     f"{path}:{line}: {len(cells)} cells, but the header has {len(names)} columns "

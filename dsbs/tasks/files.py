@@ -139,7 +139,8 @@ def _split_of(file: Path, place: Path) -> str | None:
 def _tell(files: dict[str, list[Path]], path: str, key: str) -> None:
     """Say what is missing, and where files of different names are one split."""
     for split, own in files.items():
-        if len({_NUMBERING.sub("", file.stem) for file in own}) > 1:
+        numbered = [_NUMBERING.search(file.stem) is not None for file in own]
+        if len({_NUMBERING.sub("", file.stem) for file in own}) > 1 or (any(numbered) and not all(numbered)):
             tell_once(f"{key}={path}: {split} consists of {', '.join(file.name for file in own)}.")
     if missing := [split for split in ("train", "test") if split not in files]:
         tell_once(f"{key}={path}: there is no {' and no '.join(missing)} split; found: {', '.join(files)}.")

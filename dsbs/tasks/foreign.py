@@ -12,6 +12,20 @@ _COMPRESSED = {
     b"\xfd7zXZ\x00": ("xz", "xz -dc"),
 }
 _EXCEL = "an Excel workbook; save it as CSV UTF-8"
+# Other formats, by their first bytes.
+_FORMATS = {
+    b"SQLite format 3": (
+        "an SQLite database",
+        "To convert: sqlite3 -header -csv FILE 'select * from TABLE' > rows.csv",
+    ),
+    b"ARROW1": ("an Arrow file", "To convert: pandas.read_feather(FILE).to_parquet('rows.parquet')"),
+    b"%PDF": ("a PDF", ""),
+    b"{\\rtf": ("a text of a word processor", ""),
+    b"<?xml": ("XML", ""),
+    b"7z\xbc\xaf": ("a 7z archive", "Unpack it first"),
+    b"Rar!": ("a RAR archive", "Unpack it first"),
+}
+_JSON = re.compile(rb"\s*(?:\{\s*\"|\[\s*\{)")
 _WEB_PAGE = re.compile(rb"\s*(?:<!doctype\s+html|<html)", re.I)
 _SHEET = "Save the sheet as CSV UTF-8."
 _TEXT = "Columns with a header: name it .csv. Texts alone: write a header, such as input, and quote them."
@@ -44,6 +58,11 @@ def name_foreign(path: Path, head: bytes) -> str | None:
         return _EXCEL
     if head.startswith(b"version https://git-lfs"):
         return f"a pointer of Git LFS in place of the data; fetch it: git lfs pull --include {file}"
+    for magic, (name, told) in _FORMATS.items():
+        if head.startswith(magic):
+            return name + (f". {told}" if told else "")
+    if _JSON.match(head) and path.suffix.lower() in (".csv", ".tsv"):
+        return f"JSON under another name: mv {file} {shlex.quote(str(path.with_suffix('.jsonl')))}"
     if _WEB_PAGE.match(head):
         return "a web page, not data: what was downloaded may be a login or error page"
     if head.startswith(b"PAR1") and path.suffix.lower() != ".parquet":

@@ -179,12 +179,9 @@ def parse_row(line: bytes, place: str) -> Row:
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
     except json.JSONDecodeError as error:
-        over_lines = " For objects over several lines: jq -c . FILE > rows.jsonl" * (
-            line.strip() in (b"{", b"\xef\xbb\xbf{")
-        )
         raise DataError(
             f"{place}: not JSON: {error.msg} at column {error.colno}. Expected one object per line, such as "
-            f'{{"input": "...", "label": "..."}}.{over_lines}'
+            f'{{"input": "...", "label": "..."}}.{_advise(line, error)}'
         ) from None
     except RecursionError:
         raise DataError(f"{place}: JSON nested too deeply.") from None
@@ -193,6 +190,21 @@ def parse_row(line: bytes, place: str) -> Row:
     if not isinstance(row, dict):
         raise DataError(f"{place}: expected an object with the columns as keys, got {row!r:.80}.")
     return row
+
+
+def _advise(line: bytes, error: json.JSONDecodeError) -> str:
+    """Return what to do about a line that is not JSON, where it shows what it is."""
+    line = line.removeprefix(codecs.BOM_UTF8).strip()
+    if line == b"{":
+        return " For objects over several lines: jq -c . FILE > rows.jsonl"
+    if error.msg == "Extra data":
+        behind = error.doc[error.pos :].strip()
+        if behind == ",":
+            return " For lines that end with a comma: sed 's/,$//' FILE > rows.jsonl"
+        return " For several objects on a line: jq -c . FILE > rows.jsonl" * behind.startswith("{")
+    if line.startswith(b"{'"):
+        return " It is how Python prints a dict; json.dumps(row) writes JSON."
+    return " Is it CSV? Then name it .csv." * (error.pos == 0 and b'"' not in line[:1] and b"," in line)
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:

@@ -14,7 +14,7 @@ from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
 from dsbs.tasks.faults import word
 from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
-from dsbs.tasks.shapes import bare
+from dsbs.tasks.shapes import bare, in_ascii_signs
 from dsbs.tasks.sources import Row, Source
 from dsbs.tasks.templates import ABSENT, look_up
 
@@ -23,6 +23,7 @@ MOST_LABELS = 1000  # different labels at which the survey stops
 MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
+_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 _TRUTH = {"true", "false"}
 _JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
 _SHOWN, _MOST_SHOWN = 5, 20  # labels, and characters of one
@@ -69,6 +70,8 @@ class LabelSurvey:
         shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
         found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
         hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
+        if kind == "number" and (pointed := self._pointed()):
+            hint = f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
         others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
         return (
             f"{'more than ' * self.too_many}{len(labels):,} different labels in {self.rows:,} rows of column "
@@ -93,6 +96,13 @@ class LabelSurvey:
         sound = [name for name in names if name not in odd]
         return tuple(sorted(sound + [name for name in odd if not sound or not stands_for_none(name, sound)]))
 
+    def _pointed(self) -> str:
+        """Return a label such as 1.200 where all with a point have three decimals, others none; or an empty text."""
+        names = [min(spellings) for spellings in self.spellings.values()]
+        pointed = [name for name in names if "." in name]
+        alike = all(_THOUSANDS.fullmatch(name) for name in pointed)
+        return min(pointed) if pointed and alike and len(pointed) < len(names) else ""
+
     def look_alike(self) -> list[list[str]]:
         """Return the names that differ in no more than punctuation, accents, blanks, ``_`` and ``-``, together.
 
@@ -105,7 +115,7 @@ class LabelSurvey:
         """
         groups: dict[str, list[str]] = {}
         for label in sorted(self.labels(), key=lambda label: -self.spellings[_key(label)].total()):
-            groups.setdefault(bare(_JOINT.sub(" ", label)), []).append(label)
+            groups.setdefault(bare(_JOINT.sub(" ", in_ascii_signs(label))), []).append(label)
         return [labels for labels in groups.values() if len(labels) > 1 and plain_number(labels[0]) is None]
 
     def advise(self) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
+from dsbs.core.notices import tell_once
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, Join, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
+from dsbs.tasks.naming import tell_shared
 from dsbs.training.annotated import (
     NotAnnotated,
     build_filter,
@@ -103,6 +105,8 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     if recipe.stored is not None:
         identity["stored"] = recipe.stored.identity()
     run = name_run(settings.output_dir, identity)
+    if shared := tell_shared(settings.output_dir, task):
+        tell_once(shared)
     return Plan(settings, recipe, data, run, describe(settings, fraction), rationales)
 
 

@@ -226,6 +226,11 @@ def test_equal_inputs_become_test_together_and_others_as_they_always_did(tmp_pat
     ("text", "message"),
     [
         ('{"x": "a", "label": "y"}\nnonsense\n', r"rows\.jsonl:2: not JSON: Expecting value at column 1"),
+        ('{"x": "a", "label": "y"}{"x": "b", "label": "y"}\n', r"rows\.jsonl:1: .* jq -c \. FILE > rows\.jsonl"),
+        ('{"x": "a", "label": "y"},\n', r"rows\.jsonl:1: .* sed 's/,\$//' FILE"),
+        ("{'x': 'a', 'label': 'y'}\n", r"rows\.jsonl:1: .* json\.dumps"),
+        ("x,label\na,y\n", r"rows\.jsonl:1: .* name it \.csv"),
+        ('{"x": ["a", "b"], "label": ["y", "z"]}\n', r'rows\.jsonl:1: .* written by columns: .* orient="records"'),
         ('{"x": "a", "label": "y"}\n[1]\n', r"rows\.jsonl:2: expected an object"),
         ('{"x": "a", "label": "y"}\n\n{"x": "  ", "label": "y"}\n', r"rows\.jsonl:3: the input is empty"),
         ('{"y": "a"}\n', r"rows\.jsonl:1: there is no column 'x' \(task\.input\)\. The columns are: y\."),
@@ -411,6 +416,9 @@ def test_labels_that_are_numbers_in_some_rows_and_letters_in_others_go_by_the_ro
         (b"version https://git-lfs.github.com/spec/v1\noid x\n", "a pointer of Git LFS .* git lfs pull"),
         (b"\n<!DOCTYPE html><html>", "a web page, not data"),
         (b"PAR1", "Parquet under another name: mv"),
+        (b'[{"x": "a"}]', r"JSON under another name: mv .*rows\.csv .*rows\.jsonl"),
+        (b"SQLite format 3\0\0\0\0", "an SQLite database"),
+        (b"%PDF-1.7", "a PDF"),
         (b"x,label\n" + b"a,y\n" * 3000 + b"caf\xe9,y\n", r"rows\.csv:3002: not UTF-8.* iconv -f CP1252"),
         (b"x,label\na,y\nx,label\nb,z\n", r"rows\.csv:3: the header again"),
         (b"x,label\na,y\n\xef\xbb\xbfx,label\nb,z\n", r"rows\.csv:3: the header again"),
@@ -425,6 +433,21 @@ def test_a_table_that_is_none_is_told_with_what_to_type(tmp_path, content, messa
     (tmp_path / "rows.csv").write_bytes(content)
     with pytest.raises(DataError, match=message):
         list(build(tmp_path / "rows.csv", input="x").examples("train"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff\ufeffx,label\na,y\nb,z\n",
+        "\u200bx,label\na,y\nb,z\n",
+        "x,label\n  \na,y\n\t\nb,z\n",
+        "x,label\na,y\nb,z\n\x1a",
+    ],
+)
+def test_what_is_not_seen_in_a_csv_file_does_not_matter(tmp_path, text):
+    (tmp_path / "rows.csv").write_text(text, encoding="utf-8")
+    found = [(example.input, example.label) for example in build(tmp_path / "rows.csv", input="x").examples("train")]
+    assert found == [("a", "y"), ("b", "z")]
 
 
 def test_quotes_open_a_cell_behind_a_space_where_the_header_has_spaces(tmp_path):
