@@ -85,7 +85,7 @@ def test_every_score_is_what_the_network_says_of_that_answer_alone(kind: str, su
 
 
 @pytest.mark.parametrize("kind", GROWING)
-@pytest.mark.parametrize("most", [1, 7, 40])
+@pytest.mark.parametrize("most", [1, 40])
 def test_however_small_the_passes_are(kind: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     student = built(kind, "input")
     whole = rank(student, examples(3), DecodingConfig())

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -190,31 +191,27 @@ def test_a_place_that_was_closed_is_told(tmp_path: Path, monkeypatch: pytest.Mon
         trainer.train()
 
 
-@pytest.mark.parametrize(
-    "file", ["model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state.pth"]
-)
-@pytest.mark.parametrize("damage", ["cut", "missing"])
 def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
-    file: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer_on(tmp_path, [0.5], max_steps=2).train()
-    broken = tmp_path / "checkpoint-2" / file
-    if damage == "cut":
-        broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
-    else:
-        broken.unlink()
-    assert not is_whole(broken.parent)
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
-    assert "checkpoint-2 is incomplete" in caplog.text
-
-
-def test_a_byte_that_turned_over_is_noticed(tmp_path: Path) -> None:
-    trainer_on(tmp_path, [0.5], max_steps=2).train()
-    path = tmp_path / "checkpoint-2" / "optimizer.pt"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+    files = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json", "rng_state.pth")
+    for file, damage in [*product(files, ("cut", "missing")), ("optimizer.pt", "a byte that turned over")]:
+        broken = tmp_path / "checkpoint-2" / file
+        content = broken.read_bytes()
+        if damage == "missing":
+            broken.unlink()
+        elif damage == "cut":
+            broken.write_bytes(content[: len(content) // 2])
+        else:
+            place = len(content) // 2
+            broken.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert not is_whole(broken.parent), (file, damage)
+        assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
+        assert "checkpoint-2 is incomplete" in caplog.text
+        broken.write_bytes(content)
+        caplog.clear()
+        assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-2")
 
 
 def test_without_any_whole_checkpoint_the_training_starts_again(tmp_path: Path) -> None:
