@@ -9,6 +9,7 @@ RUN is the folder of a finished run, or its checkpoint.
 
 import shutil
 import time
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     name, reason = config.format, "chosen by format="
     if name == "auto":
-        choice = choose_format(checkpoint.folder)
-        name, reason = choice.format, choice.reason
+        name, reason = choose_format(checkpoint.folder)
     module = find_format(name)
     quantization = module.DEFAULT if config.quantization == "auto" else config.quantization
     if quantization not in module.QUANTIZATIONS:
@@ -102,7 +102,7 @@ def make(
             "source": find_source(checkpoint.folder),
             **chosen,
             "architecture": engine.get("architecture"),
-            "parity": {split: one.figures() for split, one in parity.items()},
+            "parity": {split: asdict(one) for split, one in parity.items()},
             "min_agreement": config.min_agreement,
             "speed": speed,
             "bytes": size_of(partial),
@@ -171,11 +171,11 @@ def check(
     before = checkpoint.load(config.batch_size, decoding, negligible=CONFIDENT)
     answers = {split: before.predict(examples) for split, examples in parts.items()}
     examples = next(iter(parts.values()))
-    speed = {"threads": count_threads(), "checkpoint": measure_speed(before, examples).figures()}
+    speed = {"threads": count_threads(), "checkpoint": asdict(measure_speed(before, examples))}
     del before
     after = open_checkpoint(str(folder)).load(config.batch_size, decoding, negligible=CONFIDENT)
     parity = {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
-    return parity, speed | {"export": measure_speed(after, examples).figures()}
+    return parity, speed | {"export": asdict(measure_speed(after, examples))}
 
 
 def size_of(folder: Path) -> int:

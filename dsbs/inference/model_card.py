@@ -230,7 +230,8 @@ def _program(usage: Usage, kind: str, remembered: Mapping[str, Any]) -> str:
 
 
 def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
-    objective = OBJECTIVES.get(remembered["objective"]["kind"], Objective)
+    build = OBJECTIVES.get(remembered["objective"]["kind"])
+    objective = Objective() if build is None else build(**remembered["objective"])
     notes = [objective.output]
     if not objective.rationale_apart:
         return notes

@@ -30,7 +30,6 @@ class Objective:
         on_policy: whether the student generates targets during training (``rollout``).
         learns_texts: whether the answers are texts of any length, which only a student with a decoder can generate.
         output: what a trained student writes, for its model card.
-        rationale_apart: whether the rationale is a target of its own, generated when asked for; for its model card.
 
     Attributes:
         kind: which class this is; a key of ``dsbs.objectives.OBJECTIVES``.
@@ -47,7 +46,6 @@ class Objective:
     prefix_on: str = "target"
 
     output: ClassVar[str] = "It writes the label."
-    rationale_apart: ClassVar[bool] = False
 
     @property
     def needs_teacher_labels(self) -> bool:
@@ -78,6 +76,11 @@ class Objective:
     def shares(self) -> Mapping[str, float]:
         """Term of the loss -> its weight; 1 for a term that is not named."""
         return {}
+
+    @property
+    def rationale_apart(self) -> bool:
+        """Whether the rationale is a target of its own, generated when asked for; for the model card."""
+        return False
 
     @property
     def compares_with_base(self) -> bool:

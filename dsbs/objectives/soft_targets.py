@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import torch
 
     from dsbs.objectives.base import Terms
-    from dsbs.students.base import GenerativeStudent
     from dsbs.students.collator import Row
     from dsbs.students.model import Batch, StudentModel
 
@@ -86,11 +85,19 @@ class SoftTargets(Taught):
         return self.reads_stored_tokens
 
     @property
+    def compares_tokens(self) -> bool:
+        return self.has_teacher or self.reads_stored_tokens
+
+    @property
     def asks_ranking(self) -> bool:
         return self.source == "ranking"
 
     @property
     def needs_rationales(self) -> bool:
+        return self.rationales
+
+    @property
+    def rationale_apart(self) -> bool:
         return self.rationales
 
     @property
@@ -153,10 +160,6 @@ class SoftTargets(Taught):
         if self.rationales:
             faults.append("objective.rationales=true: objective.source=stored learns labels only: drop it.")
         return faults
-
-    def check(self, student: "GenerativeStudent") -> None:
-        """Check that teacher and student have the same tokens, where tokens are compared; see ``Taught.check``."""
-        self.check_tokens(student, asked=self.has_teacher or self.reads_stored_tokens)
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
         super().prepare(student, device)

@@ -20,13 +20,16 @@ class StepByStep(Objective):
     alpha: float = 0.5
 
     output: ClassVar[str] = "It writes the label alone; asked for a rationale, it writes that alone."
-    rationale_apart: ClassVar[bool] = True
 
     def faults(self) -> list[str]:
         faults = super().faults()
         if not 0 <= self.alpha <= 1:
             faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
         return faults
+
+    @property
+    def rationale_apart(self) -> bool:
+        return True
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -50,6 +50,11 @@ class Taught(Objective):
         return True
 
     @property
+    def compares_tokens(self) -> bool:
+        """Whether the teacher's tokens have to be the student's."""
+        return self.has_teacher
+
+    @property
     def asks_ranking(self) -> bool:
         """Whether the teacher ranks the closed answers of all examples before training."""
         return False
@@ -86,28 +91,16 @@ class Taught(Objective):
         return identity
 
     def check(self, student: GenerativeStudent) -> None:
-        """Check that teacher and student have the same tokens, before any weights are loaded.
+        """Check that teacher and student have the same tokens, where both tokenizers can be loaded without weights.
 
         Raises:
             StudentError: where they do not, or the teacher is not available.
         """
-        self.check_tokens(student, asked=self.has_teacher)
-
-    def check_tokens(self, student: GenerativeStudent, *, asked: bool) -> None:
-        """Check that teacher and student have the same tokens, if asked and both tokenizers can be loaded alone.
-
-        Args:
-            asked: whether tokens are compared.
-
-        Raises:
-            StudentError: as ``check``.
-        """
-        if self.teacher_model in (None, STUDENT):
+        if self.teacher_model is None or self.teacher_model == STUDENT:
             return
-        if asked and (tokenizer := student.load_tokenizer()) is not None:
+        if self.compares_tokens and (tokenizer := student.load_tokenizer()) is not None:
             from dsbs.objectives.teacher import check_tokenizers, load_teacher_tokenizer
 
-            assert self.teacher_model is not None
             theirs = load_teacher_tokenizer(self.teacher_model, self.teacher_revision)
             check_tokenizers(tokenizer, theirs, self.teacher_model)
 

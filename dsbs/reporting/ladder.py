@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dsbs.extraction.annotations import total_of
@@ -95,7 +95,7 @@ def mark_frontier(rungs: Sequence[Rung]) -> list[Rung]:
             and (other.score, -other.milliseconds) != (rung.score, -mine)
             for other in rungs
         )
-        marked.append(Rung(**{**asdict(rung), "on_frontier": not beaten}))
+        marked.append(replace(rung, on_frontier=not beaten))
     return marked
 
 

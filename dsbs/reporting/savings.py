@@ -68,7 +68,7 @@ def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> l
     return savings
 
 
-def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAWS, seed: int = 0) -> Saving:
+def measure_saving(line: list[Condition], baseline: Condition) -> Saving:
     """Return where a candidate's curve reaches the baseline's score, with a bootstrap interval.
 
     Args:
@@ -79,7 +79,7 @@ def measure_saving(line: list[Condition], baseline: Condition, draws: int = DRAW
     curve = np.array([score.mean() for score in scores])
     target = float(baseline.scores().mean())
     point = find_crossing(shares, curve, target)
-    low, high = bootstrap_crossing(shares, scores, baseline.scores(), draws, seed)
+    low, high = bootstrap_crossing(shares, scores, baseline.scores())
     return Saving(
         candidate=line,
         baseline=baseline,

@@ -12,7 +12,7 @@ LEFT = 7  # columns for the scale
 MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int = HEIGHT) -> list[str]:
+def draw_text(conditions: Sequence[Condition]) -> list[str]:
     """Return the lines of a plot of scores over shares of the data: a letter at each mean, ``|`` over its 95% interval.
 
     Empty for fewer than two conditions. Methods after the 26th have no letter and are left out.
@@ -28,15 +28,15 @@ def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int =
     low, high = ticks[0], max(ticks[-1], *ends)
 
     def row(value: float) -> int:
-        return round((height - 1) * (high - value) / (high - low))
+        return round((HEIGHT - 1) * (high - value) / (high - low))
 
     shares = sorted({condition.data_fraction for condition in shown})
-    places = {share: _place(share, shares, width, len(marks)) for share in shares}
-    field = [[" "] * width for _ in range(height)]
+    places = {share: _place(share, shares, len(marks)) for share in shares}
+    field = [[" "] * WIDTH for _ in range(HEIGHT)]
     for number, line in enumerate(marks):
         shift = 2 * number - (len(marks) - 1)
         for condition in (one for one in shown if one.line == line):
-            column = min(width - 1, max(LEFT + 1, places[condition.data_fraction] + shift))
+            column = min(WIDTH - 1, max(LEFT + 1, places[condition.data_fraction] + shift))
             for place in range(row(condition.estimate.high), row(condition.estimate.low) + 1):
                 field[place][column] = "|"
             field[row(condition.estimate.mean)][column] = marks[line]
@@ -44,27 +44,27 @@ def draw_text(conditions: Sequence[Condition], width: int = WIDTH, height: int =
         for place, letter in enumerate(show_score(metric, tick).replace(".0%", "%").rjust(LEFT - 1)):
             field[row(tick)][place] = letter
     lines = ["".join([*cells[:LEFT], "|", *cells[LEFT + 1 :]]).rstrip() for cells in field]
-    lines.append(" " * LEFT + "+" + "-" * (width - LEFT - 1))
-    lines.append(_label({places[share]: show_fraction(share) for share in shares}, width))
+    lines.append(" " * LEFT + "+" + "-" * (WIDTH - LEFT - 1))
+    lines.append(_label({places[share]: show_fraction(share) for share in shares}))
     if counts := _count_labels(shown):
-        lines.append(_label({places[share]: counts[share] for share in shares}, width))
+        lines.append(_label({places[share]: counts[share] for share in shares}))
     lines += [f"{' ' * LEFT} {mark}  {_name(line, conditions)}" for line, mark in marks.items()]
     return lines
 
 
-def _place(share: float, shares: Sequence[float], width: int, methods: int) -> int:
+def _place(share: float, shares: Sequence[float], methods: int) -> int:
     """Return the column of a share of the data, on a scale by powers of two."""
-    first, last = LEFT + 1 + methods + 3, width - methods - 4
+    first, last = LEFT + 1 + methods + 3, WIDTH - methods - 4
     if shares[0] == shares[-1]:
         return (first + last) // 2
     return round(first + (last - first) * math.log(share / shares[0]) / math.log(shares[-1] / shares[0]))
 
 
-def _label(texts: dict[int, str], width: int) -> str:
+def _label(texts: dict[int, str]) -> str:
     """Return a line with each text below its column; texts that would touch their neighbour are left out."""
     line = ""
     for column, text in sorted(texts.items()):
-        start = min(max(column - len(text) // 2, 0), width - len(text))
+        start = min(max(column - len(text) // 2, 0), WIDTH - len(text))
         if not line or start > len(line):
             line = line.ljust(start) + text
     return line

@@ -6,16 +6,16 @@ weights of soft targets included.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dsbs.core.errors import StudentError
-from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig, choose
-from dsbs.students.decoding import inference
+from dsbs.students.decoding import batches, inference
 from dsbs.students.lost import count_lost
 from dsbs.students.model import StudentModel
 from dsbs.students.stored import SETTINGS
@@ -102,20 +102,13 @@ class ClassifierModel(StudentModel):
         return states.unsqueeze(1)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        texts = [self.reword(example, [])[0] for example in examples]
-        rows = self.encode_inputs(texts, "label", reading.max_input_tokens)
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        worded = [replace(example, input=self.reword(example, [])[0]) for example in examples]
         found: dict[int, Prediction] = {}
-        with Meter("predicting labels", len(order)) as meter:
-            for start in range(0, len(order), reading.batch_size):
-                places = order[start : start + reading.batch_size]
-                ids = pad([rows[place] for place in places], self.pad_id).to(self.device)
-                mask = pad([[1] * len(rows[place]) for place in places], 0).to(self.device)
-                with inference(self, reading.bf16):
-                    scores = self.encode({"input_ids": ids, "attention_mask": mask}, 1).float().log_softmax(-1).tolist()
-                for place, row in zip(places, scores, strict=True):
-                    found[place] = self._choose(examples[place], row)
-                meter.update(len(found))
+        for places, inputs in batches(self, worded, "label", reading):
+            with inference(self, reading.bf16):
+                scores = self.encode(inputs, 1).float().log_softmax(-1).tolist()
+            for place, row in zip(places, scores, strict=True):
+                found[place] = self._choose(examples[place], row)
         return [found[place] for place in range(len(examples))]
 
     def _choose(self, example: Example, scores: list[float]) -> Prediction:

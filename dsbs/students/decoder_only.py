@@ -13,7 +13,6 @@ from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
-from dsbs.students.prefixes import without_prefixes
 from dsbs.students.tensors import additive
 
 ANSWER = "answer"  # the token after an input that begins with its task prefix
@@ -89,23 +88,10 @@ class DecoderOnlyModel(GenerativeModel):
         """Return the token ids of inputs, without an end token; where one is truncated, its last token stays."""
         if not texts:
             return []
-        texts = without_prefixes(texts)
-        if self.prefix_on == "input":
-            texts = [f"{task_prefix(kind)} {text}" for text in texts]
-        rows = self.tokenizer(texts)["input_ids"]
+        rows = self.tokenizer(self.prefixed(texts, kind))["input_ids"]
         # The target goes on where the input ends, so there is no end token between them; nothing can follow nothing.
         rows = [(row[:-1] if row[-1:] == [self._end_id] else row) or [self._end_id] for row in rows]
-        return [[*row[: max_tokens - 1], row[-1]] if len(row) > max_tokens else row for row in rows]
-
-    def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
-        return [[*row, self._end_id] for row in rows]
-
-    def start_id(self, kind: str) -> int:
-        """Return the token before a target: its task prefix, or ``[answer]``."""
-        return self._start_ids[kind]
+        return [self.cut(row, max_tokens)[0] for row in rows]
 
     @property
     def pad_id(self) -> int:

@@ -55,7 +55,7 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
     rows_of = dict(zip(texts, encoded, strict=True))
     trees: dict[tuple[str, ...], Tree] = {}
     predictions: dict[int, Prediction] = {}
-    for positions, inputs in _batches(student, examples, "label", reading):
+    for positions, inputs in batches(student, examples, "label", reading):
         choices = [tuple(dict.fromkeys(examples[position].choices or ())) for position in positions]
         with inference(student, reading.bf16):
             if can_grow(student):
@@ -84,14 +84,14 @@ def generate(
 ) -> list[str]:
     """Return the text that the student generates for each example, in their order."""
     texts: dict[int, str] = {}
-    for positions, inputs in _batches(student, examples, kind, reading):
+    for positions, inputs in batches(student, examples, kind, reading):
         with inference(student, reading.bf16):
             written = student.generate(inputs, kind, reading.max_new_tokens)
         texts.update(zip(positions, written, strict=True))
     return [texts[position] for position in range(len(examples))]
 
 
-def _batches(
+def batches(
     student: StudentModel, examples: Sequence[Example], kind: str, reading: DecodingConfig
 ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
     """Yield positions and encoder inputs of batches of about equal length, the longest first."""

@@ -16,17 +16,6 @@ from dsbs.students.seq2seq import Seq2SeqModel
 PLAIN = "none"  # the `prefix_on` of such a model
 
 
-class PlainSeq2Seq(Seq2SeqModel):
-    """An encoder-decoder without task prefixes.
-
-    Args:
-        model: an ``AutoModelForSeq2SeqLM``.
-    """
-
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        super().__init__(model, tokenizer, PLAIN)
-
-
 class PlainDecoderOnly(DecoderOnlyModel):
     """A causal language model without task prefixes: a target directly follows its prompt.
 
@@ -72,11 +61,17 @@ class PlainDecoderOnly(DecoderOnlyModel):
 
 def copy_plain(student: StudentModel) -> StudentModel:
     """Return a copy of a student, with its current weights, that uses no task prefixes."""
-    built = PlainSeq2Seq if student.config.is_encoder_decoder else PlainDecoderOnly
     network = copy.deepcopy(student.model)
     if isinstance(student, Seq2SeqModel):
         network.config.decoder_start_token_id = student.plain_start_id
-    return built(network, copy.deepcopy(student.tokenizer))
+    return build_plain(network, copy.deepcopy(student.tokenizer))
+
+
+def build_plain(network: Any, tokenizer: Any) -> StudentModel:
+    """Return a network as a model that uses no task prefixes."""
+    if network.config.is_encoder_decoder:
+        return Seq2SeqModel(network, tokenizer, PLAIN)
+    return PlainDecoderOnly(network, tokenizer)
 
 
 def load_plain(model: str, revision: str | None = None) -> StudentModel:
@@ -91,7 +86,7 @@ def load_plain(model: str, revision: str | None = None) -> StudentModel:
     try:
         with open_model(_place(model), revision=revision) as opened:
             network, tokenizer = opened.network(), opened.tokenizer()
-        return (PlainSeq2Seq if network.config.is_encoder_decoder else PlainDecoderOnly)(network, tokenizer)
+        return build_plain(network, tokenizer)
     except Exception as error:  # whatever a broken or hostile file makes the loaders raise
         raise StudentError(f"{model}: no model could be loaded from there ({tell(error)}).") from error
 

@@ -13,7 +13,6 @@ from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.model import KINDS, task_prefix
-from dsbs.students.prefixes import without_prefixes
 from dsbs.students.tensors import additive
 
 # Networks with relative positions alone: two targets can be packed into one row.
@@ -73,19 +72,8 @@ class Seq2SeqModel(GenerativeModel):
         return self.model.get_decoder() if self.model.config.model_type == "encoder-decoder" else self.model
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        texts = without_prefixes(texts)
-        if self.prefix_on == "input":
-            texts = [f"{task_prefix(kind)} {text}" for text in texts]
+        texts = self.prefixed(texts, kind)
         return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
-
-    def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
-        return [[*row, self._end_id] for row in rows]
-
-    def start_id(self, kind: str) -> int:
-        return self._start_ids[kind]
 
     @property
     def pad_id(self) -> int:

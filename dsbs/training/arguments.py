@@ -14,6 +14,13 @@ from dsbs.training.fsdp import prepare_sharding
 from dsbs.training.settings import Training
 
 logger = logging.getLogger(__name__)
+# Settings that are passed on as they are, under the same name.
+SAME = (
+    *("max_steps", "learning_rate", "lr_scheduler_type", "warmup_steps", "weight_decay", "adam_beta2"),
+    *("max_grad_norm", "optim", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("train_sampling_strategy", "per_device_eval_batch_size", "eval_steps", "save_total_limit"),
+    *("logging_steps", "bf16"),
+)
 
 
 def build_arguments(settings: Training, seed: int, folder: Path, metric: str = ACCURACY) -> Seq2SeqTrainingArguments:
@@ -31,11 +38,16 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
     try:
         arguments = Seq2SeqTrainingArguments(
             output_dir=str(folder),
-            **_steps(settings),
-            **_evaluations(settings, metric),
-            logging_steps=settings.logging_steps,
+            **{name: getattr(settings, name) for name in SAME},
+            lr_scheduler_kwargs=scheduler_kwargs(settings),
+            eval_strategy="steps",
+            save_strategy="steps",
+            save_steps=settings.eval_steps,
+            load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # the patience that is used up, for one
+            metric_for_best_model=metric,
+            greater_is_better=True,
             logging_nan_inf_filter=False,
-            bf16=settings.bf16,
             use_cpu=not torch.accelerator.is_available(),  # else bfloat16 is refused where there is no GPU
             seed=seed,
             data_seed=seed,
@@ -52,40 +64,6 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
         ) from None
     _suit_machine(arguments)
     return arguments
-
-
-def _steps(settings: Training) -> dict[str, Any]:
-    """Return the arguments of optimizer, schedule, batch size and number of steps."""
-    return {
-        "max_steps": settings.max_steps,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": settings.lr_scheduler_type,
-        "lr_scheduler_kwargs": scheduler_kwargs(settings),
-        "warmup_steps": settings.warmup_steps,
-        "weight_decay": settings.weight_decay,
-        "adam_beta2": settings.adam_beta2,
-        "max_grad_norm": settings.max_grad_norm,
-        "optim": settings.optim,
-        "per_device_train_batch_size": settings.per_device_train_batch_size,
-        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
-        "train_sampling_strategy": settings.train_sampling_strategy,
-    }
-
-
-def _evaluations(settings: Training, metric: str) -> dict[str, Any]:
-    """Return the arguments of evaluation, checkpoints, and the choice of the best one."""
-    return {
-        "per_device_eval_batch_size": settings.per_device_eval_batch_size,
-        "eval_strategy": "steps",
-        "eval_steps": settings.eval_steps,
-        "save_strategy": "steps",
-        "save_steps": settings.eval_steps,
-        "save_total_limit": settings.save_total_limit,
-        "load_best_model_at_end": True,
-        "restore_callback_states_from_checkpoint": True,  # the patience that is used up, for one
-        "metric_for_best_model": metric,
-        "greater_is_better": True,
-    }
 
 
 def _suit_machine(arguments: Seq2SeqTrainingArguments) -> None:

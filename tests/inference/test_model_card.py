@@ -157,6 +157,7 @@ def test_what_would_break_the_table_is_kept_from_it() -> None:
         ({"objective": {"kind": "label_then_rationale"}}, "the label first, then `explanation:` and its rationale"),
         ({"prefix_on": "input"}, 'tokenizer("[label] Your input."'),
         ({"prefix_on": "input"}, "write `[rationale]` in place of `[label]`"),
+        ({"objective": {"kind": "soft_targets", "rationales": True}}, "For the rationale pass `generate`"),
     ],
 )
 def test_the_card_says_what_to_write_and_what_comes(changes: dict[str, Any], says: str) -> None:

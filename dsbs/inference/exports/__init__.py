@@ -4,7 +4,6 @@ A new format is a module with ``convert``, ``usage``, ``QUANTIZATIONS``, ``DEFAU
 a predictor listed in ``dsbs.inference.predictor.PREDICTORS``.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -27,16 +26,8 @@ TRANSLATORS = ("t5", "mt5", "bart", "mbart", "pegasus", "marian")
 GENERATORS = ("llama", "gpt2", "qwen2", "qwen3", "mistral", "gpt_neox", "opt", "gemma", "gemma2", "phi", "phi3")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A format, and the reason why it was chosen."""
-
-    format: str
-    reason: str
-
-
-def choose_format(checkpoint: Path) -> Choice:
-    """Return the format that suits a checkpoint (``format=auto``).
+def choose_format(checkpoint: Path) -> tuple[str, str]:
+    """Return the format that suits a checkpoint (``format=auto``), and why.
 
     Raises:
         ConfigError: where there is none.
@@ -46,13 +37,13 @@ def choose_format(checkpoint: Path) -> Choice:
     kind = str(config.get("model_type"))
     stored = config.get("dsbs", {}).get("format", "transformers")
     if stored in ("classifier", "embedding"):
-        return Choice("onnx", f"onnxruntime runs the encoder of a {stored} student without torch")
+        return "onnx", f"onnxruntime runs the encoder of a {stored} student without torch"
     if stored != "transformers":
-        return Choice("skops", f"a {stored} student needs no conversion; it is copied with its card")
+        return "skops", f"a {stored} student needs no conversion; it is copied with its card"
     if kind in TRANSLATORS:
-        return Choice("ctranslate2", f"CTranslate2 runs {kind} several times as fast as transformers on a CPU")
+        return "ctranslate2", f"CTranslate2 runs {kind} several times as fast as transformers on a CPU"
     if kind in GENERATORS:
-        return Choice("ctranslate2", f"CTranslate2 ranks and generates with {kind}")
+        return "ctranslate2", f"CTranslate2 ranks and generates with {kind}"
     raise ConfigError(
         f"format=auto: no format is known for the architecture {kind!r}. CTranslate2 supports "
         f"{', '.join((*TRANSLATORS, *GENERATORS))}. The checkpoint itself can be served: "

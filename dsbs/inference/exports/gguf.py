@@ -61,7 +61,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
     from dsbs.students.loading import load_student
 
     student = load_student(checkpoint)
-    if student.config.is_encoder_decoder or not hasattr(student, "start_id"):
+    if student.config.is_encoder_decoder:
         raise StudentError(f"format=gguf is for decoder-only students; a {student.config.model_type} is not one.")
     write_gguf(student, folder / FILE, quantization)
     shutil.copy(checkpoint / "tokenizer.json", folder / "tokenizer.json")

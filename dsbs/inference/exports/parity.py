@@ -1,8 +1,7 @@
 """Agreement of an export with its checkpoint."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from dsbs.core.records import Prediction
 from dsbs.inference.metrics import score
@@ -26,9 +25,6 @@ class Parity:
     before: float | None
     after: float | None
     largest_difference: float | None
-
-    def figures(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compare(task: Task, checkpoint: Sequence[Prediction], export: Sequence[Prediction]) -> Parity:

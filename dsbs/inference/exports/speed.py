@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from dsbs.core.records import Example
@@ -26,9 +26,6 @@ class Speed:
 
     single_ms_p50: float
     per_second: float
-
-    def figures(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def read_speed(record: dict[str, Any]) -> dict[str, Any] | None:

@@ -144,6 +144,6 @@ def test_what_an_export_of_somebody_else_says_is_checked(told: dict, tmp_path: P
 )
 def test_auto_chooses_by_the_student(config: dict, format: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
-    choice = choose_format(tmp_path)
-    assert choice.format == format
-    assert len(choice.reason) > 20
+    found, reason = choose_format(tmp_path)
+    assert found == format
+    assert len(reason) > 20
