@@ -56,7 +56,6 @@ class Candidate:
         words: arguments of ``dsbs.train``.
         run: its folder; None where it cannot be planned.
         fault: why it is left out or failed, or None.
-        finished: its metrics, or None.
         plan: of the run, if its objective is compared with the base model; else None.
     """
 
@@ -87,10 +86,6 @@ def main(config: CompareConfig) -> None:
 
 def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
     """Return the planned runs of the comparison; those that do not fit the task have a fault.
-
-    Args:
-        config: of the comparison.
-        typed: the overrides that the user typed.
 
     Raises:
         DataError: none fits, or the file of other texts is invalid.

@@ -164,8 +164,6 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
 
     Args:
         rationales: folder of the annotations, or None.
-        split: of the source.
-        examples: to look up.
 
     Raises:
         DataError: the annotations are broken.

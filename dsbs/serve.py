@@ -181,8 +181,7 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     Raises:
         DsbsError: the policy is missing or broken.
     """
-    from dsbs.extraction.settings import ExtractionSettings
-    from dsbs.serving.referee import Referee, Settings
+    from dsbs.serving.referee import Referee
     from dsbs.serving.traffic import TrafficStore
 
     if config.mode == "student":
@@ -196,15 +195,14 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
         policy = load_policy(path)
     if policy.calibration.measured:
         service.measured = (policy.calibration.confidence, policy.calibration.samples)
-    told = config.deferral
     return Referee(
         policy,
         config.teacher,
         service.student.task,
         config.prompt,
-        Settings(config.mode, told.timeout_s, told.concurrency, told.compare),
-        ExtractionSettings(attempts=told.attempts, backoff=0.2, max_backoff=2.0, budget=told.budget),
-        Path(told.store) if told.store else Path(config.output_dir) / "served.sqlite",
+        config.mode,
+        config.deferral,
+        Path(config.deferral.store) if config.deferral.store else Path(config.output_dir) / "served.sqlite",
         metrics,
         TrafficStore(Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"),
     )

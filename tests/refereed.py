@@ -10,9 +10,10 @@ from dsbs.core.records import Completion
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.prompts import Exemplar, Prompt
-from dsbs.extraction.settings import Budget, ExtractionSettings
+from dsbs.extraction.settings import Budget
 from dsbs.serving.app import App
-from dsbs.serving.referee import Referee, Settings
+from dsbs.serving.referee import Referee
+from dsbs.serving.settings import Deferral
 
 PROMPT = Prompt(name="triage", exemplars=[Exemplar("I bought a kettle. It leaks.", "It wears out.", "refund")])
 
@@ -30,8 +31,8 @@ def app(folder: Path, teacher: ScriptedTeacher, threshold: float, **changes: Any
         teacher,
         made.answerer.service.student.task,
         PROMPT,
-        Settings(mode, **changes),
-        ExtractionSettings(attempts=1, budget=budget),
+        mode,
+        Deferral(attempts=1, budget=budget, **changes),
         folder / "served.sqlite",
         made.answerer.metrics,
     )

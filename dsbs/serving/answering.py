@@ -19,7 +19,6 @@ class Answered:
     """An answer and its source.
 
     Attributes:
-        prediction: the answer.
         source: ``student`` or ``teacher``.
         note: why the student answered instead of the teacher, or None.
         student: the student's prediction, if the teacher answered.
@@ -37,7 +36,6 @@ class Silence:
 
     Attributes:
         outcome: label of the metric.
-        why: in words.
     """
 
     outcome: str
@@ -61,9 +59,6 @@ class Answerer:
     """Answers requests.
 
     Args:
-        service: the student.
-        limits: of batches and queue.
-        metrics: of the server.
         referee: reviews the student's answers, or None.
     """
 

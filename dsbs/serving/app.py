@@ -44,8 +44,6 @@ class App:
     """The routes of a student's server.
 
     Args:
-        answerer: answers examples.
-        config: of the server.
         token: that clients must send, or None.
     """
 
@@ -145,7 +143,6 @@ class App:
         return StreamingResponse(chunks(whole, with_usage), media_type="text/event-stream")
 
     async def models(self, request: Request) -> Response:
-        """Return the list of models, which has the student only."""
         name = self.answerer.service.student.name
         able = {
             "rationales": self.answerer.service.student.objective.needs_rationales,
@@ -155,7 +152,6 @@ class App:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def health(self, request: Request) -> Response:
-        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
@@ -163,12 +159,10 @@ class App:
         return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        """Return the metrics in Prometheus' format."""
         self.answerer.metrics.waiting.set(len(self.answerer.batcher.waiting))
         return Response(self.answerer.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def schema(self, request: Request) -> Response:
-        """Return the OpenAPI schema."""
         return JSONResponse(SCHEMA)
 
     async def page(self, request: Request) -> Response:
@@ -248,10 +242,8 @@ def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None 
     """Return an error response, in OpenAI's format for chat clients.
 
     Args:
-        message: one sentence.
         code: HTTP status.
         chat: whether the client is one.
-        headers: further ones.
     """
     kind = "invalid_request_error" if code < 500 else "server_error"
     body: Any = {"message": message, "type": kind, "param": None, "code": None} if chat else message

@@ -37,7 +37,6 @@ class Batcher:
 
     Args:
         answer: (examples, whether with rationales) -> answers; called in the thread.
-        limits: of batches and queue.
         observe: called with the size of every batch.
     """
 

@@ -21,10 +21,6 @@ _QUIET.log_errors = False
 def compile_pattern(key: str, pattern: str) -> Any:
     """Return a compiled regular expression (RE2).
 
-    Args:
-        key: of the setting, for messages.
-        pattern: its value.
-
     Raises:
         ConfigError: it is invalid.
     """
@@ -146,9 +142,6 @@ def completion(
 
     Args:
         text: of every choice.
-        model: its name.
-        choices: their number.
-        usage: prompt and completion tokens.
         extra: further fields, under ``dsbs``.
     """
     read, written = usage

@@ -10,8 +10,6 @@ class Metrics:
 
     Attributes:
         requests: HTTP requests by path and status.
-        seconds: their duration, by path.
-        batch_size: examples per batch.
         answers: by label and source (``student`` or ``teacher``).
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
         shift, rate: difference of the recent labels and deferrals from those on validation.

@@ -52,9 +52,6 @@ class Proxy:
     """Forwards requests and records chat completions.
 
     Args:
-        where: the LLM's endpoint.
-        store: for the exchanges.
-        config: of the server.
         token: that clients must send, or None.
         key: the LLM's API key, sent in place of the client's; None: the client's, if ``token`` is None.
         transport: of the HTTP client; None: the network.
@@ -95,11 +92,9 @@ class Proxy:
         self.store.close()
 
     async def health(self, request: Request) -> Response:
-        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def show_metrics(self, request: Request) -> Response:
-        """Return the metrics in Prometheus' format."""
         return Response(self.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def forward(self, request: Request) -> Response:
@@ -194,7 +189,6 @@ def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None
     """Return a request with its answer, or None if they are not a chat completion.
 
     Args:
-        body: of the request.
         answer: JSON or server-sent events.
         started: Unix time in seconds.
     """

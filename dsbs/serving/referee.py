@@ -6,7 +6,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from dsbs.core.errors import DsbsError, TeacherError
@@ -20,6 +20,7 @@ from dsbs.extraction.samples import annotate
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.serving.answering import STUDENT, TEACHER, Answered, Silence
 from dsbs.serving.metrics import Metrics
+from dsbs.serving.settings import Deferral
 from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore, Origin
 from dsbs.tasks.base import Task
@@ -32,35 +33,12 @@ WINDOW = 500
 DRIFT = 0.15
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How the teacher is asked.
-
-    Attributes:
-        mode: ``defer``: it answers where the student is unsure. ``shadow``: it answers everything, and the student is
-            only compared with it.
-        timeout_s: seconds to wait for it before the student's answer is given.
-        concurrency: concurrent requests.
-        compare: share of the student's answers for which the teacher is asked as well, to monitor agreement; the
-            student's answer is given.
-    """
-
-    mode: str
-    timeout_s: float = 10.0
-    concurrency: int = 16
-    compare: float = 0.0
-
-
 class Referee:
     """Reviews the student's answers.
 
     Args:
         policy: confidence and threshold.
-        teacher, task, prompt: who is asked, and how.
-        settings: mode, timeout, concurrency.
-        engine: attempts, waits and budget, as in an extraction.
-        store: file of the teacher's answers.
-        metrics: of the server.
+        mode: ``defer``: the teacher answers where the student is unsure; ``shadow``: it answers everything.
         traffic: store for the answers of both, or None.
     """
 
@@ -70,16 +48,17 @@ class Referee:
         teacher: Teacher,
         task: Task,
         prompt: Prompt,
-        settings: Settings,
-        engine: ExtractionSettings,
+        mode: str,
+        deferral: Deferral,
         store: Path,
         metrics: Metrics,
         traffic: TrafficStore | None = None,
     ) -> None:
         self.policy, self.teacher, self.task, self.prompt = policy, teacher, task, prompt
-        self.settings, self.engine, self.path, self.metrics = settings, engine, store, metrics
-        self.traffic = traffic
-        self.room = asyncio.Semaphore(settings.concurrency)
+        self.mode, self.deferral, self.path, self.metrics, self.traffic = mode, deferral, store, metrics, traffic
+        self.room = asyncio.Semaphore(deferral.concurrency)
+        patience = ExtractionSettings(attempts=deferral.attempts, backoff=0.2, max_backoff=2.0)
+        self.retrying = Retrying(patience, _worth_retrying, asyncio.sleep)
         self.labels: Counter[str] = Counter()
         self.deferrals = 0
         self._background: set[asyncio.Task[Answered]] = set()
@@ -97,7 +76,9 @@ class Referee:
             identity = {"teacher": self.teacher.identity(), "prompt": self.prompt.identity(), "served": self.task.name}
             self.origin: Origin = store.origin(identity, self.prompt.request(example, SPLIT))
             most_written = getattr(self.teacher, "most_written", None)
-            self.spending = Spending(self.engine.budget, self.teacher.rates(), store.totals(self.origin), most_written)
+            self.spending = Spending(
+                self.deferral.budget, self.teacher.rates(), store.totals(self.origin), most_written
+            )
             self.spending.check()
             self.committer = await stack.enter_async_context(Committer(store, self.origin, lambda arrival: None))
             self._ask = await stack.enter_async_context(self.teacher.connect(self.task))
@@ -113,11 +94,11 @@ class Referee:
 
     async def _review(self, example: Example, prediction: Prediction) -> Answered:
         prediction = replace(prediction, confidence=self.policy.confidence(prediction))
-        defers = self.settings.mode == "shadow" or self.policy.defers(prediction)
+        defers = self.mode == "shadow" or self.policy.defers(prediction)
         self._watch(prediction, defers)
         if defers:
             return await self._consult(example, prediction)
-        if random.random() < self.settings.compare:  # noqa: S311 - a sample
+        if random.random() < self.deferral.compare:  # noqa: S311 - a sample
             task = asyncio.create_task(self._consult(example, prediction))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
@@ -172,11 +153,10 @@ class Referee:
         self.spending.reserve(cost)
         sent = False
         try:
-            async with asyncio.timeout(self.settings.timeout_s), self.room:
-                retrying = Retrying(self.engine, _worth_retrying, asyncio.sleep)
+            async with asyncio.timeout(self.deferral.timeout_s), self.room:
                 assert self._ask is not None
                 sent = True
-                completion: Completion = await retrying(self._ask, request)
+                completion: Completion = await self.retrying(self._ask, request)
         except (TeacherError, TimeoutError) as error:
             late = isinstance(error, TimeoutError)
             if late and sent:
@@ -207,7 +187,7 @@ class Referee:
         self.metrics.rate.set(rate)
         if shift > DRIFT and self.policy.labels:
             logger.warning("the last %d answers differ from validation: %.0f%% of labels shifted", total, 100 * shift)
-        if self.settings.mode == "defer" and abs(rate - self.policy.share) > DRIFT:
+        if self.mode == "defer" and abs(rate - self.policy.share) > DRIFT:
             logger.warning(
                 "%.0f%% of the last %d answers were deferred, %.0f%% on validation",
                 100 * rate,

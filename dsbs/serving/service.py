@@ -66,7 +66,6 @@ class Service:
 
         Args:
             row: a text, or an object with the columns of the training data.
-            number: of the input in its request, for messages.
 
         Raises:
             DataError: it is neither, is empty, or lacks a column.

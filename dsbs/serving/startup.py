@@ -11,9 +11,6 @@ from dsbs.core.errors import DsbsError
 class Startup:
     """An ASGI app that keeps why it could not start.
 
-    Args:
-        app: the app.
-
     Attributes:
         failure: what its start raised, if it is for the user; else None.
     """

@@ -35,8 +35,6 @@ class Exchange:
         created: Unix time in seconds.
         seconds: until the end of the answer.
         model: that answered, if known.
-        messages: of the request.
-        completion: text of the answer.
         finish_reason: why the LLM stopped, if known.
     """
 
@@ -52,9 +50,7 @@ class TrafficStore:
     """The file; safe to use from several threads. Additions are on disk when a call returns.
 
     Args:
-        path: the file, created if missing.
         redact: regular expressions (RE2); matches are replaced.
-        read_only: open an existing file for reading.
 
     Raises:
         ConfigError: a regular expression is invalid.
@@ -84,14 +80,12 @@ class TrafficStore:
             raise DataError(f"{path}: not recorded traffic ({error}).") from None
 
     def close(self) -> None:
-        """Close the file."""
         self._db.close()
 
     def add(self, exchange: Exchange, secrets: Sequence[str] = ()) -> None:
         """Store an exchange, redacted.
 
         Args:
-            exchange: to store.
             secrets: texts to redact, besides the matches of regular expressions.
 
         Raises:
@@ -114,10 +108,7 @@ class TrafficStore:
         """Store the answers of student and teacher to a request.
 
         Args:
-            confidence: of the student.
             deferred: whether it is below the threshold.
-            student: the student's answer.
-            teacher: the teacher's answer.
 
         Raises:
             RunError: they cannot be written.
