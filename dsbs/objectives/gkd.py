@@ -63,8 +63,7 @@ class GKD(OnPolicy):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        from dsbs.objectives.losses import mean_of_step
-        from dsbs.objectives.token_targets import summed_divergence
+        from dsbs.objectives.losses import mean_of_step, summed_divergence
 
         label = batch["targets"]["label"]
         logits = model({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]

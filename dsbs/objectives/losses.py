@@ -3,10 +3,16 @@
 The multi-task loss (paper, equation 4) is one such mean for labels and one for rationales; without tokens it is 0.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 
+from dsbs.objectives.divergences import Divergence, soften
 from dsbs.students.tensors import IGNORED
+
+if TYPE_CHECKING:
+    from dsbs.students.model import Batch
 
 
 def target_log_likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -34,6 +40,31 @@ def summed_cross_entropy(
         two scalars: sum of weight * nll with gradient, and the weighted number of tokens.
     """
     return -(weights * target_log_likelihoods(logits, labels)).sum(), (weights * count_tokens(labels)).sum()
+
+
+def summed_divergence(
+    divergence: Divergence,
+    teacher: torch.Tensor,
+    student: torch.Tensor,
+    target: "Batch",
+    temperature: float = 1.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sum of the divergence over the tokens of targets, in nats, and the sum of the weights.
+
+    Args:
+        divergence: between the distributions over the common tokens.
+        teacher: its logits over the common tokens [R, T, V].
+        student: its logits [R, T, V or more], with gradients.
+        target: ``labels`` [R, T], ``IGNORED`` at padding, and ``weights`` [R].
+
+    Returns:
+        two scalars; only the first one has gradients.
+    """
+    known = target["labels"].ne(IGNORED)
+    weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[known]
+    common = student[known][:, : teacher.shape[-1]]
+    found = divergence(soften(teacher[known], temperature), soften(common, temperature))
+    return (weights * found).sum(), weights.sum()
 
 
 def count_tokens(labels: torch.Tensor) -> torch.Tensor:

@@ -263,8 +263,7 @@ class SoftTargets(Taught):
         return terms
 
     def _token_terms(self, logits: "dict[str, torch.Tensor]", own: "Batch", batch: "Batch") -> "Terms":
-        from dsbs.objectives.losses import summed_cross_entropy
-        from dsbs.objectives.token_targets import summed_divergence
+        from dsbs.objectives.losses import summed_cross_entropy, summed_divergence
 
         taught = {} if self.reads_stored_tokens else self.teacher.logits(batch, tuple(own))
         terms = {}

