@@ -166,17 +166,14 @@ class Objective:
         Returns:
             a scalar with gradients, and term -> (sum, count).
         """
-        import torch
-
-        from dsbs.objectives.losses import mean_of_step, summed_cross_entropy
+        from dsbs.objectives.losses import summed_cross_entropy, weigh_terms
 
         logits = model(batch["inputs"], batch["targets"])
-        losses, terms = [], {}
-        for kind, target in batch["targets"].items():
-            total, count = summed_cross_entropy(logits[kind], target["labels"], target["weights"])
-            losses.append(self.shares.get(kind, 1.0) * mean_of_step(total, counts[kind]))
-            terms[kind] = (total.detach(), count)
-        return torch.stack(losses).sum(), terms
+        terms = {
+            kind: summed_cross_entropy(logits[kind], target["labels"], target["weights"])
+            for kind, target in batch["targets"].items()
+        }
+        return weigh_terms(terms, self.shares, counts)
 
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig

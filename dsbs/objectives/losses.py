@@ -3,6 +3,7 @@
 The multi-task loss (paper, equation 4) is one such mean for labels and one for rationales; without tokens it is 0.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,7 @@ from dsbs.objectives.divergences import Divergence, soften
 from dsbs.students.tensors import IGNORED
 
 if TYPE_CHECKING:
+    from dsbs.objectives.base import Terms
     from dsbs.students.model import Batch
 
 
@@ -70,6 +72,20 @@ def summed_divergence(
 def count_tokens(labels: torch.Tensor) -> torch.Tensor:
     """Return the number of tokens in the loss of each target [R]; labels are [R, T]."""
     return labels.ne(IGNORED).sum(dim=1)
+
+
+def weigh_terms(
+    terms: "Terms", shares: Mapping[str, float], counts: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, "Terms"]:
+    """Return a batch's loss, the sum of its terms as means over the optimizer step, and the terms without gradients.
+
+    Args:
+        terms: term -> (sum, count) over the batch.
+        shares: term -> its weight; 1 for a term that is not named.
+        counts: term -> its count over the whole step.
+    """
+    losses = [shares.get(term, 1.0) * mean_of_step(total, counts[term]) for term, (total, _) in terms.items()]
+    return torch.stack(losses).sum(), {term: (total.detach(), count) for term, (total, count) in terms.items()}
 
 
 def mean_of_step(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:

@@ -85,9 +85,7 @@ class MiniLLM(OnPolicy):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        import torch
-
-        from dsbs.objectives.losses import mean_of_step, summed_cross_entropy
+        from dsbs.objectives.losses import summed_cross_entropy, weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in ("label", GIVEN) if kind in batch["targets"]}
         logits = model({part["source"]: batch["inputs"][part["source"]] for part in own.values()}, own)
@@ -95,9 +93,7 @@ class MiniLLM(OnPolicy):
         terms = self._sample_terms(taught, logits["label"], own["label"])
         if GIVEN in own:
             terms["given"] = summed_cross_entropy(logits[GIVEN], own[GIVEN]["labels"], own[GIVEN]["weights"])
-        shares = {"single": 1.0, "long": 1.0, "given": self.lm_weight}
-        losses = [shares[term] * mean_of_step(total, counts[term]) for term, (total, _) in terms.items()]
-        return torch.stack(losses).sum(), {term: (total.detach(), count) for term, (total, count) in terms.items()}
+        return weigh_terms(terms, {"given": self.lm_weight}, counts)
 
     def _sample_terms(self, taught: "torch.Tensor", logits: "torch.Tensor", target: "Batch") -> "Terms":
         """Return the sums of the two terms over the tokens of samples, and how many there are."""

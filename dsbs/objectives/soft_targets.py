@@ -234,16 +234,13 @@ class SoftTargets(Taught):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        import torch
-
-        from dsbs.objectives.losses import mean_of_step
+        from dsbs.objectives.losses import weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in KINDS if kind in batch["targets"]}
         inputs = {target["source"]: batch["inputs"][target["source"]] for target in own.values()}
         logits = model(inputs, own)
         terms = self._answer_terms(logits, own) if self.needs_choices else self._token_terms(logits, own, batch)
-        losses = [self.shares[term] * mean_of_step(total, counts[term]) for term, (total, _) in terms.items()]
-        return torch.stack(losses).sum(), {term: (total.detach(), count) for term, (total, count) in terms.items()}
+        return weigh_terms(terms, self.shares, counts)
 
     def _answer_terms(self, logits: "dict[str, torch.Tensor]", own: "Batch") -> "Terms":
         from dsbs.objectives.closed_answers import group_answers

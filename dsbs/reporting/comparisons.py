@@ -165,10 +165,7 @@ def pair_controls(conditions: Sequence[Condition], settings: ReportSettings) -> 
         and control.objective in (candidate.objective, settings.baseline)
         and (candidate.student, candidate.labels, candidate.data_fraction)
         == (control.student, control.labels, control.data_fraction)
-        and all(
-            candidate.settings[key] == control.settings[key]
-            for key in candidate.settings.keys() & control.settings.keys()
-        )
+        and candidate.agrees_with(control)
     ]
 
 
@@ -193,10 +190,7 @@ def find_baselines(
         if (condition.student, condition.data_fraction) == (candidate.student, fraction)
         and (condition.objective != candidate.objective or candidate.control)
         and (condition.objective == baseline or (candidate.labels == "teacher" and condition.kind in kinds))
-        and all(
-            candidate.settings[key] == condition.settings[key]
-            for key in candidate.settings.keys() & condition.settings.keys()
-        )
+        and candidate.agrees_with(condition)
     ]
     alike = [condition for condition in found if condition.labels == candidate.labels]
     return alike or found

@@ -56,6 +56,10 @@ class Condition:
         """The variant as text: ``alpha=0.2, max_steps=500``; empty if no setting varies."""
         return ", ".join(f"{key}={show_value(value)}" for key, value in self.variant.items())
 
+    def agrees_with(self, other: "Condition") -> bool:
+        """Return whether the settings that vary on both sides have the same values."""
+        return all(self.settings[key] == other.settings[key] for key in self.settings.keys() & other.settings.keys())
+
     @property
     def kind(self) -> str:
         """The objective's class, by its registered name: ``finetune`` for ``distill``."""
