@@ -191,13 +191,10 @@ def explain_key(key: str, known: Sequence[str]) -> str:
     group, _, rest = key.partition(".")
     having = list(_kinds_with(group, rest.partition(".")[0])) if rest else []
     if having and not (close and close[0] == name):
-        return f"{key}: the chosen {group} has no such key; {group}={f' and {group}='.join(having)} {_have(having)} it."
+        verb = "has" if len(having) == 1 else "have"
+        return f"{key}: the chosen {group} has no such key; {group}={f' and {group}='.join(having)} {verb} it."
     hint = f"Did you mean {before}{dot}{close[0]}?" if close else f"Known keys: {', '.join(known)}."
     return f"{key}: there is no such key. {hint}"
-
-
-def _have(subjects: Sequence[str]) -> str:
-    return "has" if len(subjects) == 1 else "have"
 
 
 def _kinds_with(group: str, name: str) -> Iterator[str]:

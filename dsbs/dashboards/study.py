@@ -1,6 +1,5 @@
 """The finished runs of a task, their keys at W&B, and their report."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -70,13 +69,10 @@ class Study:
     def claimed(self) -> list[float]:
         """The shares to compare at: the claim's, or the smallest without a claim, and all data."""
         known = self.fractions(list(self.runs))
-        wanted = next((item["data_fraction"] for item in self._claims()), known[0])
-        return [share for share in known if share in (wanted, 1.0)]
-
-    def _claims(self) -> Iterator[dict[str, Any]]:
-        """Yield the cells of headline candidates."""
         claimed = [item["candidate"] for item in self.document["comparisons"] if item.get("kind") == "headline"]
-        yield from (cell for cell in self.document["cells"] if cell["id"] in claimed)
+        shares = (cell["data_fraction"] for cell in self.document["cells"] if cell["id"] in claimed)
+        wanted = next(shares, known[0])
+        return [share for share in known if share in (wanted, 1.0)]
 
     @cached_property
     def keys(self) -> set[Key]:

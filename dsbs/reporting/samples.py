@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import iterate_annotations
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.report import Report
@@ -76,15 +75,15 @@ def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, d
         for folder in annotation_folders(run):
             if (folder / "test.parquet").is_file():
                 try:
-                    return {one.id: _say(one) for one in iterate_annotations(folder, "test") if one.id in ids}
+                    return {
+                        one.id: {"label": _cut(one.label), "rationale": _cut(one.rationale)}
+                        for one in iterate_annotations(folder, "test")
+                        if one.id in ids
+                    }
                 except DataError as error:
                     logger.warning("The teacher's rationales cannot be shown: %s", error)
                     return {}
     return {}
-
-
-def _say(annotation: Annotation) -> dict[str, str | None]:
-    return {"label": _cut(annotation.label), "rationale": _cut(annotation.rationale)}
 
 
 def _cut(text: str | None) -> str | None:

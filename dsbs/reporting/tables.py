@@ -27,7 +27,7 @@ def collect_caveats(document: dict[str, Any]) -> tuple[list[tuple[str, str]], Ma
     texts += [tell_note(note) for item in document["comparisons"] for note in item["own_notes"]]
     letters = (first + second for first, second in product(["", *string.ascii_lowercase], string.ascii_lowercase))
     marks = dict(zip(dict.fromkeys(texts), letters, strict=False))
-    return [(letter, _sentence(text)) for text, letter in marks.items()], marks
+    return [(letter, text[:1].upper() + text[1:]) for text, letter in marks.items()], marks
 
 
 def list_conditions(document: dict[str, Any], marks: Marks) -> list[Row]:
@@ -181,7 +181,3 @@ def _bare(metric: str, value: float) -> str:
 def tell_note(note: dict[str, str]) -> str:
     """Return a caveat with its detail."""
     return f"{note['text']} ({note['detail']})" if note["detail"] else note["text"]
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -187,11 +187,10 @@ def read_rows(path: Path, most: int) -> list[dict[str, Any]]:
     columns = [name for name in COLUMNS if name in known]
     chosen = sample_ids(pq.read_table(path, columns=["id"])["id"].to_pylist(), most, 0, "explain")
     found = pq.read_table(path, columns=columns, filters=pc.field("id").isin(sorted(chosen)))
-    return [_mask_row(row) for row in found.to_pylist()]
-
-
-def _mask_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: mask(value) if isinstance(value, str) else value for name, value in row.items()}
+    return [
+        {name: mask(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in found.to_pylist()
+    ]
 
 
 def curves(history: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, Any]]:
