@@ -177,15 +177,6 @@ def test_a_run_that_was_stopped_half_way_ends_as_if_nobody_had_disturbed_it(
     assert predictions(plan) == predictions(finished)
 
 
-def test_so_it_does_where_the_last_checkpoint_is_broken(
-    finished: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    plan = interrupted(tmp_path, monkeypatch)
-    (plan.run.checkpoints / "checkpoint-4" / "model.safetensors").write_bytes(b"half")
-    assert result(execute(plan, "")) == result(finished.run.finished_metrics() or {})
-    assert "checkpoint-4 is incomplete" in caplog.text
-
-
 def test_a_run_that_was_stopped_behind_its_last_step_only_measures(
     finished: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
