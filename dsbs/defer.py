@@ -162,9 +162,6 @@ def name_of(checkpoint: Checkpoint) -> str:
 def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> dict[str, Annotation]:
     """Return example id -> the teacher's annotation, for the examples that have one.
 
-    Args:
-        rationales: folder of the annotations, or None.
-
     Raises:
         DataError: the annotations are broken.
     """

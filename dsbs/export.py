@@ -82,10 +82,6 @@ def make(
 ) -> dict[str, Any]:
     """Convert, compare, and put the whole export in its place at once; return its record.
 
-    Args:
-        parts: split -> examples to compare on.
-        chosen: format, quantization, and why.
-
     Raises:
         RunError: too many answers differ.
     """
@@ -160,7 +156,6 @@ def check(
     """Compare the answers of checkpoint and export.
 
     Args:
-        parts: split -> examples.
         decoding: for both; None: that of the training.
 
     Returns:

@@ -46,10 +46,6 @@ def main(config: PredictConfig) -> None:
 def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     """Answer all inputs as a stream, a batch at a time, and return their number.
 
-    Args:
-        stdin: read with ``input=-``.
-        stdout: written to unless ``output`` is set.
-
     Raises:
         DsbsError: checkpoint or input are missing or broken, or the student generates no rationales.
     """

@@ -99,9 +99,6 @@ def read_token(config: ServeConfig) -> str | None:
 def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None) -> Any:
     """Return the ASGI app of a loaded student.
 
-    Args:
-        token: that clients must send, or None.
-
     Raises:
         DsbsError: replies need rationales that the student does not write, or the policy is missing or broken.
     """

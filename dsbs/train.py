@@ -59,11 +59,7 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:
-    """Print the result of a run.
-
-    Args:
-        skipped: whether it was finished before.
-    """
+    """Print the result of a run."""
     if skipped:
         console.print("This run is finished already; delete its folder to train it again.")
     metric = plan.settings.task.metric

@@ -60,7 +60,6 @@ class Checkpoint:
 
         Args:
             decoding: ``rank``, ``generate`` or ``auto``; None: as in training.
-            task: whose answers are parsed; None: the checkpoint's.
             negligible: probability below which scores of closed answers need not be exact; see ``Saved``.
         """
         asked = task or self.task

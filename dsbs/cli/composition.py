@@ -263,9 +263,6 @@ def composing(folder: str | None = None) -> Iterator[ConfigLoader]:
 def compose(command: str, overrides: Sequence[str] = (), folder: str | None = None) -> DictConfig:
     """Return the composed config of a command.
 
-    Args:
-        folder: of the user's own options (``--config-dir``), or None.
-
     Raises:
         HydraException, OmegaConfBaseException: for what is wrong with the overrides.
     """

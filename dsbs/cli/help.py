@@ -56,7 +56,6 @@ def show_help(command: str, words: Sequence[str] = (), folder: str | None = None
 
     Args:
         words: the overrides beside ``--help``; the keys shown are those of the options chosen there.
-        folder: of the user's own options (``--config-dir``), or None.
     """
     groups = list_options(command, folder)
     chosen = [word for word in words if word.partition("=")[0] in groups and "," not in word]

@@ -59,9 +59,6 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
 def recall_part(group: str, values: Any, place: str) -> Any:
     """Return a task, objective, … from values of a file; only kinds of our registries are built.
 
-    Args:
-        group: ``task``, ``objective``, …
-
     Raises:
         DataError: as ``recall``, and for an unknown kind.
     """
@@ -145,11 +142,7 @@ def is_below(place: str) -> bool:
 
 
 def strange_place(file: Path, named: str, why: str | None = None) -> DataError:
-    """Return the error for a place that the file of a run names and that is read only with ``trust_run=true``.
-
-    Args:
-        why: what is wrong with it; None: it lies outside of the current folder.
-    """
+    """Return the error for a place that the file of a run names and that is read only with ``trust_run=true``."""
     why = why or f"lies outside of {Path.cwd()}"
     return DataError(
         f"{file}: {named} {why}, and the run may be from someone else. Type trust_run=true if the run is "

@@ -78,7 +78,6 @@ def run_jobs(
     """Call a function for each job, in other processes; return the results in order, ``Killed`` for a killed one.
 
     Args:
-        function: what to call; it is pickled.
         context: of ``multiprocessing``; by default ``spawn``.
 
     Raises:
@@ -124,9 +123,6 @@ def run_jobs(
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[Any]:
     """Run the jobs of a sweep in place of ``JoblibLauncher.launch``; a job that was killed is noted as failed.
-
-    Args:
-        launcher: Hydra's ``JoblibLauncher``.
 
     Returns:
         Hydra's ``JobReturn`` of each job.

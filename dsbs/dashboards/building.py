@@ -88,7 +88,6 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
     """Return the W&B report: the verdict, and run sets of exactly the runs that it is based on.
 
     Args:
-        dashboard: its panels.
         entity: owner of the project; if empty, converting the report to W&B's format sends no request for the project.
     """
     import wandb_workspaces.reports.v2 as wr

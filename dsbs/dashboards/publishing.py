@@ -71,9 +71,6 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
     The report's run sets name no project here, since that takes a request to W&B. Without a publication now, the record
     of the last one is kept, so that the next replaces it.
 
-    Args:
-        published: if it was published now, else None.
-
     Raises:
         DataError: the earlier file cannot be read.
     """
@@ -117,11 +114,7 @@ def _recall_published(study: Study) -> dict[str, Any] | None:
 
 
 class Publisher:
-    """Requests to W&B, whose errors are raised as ``RunError`` with one sentence.
-
-    Args:
-        output_dir: root folder of all outputs, for W&B's own files.
-    """
+    """Requests to W&B, whose errors are raised as ``RunError`` with one sentence."""
 
     def __init__(self, output_dir: Path) -> None:
         self.output_dir = output_dir
@@ -173,9 +166,6 @@ class Publisher:
 
     def publish(self, dashboard: Dashboard, place: Place, share: bool) -> Published:
         """Save workspace and report, replacing those published before.
-
-        Args:
-            share: whether to create a link with which anyone can read the report.
 
         Raises:
             RunError: W&B cannot be reached, or refuses.

@@ -116,7 +116,6 @@ def remember(task: Task, objective: Objective, examples: Iterable[Example], form
 
     Args:
         examples: all examples that the student was trained and measured on.
-        reading: for students that generate: ``decoding``, ``max_input_tokens``, ``max_new_tokens``, ``bf16``.
     """
     shared, closed = shared_choices(examples)
     # What was found in the data is written down: a checkpoint does not have it.
@@ -157,9 +156,6 @@ def shared_choices(examples: Iterable[Example]) -> tuple[tuple[str, ...] | None,
 
 def find_checkpoint(named: str) -> Path:
     """Return the folder of a checkpoint.
-
-    Args:
-        named: the folder of a finished run, of a checkpoint, or of an export.
 
     Raises:
         RunError: where there is none, or the run is not finished.

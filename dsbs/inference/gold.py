@@ -15,7 +15,6 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
     """Return the examples of a split that have a gold answer, and the number of those without.
 
     Args:
-        task: how rows become examples.
         split: to measure on; ignored for a single file.
         path: other data for the same task: a file or folder; None: the task's own.
 

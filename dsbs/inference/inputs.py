@@ -61,7 +61,6 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
 
     Args:
         number: its id, if it has none.
-        counts: updated; or None.
 
     Raises:
         DataError: where it has no input.

@@ -110,11 +110,7 @@ USAGES: dict[str, Usage] = {
 
 
 def write_card(checkpoint: Path, manifest: Path, metrics: Mapping[str, Any]) -> None:
-    """Write ``README.md`` into a checkpoint's folder.
-
-    Args:
-        checkpoint: the folder, its ``config.json`` written.
-    """
+    """Write ``README.md`` into a checkpoint's folder."""
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     run = json.loads(manifest.read_text(encoding="utf-8"))
     remembered = load_remembered(checkpoint)
@@ -132,7 +128,6 @@ def build_card(
     """Return the card as Markdown, with the hub's metadata at its head.
 
     Args:
-        remembered: the settings in the checkpoint (``dsbs.inference.checkpoint.Remembered``).
         kind: a key of ``USAGES``; for others the card shows the use with dsbs alone.
     """
     usage = USAGES.get(kind)

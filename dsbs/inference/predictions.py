@@ -46,13 +46,7 @@ def write_predictions(
 def to_line(
     example: Example, prediction: Prediction, rationale: bool = False, with_input: bool = False, scores: bool = False
 ) -> str:
-    """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it; log-probabilities are in nats, or null.
-
-    Args:
-        rationale: whether to write the rationale.
-        with_input: whether to write the input.
-        scores: whether to write the scores of all closed answers.
-    """
+    """Return a prediction as a line of JSON, as ``dsbs.predict`` writes it; log-probabilities are in nats, or null."""
     line: dict[str, Any] = {"id": prediction.id}
     if with_input:
         line["input"] = example.input

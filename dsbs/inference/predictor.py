@@ -86,7 +86,6 @@ def stream(
     """Yield each example of a stream with its answer; one batch is in memory at a time.
 
     Args:
-        rationales: whether to add the student's rationales.
         lost: updated with the counts of ``Predictor.lost``; or None.
     """
     iterator = iter(examples)

@@ -134,7 +134,6 @@ class Objective:
         Args:
             rows: of all microbatches of this process.
             draws: the random generator of each row, which row, step and seed decide, whatever the number of processes.
-            bf16: bfloat16 autocast.
         """
         raise NotImplementedError
 
@@ -160,7 +159,6 @@ class Objective:
         Args:
             model: the student: called with ``batch["inputs"]`` and ``batch["targets"]``, it returns kind -> logits
                 [R, T, V]. It may be called several times, and on other batches of the same form.
-            batch: as ``dsbs.students.collator.Collator`` returns it.
             counts: of ``count``, summed over all batches and processes of the optimizer step; scalars.
 
         Returns:
@@ -192,8 +190,5 @@ class Objective:
         """Return the predictions with the student's rationales.
 
         By default these are generated as a task of their own, apart from the label, as in the paper.
-
-        Args:
-            predictions: without rationales.
         """
         return add_rationales(student, examples, predictions, reading)

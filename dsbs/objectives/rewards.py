@@ -30,8 +30,6 @@ def judge(
     Args:
         student: as it was when it sampled.
         rows: with samples as labels.
-        bf16: bfloat16 autocast of the student.
-        reward_clip: rewards are clipped to plus or minus this.
     """
     found: list[dict[str, list[float]]] = []
     collate = Collator(student)

@@ -70,7 +70,6 @@ def signals_of(aligned: Sequence[TokenLogprobs | None], ids: Mapping[bytes, int]
     Tokens that it does not have count in the tail.
 
     Args:
-        aligned: as ``align`` returns them.
         ids: bytes -> the student's token.
     """
     rows: list[dict[str, float]] = []

@@ -104,9 +104,6 @@ class LiveTeacher:
 def load_model(place: str, revision: str | None = None) -> StudentModel:
     """Return a trained student, for a finished run or its checkpoint, or else a model without task prefixes.
 
-    Args:
-        place: a hub name, a folder, a GGUF file, or the folder of a finished run.
-
     Raises:
         StudentError: where it is not available.
     """

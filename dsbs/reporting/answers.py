@@ -50,9 +50,6 @@ class Answered:
 def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
     """Read predictions, and check that the metrics were computed from them.
 
-    Args:
-        test: the test figures of ``metrics.json``.
-
     Raises:
         DataError: they cannot be read, or do not match the metrics.
     """

@@ -51,7 +51,6 @@ def choose_verdict(difference: float, p_value: float, one_seed: bool = False) ->
 
     Args:
         p_value: (adjusted) two-sided p-value.
-        one_seed: whether a side has a single seed.
     """
     if one_seed:
         return ONE_STUDENT

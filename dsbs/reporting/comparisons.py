@@ -177,10 +177,6 @@ def find_baselines(
     Those with the candidate's labels (gold or teacher) are preferred; a setting that varies on both sides must have the
     same value. With the teacher's labels, any objective of the baseline's class counts, as fine-tuning on them is
     ``distill``.
-
-    Args:
-        baseline: name of the objective.
-        fraction: share of the data of the baseline.
     """
     conditions = [condition for condition in conditions if not condition.control]
     kinds = {condition.kind for condition in conditions if condition.objective == baseline} or {baseline}

@@ -38,11 +38,7 @@ READING = (
 
 
 def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
-    """Return the page.
-
-    Args:
-        samples: test examples with answers; see ``dsbs.reporting.samples.build_samples``.
-    """
+    """Return the page."""
     cells, names, metric = {cell["id"]: cell for cell in document["cells"]}, name_cells(document), document["metric"]
     caveats, marks = collect_caveats(document)
     settings = document["settings"]

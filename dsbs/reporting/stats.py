@@ -137,11 +137,7 @@ def estimate_score(scores: Scores) -> Estimate:
 
 
 def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
-    """Return what ``estimate_score`` does, from accuracies alone, where it is unknown which answers are right.
-
-    Args:
-        per_seed: accuracy of each seed.
-    """
+    """Return what ``estimate_score`` does, from accuracies alone, where it is unknown which answers are right."""
     mean, seeds = float(np.mean(per_seed)), len(per_seed)
     between_seeds = (float(np.var(per_seed, ddof=1)) / seeds, seeds - 1.0) if seeds > 1 else None
     return _estimate(mean, mean * (1 - mean) / examples, between_seeds, examples, binary=True)

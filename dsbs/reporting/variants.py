@@ -56,7 +56,6 @@ def find_variant_keys(
 
     Args:
         configs: flat, of each run.
-        with_teacher: whether the runs have a teacher.
     """
     ignored = NO_VARIANT + (() if with_teacher else TEACHERS_OWN)
     values: dict[tuple[str, float], set[Any]] = defaultdict(set)

@@ -56,11 +56,7 @@ class Referee(Protocol):
 
 
 class Answerer:
-    """Answers requests.
-
-    Args:
-        referee: reviews the student's answers, or None.
-    """
+    """Answers requests."""
 
     def __init__(self, service: Service, limits: Limits, metrics: Metrics, referee: Referee | None = None) -> None:
         self.service, self.metrics, self.referee = service, metrics, referee

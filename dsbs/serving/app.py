@@ -41,11 +41,7 @@ class BadRequest(Exception):
 
 
 class App:
-    """The routes of a student's server.
-
-    Args:
-        token: that clients must send, or None.
-    """
+    """The routes of a student's server."""
 
     def __init__(self, answerer: Answerer, config: ServeConfig, token: str | None = None) -> None:
         self.answerer, self.config, self.token = answerer, config, token
@@ -239,12 +235,7 @@ CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'
 
 
 def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None = None) -> Response:
-    """Return an error response, in OpenAI's format for chat clients.
-
-    Args:
-        code: HTTP status.
-        chat: whether the client is one.
-    """
+    """Return an error response, in OpenAI's format for chat clients."""
     kind = "invalid_request_error" if code < 500 else "server_error"
     body: Any = {"message": message, "type": kind, "param": None, "code": None} if chat else message
     return JSONResponse({"error": body}, code, headers)

@@ -141,7 +141,6 @@ def completion(
     """Return a response of ``/v1/chat/completions``.
 
     Args:
-        text: of every choice.
         extra: further fields, under ``dsbs``.
     """
     read, written = usage
@@ -168,7 +167,6 @@ def chunks(whole: dict[str, Any], with_usage: bool) -> Iterator[str]:
     """Yield a completion as server-sent events: per choice a chunk with the whole text, then the end.
 
     Args:
-        whole: the response; see ``completion``.
         with_usage: whether to end with a chunk of token counts.
     """
     frame = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}

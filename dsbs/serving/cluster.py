@@ -23,7 +23,6 @@ def deploy(config: ServeConfig, build: Callable[[ServeConfig], Any]) -> None:
     path; otherwise Ray starts on this machine.
 
     Args:
-        config: of the server, with ``replicas`` copies.
         build: config -> ASGI app; called in each copy.
 
     Raises:

@@ -52,9 +52,7 @@ class Proxy:
     """Forwards requests and records chat completions.
 
     Args:
-        token: that clients must send, or None.
         key: the LLM's API key, sent in place of the client's; None: the client's, if ``token`` is None.
-        transport: of the HTTP client; None: the network.
     """
 
     def __init__(

@@ -39,7 +39,6 @@ class Referee:
     Args:
         policy: confidence and threshold.
         mode: ``defer``: the teacher answers where the student is unsure; ``shadow``: it answers everything.
-        traffic: store for the answers of both, or None.
     """
 
     def __init__(

@@ -64,9 +64,6 @@ class Service:
     def read(self, row: Any, number: int) -> Example:
         """Return the example of an input.
 
-        Args:
-            row: a text, or an object with the columns of the training data.
-
         Raises:
             DataError: it is neither, is empty, or lacks a column.
         """

@@ -107,9 +107,6 @@ class TrafficStore:
     def compare(self, confidence: float | None, deferred: bool, student: str | None, teacher: str | None) -> None:
         """Store the answers of student and teacher to a request.
 
-        Args:
-            deferred: whether it is below the threshold.
-
         Raises:
             RunError: they cannot be written.
         """

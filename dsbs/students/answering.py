@@ -47,11 +47,7 @@ class Writer(Protocol):
         """Return the most probable closed answer of each example, with the log-probabilities of all, in nats."""
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return the text generated for each example, greedily, in their order.
-
-        Args:
-            kind: ``label`` or ``rationale``.
-        """
+        """Return the text generated for each example, greedily, in their order."""
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each label, the end token included."""
@@ -84,7 +80,6 @@ def choose(example: Example, scores: Mapping[str, float]) -> Prediction:
     Choices that it does not know have the log-probability minus infinity.
 
     Args:
-        example: with or without choices of its own.
         scores: answer -> log-probability in nats, for the answers that the student knows.
 
     >>> prediction = choose(Example("1", "Is fire cold?"), {"no": math.log(0.3), "yes": math.log(0.1)})

@@ -32,8 +32,6 @@ class ClassifierModel(StudentModel):
     """An encoder whose head has a class for each closed answer.
 
     Args:
-        model: an ``AutoModelForSequenceClassification``.
-        prefix_on: as of other students; saved with the checkpoint, but there are no task prefixes here.
         classes: the closed answers, in the order of the head's outputs.
     """
 
@@ -136,7 +134,6 @@ class MultipleChoiceModel(ClassifierModel):
 
     Args:
         model: an ``AutoModelForSequenceClassification`` with one output.
-        prefix_on: see ``ClassifierModel``.
         max_input_tokens: longer pairs lose tokens of the input.
     """
 

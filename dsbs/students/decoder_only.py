@@ -40,7 +40,6 @@ class DecoderOnlyModel(GenerativeModel):
     with their gradients, and each target attends to them.
 
     Args:
-        model: an ``AutoModelForCausalLM``.
         prefix_on: ``target`` or ``input``; another value: no task prefixes.
 
     Raises:
@@ -171,7 +170,6 @@ class DecoderOnlyModel(GenerativeModel):
         """Return the network's keyword arguments, without those that its ``forward`` does not take.
 
         Args:
-            ids: token ids [R, T].
             mask: attention mask [R, P + T], with the P positions in the cache first.
             keep: number of last positions to compute logits for; 0: all.
         """

@@ -18,11 +18,7 @@ CHUNK = 500  # keys of one question
 
 
 class EmbeddingCache:
-    """A SQLite file of embeddings by hash of their text; without effect where it cannot be read or written.
-
-    Args:
-        path: of the file; its name identifies the encoder.
-    """
+    """A SQLite file of embeddings by hash of their text; without effect where it cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,11 +39,7 @@ class EmbeddingCache:
         return found
 
     def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Add embeddings to the cache.
-
-        Args:
-            vectors: text -> embedding [d].
-        """
+        """Add embeddings to the cache."""
         rows = [(_key(text), vector.astype(np.float32).tobytes()) for text, vector in vectors.items()]
         try:
             with closing(self._open()) as file, file:

@@ -39,9 +39,6 @@ class PretrainedEncoder:
     def load_encoder(self, loader: Any, **changes: Any) -> tuple[Any, Any]:
         """Return the network and its tokenizer.
 
-        Args:
-            loader: an ``AutoModel`` class.
-
         Raises:
             StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.
         """

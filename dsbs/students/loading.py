@@ -152,7 +152,6 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
     """Check that a config describes a network of about the size of its weights, before memory is allocated for it.
 
     Args:
-        loader: a class with ``from_config``.
         values: number of values in its weights.
 
     Raises:

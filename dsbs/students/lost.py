@@ -11,8 +11,6 @@ def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -
 
     Args:
         rows: token ids of the inputs; more than ``limit`` for those that are truncated.
-        limit: maximum tokens of an input.
-        unknown: the id of the unknown token, or None.
 
     Returns:
         ``inputs``, ``inputs_cut``, ``inputs_tokens`` and ``inputs_unknown`` (tokens).

@@ -213,7 +213,6 @@ class StudentModel(nn.Module):
 
         Args:
             inputs: ``input_ids`` and ``attention_mask`` [B, S], padded at the end.
-            kind: ``label`` or ``rationale``.
         """
         raise NotImplementedError
 

@@ -21,9 +21,6 @@ class PlainDecoderOnly(DecoderOnlyModel):
 
     The first token of decoder inputs, the prefix of other students, is left out: the last token of the prompt predicts
     the first of the target. Targets have no end token, which such a model seldom writes there.
-
-    Args:
-        model: an ``AutoModelForCausalLM``.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -76,9 +73,6 @@ def build_plain(network: Any, tokenizer: Any) -> StudentModel:
 
 def load_plain(model: str, revision: str | None = None) -> StudentModel:
     """Return a pretrained model without task prefixes.
-
-    Args:
-        model: a hub name, a folder or a GGUF file; an encoder-decoder or a decoder.
 
     Raises:
         StudentError: where it is not available.

@@ -59,11 +59,9 @@ def sample(
 
     Args:
         voices: the student, and a teacher where both are mixed. Probabilities are mixed, not logits.
-        kind: ``label`` or ``rationale``.
         draws: the random generator of each row.
         vocabulary: number of tokens to sample from: the ids below it.
         temperature: of each model's distribution; 0: the most probable token.
-        bf16: bfloat16 autocast.
 
     Raises:
         RunError: where memory does not suffice for a single row.

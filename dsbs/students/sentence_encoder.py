@@ -28,8 +28,6 @@ class SentenceEncoder:
     """Sentence embeddings as a transformer of scikit-learn; nothing in it is fitted.
 
     Args:
-        network: an ``AutoModel``.
-        pooling: ``mean`` or ``cls``.
         cache: a folder where embeddings are kept, or None.
     """
 

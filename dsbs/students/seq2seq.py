@@ -27,7 +27,6 @@ class Seq2SeqModel(GenerativeModel):
     they are text before the input (paper, section 3.2).
 
     Args:
-        model: an ``AutoModelForSeq2SeqLM``.
         prefix_on: ``target`` or ``input``; another value: no task prefixes.
 
     Raises:

@@ -107,11 +107,7 @@ class Search:
         return [one for node in kept + order for one in self.tree.run(node)]
 
     def tell(self, node: int, logs: Sequence[float]) -> None:
-        """Add the log-probabilities, in nats, of a node's children.
-
-        Args:
-            logs: of its children, in their order.
-        """
+        """Add the log-probabilities, in nats, of a node's children."""
         self.read.append(node)
         self._open.discard(node)
         for child, log in zip(self.tree.children[node], logs, strict=True):

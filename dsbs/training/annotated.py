@@ -54,10 +54,6 @@ def find_annotations(
     extraction keeps what its filter rejected, and the run applies its own. Folders of different numbers of samples hold
     different labels, so there the user has to choose.
 
-    Args:
-        selection: the examples that need an annotation.
-        typed: the overrides that the user typed, for the command in messages.
-
     Raises:
         NotAnnotated: annotations are missing; names the command that extracts them.
         DataError: there are annotations of different numbers of samples, and ``samples`` names none.
@@ -167,7 +163,6 @@ def stored_tokens(
 
     Args:
         folder: of the annotations; None: the run reads none.
-        typed: the overrides that the user typed, for the command in messages.
 
     Raises:
         DataError: the folder of the annotations holds no store.

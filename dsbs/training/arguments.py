@@ -28,7 +28,6 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
 
     Args:
         seed: of data order and dropout.
-        folder: where checkpoints go.
         metric: what the best checkpoint is chosen by on validation; higher is better.
 
     Raises:

@@ -19,7 +19,6 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
 
     Args:
         what: what is written, for the message.
-        place: file or folder that is written to.
         remainder: folder to delete after a failed write.
 
     Raises:

@@ -12,11 +12,7 @@ WINDOW = 50  # steps of a mean loss; single losses are too noisy
 
 
 class LossWatch:
-    """Watches the losses of a training without synchronizing with the device.
-
-    Args:
-        logging_steps: steps between logged losses.
-    """
+    """Watches the losses of a training without synchronizing with the device."""
 
     def __init__(self, device: torch.device, learning_rate: float, logging_steps: float) -> None:
         self.learning_rate = learning_rate

@@ -4,11 +4,7 @@ import os
 
 
 def launch_faults(bf16: bool, optim: str) -> list[str]:
-    """Return a sentence for each fault of how the training was launched.
-
-    Args:
-        bf16: whether the settings ask for bfloat16.
-    """
+    """Return a sentence for each fault of how the training was launched."""
     return _precision_faults(bf16) + _sharding_faults(optim)
 
 

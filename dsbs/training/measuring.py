@@ -30,9 +30,7 @@ def measure_test(
     """Measure on the test split and write ``predictions.parquet``; return fields of ``metrics.json``.
 
     Args:
-        predictor: the student of the best checkpoint on validation.
         test: examples with gold labels; may be empty.
-        run: its folder gets the predictions.
         explain: number of examples, the same in all runs, whose rationales are saved as well.
     """
     started = time.monotonic()

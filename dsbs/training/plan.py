@@ -66,10 +66,6 @@ def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
 def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     """Plan a run: read the data, find the annotations, name the folder. No teacher is asked, nothing is written.
 
-    Args:
-        settings: without faults.
-        typed: the overrides that the user typed, for the commands in messages.
-
     Raises:
         DsbsError: data or annotations are missing or broken.
     """

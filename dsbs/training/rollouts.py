@@ -20,8 +20,6 @@ def roll_out(
 
     Args:
         batches: microbatches of this process; their ``rows`` are replaced.
-        step: number of the optimizer step.
-        bf16: whether to sample in bfloat16 autocast.
     """
     sizes = gather([[len(batch["rows"]) for batch in batches]])
     draws = [np.random.default_rng([seed, step, place]) for place in places_of(sizes, rank())]

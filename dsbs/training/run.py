@@ -29,8 +29,6 @@ def train_run(
 
     Args:
         described: the first fields of ``metrics.json``: task, student, objective, labels, teacher, fraction, seed.
-        testing: whether and what to measure on test.
-        tracking: whether the tracker gets answers and the student as well.
 
     Returns:
         The content of ``metrics.json``.

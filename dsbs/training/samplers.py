@@ -21,7 +21,6 @@ class LengthGroups(Sampler[int]):
 
     Args:
         lengths: tokens of inputs and of targets [2, N].
-        batch_size: examples per batch.
         seed: with the number of the epoch, it decides the order.
     """
 

@@ -40,11 +40,7 @@ class StoredTokens:
 
     @classmethod
     def find(cls, path: Path, model: str, most: int, data: "RunData") -> "StoredTokens":
-        """Return the log-probabilities of a run's training examples in a store.
-
-        Args:
-            most: number of most probable tokens per position.
-        """
+        """Return the log-probabilities of a run's training examples in a store."""
         with CompletionStore(path, read_only=True) as store:
             return cls(path, model, most, store.digest_logprobs("train", (example.id for example, _ in data.train)))
 

@@ -18,7 +18,6 @@ def check_unknown(
     """Count the unknown tokens of inputs and targets.
 
     Args:
-        most: maximum share of unknown tokens.
         writes: whether the student generates its targets, or only chooses among them.
 
     Returns:

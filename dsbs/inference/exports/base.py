@@ -137,9 +137,6 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
 def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
     """Return the tokenizer of an export, with its start and end tokens.
 
-    Args:
-        export: the engine's settings in its ``config.json``.
-
     Raises:
         DataError: where it is missing or broken.
     """
@@ -172,11 +169,7 @@ def open_tokenizer(folder: Path) -> Tokenizer:
 
 
 def write_config(folder: Path, remembered: dict[str, Any], format: str, export: dict[str, Any]) -> None:
-    """Write the ``config.json`` of an export.
-
-    Args:
-        format: of the export; a key of ``PREDICTORS``.
-    """
+    """Write the ``config.json`` of an export."""
     write_json(folder / "config.json", {"dsbs": {**remembered, "format": format}, EXPORT: export})
 
 
@@ -201,9 +194,6 @@ def name_tokens(ids: dict[str, int], size: int) -> list[str]:
     """Return a name for every row of the embeddings: that of its token, or a new one for rows without a token.
 
     Tokens beyond the embeddings are left out.
-
-    Args:
-        ids: token -> id.
 
     >>> name_tokens({"a": 0, "b": 2, "beyond": 4}, 4)
     ['a', '<unused_1>', 'b', '<unused_3>']

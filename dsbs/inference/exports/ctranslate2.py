@@ -32,10 +32,6 @@ ENGINE = "engine"  # the folder of CTranslate2's own files
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
     """Convert a checkpoint to CTranslate2.
 
-    Args:
-        folder: an empty folder for the export.
-        quantization: one of ``QUANTIZATIONS``.
-
     Returns:
         the engine's settings, as in its ``config.json``.
 
@@ -66,11 +62,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def write_engine(student: Any, checkpoint: Path, engine: Path, quantization: str) -> list[str]:
-    """Write CTranslate2's own files of a student, and return the names of its tokens, by id.
-
-    Args:
-        quantization: one of ``QUANTIZATIONS``.
-    """
+    """Write CTranslate2's own files of a student, and return the names of its tokens, by id."""
     from ctranslate2.converters.transformers import TransformersConverter
 
     vocabulary = name_tokens(student.tokenizer.get_vocab(), len(student.embedding_tables()[1]))
@@ -122,11 +114,7 @@ def check_convertible(config: Any, quantization: str) -> None:
 
 
 def complete_config(path: Path, end: str, causal: bool) -> None:
-    """Complete the converter's config: the engine requires special tokens that some students lack.
-
-    Args:
-        causal: whether the student is a causal model.
-    """
+    """Complete the converter's config: the engine requires special tokens that some students lack."""
     config = json.loads(path.read_text(encoding="utf-8"))
     for name in ("bos_token", "eos_token", "unk_token"):
         config[name] = config.get(name) or end  # the engine wants a name where a tokenizer has none
@@ -194,11 +182,7 @@ ids = generator.generate_batch([inputs], include_prompt_in_result=False, max_len
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return Markdown that shows how to use the export without dsbs, for its card.
-
-    Args:
-        export: of ``convert``.
-    """
+    """Return Markdown that shows how to use the export without dsbs, for its card."""
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
     body = _GENERATOR if export["causal"] else _TRANSLATOR
     start = json.dumps(export["vocabulary"][export["starts"]["label"]])  # a token of somebody else, within code

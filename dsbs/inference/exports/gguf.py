@@ -47,11 +47,6 @@ FORCED = 1e4  # a bias that makes a token the next one; log-probabilities are re
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
     """Convert a checkpoint to a GGUF file.
 
-    Args:
-        checkpoint: a trained decoder-only student of transformers.
-        folder: an empty folder for the export.
-        quantization: one of ``QUANTIZATIONS``.
-
     Returns:
         the engine's settings, as in its ``config.json``.
 
@@ -79,11 +74,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return Markdown that shows how to use the export without dsbs, for its card.
-
-    Args:
-        export: of ``convert``.
-    """
+    """Return Markdown that shows how to use the export without dsbs, for its card."""
     prefix = "[label] " if load_remembered(checkpoint)["prefix_on"] == "input" else ""
     # A token of somebody else, within JSON, within a command, within Markdown.
     asked = json.dumps({"prompt": f"{prefix}Your text{export['start']}", "n_predict": 64, "temperature": 0})

@@ -37,7 +37,6 @@ def write_gguf(student: "StudentModel", path: Path, quantization: str) -> None:
     """Write a causal student as a GGUF file.
 
     Args:
-        student: a decoder-only student, loaded.
         quantization: a key of ``TYPES``; norms are not quantized, and odd widths become float16.
 
     Raises:

@@ -43,10 +43,6 @@ MOST_ID = 2**31 - 1
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
     """Convert a checkpoint to an ONNX graph from token ids to logits.
 
-    Args:
-        folder: an empty folder for the export.
-        quantization: ``float32``, or ``int8`` (dynamic quantization).
-
     Returns:
         the engine's settings, as in its ``config.json``.
 
@@ -256,11 +252,7 @@ ids = np.array([tokenizer.encode({text}).ids])
 
 
 def usage(checkpoint: Path, export: dict[str, Any]) -> str:
-    """Return Markdown that shows how to use the export without dsbs, for its card.
-
-    Args:
-        export: of ``convert``.
-    """
+    """Return Markdown that shows how to use the export without dsbs, for its card."""
     if export["classes"]:
         return _USAGE.format(text='"Your text"', answer=f"print({export['classes']!r}[logits.argmax()])")
     return _USAGE.format(text='"Your text", "a choice"', answer="print(logits[0, 0])  # the choice with the most wins")

@@ -43,11 +43,7 @@ def read_speed(record: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def measure_speed(predictor: Predictor, examples: Sequence[Example]) -> Speed:
-    """Measure the speed of a predictor.
-
-    Args:
-        examples: to answer; at least one.
-    """
+    """Measure the speed of a predictor."""
     times: list[float] = []
     end = time.perf_counter() + SECONDS
     for number in range(SINGLES):

@@ -43,7 +43,6 @@ class Backend(Protocol):
         """Train a student and choose the best one on validation; an interrupted run resumes from ``run.checkpoints``.
 
         Args:
-            recipe: what is trained, and how.
             data: training examples and those to choose on (``data.choosing``); ``data.test`` must not be read.
             run: the folder, for checkpoints and caches.
 
