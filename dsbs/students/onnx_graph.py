@@ -52,7 +52,7 @@ def write_head(student: ClassifierModel, path: Path) -> None:
 
 
 def write_regression(encoder: SentenceEncoder, classifier: Any, path: Path) -> None:
-    """Write the ONNX graph of a frozen encoder and a logistic regression: ``INPUTS`` [B, S] -> ``logits`` [B, classes]."""
+    """Write the graph of a frozen encoder and a logistic regression: ``INPUTS`` [B, S] -> ``logits`` [B, classes]."""
     _export(_Regression(encoder.network, encoder.pooling, classifier), path)
 
 

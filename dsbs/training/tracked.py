@@ -118,7 +118,7 @@ def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_
 def track_result(
     tracker: Tracker, settings: Tracking, run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]
 ) -> None:
-    """Log the result of a run: summary, its point on the learning curve, a table of answers, the student as artifact."""
+    """Log the result of a run: summary, its point on the learning curve, a table of answers, the student."""
     if not tracker.active:
         return
     summary, metric = summarise_run(metrics, manifest), str(metrics.get("metric") or "accuracy")
