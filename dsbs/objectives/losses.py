@@ -13,7 +13,6 @@ from dsbs.objectives.divergences import Divergence, soften
 from dsbs.students.tensors import IGNORED
 
 if TYPE_CHECKING:
-    from dsbs.objectives.base import Terms
     from dsbs.students.model import Batch
 
 
@@ -75,8 +74,10 @@ def count_tokens(labels: torch.Tensor) -> torch.Tensor:
 
 
 def weigh_terms(
-    terms: "Terms", shares: Mapping[str, float], counts: Mapping[str, torch.Tensor]
-) -> tuple[torch.Tensor, "Terms"]:
+    terms: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+    shares: Mapping[str, float],
+    counts: Mapping[str, torch.Tensor],
+) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor]]]:
     """Return a batch's loss, the sum of its terms as means over the optimizer step, and the terms without gradients.
 
     Args:
