@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dsbs.core.endings import BROKEN, LENGTH, REFUSED, read_ending
+from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
 from dsbs.extraction.lenient import read_object
@@ -95,6 +95,8 @@ def parse(
     thought = "\n".join(filter(None, dict.fromkeys((reasoning, written.thought))))
     if written.thinking:
         return None, None, "cut_off"
+    if not written.answer.strip() and ending == STOP and _concludes(reasoning or "", cue, answers, choices):
+        return parse(reasoning or "", finish_reason, cue, answers, choices, take=take)  # a server took all for thinking
     if not written.answer.strip():
         status = "cut_off" if ending == LENGTH else "only_thinking" if thought.strip() else "empty"
         return None, None, status
@@ -113,6 +115,14 @@ def parse(
     if rationale and _is_answer(rationale, (found.label, *_listed(answers, choices))):
         rationale = None
     return rationale, found.label, OK if rationale else NO_RATIONALE
+
+
+def _concludes(text: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> bool:
+    """Return whether a text ends with the words that mark the answer in the prompt, and an answer."""
+    found = _find(text, cue, answers, choices)
+    if found is None or found.label is None or found.cue is None or found.after.strip(_AROUND):
+        return False
+    return found.cue.pattern in own_pattern(cue)
 
 
 def _is_answer(rationale: str, known: Sequence[str]) -> bool:

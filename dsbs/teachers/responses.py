@@ -23,7 +23,7 @@ HOLDERS = ("provider_specific_fields", "model_extra", "additional_kwargs")
 THINKING_PARTS = {"thinking", "reasoning", "reasoning_text", "summary_text"}
 # Fields of a text in an object, and objects around an answer.
 TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
-WRAPPINGS = ("data", "result", "response")
+WRAPPINGS = ("data", "result", "response", "output", "body")
 _WRITTEN = ("completion_tokens", "output_tokens")
 _MOST_DEPTH = 4
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
@@ -79,7 +79,7 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
     for error in (_find_error(fields, bool(choices)), *(choice.raw("error") for choice in choices)):
         if error:
             raise explain_error_object(error, where, key)
-    if not choices and fields.has("choices"):
+    if fields.has("choices") and fields.raw("choices") in (None, []):
         raise TeacherError(
             f"The endpoint's answer has no choices: {scrub(answer, key)!r}. A content filter may have removed them.",
             retryable=fields.raw("choices") is None,  # as gateways answer whose provider failed
@@ -97,7 +97,8 @@ def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[
         )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
     prompt_tokens, written = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, *_WRITTEN)
-    if written == 0 and not any(one.text.strip() or one.reasoning for one, _ in sound):
+    endings = {read_ending(_finish_reason(*one, key)) for one in sound}
+    if written == 0 and endings <= {STOP, None} and not any(one.text.strip() or one.reasoning for one, _ in sound):
         raise TeacherError(
             "The endpoint answered without a single token (completion_tokens=0).", retryable=True, reason="no tokens"
         )
@@ -169,8 +170,9 @@ def _read_choice(choice: Fields) -> Said | None:
     name = "message" if "message" in choice else "delta"
     if name not in choice:
         text = choice.text("text", most=MOST_TEXT + 1)
+        filtered = read_ending(choice.text("finish_reason")) in (REFUSED, LENGTH)  # before a word was written
         empty = choice.has("text") and "text" not in choice
-        return Said(text or "") if text is not None or empty else None
+        return Said(text or "") if text is not None or filtered or empty else None
     message = Fields({"content": raw} if isinstance(raw := choice.raw(name), str) else raw)
     if not isinstance(raw, dict | str):
         return None
@@ -180,8 +182,10 @@ def _read_choice(choice: Fields) -> Said | None:
     refusal = message.text("refusal", most=MOST_TEXT)
     if isinstance(message.raw("content"), list):
         for kind, text in _read_parts(message):
-            (thoughts if kind in THINKING_PARTS else texts).append(text)
-            refusal = refusal or (text if kind == "refusal" else None)
+            if kind == "refusal":
+                refusal = refusal or text
+            else:
+                (thoughts if kind in THINKING_PARTS else texts).append(text)
     elif "content" in message:
         text = _read_content(message.raw("content"))
         if text is None:

@@ -131,7 +131,10 @@ def test_what_a_model_goes_on_to_write_behind_its_end_of_text_is_not_read(end, e
 @pytest.mark.parametrize(
     ("text", "reasoning", "status"),
     [
-        ("", "It broke. So the answer is negative.", "only_thinking"),
+        ("", "It broke. So the answer is negative. Wait, it hums.", "only_thinking"),
+        ("", "It broke. So the answer is negative.\nOr is it?", "only_thinking"),
+        ("", "It broke. The answer is negative.", "only_thinking"),
+        ("", "It broke, so negative", "only_thinking"),
         ("<think>It broke.</think>\n", None, "only_thinking"),
         ("\n", None, "empty"),
     ],
@@ -139,6 +142,12 @@ def test_what_a_model_goes_on_to_write_behind_its_end_of_text_is_not_read(end, e
 def test_thinking_without_an_answer_is_told_apart_from_nothing(text, reasoning, status):
     assert read(text, reasoning=reasoning) == (None, None, status)
     assert annotate_whole(Example("1", "?"), Completion(text, "stop", reasoning=reasoning), MOOD).status == status
+
+
+def test_a_whole_answer_that_a_server_took_for_thinking_is_read():
+    said = "It broke. So the answer is negative."
+    assert read("", reasoning=said) == ("It broke.", "negative", "ok")
+    assert read("", "length", reasoning=said) == (None, None, "cut_off")
 
 
 def test_a_tag_that_an_answer_quotes_is_no_thought():

@@ -80,6 +80,16 @@ def test_a_refusal_is_no_answer() -> None:
     said = read({"content": None, "refusal": "I cannot say that the answer is 4."})
     assert (said.finish_reason, said.text) == ("refusal", "I cannot say that the answer is 4.")
     assert read({"content": "4.", "refusal": None}).finish_reason == "stop"
+    part = {"type": "refusal", "refusal": "I cannot say that the answer is 4."}
+    assert read({"content": [part]}).finish_reason == "refusal"
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "length"])
+@pytest.mark.parametrize("choice", [{}, {"message": None}, {"message": {"role": "assistant", "content": None}}])
+def test_what_ended_before_a_word_was_written_is_a_completion(reason: str, choice: Body) -> None:
+    body = {"choices": [choice | {"finish_reason": reason}], "usage": {"completion_tokens": 0}}
+    (said,) = read_completions(json.dumps(body).encode())
+    assert (said.text, said.finish_reason) == ("", reason)
 
 
 @pytest.mark.parametrize(
