@@ -7,6 +7,7 @@
 Finished runs are reused, stopped ones resume. Students that do not fit the task are skipped and listed.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
+from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.terminal import print_table
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
@@ -181,13 +183,15 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
 def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
     """Train in a subprocess and show its progress; return the exit code and the last line of standard error.
 
-    What stops this process (Ctrl-C, SIGTERM) stops the subprocess first, and waits for it.
+    What stops this process (Ctrl-C, SIGTERM) stops the subprocess first, and waits for it; if this process is killed,
+    the subprocess sees the end of its standard input.
     """
     command = [sys.executable, "-m", "dsbs.train", *words]
     last_line = ""
     with subprocess.Popen(  # noqa: S603 - our own command
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
-    ) as process:
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, encoding="utf-8",
+        errors="replace", env={**os.environ, ENDS_WITH_STDIN: "1"},
+    ) as process:  # fmt: skip
         assert process.stderr is not None
         try:
             for line in process.stderr:
@@ -197,6 +201,9 @@ def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
         except BaseException:
             process.terminate()  # it saves the step under way; SIGTERM may have reached this process alone
             raise
+        finally:
+            process.stderr.close()  # nobody reads on
+            process.wait()  # before its standard input ends with this context
     return process.returncode, last_line
 
 

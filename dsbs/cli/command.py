@@ -38,6 +38,7 @@ from dsbs.cli.sweeps import (
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
 from dsbs.core.files import explain_refusal
+from dsbs.core.parents import end_with_stdin
 from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -129,6 +130,7 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
     # Hydra wants a folder for sweeps; ours are the runs' own, so what it writes goes where it is removed again.
     OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
     before = signal.signal(signal.SIGTERM, _terminate)  # a sweep's launcher then ends its processes, too
+    end_with_stdin()
     try:
         try:
             _start_hydra(name, guarded, words)

@@ -10,9 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
+
+from dsbs.core.parents import end_with
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 PATIENCE = 60.0  # seconds that a job may take to save its state when all is stopped
@@ -53,6 +55,9 @@ class _Worker:
 
 def _work(pipe: connection.Connection, function: bytes) -> None:
     """Do the jobs that come through the pipe, one after another, until None comes or nobody sends any more."""
+    parent = parent_process()
+    assert parent is not None
+    end_with(lambda: connection.wait([parent.sentinel]))
     try:
         # What is unpickled here and below comes from a process that this one started.
         call = pickle.loads(function)  # noqa: S301
