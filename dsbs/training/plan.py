@@ -1,5 +1,6 @@
 """Plan a run from its settings (examples, annotations, folder), checked before any model is loaded; and execute it."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
 from dsbs.training.settings import EQUAL, TrainSettings
+from dsbs.training.stopped import tell_stopped
 from dsbs.training.tracked import open_run, track_result
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,8 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
                 stack.enter_context(run.lock())
             metrics = run.finished_metrics()  # another process has finished it meanwhile
             if is_main() and not metrics:
+                if stopped := tell_stopped(run):
+                    logger.info(stopped)
                 run.clear_failure()
                 run.write_manifest(config_yaml, command, describe_annotations(settings, plan.rationales))
             return metrics

@@ -215,6 +215,7 @@ def test_a_run_that_was_killed_goes_on_from_its_last_checkpoint(run: Command, tm
     assert "Resuming from checkpoint-3" in err
     code, _, err = run(*words, "output_dir=whole")
     assert code == 0, err
+    assert "other settings" not in err
     again, whole = (json.loads(metrics_below(tmp_path / name)[0].read_text()) for name in ("killed", "whole"))
     for metrics in (again, whole):
         # What depends on the clock, and the loss since the last log, which a stop cuts in two.
