@@ -19,7 +19,7 @@ from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.data.overlap import tell_overlap
-from dsbs.inference.metrics import show_score
+from dsbs.inference.metrics import name_score, show_score
 from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
@@ -68,7 +68,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
         f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
     )
-    agreement = " (agreement with the teacher)" * (metrics["labels"] == "teacher")
+    agreement = f" ({name_score(metric, labels)})" if (labels := metrics["labels"]) == "teacher" else ""
     test = metrics.get("test")
     if test is None:
         told = "test not read (test=false)"

@@ -128,6 +128,7 @@ class RunData:
         test: examples with gold labels; measured once, at the end. With ``labels=teacher`` there may be none.
         counts: examples that were used, and left out by reason.
         taught: the labels of ``train``, of closed answers.
+        labels: whose labels train and validation have: ``gold`` or ``teacher``.
     """
 
     train: TrainData
@@ -135,6 +136,7 @@ class RunData:
     test: list[Example]
     counts: dict[str, int] = field(default_factory=dict)
     taught: frozenset[str] = frozenset()
+    labels: str = "gold"
     choosing: list[Example] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -186,7 +188,8 @@ def load_run_data(join: Join) -> RunData:
         list(described(join.selection.validation_split))
     _check_left(join, counts)
     test = load_test(join.task, needed=join.labels == "gold")
-    return RunData(TrainData(join, counts["train"], digest), validation, test, dict(counts), taught=frozenset(taught))
+    train = TrainData(join, counts["train"], digest)
+    return RunData(train, validation, test, dict(counts), taught=frozenset(taught), labels=join.labels)
 
 
 def _check_left(join: Join, counts: Counter[str]) -> None:

@@ -69,6 +69,21 @@ def score(task: Task, predictions: Iterable[Prediction]) -> Score:
     return result
 
 
+def name_score(metric: str, against: str = "gold") -> str:
+    """Return what a score is, in words.
+
+    Args:
+        metric: the task's.
+        against: whose labels it was measured against: ``gold`` or ``teacher``.
+
+    >>> name_score("accuracy"), name_score("accuracy", "teacher"), name_score("rouge_l", "teacher")
+    ('accuracy', 'agreement with the teacher', 'rouge_l against the teacher')
+    """
+    if against != "teacher":
+        return metric
+    return "agreement with the teacher" if metric == ACCURACY else f"{metric} against the teacher"
+
+
 def show_score(metric: str, value: float) -> str:
     """Return a score as text: a percentage for accuracy.
 

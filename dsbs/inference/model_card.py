@@ -11,7 +11,7 @@ from dsbs.core.files import write_text
 from dsbs.core.terminal import visible
 from dsbs.data.overlap import tell_overlap
 from dsbs.inference.checkpoint import load_remembered
-from dsbs.inference.metrics import show_score
+from dsbs.inference.metrics import name_score, show_score
 from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.tasks.base import ACCURACY
 
@@ -180,7 +180,7 @@ def _facts(
         part = metrics.get(split)
         if part is None:  # a search leaves the test split alone
             continue
-        name = "agreement with the teacher" if part.get("against") == "teacher" else metric
+        name = name_score(metric, part.get("against", "gold"))
         facts[f"{name}, {split}"] = (
             f"{show_score(metric, part[metric])} of {part['examples']:,} examples"
             if part["examples"]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.html import render, show_percent
+from dsbs.inference.metrics import name_score
 from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history, draw_sizes
 from dsbs.reporting.comparison_tables import list_comparisons, list_controls, list_verdicts
 from dsbs.reporting.tables import (
@@ -73,7 +74,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         calibration=_split(
             [{**item, "chart": draw_calibration(item)} for item in _order(document["calibration"], samples)]
         ),
-        histories=_split([_show_history(item, metric) for item in _order(document["learning_curves"], samples)]),
+        histories=_split([_show_history(item, document) for item in _order(document["learning_curves"], samples)]),
         samples=samples,
         sample_names=sample_names,
         payload={"examples": samples["examples"], "names": sample_names, "seeds": seeds},
@@ -116,6 +117,8 @@ def _shade(confusion: dict[str, Any] | None, scores: list[dict[str, Any]]) -> di
     return {"columns": confusion["columns"], "rows": rows}
 
 
-def _show_history(item: dict[str, Any], metric: str) -> dict[str, Any]:
+def _show_history(item: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    metric = document["metric"]
+    labels = next(cell["labels"] for cell in document["cells"] if cell["id"] == item["cell"])
     charts = {name: draw_history(item["runs"], metric, name) for name in ("validation", "loss")}
-    return {"cell": item["cell"], **charts}
+    return {"cell": item["cell"], "score": name_score(metric, labels), **charts}

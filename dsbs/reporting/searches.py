@@ -16,9 +16,9 @@ def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
     """Return an entry for each student, objective, labels, control and share of the data with a search.
 
     Returns:
-        ``student``, ``objective``, ``data_fraction``, ``metric``, and ``tried``: for each setting, best first, its
-        ``variant``, ``variant_settings``, ``seeds``, ``validation`` (mean over seeds), ``steps``, and the ``command``
-        that measures it on test.
+        ``student``, ``objective``, ``labels``, ``data_fraction``, ``metric``, and ``tried``: for each setting, best
+        first, its ``variant``, ``variant_settings``, ``seeds``, ``validation`` (mean over seeds), ``steps``, and the
+        ``command`` that measures it on test.
     """
     conditions, _ = group_runs(runs)
     searches: dict[tuple[Any, ...], list[Condition]] = defaultdict(list)
@@ -29,6 +29,7 @@ def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
         {
             "student": tried[0].student,
             "objective": tried[0].objective,
+            "labels": tried[0].labels,
             "data_fraction": tried[0].data_fraction,
             "metric": tried[0].metric,
             "tried": sorted((_describe(one) for one in tried), key=lambda one: -one["validation"]),

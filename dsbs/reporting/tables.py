@@ -6,6 +6,7 @@ from typing import Any
 
 from dsbs.core.html import show_count, show_duration, show_size
 from dsbs.data.overlap import tell_overlap
+from dsbs.inference.metrics import name_score
 from dsbs.reporting.stats import SEEDS
 from dsbs.reporting.wording import show_fraction, show_interval, show_score, show_share
 
@@ -137,6 +138,7 @@ def show_searches(document: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "title": f"{search['student']}, {search['objective']}, {show_fraction(search['data_fraction'])}",
             "command": search["tried"][0]["command"],
+            "score": name_score(search["metric"], search["labels"]),
             "rows": [
                 (
                     one["variant"] or "as configured",

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsbs.core.terminal import plain, print_table
+from dsbs.inference.metrics import name_score
 from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
@@ -75,16 +76,18 @@ def build_table(report: Report) -> Table:
 
 def build_search_table(report: Report) -> Table:
     """Return a table of the best settings of each search, by validation score; the page has all of them."""
+    searches = list_searches(report.searched)
+    measured = " or ".join(sorted({name_score(search["metric"], search["labels"]) for search in searches}))
     table = Table(
-        title=plain(f"{report.task}: validation {report.metric} of runs that left test alone (test=false)"),
+        title=plain(f"{report.task}: validation {measured} of runs that left test alone (test=false)"),
         title_justify="left",
         box=SIMPLE_HEAD,
     )
     table.add_column("method", overflow="fold")
     table.add_column("settings", overflow="fold")
-    for heading in ("data", "tried", report.metric, "steps"):
+    for heading in ("data", "tried", "score", "steps"):
         table.add_column(heading, justify="right")
-    for search in list_searches(report.searched):
+    for search in searches:
         for place, one in enumerate(search["tried"][:MOST_TRIED]):
             table.add_row(
                 plain("" if place else f"{search['student']}, {search['objective']}"),

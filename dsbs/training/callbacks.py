@@ -15,10 +15,15 @@ from dsbs.training.settings import Training
 
 
 class ProgressCallback(TrainerCallback):
-    """Progress bar: steps, loss, validation score, time left."""
+    """Progress bar: steps, loss, validation score, time left.
+
+    Attributes:
+        title: what the score is; None: the metric's name.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console
+        self.title: str | None = None
         self.loss: float | None = None
         self.score: float | None = None
         self._open = ExitStack()
@@ -47,7 +52,7 @@ class ProgressCallback(TrainerCallback):
         self.score = self.score if found is None else found
         # The first evaluation may come before the first log, and the other way round.
         parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
-        parts += [] if self.score is None else [f"validation {metric} {show_score(metric, self.score)}"]
+        parts += [] if self.score is None else [f"validation {self.title or metric} {show_score(metric, self.score)}"]
         self.meter.update(state.global_step, ", ".join(parts), tell=found is not None)
 
 

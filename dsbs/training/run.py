@@ -50,7 +50,7 @@ def train_run(
         "validation_examples": len(data.choosing),
         **fitted.account,
         # With the teacher's labels this is agreement with the teacher, whatever the metric is called.
-        "validation": {**measure_validation(recipe, fitted, data), "against": described["labels"]},
+        "validation": {**measure_validation(recipe, fitted, data), "against": data.labels},
         **tested,
         "counts": (counts := {**data.counts, **fitted.counts}),
         "overlap": overlap,

@@ -82,6 +82,7 @@ def test_a_file_without_labels_trains_a_student_on_the_teachers(run, tmp_path: P
     code, said = run("train", *words, *SMALL)
     assert code == 0, said
     assert "validation (agreement with the teacher)" in said
+    assert re.search(r"training: 2 of 4, .*validation agreement with the teacher \d", said), said
     assert "no accuracy is known: there are no gold labels" in said
     (metrics,) = tmp_path.rglob("metrics.json")
     found = json.loads(metrics.read_text())

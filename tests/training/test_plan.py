@@ -26,6 +26,7 @@ from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students import T5Scratch
+from dsbs.students.base import Lengths
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks.answers import FreeAnswers
@@ -33,7 +34,7 @@ from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
 from dsbs.training.annotated import NotAnnotated, extract_command
-from dsbs.training.backends.huggingface import check_labels, check_prefixes
+from dsbs.training.backends.huggingface import check_labels, check_lengths, check_prefixes
 from dsbs.training.plan import (
     Plan,
     execute,
@@ -374,6 +375,19 @@ def test_labels_that_the_tokenizer_cannot_write_are_named() -> None:
     check_labels(student, Letters(), [Example("1", "", "don't"), Example("2", "", "( 84.0 / 2.0 )")])
     with pytest.raises(StudentError, match="cannot write 1 of 2 labels: '日本' comes back as"):
         check_labels(student, Letters(), [Example("1", "", "yes"), Example("2", "", "日本")])
+
+
+def test_labels_longer_than_a_target_are_told_with_the_length_that_holds_them() -> None:
+    student = tiny_t5()
+    labels = ("refund", "replace the kettle", "replace the kettle or the sofa")
+    size = student.lengths(labels)[2]
+    asked = [Example("1", "", "refund", labels), Example("2", "", "a free answer that is cut and counted", None)]
+    check_lengths(student, Lengths(64, size, 8), "auto", asked)
+    check_lengths(student, Lengths(64, size, size - 1), "generate", asked)
+    with pytest.raises(StudentError, match=rf"has {size} tokens.*Type student\.max_target_tokens={size}, or"):
+        check_lengths(student, Lengths(64, size - 1, 64), "auto", asked)
+    with pytest.raises(StudentError, match=rf"within 2: .*Type student\.max_new_tokens={size}, or"):
+        check_lengths(student, Lengths(64, 64, 2), "generate", asked)
 
 
 def test_the_tokenizers_texts_are_the_same_for_every_objective_fraction_and_seed(tmp_path: Path) -> None:

@@ -12,11 +12,12 @@ from dsbs.core.distributed import gather, is_main, main_first
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Example, Target
 from dsbs.core.tracking import Tracker
+from dsbs.core.untrusted import excerpt
 from dsbs.data.join import RunData
-from dsbs.inference.metrics import score
+from dsbs.inference.metrics import name_score, score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
-from dsbs.students.base import GenerativeStudent, TorchStudent
+from dsbs.students.base import GenerativeStudent, Lengths, TorchStudent
 from dsbs.students.memory import checkpoint_activations
 from dsbs.students.model import KINDS, StudentModel, task_prefix
 from dsbs.tasks.base import Task
@@ -67,6 +68,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         build_callbacks(recipe.training, tracker),
         recipe.training.tokens_per_pass,
     )
+    trainer.progress.title = name_score(metric, data.labels)
     trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
     predictor.student = trainer.student
     assert trainer.state.best_metric is not None
@@ -99,6 +101,7 @@ def build_student(recipe: Recipe, data: RunData, reading: DecodingConfig, device
     if source.writes:
         check_prefixes(student)
         check_labels(student, recipe.task, data.examples())
+        check_lengths(student, source.lengths, recipe.decoding, data.examples())
     if recipe.training.gradient_checkpointing:
         checkpoint_activations(student)
     recipe.objective.prepare(student, device)
@@ -206,3 +209,23 @@ def check_labels(student: StudentModel, task: Task, examples: Iterable[Example])
             f"The student's tokenizer cannot write {len(lost)} of {len(labels)} labels: {'; '.join(lost[:5])}. "
             "Choose another student, or labels without these characters."
         )
+
+
+def check_lengths(student: StudentModel, lengths: Lengths, decoding: str, examples: Iterable[Example]) -> None:
+    """Check that every closed answer can be learned, and generated with ``decoding=generate``, up to its end.
+
+    Raises:
+        StudentError: the longest cannot.
+    """
+    labels = list(dict.fromkeys(choice for example in examples for choice in example.choices or ()))
+    size, longest = max(zip(student.lengths(labels), labels, strict=True), default=(0, ""))
+    if size > lengths.target:
+        key, why = "max_target_tokens", f"is cut to {lengths.target} in training"
+    elif size - 1 > lengths.new and decoding == "generate":
+        key, why = "max_new_tokens", f"cannot be generated within {lengths.new}"
+    else:
+        return
+    raise StudentError(
+        f"The label {excerpt(longest, 80)!r} has {size} tokens, its end included, and {why}: labels with a common "
+        f"beginning would be confused. Type student.{key}={size}, or shorten the labels."
+    )

@@ -19,7 +19,7 @@ from dsbs.core.progress import Meter
 from dsbs.core.records import Prediction
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
-from dsbs.inference.metrics import score
+from dsbs.inference.metrics import name_score, score, show_score
 from dsbs.inference.predictor import PREDICTORS
 from dsbs.inference.sklearn_predictor import SklearnPredictor
 from dsbs.students.linear import LinearStudent
@@ -98,7 +98,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
             effort.evaluation_seconds += candidate.seconds
             shown = {f"validation/{recipe.task.metric}": candidate.value, "train/C": candidate.C}
             tracker.log(shown, step=candidate.step)
-            meter.update(len(candidates), f"validation {recipe.task.metric} {candidate.value:.4f}")
+            name, value = name_score(recipe.task.metric, data.labels), show_score(recipe.task.metric, candidate.value)
+            meter.update(len(candidates), f"validation {name} {value}")
     best = max(candidates, key=lambda one: (one.value, one.fit))
     logger.info("student.C=%g is best of %s on validation.", best.C, ", ".join(f"{one.C:g}" for one in candidates))
     steps = candidates[-1].step + (len(candidates) < len(student.C))  # the first of the skipped ones took one
