@@ -8,6 +8,7 @@
 RUN is the folder of a finished run, its checkpoint or an export of it.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from dsbs.deferral.study import Costs, Part, choose_policy, measure, tell_ties, 
 from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
+from dsbs.inference.exports.records import find_source
 from dsbs.training.held_out import HeldOut, load_held_out
 
 
@@ -63,6 +65,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     costs = costs_of(config, run, rationales)
     validation = part(held_out.validation, held_out.validation_split)
     policy, kind = choose_policy(task, config, validation, costs)
+    policy = replace(policy, source=find_source(checkpoint.folder))
     record: dict[str, Any] = {
         "checkpoint": str(checkpoint.folder),
         "goal": config.goal,

@@ -18,7 +18,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import EvaluateConfig
 from dsbs.cli.recalling import recall, recall_run
 from dsbs.core.errors import ConfigError, DataError, RunError
-from dsbs.core.files import write_json
+from dsbs.core.files import why_unwritable, write_json
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
 from dsbs.core.terminal import plain, print_table
@@ -33,6 +33,8 @@ from dsbs.inference.predictor import perplexity_of
 from dsbs.students.answering import BEST_ONLY
 from dsbs.students.lost import tell_lost
 from dsbs.tasks.base import ACCURACY, Task
+
+MOST_CLASSES = 50  # labels that are shown
 
 
 @command("evaluate")
@@ -75,7 +77,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         try:
             write(output, figures, predictions, task, examples)
         except OSError as error:
-            raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
+            raise RunError(f"output={config.output}: cannot be written: {why_unwritable(error)}.") from None
     if tracked is not None:
         figures["tracked"] = track(*tracked, config, figures)
     return figures
@@ -153,9 +155,14 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     table.add_column("unanswered", justify="right")
     value = show_score(figures["metric"], figures[figures["metric"]])
     table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
-    for name, share in (figures["accuracy_by_class"] or {}).items():
+    classes = (figures["accuracy_by_class"] or {}).items()
+    shown = classes if len(classes) <= MOST_CLASSES else sorted(classes, key=lambda one: one[1])[:MOST_CLASSES]
+    for name, share in shown:
         table.add_row(plain(name), show_score(ACCURACY, share), "", "")
     print_table(console, table)
+    if len(shown) < len(classes):
+        told = f"The {len(shown)} least accurate of {len(classes):,} labels; output=figures.json has all."
+        console.print(f"  {told}", highlight=False)
     if perplexity := figures.get("perplexity"):
         counted = f"{figures['perplexity_tokens']:,} tokens"
         console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)

@@ -22,7 +22,7 @@ from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.recalling import recall_settings
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.files import write_json, write_text
+from dsbs.core.files import why_unwritable, write_json, write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
 from dsbs.core.untrusted import read_object
@@ -55,10 +55,15 @@ def export(config: ExportConfig) -> dict[str, Any]:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
+    if (checkpoint.folder / "export.json").is_file():
+        raise ConfigError(f"checkpoint={config.checkpoint}: an export already; name the run that it was made of.")
     name, reason = config.format, "chosen by format="
     if name == "auto":
         name, reason = choose_format(checkpoint.folder)
-    module = find_format(name)
+    module, stored = find_format(name), checkpoint.remembered.format
+    if stored not in getattr(module, "STORED", (stored,)):
+        suits, _ = choose_format(checkpoint.folder)
+        raise ConfigError(f"format={name} is for students that generate text, not for {stored}: type format={suits}.")
     quantization = module.DEFAULT if config.quantization == "auto" else config.quantization
     if quantization not in module.QUANTIZATIONS:
         raise ConfigError(f"quantization={quantization}: format={name} takes auto, {', '.join(module.QUANTIZATIONS)}.")
@@ -73,7 +78,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         except Timeout:
             raise RunError(f"output={folder}: another process is exporting there; wait or stop it.") from None
         except OSError as error:
-            raise RunError(f"output={folder}: cannot be written: {error.strerror or error}.") from None
+            raise RunError(f"output={folder}: cannot be written: {why_unwritable(error)}.") from None
     return record | {"folder": str(folder)}
 
 
@@ -123,6 +128,8 @@ def output_folder(config: ExportConfig, checkpoint: Checkpoint, name: str) -> Pa
         ConfigError: the folder has other files in it.
     """
     folder = Path(config.output).expanduser() if config.output else checkpoint.folder.parent / EXPORTS / name
+    if folder.is_file():
+        raise ConfigError(f"output={folder}: a file; name a new folder.")
     others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if others and "export.json" not in others:
         raise ConfigError(f"output={folder}: a folder with other files in it ({others[0]}); name a new one.")

@@ -10,6 +10,7 @@ RUN is the folder of a finished run, or its checkpoint.
 import logging
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.config import PredictConfig
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.files import open_whole
+from dsbs.core.files import open_whole, why_unwritable
+from dsbs.core.progress import LINE_SECONDS
 from dsbs.inference.checkpoint import check_output
 from dsbs.inference.inputs import read_inputs
 from dsbs.inference.predictions import to_line
@@ -29,7 +31,7 @@ from dsbs.inference.predictor import stream
 from dsbs.students.answering import CONFIDENT
 from dsbs.students.lost import tell_lost
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("dsbs.predict")  # messages of `__main__` are not shown
 
 
 @command("predict")
@@ -60,12 +62,16 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
     predictor = checkpoint.load(config.batch_size, negligible=0.0 if config.scores else CONFIDENT)
     count, lost = 0, Counter[str]()
+    started = told = time.monotonic()
     with _open(config, stdout) as file:
         for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):
             file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
             count += 1
             if count % config.batch_size == 0:
                 file.flush()
+                if (now := time.monotonic()) - told >= LINE_SECONDS:
+                    logger.info("%s answered, %.0f/s", f"{count:,}", count / (now - started))
+                    told = now
         file.flush()
     for sentence in tell_lost(lost):
         logger.warning(sentence)
@@ -81,7 +87,7 @@ def _open(config: PredictConfig, stdout: TextIO) -> Iterator[TextIO]:
         with open_whole(check_output(config.output, config.input)) as file:
             yield file
     except OSError as error:
-        raise RunError(f"output={config.output}: cannot be written: {error.strerror or error}.") from None
+        raise RunError(f"output={config.output}: cannot be written: {why_unwritable(error)}.") from None
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     dsbs serve checkpoint=RUN host=0.0.0.0 port=8080 token_env=DSBS_TOKEN
     dsbs serve checkpoint=RUN/exports/ctranslate2-int8
 
-RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP reloads it without downtime; copies
-(replicas=4) are restarted for that.
+RUN is the folder of a finished run, its checkpoint or an export of it. SIGHUP reloads it, and the threshold of
+mode=defer, without downtime; copies (replicas=4) are restarted for that.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DsbsError, RunError
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy, load_policy, policy_path
+from dsbs.inference.exports.records import find_source
 from dsbs.serving.settings import ServeConfig
 from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
@@ -36,6 +37,8 @@ KEEP_ALIVE = 75
 @command("serve")
 def main(config: ServeConfig) -> None:
     """Serve until the process is stopped; SIGHUP reloads the checkpoint."""
+    if config.mode == "record" and getattr(config.teacher, "model", "") is None:
+        config.teacher.model = "any"  # the application names the model
     parts = [part.faults() for part in (config.teacher, config.prompt) if part is not None]
     if faults := config.faults() + [fault for part in parts for fault in part]:
         raise ConfigError.from_faults(faults)
@@ -74,7 +77,7 @@ def serve(config: ServeConfig) -> None:
     except ModuleNotFoundError as error:
         raise ConfigError(f"dsbs.serve needs the package {error.name}: pip install 'dsbs[serve]'") from None
     if config.mode == "record":
-        run(config, build_proxy(config), f"recording requests to {config.teacher.base_url or OPENAI}")
+        run(config, bind(config), build_proxy(config), f"recording requests to {config.teacher.base_url or OPENAI}")
         return
     if config.replicas is not None:
         from dsbs.serve import build_copy  # not `__main__`'s: it is sent to other processes by name
@@ -86,9 +89,12 @@ def serve(config: ServeConfig) -> None:
         return
     if config.threads:
         os.environ["OMP_NUM_THREADS"] = str(config.threads)
+    listener = bind(config)  # a port that is taken is reported before the student is loaded
     service, metrics = Service(load_student(config)), Metrics()
-    reload_on_hangup(config, service)
-    run(config, build_app(config, service, metrics, read_token(config)), f"serving {service.student.name}")
+    referee = build_referee(config, service, metrics)
+    reload_on_hangup(config, service, referee)
+    app = build_app(config, service, metrics, read_token(config), referee)
+    run(config, listener, app, f"serving {service.student.name}")
 
 
 def read_token(config: ServeConfig) -> str | None:
@@ -96,19 +102,18 @@ def read_token(config: ServeConfig) -> str | None:
     return os.environ[config.token_env] if config.token_env else None
 
 
-def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None) -> Any:
+def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None, referee: Any = None) -> Any:
     """Return the ASGI app of a loaded student.
 
     Raises:
-        DsbsError: replies need rationales that the student does not write, or the policy is missing or broken.
+        ConfigError: replies need rationales that the student does not write.
     """
     from dsbs.serving.answering import Answerer
     from dsbs.serving.app import App
 
     if config.chat.wants_rationale:
         service.check_rationale()
-    answerer = Answerer(service, config.limits, metrics, build_referee(config, service, metrics))
-    return App(answerer, config, token).build()
+    return App(Answerer(service, config.limits, metrics, referee), config, token).build()
 
 
 def build_copy(config: ServeConfig, token: str | None) -> Any:
@@ -134,7 +139,7 @@ def build_proxy(config: ServeConfig) -> Any:
     return Proxy(config.teacher.where, store, config, token, key).build()
 
 
-def run(config: ServeConfig, app: Any, what: str) -> None:
+def run(config: ServeConfig, listener: socket.socket, app: Any, what: str) -> None:
     """Serve an app until the process is asked to stop.
 
     Args:
@@ -147,7 +152,11 @@ def run(config: ServeConfig, app: Any, what: str) -> None:
 
     from dsbs.serving.startup import Startup
 
-    listener, startup = listen(config), Startup(app)
+    try:
+        listener.listen(1024)
+    except OSError as error:
+        raise _no_address(config, error) from None
+    startup = Startup(app)
     place = "http://{}:{}".format(*listener.getsockname()[:2])
     logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, place, place)
     settings = uvicorn.Config(
@@ -183,15 +192,8 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
 
     if config.mode == "student":
         return None
-    checkpoint = open_checkpoint(config.checkpoint)
-    named = config.deferral.policy
-    path = Path(named) if named else policy_path(checkpoint.folder, checkpoint.run)
-    if config.mode == "shadow" and not named and not path.is_file():
-        policy = Policy(Calibration(), 0.0)  # it only compares answers
-    else:
-        policy = load_policy(path)
-    if policy.calibration.measured:
-        service.measured = (policy.calibration.confidence, policy.calibration.samples)
+    policy = find_policy(config)
+    service.measured = policy.calibration.measures
     return Referee(
         policy,
         config.teacher,
@@ -205,8 +207,27 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     )
 
 
-def listen(config: ServeConfig) -> socket.socket:
-    """Return a listening socket.
+def find_policy(config: ServeConfig) -> Policy:
+    """Return the policy of deferral; one that defers nothing where ``mode=shadow`` has none.
+
+    Raises:
+        DataError: it is missing or broken.
+    """
+    checkpoint, named = open_checkpoint(config.checkpoint), config.deferral.policy
+    path = Path(named) if named else policy_path(checkpoint.folder, checkpoint.run)
+    if config.mode == "shadow" and not named and not path.is_file():
+        return Policy(Calibration(), 0.0)  # it only compares answers
+    policy = load_policy(path)
+    if policy.source not in (None, find_source(checkpoint.folder)):
+        logger.warning(
+            "%s: its threshold was chosen for other weights than these. Choose it again: python -m dsbs.defer "
+            "checkpoint=%s ...", path, config.checkpoint,
+        )  # fmt: skip
+    return policy
+
+
+def bind(config: ServeConfig) -> socket.socket:
+    """Return a socket with the server's address, which does not listen yet.
 
     Raises:
         RunError: the address is taken, or not of this machine.
@@ -216,23 +237,29 @@ def listen(config: ServeConfig) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
-        listener.listen(1024)
     except (OSError, TypeError) as error:  # the latter: a host that is no name
         listener.close()
-        reason = getattr(error, "strerror", None) or error
-        advice = "Another port: port=8001, or port=0 for any that is free."
-        if isinstance(error, TypeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            advice = "Name an address of this machine, such as host=127.0.0.1."
-        raise RunError(f"host={config.host} port={config.port}: cannot listen ({reason}). {advice}") from None
+        raise _no_address(config, error) from None
     return listener
 
 
-def reload_on_hangup(config: ServeConfig, service: Any) -> None:
-    """Reload the checkpoint on SIGHUP, in the background; the student stays in use if that fails."""
+def _no_address(config: ServeConfig, error: OSError | TypeError) -> RunError:
+    reason = getattr(error, "strerror", None) or error
+    advice = "Another port: port=8001, or port=0 for any that is free."
+    if isinstance(error, TypeError | socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        advice = "Name an address of this machine, such as host=127.0.0.1."
+    return RunError(f"host={config.host} port={config.port}: cannot listen ({reason}). {advice}")
+
+
+def reload_on_hangup(config: ServeConfig, service: Any, referee: Any) -> None:
+    """Reload the checkpoint and its policy on SIGHUP, in the background; both stay in use if that fails."""
 
     def load() -> None:
         try:
-            service.replace(load_student(config))
+            student, policy = load_student(config), None if referee is None else find_policy(config)
+            if policy is not None:
+                referee.policy, service.measured = policy, policy.calibration.measures
+            service.replace(student)
             logger.info("reloaded %s", config.checkpoint)
         except DsbsError as error:
             logger.error("the checkpoint could not be reloaded, the previous student stays in use: %s", error)

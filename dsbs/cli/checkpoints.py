@@ -5,7 +5,9 @@ from pathlib import Path
 
 from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
+from dsbs.core.notices import tell_once
 from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
+from dsbs.inference.exports.records import tell_outdated
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
@@ -78,6 +80,9 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
         DsbsError: where there is none, the run is not finished, or the saved settings are broken.
     """
     folder = find_checkpoint(named)
+    run = run_of(folder)
+    if told := tell_outdated(folder, run):
+        tell_once(told)
     place = f"{folder}/config.json"
     remembered = recall(Remembered, load_remembered(folder), place)
     task = recall_part("task", remembered.task, place)
@@ -88,4 +93,4 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     faults = [fault for fault in task.faults() if not fault.startswith(NO_PLACE)]
     if faults := remembered.faults() + faults + objective.faults():
         raise DataError(f"{place}: not as dsbs.train saves it.\n  - " + "\n  - ".join(faults))
-    return Checkpoint(folder, run_of(folder), remembered, task, objective)
+    return Checkpoint(folder, run, remembered, task, objective)

@@ -57,6 +57,16 @@ def open_whole(path: Path) -> Iterator[TextIO]:
             os.fsync(file.fileno())
 
 
+def why_unwritable(error: OSError) -> str:
+    """Return why a file could not be written, without its name.
+
+    >>> why_unwritable(FileExistsError(errno.EEXIST, "File exists", "notes.txt"))
+    'File exists: notes.txt is a file, where a folder is needed'
+    """
+    reason = error.strerror or str(error)
+    return f"{reason}: {error.filename} is a file, where a folder is needed" if error.errno in _IN_THE_WAY else reason
+
+
 def explain_refusal(error: OSError) -> str | None:
     """Return what to tell the user where the system refused to write or read a place; None for other errors."""
     place, reason = error.filename, error.strerror or str(error)

@@ -36,6 +36,11 @@ class Calibration:
         """Whether the confidence must be measured and set in predictions before ``sure`` is called."""
         return self.confidence in MEASURED
 
+    @property
+    def measures(self) -> tuple[str, int] | None:
+        """What ``add_confidence`` has to measure: the confidence and the number of samples; None: nothing."""
+        return (self.confidence, self.samples) if self.measured else None
+
     def sure(self, prediction: Prediction) -> float:
         """Return the confidence in a prediction, from 0 to 1; 0 without an answer, or without scores and confidence.
 

@@ -10,7 +10,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
-from dsbs.core.untrusted import is_finite, read_object
+from dsbs.core.untrusted import Fields, is_finite, read_object
 from dsbs.deferral.calibration import Calibration
 from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
 
@@ -25,12 +25,14 @@ class Policy:
         threshold: answers with a lower confidence are deferred; infinite: all.
         share: of validation that is deferred.
         labels: answer -> its share among the student's answers to validation, to detect drift.
+        source: a hash of the checkpoint that it was chosen for, if known.
     """
 
     calibration: Calibration
     threshold: float
     share: float = 0.0
     labels: dict[str, float] = field(default_factory=dict)
+    source: str | None = None
 
     def confidence(self, prediction: Prediction) -> float:
         """Return the confidence in a prediction; see ``Calibration.sure``."""
@@ -70,7 +72,7 @@ def load_policy(path: Path) -> Policy:
         )
         threshold = math.inf if values["threshold"] is None else float(values["threshold"])
         labels = {str(label): float(share) for label, share in values["labels"].items()}
-        policy = Policy(calibration, threshold, float(values["share"]), labels)
+        policy = Policy(calibration, threshold, float(values["share"]), labels, Fields(values).text("source"))
     except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: not written by dsbs.defer. Run python -m dsbs.defer checkpoint=... again.") from None
     numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]

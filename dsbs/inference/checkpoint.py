@@ -166,8 +166,11 @@ def find_checkpoint(named: str) -> Path:
             f"checkpoint={named}: there is no such folder. Expected the folder of a run, such as "
             "outputs/train/triage/t5_scratch/step_by_step/0.125/0-0123abcd, or a checkpoint copied from one."
         )
-    run = run_of(folder)
-    if run is not None and folder.parent.name != EXPORTS:
+    run, place = run_of(folder), folder.resolve()
+    if run is not None and place.name == EXPORTS:
+        known = ", ".join(f"checkpoint={path.parent}" for path in sorted(folder.glob("*/config.json")))
+        raise RunError(f"checkpoint={named}: the folder of a run's exports: {known or 'there is none yet'}")
+    if run is not None and place.parent.name != EXPORTS:
         if not (run / "metrics.json").exists():
             raise RunError(f"checkpoint={named}: this run is unfinished{_reason(run)}. {_how_to_finish(run)}")
         folder = run / "checkpoint"

@@ -108,7 +108,8 @@ class Referee:
         found = await self.opinion(example)
         if isinstance(found, Silence):
             self.metrics.deferred.labels(found.outcome).inc()
-            return Answered(prediction, STUDENT, f"{found.why}; the student answered, though it is unsure")
+            unsure = ", though it is unsure" * self.policy.defers(prediction)
+            return Answered(prediction, STUDENT, f"{found.why}; the student answered{unsure}")
         self.metrics.deferred.labels(TEACHER).inc()
         same = self.task.answers.equivalent(found.label, prediction.label)
         self.metrics.compared.labels("same" if same else "other").inc()

@@ -14,7 +14,7 @@ from typing import Any
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.untrusted import excerpt, is_finite, load_json
 from dsbs.serving.chat import compile_pattern
-from dsbs.store.reading import BROKEN, guard, limited
+from dsbs.store.reading import BROKEN, guard, limited, place_fault
 from dsbs.store.schema import check_schema
 
 REDACTED = "[redacted]"
@@ -55,6 +55,7 @@ class TrafficStore:
     Raises:
         ConfigError: a regular expression is invalid.
         DataError: the file is not such a store.
+        RunError: it cannot be created.
     """
 
     def __init__(self, path: Path, redact: Sequence[str] = (), *, read_only: bool = False) -> None:
@@ -77,7 +78,7 @@ class TrafficStore:
                 self._db.commit()
             self._db.execute("SELECT id, created, messages, completion FROM traffic LIMIT 1")
         except BROKEN as error:
-            raise DataError(f"{path}: not recorded traffic ({error}).") from None
+            raise place_fault(path, error) or DataError(f"{path}: not recorded traffic ({error}).") from None
 
     def close(self) -> None:
         self._db.close()

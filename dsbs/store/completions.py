@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.errors import DataError, RunError
+from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals
 from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BROKEN, BUSY_SECONDS, among, check_rows, guard, limited, open_reading
+from dsbs.store.reading import BROKEN, BUSY_SECONDS, among, check_rows, guard, limited, open_reading, place_fault
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
 from dsbs.store.transaction import transaction
 
@@ -43,11 +43,7 @@ class CompletionStore:
         try:
             self._db = open_reading(path) if read_only else self._open()
         except BROKEN as error:
-            if "full" in str(error) or "readonly" in str(error):  # the disk's fault, not the file's
-                raise RunError(
-                    f"{path}: cannot be written ({error}). Free some space, or name another place."
-                ) from error
-            raise DataError(f"{path}: not a store of completions ({error}).") from error
+            raise place_fault(path, error) or DataError(f"{path}: not a store of completions ({error}).") from error
 
     def _open(self) -> sqlite3.Connection:
         if self.path.exists() and not self.path.is_file():

@@ -26,6 +26,14 @@ MOST_CELL = 2**26
 # What reading a broken file raises; the latter where SQLite's own words quote it.
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 MOST_ORIGINS = 10_000
+_PLACE = ("full", "readonly", "unable to open")  # SQLite's words where the fault is not the file's
+
+
+def place_fault(path: Path, error: Exception) -> RunError | None:
+    """Return the error to raise where the disk or the folder is to blame for what SQLite raised; else None."""
+    if not any(word in str(error) for word in _PLACE):
+        return None
+    return RunError(f"{path}: cannot be written ({error}). Check free space and permissions, or name another place.")
 
 
 def open_reading(path: Path) -> sqlite3.Connection:

@@ -26,11 +26,11 @@ SERVER = f"""
 import sys
 sys.path.insert(0, {str(TESTS)!r})
 from serving_client import Scripted, build
-from dsbs.serve import run
+from dsbs.serve import bind, run
 from dsbs.serving.settings import Limits, ServeConfig
 config = ServeConfig(port=int(sys.argv[1]), limits=Limits(max_batch={BATCH}, queue={QUEUE}))
 app = build(Scripted({BATCH_SECONDS}), config).build()
-run(config, app, "the scripted student")
+run(config, bind(config), app, "the scripted student")
 """
 
 

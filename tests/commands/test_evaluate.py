@@ -219,12 +219,17 @@ def test_a_broken_or_strange_config_builds_nothing(run: Path, tmp_path: Path, ol
 
 def test_the_table_shows_accuracy_and_classes(run: Path) -> None:
     config = EvaluateConfig(checkpoint=str(run))
-    console = Console(width=80)
+    console, figures = Console(width=80), evaluate(config)
     with console.capture() as captured:
-        show(evaluate(config), config, console)
+        show(figures, config, console)
     text = captured.get()
     assert "the test split" in text
     assert "repair" in text
+    many = {f"label {number}": number / 500 for number in range(500)}
+    with console.capture() as captured:
+        show(figures | {"accuracy_by_class": many}, config, console)
+    assert "The 50 least accurate of 500 labels; output=figures.json has all." in captured.get()
+    assert "label 49" in captured.get()
 
 
 def test_what_the_student_does_not_read_is_told(

@@ -14,6 +14,7 @@ from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.export import export
+from dsbs.inference.exports.records import tell_outdated
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.students import STUDENTS
 
@@ -65,10 +66,25 @@ def test_an_export_of_other_weights_is_not_taken_for_this_one(classical: Path) -
     export(ExportConfig(checkpoint=str(classical), output="named"))
     config = classical / "checkpoint/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()), indent=1))  # trained again
+    assert tell_outdated(Path(first["folder"]), classical) is None  # nothing is newer, so nothing is read
+    (classical / "metrics.json").touch()
+    assert "Export again: python -m dsbs.export" in str(tell_outdated(Path(first["folder"]), classical))
     again = export(ExportConfig(checkpoint=str(classical)))
     assert again["source"] != first["source"]
     with pytest.raises(ConfigError, match="output=named: holds another export"):
         export(ExportConfig(checkpoint=str(classical), output="named"))
+
+
+def test_what_cannot_be_exported_is_told_before_anything_is_converted(classical: Path) -> None:
+    folder = export(ExportConfig(checkpoint=str(classical)))["folder"]
+    Path("notes.txt").write_text("mine")
+    for changes, message in (
+        ({"format": "gguf"}, "not for sklearn: type format=skops"),
+        ({"output": "notes.txt"}, "output=notes.txt: a file"),
+        ({"checkpoint": folder}, "an export already; name the run"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            export(ExportConfig(**({"checkpoint": str(classical)} | changes)))
 
 
 def test_an_earlier_export_has_to_agree_as_much_as_is_asked_for_now(classical: Path) -> None:

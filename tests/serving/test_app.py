@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.testclient import TestClient
 
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.extraction.settings import Budget
-from dsbs.serve import build_app, listen, run
+from dsbs.serve import bind, build_app, run, serve
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.service import Service
 from dsbs.serving.settings import Chat, Deferral, Limits, Recording, ServeConfig
@@ -255,7 +256,7 @@ def test_a_server_that_cannot_start_says_why_without_a_traceback(
     (tmp_path / "served.sqlite").write_text("no store")
     made = refereed.app(tmp_path, ScriptedTeacher(), 0.5)
     with pytest.raises(DataError, match=r"served.sqlite: not a store of completions"):
-        run(ServeConfig(port=0), made.build(), "nothing")
+        run(ServeConfig(port=0), bind(ServeConfig(port=0)), made.build(), "nothing")
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -286,4 +287,13 @@ def test_replies_with_rationales_need_a_student_that_writes_them() -> None:
 )
 def test_an_address_that_is_none_is_told(host: str, advice: str) -> None:
     with pytest.raises(RunError, match=advice):
-        listen(ServeConfig(host=host, port=0))
+        bind(ServeConfig(host=host, port=0))
+
+
+def test_a_port_that_is_taken_is_told_before_the_student_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dsbs.serve.load_student", lambda config: pytest.fail("it was loaded"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(RunError, match="port=8001, or port=0"):
+            serve(ServeConfig(checkpoint="x", port=other.getsockname()[1]))

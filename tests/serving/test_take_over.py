@@ -19,7 +19,7 @@ from dsbs.extraction.filters import Filter
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.prompts import Prompt
 from dsbs.objectives import Finetune
-from dsbs.serve import build_app, load_student
+from dsbs.serve import build_app, build_referee, load_student
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.proxy import Proxy
 from dsbs.serving.service import Service
@@ -131,8 +131,8 @@ def shadow(folder: Path, run: Path, llm: str) -> None:
         deferral=Deferral(timeout_s=60.0, store=str(folder / "served.sqlite")),
         record=Recording(store=str(folder / "traffic.sqlite")),
     )
-    metrics = Metrics()
-    with TestClient(build_app(config, Service(load_student(config)), metrics)) as http:
+    metrics, service = Metrics(), Service(load_student(config))
+    with TestClient(build_app(config, service, metrics, None, build_referee(config, service, metrics))) as http:
         for number in range(2):
             reply = http.post("/predict", json={"input": f"{THINGS[number % 2]} number 9{number}"})
             assert (reply.status_code, reply.json()["source"]) == (200, "teacher"), reply.text

@@ -95,6 +95,8 @@ def test_the_store_can_be_read_by_itself(store: CompletionStore) -> None:
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("this is no database, however long it may be" * 50)
+    with pytest.raises(RunError, match=r"unable to open.*Check free space and permissions, or name another place"):
+        CompletionStore(Path("/proc/self/served.sqlite"))
     with pytest.raises(DataError, match="not a store of completions"):
         CompletionStore(text)
     other = tmp_path / "other.sqlite"

@@ -1,7 +1,7 @@
 """Exports: a trained student in the format of a fast engine.
 
-A new format is a module with ``convert``, ``usage``, ``QUANTIZATIONS``, ``DEFAULT`` and ``DECODING``, listed here, and
-a predictor listed in ``dsbs.inference.predictor.PREDICTORS``.
+A new format is a module with ``convert``, ``usage``, ``QUANTIZATIONS``, ``DEFAULT`` and ``DECODING``, and ``STORED`` if
+it does not convert all, listed here, and a predictor listed in ``dsbs.inference.predictor.PREDICTORS``.
 """
 
 from pathlib import Path

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 QUANTIZATIONS = ("int8", "int8_float32", "float32", "bfloat16", "int8_bfloat16", "float16", "int8_float16")
 DEFAULT = "int8"
+STORED = ("transformers",)  # formats of checkpoints that it converts
 DECODING = None  # as in the training
 ENGINE = "engine"  # the folder of CTranslate2's own files
 

@@ -33,6 +33,7 @@ from dsbs.students.answering import DecodingConfig, choose
 
 QUANTIZATIONS = tuple(TYPES)
 DEFAULT = "q8_0"
+STORED = ("transformers",)  # formats of checkpoints that it converts
 DECODING = None  # as in training
 T = TypeVar("T")
 FILE = "student.gguf"

@@ -7,7 +7,8 @@ from typing import Any
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.fingerprint import fingerprint_files
-from dsbs.core.untrusted import excerpt, is_finite, read_object
+from dsbs.core.untrusted import Fields, excerpt, is_finite, read_object
+from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports.settings import ExportConfig
 
 PARITY = ("agreement", "examples", "before", "after", "largest_difference")
@@ -43,9 +44,29 @@ def find_earlier(
 
 
 def find_source(checkpoint: Path) -> str:
-    """Return a hash over the files of a checkpoint, without its card."""
-    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != "README.md"]
-    return fingerprint_files(files)
+    """Return a hash over the files of a checkpoint or export, without its card and what ``dsbs.defer`` writes there."""
+    others = ("README.md", "defer.json", "defer.html", "defer.svg")
+    return fingerprint_files([path for path in checkpoint.rglob("*") if path.is_file() and path.name not in others])
+
+
+def tell_outdated(folder: Path, run: Path | None) -> str | None:
+    """Return that an export has other weights than the run that it is in, which was trained again; None otherwise.
+
+    Args:
+        folder: of a checkpoint or an export.
+        run: that it is in, or None.
+    """
+    if run is None or folder.resolve().parent.name != EXPORTS:
+        return None
+    made, trained = folder / "export.json", run / "metrics.json"
+    if not made.is_file() or not trained.is_file() or trained.stat().st_mtime <= made.stat().st_mtime:
+        return None
+    if Fields(read_object(made)).text("source") in (None, find_source(run / "checkpoint")):
+        return None
+    return (
+        f"{folder}: made before {run} was trained again, so it has other weights. Export again: "
+        f"python -m dsbs.export checkpoint={run}"
+    )
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""``dsbs.defer`` writes a policy, which ``dsbs.serve`` reads again with the checkpoint."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from trained import train_tiny
+
+from dsbs.defer import defer
+from dsbs.deferral.settings import DeferConfig
+from dsbs.serve import find_policy, reload_on_hangup
+from dsbs.serving.settings import ServeConfig
+from dsbs.students import STUDENTS
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of a student that is trained in a moment."""
+    monkeypatch.chdir(tmp_path)
+    return train_tiny(tmp_path, objective="finetune", student=STUDENTS["logreg"](name="logreg"))
+
+
+def test_a_threshold_of_other_weights_is_told_and_a_reload_reads_the_new_one(
+    run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, path = defer(DeferConfig(checkpoint=str(run), share=0.5))
+    assert record["note"] is None
+    docs = (Path(__file__).parents[2] / "docs/files.md").read_text()
+    assert all(f"`{key}`" in docs for key in json.loads(path.read_text()))
+    config = ServeConfig(checkpoint=str(run), mode="defer")
+    first = find_policy(config)
+    assert "other weights" not in caplog.text
+    saved = run / "checkpoint/config.json"
+    saved.write_text(json.dumps(json.loads(saved.read_text()), indent=1))  # trained again
+    assert find_policy(config) == first
+    assert "defer.json: its threshold was chosen for other weights than these" in caplog.text
+
+    defer(DeferConfig(checkpoint=str(run), share=0.25))
+    referee, students = SimpleNamespace(policy=first), list[Any]()
+    monkeypatch.setattr("dsbs.serve.load_student", lambda config: "student")
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        reload_on_hangup(config, SimpleNamespace(replace=students.append), referee)
+        os.kill(os.getpid(), signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        while not students and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert students == ["student"]
+    assert referee.policy == find_policy(config) != first
