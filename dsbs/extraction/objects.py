@@ -116,7 +116,8 @@ def _find_rationale(fields: Fields) -> str | None:
             part = _longest(part)
         if isinstance(part, str):
             return part
-    return None
+    inner = next((fields[key] for key in ANSWERS if isinstance(fields.get(key), dict)), None)
+    return _find_rationale({_plain(key): part for key, part in inner.items()}) if inner else None
 
 
 def _longest(value: Any) -> str | None:

@@ -38,6 +38,14 @@ _CORRECTION = re.compile(
     r"let me re\w+|on reflection|however, i)\b",
     re.I,
 )
+# Right before the words that mark an answer: they deny or doubt it, or make it depend on something.
+_DOUBT = re.compile(
+    r"(?:n['’]t|\b(?:not|no|never|nobody|cannot|doubt\w*|wonder\w*|whether|if|unless|otherwise|unclear|unsure|unlikely|"
+    r"false|wrong|incorrect|might|could|would))(?:\s{1,3}[\w'’]{1,15}){0,4}\s{1,3}$",
+    re.I,
+)
+_LONGEST_DOUBT = 80
+_HENCE = re.compile(r"\W{0,8}(?:so|thus|hence|therefore|in conclusion)\b", re.I)
 _AROUND = " *_`:#\t\r\n"
 _DISPLAYED = re.compile(r"^(?:\\\[|\$\$|`{3}\w{0,10}|-{3,9})\s{1,9}")
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s{1,3}")
@@ -228,7 +236,8 @@ def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...
     if line_follows:
         said = _BULLET.sub("", said)
     said = said[:_LONGEST_ANSWER]
-    label = answers.parse(said, choices) if said else None
+    denied = not _HENCE.match(block, cue.start) and _DOUBT.search(block[max(0, cue.start - _LONGEST_DOUBT) : cue.start])
+    label = answers.parse(said, choices) if said and not denied else None
     return Found(label, said, block[: cue.start], after, cue, open=not closed)
 
 

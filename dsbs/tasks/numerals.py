@@ -127,7 +127,7 @@ def read_number(text: str) -> str | None:
     if _NO_VALUE.search(text) or _GOES_ON.search(text) or is_no_value(text):
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
-        return join_numbers(text)
+        return join_numbers(text) if _balances(text) else None
     end = CLAUSE.search(text)
     clause, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
     clause = _DENIED.sub(" ", clause)
@@ -139,11 +139,17 @@ def read_number(text: str) -> str | None:
     found: str | None = without_units(_UNITS.sub(" ", clause))
     if evaluate(found or "") is None:
         found = _search(clause)
-    if found is not None and is_no_value(found):
+    if found is not None and (is_no_value(found) or not _balances(found)):
         return None
     if found is not None and end and end[0] == ";" and any(not same(run, found) for run in _runs(rest)):
         return None
     return found
+
+
+def _balances(text: str) -> bool:
+    """Return whether the sides of an equation have the same value, as far as they have one, up to rounding."""
+    values = [value for side in text.split("=") if (value := evaluate(side)) is not None]
+    return all(math.isclose(value, values[0], rel_tol=0.01, abs_tol=0.01) for value in values[1:])
 
 
 def same(a: str, b: str, tolerance: float = 1e-6) -> bool:

@@ -98,6 +98,14 @@ def test_of_several_cues_the_last_counts_and_none_stays_in_the_rationale():
     assert read(text) == ("A dog barks. Wait, dogs are animals.", "entailment", "ok")
 
 
+@pytest.mark.parametrize(
+    "before", ["I don't think ", "It is unclear whether ", "One might say that ", "He runs; otherwise ", "I doubt "]
+)
+def test_an_answer_that_the_words_before_it_deny_or_doubt_is_not_read(before):
+    assert read(f"{before}the answer is entailment.")[1:] == (None, "unknown_label")
+    assert read(f"It is not clear. {before}so the answer is entailment.")[1:] == ("entailment", "ok")
+
+
 def test_words_like_the_cue_are_no_cue():
     text = "The answer must be a place. Of the choices, the closest answer is beach. So the answer is (b) beach."
     rationale = "The answer must be a place. Of the choices, the closest answer is beach."
@@ -233,6 +241,7 @@ def test_a_hostile_text_does_not_hang_the_run(piece):
         ('{"rationale": "It rains.", "answer": "neutral"}', ("It rains.", "neutral", "ok")),
         ('```json\n{"reasoning": "It rains.", "Answer": "Neutral."}\n```', ("It rains.", "neutral", "ok")),
         ('{"answer": "neutral"}', (None, "neutral", "no_rationale")),
+        ('{"result": {"rationale": "It rains.", "answer": "neutral"}}', ("It rains.", "neutral", "ok")),
         ('{"rationale": "It rains.", "answer": "maybe"}', ("It rains.", None, "unknown_label")),
         ('{"rationale": "It rains.", "answer": ""}', ("It rains.", None, "no_answer")),
         ('{"rationale": "It rains.", "answer": null}', ("It rains.", None, "no_answer")),

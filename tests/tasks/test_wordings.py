@@ -384,6 +384,7 @@ around 5-6
 2-1/2
 3.3̅
 0.33 repeating
+700 cm = 7 m
 room A12
 1.200,500
 5万
