@@ -40,8 +40,8 @@ _CORRECTION = re.compile(
 )
 # Right before the words that mark an answer: they deny or doubt it, or make it depend on something.
 _DOUBT = re.compile(
-    r"(?:n['’]t|\b(?:not|no|never|nobody|cannot|doubt\w*|wonder\w*|whether|if|unless|otherwise|unclear|unsure|unlikely|"
-    r"false|wrong|incorrect|might|could|would))(?:\s{1,3}[\w'’]{1,15}){0,4}\s{1,3}$",
+    r"(?:n['\u2019]t|\b(?:not|no|never|nobody|cannot|doubt\w*|wonder\w*|whether|if|unless|otherwise|unclear|unsure|unlikely|"
+    r"false|wrong|incorrect|might|could|would))(?:\s{1,3}[\w'\u2019]{1,15}){0,4}\s{1,3}$",
     re.I,
 )
 _LONGEST_DOUBT = 80
