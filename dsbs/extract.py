@@ -23,13 +23,13 @@ from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table, visible
 from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
-from dsbs.extraction.advice import advise
 from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, variant_dir
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
 from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
+from dsbs.extraction.summary import advise
 from dsbs.tasks.naming import tell_shared
 
 

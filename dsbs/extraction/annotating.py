@@ -11,7 +11,7 @@ from dsbs.extraction.answer_probabilities import answer_probabilities, mean_prob
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
-from dsbs.extraction.look import Look, Said
+from dsbs.extraction.page import Look, Said
 from dsbs.extraction.prompts import WHOLE
 from dsbs.extraction.samples import vote
 from dsbs.store import CompletionStore, Failure, Origin

@@ -21,8 +21,7 @@ from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.ray_shards import take_up_shards
 from dsbs.extraction.job import Job
 from dsbs.extraction.locking import hold_store, sweep
-from dsbs.extraction.look import Look
-from dsbs.extraction.page import build_page
+from dsbs.extraction.page import Look, build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
 from dsbs.extraction.truncation import CutPrompts

@@ -1,16 +1,156 @@
-"""``rationales.html``: counts and samples of an extraction, as one self-contained file."""
+"""``rationales.html``: counts and samples of an extraction, collected in bounded memory, as one self-contained file."""
 
+import heapq
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dsbs.core.html import render
+from dsbs.core.records import OK, Annotation, Completion, Example
+from dsbs.data.subsets import rank_of
 from dsbs.extraction.filters import REFUSED
-from dsbs.extraction.look import LENGTH_STEP, LONGEST, Look
 from dsbs.extraction.parsing import STATUSES
+from dsbs.store import Failure
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TEXT = 1500
 MOST_TAKEN_FOR = 3
+SHOWN = 50
+SHOWN_PER_STATUS = 3
+LENGTH_STEP = 10
+LONGEST = 200
+
+Said = Completion | Failure
+
+
+@dataclass
+class Shown:
+    """An example with its annotation.
+
+    Attributes:
+        split: of the source.
+        example: the example.
+        annotation: its annotation, filters applied.
+        said: the teacher's completions, or the messages of failures.
+        right: whether the teacher's answer is right; None without a gold label.
+    """
+
+    split: str
+    example: Example
+    annotation: Annotation
+    said: str
+    right: bool | None
+
+
+@dataclass
+class ClassCount:
+    """Counts over the examples of one gold label.
+
+    Attributes:
+        examples: their number.
+        right: those that the teacher answered right.
+        taken_for: the teacher's other answers, with counts; None: no answer.
+    """
+
+    examples: int = 0
+    right: int = 0
+    taken_for: Counter[str | None] = field(default_factory=Counter)
+
+    @property
+    def wrong(self) -> int:
+        """Examples that the teacher did not answer right."""
+        return self.examples - self.right
+
+
+class Draw:
+    """A random sample of a stream of examples, the same in every run; memory holds the sample alone.
+
+    Args:
+        purpose: decides the sample, together with split and id.
+    """
+
+    def __init__(self, size: int, purpose: str) -> None:
+        self.size, self.purpose = size, purpose
+        self._heap: list[tuple[int, str, str, Shown]] = []
+
+    def add(self, shown: "Shown") -> None:
+        """Add an example to the stream."""
+        rank = -int.from_bytes(rank_of(shown.example.id, 0, f"{self.purpose} {shown.split}"), "big")
+        if len(self._heap) < self.size or rank > self._heap[0][0]:
+            push = heapq.heappush if len(self._heap) < self.size else heapq.heappushpop
+            push(self._heap, (rank, shown.split, shown.example.id, shown))
+
+    def drawn(self) -> list[Shown]:
+        """Return the sample, in random order."""
+        return [shown for *_, shown in sorted(self._heap, key=lambda entry: -entry[0])]
+
+
+@dataclass
+class Look:
+    """Counts and samples over all splits of an extraction.
+
+    Attributes:
+        classes: gold label -> counts of its examples, where all examples share their closed answers.
+        kind: what the answers are: ``closed``, ``own`` (each example has closed answers of its own), ``free``, or None
+            before the first example.
+        lengths: words of a usable rationale, rounded down to tens -> number of examples.
+        failures: status -> its first examples.
+        sample: a random sample of all annotations.
+        wrong: a random sample of those that differ from gold.
+    """
+
+    classes: dict[str, ClassCount] = field(default_factory=dict)
+    kind: str | None = None
+    lengths: Counter[int] = field(default_factory=Counter)
+    failures: dict[str, list[Shown]] = field(default_factory=dict)
+    sample: Draw = field(default_factory=lambda: Draw(SHOWN, "look"))
+    wrong: Draw = field(default_factory=lambda: Draw(SHOWN, "wrong"))
+    _answers: frozenset[str] = frozenset()
+
+    def add(self, split: str, example: Example, annotation: Annotation, said: list[Said], right: bool) -> None:
+        """Add an example.
+
+        Args:
+            annotation: its annotation, filters applied.
+        """
+        self._count_class(example, annotation, right)
+        shown = Shown(split, example, annotation, _tell(said), None if example.label is None else right)
+        if annotation.status == OK:
+            words = len((annotation.rationale or "").split())
+            self.lengths[min(words, LONGEST) // LENGTH_STEP * LENGTH_STEP] += 1
+        else:
+            examples = self.failures.setdefault(annotation.status, [])
+            if len(examples) < SHOWN_PER_STATUS:
+                examples.append(shown)
+        self.sample.add(shown)
+        if example.label is not None and not right:
+            self.wrong.add(shown)
+
+    def _count_class(self, example: Example, annotation: Annotation, right: bool) -> None:
+        answers = frozenset(example.choices or ())
+        if self.kind is None:
+            self.kind, self._answers = "closed" if answers else "free", answers
+        elif answers != self._answers and self.kind != "free":
+            self.kind = "own"
+            self.classes.clear()
+        if self.kind == "closed" and example.label is not None:
+            count = self.classes.setdefault(example.label, ClassCount())
+            count.examples += 1
+            count.right += right
+            if not right:
+                count.taken_for[annotation.label] += 1
+
+
+def _tell(said: list[Said]) -> str:
+    return "\n\n".join(_words(one) for one in said)
+
+
+def _words(said: Said) -> str:
+    """Return a completion's text, or its thinking where that is all; or the message of a failure."""
+    if not isinstance(said, Completion):
+        return said.message
+    return said.text if said.text.strip() or not said.reasoning else f"(thinking) {said.reasoning}"
 
 
 def build_page(summary: dict[str, Any], look: Look) -> str:

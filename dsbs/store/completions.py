@@ -18,10 +18,19 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
 from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals
-from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BROKEN, BUSY_SECONDS, among, check_rows, guard, limited, open_reading, place_fault
+from dsbs.store.reading import (
+    BROKEN,
+    BUSY_SECONDS,
+    PACE,
+    among,
+    check_rows,
+    guard,
+    limited,
+    measure_pace,
+    open_reading,
+    place_fault,
+)
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
-from dsbs.store.transaction import transaction
 
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
@@ -56,7 +65,7 @@ class CompletionStore:
             db.execute("PRAGMA journal_mode=WAL")
             # FULL: a committed completion outlives a power cut, not only a killed process.
             db.execute("PRAGMA synchronous=FULL")
-            with transaction(db, self.path):
+            with _transaction(db, self.path):
                 for statement in upgrade(read_format(db)):
                     db.execute(statement)
             found = read_format(db)
@@ -79,7 +88,7 @@ class CompletionStore:
 
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context manager in which all writes are committed together, or not at all."""
-        return transaction(self._db, self.path)
+        return _transaction(self._db, self.path)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one SQL statement; for the modules of this package that have tables of their own in the file."""
@@ -268,6 +277,29 @@ def open_store(path: Path) -> Iterator[CompletionStore]:
     with CompletionStore(path, read_only=True) as store, limited(store._db, path):
         check_rows(store._db)
         yield store
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """A context: BEGIN IMMEDIATE … COMMIT, or ROLLBACK after an error.
+
+    Raises:
+        RunError: where the file is locked or the disk is full.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            with suppress(sqlite3.OperationalError):  # SQLite rolls back by itself where the disk is full
+                db.execute("ROLLBACK")
+            raise
+        db.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise RunError(
+            f"{path}: the store cannot be written ({error}). Is the disk full, or does another process lock it? "
+            "Committed answers are safe; the same command resumes."
+        ) from error
 
 
 def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:

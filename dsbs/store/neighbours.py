@@ -17,8 +17,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.store.completions import COLUMNS, CompletionStore, build_completion
 from dsbs.store.origin import Origin
-from dsbs.store.pace import PACE, measure_pace
-from dsbs.store.reading import BATCH, BROKEN, among, open_reading
+from dsbs.store.reading import BATCH, BROKEN, PACE, among, measure_pace, open_reading
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ views (``schema.lens``), which are gone with the connection.
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ MOST_CELL = 2**26
 # What reading a broken file raises; the latter where SQLite's own words quote it.
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
 MOST_ORIGINS = 10_000
+# The last answers that came one by one, and how many of them tell a pace.
+PACE = """SELECT created FROM completions JOIN origins ON number = origin WHERE prefix = ? AND created > 0
+    ORDER BY completions.rowid DESC LIMIT 500"""
+FEWEST_FOR_PACE = 20
 _PLACE = ("full", "readonly", "unable to open")  # SQLite's words where the fault is not the file's
 
 
@@ -106,6 +111,22 @@ def among(db: sqlite3.Connection, keys: Sequence[bytes], table: str, columns: st
     for start in range(0, len(keys), BATCH):
         part = keys[start : start + BATCH]
         yield from db.execute(f"SELECT key{columns} FROM {table} {where} key IN ({', '.join('?' * len(part))})", part)
+
+
+def measure_pace(rows: Iterable[tuple[float]]) -> float | None:
+    """Return events a second, or None where there are fewer than ``FEWEST_FOR_PACE``.
+
+    The longest gap is left out, since it may lie between two runs.
+
+    Args:
+        rows: rows of one column, a time in seconds.
+
+    >>> measure_pace([(float(second),) for second in range(30)])
+    1.0
+    """
+    times = sorted(row[0] for row in rows)
+    gaps = sorted(after - before for before, after in pairwise(times))[:-1]
+    return len(gaps) / sum(gaps) if len(times) >= FEWEST_FOR_PACE and sum(gaps) > 0 else None
 
 
 def check_rows(db: sqlite3.Connection) -> None:

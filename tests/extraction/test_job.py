@@ -11,9 +11,9 @@ from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.core.errors import ConfigError
 from dsbs.extract import build_job, choose_examples
-from dsbs.extraction.advice import advise
 from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
+from dsbs.extraction.summary import advise
 from dsbs.tasks import TableTask
 from dsbs.teachers.recorded import RecordedTeacher
 

@@ -10,8 +10,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Example, Request
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
-from dsbs.extraction.look import SHOWN, Look
-from dsbs.extraction.page import build_page
+from dsbs.extraction.page import SHOWN, Look, build_page
 
 
 def page_of(folder: Path, **changes: Any) -> str:

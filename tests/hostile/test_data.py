@@ -17,7 +17,6 @@ from dsbs.teachers.recorded import load_array
 
 ROW = '{"input": "a", "label": "1"}\n'
 LONG = 10**5
-ZERO = "/dev/zero"
 FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a FIFO": ("train.jsonl", os.mkfifo, "expected a regular file, found a FIFO"),
     "a FIFO for a table": ("train.csv", os.mkfifo, "expected a regular file, found a FIFO"),
