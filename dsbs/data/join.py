@@ -13,7 +13,7 @@ from dsbs.tasks.base import Task
 from dsbs.tasks.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
-Filter = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that results
+Check = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that results
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Join:
     drop: bool
     needs_rationales: bool
     reads: frozenset[str] = frozenset()
-    filter: Callable[[], Filter] | None = None
+    filter: Callable[[], Check] | None = None
 
     def read(self, split: str, counts: Counter[str]) -> Iterator[tuple[str, Example, Annotation | None]]:
         """Yield the part (``train`` or ``validation``), the example, and its annotation where that is read.

@@ -32,10 +32,10 @@ def fold(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def visible(text: str) -> str:
+def seen(text: str) -> str:
     r"""Return a text without the characters that have no width and no meaning in a label.
 
-    >>> visible("\ufeffgood\u200b")
+    >>> seen("\ufeffgood\u200b")
     'good'
     """
     return text if text.isascii() else text.translate(_INVISIBLE)

@@ -12,7 +12,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.notices import tell_once
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
-from dsbs.tasks.cells import visible
+from dsbs.tasks.cells import seen
 
 MOST_COLUMNS = 10_000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -131,7 +131,7 @@ def _read(reader: Any, path: Path, delimiter: str, skipped: int) -> Iterator[tup
         first: list[str] = next(
             (cells for cells in reader if any(map(str.strip, cells))), []
         )  # blank lines may precede it
-        header = [visible(name).strip() for name in first]
+        header = [seen(name).strip() for name in first]
         check_names(header, f"{path}:{max(1, reader.line_num) + skipped}")
         names = name_blanks(header)
         for cells in reader:

@@ -11,7 +11,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.arithmetic import evaluate, is_no_value
-from dsbs.tasks.cells import MISSING, fold, is_missing, is_sign, number_text, plain_number, stands_for_none, visible
+from dsbs.tasks.cells import MISSING, fold, is_missing, is_sign, number_text, plain_number, seen, stands_for_none
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
 FORMS = ("text", "letter", "position", "number")
@@ -64,7 +64,7 @@ class Gold:
         """
         listed = tuple(choices or self.labels or ())
         text = storable(text).strip()
-        text = visible(text).strip() if listed or self.number else text
+        text = seen(text).strip() if listed or self.number else text
         if not text or (not self._is_answer(text, listed) and self._is_missing(text, listed)):
             return None
         if self.pattern is not None:
@@ -133,7 +133,7 @@ def match(text: str, listed: Sequence[str], names: Mapping[str, str]) -> str | N
 
 
 def _spelled(text: str) -> str:
-    return fold(visible(text))
+    return fold(seen(text))
 
 
 @lru_cache(maxsize=1024)

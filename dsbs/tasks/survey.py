@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dsbs.core.notices import tell_once
-from dsbs.tasks.cells import fold, is_sign, plain_number, stands_for_none, visible
+from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
 from dsbs.tasks.faults import word
@@ -151,7 +151,7 @@ class LabelSurvey:
 
     def add(self, text: str) -> None:
         """Count one label."""
-        text = visible(text)
+        text = seen(text)
         self.rows += 1
         self.solutions += _SOLUTION.search(text) is not None
         self.lists += text.startswith("[") and read_list(text) is not None

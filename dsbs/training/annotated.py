@@ -9,7 +9,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Annotation, Example
-from dsbs.data.join import Annotations, Filter, RunData, count_missing
+from dsbs.data.join import Annotations, Check, RunData, count_missing
 from dsbs.data.subsets import Selection, default_splits, parse_fraction
 from dsbs.extraction.annotations import (
     STORE,
@@ -179,14 +179,14 @@ def stored_tokens(
     return StoredTokens.find(folder / STORE, model, settings.objective.most_tokens, data)
 
 
-def build_filter(settings: TrainSettings) -> Callable[[], Filter]:
+def build_filter(settings: TrainSettings) -> Callable[[], Check]:
     """Return a factory of the run's own filter, which sees each example with its annotation, in order.
 
     Annotations that another filter rejected at extraction count again. So a command names the same run, whichever
     filter the extraction had.
     """
 
-    def start() -> Filter:
+    def start() -> Check:
         filter_check = FilterCheck(settings.filter, settings.task.answers)
 
         def check(example: Example, annotation: Annotation) -> Annotation:
