@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import DataError
-from dsbs.core.files import whole, write_json
+from dsbs.core.files import whole
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import LATER_FIELDS, Annotation
@@ -176,11 +176,6 @@ class AnnotationFile:
 
     def __iter__(self) -> Iterator[Annotation]:
         return iterate_annotations(self.folder, self.split)
-
-
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Write ``summary.json`` atomically."""
-    write_json(folder / SUMMARY, summary)
 
 
 def load_summary(folder: Path) -> dict[str, Any] | None:

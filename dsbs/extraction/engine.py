@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
-from dsbs.core.files import write_text
+from dsbs.core.files import write_json, write_text
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.annotating import annotate_split
-from dsbs.extraction.annotations import PAGE, write_summary
+from dsbs.extraction.annotations import PAGE, SUMMARY
 from dsbs.extraction.budget import Spending, reckon
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
@@ -120,7 +120,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         look = Look()
         counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
     summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
-    write_summary(job.folder, summary)
+    write_json(job.folder / SUMMARY, summary)
     write_text(job.folder / PAGE, build_page(summary, look))
     if error is not None:
         raise error

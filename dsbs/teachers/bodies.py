@@ -52,7 +52,11 @@ async def read_body(
             if cut:
                 yield piece[: len(piece) - (size - most)]
                 return
-            raise too_large(f"an answer of more than {most // MEGABYTE:,} MiB")
+            raise TeacherError(
+                f"The endpoint sent an answer of more than {most // MEGABYTE:,} MiB; reading it was aborted. Lower "
+                "teacher.max_tokens or samples, or use another endpoint.",
+                reason="answer too large",
+            )
         yield piece
 
 
@@ -60,15 +64,6 @@ async def _behind(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[b
     yield first
     async for piece in pieces:
         yield piece
-
-
-def too_large(what: str) -> TeacherError:
-    """Return the error of an answer that exceeds a bound; it is not retried."""
-    return TeacherError(
-        f"The endpoint sent {what}; reading it was aborted. Lower teacher.max_tokens or samples, or use another "
-        "endpoint.",
-        reason="answer too large",
-    )
 
 
 async def _unpack(pieces: AsyncIterator[bytes], window: int) -> AsyncIterator[bytes]:

@@ -8,15 +8,16 @@ import pytest
 from scripted import CountTask, ScriptedTeacher, count_prompt, load_annotations
 
 from dsbs.core.errors import DataError
+from dsbs.core.files import write_json
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import (
+    SUMMARY,
     Extraction,
     find_extractions,
     iterate_annotations,
     load_summary,
     rationales_dir,
     write_annotations,
-    write_summary,
 )
 
 ROWS = [Annotation("1", "8", "Because.", "ok", 0.6, {"8": 3, 'a "b"': 2}), Annotation("2", status="no_cue")]
@@ -96,7 +97,7 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 def test_the_summary_is_found_again(tmp_path: Path) -> None:
     assert load_summary(tmp_path) is None
-    write_summary(tmp_path, {"task": "count"})
+    write_json(tmp_path / SUMMARY, {"task": "count"})
     assert load_summary(tmp_path) == {"task": "count"}
 
 
@@ -107,8 +108,8 @@ def test_a_broken_summary_beside_an_extraction_is_skipped_and_its_own_is_not(
     for folder in (base, variant, broken):
         with write_annotations(folder, "train") as writer:
             writer.write(ROWS)
-    write_summary(base, {"filter": "none"})
-    write_summary(variant, {"extraction": base.name, "filter": "strict", "samples": 3})
+    write_json(base / SUMMARY, {"filter": "none"})
+    write_json(variant / SUMMARY, {"extraction": base.name, "filter": "strict", "samples": 3})
     (broken / "summary.json").write_text("{")
     assert find_extractions(base) == [Extraction(base, "none", 1), Extraction(variant, "strict", 3)]
     assert [record.message.endswith("Skipped.") for record in caplog.records] == [True]
