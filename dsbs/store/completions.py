@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.errors import DataError
+from dsbs.core.errors import DataError, RunError
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MOST_COUNT, Fields, load_json, storable
+from dsbs.core.untrusted import MOST_COUNT, load_json, storable
 from dsbs.store.logprobs import pack, unpack
-from dsbs.store.origin import Failure, Origin, Totals
+from dsbs.store.origin import Failure, Origin, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,
     BUSY_SECONDS,
@@ -300,13 +300,6 @@ def _transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
             f"{path}: the store cannot be written ({error}). Is the disk full, or does another process lock it? "
             "Committed answers are safe; the same command resumes."
         ) from error
-
-
-def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return the names of task and teacher in an origin's identity; None where they are missing."""
-    fields = Fields(identity)
-    teacher = fields.inside("teacher")
-    return fields.inside("task").text("name"), teacher.text("model") or teacher.text("kind")
 
 
 def _read_object(text: str) -> dict[str, Any]:

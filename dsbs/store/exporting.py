@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import open_whole, whole
-from dsbs.store.completions import CompletionStore, name_origin
+from dsbs.store.completions import CompletionStore
+from dsbs.store.origin import name_origin
 
 BATCH = 5000
 HUB = "hub:"

@@ -2,9 +2,10 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dsbs.core.records import Request
+from dsbs.core.untrusted import Fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,10 @@ class Failure(NamedTuple):
 
     reason: str
     message: str
+
+
+def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the names of task and teacher in an origin's identity; None where they are missing."""
+    fields = Fields(identity)
+    teacher = fields.inside("teacher")
+    return fields.inside("task").text("name"), teacher.text("model") or teacher.text("kind")
