@@ -18,7 +18,7 @@ DENIAL = re.compile(
     r"(?:(?:,|\band|\bbut)?\s{0,3}\b(?:not|no|never|neither|nor|cannot|hardly|barely|scarcely|without|except|unlike|than|"
     r"nicht|keine?|weder|noch|pas|ni|non|niet|geen|inte|ikke|não|nunca|не|ні|nie|ne|není|nije|nem|nu|ei|bukan|tidak|không|"
     r"δεν|όχι|לא|ليس|ليست|غير|لا|"
-    r"versus|vs|over|rather than|instead of|opposed to|anything but|everything but|all but|far from|nothing like|"
+    r"over|rather than|instead of|opposed to|anything but|everything but|all but|far from|nothing like|"
     r"opposite of)|n't)[.,]?\s{1,3}"
     r"(?:(?:an?|the|be|is|it|it's|really|entirely|quite|fully|completely|necessarily|at all|exactly|very|so|simply|in|"
     r"as|being|considered|called|classified|labell?ed|option|choice|answer)\s{1,3}){0,4}[\"'`*]{0,3}$",
@@ -55,7 +55,7 @@ CORRECTION = re.compile(
 _FOLLOWS = re.compile(
     r"(?:\s{1,3}(?:sentiment|label|class|category|option|answer|choice|tone|review|one|statement|relation|relationship|"
     r"opinion|feeling|stars?|points?|message|text|case|polarity|emotion|intent|topic)\b)?"
-    r"(?:\s{0,3}$|\s{0,3}[^\w\s?/|&+]|\s{1,3}(?:because|since|as|for|due|given|with|in|on|of|to|at|by|from|that|here|"
+    r"(?:\s{0,3}$|\s{0,3}(?!->|=>)[^\w\s?/|&+→⇒]|\s{1,3}(?:because|since|as|for|due|given|with|in|on|of|to|at|by|from|that|here|"
     r"overall|is\s{1,3}(?:the\s{1,3})?(?:most\s{1,3})?(?:correct|right|best|answer|likely|appropriate|fitting))\b)"
 )
 _ENDS = re.compile(r"\s{0,3}(?:$|[^\w\s]|(?:because|since|as|for)\b)")

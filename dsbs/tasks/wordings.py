@@ -18,12 +18,12 @@ from dsbs.tasks.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spaced, sque
 MOST = 1000
 _MOST_LEADS = 10
 _OPTION = r"\b(?:option|choice|letter|answer|candidate|alternative)\b[\s:*_#]{0,4}"
-_SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Za-z])(?![\w'])", re.I)
+_SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Za-z])(?![\w'#+])", re.I)
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
 _CAPITAL = re.compile(
     r"(?:^|(?<=\bis )|(?<=\bbe )|(?<=\bwith )|(?<=\bpick )|(?<=\bchoose )|(?<=\bselect )|(?<=\bsay )|(?<=\bnot )"
     r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=: )|(?<=, ))"
-    r"([B-HJ-Z]|A(?=[.,;:)!]|\s(?:but|and|or|nor)\b|$))(?![\w'’-]|\.\w)"
+    r"([B-HJ-Z]|[AI](?=[.,;:)!]|\s(?:but|and|or|nor|rather)\b|\s?[→-]|$))(?![\w'’#+-]|\.\w)"
 )
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 # Around a digit: it is a part of a number, a bound, or of arithmetic.
@@ -35,6 +35,7 @@ _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>[.!]?")
 _COPULA = re.compile(r"(?<=\w)(?:です|である|だ|입니다|이다|이에요|예요)$")
 _MINUS = re.compile(r"\b(?:minus|negative)\s{1,3}(?=\d)", re.I)
 _OUT_OF = re.compile(r"(?<=\d)(?:\sstars?)?\sout\sof\s(\d{1,3})(?=\s(?:stars?|points?)\b|\W{0,9}$)")
+_BESIDE = re.compile(r"^(?:[ .:,–—=]|-(?!\d))+")
 _STRUCK = re.compile(r"~~[^~]{1,200}~~")
 
 
@@ -89,7 +90,7 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
         if (found := _read_sign(rest, letters, names)) is not None:
             return found
         lead = LEAD.match(rest)
-        if lead is None:
+        if lead is None or any(name.start == 0 for name in _find_names(_fold(rest), names)):  # the label IT is no 'it'
             break
         rest = tidy(rest[lead.end() :])
     return _read_mentions(" ".join(tidy(whole).translate(QUOTES).split()), letters, names)
@@ -148,6 +149,8 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     """Return the answer of a text that begins with a letter: ``(b)``, ``B.``, ``option B``, ``b) whatever``."""
     clause, rest = _split(text)
     sign = _SIGN.match(clause)
+    if sign and any(name.start < sign.end() < name.end for name in _find_names(_fold(clause), names)):
+        return None  # 'option A dog', where 'A dog' is one
     if sign:
         letter, marked, beside, known = sign[1] or sign[2], True, clause[sign.end() :], True
     elif lone := _LONE_SIGN.fullmatch(clause):
@@ -158,7 +161,7 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     else:
         return None
     answer = _by_sign(letter, letters.marked if known else letters.bare, names)
-    beside = tidy(beside.strip(" .:,-–—="))
+    beside = tidy(_BESIDE.sub("", beside).rstrip(" .:,-–—="))
     if CORRECTION.search(_fold(rest)):
         return None
     if beside and (found := match_name(beside, names)) is not None:
@@ -248,7 +251,7 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
             if _is_word(text, start, end):
                 found.append(Mention(start, end, answer))
             start = text.find(name, end)
-    for one in found:
+    for one in dict.fromkeys(found):  # a name without '_' was looked for twice
         wider = (
             b for b in found if b.start <= one.start and one.end <= b.end and b.end - b.start > one.end - one.start
         )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -32,6 +33,9 @@ SETS = {
     "ko": ("긍정", "부정"),
     "toxic": ("toxic", "non-toxic"),
     "thumbs": ("👍", "👎"),
+    "topic": ("World", "Sports", "Sci/Tech", "IT"),
+    "class": ("I", "II", "III"),
+    "lang": ("C", "C++", "C#"),
     "nli2": ("contradiction", "entailment", "neutral"),
     "bad": ("bad", "good"),
 }
@@ -75,6 +79,11 @@ thumbs|👎\ufe0f|👎
 stars|4 out of 5|4
 stars|1 star out of 5 stars|1
 nli2|E. entailment|entailment
+topic|World, not Sports|World
+topic|not World but IT|IT
+lang|option C#|C#
+class|II rather than III|II
+sign|a) -1|-1
 nli2|(c)|neutral
 nli2|C) neutral|neutral
 nli2|A|contradiction
@@ -199,6 +208,17 @@ place|(b) or (d)
 place|near the beach resort
 letter|a tricky one
 letter|neither A nor B
+topic|not Sports
+topic|it isn't World
+topic|anything but Sci/Tech
+topic|IT, World
+mood|positive vs negative
+mood|positive → negative
+class|I, II
+class|I and II
+class|not II
+lang|C → C#
+lang|C#ish
 nli2|C
 nli2|c.
 nli2|the answer is C
@@ -426,12 +446,13 @@ def test_what_bounds_or_denies_a_number_is_not_read_as_that_number(text: str) ->
 @given(
     st.sampled_from(["not", "never", "anything but", "hardly", "isn't", "far from", "cannot be", "neither", "unlike"]),
     st.sampled_from(["", "really ", "at all ", "a ", "the ", "exactly "]),
-    st.sampled_from(SETS["nli"]),
+    st.sampled_from([(kind, label) for kind in ("nli", "topic") for label in SETS[kind]]),
     st.sampled_from(["", ".", "!", " overall", ", I think", " (90%)"]),
     st.sampled_from(["", "the label is ", "it is ", "Answer: ", "- "]),
 )
-def test_no_denied_answer_is_ever_read(denial: str, filler: str, label: str, after: str, lead: str) -> None:
-    assert ClosedAnswers(SETS["nli"]).parse(f"{lead}{denial} {filler}{label}{after}") is None
+def test_no_denied_answer_is_ever_read(denial: str, filler: str, named: Any, after: str, lead: str) -> None:
+    kind, label = named
+    assert ClosedAnswers(SETS[kind]).parse(f"{lead}{denial} {filler}{label}{after}") is None
 
 
 @given(st.sampled_from(SETS["mood"]), st.sampled_from(SETS["mood"]), st.sampled_from([" or ", "/", " and ", ", ", " "]))
