@@ -1,18 +1,15 @@
 """What an extraction costs: before, during, and where it stops."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotations
 
-import dsbs.extraction.survey as survey_module
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.engine import estimate_extraction, run_extraction
-from dsbs.extraction.job import batches
 from dsbs.extraction.settings import Budget
 
 
@@ -96,7 +93,7 @@ def test_what_another_portion_or_split_asks_already_is_counted_once(
             for number in range(self.size):
                 yield Example(f"{split}-{number}", f"question {number % 4}", "x")
 
-    monkeypatch.setattr(survey_module, "batches", partial(batches, size=3))
+    monkeypatch.setattr("dsbs.extraction.job.BATCH", 3)
     teacher = Priced()
     survey, estimate = estimate_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
     assert (survey.needed, survey.missing) == ({"train": 10, "test": 10}, {"train": 4, "test": 0})
