@@ -122,10 +122,12 @@ class Proxy:
         secrets = [word for word in keys.split() if len(word) > 7]  # not "Bearer"
         chat = request.url.path.endswith("/chat/completions") and answer.status_code == 200
         recorded = chat and random.random() < self.settings.share  # noqa: S311 - a sample
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP]
         stream = self._pass(answer, body if recorded else None, started, secrets)
         self.metrics.requests.labels("/v1", str(answer.status_code)).inc()
-        return _Passing(stream, answer.status_code, dict(kept))
+        passing = _Passing(stream, answer.status_code)
+        # As they were sent: a name may be there twice (set-cookie), a value have bytes of any encoding.
+        passing.raw_headers = [pair for pair in answer.headers.raw if pair[0].decode("latin-1").lower() not in HOP]
+        return passing
 
     def _request(self, request: Request, body: bytes) -> httpx.Request:
         """Return the request to the LLM: the client's own bytes, and the LLM's key if there is one."""

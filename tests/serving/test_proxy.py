@@ -169,10 +169,13 @@ def test_an_address_and_headers_pass_as_they_were_sent(tmp_path: Path, path: str
 
     def answers(request: httpx.Request) -> httpx.Response:
         sent.append(request)
-        return httpx.Response(200, stream=httpx.ByteStream(b"{}"))
+        return httpx.Response(200, headers=back, stream=httpx.ByteStream(b"{}"))
 
+    back = [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
     with before(tmp_path, answers) as http:
-        assert http.get(f"/v1/{path}", headers=[(b"x-name", "café".encode())]).status_code == 200
+        found = http.get(f"/v1/{path}", headers=[(b"x-name", "café".encode())])
+    assert found.status_code == 200
+    assert [pair for pair in found.headers.raw if pair[0] == b"set-cookie"] == back
     assert sent[0].url.raw_path.decode() == f"/v1/{path}"
     assert (b"x-name", "café".encode()) in sent[0].headers.raw
 
