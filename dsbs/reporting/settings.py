@@ -112,4 +112,9 @@ class CompareConfig:
                 shlex.split(words)
             except ValueError as error:
                 faults.append(f"each: {student}: {words}: {str(error).lower()}.")
+        faults += [
+            f"{word}: students are compared by their test scores: drop it."
+            for word in (*self.train, *(word for words in self.each.values() for word in words.split()))
+            if word.startswith("test=") and word.lower() != "test=true"
+        ]
         return faults

@@ -85,6 +85,8 @@ def test_wrong_settings() -> None:
         "each: encoder: expected a student of methods (logreg).",
         "each: logreg: student.C='1: no closing quotation.",
     ]
+    blind = CompareConfig(methods=["logreg:finetune"], train=["test=false"], each={"logreg": "seed=1 test=False"})
+    assert [fault.split(":")[0] for fault in blind.faults()] == ["test=false", "test=False"]
 
 
 def test_what_stops_it_stops_the_training_that_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
