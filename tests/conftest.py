@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile("dsbs", deadline=None)
+hypothesis.settings.load_profile("dsbs")
 # Before anything imports torch, transformers or wandb, which read these once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
