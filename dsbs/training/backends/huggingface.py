@@ -40,6 +40,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     disable_progress_bar()  # of loading and saving weights
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
+    torch.set_flush_denormal(True)  # numbers below 1e-38, which a fitted student has many of, are slow on a CPU
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
     if tracker.elsewhere.names:
