@@ -52,8 +52,13 @@ def inputs(text: str, remembered: Remembered | None = None, format: str = "auto"
     return list(read_inputs("-", format, remembered or Remembered(), io.BytesIO(text.encode())))
 
 
-def test_each_line_of_text_gets_one_of_the_closed_answers_and_its_number(checkpoint: Path) -> None:
-    lines = answer(checkpoint, f"{MESSAGE}\n\nMy sofa sags.\r\n")
+def test_each_line_of_text_gets_one_of_the_closed_answers_and_its_number(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dsbs.predict.LINE_SECONDS", 0.0)
+    with caplog.at_level("INFO", "dsbs"):
+        lines = answer(checkpoint, f"{MESSAGE}\n\nMy sofa sags.\r\n", batch_size=2)
+    assert "2 answered, " in caplog.text
     assert [line.keys() for line in lines] == [{"id", "label", "score", "confidence"}] * 2
     assert [line["id"] for line in lines] == ["1", "3"]
     assert {line["label"] for line in lines} <= DECISIONS
