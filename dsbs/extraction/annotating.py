@@ -47,7 +47,6 @@ class SplitCount(SystemCount):
         systems: system prompt -> its counts, where there is a pool of them.
         prompt_tokens, completion_tokens: of all completions.
         batched: (prompt, completion) tokens of those completions that came with batches.
-        untold: completions without token counts of the server.
         weighed: completions with log-probabilities.
     """
 
@@ -56,7 +55,6 @@ class SplitCount(SystemCount):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     batched: tuple[int, int] = (0, 0)
-    untold: int = 0
     weighed: int = 0
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
@@ -73,7 +71,6 @@ class SplitCount(SystemCount):
         if completion.batch is not None:
             read, written = self.batched
             self.batched = (read + (completion.prompt_tokens or 0), written + (completion.completion_tokens or 0))
-        self.untold += completion.prompt_tokens is None
         self.weighed += completion.logprobs is not None
 
 

@@ -57,7 +57,6 @@ class Progress:
 
     job: Job
     survey: Survey
-    estimate: Estimate
     spending: Spending
     tally: Tally
     executor: Executor
@@ -212,14 +211,13 @@ async def _collect(
                 logger.warning("%s %s failed: %s", request.split, request.id, said.message)
         watch.arrived(request, said)
 
-    estimate = estimate_job(job, survey, spending)
     spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:
         async with Committer(store, origin, notice) as committer:
             parts = Parts(job, origin, committer, tally, spending, watch.waiting)
             async with open_executor(parts) as executor:
-                watch.begin(Progress(job, survey, estimate, spending, tally, executor))
+                watch.begin(Progress(job, survey, spending, tally, executor))
                 try:
                     with _interrupts(executor.stop, executor.cancel):
                         await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))

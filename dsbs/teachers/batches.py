@@ -36,7 +36,6 @@ class BatchState:
         remote: the endpoint's id of the batch.
         status: as the endpoint names it; one of ``OVER`` when it has ended.
         done: lines that are finished, failed ones included.
-        total: all lines; 0 where the endpoint has not counted them yet.
         files: ids of the files with results and with errors, where they exist.
         said: the endpoint's errors about the batch as a whole; empty without.
     """
@@ -44,7 +43,6 @@ class BatchState:
     remote: str
     status: str
     done: int = 0
-    total: int = 0
     files: tuple[str, ...] = ()
     said: str = ""
 
@@ -167,7 +165,7 @@ class BatchApi:
 
     def _read_state(self, answer: Fields) -> BatchState:
         counts = answer.inside("request_counts")
-        total, done, failed = (counts.count(name) or 0 for name in ("total", "completed", "failed"))
+        done = sum(counts.count(name) or 0 for name in ("completed", "failed"))
         faults = list(islice(answer.inside("errors").each("data"), 3))
         said = "; ".join(
             (f"line {line}: " if (line := fault.count("line")) is not None else "") + excerpt(fault.raw("message"))
@@ -177,9 +175,7 @@ class BatchApi:
         if status is None:
             raise malformed("a batch without a status")
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
-        return BatchState(
-            _identifier(answer), status, done + failed, total, tuple(files), scrub(said, self.connection.key)
-        )
+        return BatchState(_identifier(answer), status, done, tuple(files), scrub(said, self.connection.key))
 
     async def _send(self, method: str, route: str, **parts: Any) -> Fields:
         return self._read(await self.connection.send(method, route, **parts))
