@@ -10,7 +10,7 @@ from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
-from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json
+from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json, storable
 from dsbs.teachers.faults import explain_error_object, malformed
 from dsbs.teachers.logprobs import read_logprobs
 from dsbs.teachers.where import Where
@@ -201,7 +201,7 @@ def _read_choice(choice: Fields) -> Said | None:
 def _read_content(content: Any) -> str | None:
     """Return the text of a content that is no list: a text, a number, an object with a text, or an answer as object."""
     if isinstance(content, str):
-        return Fields({"text": content}).text("text", most=MOST_TEXT + 1)
+        return storable(content[: MOST_TEXT + 1])
     if isinstance(content, dict) and not any(name in content for name in TEXTS):
         told = any(isinstance(part, str) for part in content.values())
         return json.dumps(content, ensure_ascii=False)[:MOST_TEXT] if told else None
@@ -219,7 +219,7 @@ def _read_calls(message: Fields) -> list[str]:
 def _read_text(value: Any, depth: int = 0) -> str | None:
     """Return a text, the text of an object, or those of a list, as OpenRouter sends; or None."""
     if isinstance(value, str):
-        return Fields({"text": value}).text("text", most=MOST_TEXT) or None
+        return storable(value[:MOST_TEXT]) or None
     if depth > _MOST_DEPTH:
         return None
     if isinstance(value, list):
@@ -234,7 +234,7 @@ def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:
     for raw, part in zip(message.raw("content"), message.each("content"), strict=True):
         kind = part.text("type") or "text"
         if isinstance(raw, str):
-            yield "text", Fields({"text": raw}).text("text", most=MOST_TEXT) or ""
+            yield "text", storable(raw[:MOST_TEXT])
             continue
         kind = "thinking" if part.raw("thought") is True else kind
         text = _read_text(part.raw("text")) or _read_text(part.raw(kind)) or _read_text(raw)
