@@ -39,12 +39,12 @@ _HEDGES = re.compile(
     r"partly|partially|minus|half|semi|quasi|pseudo|zero|absence|devoid|falsely|allegedly|unknown|undecided|so-called|"
     r"should\s+have)\b|\b0(?:\.0+)?\s?%|नहीं|নয়|不|非|没|未|ない|ません|아니|않"
 )
-SIGNS_OF_DENIAL = re.compile(r"[❌✗✘🚫⛔¬≠]|!=|!\w")
+SIGNS_OF_DENIAL = re.compile(r"[❌✗✘🚫⛔¬≠]|!=|![\w$€£]")
 # An answer at the head of a sentence may be followed by reasons in any words, but not by these.
 TURNS = re.compile(
     r"\W{0,6}(?:if|unless|but|or|nor|and|though|although|except|only|however|not|no|maybe|perhaps|when|until|provided|"
     r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus|"
-    r"wrong|incorrect|false|none|haha|just kidding)\b|\s{0,3}[?/|&+]"
+    r"wrong|incorrect|false|none|haha|just kidding)\b|\s{0,3}[?/|&+]|\s{1,3}[<>=]{1,2}\s"
     r"|\s{0,3}[:=(]\s{0,3}0(?:\.0+)?(?:%|\b(?!\.))|\W{0,6}(?:では|じゃ|は(?=な)|不|아니|않)"
 )
 CORRECTION = re.compile(
@@ -55,7 +55,7 @@ CORRECTION = re.compile(
 _FOLLOWS = re.compile(
     r"(?:\s{1,3}(?:sentiment|label|class|category|option|answer|choice|tone|review|one|statement|relation|relationship|"
     r"opinion|feeling|stars?|points?|message|text|case|polarity|emotion|intent|topic)\b)?"
-    r"(?:\s{0,3}$|\s{0,3}(?!->|=>)[^\w\s?/|&+→⇒]|\s{1,3}(?:because|since|as|for|due|given|with|in|on|of|to|at|by|from|that|here|"
+    r"(?:\s{0,3}$|\s{0,3}(?!->|=>|[<>=]{1,2}\s)[^\w\s?/|&+→⇒]|\s{1,3}(?:because|since|as|for|due|given|with|in|on|of|to|at|by|from|that|here|"
     r"overall|is\s{1,3}(?:the\s{1,3})?(?:most\s{1,3})?(?:correct|right|best|answer|likely|appropriate|fitting))\b)"
 )
 _ENDS = re.compile(r"\s{0,3}(?:$|[^\w\s]|(?:because|since|as|for)\b)")

@@ -12,7 +12,7 @@ from functools import lru_cache, wraps
 
 QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"',
                         "「": '"', "」": '"', "『": '"', "』": '"'})  # fmt: skip
-CLAUSE = re.compile(r"[;\n]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")  # what ends one
+CLAUSE = re.compile(r"[;\n…]|\.(?=\s|$)|,?[ \t]{1,4}(?:because|since|as)\s")  # what ends one
 # Signs of no width: soft hyphens, joiners, marks of direction and byte order.
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe0e\ufe0f\ufeff]")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]{2,8});")

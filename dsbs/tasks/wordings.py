@@ -22,13 +22,35 @@ _SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Z
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
 _CAPITAL = re.compile(
     r"(?:^|(?<=\bis )|(?<=\bbe )|(?<=\bwith )|(?<=\bpick )|(?<=\bchoose )|(?<=\bselect )|(?<=\bsay )|(?<=\bnot )"
-    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=: )|(?<=, ))"
-    r"([B-HJ-Z]|[AI](?=[.,;:)!]|\s(?:but|and|or|nor|rather)\b|\s?[→-]|$))(?![\w'’#+-]|\.\w)"
+    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=[:,;] )|(?<=[(\[\t])|(?<=[-–=<>→] )"
+    r"|(?<=\band )|(?<=\bor )|(?<=\bnor )|(?<=\bto )|(?<=\bfrom )|(?<=\bmaybe )|(?<=\bperhaps )|(?<=\bpossibly ))"
+    r"([B-HJ-Z]|[AI](?=\s?(?:[.,;:!)\]\[(/|<>=→–-]|$)|\s(?:but|and|or|nor|rather|to|with|aka)\b))(?![\w'’#+-]|\.\w)"
 )
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 # Around a digit: it is a part of a number, a bound, or of arithmetic.
 _PART_BEFORE = re.compile(r"[<>≥≤^*×±√]\s?$|\d[,+/-]$")
-_PART_AFTER = re.compile(r"[\^*×±]|[-–/+]\d")
+_PART_AFTER = re.compile(r"[\^*×±]|[-–/+][\d$€£]")
+# Labels that are other words where they are not written in capitals.
+_LIKE_WORDS = {
+    "IT",
+    "US",
+    "OR",
+    "IN",
+    "ME",
+    "HI",
+    "OK",
+    "AS",
+    "AT",
+    "BE",
+    "SO",
+    "TO",
+    "IS",
+    "ON",
+    "AN",
+    "HE",
+    "WE",
+    "IF",
+}
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
 _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>[.!]?")
 # What Japanese and Korean say behind an answer: that it is it.
@@ -87,10 +109,13 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
         for said in (rest, _COPULA.sub("", rest)):
             if (found := match_name(said, names)) is not None:
                 return found
+        if bracketed := _BRACKETED.fullmatch(rest):
+            rest = tidy(bracketed[1])
+            continue
         if (found := _read_sign(rest, letters, names)) is not None:
             return found
         lead = LEAD.match(rest)
-        if lead is None or any(name.start == 0 for name in _find_names(_fold(rest), names)):  # the label IT is no 'it'
+        if lead is None or any(name.start == 0 for name in _find_names(rest, names)):  # the label IT is no 'it'
             break
         rest = tidy(rest[lead.end() :])
     return _read_mentions(" ".join(tidy(whole).translate(QUOTES).split()), letters, names)
@@ -149,7 +174,7 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     """Return the answer of a text that begins with a letter: ``(b)``, ``B.``, ``option B``, ``b) whatever``."""
     clause, rest = _split(text)
     sign = _SIGN.match(clause)
-    if sign and any(name.start < sign.end() < name.end for name in _find_names(_fold(clause), names)):
+    if sign and any(name.start < sign.end() < name.end for name in _find_names(clause, names)):
         return None  # 'option A dog', where 'A dog' is one
     if sign:
         letter, marked, beside, known = sign[1] or sign[2], True, clause[sign.end() :], True
@@ -165,9 +190,11 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     if CORRECTION.search(_fold(rest)):
         return None
     if beside and (found := match_name(beside, names)) is not None:
-        return found
-    beside = _fold(beside)
-    unclear = bool(TURNS.match(beside) or _SIGN.search(beside) or next(_find_names(beside, names), None))
+        return None if {letter, letter.upper()} & names.keys() and found != answer else found
+    raw = _fold(clause[sign.end() if sign else 1 :])
+    others = (*_find_names(beside, names), *_find_signs(beside, letters, names))
+    unclear = any(one.answer != answer for one in others)
+    unclear = unclear or any(words.match(said) for words in (TURNS, CORRECTION) for said in (raw, _fold(beside)))
     return answer if answer is not None and marked and not unclear else None
 
 
@@ -192,7 +219,7 @@ def _read_mentions(text: str, letters: Letters, names: dict[str, str]) -> str | 
         return None
     while rest:
         clause, rest = _split(rest)
-        if _read_clause(clause, letters, names) not in (None, answer):
+        if _read_clause(clause.strip(), letters, names) not in (None, answer):
             return None
     return answer
 
@@ -201,11 +228,13 @@ def _read_clause(text: str, letters: Letters, names: dict[str, str]) -> str | No
     clause = _fold(text)
     if SIGNS_OF_DENIAL.search(clause):
         return None
-    mentions = list(_find_names(clause, names))
+    mentions = list(_find_names(text, names))
     mentions += [sign for sign in _find_signs(text, letters, names)
                  if not any(sign.start < name.end and name.start < sign.end for name in mentions)]  # fmt: skip
     parts, asserted, done = [""], set(), 0
     for mention in sorted(mentions):
+        if mention.start < done:
+            continue
         seen_from = max(done, mention.start - 80)  # far enough back for the longest denial
         denial = DENIAL.search(clause[seen_from : mention.start])
         if denial:
@@ -221,7 +250,7 @@ def _read_clause(text: str, letters: Letters, names: dict[str, str]) -> str | No
     if len(asserted) != 1:
         return None
     answer = asserted.pop()
-    return answer if asserts(parts, answer.lower() in ("no", "none", "not", "all")) else None
+    return answer if asserts(parts, answer.lower() in ("no", "none", "not", "all", "other")) else None
 
 
 def _fold(text: str) -> str:
@@ -239,7 +268,8 @@ def _find_signs(text: str, letters: Letters, names: dict[str, str]) -> Iterator[
 
 
 def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
-    """Yield where a text in lower case names answers as whole words; of names within names, the longest."""
+    """Yield where a text names answers as whole words; of names within names, the longest."""
+    written, text = text, _fold(text)
     found: list[Mention] = []
     for (name, answer), separator in itertools.product(names.items(), "_ "):
         name = " ".join(_fold(name.translate(QUOTES)).replace("_", separator).split())
@@ -248,7 +278,7 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            if _is_word(text, start, end):
+            if _is_word(text, start, end) and (answer not in _LIKE_WORDS or written[start:end].isupper()):
                 found.append(Mention(start, end, answer))
             start = text.find(name, end)
     for one in dict.fromkeys(found):  # a name without '_' was looked for twice
@@ -263,6 +293,8 @@ def _is_word(text: str, start: int, end: int) -> bool:
     """Return whether a place in a text is a word of its own: neither in ``non-positive`` nor in ``1.5``."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] == "_" or (before[-1:] in "-." and before[:1].isalnum() and before[1:]):
+        return False
+    if text[end - 1].isdigit() and _PART_AFTER.match(after):
         return False
     if text[start].isdigit() and (_PART_BEFORE.search(before) or _PART_AFTER.match(after)):
         return False

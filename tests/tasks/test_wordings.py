@@ -80,6 +80,10 @@ stars|4 out of 5|4
 stars|1 star out of 5 stars|1
 nli2|E. entailment|entailment
 topic|World, not Sports|World
+topic|It is Sports.|Sports
+topic|the label is <Sports>|Sports
+letter|B, and not C|B
+class|II, not III|II
 topic|not World but IT|IT
 lang|option C#|C#
 class|II rather than III|II
@@ -212,6 +216,17 @@ topic|not Sports
 topic|it isn't World
 topic|anything but Sci/Tech
 topic|IT, World
+topic|it depends
+topic|it is hard to say whether IT
+mood|positive… no, negative
+mood|positive > negative
+letter|A; C
+letter|B == D
+letter|C (possibly D)
+letter|D - wait, A
+letter|C to D
+letter|B [C]
+lang|C++; C
 mood|positive vs negative
 mood|positive → negative
 class|I, II
