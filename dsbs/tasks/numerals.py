@@ -74,12 +74,12 @@ _UNITS = re.compile(
 )
 # Where a clause has such words, its number is a bound, half of one, a guess or none at all.
 _HEDGES = re.compile(
-    r"n't\b|\b(?:not|no|never|neither|nor|cannot|without|except|rather|instead|unlike|but|or|either|if|unless|might|may|"
+    r"n't\b|\b(?:not|no|never|neither|nor|cannot|without|except|rather|instead|unlike|but|or|either|if|unless|might|may|maybe|perhaps|possibly|could|opposite|"
     r"between|(?:minimum|maximum)\sof|at\sleast|at\smost|up\sto|and\s(?:over|up|above|more)|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s"
-    r"than|(?:over|under|above|below|beyond|past|exceeding|exceeds|approaching)(?=\s{1,3}[$€£]?\d)|half|halves|quarters?|"
+    r"than|(?:over|under|above|below|beyond|past|exceeding|exceeds|approaching)(?=\s{1,3}[-($€£]{0,2}\d)|half|halves|quarters?|"
     r"thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|twice|double|triple|"
     r"squared|cubed|root|power|factorial|minus|negative|plus|point|nearly|almost|wrong|incorrect|unknown|undefined|"
-    r"infinite\w*|depends?|unclear|below\szero|nicht|kein\w*|pas|ou|oder)\b|[?<>≤≥≠±√!]=?\s{0,2}[-$€£]?\d|\d\s?[?<>≤≥≠±]|\d!|repeating|recurring",
+    r"infinite\w*|depends?|unclear|below\szero|nicht|kein\w*|pas|ou|oder)\b|[?<>≤≥≠±√!]=?\s{0,2}[-$€£]?\d|[\d)%]\s?[?<>≤≥≠±]|\d!|repeating|recurring",
     re.I,
 )
 _DENIED = re.compile(
@@ -149,7 +149,7 @@ def read_number(text: str) -> str | None:
 def _balances(text: str) -> bool:
     """Return whether the sides of an equation have the same value, as far as they have one, up to rounding."""
     values = [value for side in text.split("=") if (value := evaluate(side)) is not None]
-    return all(math.isclose(value, values[0], rel_tol=0.01, abs_tol=0.01) for value in values[1:])
+    return all(math.isclose(value, values[0], rel_tol=0.002, abs_tol=0.01) for value in values[1:])
 
 
 def same(a: str, b: str, tolerance: float = 1e-6) -> bool:

@@ -420,6 +420,12 @@ around 5-6
 3.3̅
 0.33 repeating
 700 cm = 7 m
+possibly 42
+could be 42
+1 1/2?
+15%?
+over -3
+100 = 99
 room A12
 1.200,500
 5万
