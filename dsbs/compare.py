@@ -29,6 +29,7 @@ from dsbs.core.files import write_json
 from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
+from dsbs.core.progress import standard_output
 from dsbs.core.terminal import print_table
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
@@ -74,7 +75,7 @@ def main(config: CompareConfig) -> None:
     """Forecast, train missing runs, and show the ladder."""
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
-    console = Console()
+    console = standard_output()
     candidates = plan_all(config, typed_overrides())
     forecast(candidates, console)
     if config.dry_run:

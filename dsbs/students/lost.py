@@ -32,6 +32,7 @@ def tell_lost(counts: Mapping[str, int]) -> list[str]:
 
     Args:
         counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
+            ``answers_cut``: labels too long to be generated;
             ``inputs``, or else ``train``: the number of examples.
 
     >>> tell_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
@@ -43,6 +44,10 @@ the inputs are unknown to the tokenizer.']
     for part, key in LIMITS.items():
         if cut := counts.get(f"{part}_cut"):
             told.append(f"{cut:,} {part}{of} were longer than student.{key} and were truncated.")
+    if long := counts.get("answers_cut"):
+        told.append(
+            f"{long:,} labels of validation and test are longer than student.max_new_tokens: they cannot be generated."
+        )
     if blank := counts.get("inputs_blank"):
         told.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")
     for part in LIMITS:

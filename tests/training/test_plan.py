@@ -26,15 +26,17 @@ from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students import T5Scratch
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import Lengths
 from dsbs.students.decoder_only import DecoderOnlyModel
+from dsbs.students.lost import tell_lost
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 from dsbs.tasks.triage import TriageTask
 from dsbs.teachers.handbook import HandbookTeacher
 from dsbs.training.annotated import NotAnnotated, extract_command
-from dsbs.training.backends.huggingface import check_labels, check_lengths, check_prefixes
+from dsbs.training.backends.huggingface import check_labels, check_lengths, check_prefixes, count_unwritable
 from dsbs.training.plan import (
     Plan,
     execute,
@@ -384,6 +386,11 @@ def test_labels_longer_than_a_target_are_told_with_the_length_that_holds_them() 
     asked = [Example("1", "", "refund", labels), Example("2", "", "a free answer that is cut and counted", None)]
     check_lengths(student, Lengths(64, size, 8), "auto", asked)
     check_lengths(student, Lengths(64, size, size - 1), "generate", asked)
+    reading = DecodingConfig("auto", max_new_tokens=size)
+    free = [Example("1", "", f"{labels[2]} {labels[2]}"), Example("2", "", labels[2]), Example("3", "", None)]
+    assert count_unwritable(student, reading, [*asked[:1], *free]) == {"answers_cut": 1}
+    assert count_unwritable(student, dataclasses.replace(reading, max_new_tokens=8), asked[:1]) == {}  # ranked
+    assert "1 labels of validation and test" in tell_lost({"answers_cut": 1})[0]
     with pytest.raises(StudentError, match=rf"has {size} tokens.*Type student\.max_target_tokens={size}, or"):
         check_lengths(student, Lengths(64, size - 1, 64), "auto", asked)
     with pytest.raises(StudentError, match=rf"within 2: .*Type student\.max_new_tokens={size}, or"):

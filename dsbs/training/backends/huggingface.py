@@ -50,6 +50,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     counts = rows.cut() | check_unknown(
         student, rows, Texts(student, recipe, data), recipe.training.max_unknown, recipe.student.writes
     )
+    if source.writes:
+        counts |= count_unwritable(student, reading, [*data.validation, *data.test])
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
     if student.cuts_itself:
         counts["inputs_cut"] = predictor.lost([example for example, _ in data.train])["inputs_cut"]
@@ -210,6 +212,13 @@ def check_labels(student: StudentModel, task: Task, examples: Iterable[Example])
             f"The student's tokenizer cannot write {len(lost)} of {len(labels)} labels: {'; '.join(lost[:5])}. "
             "Choose another student, or labels without these characters."
         )
+
+
+def count_unwritable(student: StudentModel, reading: DecodingConfig, examples: list[Example]) -> dict[str, int]:
+    """Return ``answers_cut``, the labels too long to be generated whole; ``{}`` where there are none."""
+    labels = [one.label for one in examples if one.label is not None and not reading.ranks([one])]
+    cut = sum(size - 1 > reading.max_new_tokens for size in student.lengths(labels))  # the end is not needed
+    return {"answers_cut": cut} if cut else {}
 
 
 def check_lengths(student: StudentModel, lengths: Lengths, decoding: str, examples: Iterable[Example]) -> None:
