@@ -22,6 +22,7 @@ from dsbs.dashboards.settings import DashboardConfig
 
 if TYPE_CHECKING:
     from dsbs.dashboards.building import Dashboard
+    from dsbs.dashboards.study import Study
 
 
 @command("dashboard")
@@ -57,8 +58,13 @@ def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> N
     words = [f"runs={config.runs}", f"entity={entity or 'NAME'}", f"project={project}"]
     words += [f"output_dir={config.output_dir}"] * (config.output_dir != "outputs")
     console.print(f"  {path}", soft_wrap=True, highlight=False)
-    console.print("Nothing was published. With a key (`wandb login`), upload the runs, then publish:", highlight=False)
-    for line in (sync_command(config.output_dir), shlex.join(["python", "-m", "dsbs.dashboard", *words])):
+    lines = find_recorded(dashboard.study, config.output_dir)
+    if lines:
+        told = "upload the runs, then publish:"
+    else:
+        told, words = "upload the runs from their folders, as W&B recorded none, and publish:", [*words, "upload=true"]
+    console.print(f"Nothing was published. With a key (`wandb login`), {told}", highlight=False, soft_wrap=True)
+    for line in (*lines, shlex.join(["python", "-m", "dsbs.dashboard", *words])):
         console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
 
 
@@ -94,6 +100,16 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     if published.shared:
         console.print("  The third address lets anyone read the report; it is not saved.")
+
+
+def find_recorded(study: "Study", output_dir: str) -> list[str]:
+    """Return the commands that upload the study's runs, for each folder where W&B recorded some of them offline."""
+    places = [Path(output_dir), *(run.folder.parents[5] for run in study.runs.values() if len(run.folder.parts) > 6)]
+    return [
+        sync_command(str(place))
+        for place in dict.fromkeys(places)
+        if any(next(place.glob(f"wandb/offline-run-*-{id}"), None) for id in study.runs)
+    ]
 
 
 def sync_command(output_dir: str) -> str:

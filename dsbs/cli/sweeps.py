@@ -107,6 +107,7 @@ def describe_endings(endings: Sequence[Ending]) -> str:
     if measured:
         name, best = max(measured, key=lambda trial: trial[1].value or 0.0)
         lines.append(f"\nThe best of {len(endings)} trials: {name}{_show_value(best)}")
+        lines.append("`python -m dsbs.report` prints the command that measures it on test.")
     return "\n".join(lines) + "\n"
 
 

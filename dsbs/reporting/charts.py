@@ -83,7 +83,7 @@ def _draw_lines(
             {
                 "name": name,
                 "colour": number % COLOURS,
-                "shape": SHAPES[number % len(SHAPES)],
+                "shape": SHAPES[(number + number // COLOURS) % len(SHAPES)],
                 "points": (points := _place(members, step * (number - (len(lines) - 1) / 2), metric, x_of, x, y)),
                 "path": " ".join(f"{point['x']:.1f},{point['y']:.1f}" for point in points),
             }
@@ -142,6 +142,23 @@ def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: floa
         }
         for item in comparisons
     ]
+
+
+def draw_scale(cells: Sequence[Cell], metric: str, width: int = 200) -> dict[str, Any]:
+    """Return a horizontal axis of scores, and for each condition, by its id, its place on it.
+
+    Returns:
+        ``width``; ``ticks``: ``x`` and ``text``; ``points``: id -> ``x``, ``low`` and ``high``.
+    """
+    ends = [cell[key] for cell in cells for key in ("ci_low", "ci_high")]
+    ticks = choose_score_ticks(metric, min(ends), max(ends), wanted=4)
+    x = _scale(ticks[0], max(ticks[-1], *ends), 18, width - 18)
+    keys = {"x": metric, "low": "ci_low", "high": "ci_high"}
+    return {
+        "width": width,
+        "ticks": [{"x": x(tick), "text": show_score(metric, tick).replace(".0%", "%")} for tick in ticks],
+        "points": {cell["id"]: {name: x(cell[key]) for name, key in keys.items()} for cell in cells},
+    }
 
 
 def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:

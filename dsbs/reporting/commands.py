@@ -16,8 +16,8 @@ SET_ANEW = ("objective", "data_fraction", "seed", "control")
 def complete_command(conditions: Sequence[Condition], objective: str, fraction: str) -> list[str]:
     """Return the command that trains another objective, or on another share of the data, like the existing runs.
 
-    Task, path, teacher, student and training are taken from the most similar run, without the settings of its
-    objective.
+    Task, path, teacher, student, training and seeds are taken from the most similar condition, without the settings of
+    its objective.
 
     Args:
         conditions: of the existing runs; at least one.
@@ -28,7 +28,11 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
     kept = [word for word in overrides_of(run) if not _is_own(word, same=alike[0].objective == objective)]
     if not any(word.partition("=")[0] in ("task", "experiment") for word in kept):
         kept.insert(0, f"task={run.metrics['task']}")
-    return [*program_of(run), *kept, f"objective={objective}", f"data_fraction={fraction}"]
+    words = [*kept, f"objective={objective}", f"data_fraction={fraction}"]
+    seeds = alike[0].seeds
+    if seeds == [0]:
+        return [*program_of(run), *words]
+    return [*program_of(run), *(["-m"] if len(seeds) > 1 else []), *words, f"seed={','.join(map(str, seeds))}"]
 
 
 def can_learn(condition: Condition, objective: str) -> bool:
@@ -58,13 +62,16 @@ def words_of(run: FinishedRun) -> list[str]:
 
 
 def overrides_of(run: FinishedRun) -> list[str]:
-    """Return the overrides of a run's command; a list of a sweep is replaced by the run's own value."""
+    """Return the overrides of a run's command; a list of a sweep is replaced by the run's own value.
+
+    ``search=optuna`` is left out: its jobs' commands have the values that it chose.
+    """
     words = words_of(run)
     swept = any(word in ("-m", "--multirun") for word in words)
     overrides = []
     for word in words:
         key, separator, value = word.partition("=")
-        if not separator or key.startswith(("-", "hydra", "launcher", "~")):
+        if not separator or key.startswith(("-", "hydra", "launcher", "search", "~")):
             continue
         if swept and "," in value and not value.startswith(("[", "{", "'", '"')):
             name = key.lstrip("+")

@@ -1,45 +1,50 @@
 """The comparisons on the page, formatted from ``report.json``: cards, tables, the chart of controls."""
 
-from collections.abc import Iterable
 from typing import Any
 
-from dsbs.reporting.charts import draw_differences
-from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, WORSE
+from dsbs.reporting.charts import draw_differences, draw_scale
+from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, UNDECIDED, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
+from dsbs.reporting.control_verdict import LEARNED
 from dsbs.reporting.tables import Marks, name_cells, tell_note
-from dsbs.reporting.wording import show_fraction, show_interval, show_p, show_score
+from dsbs.reporting.wording import show_control, show_fraction, show_interval, show_p, show_score
 
-TITLES = {
-    HEADLINE: "A share of the data against all of it",
-    SAME_FRACTION: "On the same share of the data",
-    CONTROL: "Against the controls",
-    CONTROL_BASELINE: "The controls against the baseline",
-}
+Item = dict[str, Any]
+TITLES = {HEADLINE: "A share of the data against all of it", SAME_FRACTION: "On the same share of the data"}
+TONES = {SHOWN: "good", SHOWN_WORSE: "bad", BETTER: "good", WORSE: "bad"}
+PICTURE = 320  # width of a card's
 
 
-def list_verdicts(document: dict[str, Any]) -> list[dict[str, Any]]:
+def list_verdicts(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
     """Return the cards at the top: headlines, then the same candidates against the baseline on equal data.
 
     Headlines come last if all of them have a single seed on a side.
     """
     cells = {cell["id"]: cell for cell in document["cells"]}
     headlines = [item for item in document["comparisons"] if item["kind"] == HEADLINE]
-    equal = [item for item in document["comparisons"] if item["beside_headline"]]
-    cards: list[dict[str, Any]] = []
+    cards: list[Item] = []
     for item in headlines:
         share = show_fraction(cells[item["candidate"]]["data_fraction"])
-        tone = {SHOWN: "good", SHOWN_WORSE: "bad"}.get(item["claim"], "open")
-        badge = f"at most {100 * item['margin']:g} points worse: {item['claim']}"
-        cards.append(_card(f"Fewer labels: {share} of the data against all", item, badge, tone))
+        badge = _show_claim(item)
+        card = {"title": f"Fewer labels: {share} of the data against all", "badge": badge, "told": item["claim_told"]}
+        cards.append(card | _show_result(document, item, marks) | {"tone": TONES.get(item["claim"], "open")})
     if not headlines:
-        cards += [{"title": "Fewer labels", "badge": "", "points": "", "told": text} for text in document["headline"]]
-    beside = []
-    for item in equal:
-        share = show_fraction(cells[item["candidate"]]["data_fraction"])
-        tone = {BETTER: "good", WORSE: "bad"}.get(item["verdict"], "open")
-        beside.append(_card(f"Equal labels: both on {share} of the data", item, item["verdict"], tone))
+        cards += [_tell_card("Fewer labels", text) for text in document["headline"]]
+    beside: list[Item] = []
+    for item in document["comparisons"]:
+        if item["beside_headline"]:
+            share = show_fraction(cells[item["candidate"]]["data_fraction"])
+            card = {"title": f"Equal labels: both on {share} of the data", "badge": item["verdict"]}
+            card |= {"told": _tell_verdict(item), "tone": TONES.get(item["verdict"], "open")}
+            beside.append(card | _show_result(document, item, marks))
     weak = all(item["claim"] == ONE_STUDENT for item in headlines)
-    return [*beside, *cards] if weak else [*cards, *beside]
+    told = {item["told"] for item in headlines}
+    mixed = [_tell_card("Caution", text) for text in document["headline"] if headlines and text not in told]
+    return [*mixed, *beside, *cards] if weak else [*mixed, *cards, *beside]
+
+
+def _tell_card(title: str, text: str) -> Item:
+    return {"title": title, "badge": "", "told": text, "sides": [], "caveats": []}
 
 
 def list_comparisons(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
@@ -56,9 +61,9 @@ def list_comparisons(document: dict[str, Any], marks: Marks) -> list[dict[str, A
                 **_tell_difference(item),
                 "picture": picture,
                 "claim": item["claim"],
-                "tone": {SHOWN: "good", SHOWN_WORSE: "bad"}.get(item["claim"], "open"),
-                "verdict": item["verdict"],
-                "p": show_p(item["p_adjusted"]).removeprefix("= "),
+                "tone": TONES.get(item["claim"], "open"),
+                "verdict": "" if item["claim"] == ONE_STUDENT else item["verdict"],
+                "p": _show_p(item),
                 "paired": item["paired_by_seed"],
                 "caveats": " ".join(marks[tell_note(note)] for note in item["own_notes"]),
             }
@@ -69,58 +74,124 @@ def list_comparisons(document: dict[str, Any], marks: Marks) -> list[dict[str, A
     return groups
 
 
-def list_controls(document: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return for each share of the data with controls the scores of controls, candidates and baseline, best first."""
-    metric, groups = document["metric"], []
-    settings = document["settings"]
-    shares = dict.fromkeys(cell["data_fraction"] for cell in document["cells"] if cell["control"])
-    for share in shares:
+def list_controls(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
+    """Return for each share of the data with controls its axis and rows: controls, candidates and baseline, best first.
+
+    A row has its score, and for a control its differences from the true rationales and from the baseline.
+    """
+    metric, settings = document["metric"], document["settings"]
+    wanted = (settings["baseline"], *settings["candidates"])
+    groups = []
+    for share in dict.fromkeys(cell["data_fraction"] for cell in document["cells"] if cell["control"]):
         cells = [
             cell
             for cell in document["cells"]
-            if cell["data_fraction"] == share
-            and (cell["control"] or cell["objective"] in (settings["baseline"], *settings["candidates"]))
+            if cell["data_fraction"] == share and (cell["control"] or cell["objective"] in wanted)
         ]
         cells.sort(key=lambda cell: -cell[metric])
-        groups.append((show_fraction(share), [_dot(cell, cells, metric) for cell in cells]))
+        kinds = {(cell["student"], cell["objective"], cell["variant"]) for cell in cells if cell["control"]}
+        several = len(kinds) > 1
+        groups.append(
+            {
+                "share": show_fraction(share),
+                "axis": draw_scale(cells, metric),
+                "rows": [
+                    {
+                        "name": cell["name"] if several or not cell["control"] else show_control(cell["control"]),
+                        "learned": _tell_learned(cell),
+                        "control": bool(cell["control"]),
+                        "score": show_score(metric, cell[metric]),
+                        "interval": show_interval(metric, cell["ci_low"], cell["ci_high"]),
+                        "cell": cell,
+                        "true": _list_differences(document, CONTROL, cell["id"]),
+                        "baseline": _list_differences(document, CONTROL_BASELINE, cell["id"]),
+                        "caveats": " ".join(marks[note["text"]] for note in cell["notes"]),
+                    }
+                    for cell in cells
+                ],
+            }
+        )
     return groups
 
 
-def _card(title: str, item: dict[str, Any], badge: str, tone: str) -> dict[str, Any]:
-    (picture,) = draw_differences([item], margin=item["margin"])
+def _tell_learned(cell: Item) -> str:
+    """Return what a condition learns besides the label; empty where that is unknown or nothing."""
+    if not cell["control"]:
+        return "the true rationales" if cell["teacher"] else ""
+    return LEARNED.get(cell["control"].partition("(")[0], "")
+
+
+def _list_differences(document: dict[str, Any], kind: str, control: str) -> list[dict[str, str]]:
+    """Return a control's comparisons of a kind; they name the other side where there are several."""
+    mine, other = ("baseline", "candidate") if kind == CONTROL else ("candidate", "baseline")
+    found = [item for item in document["comparisons"] if item["kind"] == kind and item[mine] == control]
+    names = name_cells(document)
+    return [
+        {
+            **_tell_difference(item),
+            "name": names[item[other]] if len(found) > 1 else "",
+            "verdict": item["verdict"],
+            "tone": TONES.get(item["verdict"], "open"),
+            "mark": " ‡" if item["paired_by_seed"] else "",
+        }
+        for item in found
+    ]
+
+
+def _show_result(document: dict[str, Any], item: Item, marks: Marks) -> dict[str, Any]:
+    """Return the difference of a card, the scores of its two sides, and its caveats with their letters."""
+    cells = {cell["id"]: cell for cell in document["cells"]}
+    (picture,) = draw_differences([item], width=PICTURE, margin=item["margin"])
+    sides = [cells[item["candidate"]], cells[item["baseline"]]]
+    noted: dict[str, list[str]] = {}
+    for side in sides:
+        for note in side["notes"]:
+            noted.setdefault(note["text"], []).append(side["name"])
+    caveats = [
+        (marks[text], f"{text.partition(':')[0]} ({', '.join(dict.fromkeys(names))})") for text, names in noted.items()
+    ]
+    caveats += [(marks[tell_note(note)], tell_note(note)) for note in item["own_notes"]]
     difference = _tell_difference(item)
-    interval = f"95% interval {difference['interval']}"
     return {
-        "title": title,
-        "badge": badge,
-        "tone": tone,
-        "told": item["told"],
         "picture": picture,
-        "interval": interval,
+        "margin": f"-{100 * item['margin']:g}",
+        "interval": f"95% interval {difference['interval']}",
         "points": difference["points"],
+        "sides": [_describe_score(side, document["metric"]) for side in sides],
+        "caveats": caveats,
     }
 
 
-def _tell_difference(item: dict[str, Any]) -> dict[str, str]:
+def _describe_score(cell: Item, metric: str) -> tuple[str, str]:
+    """Return a side of a card as (name, score): ``step_by_step on 1/8 (600 labels, 3 seeds)``."""
+    seeds = f"{len(cell['seeds'])} seed{'s' if len(cell['seeds']) > 1 else ''}"
+    labels = "" if cell["labels_training"] is None else f"{cell['labels_training']:,.0f} training labels, "
+    return f"{cell['name']} on {show_fraction(cell['data_fraction'])} ({labels}{seeds})", show_score(
+        metric, cell[metric]
+    )
+
+
+def _show_claim(item: Item) -> str:
+    """Return the claim of a headline for its badge."""
+    points = f"{100 * item['margin']:g} points"
+    if item["claim"] == SHOWN_WORSE:
+        return f"shown to be worse by more than {points}"
+    return f"at most {points} worse: {item['claim']}"
+
+
+def _tell_verdict(item: Item) -> str:
+    """Return the two-sided verdict in a sentence."""
+    if item["verdict"] == ONE_STUDENT:
+        return str(item["claim_told"])
+    told = {BETTER: "It is better", WORSE: "It is worse", UNDECIDED: "No difference is shown"}[item["verdict"]]
+    return f"{told} (two-sided p {show_p(item['p_adjusted'])})."
+
+
+def _show_p(item: Item) -> str:
+    """Return a p-value for the table; none where it is about one student."""
+    return "" if item["verdict"] == ONE_STUDENT else show_p(item["p_adjusted"]).removeprefix("= ")
+
+
+def _tell_difference(item: Item) -> dict[str, str]:
     low, high = item["ci_low_adjusted"], item["ci_high_adjusted"]
     return {"points": f"{100 * item['difference']:+.1f}", "interval": f"{100 * low:+.1f} to {100 * high:+.1f}"}
-
-
-def _dot(cell: dict[str, Any], cells: Iterable[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """Return a condition's score as a point with its interval, on the axis of its group."""
-    ends = [one[key] for one in cells for key in ("ci_low", "ci_high")]
-    low, high, width = min(ends), max(ends), 240
-    place = lambda value: 6 + (value - low) / max(high - low, 1e-9) * (width - 12)  # noqa: E731
-    return {
-        "name": cell["name"],
-        "score": show_score(metric, cell[metric]),
-        "interval": show_interval(metric, cell["ci_low"], cell["ci_high"]),
-        "picture": {
-            "width": width,
-            "zero": place(low) - 5,
-            "margin": None,
-            "x": place(cell[metric]),
-            "low": place(cell["ci_low"]),
-            "high": place(cell["ci_high"]),
-        },
-    }

@@ -7,6 +7,7 @@ from dsbs import __version__
 from dsbs.reporting.breakdown import MOST_SQUARE, calibrate, count_confusion, find_classes, score_classes
 from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
+from dsbs.reporting.control_verdict import tell_controls
 from dsbs.reporting.effort import count_labels, measure_effort, measure_student
 from dsbs.reporting.histories import read_histories
 from dsbs.reporting.notes import all_notes, note_comparison, note_condition
@@ -17,7 +18,7 @@ from dsbs.reporting.searches import list_searches
 from dsbs.reporting.serving import list_served
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.sizes import Ladder, find_ladders, tell_ladder
-from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_controls, tell_saving
+from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_saving
 
 
 def to_document(report: Report) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def to_document(report: Report) -> dict[str, Any]:
         ],
         "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
         "sizes": [to_ladder(ladder, report) for ladder in find_ladders(conditions, report.teachers)],
-        "controls": tell_controls(report.comparisons, conditions),
+        "controls": tell_controls(report.comparisons),
         "classes": [found for condition in conditions if (found := _to_classes(condition))],
         "calibration": [{"cell": condition.id, **bins} for condition in conditions if (bins := calibrate(condition))],
         "learning_curves": [
@@ -141,6 +142,7 @@ def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
         "target": saving.target,
         "reached": saving.reached,
         "at_most": saving.bound,
+        "shown": saving.shown,
         **shares,
         "training_labels": {key: saving.training_labels(share) for key, share in shares.items()},
         "all_labels": {key: saving.all_labels(share) for key, share in shares.items()},
@@ -165,4 +167,6 @@ def _to_classes(condition: Condition) -> dict[str, Any] | None:
     if not classes:
         return None
     confusion = count_confusion(condition, classes) if len(classes) <= MOST_SQUARE else None
-    return {"cell": condition.id, "scores": score_classes(condition, classes), "confusion": confusion}
+    scores = score_classes(condition, classes)
+    macro = sum(one["f1"] for one in scores) / len(scores)
+    return {"cell": condition.id, "scores": scores, "macro_f1": macro, "confusion": confusion}

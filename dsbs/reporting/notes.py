@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
+from dsbs.reporting.variants import is_within
 from dsbs.tasks.base import ACCURACY
 
 GUESSING = 0.02  # an accuracy at most this far above the majority class is noted
@@ -29,11 +30,15 @@ ONE_SEED = Note("one seed: the result is about that student, not the method")
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
 LOSSES = "some data was lost (dropped, truncated or unknown tokens)"
 GUESSES = "hardly better than the majority class"
+CHOSEN = Note("one of several settings measured on test: choose between them on validation (test=false)")
+TUNED = ("objective", "student", "training")  # settings that are chosen
 
 
 def note_condition(condition: Condition) -> list[Note]:
     """Return the caveats of a condition."""
     notes = [ONE_SEED] if len(condition.runs) == 1 else []
+    if any(is_within(key, TUNED) for key in condition.settings):
+        notes.append(CHOSEN)
     if condition.unconverged:
         plural = "s" if len(condition.unconverged) > 1 else ""
         notes.append(Note(UNCONVERGED, f"seed{plural} {', '.join(map(str, condition.unconverged))}"))

@@ -20,8 +20,10 @@ from dsbs.reporting.tables import (
     show_searches,
 )
 from dsbs.reporting.wording import show_score
+from dsbs.tasks.base import ACCURACY
 
 Item = dict[str, Any]
+MOST_CARDS = 4
 TEMPLATES = Path(__file__).with_name("templates")
 READING = (
     "A score is the mean over seeds and test examples. The test split is read once per run, with the checkpoint that "
@@ -53,7 +55,8 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         title=f"{' and '.join(settings['candidates'])} against {settings['baseline']}",
         metric=metric,
         names=names,
-        cards=list_verdicts(document),
+        cards=_split(list_verdicts(document, marks), MOST_CARDS),
+        about=_tell_about(document),
         wide=draw_curve(document, 760, 380),
         narrow=draw_curve(document, 390, 330),
         sizes=[draw_sizes(document, 760, 340), draw_sizes(document, 390, 320)] if document["sizes"] else [],
@@ -69,19 +72,35 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         },
         comparisons=list_comparisons(document, marks),
         caveats=caveats,
-        controls=list_controls(document),
-        classes=[_show_classes(item) for item in _order(document["classes"], samples)],
+        controls=list_controls(document, marks),
+        classes=_split([_show_classes(item) for item in _order(document["classes"], samples)]),
         calibration=_split(
             [{**item, "chart": draw_calibration(item)} for item in _order(document["calibration"], samples)]
         ),
         histories=_split([_show_history(item, document) for item in _order(document["learning_curves"], samples)]),
         samples=samples,
         sample_names=sample_names,
-        payload={"examples": samples["examples"], "names": sample_names, "seeds": seeds},
+        payload={
+            "examples": samples["examples"],
+            "names": sample_names,
+            "seeds": seeds,
+            "metric": None if metric == ACCURACY else metric,
+        },
+        graded=metric != ACCURACY,
         reading=READING,
         facts=list_facts(document),
         searches=show_searches(document),
     )
+
+
+def _tell_about(document: dict[str, Any]) -> list[str]:
+    """Return the task, the students and the teachers, for the line above the title."""
+    told = [f"task {document['task']}"]
+    for kind in ("student", "teacher"):
+        names = list(dict.fromkeys(cell[kind] for cell in document["cells"] if cell[kind]))
+        if names:
+            told.append(f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}")
+    return [*told, document["made"]]
 
 
 def _order(items: list[Item], samples: dict[str, Any]) -> list[Item]:
@@ -90,9 +109,9 @@ def _order(items: list[Item], samples: dict[str, Any]) -> list[Item]:
     return sorted(items, key=lambda item: first.index(item["cell"]) if item["cell"] in first else len(first))
 
 
-def _split(items: list[Item]) -> list[list[Item]]:
-    """Return the first two items, and the rest, which the page folds."""
-    return [part for part in (items[:2], items[2:]) if part]
+def _split(items: list[Item], first: int = 2) -> list[list[Item]]:
+    """Return the first items, and the rest, which the page folds."""
+    return [part for part in (items[:first], items[first:]) if part]
 
 
 def _show_classes(item: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +119,7 @@ def _show_classes(item: dict[str, Any]) -> dict[str, Any]:
         (one["class"], f"{one['examples']:,}", *(show_percent(one[key]) for key in ("precision", "recall", "f1")))
         for one in item["scores"]
     ]
+    rows.append(("macro average", "", "", "", show_percent(item["macro_f1"])))
     return {"cell": item["cell"], "rows": rows, "confusion": _shade(item["confusion"], item["scores"])}
 
 

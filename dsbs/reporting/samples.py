@@ -31,7 +31,8 @@ def build_samples(report: Report, most: int = MOST) -> dict[str, Any]:
     Returns:
         ``conditions``: their ids; ``total``: number of test examples; ``examples``: for each its ``id``, ``input``,
         ``gold``, ``teacher`` (``label``, ``rationale``) or None, and ``answers``: for each condition its most frequent
-        ``label``, the number of seeds that are ``right``, and the ``rationale`` of a seed that gave the label.
+        ``label``, the number of seeds that are ``right``, the mean ``score``, and the ``rationale`` of a seed that gave
+        the label.
     """
     conditions = choose_conditions(report)
     if not conditions:
@@ -61,7 +62,13 @@ def _answer(condition: Condition, place: int) -> dict[str, Any]:
     label = Counter(answers.labels[place] for answers in runs).most_common(1)[0][0]
     rationales = [answers.rationales[place] for answers in runs if answers.labels[place] == label]
     right = sum(bool(answers.correct[place]) for answers in runs)
-    return {"label": _cut(label), "right": right, "rationale": _cut(next(filter(None, rationales), None))}
+    score = round(sum(float(answers.scores[place]) for answers in runs) / len(runs), 4)
+    return {
+        "label": _cut(label),
+        "right": right,
+        "score": score,
+        "rationale": _cut(next(filter(None, rationales), None)),
+    }
 
 
 def _find_inputs(conditions: Sequence[Condition]) -> list[str | None]:

@@ -41,6 +41,16 @@ class Saving:
     curve: dict[float, float]
     target: float
 
+    @property
+    def one_seed(self) -> bool:
+        """Whether a condition has a single seed, so that the interval leaves out the variance between its seeds."""
+        return any(len(condition.runs) == 1 for condition in (*self.candidate, self.baseline))
+
+    @property
+    def shown(self) -> bool:
+        """Whether the interval ends below all of the data, with several seeds everywhere."""
+        return self.high is not None and self.high < 1 and not self.one_seed
+
     def training_labels(self, fraction: float | None) -> float | None:
         """Return the number of training labels at a share of the data; None where unknown."""
         return self._labels(fraction, "training")

@@ -67,12 +67,14 @@ class Difference:
 
     Attributes:
         difference: of the means over seeds.
+        bounded: whether scores lie between 0 and 1, so that no difference lies beyond -1 and 1.
     """
 
     difference: float
     error: float
     freedom: float
     spread: Spread
+    bounded: bool = False
 
     @property
     def low(self) -> float:
@@ -87,7 +89,8 @@ class Difference:
         if not self.error:
             return self.difference, self.difference
         reach = float(stats.t.isf((1 - level) / 2, self.freedom)) * self.error
-        return self.difference - reach, self.difference + reach
+        low, high = self.difference - reach, self.difference + reach
+        return (max(-1.0, low), min(1.0, high)) if self.bounded else (low, high)
 
     @property
     def p_value(self) -> float:
@@ -206,7 +209,8 @@ def compare_scores(candidate: Scores, baseline: Scores, paired: bool = False) ->
     if examples < 2 or not len(candidate) or not len(baseline):
         raise ValueError("a comparison needs at least one seed each and two test examples")
     per_example = candidate.mean(axis=0) - baseline.mean(axis=0)
-    floor = 1 / (examples + 2) ** 2 if is_binary(candidate) and is_binary(baseline) else 0.0
+    binary = is_binary(candidate) and is_binary(baseline)
+    floor = 1 / (examples + 2) ** 2 if binary else 0.0
     between_examples = max(_example_part(per_example)[0], floor)
     sides = [candidate - baseline] if paired else [candidate, baseline]
     seeds = [_seed_part(side) for side in sides if len(side) > 1]
@@ -222,7 +226,7 @@ def compare_scores(candidate: Scores, baseline: Scores, paired: bool = False) ->
         test_examples=examples,
         paired=paired,
     )
-    return Difference(float(per_example.mean()), math.sqrt(variance), freedom, spread)
+    return Difference(float(per_example.mean()), math.sqrt(variance), freedom, spread, bounded=binary)
 
 
 def combine_parts(parts: Sequence[Part], counted_twice: Sequence[Part] = ()) -> Part:

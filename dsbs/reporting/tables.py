@@ -1,5 +1,6 @@
 """The rows of the page's tables, formatted from ``report.json``."""
 
+import shlex
 import string
 from itertools import product
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 from dsbs.core.html import show_count, show_duration, show_size
 from dsbs.data.overlap import tell_overlap
 from dsbs.inference.metrics import name_score
+from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import SEEDS
-from dsbs.reporting.wording import show_fraction, show_interval, show_score, show_share
+from dsbs.reporting.wording import show_ends, show_fraction, show_interval, show_score, show_share
 
 Row = tuple[str, ...]
 Marks = dict[str, str]  # caveat -> its letter
@@ -66,15 +68,13 @@ def list_savings(document: dict[str, Any]) -> list[Row]:
     cells = {cell["id"]: cell for cell in document["cells"]}
     rows: list[Row] = []
     for saving in document["labels_saved"]:
+        first = cells[saving["candidate"][0]]
         least = "≤ " if saving["at_most"] else ""
-        reached = saving["reached"]
-        shares = ["" if saving[key] is None else show_share(saving[key]) for key in ("fraction", "ci_low", "ci_high")]
+        reached = least + show_share(saving["fraction"]) if saving["reached"] else "not reached"
+        interval = show_ends(saving["ci_low"], saving["ci_high"], first["data_fraction"])
         labels = [show_count(saving[kind]["fraction"]) for kind in ("training_labels", "all_labels")]
-        interval = f"{shares[1] or 'below what was run'} to {shares[2] or 'not reached'}"
-        name = cells[saving["candidate"][0]]["name"]
-        rows.append(
-            (name, least + shares[0] if reached else "not reached", interval, *(least + one for one in labels if one))
-        )
+        shown = "shown" if saving["shown"] else "not shown"
+        rows.append((first["name"], reached, interval, shown, *(least + one if one else "" for one in labels)))
     return rows
 
 
@@ -156,7 +156,7 @@ def show_searches(document: dict[str, Any]) -> list[dict[str, Any]]:
 def list_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the provenance of the runs as (name, value)."""
     origin = document["provenance"]
-    facts = [("report", f"python -m dsbs.report runs={document['runs']} (dsbs {document['dsbs']})")]
+    facts = [("report", f"{_command(document)} (dsbs {document['dsbs']})")]
     if origin["started"]:
         facts.append(("runs started", " to ".join(dict.fromkeys(origin["started"]))))
     facts += [("data", _pairs(data)) for data in origin["data"]]
@@ -166,6 +166,17 @@ def list_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     if any(len(versions) > 1 for versions in origin["versions"].values()):
         facts.append(("caveat", "the runs were not all made with the same versions or on the same kind of machine"))
     return facts
+
+
+def _command(document: dict[str, Any]) -> str:
+    """Return the command that wrote the report, without settings that are the defaults."""
+    words = ["python", "-m", "dsbs.report", f"runs={document['runs']}"]
+    defaults = vars(ReportSettings())
+    for key, value in document["settings"].items():
+        if value != defaults[key]:
+            listed = f"[{','.join(value)}]" if isinstance(value, list) else value
+            words.append(f"{key}={listed}")
+    return shlex.join(words)
 
 
 def _pairs(values: dict[str, Any]) -> str:

@@ -15,8 +15,9 @@ MARKS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def draw_text(conditions: Sequence[Condition]) -> list[str]:
     """Return the lines of a plot of scores over shares of the data: a letter at each mean, ``|`` over its 95% interval.
 
-    Empty for fewer than two conditions. Methods after the 26th have no letter and are left out.
+    Empty for fewer than two conditions. Controls are left out, and methods after the 26th, which have no letter.
     """
+    conditions = [one for one in conditions if not one.control]
     if len(conditions) < 2:
         return []
     metric = conditions[0].metric

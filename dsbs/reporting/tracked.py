@@ -21,7 +21,7 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
         {
             "method": describe_condition(cell, report.conditions),
             "data_fraction": cell.data_fraction,
-            "accuracy": cell.estimate.mean,
+            report.metric: cell.estimate.mean,
             "ci_low": cell.estimate.low,
             "ci_high": cell.estimate.high,
             "seeds": len(cell.runs),
@@ -37,7 +37,7 @@ def track_report(report: Report, folder: Path, settings: Tracking, output_dir: P
         directory=output_dir,
         job_type="report",
     ) as tracker:
-        tracker.lines("accuracy over data fraction", rows, x="data_fraction", y="accuracy", stroke="method")
+        tracker.lines(f"{report.metric} over data fraction", rows, x="data_fraction", y=report.metric, stroke="method")
         tracker.table("cells", rows)
         tracker.table("comparisons", [{key: _flat(value) for key, value in row.items()} for row in made])
         if report.conditions:

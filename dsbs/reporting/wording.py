@@ -16,7 +16,7 @@ from dsbs.reporting.claims import (
     Remedy,
 )
 from dsbs.reporting.commands import can_learn, complete_command
-from dsbs.reporting.comparisons import CONTROL, HEADLINE, Comparison
+from dsbs.reporting.comparisons import HEADLINE, Comparison
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.effort import count_labels
 from dsbs.reporting.savings import Saving
@@ -74,7 +74,7 @@ def describe_condition(condition: Condition, among: Sequence[Condition], *, stud
     """
     extra = [condition.variant_text] if condition.variant_text else []
     if condition.control:
-        extra.insert(0, condition.control)
+        extra.insert(0, show_control(condition.control))
     if student and len({other.student for other in among}) > 1:
         extra.insert(0, condition.student)
     if len({other.labels for other in among}) > 1:
@@ -82,6 +82,15 @@ def describe_condition(condition: Condition, among: Sequence[Condition], *, stud
     if condition.teacher and len({other.teacher for other in among if other.teacher}) > 1:
         extra.append(f"teacher {condition.teacher}")
     return condition.objective + (f" ({', '.join(extra)})" if extra else "")
+
+
+def show_control(title: str) -> str:
+    """Return a control's title without parentheses.
+
+    >>> show_control("teacher_noise(rate=0.4)"), show_control("shuffled")
+    ('teacher_noise rate=0.4', 'shuffled')
+    """
+    return title.replace("(", " ").removesuffix(")")
 
 
 def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
@@ -143,7 +152,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
         assert comparison.result is not None
         return (
             "More seeds alone would not settle it: if the true difference is the one seen, about "
-            f"{remedy.test_examples:,} test examples are needed, and there are "
+            f"{float(f'{remedy.test_examples:.2g}'):,.0f} test examples are needed, and there are "
             f"{comparison.result.spread.test_examples:,}."
         )
     return "The difference is so close to the margin that even 100 seeds would not settle it."
@@ -154,12 +163,15 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
     candidate, metric = describe_condition(saving.candidate[0], among), saving.baseline.metric
     baseline, score = describe_condition(saving.baseline, among), show_score(metric, saving.target)
     target = f"what {baseline} reaches on all data ({score})"
-    largest = show_fraction(saving.candidate[-1].data_fraction)
+    first, last = (show_fraction(saving.candidate[place].data_fraction) for place in (0, -1))
     if saving.fraction is None:
-        return f"{candidate} does not reach {target}, not even on {largest} of the data."
+        run = (
+            f"{first}, the only share that was run" if first == last else f"any share that was run ({first} to {last})"
+        )
+        return f"{candidate} does not reach {target} on {run}."
     at_most = "at most " if saving.bound else ""
     text = f"{candidate} reaches {target} on {at_most}{show_share(saving.fraction)} of the data"
-    text += f" (95% bootstrap interval {tell_ends(saving)})."
+    text += f" (95% bootstrap interval: {show_ends(saving.low, saving.high, saving.candidate[0].data_fraction)})."
     training, all_labels = saving.training_labels(saving.fraction), saving.all_labels(saving.fraction)
     full = count_labels(saving.baseline)
     if training is not None and all_labels is not None and full:
@@ -167,35 +179,26 @@ def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
             f" That is {at_most}{training:,.0f} of {full.training:,.0f} training labels, and {at_most}"
             f"{all_labels:,.0f} of {full.total:,.0f} with those for selection."
         )
-    return text
+    if saving.one_seed:
+        return f"{text} A condition has a single seed, so the interval is too narrow, and nothing is shown."
+    return text if saving.shown else f"{text} The interval includes all of the data, so no saving is shown."
 
 
-def tell_ends(saving: Saving) -> str:
-    """Return the interval of the share of the data as text; its ends may lie beyond the shares with runs."""
-    low = "less than what was run" if saving.low is None else show_share(saving.low)
-    high = "not reached" if saving.high is None else show_share(saving.high)
-    return f"{low} to {high}"
+def show_ends(low: float | None, high: float | None, first: float) -> str:
+    """Return the interval of a share of the data as text.
 
+    Args:
+        low: its lower end; None: at most ``first``.
+        high: its upper end; None: not reached.
+        first: the smallest share that was run.
 
-def tell_controls(comparisons: Sequence[Comparison], among: Sequence[Condition]) -> str | None:
-    """Return what the controls show, in a sentence per verdict; None without controls."""
-    made = [item for item in comparisons if item.kind == CONTROL and item.result]
-    if not made:
-        return None
-    groups: dict[str, list[str]] = {}
-    for item in made:
-        assert item.result is not None
-        low, high = item.interval
-        points = f"{100 * item.result.difference:+.1f} points, {100 * low:+.1f} to {100 * high:+.1f}"
-        name = f"{item.baseline.control} ({points})"
-        groups.setdefault(item.verdict, []).append(name)
-    verbs = {
-        BETTER: "The true rationales do better than",
-        UNDECIDED: "No difference is shown to",
-        WORSE: "They do worse than",
-        ONE_STUDENT: "With a single seed, nothing can be said about methods against",
-    }
-    return " ".join(f"{verbs[verdict]} {', '.join(names)}." for verdict, names in groups.items())
+    >>> show_ends(0.1, 0.4, 0.0625), show_ends(None, None, 0.0625), show_ends(None, 0.0625, 0.0625)
+    ('10% to 40%', '6.25% or less to not reached', '6.25% or less')
+    """
+    start = f"{show_share(first)} or less" if low is None else show_share(low)
+    if low is None and high == first:
+        return start
+    return f"{start} to {'not reached' if high is None else show_share(high)}"
 
 
 def explain_no_headline(conditions: Sequence[Condition], settings: ReportSettings) -> str:

@@ -42,7 +42,7 @@ class Task:
         name: name in folders and reports; the option's name in ``conf/task/``.
         path: a folder or file with the data; None: the task's own source.
         validation_share: fraction of train used for validation where the source has no validation split.
-        validation_fraction: whether that validation split shrinks with ``data_fraction``.
+        validation_fraction: whether the validation split, cut off or its own, shrinks with ``data_fraction``.
     """
 
     kind: str = "???"

@@ -95,6 +95,13 @@ def check_that_it_is_the_papers(settings: Any, benchmark: str) -> None:
     )
 
 
+@pytest.mark.parametrize("search", ["experiment=equal_search", "search=optuna", "search=optuna_rate"])
+def test_no_search_reads_the_test_split(search: str) -> None:
+    if search.startswith("search"):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the extra optuna")
+    assert build("train", search).test is False
+
+
 def test_what_a_search_chose_is_taken_and_what_is_typed_wins() -> None:
     assert build("train").student.dropout_rate == 0.2
     assert build("train", "objective=finetune").student.dropout_rate == 0.0

@@ -187,11 +187,20 @@ def test_a_run_is_told_again_out_of_its_folder(study: Study, tmp_path: Path) -> 
     assert recorded[second].logged("train/loss") == []  # W&B has the course of its training
 
 
-def test_offline_nothing_is_published_and_what_to_type_is_told(say: Say, server: WandbServer, outputs: Path) -> None:
+def test_offline_nothing_is_published_and_what_to_type_is_told(
+    say: Say, server: WandbServer, outputs: Path, study: Study
+) -> None:
     code, said = say("tracking.mode=offline")
     assert code == 0, said
+    again = "python -m dsbs.dashboard runs=outputs/train entity=NAME project=mine"
+    assert f"{again} upload=true" in said  # these runs were not recorded
+    assert "wandb sync" not in said
+    recorded = outputs / f"wandb/offline-run-20260101_000000-{[*study.runs][-1]}"
+    recorded.mkdir(parents=True)
+    code, said = say("tracking.mode=offline")
+    recorded.rmdir()
     assert "wandb sync outputs/wandb/offline-run-*" in said
-    assert "python -m dsbs.dashboard runs=outputs/train entity=NAME project=mine" in said
+    assert said.rstrip().endswith(again)
     assert server.asked == []
     code, said = say("tracking.mode=offline", "share=true")
     assert code == 1

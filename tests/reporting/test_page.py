@@ -5,11 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from fake_runs import write_study
+from fake_runs import write_run, write_study
 
 from dsbs.reporting.charts import choose_ticks, draw_curve
 from dsbs.reporting.document import to_document
+from dsbs.reporting.page import build_page
 from dsbs.reporting.report import build_reports
 from dsbs.reporting.samples import build_samples
 from dsbs.reporting.writing import write_report
@@ -46,7 +49,11 @@ def test_the_page_fits_the_screen_and_its_colours_and_asks_for_nothing(
     assert (lightness > 200) == (scheme == "light")
     assert page.locator("svg.wide").is_visible() == (width > 640)
     assert page.locator("svg.narrow").is_visible() == (width <= 640)
-    # No row of a table fills a screen.
+    # No table is wider than the page, and no row fills a screen.
+    inside = (
+        "[...document.querySelectorAll('table.cards')].every((one) => one.offsetWidth <= one.parentElement.clientWidth)"
+    )
+    assert page.evaluate(inside)
     assert page.evaluate("Math.max(...[...document.querySelectorAll('tr')].map((row) => row.offsetHeight))") < 300
     page.screenshot(path=study / f"page-{width}-{scheme}.png", full_page=True)
     assert page.faults == []
@@ -66,6 +73,9 @@ def test_points_tell_their_figures_and_the_examples_are_filtered(browser: Any, s
     assert tip.is_visible()
 
     examples, counted = page.locator("#examples article"), page.locator("#counted")
+    differing = int(counted.text_content().split()[0])  # what is shown first
+    assert 0 < differing < 200
+    page.locator("#filter").select_option("all")
     assert "200 of 200" in counted.text_content()
     assert examples.count() == 10
     assert "my kettle came cracked & <i>late</i>." in examples.first.text_content()  # as text, not as markup
@@ -74,9 +84,6 @@ def test_points_tell_their_figures_and_the_examples_are_filtered(browser: Any, s
     assert "The student's reason" in examples.first.text_content()
     page.locator("#more").click()
     assert examples.count() == 20
-    page.locator("#filter").select_option("differ")
-    differing = int(counted.text_content().split()[0])
-    assert 0 < differing < 200
     page.locator("#filter").select_option("right")
     assert 0 < int(counted.text_content().split()[0]) < differing
     page.locator("#filter").select_option("all")
@@ -97,6 +104,8 @@ def test_on_paper_everything_is_open_and_black_on_white(browser: Any, study: Pat
     warning = page.evaluate("getComputedStyle(document.querySelector('.warning')).backgroundColor")
     assert min(map(int, re.findall(r"\d+", warning)[:3])) > 200  # the light colours, whatever the screen has
     assert not page.locator("#filter").is_visible()
+    page.set_viewport_size({"width": 718, "height": 900})  # A4 between its margins
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
     assert len(page.pdf()) > 10_000
     page.close()
 
@@ -117,6 +126,7 @@ def test_the_page_tells_all_that_the_study_holds(study: Path) -> None:
     ):
         assert title in page, title
     assert page.count("Perhaps not converged") == 1  # once, and marked where it applies
+    assert page.count("macro average") > 1
     assert "$2.50" in page
     assert "1.7 MB" in page
 
@@ -162,3 +172,20 @@ def test_the_docs_name_every_key_and_the_line_for_a_paper_works(study: Path) -> 
     found: dict[str, Any] = {"cells": pandas.DataFrame(report["cells"])}
     exec(lines, found)
     assert found["table"].shape == (4, 3)
+
+
+def test_the_pages_viewer_shows_scores_where_answers_are_not_right_or_wrong(tmp_path: Path) -> None:
+    for objective, level in (("finetune", 0.3), ("step_by_step", 0.5)):
+        folder = write_run(tmp_path, [False] * 20, objective=objective)
+        table = pq.read_table(folder / "predictions.parquet").to_pydict()
+        pq.write_table(pa.table(table | {"metric_score": [level] * 20}), folder / "predictions.parquet")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics |= {"metric": "rouge_l", "test": {"rouge_l": level, "examples": 20}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    (report,) = build_reports(tmp_path / "train")
+    samples = build_samples(report)
+    assert sorted(answer["score"] for answer in samples["examples"][0]["answers"]) == [0.3, 0.5]
+    page = build_page(to_document(report), samples)
+    assert "where scores differ by 0.1 or more" in page
+    assert "right alone is right" not in page
+    assert '"metric": "rouge_l"' in page

@@ -12,15 +12,16 @@ from fake_runs import share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.core.errors import DataError
-from dsbs.reporting.comparison_tables import list_verdicts
+from dsbs.reporting.comparison_tables import list_controls, list_verdicts
 from dsbs.reporting.document import to_document
-from dsbs.reporting.notes import all_notes
+from dsbs.reporting.notes import CHOSEN, all_notes, note_condition
 from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.tables import list_facts
+from dsbs.reporting.tables import collect_caveats, list_facts
 from dsbs.reporting.terminal import show_report, tell_equal_labels
+from dsbs.reporting.wording import show_control
 from dsbs.reporting.writing import write_report
 
 
@@ -122,6 +123,17 @@ def test_what_is_missing_for_the_headline_comes_with_the_command(tmp_path: Path)
     assert "objective=finetune" not in headline
 
 
+def test_the_missing_command_has_the_seeds_of_the_runs_and_no_search(tmp_path: Path) -> None:
+    """A single seed would say nothing; `search=optuna` would be refused without -m, and would search with it."""
+    for seed in (0, 1, 4):
+        folder = write_run(tmp_path, share(80 + seed), objective="finetune", fraction=1.0, seed=seed)
+        command = f"python -m dsbs.train training.learning_rate=0.002 search=optuna_rate objective=finetune seed={seed}"
+        (folder / "manifest.json").write_text(json.dumps({"command": command}))
+    (headline,) = build(tmp_path).headlines
+    wanted = "-m task=triage training.learning_rate=0.002 objective=step_by_step data_fraction=1/8 seed=0,1,4"
+    assert f"`python -m dsbs.train {wanted}`" in headline
+
+
 def test_what_the_student_refuses_is_not_suggested(tmp_path: Path) -> None:
     logreg = {"student.kind": "logreg", "student.name": "logreg"}
     write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config=logreg, student="logreg")
@@ -146,6 +158,7 @@ def test_a_swept_setting_makes_variants_and_a_place_does_not(tmp_path: Path) -> 
         ("alpha=0.2", 0.25),
         ("alpha=0.5", 0.125),
     ]
+    assert all(CHOSEN in note_condition(cell) for cell in cells)  # which is best was seen on test
 
 
 def test_steps_that_follow_the_share_of_the_data_make_no_variant_but_a_note(tmp_path: Path) -> None:
@@ -300,7 +313,7 @@ def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> N
     assert page.count("<script") == 2  # ours, and the examples
     assert "alert('x')" not in page
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; more" in page
-    assert not re.search(r"(src|href)=|@import|url\(|https?://", page)
+    assert not re.search(r"src=|href=\"[^#]|@import|url\(|https?://", page)
     assert "at most 2 points worse: shown" in page
     assert "scripted stand-in" in page or "is a stand-in" in page
     assert "python -m dsbs.train objective=finetune data_fraction=1.0 seed=2" in page
@@ -464,9 +477,35 @@ def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path, na
     (control,) = [item for item in report.comparisons if item.kind == "control"]
     assert (control.candidate.control, control.baseline.control) == (None, name)
     assert "settings differ" not in str(all_notes(control))
-    assert f"do better than {name}" in to_document(report)["controls"]
+    assert f"do better than {show_control(name)}." in to_document(report)["controls"]
     assert f"t5_scratch/step_by_step/gold/handbook/{name}/0.125" in {cell.id for cell in report.conditions}
     assert [item.candidate.control for item in report.comparisons if item.kind == "headline"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "opening"),
+    [
+        (28, "The content of the rationales matters: with those of other examples no gain over the baseline is shown."),
+        (60, "The content of the rationales matters: those of other examples do worse."),
+        (90, "The content of the rationales is not shown to matter"),
+    ],
+)
+def test_the_controls_end_in_a_sentence_on_the_content_of_the_rationales(
+    tmp_path: Path, shuffled: int, opening: str
+) -> None:
+    for seed in range(3):
+        write_run(tmp_path, share(28 + seed), fraction=0.125, seed=seed)
+        run = {"objective": "step_by_step", "fraction": 0.125, "seed": seed}
+        write_run(tmp_path, share(90 + seed), **run)
+        write_run(tmp_path, share(shuffled + seed), **run, suffix="c", control="shuffled")
+    report = build(tmp_path)
+    document = to_document(report)
+    assert document["controls"].startswith(opening)
+    (group,) = list_controls(document, collect_caveats(document)[1])
+    (row,) = [row for row in group["rows"] if row["control"]]
+    assert (row["name"], row["learned"]) == ("shuffled", "the rationale of another example")
+    assert (len(row["true"]), len(row["baseline"])) == (1, 1)
+    assert [row["name"] for row in group["rows"] if not row["control"]] == ["step_by_step", "finetune"]
 
 
 def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: Path) -> None:
@@ -477,9 +516,14 @@ def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: P
                 write_run(tmp_path, share(right + seed), objective=objective, fraction=fraction, seed=seed)
     report = build(tmp_path)
     [told] = tell_equal_labels(report)
-    cards = [card for card in list_verdicts(to_document(report)) if card["title"].startswith("Equal labels")]
+    document = to_document(report)
+    found = list_verdicts(document, collect_caveats(document)[1])
+    cards = [card for card in found if card["title"].startswith("Equal labels")]
     assert [card["title"] for card in cards] == ["Equal labels: both on 1/8 of the data"]
-    assert told == f"Equal labels: {cards[0]['told']}"
+    assert told.startswith("Equal labels: step_by_step on 1/8 of the data")
+    assert f"Difference {cards[0]['points']} points ({cards[0]['interval']}, p " in told
+    assert all(f"reaches {score} (2 seeds)" in told for _, score in cards[0]["sides"])
+    assert cards[0]["told"].startswith("It is better" if document["comparisons"][0]["verdict"] == "better" else "No")
 
 
 @pytest.mark.parametrize(
@@ -569,7 +613,8 @@ def test_test_inputs_that_were_learnt_from_stand_under_provenance(tmp_path: Path
         write_run(tmp_path, share(90), fraction=fraction, overlap=overlap)
     origin = trace_runs(read_runs(tmp_path)[0])
     assert (origin["overlap"]["near"], origin["overlap"]["data_fraction"]) == (112, 1.0)
-    facts = list_facts({"runs": "outputs", "dsbs": "0.1", "provenance": origin})
+    facts = list_facts({"runs": "outputs", "dsbs": "0.1", "provenance": origin, "settings": {"margin": 1.0}})
+    assert dict(facts)["report"] == "python -m dsbs.report runs=outputs margin=1.0 (dsbs 0.1)"
     told = dict(facts)["test split"]
     assert told.startswith("Of 200 test inputs, 112 are near duplicates of one in train or validation (90%")
 

@@ -45,3 +45,26 @@ def test_what_was_run_bounds_what_can_be_said(tmp_path: Path, right: int, reache
     assert content["reached"] is reached
     assert words in content["told"]
     assert (content["ci_low"], content["at_most"]) == (None, reached)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "seeds", "shown", "words"),
+    [
+        (60, 3, True, "of 880 with those for selection."),
+        (91, 3, False, "The interval includes all of the data, so no saving is shown."),
+        (60, 1, False, "A condition has a single seed, so the interval is too narrow, and nothing is shown."),
+    ],
+)
+def test_a_saving_is_shown_only_where_its_interval_ends_before_all_of_the_data(
+    tmp_path: Path, baseline: int, seeds: int, shown: bool, words: str
+) -> None:
+    for fraction, right in ((0.125, 40), (0.25, 75), (1.0, 92)):
+        for seed in range(3):
+            write_run(tmp_path, share(right + seed), objective="step_by_step", fraction=fraction, seed=seed)
+    for seed in range(seeds):
+        write_run(tmp_path, share(baseline + seed), objective="finetune", seed=seed)
+    (report,) = build_reports(tmp_path / "train", ReportSettings())
+    (content,) = to_document(report)["labels_saved"]
+    assert content["reached"]
+    assert content["shown"] is shown
+    assert content["told"].endswith(words)

@@ -219,3 +219,10 @@ def test_a_test_set_that_is_too_small_is_said_to_be_so() -> None:
     assert remedy.seeds is None
     assert remedy.test_examples is not None
     assert remedy.test_examples > 50
+
+
+def test_no_difference_of_accuracies_lies_beyond_100_points() -> None:
+    few = compare_scores(np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]]), np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    assert few.interval(0.99) == (-1.0, 1.0)
+    means = compare_scores(np.array([[7.0, 9.0, 1.0], [9.0, 0.0, 5.0]]), np.array([[0.5, 2.0, 1.0], [0.0, 1.0, 4.0]]))
+    assert means.high > 1

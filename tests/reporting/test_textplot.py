@@ -12,8 +12,10 @@ def test_each_method_has_a_letter_at_its_score(tmp_path: Path) -> None:
     for seed in range(2):
         for objective, fraction, right in (("finetune", 1.0, 90), ("finetune", 0.125, 30), ("step_by_step", 0.125, 90)):
             write_run(tmp_path, share(right, first=seed), objective=objective, fraction=fraction, seed=seed)
+    write_run(tmp_path, share(40), objective="step_by_step", fraction=0.125, suffix="c", control="shuffled")
     (report,) = build_reports(tmp_path / "train")
-    lines = draw_text(report.conditions)
+    assert len(report.conditions) == 4
+    lines = draw_text(report.conditions)  # without the control
     assert max(map(len, lines)) <= 70
     field = lines[:14]
     rows = [{letter: line.index(letter) for letter in "AB" if letter in line[8:]} for line in field]

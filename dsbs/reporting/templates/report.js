@@ -36,7 +36,13 @@
   };
   // More than half of its seeds are right.
   const isRight = (example, place) => 2 * example.answers[place].right > data.seeds[place];
-  const filters = {
+  const ahead = (example, a, b) => example.answers[a].score - example.answers[b].score;
+  const filters = data.metric ? {
+    all: () => true,
+    differ: (example, a, b) => Math.abs(ahead(example, a, b)) >= 0.1,
+    right: (example, a, b) => ahead(example, b, a) > 0,
+    left: (example, a, b) => ahead(example, a, b) > 0,
+  } : {
     all: () => true,
     differ: (example, a, b) => example.answers[a].right * data.seeds[b] !== example.answers[b].right * data.seeds[a]
       || example.answers[a].label !== example.answers[b].label,
@@ -47,11 +53,13 @@
   const matches = (example, text) => !text
     || `${example.id} ${example.input ?? ""} ${example.gold}`.toLowerCase().includes(text);
 
-  const side = (parent, title, label, right, of, rationale) => {
+  const side = (parent, title, label, answer, of, rationale) => {
     const box = add(parent, "div");
     add(box, "h4", title);
     const line = add(box, "div", label ?? "no answer");
-    if (of) {
+    if (of && data.metric) add(line, "span", ` ${data.metric} ${answer.score.toFixed(3)}`, "small");
+    else if (of) {
+      const right = answer.right;
       const css = 2 * right > of ? "right" : "wrong";
       add(line, "span", of === 1 ? (right ? " ✓" : " ✗") : ` ${right}/${of} seeds right`, css);
     }
@@ -66,17 +74,19 @@
       add(box, "div", example.id, "small");
       add(box, "div", example.input ?? "(the input was not kept)", "input");
       const sides = add(box, "div", null, "sides");
-      side(sides, "gold", example.gold, 0, 0, null);
+      side(sides, "gold", example.gold, null, 0, null);
       for (const place of new Set([a, b])) {
         const answer = example.answers[place];
-        side(sides, data.names[place], answer.label, answer.right, data.seeds[place], answer.rationale);
+        side(sides, data.names[place], answer.label, answer, data.seeds[place], answer.rationale);
       }
-      if (example.teacher) side(sides, "teacher", example.teacher.label, 0, 0, example.teacher.rationale);
+      if (example.teacher) side(sides, "teacher", example.teacher.label, null, 0, example.teacher.rationale);
     }
     counted.textContent = `${found.length} of ${data.examples.length} examples`;
     more.hidden = found.length <= shown;
   };
   for (const field of [left, right, filter, words]) field.addEventListener("input", () => { shown = PAGE; draw(); });
   more.addEventListener("click", () => { shown += PAGE; draw(); });
+  const differing = (one) => filters.differ(one, Number(left.value), Number(right.value));
+  if (data.names.length > 1 && data.examples.some(differing)) filter.value = "differ";
   draw();
 })();
