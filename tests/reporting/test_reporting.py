@@ -623,3 +623,16 @@ def test_a_run_whose_overlap_is_no_count_is_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, share(90), overlap={"examples": "many"})
     (left_out,) = read_runs(tmp_path)[1]
     assert "metrics.json: overlap" in left_out.reason
+
+
+def test_what_is_said_before_the_headlines_is_the_first_card(tmp_path: Path) -> None:
+    write_headline(tmp_path)
+    document = to_document(build(tmp_path))
+    document["headline"].insert(0, "These runs are of several tables.")
+    cards = list_verdicts(document, collect_caveats(document)[1])
+    assert [card["title"] for card in cards] == [
+        "Caution",
+        "Fewer labels: 1/8 of the data against all",
+        "Equal labels: both on 1/8 of the data",
+    ]
+    assert cards[0]["told"] == "These runs are of several tables."
