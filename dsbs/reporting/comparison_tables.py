@@ -7,7 +7,7 @@ from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, UNDEC
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
 from dsbs.reporting.control_verdict import LEARNED
 from dsbs.reporting.tables import Marks, name_cells, tell_note
-from dsbs.reporting.wording import show_control, show_fraction, show_interval, show_p, show_score
+from dsbs.reporting.wording import show_control, show_fraction, show_interval, show_p, show_points, show_score
 
 Item = dict[str, Any]
 TITLES = {HEADLINE: "A share of the data against all of it", SAME_FRACTION: "On the same share of the data"}
@@ -173,7 +173,7 @@ def _describe_score(cell: Item, metric: str) -> tuple[str, str]:
 
 def _show_claim(item: Item) -> str:
     """Return the claim of a headline for its badge."""
-    points = f"{100 * item['margin']:g} points"
+    points = show_points(item["margin"])
     if item["claim"] == SHOWN_WORSE:
         return f"shown to be worse by more than {points}"
     return f"at most {points} worse: {item['claim']}"

@@ -57,6 +57,16 @@ def show_interval(metric: str, low: float, high: float) -> str:
     return f"{100 * low:.1f} to {100 * high:.1f}" if metric == ACCURACY else f"{low:.3f} to {high:.3f}"
 
 
+def show_points(margin: float) -> str:
+    """Return a margin in points.
+
+    >>> show_points(0.02), show_points(0.01)
+    ('2 points', '1 point')
+    """
+    points = f"{100 * margin:g}"
+    return f"{points} point" if points == "1" else f"{points} points"
+
+
 def show_p(p_value: float) -> str:
     """Return a p-value with ``=`` or ``<``.
 
@@ -113,7 +123,7 @@ def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
 
 def tell_claim(comparison: Comparison) -> str:
     """Return what a comparison shows, and what would settle it, in a sentence or two."""
-    points = f"{100 * comparison.margin:g} points"
+    points = show_points(comparison.margin)
     if comparison.claim == ONE_STUDENT:
         return (
             "One side has a single seed, so this is about this student only: the interval covers examples, not "
@@ -143,7 +153,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
     chance = f"{100 * POWER:.0f}%"
     if remedy.seeds:
         worse = comparison.result is not None and comparison.result.difference < -comparison.margin
-        what = f"show that it is worse by more than {100 * comparison.margin:g} points" if worse else "show it"
+        what = f"show that it is worse by more than {show_points(comparison.margin)}" if worse else "show it"
         return (
             f"If the true difference is the one seen, about {remedy.seeds} seeds on either side would {what} "
             f"({chance} power)."
