@@ -91,9 +91,9 @@ def show(store: CompletionStore, examples: int, console: Console) -> None:
     for counted in store.overview():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in counted))
     print_table(console, table)
-    for token, remote, address, created, held in open_batches(store):
-        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(created))
-        said = f"batch {remote or token}, sent to {address} at {since}: {held:,} requests pending"
+    for batch, held in open_batches(store):
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
+        said = f"batch {batch.remote or batch.token}, sent to {batch.address} at {since}: {held:,} requests pending"
         console.print(plain(said), soft_wrap=True)
     for row in islice(store.rows(), examples):
         head = f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}"

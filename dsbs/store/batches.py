@@ -161,20 +161,19 @@ def abandon(store: CompletionStore, name: str) -> int:
     Raises:
         DataError: where there is no such open batch.
     """
-    batches = {row[1] or row[0]: row for row in open_batches(store)}
-    found = batches.get(name)
-    if found is None:
-        known = ", ".join(batches) or "none"
-        raise DataError(f"{store.path}: batch {name} is not pending ({known}).")
-    end_batch(store, found[0])
-    return found[4]
+    batches = {batch.remote or batch.token: (batch, held) for batch, held in open_batches(store)}
+    if name not in batches:
+        raise DataError(f"{store.path}: batch {name} is not pending ({', '.join(batches) or 'none'}).")
+    batch, held = batches[name]
+    end_batch(store, batch.token)
+    return held
 
 
-def open_batches(store: CompletionStore) -> list[tuple[str, str | None, str, float, int]]:
-    """Return the batches that have not ended: token, endpoint's id, address, Unix time, number of pending requests."""
-    query = """SELECT token, remote, address, created, (SELECT count(*) FROM batch_requests WHERE batch = number)
-        FROM batches WHERE ended IS NULL ORDER BY number"""
-    return list(store.execute(query))
+def open_batches(store: CompletionStore) -> list[tuple[Batch, int]]:
+    """Return the batches that have not ended, each with its number of pending requests."""
+    held = "(SELECT count(*) FROM batch_requests WHERE batch = number)"
+    rows = store.execute(f"SELECT {held}, {COLUMNS} FROM batches WHERE ended IS NULL ORDER BY number")
+    return [(Batch(*row), count) for count, *row in rows]
 
 
 def _pack(request: Request) -> str:
