@@ -49,6 +49,7 @@ _HENCE = re.compile(r"\W{0,8}(?:so|thus|hence|therefore|in conclusion)\b", re.I)
 _AROUND = " *_`:#\t\r\n"
 _DISPLAYED = re.compile(r"^(?:\\\[|\$\$|`{3}\w{0,10}|-{3,9})\s{1,9}")
 _BULLET = re.compile(r"^(?:[-*•]|\d{1,2}[.)])\s{1,3}")
+_LISTED = re.compile(rf"{_BULLET.pattern}|^(?:or|and)\b\s{{0,3}}", re.I)
 _GOES_ON = re.compile(r"\w[*_)'\"]{0,4}[.!?]\s{1,9}\w+\s")
 _LONGEST_ANSWER = 500
 
@@ -238,6 +239,10 @@ def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...
     said = said[:_LONGEST_ANSWER]
     denied = not _HENCE.match(block, cue.start) and _DOUBT.search(block[max(0, cue.start - _LONGEST_DOUBT) : cue.start])
     label = answers.parse(said, choices) if said and not denied else None
+    if label is not None and not closed:  # a list of answers is none
+        following = _LISTED.sub("", after.partition("\n")[0].strip(_AROUND))
+        other = answers.parse_alone(following, choices)
+        label = None if other is not None and not answers.equivalent(other, label) else label
     return Found(label, said, block[: cue.start], after, cue, open=not closed)
 
 

@@ -191,6 +191,9 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
         return None
     if beside and (found := match_name(beside, names)) is not None:
         return None if {letter, letter.upper()} & names.keys() and found != answer else found
+    listed = text[len(clause) :].startswith(";")
+    if listed and _read_clause(_split(rest)[0].strip(), letters, names) not in (None, answer):
+        return None
     raw = _fold(clause[sign.end() if sign else 1 :])
     others = (*_find_names(beside, names), *_find_signs(beside, letters, names))
     unclear = any(one.answer != answer for one in others)

@@ -106,6 +106,17 @@ def test_an_answer_that_the_words_before_it_deny_or_doubt_is_not_read(before):
     assert read(f"It is not clear. {before}so the answer is entailment.")[1:] == ("entailment", "ok")
 
 
+@pytest.mark.parametrize(
+    "listed", [":\n- neutral\n- entailment", " neutral\nor entailment.", ":\n1. neutral\n2. entailment"]
+)
+def test_a_list_of_answers_is_none(listed):
+    assert read(f"A man is a person. So the answer is{listed}", "stop")[1:] == (None, "unknown_label")
+    assert read(f"A man is a person. So the answer is{listed.replace('entailment', 'neutral')}")[1:] == (
+        "neutral",
+        "ok",
+    )
+
+
 def test_words_like_the_cue_are_no_cue():
     text = "The answer must be a place. Of the choices, the closest answer is beach. So the answer is (b) beach."
     rationale = "The answer must be a place. Of the choices, the closest answer is beach."

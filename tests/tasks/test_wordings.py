@@ -220,6 +220,9 @@ topic|it depends
 topic|it is hard to say whether IT
 mood|positive… no, negative
 mood|positive > negative
+mood|A; B
+place|(a); (b)
+place|(b) - wait, (a)
 letter|A; C
 letter|B == D
 letter|C (possibly D)
