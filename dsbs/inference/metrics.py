@@ -73,7 +73,6 @@ def name_score(metric: str, against: str = "gold") -> str:
     """Return what a score is, in words.
 
     Args:
-        metric: the task's.
         against: whose labels it was measured against: ``gold`` or ``teacher``.
 
     >>> name_score("accuracy"), name_score("accuracy", "teacher"), name_score("rouge_l", "teacher")

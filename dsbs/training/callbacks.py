@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from rich.console import Console
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
 
 from dsbs.core.progress import Meter
@@ -21,8 +20,7 @@ class ProgressCallback(TrainerCallback):
         title: what the score is; None: the metric's name.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
-        self.console = console
+    def __init__(self) -> None:
         self.title: str | None = None
         self.loss: float | None = None
         self.score: float | None = None
@@ -36,7 +34,7 @@ class ProgressCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Show the bar; a resumed training starts at its step."""
-        self.meter = self._open.enter_context(Meter("training", state.max_steps, state.global_step, self.console))
+        self.meter = self._open.enter_context(Meter("training", state.max_steps, state.global_step))
         self.meter.show()
         self.meter.tell()
 
@@ -63,7 +61,6 @@ class TrackingCallback(TrainerCallback):
         self.tracker = tracker
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Log an entry."""
         named = {
             (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
             for key, value in (logs or {}).items()

@@ -19,9 +19,6 @@ def tell_stopped(run: Run) -> str | None:
     """Return that a run does not resume the one that was stopped last beside it, in what they differ, and what does.
 
     None where the run has checkpoints of its own, or no run of the same task, student, objective and seed was stopped.
-
-    Args:
-        run: that is about to start.
     """
     if count_steps(run.folder):
         return None

@@ -53,7 +53,6 @@ def tell_outdated(folder: Path, run: Path | None) -> str | None:
     """Return that an export has other weights than the run that it is in, which was trained again; None otherwise.
 
     Args:
-        folder: of a checkpoint or an export.
         run: that it is in, or None.
     """
     if run is None or folder.resolve().parent.name != EXPORTS:
