@@ -35,7 +35,7 @@ def main(settings: TrainSettings) -> float:
     """
     plan = main_first(lambda: make_plan(settings))
     finished = plan.run.finished_metrics()
-    if finished and lacks_measures(finished, settings.testing):
+    if finished and lacks_measures(finished, settings):
         finished = None  # it is still to be measured on test
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)), typed_command())
     if is_main():

@@ -19,7 +19,7 @@ from dsbs.training.backends import Fitted
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
-from dsbs.training.settings import GENERATED, LAST_STEP, MEASURES, Testing
+from dsbs.training.settings import GENERATED, LAST_STEP, MEASURES, TrainSettings
 
 FREE = MEASURES[GENERATED]
 
@@ -91,13 +91,13 @@ def measure_otherwise(
     return found
 
 
-def lacks_measures(metrics: Mapping[str, Any], testing: Testing) -> bool:
+def lacks_measures(metrics: Mapping[str, Any], settings: TrainSettings) -> bool:
     """Return whether a finished run lacks wanted test scores; that of the last step cannot be added later."""
-    return testing.test and ("test" not in metrics or (GENERATED in testing.also_measure and FREE not in metrics))
+    return settings.test and ("test" not in metrics or (GENERATED in settings.also_measure and FREE not in metrics))
 
 
 def measure_finished(
-    recipe: Recipe, data: RunData, run: Run, metrics: Mapping[str, Any], testing: Testing
+    recipe: Recipe, data: RunData, run: Run, metrics: Mapping[str, Any], settings: TrainSettings
 ) -> dict[str, Any]:
     """Add missing test scores to a finished run and rewrite its metrics, which are returned.
 
@@ -109,8 +109,8 @@ def measure_finished(
     saved = Saved(run.checkpoint, remembered, recipe.task, recipe.objective, batch_size, negligible=BEST_ONLY)
     found = dict(metrics)
     if "test" not in found:
-        found |= measure_test(recipe, load_predictor(saved), data.test, run, testing.explain)
-    if GENERATED in testing.also_measure and data.test:
+        found |= measure_test(recipe, load_predictor(saved), data.test, run, settings.explain)
+    if GENERATED in settings.also_measure and data.test:
         free = replace(saved, decoding="generate")
         writes = recipe.student.writes
         found[FREE] = _score(recipe, load_predictor(free), data.test) if writes else dict(found["test"])

@@ -198,9 +198,7 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
             return _measure_rest(plan, metrics)
         try:
             with _open(plan) as tracker:
-                return train_run(
-                    plan.recipe, plan.data, run, plan.described, tracker, settings.testing, settings.tracking
-                )
+                return train_run(plan.recipe, plan.data, run, plan.described, tracker, settings)
         except DsbsError as error:
             if is_main():
                 with suppress(OSError):  # a full disk has no room for this, either; the message matters more
@@ -219,9 +217,9 @@ def _open(plan: Plan) -> Tracker:
 def _measure_rest(plan: Plan, metrics: dict[str, Any]) -> dict[str, Any]:
     """Return a finished run's metrics, after measuring wanted test scores that it lacks; W&B records them too."""
     run, settings = plan.run, plan.settings
-    if not lacks_measures(metrics, settings.testing):
+    if not lacks_measures(metrics, settings):
         return metrics
-    measured = measure_finished(plan.recipe, plan.data, run, metrics, settings.testing)
+    measured = measure_finished(plan.recipe, plan.data, run, metrics, settings)
     with _open(plan) as tracker:
         track_result(tracker, settings.tracking, run, measured, run.load_manifest())
     return measured

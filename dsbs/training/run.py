@@ -3,7 +3,7 @@
 from typing import Any
 
 from dsbs.core.distributed import is_main
-from dsbs.core.tracking import Tracker, Tracking
+from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
@@ -12,7 +12,7 @@ from dsbs.training.measuring import measure_otherwise, measure_test, measure_val
 from dsbs.training.notes import count_test_overlap, tell_lacking, tell_losses
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
-from dsbs.training.settings import Testing
+from dsbs.training.settings import TrainSettings
 from dsbs.training.tracked import track_result
 
 
@@ -22,8 +22,7 @@ def train_run(
     run: Run,
     described: dict[str, Any],
     tracker: Tracker,
-    testing: Testing,
-    tracking: Tracking,
+    settings: TrainSettings,
 ) -> dict[str, Any]:
     """Train, measure and write the files of a run; ``metrics.json`` comes last.
 
@@ -40,9 +39,9 @@ def train_run(
     overlap = count_test_overlap(data)
     fitted = load_backend(recipe.student.backend).fit(recipe, data, run, tracker)
     tested: dict[str, Any] = {}
-    if testing.test:
-        tested = measure_test(recipe, fitted.predictor, data.test, run, testing.explain)
-        tested |= measure_otherwise(recipe, fitted, data.test, testing.also_measure, tested["test"])
+    if settings.test:
+        tested = measure_test(recipe, fitted.predictor, data.test, run, settings.explain)
+        tested |= measure_otherwise(recipe, fitted, data.test, settings.also_measure, tested["test"])
     metrics = {
         **described,
         "metric": recipe.task.metric,
@@ -62,7 +61,7 @@ def train_run(
             fitted.predictor.save(run.checkpoint)
             metrics["size_bytes"] = sum(path.stat().st_size for path in run.checkpoint.rglob("*") if path.is_file())
             write_card(run.checkpoint, run.manifest_path, metrics)
-        track_result(tracker, tracking, run, metrics, run.load_manifest())
+        track_result(tracker, settings.tracking, run, metrics, run.load_manifest())
         with writing("the metrics", run.folder):
             run.finish(metrics)
     return metrics

@@ -165,15 +165,6 @@ class Validation:
         return [f"validation.limit={self.limit}: expected at least 1, or null for all."] if wrong else []
 
 
-@dataclass(frozen=True)
-class Testing:
-    """The settings of measuring on test; see ``TrainSettings``."""
-
-    test: bool = True
-    also_measure: tuple[str, ...] = ()
-    explain: int = 0
-
-
 @dataclass
 class TrainSettings:
     """Keys of ``dsbs.train``.
@@ -273,11 +264,6 @@ class TrainSettings:
         if self.student is not None and self.objective is not None:
             faults += combination_faults(self.student, self.objective, self.decoding)
         return faults
-
-    @property
-    def testing(self) -> Testing:
-        """The settings of measuring on test."""
-        return Testing(self.test, tuple(self.also_measure), self.explain)
 
     @property
     def needs_annotations(self) -> bool:
