@@ -111,10 +111,8 @@ def test_an_answer_that_the_words_before_it_deny_or_doubt_is_not_read(before):
 )
 def test_a_list_of_answers_is_none(listed):
     assert read(f"A man is a person. So the answer is{listed}", "stop")[1:] == (None, "unknown_label")
-    assert read(f"A man is a person. So the answer is{listed.replace('entailment', 'neutral')}")[1:] == (
-        "neutral",
-        "ok",
-    )
+    same = listed.replace("entailment", "neutral")
+    assert read(f"A man is a person. So the answer is{same}", "stop")[1:] == ("neutral", "ok")
 
 
 def test_words_like_the_cue_are_no_cue():
