@@ -9,6 +9,7 @@ on something. What is unclear is not parsed: a wrong label costs more than a mis
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from dsbs.tasks.assertions import CONTRAST, CORRECTION, DENIAL, LEAD, SIGNS_OF_DENIAL, TURNS, asserts
@@ -275,7 +276,7 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
     written, text = text, _fold(text)
     found: list[Mention] = []
     for (name, answer), separator in itertools.product(names.items(), "_ "):
-        name = " ".join(_fold(name.translate(QUOTES)).replace("_", separator).split())
+        name = _spelt(name, separator)
         if (len(name) < 2 and not name.isdigit()) or (separator == " " and name in names):
             continue  # 'a' may be an article
         start = text.find(name)
@@ -290,6 +291,12 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
         )
         if not next(wider, None):
             yield one
+
+
+@lru_cache(maxsize=4096)  # the same names, time and again
+def _spelt(name: str, separator: str) -> str:
+    """Return a name as it may be written in a text: in lower case, with plain quotes, and ``separator`` for ``_``."""
+    return " ".join(_fold(name.translate(QUOTES)).replace("_", separator).split())
 
 
 def _is_word(text: str, start: int, end: int) -> bool:
