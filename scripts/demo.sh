@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job from a fresh clone: set up, ask a teacher for rationales, train students, compare them.
-# Offline but for PyPI; two cores; about 20 minutes. A second call repeats nothing that is finished.
+# Offline but for PyPI; two cores; about 15 minutes. A second call repeats nothing that is finished.
 #
 #   bash scripts/demo.sh                       equal labels: both methods on 1/8 of the data, three seeds each
 #   DEMO=full bash scripts/demo.sh             five seeds of fine-tuning on all of it as well: is 1/8 no worse? (longer)
