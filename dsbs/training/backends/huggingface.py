@@ -1,6 +1,7 @@
 """PyTorch students, trained by a subclass of Hugging Face's ``Seq2SeqTrainer``."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -40,7 +41,6 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     disable_progress_bar()  # of loading and saving weights
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
-    torch.set_flush_denormal(True)  # numbers below 1e-38, which a fitted student has many of, are slow on a CPU
     metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
     if tracker.elsewhere.names:
@@ -72,7 +72,8 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         recipe.training.tokens_per_pass,
     )
     trainer.progress.title = name_score(metric, data.labels)
-    trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
+    with flushing_denormals():
+        trainer.train(resume_from_checkpoint=last_checkpoint(run.checkpoints))
     predictor.student = trainer.student
     assert trainer.state.best_metric is not None
     parameters = sum(weight.numel() for weight in student.parameters())
@@ -80,6 +81,16 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     other = source.writes and recipe.decoding != "generate"
     free = replace(predictor, reading=replace(reading, decoding="generate")) if other else None
     return Fitted(predictor, trainer.state.best_metric, account, counts, free, trainer.at_last_step)
+
+
+@contextmanager
+def flushing_denormals() -> Iterator[None]:
+    """Let a CPU take numbers below 1e-38 for zero: it is slow with them, and a student that fits its data has many."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)  # the setting of a process, on which others rely
 
 
 def build_student(recipe: Recipe, data: RunData, reading: DecodingConfig, device: torch.device) -> StudentModel:
