@@ -109,6 +109,7 @@ class EvaluateConfig:
     track: bool = False
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
         if self.decoding not in (None, "auto", "rank", "generate"):
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
@@ -144,6 +145,7 @@ class PredictConfig:
     batch_size: int = 64
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
         if self.format not in FORMATS:
             faults.append(f"format={self.format}: expected one of {', '.join(FORMATS)}.")

@@ -28,6 +28,7 @@ class DashboardConfig:
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         if importlib.util.find_spec("wandb_workspaces") is None:
             return ["dsbs dashboard needs the package wandb-workspaces: pip install 'dsbs[dashboards]'"]
         return []

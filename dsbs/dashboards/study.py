@@ -37,10 +37,12 @@ class Study:
 
     @property
     def metric(self) -> str:
+        """The task's metric."""
         return str(self.document["metric"])
 
     @property
     def baseline(self) -> str:
+        """The objective that others are compared with."""
         return str(self.document["settings"]["baseline"])
 
     @property

@@ -121,6 +121,7 @@ class Permuted(Control):
     kind: str = "permuted"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Permute the tokens of each rationale."""
         return [replace(one, rationale=dice.permutation(_rationale(one))) for one in materials]
 
 
@@ -131,6 +132,7 @@ class LabelRepeated(Control):
     kind: str = "label_repeated"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Repeat the label's tokens up to the rationale's length."""
         return [replace(one, rationale=np.resize(one.label, len(_rationale(one)))) for one in materials]
 
 
@@ -141,6 +143,7 @@ class RandomText(Control):
     kind: str = "random_text"
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Draw the tokens of each rationale from the unigram distribution of all rationales."""
         if not materials:
             return []
         tokens, counts = np.unique(np.concatenate([_rationale(one) for one in materials]), return_counts=True)
@@ -163,6 +166,7 @@ class ExtraCompute(Control):
     noise: float = 0.3
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
@@ -208,9 +212,11 @@ class TeacherNoise(Control):
     rate: float = 0.2
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         return [] if 0 < self.rate <= 1 else [f"control.rate={self.rate}: expected a share above 0 and up to 1."]
 
     def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+        """Give a share of the examples a rationale that came with another label."""
         found = list(materials)
         for place in dice.permutation(len(materials))[: round(self.rate * len(materials))]:
             one = materials[place]

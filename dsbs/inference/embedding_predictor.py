@@ -17,9 +17,11 @@ class EmbeddingPredictor(SklearnPredictor):
 
     @property
     def parameters(self) -> int:
+        """The number of parameters of encoder and classifier."""
         return int(self.pipeline[0].parameters) + super().parameters
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         counts: dict[str, int] = self.pipeline[0].lost([example.input for example in examples])
         return counts
 

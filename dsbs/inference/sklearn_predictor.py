@@ -100,6 +100,7 @@ class SklearnPredictor:
             return self.pipeline.predict_log_proba(texts)
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions unchanged: this student writes no rationales."""
         return predictions
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:

@@ -98,6 +98,7 @@ class TorchPredictor:
         return sample_labels(self.student, examples, reading, count)
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         return self.student.lost(examples, self.reading.max_input_tokens)
 
     def perplexity(self, examples: Sequence[Example]) -> "Perplexity | None":
@@ -109,6 +110,7 @@ class TorchPredictor:
         return measure_perplexity(self.student, examples, self.reading)
 
     def save(self, folder: Path) -> None:
+        """Write weights, config and tokenizer to a folder."""
         self.student.save(folder)
 
     def _read(self, examples: Sequence[Example]) -> list[Prediction]:

@@ -31,6 +31,7 @@ class Context(SoftTargets):
         return True
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.source != "teacher":
             faults.append(f"objective.source={self.source}: objective={self.name} compares tokens: drop it.")

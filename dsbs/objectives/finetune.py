@@ -19,10 +19,12 @@ class Finetune(Objective):
 
     @property
     def needs_teacher_labels(self) -> bool:
+        """Whether it is label distillation (``objective=distill``)."""
         return self.teacher_labels_only
 
     @property
     def needs_rationales(self) -> bool:
+        """False: it reads no rationales."""
         return False
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

@@ -37,6 +37,7 @@ class GKD(OnPolicy):
     sampling_temperature: float = 1.0
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults() + Divergence("jsd", self.beta).faults("objective")
         if not 0 <= self.own_share <= 1:
             faults.append(
@@ -50,6 +51,7 @@ class GKD(OnPolicy):
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool
     ) -> "list[Row]":
+        """Return the rows, a share of them with the student's samples as labels; see ``Objective.rollout``."""
         chosen = [place for place, draw in enumerate(draws) if draw.random() < self.own_share]
         own = [rows[place] for place in chosen]
         voice = self.voice_of_student(student, own)
@@ -58,11 +60,13 @@ class GKD(OnPolicy):
         return [written.get(place, row) for place, row in enumerate(rows)]
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
+        """Return the number of tokens of labels as the count of ``divergence``."""
         return {"divergence": super().count(rows).get("label", 0.0)}
 
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch and its term ``divergence``."""
         from dsbs.objectives.losses import mean_of_step, summed_divergence
 
         label = batch["targets"]["label"]

@@ -70,6 +70,7 @@ class RationaleThenLabel(_Joined):
 
     @property
     def reads(self) -> frozenset[str]:
+        """``system`` with ``reads_systems``."""
         return frozenset({"system"} if self.reads_systems else ())
 
     def identity(self) -> dict[str, object]:
@@ -77,6 +78,7 @@ class RationaleThenLabel(_Joined):
         return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
     def join(self, label: str, rationale: str) -> str:
+        """Return rationale, cue and label."""
         return f"{rationale} {ANSWER_CUE} {label}"
 
     def split(self, text: str) -> tuple[str, str]:
@@ -114,6 +116,7 @@ class LabelThenRationale(_Joined):
     output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
     def join(self, label: str, rationale: str) -> str:
+        """Return label, cue and rationale."""
         return f"{label} {RATIONALE_CUE} {rationale}"
 
     def split(self, text: str) -> tuple[str, str]:

@@ -45,6 +45,7 @@ class MiniLLM(OnPolicy):
     lm_weight: float = 0.0
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if not 0 <= self.teacher_share < 1:
             faults.append(
@@ -78,6 +79,7 @@ class MiniLLM(OnPolicy):
         return found
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
+        """Return the numbers of tokens of samples (for ``single`` and ``long``) and of given targets (``given``)."""
         counts = super().count(rows)
         tokens = counts.get("label", 0.0)
         return {"single": tokens, "long": tokens, "given": counts.get(GIVEN, 0.0)}
@@ -85,6 +87,7 @@ class MiniLLM(OnPolicy):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch and its terms ``single``, ``long`` and ``given``."""
         from dsbs.objectives.losses import summed_cross_entropy, weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in ("label", GIVEN) if kind in batch["targets"]}

@@ -35,9 +35,11 @@ class OnPolicy(Taught):
 
     @property
     def needs_rationales(self) -> bool:
+        """Whether the target has a rationale (``reasoning``)."""
         return self.reasoning
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.max_new_tokens < 1:
             faults.append(f"objective.max_new_tokens={self.max_new_tokens}: expected at least 1.")
@@ -52,6 +54,7 @@ class OnPolicy(Taught):
     def read(
         self, student: Writer, examples: Sequence[Example], answers: Answers, reading: DecodingConfig
     ) -> list[Prediction]:
+        """Return the labels, with ``reasoning`` those after the generated rationales; see ``Objective.read``."""
         if self.reasoning:
             return RationaleThenLabel().read(student, examples, answers, reading)
         return super().read(student, examples, answers, reading)

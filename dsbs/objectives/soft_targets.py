@@ -73,10 +73,12 @@ class SoftTargets(Taught):
 
     @property
     def has_teacher(self) -> bool:
+        """Whether the teacher is beside the student (``source=teacher``)."""
         return self.source == "teacher"
 
     @property
     def reads_stored_tokens(self) -> bool:
+        """Whether it learns from the tokens in the store (``source=stored``)."""
         return self.source == "stored"
 
     @property
@@ -86,26 +88,32 @@ class SoftTargets(Taught):
 
     @property
     def compares_tokens(self) -> bool:
+        """Whether it compares distributions over tokens, and not over closed answers."""
         return self.has_teacher or self.reads_stored_tokens
 
     @property
     def asks_ranking(self) -> bool:
+        """Whether ``teacher_model`` ranks the closed answers of all examples before training (``source=ranking``)."""
         return self.source == "ranking"
 
     @property
     def needs_rationales(self) -> bool:
+        """Whether rationales are learned, too (``rationales``)."""
         return self.rationales
 
     @property
     def rationale_apart(self) -> bool:
+        """Whether the rationale is a target of its own (``rationales``)."""
         return self.rationales
 
     @property
     def reads(self) -> frozenset[str]:
+        """``votes`` or ``probabilities``, where the distribution comes from them."""
         return frozenset({"votes": {"votes"}, "logprobs": {"probabilities"}}.get(self.source, ()))
 
     @property
     def needs_choices(self) -> bool:
+        """Whether the distribution is over closed answers."""
         return self.source in ANSWERS
 
     @property
@@ -126,6 +134,7 @@ class SoftTargets(Taught):
         }
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults() + self._divergence.faults("objective")
         if self.source not in SOURCES:
             return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
@@ -162,6 +171,7 @@ class SoftTargets(Taught):
         return faults
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
+        """Load the teacher, where there is one beside the student; see ``Taught.prepare``."""
         super().prepare(student, device)
         if self.reads_stored_tokens:
             from dsbs.objectives.teacher import base_vocabulary
@@ -169,6 +179,7 @@ class SoftTargets(Taught):
             self._vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
 
     def take_ranking(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
+        """Set the teacher's ranking: example's id -> closed answer -> log-probability, in nats."""
         self._ranked = ranked
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
@@ -234,6 +245,7 @@ class SoftTargets(Taught):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch and its terms ``soft``, ``label``, ``rationale`` and ``soft_rationale``."""
         from dsbs.objectives.losses import weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in KINDS if kind in batch["targets"]}

@@ -22,6 +22,7 @@ class StepByStep(Objective):
     output: ClassVar[str] = "It writes the label alone; asked for a rationale, it writes that alone."
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if not 0 <= self.alpha <= 1:
             faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
@@ -29,10 +30,12 @@ class StepByStep(Objective):
 
     @property
     def rationale_apart(self) -> bool:
+        """True: the rationale is a target of its own, the second task (section 3.2)."""
         return True
 
     @property
     def shares(self) -> Mapping[str, float]:
+        """``alpha`` for labels, ``1 - alpha`` for rationales."""
         return {"label": self.alpha, "rationale": 1 - self.alpha}
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

@@ -34,9 +34,11 @@ class StepByStepMI(StepByStep):
 
     @property
     def shares(self) -> Mapping[str, float]:
+        """Those of ``step_by_step``, and ``mi_weight`` for ``mi``."""
         return {**super().shares, "mi": self.mi_weight}
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if not self.mi_weight >= 0:
             faults.append(f"objective.mi_weight={self.mi_weight}: expected 0 (step by step) or more.")
@@ -50,6 +52,7 @@ class StepByStepMI(StepByStep):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
+        """Return the loss of a batch and its terms ``label``, ``rationale`` and ``mi``."""
         from dsbs.objectives.losses import mean_of_step
 
         logits = model(batch["inputs"], batch["targets"])

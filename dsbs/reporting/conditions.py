@@ -72,10 +72,12 @@ class Condition:
 
     @property
     def metric(self) -> str:
+        """The task's metric."""
         return self.runs[0].metric
 
     @property
     def seeds(self) -> list[int]:
+        """The seeds, in order."""
         return [run.seed for run in self.runs]
 
     @property

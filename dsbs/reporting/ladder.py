@@ -39,6 +39,7 @@ class Rung:
 
     @property
     def name(self) -> str:
+        """The rung's name for messages."""
         return f"{self.student}, {self.objective}, {self.data_fraction:g} of the data"
 
 

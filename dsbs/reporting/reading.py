@@ -43,14 +43,17 @@ class FinishedRun:
 
     @property
     def seed(self) -> int:
+        """The run's seed."""
         return int(self.metrics["seed"])
 
     @property
     def data_fraction(self) -> float:
+        """The share of the training data."""
         return float(self.metrics["data_fraction"])
 
     @property
     def metric(self) -> str:
+        """The task's metric, ``accuracy`` by default."""
         return str(self.metrics.get("metric") or ACCURACY)
 
     @property

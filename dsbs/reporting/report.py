@@ -58,6 +58,7 @@ class Report:
 
     @property
     def metric(self) -> str:
+        """The task's metric."""
         return self.conditions[0].metric if self.conditions else self.searched[0].metric
 
     @property

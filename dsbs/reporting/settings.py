@@ -26,6 +26,7 @@ class ReportSettings:
     margin: float = 2.0
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = []
         if not 0 < self.margin < math.inf:
             faults.append(f"margin={self.margin}: expected a number of points above 0, such as margin=2.")
@@ -93,6 +94,7 @@ class CompareConfig:
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [
             f"{key}: expected at least one." for key in ("methods", "fractions", "seeds") if not getattr(self, key)
         ]

@@ -26,6 +26,7 @@ class Ladder:
 
     @property
     def level(self) -> float | None:
+        """The teacher's accuracy on test, or None."""
         return self.teacher.accuracy if self.teacher else None
 
     @property

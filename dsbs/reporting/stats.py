@@ -78,10 +78,12 @@ class Difference:
 
     @property
     def low(self) -> float:
+        """Lower end of the 95% interval."""
         return self.interval()[0]
 
     @property
     def high(self) -> float:
+        """Upper end of the 95% interval."""
         return self.interval()[1]
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:

@@ -139,6 +139,7 @@ class App:
         return StreamingResponse(chunks(whole, with_usage), media_type="text/event-stream")
 
     async def models(self, request: Request) -> Response:
+        """Return the list of models, which has the student only."""
         name = self.answerer.service.student.name
         able = {
             "rationales": self.answerer.service.student.objective.needs_rationales,
@@ -148,6 +149,7 @@ class App:
         return JSONResponse({"object": "list", "data": [model]})
 
     async def health(self, request: Request) -> Response:
+        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def readiness(self, request: Request) -> Response:
@@ -155,10 +157,12 @@ class App:
         return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)
 
     async def metrics(self, request: Request) -> Response:
+        """Return the metrics in Prometheus' format."""
         self.answerer.metrics.waiting.set(len(self.answerer.batcher.waiting))
         return Response(self.answerer.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def schema(self, request: Request) -> Response:
+        """Return the OpenAPI schema."""
         return JSONResponse(SCHEMA)
 
     async def page(self, request: Request) -> Response:

@@ -90,9 +90,11 @@ class Proxy:
         self.store.close()
 
     async def health(self, request: Request) -> Response:
+        """Return that the process is alive."""
         return JSONResponse({"status": "ok"})
 
     async def show_metrics(self, request: Request) -> Response:
+        """Return the metrics in Prometheus' format."""
         return Response(self.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def forward(self, request: Request) -> Response:

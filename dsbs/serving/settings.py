@@ -36,6 +36,7 @@ class Limits:
     shutdown_s: float = 30.0
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         return [
             f"limits.{name}={value}: expected more than 0."
             for name, value in vars(self).items()
@@ -69,6 +70,7 @@ class Chat:
         return self.reply == "rationale" or "{rationale}" in self.reply
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = []
         if self.template is not None and self.pattern is not None:
             faults.append("chat.template and chat.pattern: set only one of the two.")
@@ -102,6 +104,7 @@ class Deferral:
     budget: Budget = field(default_factory=Budget)
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [
             f"deferral.{name}={getattr(self, name)}: expected more than 0."
             for name in ("timeout_s", "concurrency", "attempts")
@@ -130,6 +133,7 @@ class Recording:
     timeout_s: float = 300.0
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [] if 0 < self.share <= 1 else [f"record.share={self.share}: expected above 0 and up to 1."]
         return faults + (
             [] if 0 < self.timeout_s < math.inf else [f"record.timeout_s={self.timeout_s}: expected more than 0."]
@@ -175,6 +179,7 @@ class ServeConfig:
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = self.limits.faults() + self.chat.faults() + self.deferral.faults() + self.record.faults()
         if not self.checkpoint and self.mode != "record":
             faults.append("checkpoint is not given: add checkpoint=RUN_OR_EXPORT to the command.")
@@ -236,6 +241,7 @@ class TrafficConfig:
     chat: Chat = field(default_factory=Chat)
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = self.chat.faults()
         if not 0 <= self.test_share < 1:
             faults.append(f"test_share={self.test_share}: expected from 0 up to, not including, 1.")

@@ -81,6 +81,7 @@ class TrafficStore:
             raise place_fault(path, error) or DataError(f"{path}: not recorded traffic ({error}).") from None
 
     def close(self) -> None:
+        """Close the file."""
         self._db.close()
 
     def add(self, exchange: Exchange, secrets: Sequence[str] = ()) -> None:

@@ -114,6 +114,7 @@ class GenerativeStudent(TorchStudent):
     max_new_tokens: int = 128
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         return super().faults() + [
             f"student.{key}={getattr(self, key)}: expected at least 8."
             for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
@@ -122,6 +123,7 @@ class GenerativeStudent(TorchStudent):
 
     @property
     def lengths(self) -> Lengths:
+        """How long inputs and targets may be."""
         return Lengths(self.max_input_tokens, self.max_target_tokens, self.max_new_tokens)
 
     def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":

@@ -47,6 +47,7 @@ class ClassifierModel(StudentModel):
 
     @property
     def pad_id(self) -> int:
+        """The id of the padding token of inputs."""
         return int(self.tokenizer.pad_token_id)
 
     @property
@@ -60,6 +61,7 @@ class ClassifierModel(StudentModel):
         return weight, weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the token ids of inputs, truncated; there are no task prefixes."""
         rows: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
         return rows
 
@@ -87,6 +89,7 @@ class ClassifierModel(StudentModel):
         return logits
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the logits [R, classes] of some rows."""
         return states.index_select(0, rows)
 
     def decode_logits(
@@ -100,6 +103,7 @@ class ClassifierModel(StudentModel):
         return states.unsqueeze(1)
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+        """Return the most probable closed answer of each example, with the log-probabilities of all."""
         worded = [replace(example, input=self.reword(example, [])[0]) for example in examples]
         found: dict[int, Prediction] = {}
         for places, inputs in batches(self, worded, "label", reading):
@@ -121,6 +125,7 @@ class ClassifierModel(StudentModel):
         raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and cannot generate.")
 
     def save(self, folder: Path) -> None:
+        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
         setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
@@ -190,6 +195,7 @@ class MultipleChoiceModel(ClassifierModel):
         return [[int(text)] for text in texts]
 
     def decode(self, ids: list[list[int]]) -> list[str]:
+        """Return the positions of choices as texts."""
         return [str(row[0]) for row in ids]
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:

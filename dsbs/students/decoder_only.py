@@ -81,6 +81,7 @@ class DecoderOnlyModel(GenerativeModel):
                     table[id] = table[self.tokenizer(word, add_special_tokens=False)["input_ids"]].mean(0)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return input and output embeddings [V, d]."""
         return self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
@@ -122,6 +123,7 @@ class DecoderOnlyModel(GenerativeModel):
         return Prompt(ids, output.past_key_values)
 
     def select(self, states: Prompt, rows: torch.Tensor) -> Prompt:
+        """Return the prompts of some rows [R]."""
         cache = states.cache and copy_cache(states.cache)
         if cache is not None:
             cache.batch_select_indices(rows)
@@ -134,6 +136,7 @@ class DecoderOnlyModel(GenerativeModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return logits [R, T, V]; see ``StudentModel``."""
         # Nothing attends to the padding after a target's end: attention is causal.
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)
         length = decoder_input_ids.shape[1]
@@ -158,6 +161,7 @@ class DecoderOnlyModel(GenerativeModel):
     def extend(
         self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
+        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         cache = copy_cache(states.cache)
         rows, length = ids.shape
         prompt = states.mask.bool().unsqueeze(1).expand(-1, length, -1)
@@ -178,6 +182,7 @@ class DecoderOnlyModel(GenerativeModel):
         return {name: value for name, value in arguments.items() if name in self._takes}
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily after the prompt and the task prefix."""
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         ids = torch.cat([ids, ids.new_full((len(ids), 1), self.start_id(kind))], dim=1)
         mask = torch.cat([mask, mask.new_ones(len(ids), 1)], dim=1)

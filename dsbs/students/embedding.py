@@ -25,12 +25,14 @@ class Embedding(LinearStudent, PretrainedEncoder):
     pooling: str = "mean"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults() + self.encoder_faults()
         if self.pooling not in POOLINGS:
             faults.append(f"student.pooling={self.pooling}: expected one of {', '.join(POOLINGS)}.")
         return faults
 
     def identity(self) -> dict[str, object]:
+        """Return what decides the student before training."""
         settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
         return settings | self.weights_identity()
 

@@ -94,9 +94,11 @@ class Encoder(TorchStudent, PretrainedEncoder):
     kind: str = "encoder"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         return super().faults() + self.encoder_faults()
 
     def identity(self) -> dict[str, object]:
+        """Return what decides the student before training."""
         settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
         return settings | self.weights_identity()
 

@@ -23,6 +23,7 @@ class LinearStudent(Student):
     max_iter: int = 500
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if not self.C or any(not 0 < value < float("inf") for value in self.C):
             faults.append(f"student.C={self.C}: expected one or more numbers above 0, such as [0.1,1,10].")

@@ -25,6 +25,7 @@ class LogReg(LinearStudent):
     min_df: int = 2
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         for key in ("word_ngrams", "min_df"):
             if getattr(self, key) < 1:

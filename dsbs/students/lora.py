@@ -28,6 +28,7 @@ class Lora:
     target_modules: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = []
         if self.r < 0:
             faults.append(f"student.lora.r={self.r}: expected 0 (no LoRA) or more.")

@@ -217,9 +217,11 @@ class StudentModel(nn.Module):
         raise NotImplementedError
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
+        """Return the most probable closed answer of each example. See ``dsbs.students.answering.Writer``."""
         raise NotImplementedError
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
         raise NotImplementedError
 
     def lengths(self, texts: Sequence[str]) -> list[int]:

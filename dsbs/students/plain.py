@@ -49,6 +49,7 @@ class PlainDecoderOnly(DecoderOnlyModel):
         return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily after the prompt."""
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         written = self.model.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1

@@ -42,6 +42,7 @@ class T5Scratch(GenerativeStudent):
         return True
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         for key in ("d_model", "d_kv", "d_ff", "num_layers", "num_heads"):
             if getattr(self, key) < 1:

@@ -86,6 +86,7 @@ class SentenceEncoder:
         return found
 
     def lost(self, texts: Sequence[str]) -> dict[str, int]:
+        """Return counts of truncated texts and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         rows = self.tokenizer(list(texts), truncation=True, max_length=self.max_input_tokens + 1)["input_ids"]
         return count_lost(rows, self.max_input_tokens, find_unknown(self.tokenizer))
 

@@ -71,6 +71,7 @@ class Seq2SeqModel(GenerativeModel):
         return self.model.get_decoder() if self.model.config.model_type == "encoder-decoder" else self.model
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
+        """Return the token ids of inputs, truncated; see ``StudentModel``."""
         texts = self.prefixed(texts, kind)
         return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
 
@@ -80,13 +81,16 @@ class Seq2SeqModel(GenerativeModel):
         return self._pad_id
 
     def encode(self, inputs: dict[str, torch.Tensor], readers: int) -> torch.Tensor:
+        """Return the encoder's states [B, S, d]."""
         return self.model.get_encoder()(**inputs).last_hidden_state
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Return the encoder's states [R, S, d] of some rows."""
         return states.index_select(0, rows)
 
     @property
     def packs(self) -> bool:
+        """Whether its positions are relative, so that targets can be packed into one row."""
         return self.model.config.model_type in RELATIVE
 
     def decode_logits(
@@ -96,6 +100,7 @@ class Seq2SeqModel(GenerativeModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """Return logits [R, T, V]; see ``StudentModel``."""
         seen = None
         if blocks is not None:
             same = blocks.unsqueeze(2).eq(blocks.unsqueeze(1)).tril()
@@ -109,6 +114,7 @@ class Seq2SeqModel(GenerativeModel):
         ).logits
 
     def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+        """Return the encoder's states with an empty cache; see ``StudentModel``."""
         states = self.encode(inputs, readers=1)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return Growing(states, inputs["attention_mask"], cache, inputs["input_ids"].new_zeros(1, 0))
@@ -116,6 +122,7 @@ class Seq2SeqModel(GenerativeModel):
     def extend(
         self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
+        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         assert states.inputs is not None
         cache = copy_cache(states.cache)
         with self._at(depths, torch.cat([states.depths.expand(len(depths), -1), depths], dim=1)) as positions:
@@ -190,6 +197,7 @@ class Seq2SeqModel(GenerativeModel):
         }
 
     def generate(self, inputs: dict[str, torch.Tensor], kind: str, max_new_tokens: int) -> list[str]:
+        """Return one text for each input, decoded greedily from the kind's start token."""
         ids = self.model.generate(
             **inputs,
             decoder_start_token_id=self.start_id(kind),

@@ -91,6 +91,7 @@ class ReleaseTask(RowsTask):
         return benchmark.columns if self.path is not None else benchmark.hub_columns
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.benchmark not in BENCHMARKS:
             faults.append(f"task.benchmark={self.benchmark}: expected one of {', '.join(BENCHMARKS)}.")

@@ -170,6 +170,7 @@ class TriageTask(Task):
         return ClosedAnswers()
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         for key in ("products", "complaints"):
             if not 6 <= getattr(self, key) <= 120 or getattr(self, key) % 6:

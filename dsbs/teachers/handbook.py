@@ -51,6 +51,7 @@ class HandbookTeacher(Teacher):
     cue: str = "So the answer is"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         rates = {key: getattr(self, key) for key in ("wrong_kind", "wrong_label", "broken_format")}
         shares = [f"teacher.{key}={rate}: expected a share from 0 to 1." for key, rate in rates.items()

@@ -105,6 +105,7 @@ class OpenAITeacher(Teacher):
         return rates and (rates[0] * (1 - self.batch_discount), rates[1] * (1 - self.batch_discount)), False
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if not self.model:
             faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")

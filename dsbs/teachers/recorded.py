@@ -55,6 +55,7 @@ class RecordedTeacher(Teacher):
         return True
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.path is None and not self._in_columns:
             faults.append(

@@ -61,6 +61,7 @@ class TrackingCallback(TrainerCallback):
         self.tracker = tracker
 
     def on_log(self, args: Any, state: TrainerState, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Log an entry."""
         named = {
             (f"validation/{key[5:]}" if key.startswith("eval_") else f"train/{key}"): value
             for key, value in (logs or {}).items()

@@ -45,6 +45,7 @@ class Run:
 
     @property
     def metrics_path(self) -> Path:
+        """``metrics.json``, written last."""
         return self.folder / "metrics.json"
 
     @property

@@ -99,6 +99,7 @@ class Training:
         return {key: value for key, value in identity.items() if LATER.get(key) != value}
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = self._number_faults()
         if self.train_sampling_strategy not in STRATEGIES:
             faults.append(
@@ -161,6 +162,7 @@ class Validation:
     limit: int | None = None
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         wrong = self.limit is not None and self.limit < 1
         return [f"validation.limit={self.limit}: expected at least 1, or null for all."] if wrong else []
 
@@ -216,6 +218,7 @@ class TrainSettings:
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings and their combination."""
         return [*self.validation.faults(), *self._value_faults(), *self._combination_faults()]
 
     def _value_faults(self) -> list[str]:

@@ -49,6 +49,7 @@ class ExportPredictor(Exported, TorchPredictor):
     student: Any
 
     def sample(self, examples: Sequence[Example], reading: DecodingConfig, count: int) -> list[list[str]]:
+        """Return ``count`` labels for each example, sampled at temperature 1."""
         drawn: list[list[str]] = self.student.sample(examples, reading, count)
         return drawn
 
@@ -103,10 +104,12 @@ class Words:
         ]
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         rows = self.encode_inputs([example.input for example in examples], "label", max_tokens + 1)
         return count_lost(rows, max_tokens, unknown_id(self.tokenizer))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each target, the end token included."""
         return [len(row) + 1 for row in self.encode_targets(list(texts))]
 
     def decode(self, rows: list[list[int]]) -> list[str]:
@@ -122,9 +125,11 @@ class ExportWriter:
     words: Words
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         return self.words.lost(examples, max_tokens)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each target, the end token included."""
         return self.words.lengths(texts)
 
 

@@ -33,11 +33,13 @@ class CTranslate2Writer(ExportWriter):
         self.rows = ROWS[self.engine.device]
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
         return [text for [text] in self._generate(examples, reading, kind, 1, sampling_topk=1)]
 
     def sample(
         self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
     ) -> list[list[str]]:
+        """Return ``count`` answers for each example, sampled at temperature 1."""
         ctranslate2.set_random_seed(seed)
         return self._generate(examples, reading, "label", count, sampling_topk=0)
 

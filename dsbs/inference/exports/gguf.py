@@ -93,6 +93,7 @@ class GgufWriter(ExportWriter):
     """
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
+        """Return the text generated for each example; see ``dsbs.students.answering.Writer``."""
 
         def write(ids: list[int], place: int, slot: int) -> str:
             # Its text, for the tokens beside it lack those that are a part of a character.
@@ -104,6 +105,7 @@ class GgufWriter(ExportWriter):
     def sample(
         self, examples: Sequence[Example], reading: DecodingConfig, count: int, seed: int = 0
     ) -> list[list[str]]:
+        """Return ``count`` answers for each example, sampled at temperature 1."""
 
         def draw(ids: list[int], place: int, slot: int) -> list[str]:
             free = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}

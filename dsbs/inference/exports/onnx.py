@@ -210,9 +210,11 @@ class OnnxPredictor(Exported):
         return np.stack([found[place] for place in range(len(rows))])
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
+        """Return the predictions unchanged: this student writes no rationales."""
         return predictions
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
         longer, most = Tokenizer.from_str(self.tokenizer.to_str()), self.max_input_tokens
         longer.enable_truncation(most + 1)
         rows = [encoding.ids for encoding in longer.encode_batch([example.input for example in examples])]

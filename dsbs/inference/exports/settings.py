@@ -31,6 +31,7 @@ class ExportConfig:
     trust_run: bool = False
 
     def faults(self) -> list[str]:
+        """Return what is wrong with the settings."""
         faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
         if not 0 <= self.min_agreement <= 1:
             faults.append(f"min_agreement={self.min_agreement}: expected from 0 to 1, such as 0.99.")
