@@ -7,9 +7,11 @@ themselves.
 """
 
 import copy
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,10 +41,14 @@ TUNED = "tuned"
 TUNED_FOR = ("task", "student", "objective")
 # Groups whose options set keys of other groups, and no others' rank applies to them.
 PRESETS = ("experiment", TUNED)
+# Groups and keys by their earlier names.
+RENAMED = {"gate": "filter"}
 
 _SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
 
 _collect_choices = hydra_defaults._create_interpolation_map
+
+logger = logging.getLogger(__name__)
 
 
 def conf_dir() -> Path:
@@ -77,7 +83,8 @@ class ConfigLoader(ConfigLoaderImpl):
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        config = super()._load_configuration_impl(config_name, hide_all(overrides), *args, **kwargs)
+        words = hide_all([rename(word) for word in overrides])
+        config = super()._load_configuration_impl(config_name, words, *args, **kwargs)
         for node in _free_nodes(config):
             restore_keys(node)
         return config
@@ -120,6 +127,25 @@ def find_mode(self: hydra_internals.Hydra, config_name: str | None, overrides: l
     if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
         return None
     return _compose_for_mode(self, config_name, overrides)
+
+
+def rename(word: str) -> str:
+    """Return an override with the current name of its key or group.
+
+    >>> rename("gate.min_words=3"), rename("seed=1")
+    ('filter.min_words=3', 'seed=1')
+    """
+    found = re.match(r"([+~]*)(\w+)", word)
+    if found is None or found[2] not in RENAMED:
+        return word
+    new = RENAMED[found[2]]
+    _tell_renamed(found[2], new)
+    return f"{found[1]}{new}{word[found.end() :]}"
+
+
+@cache
+def _tell_renamed(old: str, new: str) -> None:
+    logger.warning("%s= is called %s= now.", old, new)
 
 
 def rank_defaults(

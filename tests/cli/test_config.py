@@ -177,10 +177,11 @@ def test_the_kind_of_a_part_follows_from_the_option() -> None:
 
 
 @pytest.mark.parametrize("command", ["extract", "train"])
-def test_what_goes_by_gold_labels_goes_without_labels_of_the_teacher(command: str) -> None:
-    [fault] = collect_faults(build(command, "filter=gold", "labels=teacher"))
+@pytest.mark.parametrize("name", ["filter", "gate"])
+def test_what_goes_by_gold_labels_goes_without_labels_of_the_teacher(command: str, name: str) -> None:
+    [fault] = collect_faults(build(command, f"{name}=gold", "labels=teacher"))
     assert "it needs the gold labels that such a run does not use" in fault
-    assert collect_faults(build(command, "filter=gold")) == []
+    assert collect_faults(build(command, f"{name}=gold")) == []
 
 
 @pytest.mark.parametrize(
