@@ -26,11 +26,11 @@ from dsbs.cli.config import CompareConfig
 from dsbs.cli.settings import compose_settings
 from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.files import write_json
-from dsbs.core.html import show_duration, show_size
 from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import print_table
+from dsbs.core.units import show_duration, show_size
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan

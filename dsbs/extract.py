@@ -21,13 +21,13 @@ from dsbs.core.notices import tell_once
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table, visible
+from dsbs.core.units import show_duration
 from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, variant_dir
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
-from dsbs.extraction.pacing import format_seconds
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.summary import advise
 from dsbs.tasks.naming import tell_shared
@@ -155,7 +155,7 @@ def show_estimate(job: Job, console: Console) -> None:
         dollars = f"${estimate.usd:.2f}"
     time = "time unknown until the first answers"
     if estimate.seconds is not None:
-        time = format_seconds(estimate.seconds)
+        time = show_duration(estimate.seconds)
     if asks_in_batches(job.settings):
         dollars, time = f"{dollars} at batch prices", f"up to {time}"
     for remark in job.task.remarks():

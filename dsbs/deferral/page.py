@@ -4,7 +4,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.html import render, show_percent
+from dsbs.core.html import render
+from dsbs.core.units import show_percent
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -18,7 +18,7 @@ from dsbs.extraction.budget import Spending, reckon
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
 from dsbs.extraction.executors.base import Tally
-from dsbs.extraction.executors.ray_shards import take_up_shards
+from dsbs.extraction.executors.ray_shards import merge_shards
 from dsbs.extraction.job import Job
 from dsbs.extraction.locking import hold_store, sweep
 from dsbs.extraction.page import Look, build_page
@@ -157,7 +157,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
     try:
         with CompletionStore(job.store_path) as store:
             try:
-                if found := take_up_shards(store, job.folder):
+                if found := merge_shards(store, job.folder):
                     logger.info("%s answers were recovered from actors of an earlier run.", f"{found:,}")
                 yield store
             finally:

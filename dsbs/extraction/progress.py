@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.text import Text
 
 from dsbs.core.records import Completion, Example, Request
+from dsbs.core.units import show_duration
 from dsbs.extraction.engine import Progress, Watch
-from dsbs.extraction.pacing import format_seconds
 from dsbs.store import Failure
 
 PLAIN_SECONDS = 10.0
@@ -112,7 +112,7 @@ class ProgressLine(Watch):
             reason = "no request succeeds" if executor.stopped == "hopeless" else executor.stopped
             parts.append(f"stopping ({reason}): waiting for requests in flight")
         elif executor.steady and self.done < to_ask:
-            parts.append(f"{format_seconds((to_ask - self.done) / speed)} left" if speed else "")
+            parts.append(f"{show_duration((to_ask - self.done) / speed)} left" if speed else "")
         return ", ".join(filter(None, parts))
 
     def _dollars(self, usd: float, to_ask: int) -> str:

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.html import render, show_percent
+from dsbs.core.html import render
+from dsbs.core.units import show_percent
 from dsbs.inference.metrics import name_score
 from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history, draw_sizes
 from dsbs.reporting.comparison_tables import list_comparisons, list_controls, list_verdicts

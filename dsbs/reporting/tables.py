@@ -5,7 +5,7 @@ import string
 from itertools import product
 from typing import Any
 
-from dsbs.core.html import show_count, show_duration, show_size
+from dsbs.core.units import show_count, show_duration, show_size
 from dsbs.data.overlap import tell_overlap
 from dsbs.inference.metrics import name_score
 from dsbs.reporting.settings import ReportSettings

@@ -20,7 +20,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_TEXT
 from dsbs.extraction.engine import run_extraction
-from dsbs.extraction.pacing import Pause
+from dsbs.extraction.executors.pacing import Pause
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import BatchSettings, ExtractionSettings
 from dsbs.store import CompletionStore

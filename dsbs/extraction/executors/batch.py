@@ -15,9 +15,8 @@ from typing import BinaryIO
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Reservation
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, in_batches
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Feed, Parts, Portion, in_batches
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
-from dsbs.extraction.feeding import Feed, Portion
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.batches import BatchApi, BatchState
 
@@ -35,7 +34,7 @@ class Sent:
     cost: Reservation
 
 
-class Batcher(Executor):
+class BatchExecutor(Executor):
     """The executor of batches.
 
     Args:
@@ -211,12 +210,12 @@ class Batcher(Executor):
 
 @in_batches
 @asynccontextmanager
-async def open_batch(parts: Parts) -> AsyncIterator[Batcher]:
-    """Yield a ``Batcher`` on the teacher's batch API.
+async def open_batch(parts: Parts) -> AsyncIterator[BatchExecutor]:
+    """Yield a ``BatchExecutor`` on the teacher's batch API.
 
     Its books have a connection of their own, since the committer writes in another thread.
     """
     job = parts.job
     async with job.teacher.connect_batches() as api:
         with CompletionStore(job.store_path) as store:
-            yield Batcher(api, Batches(store, parts.origin), parts)
+            yield BatchExecutor(api, Batches(store, parts.origin), parts)

@@ -10,7 +10,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Tally, tell_pace
-from dsbs.extraction.pacing import Allowance, Concurrency, Pause
+from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
@@ -22,7 +22,7 @@ BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503"
 OVERLOAD = BUSY | {"timeout"}
 
 
-class Asker(Executor):
+class LocalExecutor(Executor):
     """The executor of concurrent requests.
 
     Args:
@@ -47,7 +47,7 @@ class Asker(Executor):
         self.tokens_allowed = Allowance(settings.tokens_per_minute)
 
     async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
-        """Send all requests; see ``Executor.run``. Asynchronous questions must end when the asker has ``stopped``."""
+        """Send all requests; see ``Executor.run``. Asynchronous questions must end when it has ``stopped``."""
         room = asyncio.Semaphore(self.settings.concurrency)
         try:
             async for samples in _in_turn(questions):
@@ -206,7 +206,7 @@ def used_tokens(completion: Completion) -> int:
 
 
 @asynccontextmanager
-async def open_local(parts: Parts) -> AsyncIterator[Asker]:
-    """Yield an ``Asker`` with the connected teacher."""
+async def open_local(parts: Parts) -> AsyncIterator[LocalExecutor]:
+    """Yield a ``LocalExecutor`` with the connected teacher."""
     async with parts.job.teacher.connect(parts.job.task) as ask:
-        yield Asker(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)
+        yield LocalExecutor(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)

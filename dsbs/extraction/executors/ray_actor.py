@@ -16,7 +16,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import Tally
-from dsbs.extraction.executors.local import Asker
+from dsbs.extraction.executors.local import LocalExecutor
 from dsbs.extraction.executors.ray_shards import hold_shard, remove_shard
 from dsbs.extraction.settings import Budget, ExtractionSettings
 from dsbs.store import CompletionStore, Failure, Origin, Totals
@@ -29,7 +29,7 @@ LINGER = 0.01
 
 
 @dataclass
-class Order:
+class WorkerConfig:
     """What an actor gets from the driver.
 
     Attributes:
@@ -77,11 +77,11 @@ class Report:
 class Worker:
     """The inside of an actor, independent of Ray; it runs in one event loop."""
 
-    def __init__(self, order: Order) -> None:
-        self.order = order
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
         self.tally = Tally()
-        self.spending = Spending(Budget(), None, Totals(), order.teacher.most_written)
-        self.asker: Asker | None = None
+        self.spending = Spending(Budget(), None, Totals(), config.teacher.most_written)
+        self.executor: LocalExecutor | None = None
         self._error: Exception | None = None
         self._origin: Origin | None = None
         self._arrivals: list[tuple[bytes, Completion | Failure]] = []
@@ -116,42 +116,44 @@ class Worker:
         self._end("closed")
         if self._running is not None:
             await self._running
-            with contextlib.suppress(OSError, Timeout), hold_shard(self.order.shard):
-                remove_shard(self.order.shard)
+            with contextlib.suppress(OSError, Timeout), hold_shard(self.config.shard):
+                remove_shard(self.config.shard)
 
     def _end(self, why: str) -> None:
         self._stopping = True
         self._queue.put_nowait(None)
-        if self.asker is not None:
-            self.asker.stop(why)
+        if self.executor is not None:
+            self.executor.stop(why)
 
     def _report(self) -> Report:
         over = self._running.done() if self._running is not None else self._stopping
         report, error = Report(self._arrivals, self.tally.retried, over=over), self._error
         self._arrivals, self.tally.retried = [], 0
         self._news.clear()
-        if (asker := self.asker) is not None:
-            report.at_once, report.pause, report.notes = asker.at_once, asker.pause.asked, asker.notes
-            report.stopped, error = asker.stopped, error or asker.error
-            if asker.stopped and not self._stopping:
+        if (executor := self.executor) is not None:
+            report.at_once, report.pause, report.notes = executor.at_once, executor.pause.asked, executor.notes
+            report.stopped, error = executor.stopped, error or executor.error
+            if executor.stopped and not self._stopping:
                 self._queue.put_nowait(None)  # it waits for a question that it will not ask
         report.stopped = report.stopped or ("error" if self._error else None)
         report.error = error and _portable(error)
         return report
 
     async def _work(self, request: Request) -> None:
-        order = self.order
+        config = self.config
         try:
             with contextlib.suppress(OSError):
-                os.chdir(order.home)
+                os.chdir(config.home)
             with self._open_shard() as store:
-                self._origin = store.origin(order.identity, request, by_id=order.teacher.by_id)
+                self._origin = store.origin(config.identity, request, by_id=config.teacher.by_id)
                 async with (
-                    order.teacher.connect(order.task) as ask,
+                    config.teacher.connect(config.task) as ask,
                     Committer(store, self._origin, self._notice) as committer,
                 ):
-                    self.asker = Asker(ask, committer, order.settings, self.tally, self.spending, order.share)
-                    await self.asker.run(self._questions())
+                    self.executor = LocalExecutor(
+                        ask, committer, config.settings, self.tally, self.spending, config.share
+                    )
+                    await self.executor.run(self._questions())
         except Exception as error:  # the driver has to know
             self._error = error
         finally:
@@ -159,7 +161,7 @@ class Worker:
 
     @contextlib.contextmanager
     def _open_shard(self) -> Iterator[CompletionStore]:
-        shard = self.order.shard
+        shard = self.config.shard
         try:
             shard.parent.mkdir(parents=True, exist_ok=True)
             held = contextlib.ExitStack()

@@ -52,7 +52,7 @@ def read_shard(shard: Path, keys: Collection[bytes]) -> dict[bytes, Completion |
         return {}
 
 
-def take_up_shards(store: CompletionStore, folder: Path, patience: float = PATIENCE) -> int:
+def merge_shards(store: CompletionStore, folder: Path, patience: float = PATIENCE) -> int:
     """Merge shards that were left behind into the main store and delete them; those in use stay. Safe to repeat.
 
     Args:

@@ -10,8 +10,8 @@ from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for
 
 from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction.executors import ray_actor as working
-from dsbs.extraction.executors.ray_actor import Order, Report, Worker
+from dsbs.extraction.executors import ray_actor
+from dsbs.extraction.executors.ray_actor import Report, Worker, WorkerConfig
 from dsbs.extraction.executors.ray_shards import name_shard
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore
@@ -19,11 +19,11 @@ from dsbs.store import CompletionStore
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(working, "PATIENCE", 0.05)
+    monkeypatch.setattr(ray_actor, "PATIENCE", 0.05)
 
 
 def worker_for(folder: Path, teacher: ScriptedTeacher, **settings: Any) -> Worker:
-    order = Order(
+    config = WorkerConfig(
         task=CountTask(),
         teacher=teacher,
         identity=job_for(folder, teacher).identity,
@@ -32,7 +32,7 @@ def worker_for(folder: Path, teacher: ScriptedTeacher, **settings: Any) -> Worke
         shard=name_shard(folder),
         home=Path.cwd(),
     )
-    return Worker(order)
+    return Worker(config)
 
 
 def questions(first: int, last: int) -> list[list[Request]]:
@@ -61,7 +61,7 @@ def test_all_that_is_handed_in_comes_back_over_one_connection_and_is_in_the_shar
             report = await worker.exchange(questions(first, first + 10))
             while True:
                 keys |= {key for key, _ in report.arrivals}
-                with CompletionStore(worker.order.shard, read_only=True) as store:
+                with CompletionStore(worker.config.shard, read_only=True) as store:
                     assert store.present(keys) == keys
                 if len(keys) == first + 10:
                     break
@@ -70,7 +70,7 @@ def test_all_that_is_handed_in_comes_back_over_one_connection_and_is_in_the_shar
         await worker.close()
 
     run(scene)
-    assert not worker.order.shard.exists()
+    assert not worker.config.shard.exists()
 
 
 def test_stopped_it_ends_what_is_under_way_and_leaves_the_rest(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_of_the_limits_that_a_server_tells_it_keeps_to_its_share(tmp_path: Path)
         worker = worker_for(tmp_path, Limited())
         await worker.exchange(questions(0, 1))
         await exchange_until(worker, lambda seen: worker.tally.answered == 1)
-        assert worker.asker is not None
-        assert worker.asker.requests_allowed.per_minute == 3000
+        assert worker.executor is not None
+        assert worker.executor.requests_allowed.per_minute == 3000
         await worker.close()
 
     run(scene)

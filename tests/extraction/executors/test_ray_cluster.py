@@ -13,8 +13,7 @@ from scripted import ScriptedTeacher, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.extraction.engine import run_extraction
-from dsbs.extraction.executors import ray_cluster
-from dsbs.extraction.executors import ray_driver as spreading
+from dsbs.extraction.executors import ray_cluster, ray_driver
 from dsbs.extraction.executors.ray_cluster import open_ray
 from dsbs.extraction.job import Job
 from dsbs.extraction.settings import Budget, RaySettings
@@ -44,13 +43,13 @@ def job_on(executor: str, folder: Path, url: str, size: int = 60, **settings: An
 def actors(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Ray's handles of the actors that are started."""
     started: list[Any] = []
-    start: Callable[..., Any] = spreading.start_actor
+    start: Callable[..., Any] = ray_driver.start_actor
 
     def note(*arguments: Any) -> Any:
         started.append(start(*arguments))
         return started[-1]
 
-    monkeypatch.setattr(spreading, "start_actor", note)
+    monkeypatch.setattr(ray_driver, "start_actor", note)
     return started
 
 
@@ -115,9 +114,9 @@ def test_actors_that_are_lost_one_after_the_other_end_the_run(tmp_path: Path, mo
     def fails(*_: Any) -> Any:
         return ray.remote(Unstartable).options(num_cpus=0).remote()
 
-    monkeypatch.setattr(spreading, "start_actor", fails)
-    monkeypatch.setattr(spreading, "MOST_LOSSES", 0)
-    with serve() as server, pytest.raises(spreading.RunError, match=r"no module of that name.*same versions"):
+    monkeypatch.setattr(ray_driver, "start_actor", fails)
+    monkeypatch.setattr(ray_driver, "MOST_LOSSES", 0)
+    with serve() as server, pytest.raises(ray_driver.RunError, match=r"no module of that name.*same versions"):
         run_extraction(job_on("ray", tmp_path / "folder", server.url))
     assert list(tmp_path.iterdir()) == []
 

@@ -13,9 +13,8 @@ from scripted import ScriptedTeacher, correct, job_for
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.engine import Progress, Watch, run_extraction
-from dsbs.extraction.executors import ray_actor as working
-from dsbs.extraction.executors import ray_driver as spreading
-from dsbs.extraction.executors.ray_actor import Order, Worker
+from dsbs.extraction.executors import ray_actor, ray_driver
+from dsbs.extraction.executors.ray_actor import Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import explain_loss, list_nodes
 from dsbs.extraction.job import Job
 from dsbs.extraction.settings import ExtractionSettings
@@ -61,10 +60,10 @@ class Cluster:
             kill=lambda actor: None,
         )
 
-    def start(self, ray: Any, node: Any, kind: type, order: Order) -> Actor:
-        order.teacher.says = self.says[min(len(self.actors), len(self.says) - 1)]  # type: ignore[attr-defined]
-        order.teacher.delay = 0.005  # type: ignore[attr-defined]
-        self.actors.append(Actor(Worker(order)))
+    def start(self, ray: Any, node: Any, kind: type, config: WorkerConfig) -> Actor:
+        config.teacher.says = self.says[min(len(self.actors), len(self.says) - 1)]  # type: ignore[attr-defined]
+        config.teacher.delay = 0.005  # type: ignore[attr-defined]
+        self.actors.append(Actor(Worker(config)))
         return self.actors[-1]
 
 
@@ -77,9 +76,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Cluster]:
         def opened(settings: Any) -> Iterator[Any]:
             yield cluster.ray
 
-        monkeypatch.setattr(spreading, "open_ray", opened)
-        monkeypatch.setattr(spreading, "start_actor", cluster.start)
-        monkeypatch.setattr(working, "PATIENCE", 0.05)
+        monkeypatch.setattr(ray_driver, "open_ray", opened)
+        monkeypatch.setattr(ray_driver, "start_actor", cluster.start)
+        monkeypatch.setattr(ray_actor, "PATIENCE", 0.05)
         return cluster
 
     return build
@@ -93,7 +92,7 @@ def test_every_node_gets_an_actor_and_all_is_answered(tmp_path: Path, cluster: C
     nodes = cluster()
     summary = run_extraction(spread_job(tmp_path))
     assert summary["splits"]["train"]["parsed"] == 60
-    assert [actor.worker.order.settings.concurrency for actor in nodes.actors] == [4, 4]
+    assert [actor.worker.config.settings.concurrency for actor in nodes.actors] == [4, 4]
     assert not (tmp_path / "shards").exists()
 
 

@@ -8,7 +8,7 @@ from scripted import ScriptedTeacher, correct, job_for
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion
 from dsbs.extraction.engine import estimate_extraction, run_extraction
-from dsbs.extraction.executors.ray_shards import hold_shard, name_shard, read_shard, take_up_shards
+from dsbs.extraction.executors.ray_shards import hold_shard, merge_shards, name_shard, read_shard
 from dsbs.extraction.job import Job
 from dsbs.store import CompletionStore, Failure
 
@@ -42,10 +42,10 @@ def test_a_shard_that_is_in_use_stays_and_is_taken_up_later(tmp_path: Path) -> N
     shard = leave_shard(job, 0, 8)
     with CompletionStore(job.store_path) as store:
         with hold_shard(shard):
-            assert take_up_shards(store, tmp_path, patience=0.1) == 0
+            assert merge_shards(store, tmp_path, patience=0.1) == 0
             assert shard.exists()
-        assert take_up_shards(store, tmp_path) == 8
-        assert take_up_shards(store, tmp_path) == store.count() - 8 == 0
+        assert merge_shards(store, tmp_path) == 8
+        assert merge_shards(store, tmp_path) == store.count() - 8 == 0
     assert not shard.exists()
 
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from contextlib import suppress
 
+from dsbs.core.units import show_duration
 from dsbs.teachers.headers import LONGEST_WAIT
 
 FIRST_LIMIT = 16
@@ -130,8 +131,8 @@ class Pause:
             logger.warning(
                 "The server asks us to wait %s. Retrying after %s; Ctrl-C stops, and the same command resumes "
                 "from here.",
-                format_seconds(seconds),
-                format_seconds(LONGEST_WAIT),
+                show_duration(seconds),
+                show_duration(LONGEST_WAIT),
             )
         now = time.monotonic()
         self.asked_until = max(self.asked_until, now + seconds)
@@ -147,18 +148,3 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> None:
     """Sleep, but wake when ``stop`` is set."""
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
-
-
-def format_seconds(seconds: float) -> str:
-    """Return a duration in seconds, minutes or hours, as text.
-
-    >>> format_seconds(9.4), format_seconds(125), format_seconds(7500)
-    ('9 s', '2 min', '2 h 5 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h" + f" {minutes} min" * (minutes > 0)

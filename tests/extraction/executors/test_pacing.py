@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dsbs.extraction.executors.base import tell_pace
-from dsbs.extraction.pacing import Allowance, Concurrency, Pause
+from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 
 
 def test_the_limit_doubles_each_round_until_the_first_overload_and_then_creeps() -> None:
