@@ -17,10 +17,9 @@ from rich.table import Table
 from dsbs.cli.command import command
 from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
-from dsbs.core.notices import tell_once
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import plain, print_table, visible
+from dsbs.core.terminal import plain, print_table, tell_once, visible
 from dsbs.core.units import show_duration
 from dsbs.data.overlap import tell_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
 from dsbs.inference.exports.records import tell_outdated
 from dsbs.inference.predictor import Predictor, load_predictor

@@ -21,10 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsbs import __version__
-from dsbs.cli.braces import hide_all, reveal_keys
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain
+from dsbs.cli.overrides import hide_all, reveal_keys
 from dsbs.cli.streams import lost_output, open_streams
 from dsbs.cli.sweeps import (
     MULTIRUN,

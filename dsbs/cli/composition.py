@@ -32,9 +32,8 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from dsbs.cli.braces import hide_all, restore_keys
+from dsbs.cli.overrides import apply_as_typed, hide_all, restore_keys, show_as_typed
 from dsbs.cli.plugins import BESIDE, PluginConfigs, plugin_conf_dirs
-from dsbs.cli.typed import apply_as_typed, show_as_typed
 
 TUNED = "tuned"
 # The groups that name a file of `tuned`: it was chosen for them, so it may add to them.

@@ -16,9 +16,9 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from dsbs.cli.braces import hide_keys, show_key, split_list, split_pairs
 from dsbs.cli.composition import conf_dir, kind_of_option
 from dsbs.cli.config import BROKEN, GROUPS, ROOTS, SINGLE
+from dsbs.cli.overrides import hide_keys, show_key, split_list, split_pairs
 
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

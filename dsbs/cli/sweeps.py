@@ -15,8 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 
-from dsbs.cli.braces import reveal_keys
 from dsbs.cli.composition import kind_of_option
+from dsbs.cli.overrides import reveal_keys
 from dsbs.core.files import write_json
 from dsbs.objectives import OBJECTIVES
 

@@ -2,15 +2,19 @@
 
 They are built by ``read_position`` alone, whether an endpoint or a store has them: every log-probability is then 0 or
 less, and their count is bounded. A token is its bytes, since some hold only a part of a character.
+
+A store keeps them as JSON (``pack``), ``[token, log-probability, [[token, log-probability], …]]`` for each token,
+the most probable first, rounded to a ten-thousandth of a nat.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dsbs.core.untrusted import is_finite
+from dsbs.core.untrusted import is_finite, load_json
 
 MOST_POSITIONS = 32_768  # tokens of a completion
 MOST_TOP = 128  # alternatives at a position
@@ -18,6 +22,8 @@ MOST_BYTES = 256  # of a token
 LEAST = -9999.0  # what endpoints say of a token that is next to impossible
 LEAST_TAIL = math.log(1e-8)  # rounding leaves no more to be known
 ROUNDING = 1e-2  # log-probabilities above 0 by no more than this are 0
+DIGITS = 4  # after the point, of what is stored
+MOST_CHARACTERS = 64 * 2**20  # of what is stored
 _BYTES = re.compile(r"bytes:(?:\\x[0-9a-fA-F]{2})+")
 
 
@@ -106,6 +112,47 @@ def to_text(token: bytes) -> str:
 def joined(positions: Sequence[TokenLogprobs]) -> bytes:
     """Return the text of some positions, as bytes: their tokens one after another."""
     return b"".join(one.token for one in positions)
+
+
+def pack(positions: tuple[TokenLogprobs, ...] | None) -> str | None:
+    """Return positions as text, or None where there are none."""
+    if not positions:
+        return None
+    rows = [
+        [to_text(one.token), None if one.logprob is None else round(one.logprob, DIGITS),
+         [[to_text(token), round(value, DIGITS)] for token, value in one.top]]
+        for one in positions
+    ]  # fmt: skip
+    return json.dumps(rows, ensure_ascii=True, separators=(",", ":"))
+
+
+def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
+    """Return the positions in a text that ``pack`` wrote; None for anything else, since a store is untrusted.
+
+    >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)))
+    >>> [(said.token, said.logprob, said.top) for said in unpack(pack((one,)))]
+    [(b'\\xf0', -0.5, ((b'\\xf0', -0.5), (b'no', -1.0)))]
+    >>> unpack("[[1]]"), unpack(None)
+    (None, None)
+    """
+    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+        return None
+    try:
+        rows = load_json(text)
+    except ValueError:
+        return None
+    if not isinstance(rows, list) or len(rows) > MOST_POSITIONS:
+        return None
+    found = [_unpack_row(row) for row in rows]
+    return tuple(one for one in found if one is not None) if found and None not in found else None
+
+
+def _unpack_row(row: Any) -> TokenLogprobs | None:
+    if not isinstance(row, list) or len(row) != 3 or not isinstance(row[2], list):
+        return None
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in row[2]):
+        return None
+    return read_position(row[0], row[1], row[2])
 
 
 def _is_logprob(value: Any) -> bool:

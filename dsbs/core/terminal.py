@@ -1,6 +1,7 @@
-"""Text from outside on a terminal: its control characters and markup are shown, never acted on."""
+"""What is shown on a terminal: text from outside as it is, without acting on it; tables; messages that come once."""
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 KEPT = "\n\t"
+
+logger = logging.getLogger(__name__)
 
 
 def visible(text: str) -> str:
@@ -57,3 +60,9 @@ def print_table(console: "Console", table: "Table") -> None:
         head, *texts = (Text.from_markup(cell) if isinstance(cell, str) else Text(str(cell)) for cell in cells)
         told = [Text(f"{name} ").append_text(text) for name, text in zip(names[1:], texts, strict=True) if text.plain]
         console.print(Text(": ").join([head, Text(", ").join(told)]), soft_wrap=True)
+
+
+@cache
+def tell_once(message: str) -> None:
+    """Log a message, unless this process has logged it before."""
+    logger.info("%s", message)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dsbs.core.errors import ConfigError, DataError
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.equal_inputs import first_id, input_key
 

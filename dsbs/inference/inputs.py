@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
+from dsbs.core.terminal import tell_once
 from dsbs.core.untrusted import bounded_lines
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError, RunError
+from dsbs.core.logprobs import pack, unpack
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, load_json, storable
-from dsbs.store.logprobs import pack, unpack
 from dsbs.store.origin import Failure, Origin, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,

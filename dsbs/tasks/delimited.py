@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
 from dsbs.tasks.cells import seen
 

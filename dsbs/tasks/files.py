@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
 from dsbs.tasks.splits import split_of

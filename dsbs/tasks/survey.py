@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns

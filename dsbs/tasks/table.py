@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 from dsbs.core.errors import DataError
-from dsbs.core.notices import tell_once
 from dsbs.core.records import Example
+from dsbs.core.terminal import tell_once
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers, TextAnswers
 from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import fold
@@ -225,3 +225,18 @@ class TableTask(TableSettings):
         if survey.rows and self.answer_kind == "auto" and not self._declared:
             tell_once(survey.tell(str(self.label)))
         return survey
+
+
+@dataclass
+class RecordedTask(TableTask):
+    """Requests of an application to its LLM, as ``dsbs.traffic data=FOLDER`` writes them: without gold answers.
+
+    Attributes:
+        completions: the column of the LLM's own answers, which ``teacher=recorded`` replays.
+    """
+
+    kind: str = "recorded"
+    name: str = "recorded"
+    label: str | None = None
+    id: str | None = "id"
+    completions: str = "completion"

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from dsbs.core.errors import DataError, TeacherError
-from dsbs.core.notices import tell_once
 from dsbs.core.records import Completion, Example, Request
+from dsbs.core.terminal import tell_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.files import find_files

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
-from dsbs.core.notices import tell_once
 from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
+from dsbs.core.terminal import tell_once
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.prices import Rates, find_rates

@@ -9,7 +9,7 @@ from typing import Any
 
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
-from dsbs.core.notices import tell_once
+from dsbs.core.terminal import tell_once
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, Join, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select

@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dsbs.cli.braces import hide_keys, restore_keys
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain, quote_word
+from dsbs.cli.overrides import hide_keys, restore_keys
 from dsbs.core.errors import DsbsError
 
 register_schemas()

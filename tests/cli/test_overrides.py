@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from dsbs.cli.braces import hide_all, hide_keys, restore_keys, reveal_keys, show_key
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas
+from dsbs.cli.overrides import hide_all, hide_keys, restore_keys, reveal_keys, show_key
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(str.strip)
 
