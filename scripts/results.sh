@@ -5,6 +5,7 @@
 #   bash scripts/results.sh controls            step-by-step on 1/8 with every control, and fine-tuning at equal steps
 #   bash scripts/results.sh hard                triage_hard: what experiment=triage_hard sets
 #   bash scripts/results.sh search              the same grid for both methods on 1/8 and on all, on validation alone
+#   bash scripts/results.sh control_search      alpha and dropout for each control on 1/8, on validation alone
 #   bash scripts/results.sh sizes | unlabelled  experiment=model_size, experiment=unlabelled
 #   DATA=FOLDER bash scripts/results.sh cqa     SmolLM2 on CQA with the paper's rationales; DATA holds cqa/ and svamp/
 #   DATA=FOLDER bash scripts/results.sh svamp   the same on SVAMP
@@ -57,6 +58,13 @@ hard)
 search)
     train experiment=equal_search data_fraction=0.125,1.0 seed="${SEEDS:-0}"
     report ""
+    ;;
+control_search)
+    train experiment=equal_search data_fraction=0.125 objective=step_by_step seed="${SEEDS:-0}" \
+        control=none,shuffled,same_label,permuted,label_repeated,random_text,extra_compute,matched_information \
+        objective.alpha=0.2,0.5 student.dropout_rate=0.0,0.2 training.learning_rate=1e-3 \
+        training.per_device_train_batch_size=32 training.early_stopping_patience=5
+    report /triage fraction=1/8
     ;;
 sizes)
     train experiment=model_size seed="${SEEDS:-0,1,2}"
