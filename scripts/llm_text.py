@@ -39,9 +39,8 @@ import pyarrow.parquet as pq
 
 from dsbs.core.logprobs import TokenLogprobs
 from dsbs.core.records import OK, Annotation, Completion, Example
-from dsbs.extraction.parsing import parse
+from dsbs.extraction.parsing import annotate, parse
 from dsbs.extraction.prompts import WHOLE, Prompt
-from dsbs.extraction.samples import annotate
 from dsbs.store import CompletionStore
 from dsbs.tasks.answers import ClosedAnswers
 from dsbs.tasks.release import ReleaseTask

@@ -7,13 +7,12 @@ from typing import Any
 
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.annotations import write_annotations
-from dsbs.extraction.answer_probabilities import answer_probabilities, mean_probabilities
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
 from dsbs.extraction.page import Look, Said
+from dsbs.extraction.parsing import answer_probabilities, mean_probabilities, vote
 from dsbs.extraction.prompts import WHOLE
-from dsbs.extraction.samples import vote
 from dsbs.store import CompletionStore, Failure, Origin
 from dsbs.teachers.prices import Rates
 

@@ -11,8 +11,8 @@ from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
 from dsbs.extraction.filters import Filter
+from dsbs.extraction.parsing import annotate, annotate_whole
 from dsbs.extraction.prompts import WHOLE, Prompt
-from dsbs.extraction.samples import annotate, annotate_whole
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore, Origin
 from dsbs.tasks.base import Task

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from dsbs.core.records import Example, Request
 from dsbs.core.secrets import looks_secret
-from dsbs.extraction.rationales import RATIONALES_FROM, Take
+from dsbs.extraction.parsing import RATIONALES_FROM, Take
 from dsbs.tasks.answers import letter_of, with_choices
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)

@@ -14,9 +14,9 @@ from dsbs.core.records import LABELLED, Annotation, Completion, Example, Predict
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
+from dsbs.extraction.parsing import annotate
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.retrying import Retrying
-from dsbs.extraction.samples import annotate
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.serving.answering import STUDENT, TEACHER, Answered, Silence
 from dsbs.serving.metrics import Metrics

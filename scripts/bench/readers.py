@@ -19,9 +19,7 @@ from dsbs.core.secrets import looks_secret
 from dsbs.core.terminal import visible
 from dsbs.core.untrusted import check_yaml, excerpt, load_json, storable
 from dsbs.extraction.filters import Filter, FilterCheck
-from dsbs.extraction.parsing import parse
-from dsbs.extraction.rationales import clean_rationale
-from dsbs.extraction.thoughts import split_thought
+from dsbs.extraction.parsing import clean_rationale, parse, split_thought
 from dsbs.students.patterns import is_linear
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.arithmetic import evaluate, join_numbers, without_units

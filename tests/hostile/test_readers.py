@@ -9,7 +9,7 @@ import pytest
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Example
-from dsbs.extraction.samples import annotate
+from dsbs.extraction.parsing import annotate
 from dsbs.tasks.answers import ClosedAnswers, NumberAnswers
 from dsbs.tasks.gold import Gold
 from dsbs.tasks.shapes import bare, spaced, squeeze

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from dsbs.cli.config import to_object
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Completion, Example
+from dsbs.extraction.parsing import annotate_whole
 from dsbs.extraction.prompts import Exemplar, Prompt
-from dsbs.extraction.samples import annotate_whole
 from dsbs.tasks import TableTask, metrics
 from dsbs.tasks.answers import TextAnswers
 

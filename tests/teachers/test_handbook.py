@@ -9,7 +9,7 @@ from scripted import CountTask
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.filters import Filter, FilterCheck
-from dsbs.extraction.samples import annotate
+from dsbs.extraction.parsing import annotate
 from dsbs.tasks.triage import TriageTask, read_facts
 from dsbs.teachers.handbook import HandbookTeacher
 

@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.records import NO_RATIONALE, OK
-from dsbs.extraction.cues import Cue, find_cues, own_block, own_pattern
-from dsbs.extraction.lenient import read_object
-from dsbs.extraction.objects import find_answer_object
-from dsbs.extraction.rationales import FROM_ANSWER, Take, clean_rationale
-from dsbs.extraction.thoughts import split_thought
+from dsbs.extraction.parsing.cues import Cue, find_cues, own_block, own_pattern
+from dsbs.extraction.parsing.objects import find_answer_object, read_object
+from dsbs.extraction.parsing.rationales import FROM_ANSWER, Take, clean_rationale
+from dsbs.extraction.parsing.thoughts import split_thought
 from dsbs.tasks.base import Answers
 from dsbs.tasks.cells import fold
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
-from dsbs.extraction.parsing import locate
+from dsbs.extraction.parsing.chain import locate
 from dsbs.tasks.answers import letter_of
 from dsbs.tasks.base import Answers
 

@@ -8,9 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsbs.core.records import Annotation, Completion, Example
-from dsbs.extraction.parsing import STATUSES, parse
-from dsbs.extraction.rationales import clean_rationale
-from dsbs.extraction.samples import annotate, vote
+from dsbs.extraction.parsing import STATUSES, annotate, clean_rationale, parse, vote
 from dsbs.tasks import ReleaseTask
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 

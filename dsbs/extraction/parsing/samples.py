@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.records import OK, Annotation, Completion, Example
-from dsbs.extraction.parsing import parse
-from dsbs.extraction.rationales import FROM_ANSWER, Take
-from dsbs.extraction.thoughts import split_thought
+from dsbs.extraction.parsing.chain import parse
+from dsbs.extraction.parsing.rationales import FROM_ANSWER, Take
+from dsbs.extraction.parsing.thoughts import split_thought
 from dsbs.tasks.base import Answers
 
 

@@ -5,11 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsbs.core.records import Completion, Example
-from dsbs.extraction.parsing import parse
+from dsbs.extraction.parsing import Take, annotate, annotate_whole, parse, split_thought
 from dsbs.extraction.prompts import Prompt
-from dsbs.extraction.rationales import Take
-from dsbs.extraction.samples import annotate, annotate_whole
-from dsbs.extraction.thoughts import split_thought
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 
 CUE = "So the answer is"

@@ -6,7 +6,7 @@ import pytest
 
 from dsbs.core.logprobs import TokenLogprobs, read_position
 from dsbs.core.records import Completion
-from dsbs.extraction.answer_probabilities import answer_probabilities
+from dsbs.extraction.parsing import answer_probabilities
 from dsbs.tasks.answers import ClosedAnswers
 
 CUE = "So the answer is"
