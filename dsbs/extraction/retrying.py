@@ -6,7 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.extraction.settings import ExtractionSettings
-from dsbs.teachers.headers import LONGEST_WAIT
+from dsbs.teachers.endpoint.headers import LONGEST_WAIT
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

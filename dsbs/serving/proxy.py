@@ -26,8 +26,8 @@ from dsbs.serving.app import problem, refuse
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore
-from dsbs.teachers.responses import read_completions
-from dsbs.teachers.where import Where
+from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.responses import read_completions
 
 logger = logging.getLogger(__name__)
 # Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
@@ -57,7 +57,7 @@ class Proxy:
 
     def __init__(
         self,
-        where: Where,
+        where: Address,
         store: TrafficStore,
         config: ServeConfig,
         token: str | None = None,

@@ -16,7 +16,7 @@ from dsbs.tasks.base import Task
 from dsbs.teachers.prices import Rates
 
 if TYPE_CHECKING:
-    from dsbs.teachers.batches import BatchApi
+    from dsbs.teachers.endpoint.batches import BatchApi
 
 Ask = Callable[[Request], Awaitable[Completion]]
 AskSeveral = Callable[[Sequence[Request]], Awaitable[list[Completion]]]

@@ -16,14 +16,14 @@ from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.core.terminal import tell_once
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
+from dsbs.teachers.endpoint.address import AUTHORIZATION, NO_KEY, Address, address_faults
 from dsbs.teachers.prices import Rates, find_rates
-from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where, address_faults
 
 if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is opened: it takes its time
-    from dsbs.teachers.batches import BatchApi
+    from dsbs.teachers.endpoint.batches import BatchApi
 
 OPENAI = "https://api.openai.com/v1"
-# Where OpenAI's own client looks for an address.
+# Address OpenAI's own client looks for an address.
 ENVIRONMENT = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 APIS = ("chat", "completions")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
@@ -218,8 +218,8 @@ class OpenAITeacher(Teacher):
         Raises:
             TeacherError: where the API key is missing.
         """
-        from dsbs.teachers.endpoint import Endpoint
-        from dsbs.teachers.http import Connection
+        from dsbs.teachers.endpoint.client import Endpoint
+        from dsbs.teachers.endpoint.http import Connection
 
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
@@ -228,17 +228,17 @@ class OpenAITeacher(Teacher):
     @asynccontextmanager
     async def connect_batches(self) -> AsyncIterator["BatchApi"]:
         """Yield the ``BatchApi`` with an open connection pool; nothing is sent yet."""
-        from dsbs.teachers.batches import BatchApi
-        from dsbs.teachers.http import Connection
+        from dsbs.teachers.endpoint.batches import BatchApi
+        from dsbs.teachers.endpoint.http import Connection
 
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
             yield BatchApi(connection, self.route, self.body)
 
     @property
-    def where(self) -> Where:
+    def where(self) -> Address:
         """The endpoint, for connections and messages."""
-        return Where(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout, self.api_key_header)
+        return Address(self.base_url or OPENAI, self.model or "", self.api_key_env, self.timeout, self.api_key_header)
 
     @property
     def route(self) -> str:

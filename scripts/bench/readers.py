@@ -33,9 +33,9 @@ from dsbs.tasks.sources import parse_row
 from dsbs.tasks.splits import split_of
 from dsbs.tasks.templates import fill, look_up
 from dsbs.tasks.wordings import read_closed
-from dsbs.teachers.faults import read_error
-from dsbs.teachers.headers import read_duration, read_retry_after
-from dsbs.teachers.hints import hint
+from dsbs.teachers.endpoint.faults import read_error
+from dsbs.teachers.endpoint.headers import read_duration, read_retry_after
+from dsbs.teachers.endpoint.words import hint
 
 LENGTH = 10_000
 AGAIN = 8  # adversaries of each reader that it gets at four times the length

@@ -24,9 +24,9 @@ from dsbs.extraction.executors.pacing import Pause
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import BatchSettings, ExtractionSettings
 from dsbs.store import CompletionStore
-from dsbs.teachers.headers import LONGEST_TOLD, LONGEST_WAIT, read_limits, read_retry_after
+from dsbs.teachers.endpoint.headers import LONGEST_TOLD, LONGEST_WAIT, read_limits, read_retry_after
+from dsbs.teachers.endpoint.responses import read_completions
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_completions
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = Request("1", "train", "", (), "two?")

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dsbs.cli.config import to_object
-from dsbs.core import notices
+from dsbs.core import terminal
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.terminal import visible
 from dsbs.core.untrusted import MOST_LINE
@@ -63,9 +63,9 @@ def test_the_name_of_a_variable_is_no_key(name: str) -> None:
 
 
 def told(teacher: OpenAITeacher, caplog: pytest.LogCaptureFixture) -> str:
-    notices.tell_once.cache_clear()
+    terminal.tell_once.cache_clear()
     caplog.clear()
-    caplog.set_level("INFO", notices.logger.name)
+    caplog.set_level("INFO", terminal.logger.name)
 
     async def connect() -> None:
         async with teacher.connect(TASKS["triage"]()), teacher.connect_batches():

@@ -28,7 +28,7 @@ from dsbs.extraction.annotations import write_annotations
 from dsbs.serving.proxy import Proxy, read_exchange
 from dsbs.serving.settings import Chat, Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
-from dsbs.teachers.where import Where
+from dsbs.teachers.endpoint.address import Address
 from dsbs.traffic import TrafficConfig, summarise
 
 KEY = "sk-planted-0123456789"
@@ -70,14 +70,14 @@ def proxy(folder: Path, token: str | None = None, key: str | None = None, **reco
     config = ServeConfig(mode="record", record=Recording(**record))
     store = TrafficStore(folder / "traffic.sqlite", config.record.redact)
     transport = httpx.ASGITransport(upstream)
-    return TestClient(Proxy(Where("http://llm/v1", "", None, 1.0), store, config, token, key, transport).build())
+    return TestClient(Proxy(Address("http://llm/v1", "", None, 1.0), store, config, token, key, transport).build())
 
 
 def before(folder: Path, answers: Any) -> TestClient:
     """Return a proxy before an LLM that answers a request of httpx."""
     store = TrafficStore(folder / "traffic.sqlite")
     config, transport = ServeConfig(mode="record"), httpx.MockTransport(answers)
-    return TestClient(Proxy(Where("http://llm/v1", "", None, 1.0), store, config, transport=transport).build())
+    return TestClient(Proxy(Address("http://llm/v1", "", None, 1.0), store, config, transport=transport).build())
 
 
 def ask(text: str, **more: Any) -> dict[str, Any]:
@@ -276,8 +276,8 @@ from pathlib import Path
 from dsbs.serving.proxy import Proxy
 from dsbs.serving.settings import ServeConfig
 from dsbs.serving.traffic import TrafficStore
-from dsbs.teachers.where import Where
-app = Proxy(Where(sys.argv[1], "", None, 60.0), TrafficStore(Path(sys.argv[2])), ServeConfig(mode="record")).build()
+from dsbs.teachers.endpoint.address import Address
+app = Proxy(Address(sys.argv[1], "", None, 60.0), TrafficStore(Path(sys.argv[2])), ServeConfig(mode="record")).build()
 uvicorn.run(app, port=int(sys.argv[3]), log_level="error")
 """
 

@@ -28,9 +28,9 @@ from dsbs.serving.traffic import TrafficStore, open_traffic
 from dsbs.students import LogReg
 from dsbs.tasks import RecordedTask
 from dsbs.teachers import TEACHERS
+from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.llama_cpp import LlamaCppTeacher
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.where import Where
 from dsbs.traffic import summarise
 from dsbs.training.plan import execute, prepare_run
 from dsbs.training.settings import TrainSettings
@@ -53,7 +53,7 @@ def record(folder: Path, llm: str) -> None:
 
     config = ServeConfig(mode="record", record=Recording(redact=[r"\b\d{16}\b"]))
     proxy = Proxy(
-        Where(f"{llm}/v1", "", None, 60.0), TrafficStore(folder / "traffic.sqlite", config.record.redact), config
+        Address(f"{llm}/v1", "", None, 60.0), TrafficStore(folder / "traffic.sqlite", config.record.redact), config
     )
     with serve_in_thread(proxy) as address, openai.OpenAI(base_url=f"{address}/v1", api_key=KEY) as client:
         for number in range(20):

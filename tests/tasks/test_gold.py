@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsbs.core import notices
+from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.arithmetic import evaluate
@@ -210,8 +210,8 @@ def test_a_column_of_labels_points_at_the_choices_of_its_rows_in_one_way(tmp_pat
 
 
 def test_labels_that_fit_in_two_ways_are_told(tmp_path, caplog):
-    notices.tell_once.cache_clear()
-    caplog.set_level("INFO", notices.logger.name)
+    terminal.tell_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
     rows = [{"q": str(place), "options": ["1", "2", "0"], "key": place} for place in range(3)]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="q", label="key", choices="options")

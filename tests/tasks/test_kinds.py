@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dsbs.cli.composition import conf_dir
-from dsbs.core import notices
+from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
@@ -52,8 +52,8 @@ def test_the_kind_of_answers_is_found(tmp_path, labels, kind):
 
 
 def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
-    notices.tell_once.cache_clear()
-    caplog.set_level("INFO", notices.logger.name)
+    terminal.tell_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, ["Sports", "sports", "news", "news", None])
     list(task.examples("train"))
     assert caplog.messages[0] == (
@@ -103,8 +103,8 @@ def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
     ],
 )
 def test_labels_that_may_be_meant_otherwise_are_told(tmp_path, caplog, labels, settings, words):
-    notices.tell_once.cache_clear()
-    caplog.set_level("INFO", notices.logger.name)
+    terminal.tell_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, labels * 5, **settings)
     list(task.examples("train"))
     told = "\n".join(caplog.messages + task.remarks())
@@ -154,8 +154,8 @@ def test_the_defaults_of_the_config_are_those_of_the_class():
 
 
 def test_a_declared_kind_is_not_told_as_another(tmp_path, caplog):
-    notices.tell_once.cache_clear()
-    caplog.set_level("INFO", notices.logger.name)
+    terminal.tell_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, ["bad", "good", "good"], answer_kind="closed")  # too few for auto to call them closed
     assert next(task.examples("train")).choices == ("bad", "good")
     assert caplog.messages == []

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dsbs.core import notices
+from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask, delimited
 from dsbs.tasks.delimited import sniff_delimiter
@@ -148,7 +148,7 @@ def test_what_separates_the_cells_is_found(content, sign):
 
 @pytest.mark.parametrize("head", ["\ufeffx;y\n\n", "\n;\nx;y\n", "sep=;\nx;y\n"])
 def test_a_csv_of_semicolons_is_read_and_told(tmp_path, head, caplog):
-    caplog.set_level("INFO", notices.logger.name)
+    caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, f"{head}1,5;good\n2;bad\n", "rows.csv", label="y", labels=["good", "bad"])
     assert read(task) == [("1,5", "good"), ("2", "bad")]
     assert read(task) == [("1,5", "good"), ("2", "bad")]

@@ -5,7 +5,7 @@ import json
 import datasets
 import pytest
 
-from dsbs.core import notices
+from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask, TableTask
 from dsbs.tasks.splits import choose_names
@@ -85,7 +85,7 @@ def test_a_set_whose_splits_are_unclear_is_not_guessed(monkeypatch):
     ("there", "says"), [("dev", "no train and no test"), ("test", "no train"), ("train", "no test")]
 )
 def test_what_is_there_is_taken_and_what_is_missing_is_told(tmp_path, there, says, caplog):
-    caplog.set_level("INFO", notices.logger.name)
+    caplog.set_level("INFO", terminal.logger.name)
     write(tmp_path / f"{there}-1.jsonl")
     write(tmp_path / f"{there}-2.jsonl")
     split = "validation" if there == "dev" else there
@@ -94,7 +94,7 @@ def test_what_is_there_is_taken_and_what_is_missing_is_told(tmp_path, there, say
 
 
 def test_files_of_different_names_that_are_one_split_are_told(tmp_path, caplog):
-    caplog.set_level("INFO", notices.logger.name)
+    caplog.set_level("INFO", terminal.logger.name)
     for name in ("train", "test", "dev", "valid"):
         write(tmp_path / f"{name}.jsonl")
     assert len(list(table(tmp_path).examples("validation"))) == 2

@@ -11,9 +11,9 @@ from scripted import CountTask, count_prompt
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Example, Request
-from dsbs.teachers.headers import read_retry_after
+from dsbs.teachers.endpoint.headers import read_retry_after
+from dsbs.teachers.endpoint.responses import read_completions
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_completions
 
 KEY = "sk-planted-0123456789abcdef"
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")

@@ -18,7 +18,7 @@ from dsbs.extraction.budget import Reservation
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Feed, Parts, Portion, in_batches
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.store import Batch, Batches, CompletionStore, line_name
-from dsbs.teachers.batches import BatchApi, BatchState
+from dsbs.teachers.endpoint.batches import BatchApi, BatchState
 
 MEGABYTE = 1_000_000
 # Endpoints without `n` reject the line or give one answer; then the samples are requested one by one.

@@ -10,8 +10,8 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.store import Batch, Batches, Failure
-from dsbs.teachers.batches import BatchApi, BatchState
-from dsbs.teachers.bodies import MOST_BODY
+from dsbs.teachers.endpoint.batches import BatchApi, BatchState
+from dsbs.teachers.endpoint.bodies import MOST_BODY
 
 GROUP = 500
 NO_LINE = "no answer in the batch"

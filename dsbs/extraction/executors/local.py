@@ -14,7 +14,7 @@ from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
-from dsbs.teachers.headers import ServerLimits
+from dsbs.teachers.endpoint.headers import ServerLimits
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20

@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import suppress
 
 from dsbs.core.units import show_duration
-from dsbs.teachers.headers import LONGEST_WAIT
+from dsbs.teachers.endpoint.headers import LONGEST_WAIT
 
 FIRST_LIMIT = 16
 

@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_on_its_node_is_named(tmp_path: Path) ->
 
 
 def test_of_the_limits_that_a_server_tells_it_keeps_to_its_share(tmp_path: Path) -> None:
-    from dsbs.teachers.headers import ServerLimits
+    from dsbs.teachers.endpoint.headers import ServerLimits
 
     class Limited(ScriptedTeacher):
         def connect(self, task: Any) -> Any:

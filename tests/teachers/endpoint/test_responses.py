@@ -13,11 +13,11 @@ from scripted import CountTask, count_prompt, job_for, load_annotations
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.engine import run_extraction
-from dsbs.teachers.faults import explain_status
+from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.faults import explain_status
+from dsbs.teachers.endpoint.proxies import find_proxy
+from dsbs.teachers.endpoint.responses import read_completions
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.proxies import find_proxy
-from dsbs.teachers.responses import read_completions
-from dsbs.teachers.where import Where
 
 REQUEST = Request("1", "train", "Be brief.", (("one?", "1"),), "two?")
 Body = dict[str, Any]
@@ -308,7 +308,7 @@ def test_what_is_not_certain_is_told_with_the_endpoints_reason_and_not_adapted(w
     ],
 )
 def test_an_error_is_told_in_the_endpoints_words_whatever_surrounds_them(body: bytes, words: str) -> None:
-    where = Where("http://localhost/v1", "m", None, 1.0)
+    where = Address("http://localhost/v1", "m", None, 1.0)
     assert words in str(explain_status(400, body, {}, where, ""))
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from dsbs.core.errors import TeacherError
-from dsbs.teachers.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
-from dsbs.teachers.faults import explain_connection
-from dsbs.teachers.proxies import find_proxy
-from dsbs.teachers.where import Where
+from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
+from dsbs.teachers.endpoint.faults import explain_connection
+from dsbs.teachers.endpoint.proxies import find_proxy
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
@@ -49,7 +49,7 @@ class Reply:
 class Connection:
     """A pool of connections to an endpoint; an async context manager."""
 
-    def __init__(self, where: Where, key: str) -> None:
+    def __init__(self, where: Address, key: str) -> None:
         self.where, self.key = where, key
         self._base = where.base_url.rstrip("/")
         self._proxy = find_proxy(self._base)

@@ -6,10 +6,24 @@ from urllib.parse import urljoin, urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, excerpt
-from dsbs.teachers.headers import read_wait
-from dsbs.teachers.hints import BAD_KEY, BUSY, FILTERED, NO_CREDIT, NO_MODEL, TOO_LONG, hint
-from dsbs.teachers.where import AUTHORIZATION, NO_KEY, Where
-from dsbs.teachers.words import EXCERPT, MOST_SAID, NO_MONEY, plain_text, read_error, read_words, scrub
+from dsbs.teachers.endpoint.address import AUTHORIZATION, NO_KEY, Address
+from dsbs.teachers.endpoint.headers import read_wait
+from dsbs.teachers.endpoint.words import (
+    BAD_KEY,
+    BUSY,
+    EXCERPT,
+    FILTERED,
+    MOST_SAID,
+    NO_CREDIT,
+    NO_MODEL,
+    NO_MONEY,
+    TOO_LONG,
+    hint,
+    plain_text,
+    read_error,
+    read_words,
+    scrub,
+)
 
 # Where well-known hosts, by the end of their names, have their compatible API.
 PATHS = {
@@ -44,7 +58,7 @@ _HEADERS = re.compile(r"ocp-apim-subscription-key|subscription key|\bx-api-key\b
 _PASSING = re.compile(r"overload|busy|rate.?limit|timeout|unavailable|upstream|internal", re.I)
 
 
-def explain_connection(error: Exception, where: Where, key: str, proxy: str | None) -> TeacherError:
+def explain_connection(error: Exception, where: Address, key: str, proxy: str | None) -> TeacherError:
     """Return the error of a request to which no complete response came.
 
     Args:
@@ -82,7 +96,7 @@ def explain_connection(error: Exception, where: Where, key: str, proxy: str | No
     )
 
 
-def explain_status(status: int, content: bytes, headers: Any, where: Where, key: str) -> TeacherError:
+def explain_status(status: int, content: bytes, headers: Any, where: Address, key: str) -> TeacherError:
     """Return the error of a response with an HTTP status other than 200."""
     said, code = read_error(content, key)
     if 300 <= status < 400:
@@ -111,7 +125,7 @@ def explain_status(status: int, content: bytes, headers: Any, where: Where, key:
 
 
 def explain_code(
-    status: int, said: str, code: str, where: Where, retry_after: float | None = None, prefix: str = "HTTP"
+    status: int, said: str, code: str, where: Address, retry_after: float | None = None, prefix: str = "HTTP"
 ) -> TeacherError:
     """Return an endpoint's error with what to do about it.
 
@@ -154,7 +168,7 @@ def explain_code(
     )
 
 
-def _advise_address(said: str, where: Where) -> str:
+def _advise_address(said: str, where: Address) -> str:
     if (advice := hint(said)) and ("teacher.api=" in advice or "API" in advice):
         return advice.removeprefix(".")
     own = urlsplit(where.base_url).path.rstrip("/")
@@ -167,7 +181,7 @@ def _advise_address(said: str, where: Where) -> str:
     return " Check teacher.model and teacher.base_url."
 
 
-def explain_error_object(error: Any, where: Where | None, key: str) -> TeacherError:
+def explain_error_object(error: Any, where: Address | None, key: str) -> TeacherError:
     """Return the error of an error object within an answer with status 200, as OpenRouter sends it."""
     fields = Fields(error if isinstance(error, dict) else {"message": error})
     said = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
@@ -214,7 +228,7 @@ def malformed(content: Any, key: str = "") -> TeacherError:
     )
 
 
-def _advise_header(said: str, where: Where) -> str:
+def _advise_header(said: str, where: Address) -> str:
     """Return how to send the key in the header that a gateway names, or an empty text."""
     found = _HEADERS.search(said)
     if found is None or where.api_key_header != AUTHORIZATION:

@@ -11,10 +11,10 @@ from urllib.parse import quote
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
-from dsbs.teachers.faults import explain_status, malformed
-from dsbs.teachers.http import Connection, Reply
-from dsbs.teachers.responses import read_answer
-from dsbs.teachers.words import scrub
+from dsbs.teachers.endpoint.faults import explain_status, malformed
+from dsbs.teachers.endpoint.http import Connection, Reply
+from dsbs.teachers.endpoint.responses import read_answer
+from dsbs.teachers.endpoint.words import scrub
 
 OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"

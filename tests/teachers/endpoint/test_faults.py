@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from dsbs.teachers.adapting import find_adaptation
-from dsbs.teachers.endpoint import find_moved
-from dsbs.teachers.faults import explain_status, malformed
-from dsbs.teachers.headers import read_wait
-from dsbs.teachers.hints import hint
-from dsbs.teachers.http import Reply
-from dsbs.teachers.where import Where
+from dsbs.teachers.endpoint.adapting import find_adaptation
+from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.client import find_moved
+from dsbs.teachers.endpoint.faults import explain_status, malformed
+from dsbs.teachers.endpoint.headers import read_wait
+from dsbs.teachers.endpoint.http import Reply
+from dsbs.teachers.endpoint.words import hint
 
-WHERE = Where("http://gpu-7/v1", "m", "MY_KEY", 1.0)
+WHERE = Address("http://gpu-7/v1", "m", "MY_KEY", 1.0)
 BODY = {
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "two?"}],
     "temperature": 0.0, "max_tokens": 9, "top_p": 0.9, "stop": ["\n"], "response_format": {"type": "json_schema"},

@@ -19,9 +19,9 @@ from dsbs.extraction.prompts import Exemplar
 from dsbs.objectives import SoftTargets
 from dsbs.store import CompletionStore
 from dsbs.tasks.answers import ClosedAnswers
-from dsbs.teachers.logprobs import read_logprobs
+from dsbs.teachers.endpoint.logprobs import read_logprobs
+from dsbs.teachers.endpoint.responses import read_answer
 from dsbs.teachers.openai import OpenAITeacher
-from dsbs.teachers.responses import read_answer
 
 CHOICES = ("yes", "no")
 

@@ -18,7 +18,7 @@ _NO_SCHEME = re.compile(r"(?!https?\b)[A-Za-z0-9.-]{1,200}(?::\d{1,5})?(?:/[\w./
 _ODD = re.compile(r"[\s'\"<>,]")
 
 
-class Where(NamedTuple):
+class Address(NamedTuple):
     """What messages about an endpoint name: its address, model, key's variable and header, and timeout in seconds."""
 
     base_url: str

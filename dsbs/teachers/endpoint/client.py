@@ -12,12 +12,12 @@ import orjson
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import excerpt
-from dsbs.teachers.adapting import Adaptation, find_adaptation
-from dsbs.teachers.batches import Body
-from dsbs.teachers.faults import explain_status
-from dsbs.teachers.headers import ServerLimits, read_limits
-from dsbs.teachers.http import Connection, Reply
-from dsbs.teachers.responses import read_completions
+from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
+from dsbs.teachers.endpoint.batches import Body
+from dsbs.teachers.endpoint.faults import explain_status
+from dsbs.teachers.endpoint.headers import ServerLimits, read_limits
+from dsbs.teachers.endpoint.http import Connection, Reply
+from dsbs.teachers.endpoint.responses import read_completions
 
 logger = logging.getLogger(__name__)
 

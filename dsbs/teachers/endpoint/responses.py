@@ -11,10 +11,10 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
 from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json, storable
-from dsbs.teachers.faults import explain_error_object, malformed
-from dsbs.teachers.logprobs import read_logprobs
-from dsbs.teachers.where import Where
-from dsbs.teachers.words import SECRET, hide, scrub
+from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.faults import explain_error_object, malformed
+from dsbs.teachers.endpoint.logprobs import read_logprobs
+from dsbs.teachers.endpoint.words import SECRET, hide, scrub
 
 # Fields in which servers return the reasoning of a model beside its answer, and objects in which they put such fields.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "reasoning_text", "thinking_blocks",
@@ -42,7 +42,7 @@ class Said(NamedTuple):
     refused: bool = False
 
 
-def read_completions(content: bytes, key: str = "", where: Where | None = None) -> list[Completion]:
+def read_completions(content: bytes, key: str = "", where: Address | None = None) -> list[Completion]:
     """Return the completions in a response of the chat or completions API: one, or with ``n`` several.
 
     Prompt tokens count with the first completion; completion tokens are divided evenly.
@@ -61,7 +61,7 @@ def read_completions(content: bytes, key: str = "", where: Where | None = None) 
     return read_answer(answer, key, where)
 
 
-def read_answer(answer: Any, key: str = "", where: Where | None = None) -> list[Completion]:
+def read_answer(answer: Any, key: str = "", where: Address | None = None) -> list[Completion]:
     """Return the completions in a parsed response; see ``read_completions``.
 
     All fields are checked for type and bounds here, and nowhere after. A field of another type counts as missing; an
