@@ -142,12 +142,12 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     done = sum(one.finished is not None for one in candidates)
     console.print(f"{len(candidates)} runs: {done} finished, {len(missing)} to train.", highlight=False)
     if missing:
-        told = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
-        console.print(f"  {told}; the teacher is not asked again, so there are no API costs.", highlight=False)
+        duration = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
+        console.print(f"  {duration}; the teacher is not asked again, so there are no API costs.", highlight=False)
     for fault, methods in methods_by_fault(candidates).items():
         head, *faults = (line.strip().removeprefix("- ") for line in fault.splitlines())
-        told = " ".join(faults) if head.endswith(("setting:", "settings:")) else head
-        console.print(f"  left out: {methods}: {told}", highlight=False, markup=False)
+        reason = " ".join(faults) if head.endswith(("setting:", "settings:")) else head
+        console.print(f"  left out: {methods}: {reason}", highlight=False, markup=False)
 
 
 def earlier_seconds(run: Run) -> float | None:

@@ -43,8 +43,8 @@ def main(config: DashboardConfig) -> None:
     for study in read_studies(Path(config.runs), output_dir):
         dashboard = build_dashboard(study)
         console.print(f"[bold]{study.task}[/bold]: {len(study.runs)} runs, {len(dashboard.sections)} sections")
-        for told in dashboard.left_out:
-            console.print(f"  left out: {told}", markup=False, highlight=False, soft_wrap=True)
+        for panel in dashboard.left_out:
+            console.print(f"  left out: {panel}", markup=False, highlight=False, soft_wrap=True)
         show = publish if mode == "online" else keep
         show(dashboard, config, console)
 
@@ -60,10 +60,13 @@ def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> N
     console.print(f"  {path}", soft_wrap=True, highlight=False)
     lines = find_recorded(dashboard.study, config.output_dir)
     if lines:
-        told = "upload the runs, then publish:"
+        advice = "upload the runs, then publish:"
     else:
-        told, words = "upload the runs from their folders, as W&B recorded none, and publish:", [*words, "upload=true"]
-    console.print(f"Nothing was published. With a key (`wandb login`), {told}", highlight=False, soft_wrap=True)
+        advice, words = (
+            "upload the runs from their folders, as W&B recorded none, and publish:",
+            [*words, "upload=true"],
+        )
+    console.print(f"Nothing was published. With a key (`wandb login`), {advice}", highlight=False, soft_wrap=True)
     for line in (*lines, shlex.join(["python", "-m", "dsbs.dashboard", *words])):
         console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
 
@@ -91,8 +94,8 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
             f"they were recorded offline, type: {sync_command(config.output_dir)}"
         )
     elif lacking:
-        told = f"  {len(lacking)} of {len(study.runs)} runs are not at W&B, or lack what panels show: add upload=true"
-        console.print(told, soft_wrap=True)
+        note = f"  {len(lacking)} of {len(study.runs)} runs are not at W&B, or lack what panels show: add upload=true"
+        console.print(note, soft_wrap=True)
     published = publisher.publish(dashboard, place, config.share)
     path = save_specification(dashboard, place, published)
     for line in (published.place.workspace, published.report, published.shared, path):

@@ -161,14 +161,14 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         table.add_row(plain(name), show_score(ACCURACY, share), "", "")
     print_table(console, table)
     if len(shown) < len(classes):
-        told = f"The {len(shown)} least accurate of {len(classes):,} labels; output=figures.json has all."
-        console.print(f"  {told}", highlight=False)
+        note = f"The {len(shown)} least accurate of {len(classes):,} labels; output=figures.json has all."
+        console.print(f"  {note}", highlight=False)
     if perplexity := figures.get("perplexity"):
         counted = f"{figures['perplexity_tokens']:,} tokens"
         console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)
     if figures["changed"]:
-        told = f"The {config.split} split is not the one that the training measured: its data has changed since."
-        console.print(f"  {told}", soft_wrap=True, highlight=False)
+        note = f"The {config.split} split is not the one that the training measured: its data has changed since."
+        console.print(f"  {note}", soft_wrap=True, highlight=False)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are not counted.")
     for sentence in tell_lost(figures["lost"]):

@@ -122,13 +122,13 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         if taken:
             console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
         show_systems(split, count.get("systems", []), console)
-    told = [
+    notes = [
         *summary["notes"],
         *advise(summary, job.splits, job.teacher.by_id),
         *job.task.remarks(),
         *tell_overlap(summary["overlap"]),
     ]
-    for note in told:
+    for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     if summary["stopped"]:
         advice = " The same command with a higher limit resumes." * summary["stopped"].startswith("budget.")

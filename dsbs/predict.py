@@ -62,16 +62,16 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
     predictor = checkpoint.load(config.batch_size, negligible=0.0 if config.scores else CONFIDENT)
     count, lost = 0, Counter[str]()
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
     with _open(config, stdout) as file:
         for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):
             file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
             count += 1
             if count % config.batch_size == 0:
                 file.flush()
-                if (now := time.monotonic()) - told >= LINE_SECONDS:
+                if (now := time.monotonic()) - reported >= LINE_SECONDS:
                     logger.info("%s answered, %.0f/s", f"{count:,}", count / (now - started))
-                    told = now
+                    reported = now
         file.flush()
     for sentence in tell_lost(lost):
         logger.warning(sentence)

@@ -84,7 +84,7 @@ def serve(config: ServeConfig) -> None:
         from dsbs.serving.cluster import deploy, stay
 
         token = read_token(config)  # read here: other machines do not have this environment
-        deploy(config, lambda told: build_copy(told, token))
+        deploy(config, lambda copy: build_copy(copy, token))
         stay(config)
         return
     if config.threads:

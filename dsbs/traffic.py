@@ -208,16 +208,16 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
         tip = "with task.labels=[...] if answers are closed"
         console.print(f"  {config.data}: {parts}. Next, {tip}:", highlight=False, soft_wrap=True, markup=False)
         place = shlex.quote(f"task.path={config.data}")
-        told = [f"    python -m dsbs.extract task=recorded {place} teacher=recorded labels=teacher"]
+        lines = [f"    python -m dsbs.extract task=recorded {place} teacher=recorded labels=teacher"]
         if count := figures["unexplained"]:
             again = [word for word in typed if not word.startswith("rationales=")]
             place = shlex.quote(f"task.path={config.data}/{UNEXPLAINED}")
-            told += [
+            lines += [
                 f"  {count:,} of the training answers have no rationale. To ask the LLM for those alone:",
                 f"    python -m dsbs.extract task=recorded {place} teacher=openai teacher.model=... labels=teacher",
                 f"    {shlex.join(['python', '-m', 'dsbs.traffic', *again, 'rationales=FOLDER'])}",
             ]
-        for line in told:
+        for line in lines:
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     whole = figures["compared"]["all"]
     if not whole["requests"]:

@@ -71,16 +71,16 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     agreement = f" ({name_score(metric, labels)})" if (labels := metrics["labels"]) == "teacher" else ""
     test = metrics.get("test")
     if test is None:
-        told = "test not read (test=false)"
+        result = "test not read (test=false)"
     elif test["examples"]:
-        told = f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
+        result = f"[bold]test {show_score(metric, test[metric])}[/bold] of {test['examples']:,}"
     else:
-        told = f"no {metric} is known: there are no gold labels to test on"
+        result = f"no {metric} is known: there are no gold labels to test on"
     validation = metrics["validation"]
     if chosen := validation.get("chosen_on"):
         best += f", chosen on {chosen['examples']:,} of {validation['examples']:,}"
     console.print(
-        f"  validation{agreement} {show_score(metric, validation[metric])} ({best}), {told}; "
+        f"  validation{agreement} {show_score(metric, validation[metric])} ({best}), {result}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:

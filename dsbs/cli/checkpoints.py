@@ -81,8 +81,8 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     """
     folder = find_checkpoint(named)
     run = run_of(folder)
-    if told := tell_outdated(folder, run):
-        tell_once(told)
+    if warning := tell_outdated(folder, run):
+        tell_once(warning)
     place = f"{folder}/config.json"
     remembered = recall(Remembered, load_remembered(folder), place)
     task = recall_part("task", remembered.task, place)

@@ -117,8 +117,8 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
         except Exception as error:
             if isinstance(error, OSError):
                 _fail_output(name, error)
-                if (told := explain_refusal(error)) is not None:
-                    _fail_job(name, told, endings)
+                if (message := explain_refusal(error)) is not None:
+                    _fail_job(name, message, endings)
                     return None
             traceback.print_exc()
             _fail_job(name, f"unexpected {type(error).__name__}: {error}", endings)
@@ -272,9 +272,9 @@ def _fail(name: str, message: str) -> NoReturn:
 
 def _fail_output(name: str, error: OSError) -> None:
     """End where an error is that standard output cannot be written."""
-    if (told := lost_output(error)) is not None:
-        if told:
-            _fail(name, told)
+    if (message := lost_output(error)) is not None:
+        if message:
+            _fail(name, message)
         sys.exit(1)
 
 

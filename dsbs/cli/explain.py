@@ -31,11 +31,11 @@ _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
     """Return in a sentence or two what is wrong with what was typed, and what to type instead."""
     typed = [word for word in words if not word.startswith("-")]
-    if told := _explain_blanks(typed):
-        return told
+    if explanation := _explain_blanks(typed):
+        return explanation
     for word in typed:
-        if told := _explain_grammar(word):
-            return told
+        if explanation := _explain_grammar(word):
+            return explanation
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_option(error.missing_cfg_file, str(error), error.options or ())
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
@@ -303,5 +303,5 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         return f"{group}: dsbs {command} takes no such option.{methods}"
     if "Config group override must be a string" in message:
         return "An option of a group is a name: GROUP=NAME; --help lists the options. To leave a group out: ~GROUP"
-    told = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]
-    return " ".join(told)
+    lines = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]
+    return " ".join(lines)

@@ -58,8 +58,8 @@ def print_table(console: "Console", table: "Table") -> None:
         console.print(table.title, soft_wrap=True)
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         head, *texts = (Text.from_markup(cell) if isinstance(cell, str) else Text(str(cell)) for cell in cells)
-        told = [Text(f"{name} ").append_text(text) for name, text in zip(names[1:], texts, strict=True) if text.plain]
-        console.print(Text(": ").join([head, Text(", ").join(told)]), soft_wrap=True)
+        rest = [Text(f"{name} ").append_text(text) for name, text in zip(names[1:], texts, strict=True) if text.plain]
+        console.print(Text(": ").join([head, Text(", ").join(rest)]), soft_wrap=True)
 
 
 @cache

@@ -54,8 +54,8 @@ def build_dashboard(study: Study) -> Dashboard:
     """Return the panels of a study whose keys its runs have."""
     sections, left_out = {}, []
     for title, build in SECTIONS.items():
-        panels, told = keep_known(build(study), study)
-        left_out += told
+        panels, missing = keep_known(build(study), study)
+        left_out += missing
         if panels:
             sections[title] = panels
     return Dashboard(study, sections, left_out)
@@ -152,7 +152,7 @@ def _tell_verdict(study: Study) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     document = study.document
-    caveats = [f"The teacher {name} {told}." for name, told in document["stand_ins"].items()]
+    caveats = [f"The teacher {name} {caveat}." for name, caveat in document["stand_ins"].items()]
     for item in document["comparisons"]:
         if item.get("kind") == "headline":
             caveats += item.get("notes", [])

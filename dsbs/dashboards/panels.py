@@ -91,14 +91,14 @@ def answer_panels(study: Study) -> list[Any]:
 
 def keep_known(panels: Sequence[Any], study: Study) -> tuple[list[Any], list[str]]:
     """Return the panels whose keys all exist in the runs, and a sentence for each other one."""
-    kept, told = [], []
+    kept, left_out = [], []
     for panel in panels:
         lacking = sorted(f"{place}:{name}" for place, name in named_keys(panel) - study.keys)
         if lacking:
-            told.append(f"{name_panel(panel)}: no run has {', '.join(lacking)}")
+            left_out.append(f"{name_panel(panel)}: no run has {', '.join(lacking)}")
         else:
             kept.append(panel)
-    return kept, told
+    return kept, left_out
 
 
 def named_keys(panel: Any) -> set[Key]:

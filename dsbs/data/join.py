@@ -202,8 +202,8 @@ def _check_left(join: Join, counts: Counter[str]) -> None:
         source = "they have no gold label; labels=teacher uses the teacher's"
     for part in ("train", "validation"):
         if not counts[part]:
-            told = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-            raise DataError(f"task={join.task.name}: no {part} example is left: {source}. Counts: {told}.")
+            counted = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
+            raise DataError(f"task={join.task.name}: no {part} example is left: {source}. Counts: {counted}.")
     if "probabilities" in join.reads and counts["without_probabilities"] == counts["train"] - counts["label_only"]:
         raise DataError(
             f"task={join.task.name}: no annotation has probabilities of the closed answers, which this objective needs."

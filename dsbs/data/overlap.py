@@ -62,19 +62,19 @@ ignoring numbers).']
     """
     if not figures:
         return []
-    told = []
+    parts = []
     if figures["same"]:
-        told.append(f"{figures['same']:,} also occur in {there}")
+        parts.append(f"{figures['same']:,} also occur in {there}")
     if figures["near"]:
         of = f" of {figures['compared']:,} that were compared" * (figures["compared"] < figures["examples"])
         least = "" if figures.get("complete", True) else "at least "
-        told.append(
+        parts.append(
             f"{least}{figures['near']:,}{of} are near duplicates of one there"
-            if told
+            if parts
             else f"{least}{figures['near']:,}{of} are near duplicates of one in {there}"
         )
-        told[-1] += " (90% of the words, ignoring numbers)"
-    return [f"Of {figures['examples']:,} test inputs, {', '.join(told)}."] if told else []
+        parts[-1] += " (90% of the words, ignoring numbers)"
+    return [f"Of {figures['examples']:,} test inputs, {', '.join(parts)}."] if parts else []
 
 
 def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:

@@ -65,10 +65,10 @@ def load_policy(path: Path) -> Policy:
         raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...")
     try:
         values = read_object(path)
-        told = values["calibration"]
-        steps = tuple((float(start), float(level)) for start, level in told["steps"])
+        stored = values["calibration"]
+        steps = tuple((float(start), float(level)) for start, level in stored["steps"])
         calibration = Calibration(
-            str(told["confidence"]), float(told["temperature"]), steps, int(told.get("samples", SAMPLES))
+            str(stored["confidence"]), float(stored["temperature"]), steps, int(stored.get("samples", SAMPLES))
         )
         threshold = math.inf if values["threshold"] is None else float(values["threshold"])
         labels = {str(label): float(share) for label, share in values["labels"].items()}

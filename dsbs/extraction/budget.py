@@ -125,8 +125,11 @@ class Spending:
         """
         if self.requests and not self.prompt_tokens:
             self.guessed = True
-            told = self.estimate(characters * self.requests, self.requests)
-            self.prompt_tokens, self.completion_tokens = round(told.prompt_tokens), round(told.completion_tokens)
+            estimate = self.estimate(characters * self.requests, self.requests)
+            self.prompt_tokens, self.completion_tokens = (
+                round(estimate.prompt_tokens),
+                round(estimate.completion_tokens),
+            )
 
     def count(self, request: Request, completion: Completion) -> None:
         """Count the tokens of a new completion."""

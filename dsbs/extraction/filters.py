@@ -62,8 +62,8 @@ class Filter:
         ('none', 'gold (agrees_with_gold)', 'strict (min_words=5)')
         """
         shown = {key: f"[{','.join(value)}]" if isinstance(value, list) else value for key, value in self.asked.items()}
-        told = ", ".join(key if value is True else f"{key}={value}" for key, value in shown.items())
-        return f"{self.name} ({told})" if told else "none"
+        options = ", ".join(key if value is True else f"{key}={value}" for key, value in shown.items())
+        return f"{self.name} ({options})" if options else "none"
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""

@@ -75,7 +75,7 @@ def sweep(store: Path, folders: Sequence[Path]) -> None:
 
 def _read(holder: Path) -> str:
     try:
-        told = json.loads(holder.read_text())
-        return f"process {int(told['pid'])} on {str(told['host'])[:100]}, since {str(told['since'])[:20]}"
+        owner = json.loads(holder.read_text())
+        return f"process {int(owner['pid'])} on {str(owner['host'])[:100]}, since {str(owner['since'])[:20]}"
     except (OSError, ValueError, KeyError, TypeError):
         return "unknown process"

@@ -112,10 +112,10 @@ def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = Fa
             continue
         status, count = statuses.most_common(1)[0]
         if status in ADVICE:
-            told = (
+            advice = (
                 "These are recorded completions, so another prompt would not change them."
                 if replayed
                 else ADVICE[status]
             )
-            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} have the status {status}. {told}")
+            lines.append(f"{split}: {used:,} of {examples:,} are usable, {count:,} have the status {status}. {advice}")
     return lines

@@ -91,12 +91,12 @@ class Saved:
 
     def reading(self, *, bf16: bool = False) -> DecodingConfig:
         """Return the decoding config: as in training, with this object's batch size, decoding and ``negligible``."""
-        told = self.remembered
+        remembered = self.remembered
         return DecodingConfig(
-            self.decoding or told.decoding,
+            self.decoding or remembered.decoding,
             self.batch_size,
-            told.max_input_tokens,
-            told.max_new_tokens,
+            remembered.max_input_tokens,
+            remembered.max_new_tokens,
             bf16=bf16,
             negligible=self.negligible,
         )

@@ -50,8 +50,8 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     counts = RowCounts()
     for number, (place, row) in enumerate(rows, 1):
         yield to_example(row, place, str(number), remembered, counts)
-    if told := counts.tell():
-        tell_once(f"input={named}: {told}.")
+    if problems := counts.tell():
+        tell_once(f"input={named}: {problems}.")
     if not counts.rows:
         raise DataError(f"input={named}: it is empty; expected at least one input, one per line.")
 
@@ -105,8 +105,8 @@ def _rows_of_file(path: Path, format: str, template: str | None) -> Iterator[tup
         return
     try:
         with path.open("rb") as file:
-            if path.is_file() and (told := name_foreign(path, file.read(512))):
-                raise DataError(f"{path}: {told}.")
+            if path.is_file() and (problem := name_foreign(path, file.read(512))):
+                raise DataError(f"{path}: {problem}.")
             if path.is_file():
                 file.seek(0)
             yield from _rows_of(bounded_lines(file, str(path)), str(path), format, template)
@@ -122,8 +122,8 @@ def _rows_of(lines: Iterable[bytes], name: str, format: str, template: str | Non
         return
     if format == "auto":
         start = first[1].removeprefix(b"\xef\xbb\xbf").strip()
-        if told := _name_table(start, template):
-            raise DataError(f"{name}:{first[0]}: {told}; format=text takes each line as an input.")
+        if problem := _name_table(start, template):
+            raise DataError(f"{name}:{first[0]}: {problem}; format=text takes each line as an input.")
         format = "jsonl" if start.startswith(b"{") else "text"
     for number, line in chain([first], numbered):
         place = f"{name}:{number}"

@@ -195,11 +195,11 @@ class SoftTargets(Taught):
         """
         assert example.label is not None
         rationale = annotation.rationale if self.rationales and annotation else None
-        told = [Target("rationale", rationale)] if rationale else []
+        rationales = [Target("rationale", rationale)] if rationale else []
         if not self.needs_choices:
-            return self.for_teacher(example, [Target("label", example.label), *told])
+            return self.for_teacher(example, [Target("label", example.label), *rationales])
         shares = self._shares_of_answers(example, annotation)
-        return [*(Target("label", answer, share) for answer, share in shares.items()), *told]
+        return [*(Target("label", answer, share) for answer, share in shares.items()), *rationales]
 
     def _shares_of_answers(self, example: Example, annotation: Annotation | None) -> dict[str, float]:
         """Return the teacher's probabilities of the closed answers, the label first."""
@@ -214,10 +214,10 @@ class SoftTargets(Taught):
         elif annotation is None:
             return {example.label: 1.0}
         elif self.source == "logprobs":
-            told = annotation.probabilities
-            if not told or not sum(told.values()):
+            probabilities = annotation.probabilities
+            if not probabilities or not sum(probabilities.values()):
                 return {example.label: 1.0}
-            found = {one: told.get(one, 0.0) + self.smoothing for one in (example.label, *example.choices)}
+            found = {one: probabilities.get(one, 0.0) + self.smoothing for one in (example.label, *example.choices)}
         else:
             votes = annotation.votes or {}
             found = {answer: votes.get(answer, 0) + self.smoothing for answer in (example.label, *example.choices)}

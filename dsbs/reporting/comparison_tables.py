@@ -26,7 +26,7 @@ def list_verdicts(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]
     for item in headlines:
         share = show_fraction(cells[item["candidate"]]["data_fraction"])
         badge = _show_claim(item)
-        card = {"title": f"Fewer labels: {share} of the data against all", "badge": badge, "told": item["claim_told"]}
+        card = {"title": f"Fewer labels: {share} of the data against all", "badge": badge, "text": item["claim_told"]}
         cards.append(card | _show_result(document, item, marks) | {"tone": TONES.get(item["claim"], "open")})
     if not headlines:
         cards += [_tell_card("Fewer labels", text) for text in document["headline"]]
@@ -35,16 +35,16 @@ def list_verdicts(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]
         if item["beside_headline"]:
             share = show_fraction(cells[item["candidate"]]["data_fraction"])
             card = {"title": f"Equal labels: both on {share} of the data", "badge": item["verdict"]}
-            card |= {"told": _tell_verdict(item), "tone": TONES.get(item["verdict"], "open")}
+            card |= {"text": _tell_verdict(item), "tone": TONES.get(item["verdict"], "open")}
             beside.append(card | _show_result(document, item, marks))
     weak = all(item["claim"] == ONE_STUDENT for item in headlines)
-    told = {item["told"] for item in headlines}
-    mixed = [_tell_card("Caution", text) for text in document["headline"] if headlines and text not in told]
+    headline_texts = {item["told"] for item in headlines}
+    mixed = [_tell_card("Caution", text) for text in document["headline"] if headlines and text not in headline_texts]
     return [*mixed, *beside, *cards] if weak else [*mixed, *cards, *beside]
 
 
 def _tell_card(title: str, text: str) -> Item:
-    return {"title": title, "badge": "", "told": text, "sides": [], "caveats": []}
+    return {"title": title, "badge": "", "text": text, "sides": [], "caveats": []}
 
 
 def list_comparisons(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]]:
@@ -183,8 +183,8 @@ def _tell_verdict(item: Item) -> str:
     """Return the two-sided verdict in a sentence."""
     if item["verdict"] == ONE_STUDENT:
         return str(item["claim_told"])
-    told = {BETTER: "It is better", WORSE: "It is worse", UNDECIDED: "No difference is shown"}[item["verdict"]]
-    return f"{told} (two-sided p {show_p(item['p_adjusted'])})."
+    verdict = {BETTER: "It is better", WORSE: "It is worse", UNDECIDED: "No difference is shown"}[item["verdict"]]
+    return f"{verdict} (two-sided p {show_p(item['p_adjusted'])})."
 
 
 def _show_p(item: Item) -> str:

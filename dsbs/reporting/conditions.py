@@ -200,8 +200,8 @@ def _tell_repeat(run: FinishedRun, kept: FinishedRun) -> str:
     differences = differing_settings([run.config], [kept.config])
     if _digest(run) != _digest(kept):
         differences.append("the examples or annotations it learned from")
-    told = f" They differ in: {'; '.join(differences)}." if differences else ""
-    return f"repeats seed {run.seed} of {kept.folder}, which is newer and counts.{told}"
+    differing = f" They differ in: {'; '.join(differences)}." if differences else ""
+    return f"repeats seed {run.seed} of {kept.folder}, which is newer and counts.{differing}"
 
 
 def _digest(run: FinishedRun) -> Any:

@@ -30,8 +30,8 @@ def tell_controls(comparisons: Sequence[Comparison]) -> str | None:
     against_baseline = [item for item in comparisons if item.kind == CONTROL_BASELINE and item.result]
     if not against_true:
         return None
-    told = [conclude(against_true, against_baseline)]
-    told += _tell_verdicts(
+    sentences = [conclude(against_true, against_baseline)]
+    sentences += _tell_verdicts(
         against_true,
         lambda item: item.baseline,
         {
@@ -40,7 +40,7 @@ def tell_controls(comparisons: Sequence[Comparison]) -> str | None:
             WORSE: "The true rationales do worse than",
         },
     )
-    told += _tell_verdicts(
+    sentences += _tell_verdicts(
         against_baseline,
         lambda item: item.candidate,
         {
@@ -50,8 +50,8 @@ def tell_controls(comparisons: Sequence[Comparison]) -> str | None:
         },
     )
     if alone := dict.fromkeys(_name(item.baseline, against_true) for item in against_true if item.one_seed):
-        told.append(f"With a single seed, nothing can be said about {_list(list(alone))}.")
-    return " ".join(filter(None, told))
+        sentences.append(f"With a single seed, nothing can be said about {_list(list(alone))}.")
+    return " ".join(filter(None, sentences))
 
 
 def conclude(against_true: Sequence[Comparison], against_baseline: Sequence[Comparison]) -> str:
@@ -68,11 +68,11 @@ def conclude(against_true: Sequence[Comparison], against_baseline: Sequence[Comp
 
 
 def _tell_verdicts(items: Sequence[Comparison], side: Side, openings: dict[str, str]) -> list[str]:
-    told = []
+    sentences = []
     for verdict, opening in openings.items():
         if names := [_name(side(item), items) for item in items if item.verdict == verdict]:
-            told.append(f"{opening} {_list(names)}.")
-    return told
+            sentences.append(f"{opening} {_list(names)}.")
+    return sentences
 
 
 def _name(control: Condition, among: Sequence[Comparison]) -> str:

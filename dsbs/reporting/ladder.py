@@ -112,18 +112,18 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
     said = "the teacher's accuracy"
     if reference is None:
         reference, said = max(rung.score for rung in timed), "the best student's score"
-    told: dict[str, list[float]] = {}
+    shares_of: dict[str, list[float]] = {}
     for share in REQUIREMENTS:
         able = [rung for rung in timed if rung.score >= share * reference]
         if not able:
-            told.setdefault("no student", []).append(share)
+            shares_of.setdefault("no student", []).append(share)
             continue
         best = min(able, key=lambda rung: (rung.milliseconds or math.inf, -rung.score))
         sure = "" if best.low >= share * reference else ", though its interval extends below"
-        told.setdefault(f"{best.name}, {best.milliseconds:.2g} ms{sure}", []).append(share)
+        shares_of.setdefault(f"{best.name}, {best.milliseconds:.2g} ms{sure}", []).append(share)
     return [
         f"At least {' or '.join(f'{100 * share:.0f}%' for share in shares)} of {said}: {name}."
-        for name, shares in told.items()
+        for name, shares in shares_of.items()
     ]
 
 

@@ -46,7 +46,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
     cells, names, metric = {cell["id"]: cell for cell in document["cells"]}, name_cells(document), document["metric"]
     caveats, marks = collect_caveats(document)
     settings = document["settings"]
-    told = "; ".join(f"{names[id]}: {show_score(metric, cell[metric])}" for id, cell in cells.items())
+    scores = "; ".join(f"{names[id]}: {show_score(metric, cell[metric])}" for id, cell in cells.items())
     sample_names = [names[id] for id in samples["conditions"]]
     seeds = [len(cells[id]["seeds"]) for id in samples["conditions"]]
     return render(
@@ -61,7 +61,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         wide=draw_curve(document, 760, 380),
         narrow=draw_curve(document, 390, 330),
         sizes=[draw_sizes(document, 760, 340), draw_sizes(document, 390, 320)] if document["sizes"] else [],
-        curve_told=f"Test {metric}. {told}",
+        curve_summary=f"Test {metric}. {scores}",
         rows={
             "conditions": list_conditions(document, marks),
             "other": list_other_measures(document),
@@ -96,12 +96,12 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
 
 def _tell_about(document: dict[str, Any]) -> list[str]:
     """Return the task, the students and the teachers, for the line above the title."""
-    told = [f"task {document['task']}"]
+    parts = [f"task {document['task']}"]
     for kind in ("student", "teacher"):
         names = list(dict.fromkeys(cell[kind] for cell in document["cells"] if cell[kind]))
         if names:
-            told.append(f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}")
-    return [*told, document["made"]]
+            parts.append(f"{kind}{'s' if len(names) > 1 else ''} {', '.join(names)}")
+    return [*parts, document["made"]]
 
 
 def _order(items: list[Item], samples: dict[str, Any]) -> list[Item]:

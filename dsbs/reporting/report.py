@@ -65,7 +65,7 @@ class Report:
     def stand_ins(self) -> dict[str, str]:
         """Teachers that are not language models: name -> description."""
         runs = [run for condition in self.conditions for run in condition.runs]
-        return {str(run.metrics["teacher"]): told for run in runs if (told := find_stand_in(run))}
+        return {str(run.metrics["teacher"]): caveat for run in runs if (caveat := find_stand_in(run))}
 
 
 def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Report]:

@@ -34,8 +34,8 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
         console.print(plain(f"  - caveat: {note}"))
-    for name, told in report.stand_ins.items():
-        console.print(plain(f"  - caveat: the teacher {name} {told}"))
+    for name, caveat in report.stand_ins.items():
+        console.print(plain(f"  - caveat: the teacher {name} {caveat}"))
     for ladder in find_ladders(report.conditions, report.teachers):
         console.print(plain(f"\n{tell_ladder(ladder, report.conditions)}"))
     console.print(Text("\nWritten:"))

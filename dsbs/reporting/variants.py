@@ -86,7 +86,7 @@ def differing_settings(
     """
     sides = [list(one), list(other)]
     kept = tuple(name for name in NO_VARIANT if name != "training.eval_steps")
-    told = []
+    differences = []
     for key in sorted({key for side in sides for config in side for key in config}):
         if is_within(key, (*kept, "objective.kind", *ignored)) or not all(
             key in config for side in sides for config in side
@@ -94,8 +94,8 @@ def differing_settings(
             continue
         values = [sorted({show_value(config[key]) for config in side}) for side in sides]
         if values[0] != values[1]:
-            told.append(f"{key.removeprefix('training.')} {', '.join(values[0])} against {', '.join(values[1])}")
-    return told
+            differences.append(f"{key.removeprefix('training.')} {', '.join(values[0])} against {', '.join(values[1])}")
+    return differences
 
 
 def is_within(key: str, groups: Iterable[str]) -> bool:

@@ -239,8 +239,8 @@ def tell_headlines(
     """Return a text for each headline comparison, or one that says what is missing for it."""
     if not conditions:
         return ["No run has read its test split yet."]
-    told = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
-    return told or [explain_no_headline(conditions, settings)]
+    headlines = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
+    return headlines or [explain_no_headline(conditions, settings)]
 
 
 def count_seeds(condition: Condition) -> str:

@@ -137,8 +137,8 @@ class Proxy:
         if self.token is not None or self.key is not None:
             own = (b"authorization", self.where.api_key_header.lower().encode())
             headers = [(name, value) for name, value in headers if name.lower() not in own]
-            told = self.where.key_header(self.key) if self.key else {}
-            headers += [(name.encode(), value.encode()) for name, value in told.items()]
+            key_header = self.where.key_header(self.key) if self.key else {}
+            headers += [(name.encode(), value.encode()) for name, value in key_header.items()]
         # The path as it was sent: decoded, another one may come of it.
         path = request.scope.get("raw_path", request.url.path.encode()).decode("latin-1").partition("/v1/")[2]
         query = request.scope["query_string"].decode("latin-1")
@@ -198,8 +198,8 @@ def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None
         asked = json.loads(body)
         messages = asked["messages"]
         if answer.lstrip().startswith(b"{"):
-            told = read_completions(answer)[0]
-            text, reason, model = told.text, told.finish_reason, told.model
+            completion = read_completions(answer)[0]
+            text, reason, model = completion.text, completion.finish_reason, completion.model
         else:
             text, reason, model = _join_events(answer.decode("utf-8"))
     except (TeacherError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):

@@ -47,8 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
             else:
                 show(store, arguments.examples, console)
     except (DsbsError, OSError) as error:  # the latter: a place that cannot be written
-        told = explain_refusal(error) if isinstance(error, OSError) else None
-        sys.stderr.write(f"dsbs.store: {visible(told or str(error))}\n")
+        message = explain_refusal(error) if isinstance(error, OSError) else None
+        sys.stderr.write(f"dsbs.store: {visible(message or str(error))}\n")
         return 1
     return 0
 

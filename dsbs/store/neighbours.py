@@ -121,14 +121,14 @@ class Neighbours:
 
     def tell(self) -> list[str]:
         """Return a sentence about completions that were found, and one about pending requests, if there are any."""
-        told = []
+        notes = []
         if self.lent.total():
-            told.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "
+            notes.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "
                         "are not asked again.")  # fmt: skip
         if self.under_way.total():
-            told.append(f"{self.under_way.total():,} of the requests are in pending batches of "
+            notes.append(f"{self.under_way.total():,} of the requests are in pending batches of "
                         f"{_name(self.under_way)}. Collect them there first, or they are paid for twice.")  # fmt: skip
-        return told
+        return notes
 
 
 def _name(counts: Counter[Path]) -> str:

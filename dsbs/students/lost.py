@@ -39,19 +39,19 @@ def tell_lost(counts: Mapping[str, int]) -> list[str]:
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \
 the inputs are unknown to the tokenizer.']
     """
-    told, examples = [], counts.get("inputs", counts.get("train"))
+    notes, examples = [], counts.get("inputs", counts.get("train"))
     of = "" if examples is None else f" of {examples:,} examples"
     for part, key in LIMITS.items():
         if cut := counts.get(f"{part}_cut"):
-            told.append(f"{cut:,} {part}{of} were longer than student.{key} and were truncated.")
+            notes.append(f"{cut:,} {part}{of} were longer than student.{key} and were truncated.")
     if long := counts.get("answers_cut"):
-        told.append(
+        notes.append(
             f"{long:,} labels of validation and test are longer than student.max_new_tokens: they cannot be generated."
         )
     if blank := counts.get("inputs_blank"):
-        told.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")
+        notes.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")
     for part in LIMITS:
         share = counts.get(f"{part}_unknown", 0) / max(counts.get(f"{part}_tokens", 0), 1)
         if share > WORTH_TELLING:
-            told.append(f"{100 * share:.1f}% of the tokens of the {part} are unknown to the tokenizer.")
-    return told
+            notes.append(f"{100 * share:.1f}% of the tokens of the {part} are unknown to the tokenizer.")
+    return notes

@@ -126,16 +126,16 @@ def plain_number(text: str) -> Decimal | None:
 
 
 def _describe(value: Any, place: str, column: str, key: str) -> str:
-    told = f"column {column!r} ({key}) holds "
+    opening = f"column {column!r} ({key}) holds "
     if isinstance(value, dict):
         keys = [str(name) for name in value]
         if keys and all(name.isdecimal() for name in keys):
             return (
-                f"{told}an object with the keys {', '.join(keys[:4])}: this file is written by columns, as pandas' "
+                f"{opening}an object with the keys {', '.join(keys[:4])}: this file is written by columns, as pandas' "
                 'to_json does. Write it by rows: df.to_json(..., orient="records", lines=True).'
             )
         return (
-            f"{told}an object with the keys {', '.join(keys[:8])}; expected a text. Name one of them, such as "
+            f"{opening}an object with the keys {', '.join(keys[:8])}; expected a text. Name one of them, such as "
             f"{key}={column}.{keys[0] if keys else 'KEY'}."
         )
     if isinstance(value, list | tuple):
@@ -143,13 +143,13 @@ def _describe(value: Any, place: str, column: str, key: str) -> str:
         if isinstance(first, dict) and first.keys() & {"role", "from"}:
             who = "user" if key == "task.input" else "assistant"
             several = f"; '{key}=\"{{{column}.system}}\\n{{{column}.user}}\"' joins several" * (who == "user")
-            return f"{told}chat messages; expected a text. {key}={column}.{who} takes the last {who} message{several}."
+            return (
+                f"{opening}chat messages; expected a text. {key}={column}.{who} takes the last {who} message{several}."
+            )
         by_columns = ""
         if place.endswith(":1") and len(value) > 1 and all(isinstance(one, str | int | float) for one in value):
             by_columns = ' If the file is written by columns: df.to_json(..., orient="records", lines=True).'
         one = "An example has one label: " if key.endswith(".label") else ""
         join = "" if key.endswith(".label") else f", {key}={column}.* joins them with spaces"
-        return (
-            f"{told}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}.{by_columns}"
-        )
-    return f"{told}{type(value).__name__}; expected a text or a number."
+        return f"{opening}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}.{by_columns}"
+    return f"{opening}{type(value).__name__}; expected a text or a number."

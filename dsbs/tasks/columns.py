@@ -64,13 +64,13 @@ class RowCounts:
         if any(word.lower() in _ALSO_NAMES for word in self.words):
             words += "; if that is a label: task.missing=[]"
         kept = self.without_label - self.left_out
-        told = {
+        counted = {
             f"rows without a label{f' ({words})' * bool(words)}": kept,
             f"rows dropped because they have no label{f' ({words})' * bool(words)}": self.left_out,
             "rows dropped because they have no input": self.without_input,
             "inputs in which a lone surrogate was replaced": self.replaced,
         }
-        return ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
+        return ", ".join(f"{count:,} {what}" for what, count in counted.items() if count)
 
 
 @dataclass(frozen=True)

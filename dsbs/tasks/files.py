@@ -77,8 +77,8 @@ def _tell_nothing(place: Path) -> str:
     if not held:
         return f"the folder is empty; expected {kinds} files."
     with suppress(DataError, OSError), open_regular(held[0]) as file:
-        if told := name_foreign(held[0], file.read(512)):
-            return f"{held[0].name} is {told}."
+        if problem := name_foreign(held[0], file.read(512)):
+            return f"{held[0].name} is {problem}."
     names = ", ".join(file.name for file in held[:3])
     return f"none of its files ({names}{', ...' * (len(held) > 3)}) ends in {kinds}.{advise(held[0])}"
 

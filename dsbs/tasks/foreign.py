@@ -58,9 +58,9 @@ def name_foreign(path: Path, head: bytes) -> str | None:
         return _EXCEL
     if head.startswith(b"version https://git-lfs"):
         return f"a pointer of Git LFS in place of the data; fetch it: git lfs pull --include {file}"
-    for magic, (name, told) in _FORMATS.items():
+    for magic, (name, advice) in _FORMATS.items():
         if head.startswith(magic):
-            return name + (f". {told}" if told else "")
+            return name + (f". {advice}" if advice else "")
     if _JSON.match(head) and path.suffix.lower() in (".csv", ".tsv"):
         return f"JSON under another name: mv {file} {shlex.quote(str(path.with_suffix('.jsonl')))}"
     if _WEB_PAGE.match(head):
@@ -76,8 +76,8 @@ def advise(path: Path) -> str:
     >>> advise(Path("a.xlsx")), advise(Path("a.csv"))
     (' Save the sheet as CSV UTF-8.', '')
     """
-    told = _BY_SUFFIX.get(path.suffix.lower())
-    return f" {told}" if told else ""
+    advice = _BY_SUFFIX.get(path.suffix.lower())
+    return f" {advice}" if advice else ""
 
 
 def _kind(path: Path) -> str:

@@ -92,8 +92,8 @@ class RowsTask(Task):
 
     def remarks(self) -> list[str]:
         """Return the same in words, a sentence for each split."""
-        told = {split: counts.tell() for split, counts in self.counts.items()}
-        return [f"{self.path or self.hub}, {split}: {words}." for split, words in told.items() if words]
+        summaries = {split: counts.tell() for split, counts in self.counts.items()}
+        return [f"{self.path or self.hub}, {split}: {words}." for split, words in summaries.items() if words]
 
     @cached_property
     def counts(self) -> dict[str, RowCounts]:

@@ -93,8 +93,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
     reader = {".csv": read_csv, ".tsv": read_csv, ".parquet": _read_parquet}.get(kind, _read_json)
     try:
         head = _read_head(path, kind in SUFFIXES)
-        if told := name_foreign(path, head):
-            raise DataError(f"{path}: {told}.")
+        if problem := name_foreign(path, head):
+            raise DataError(f"{path}: {problem}.")
         if kind not in SUFFIXES:
             raise DataError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}.{advise(path)}")
         if kind != ".parquet" and is_utf16(head):

@@ -126,9 +126,9 @@ class LabelSurvey:
             return f"-1 is taken for a label ({rows:,} rows). If it stands for none: 'task.missing=[nan, \"-1\"]'"
         if not groups:
             return ""
-        told = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:_SHOWN])
+        alike = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:_SHOWN])
         typed = ", ".join(f"{word(other)}: {word(one)}" for one, *others in groups[:_SHOWN] for other in others)
-        return f"These look alike, but are different labels: {told}. To join them: " + shlex.quote(
+        return f"These look alike, but are different labels: {alike}. To join them: " + shlex.quote(
             f"task.synonyms={{{typed}}}"
         )
 

@@ -23,7 +23,7 @@ class PassTrainer(Seq2SeqTrainer):
         tokens_per_pass: maximum tokens of a pass, padding included; None: a microbatch is one pass.
         taken: microbatches of the current optimizer step so far.
         parts: (kind of target, name of its input) of the step, over all processes.
-        told: sums that ``compute_loss`` adds up for the log: term -> sum and count [2]; restored where a pass fails.
+        log_sums: sums that ``compute_loss`` adds up for the log: term -> sum and count [2]; restored where a pass fails.
     """
 
     def __init__(self, collate: Callable[[list[Row]], Batch], tokens_per_pass: int | None, **arguments: Any) -> None:
@@ -32,7 +32,7 @@ class PassTrainer(Seq2SeqTrainer):
         self.tokens_per_pass = tokens_per_pass
         self.taken: list[list[Row]] = []
         self.parts: list[tuple[str, str]] = []
-        self.told: dict[str, torch.Tensor] = {}
+        self.log_sums: dict[str, torch.Tensor] = {}
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -45,16 +45,16 @@ class PassTrainer(Seq2SeqTrainer):
         self.taken.append(inputs["rows"])
         lost: list[list[Row]] = []  # microbatches whose gradients have to be computed again
         while True:
-            told = self.told
+            log_sums = self.log_sums
             try:
                 for before in lost:
                     self._take(model, before, num_items_in_batch)
-                self.told = told
+                self.log_sums = log_sums
                 return self._take(model, inputs["rows"], num_items_in_batch)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
-                self.told = told
+                self.log_sums = log_sums
                 self._halve(inputs["rows"])
             # Outside of `except`, where the error no longer holds on to the tensors of the pass that failed.
             model.zero_grad()

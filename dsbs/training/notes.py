@@ -30,7 +30,7 @@ def tell_lacking(data: RunData) -> list[str]:
     shared = {example.choices for example in chain(data.validation, data.test)}
     answers = next(iter(shared)) if len(shared) == 1 else None
     tested = {example.label for example in data.test}
-    told = []
+    notes = []
     for part, known, so in (
         ("training", data.taught, "the student cannot learn"),
         ("test", tested, "the figures on test do not cover"),
@@ -39,8 +39,8 @@ def tell_lacking(data: RunData) -> list[str]:
         if lacking:
             named = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN:,} more" * (len(lacking) > _SHOWN))
             one = len(lacking) == 1
-            told.append(f"No {part} example has the label{'s' * (not one)} {named}: {so} {'it' if one else 'them'}.")
-    return told
+            notes.append(f"No {part} example has the label{'s' * (not one)} {named}: {so} {'it' if one else 'them'}.")
+    return notes
 
 
 def count_test_overlap(data: RunData) -> dict[str, Any] | None:

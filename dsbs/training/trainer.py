@@ -133,8 +133,8 @@ class DistillationTrainer(ShardingTrainer):
     ) -> Any:
         """Return the objective's loss of a pass; the sum over a step's passes is the step's loss."""
         loss, terms = self.method.loss(model, inputs, num_items_in_batch)
-        told = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
-        self.told = self.told | {term: self.told.get(term, 0.0) + pair for term, pair in told.items()}
+        sums = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
+        self.log_sums = self.log_sums | {term: self.log_sums.get(term, 0.0) + pair for term, pair in sums.items()}
         self.watch.see(loss, self.state.global_step + 1)
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
@@ -158,8 +158,8 @@ class DistillationTrainer(ShardingTrainer):
 
     def _mean_terms(self) -> dict[str, float]:
         """Return the mean of each loss term since the last log, over all processes."""
-        found = gather([{term: pair.tolist() for term, pair in self.told.items()}])
-        self.told = {}
+        found = gather([{term: pair.tolist() for term, pair in self.log_sums.items()}])
+        self.log_sums = {}
         means = {}
         for term in sorted({term for part in found for term in part}):
             total, count = (

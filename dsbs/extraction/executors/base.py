@@ -204,5 +204,5 @@ def tell_pace(at_once: int | None, pause: float) -> list[str]:
     >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
     (['8 concurrent'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
     """
-    told = [] if at_once is None else [f"{at_once} concurrent"]
-    return told + [f"the server asks to wait {show_duration(pause)}"] * (pause > 1)
+    parts = [] if at_once is None else [f"{at_once} concurrent"]
+    return parts + [f"the server asks to wait {show_duration(pause)}"] * (pause > 1)

@@ -208,11 +208,11 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
     marks = find_cues(block, cue)  # one by one: mostly the first is enough
     mark = next(marks, None)
-    told = find_answer_object(block, lambda said: answers.parse_alone(said, choices), bool(_listed(answers, choices)))
-    if told and len(block) - len(told.after) > (mark.start if mark else -1):
-        said = told.said.strip(_AROUND)[:_LONGEST_ANSWER]
+    found = find_answer_object(block, lambda said: answers.parse_alone(said, choices), bool(_listed(answers, choices)))
+    if found and len(block) - len(found.after) > (mark.start if mark else -1):
+        said = found.said.strip(_AROUND)[:_LONGEST_ANSWER]
         label = answers.parse(said, choices) if said else None
-        yield Found(label, said, told.rationale, told.after, open=not told.closed)
+        yield Found(label, said, found.rationale, found.after, open=not found.closed)
     end = 0
     while mark is not None:
         end = mark.end

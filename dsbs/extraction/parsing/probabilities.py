@@ -79,11 +79,11 @@ def walk(path: Sequence[tuple[bytes, TokenLogprobs]], forms: Mapping[str, bytes]
         return None
     found, reached, written = dict.fromkeys(forms, 0.0), 1.0, b""
     for before, position in path:
-        told = dict(position.top)
+        logprobs = dict(position.top)
         if position.logprob is not None:
-            told.setdefault(position.token, position.logprob)
+            logprobs.setdefault(position.token, position.logprob)
         goes_on = False
-        for token, logprob in told.items():
+        for token, logprob in logprobs.items():
             part = _strip(token, before, first=not written)
             fitting = _fitting(written + part.lower(), forms) if part else []
             if len(fitting) == 1:
@@ -92,7 +92,7 @@ def walk(path: Sequence[tuple[bytes, TokenLogprobs]], forms: Mapping[str, bytes]
         if not goes_on:
             return found
         written += _strip(position.token, before, first=not written).lower()
-        reached *= math.exp(told[position.token])
+        reached *= math.exp(logprobs[position.token])
     # What was written ends where one answer does, and another might have begun.
     if ended := [name for name, form in forms.items() if form == written]:
         found[ended[0]] += reached

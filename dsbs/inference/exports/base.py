@@ -145,9 +145,9 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
     Raises:
         DataError: where it is missing or broken.
     """
-    told = Fields(export)
-    found = {kind: told.inside("starts").count(kind) for kind in STARTS}
-    starts, end = {kind: id for kind, id in found.items() if id is not None}, told.count("end")
+    fields = Fields(export)
+    found = {kind: fields.inside("starts").count(kind) for kind in STARTS}
+    starts, end = {kind: id for kind, id in found.items() if id is not None}, fields.count("end")
     if end is None or len(starts) < len(STARTS):
         raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
     return Words(open_tokenizer(folder), prefix_on, end, starts, bool(export["causal"]))

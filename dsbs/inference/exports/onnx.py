@@ -228,10 +228,10 @@ def read_settings(folder: Path) -> tuple[list[str], int, int]:
         DataError: where they are missing or invalid.
     """
     export = read_export(folder, ("quantization", "classes", "padding", "max_input_tokens"))
-    classes, told = export["classes"], Fields(export)
+    classes, fields = export["classes"], Fields(export)
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{folder}/config.json: {EXPORT}.classes: expected a list of texts.")
-    padding, most = told.count("padding", most=MOST_ID), told.count("max_input_tokens", most=MOST_ID)
+    padding, most = fields.count("padding", most=MOST_ID), fields.count("max_input_tokens", most=MOST_ID)
     if padding is None or not most:
         raise DataError(f"{folder}/config.json: {EXPORT}.padding, {EXPORT}.max_input_tokens: expected whole numbers.")
     return classes, padding, most

@@ -134,7 +134,7 @@ def explain_code(
         prefix: ``HTTP``, or ``error`` for an error object.
     """
     reason, shown = f"{prefix} {status}", said[:EXCERPT]
-    told = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
+    opening = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
     fatal, doubted = None, status in (400, 403, 422)
     if (doubted or status == 500) and BUSY.search(said):
         status, doubted, reason = 429, False, f"{prefix} 429"
@@ -157,10 +157,10 @@ def explain_code(
     elif status == 407:
         fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
     if fatal is not None:
-        return TeacherError(f"{told}: {fatal}", fatal=True, reason=reason, said=said)
+        return TeacherError(f"{opening}: {fatal}", fatal=True, reason=reason, said=said)
     retryable = status in RETRYABLE or (status >= 500 and not TOO_LONG.search(said))
     return TeacherError(
-        f"{told}: {shown}" + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else said)),
+        f"{opening}: {shown}" + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else said)),
         retryable=retryable,
         retry_after=retry_after,
         reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(said) else reason,
@@ -189,12 +189,12 @@ def explain_error_object(error: Any, where: Address | None, key: str) -> Teacher
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:
         status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)
-        told = (
+        signs = (
             (402, kind in NO_MONEY or NO_CREDIT.search(said)),
             (401, BAD_KEY.search(said)),
             (404, NO_MODEL.search(said)),
         )
-        status = next((known for known, tells in told if tells), status)
+        status = next((known for known, tells in signs if tells), status)
     if status and where:
         return explain_code(status, said, kind, where, read_wait({}, b"", said), prefix="error")
     return TeacherError(

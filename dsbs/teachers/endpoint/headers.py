@@ -70,17 +70,17 @@ def read_wait(headers: Any, content: bytes, said: str) -> float | None:
     >>> read_wait({"x-ratelimit-reset": "5"}, b"", ""), read_wait({}, b"", "No.")
     (5.0, None)
     """
-    told = read_retry_after(headers)
-    if told is None:
-        told = _exhausted_for(headers) or None
-    if told is None:
+    wait = read_retry_after(headers)
+    if wait is None:
+        wait = _exhausted_for(headers) or None
+    if wait is None:
         resets = [_read_wait(headers[name]) for name in _RESETS if headers.get(name)]
         # Of several limits it is not said which one was exceeded; the first to pass is tried.
-        told = min((seconds for seconds in resets if seconds), default=None)
-    if told is None:
+        wait = min((seconds for seconds in resets if seconds), default=None)
+    if wait is None:
         found = _IN_BODY.search(content[:MOST_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(said)
-        told = _read_wait(_LETTERS.sub(_shorten, found[1].lower())) if found else None
-    return told
+        wait = _read_wait(_LETTERS.sub(_shorten, found[1].lower())) if found else None
+    return wait
 
 
 def _shorten(unit: re.Match[str]) -> str:
@@ -123,8 +123,8 @@ def read_limits(headers: Any) -> ServerLimits:
     ...              "x-ratelimit-reset-requests": "1m2.5s"})
     ServerLimits(requests_per_minute=60.0, tokens_per_minute=None, wait=62.5)
     """
-    told = [_number(headers.get(f"x-ratelimit-limit-{kind}")) for kind in KINDS]
-    bounds = [bound if bound is not None and bound >= 1 else None for bound in told]
+    limits = [_number(headers.get(f"x-ratelimit-limit-{kind}")) for kind in KINDS]
+    bounds = [bound if bound is not None and bound >= 1 else None for bound in limits]
     return ServerLimits(bounds[0], bounds[1], min(_exhausted_for(headers), LONGEST_WAIT))
 
 

@@ -38,10 +38,10 @@ def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
 
 def _token(said: Fields) -> Any:
     """Return a token's bytes, or its text where the server sends none."""
-    told = said.raw("bytes")
-    if isinstance(told, list) and told:
-        whole = all(isinstance(byte, int) and not isinstance(byte, bool) and 0 <= byte < 256 for byte in told)
-        return bytes(told) if whole else None
+    values = said.raw("bytes")
+    if isinstance(values, list) and values:
+        whole = all(isinstance(byte, int) and not isinstance(byte, bool) and 0 <= byte < 256 for byte in values)
+        return bytes(values) if whole else None
     return said.raw("token")
 
 

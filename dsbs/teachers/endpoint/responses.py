@@ -151,8 +151,8 @@ def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[Toke
     if said is None or len(key) < SECRET:
         return said
     secret = key.encode(errors="surrogatepass")
-    told = secret in joined(said) or any(secret in token for one in said for token, _ in one.top)
-    return None if told else said
+    leaks = secret in joined(said) or any(secret in token for one in said for token, _ in one.top)
+    return None if leaks else said
 
 
 def _finish_reason(said: Said, choice: Fields, key: str) -> str | None:
@@ -203,16 +203,16 @@ def _read_content(content: Any) -> str | None:
     if isinstance(content, str):
         return storable(content[: MOST_TEXT + 1])
     if isinstance(content, dict) and not any(name in content for name in TEXTS):
-        told = any(isinstance(part, str) for part in content.values())
-        return json.dumps(content, ensure_ascii=False)[:MOST_TEXT] if told else None
+        has_text = any(isinstance(part, str) for part in content.values())
+        return json.dumps(content, ensure_ascii=False)[:MOST_TEXT] if has_text else None
     return str(content) if is_finite(content) else _read_text(content)
 
 
 def _read_calls(message: Fields) -> list[str]:
     """Return the arguments of the only call of a tool: some gateways ask for JSON in this way."""
     calls = [call.inside("function") for call in message.each("tool_calls")] or [message.inside("function_call")]
-    told = calls[0].raw("arguments") if len(calls) == 1 else None
-    text = _read_content(told) if told else None
+    arguments = calls[0].raw("arguments") if len(calls) == 1 else None
+    text = _read_content(arguments) if arguments else None
     return [text] if text else []
 
 
