@@ -28,7 +28,7 @@ from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import Policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, measure, tell_ties, wanted_share
+from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, measure, wanted_share
 from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
@@ -70,7 +70,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
         "checkpoint": str(checkpoint.folder),
         "goal": config.goal,
         "goal_value": getattr(config, config.goal),
-        "note": tell_missed(config, policy, validation, costs),
+        "note": describe_missed_goal(config, policy, validation, costs),
         "calibrated_by": kind,
         "validation": measure(task, policy, validation, costs),
         "test": measure(task, policy, part(held_out.test, "test"), costs) if held_out.test else None,
@@ -83,11 +83,11 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     return record, path
 
 
-def tell_missed(config: DeferConfig, policy: Policy, validation: Part, costs: Costs) -> str | None:
+def describe_missed_goal(config: DeferConfig, policy: Policy, validation: Part, costs: Costs) -> str | None:
     """Return why fewer answers are deferred than ``share`` or ``usd_per_1000`` say, or None."""
     if config.goal in ("accuracy", "agreement"):
         return None
-    return tell_ties(wanted_share(config, costs), policy, validation.predictions)
+    return describe_ties(wanted_share(config, costs), policy, validation.predictions)
 
 
 def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:

@@ -31,7 +31,7 @@ from dsbs.inference.metrics import Score, score, show_score
 from dsbs.inference.predictions import write_predictions
 from dsbs.inference.predictor import perplexity_of
 from dsbs.students.answering import BEST_ONLY
-from dsbs.students.lost import tell_lost
+from dsbs.students.lost import describe_lost
 from dsbs.tasks.base import ACCURACY, Task
 
 MOST_CLASSES = 50  # labels that are shown
@@ -171,7 +171,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         console.print(f"  {note}", soft_wrap=True, highlight=False)
     if figures["without_gold"]:
         console.print(f"  {figures['without_gold']:,} examples without a gold answer are not counted.")
-    for sentence in tell_lost(figures["lost"]):
+    for sentence in describe_lost(figures["lost"]):
         console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:
         console.print(f"  {config.output}", soft_wrap=True, highlight=False)

@@ -19,9 +19,9 @@ from dsbs.cli.config import ExtractConfig, collect_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import plain, print_table, tell_once, visible
+from dsbs.core.terminal import log_once, plain, print_table, visible
 from dsbs.core.units import show_duration
-from dsbs.data.overlap import tell_overlap
+from dsbs.data.overlap import describe_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
 from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, variant_dir
 from dsbs.extraction.engine import estimate_extraction, run_extraction
@@ -29,7 +29,7 @@ from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.summary import advise
-from dsbs.tasks.naming import tell_shared
+from dsbs.tasks.naming import describe_shared_folder
 
 
 @command("extract")
@@ -54,8 +54,8 @@ def build_job(config: ExtractConfig) -> Job:
         faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
     if faults:
         raise ConfigError.from_faults(faults)
-    if shared := tell_shared(config.output_dir, config.task):
-        tell_once(shared)
+    if shared := describe_shared_folder(config.output_dir, config.task):
+        log_once(shared)
     splits = choose_splits(config)
     base = rationales_dir(config.output_dir, config.task, config.teacher, config.prompt)
     return Job(
@@ -126,7 +126,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         *summary["notes"],
         *advise(summary, job.splits, job.teacher.by_id),
         *job.task.remarks(),
-        *tell_overlap(summary["overlap"]),
+        *describe_overlap(summary["overlap"]),
     ]
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)

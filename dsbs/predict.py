@@ -29,7 +29,7 @@ from dsbs.inference.inputs import read_inputs
 from dsbs.inference.predictions import to_line
 from dsbs.inference.predictor import stream
 from dsbs.students.answering import CONFIDENT
-from dsbs.students.lost import tell_lost
+from dsbs.students.lost import describe_lost
 
 logger = logging.getLogger("dsbs.predict")  # messages of `__main__` are not shown
 
@@ -73,7 +73,7 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
                     logger.info("%s answered, %.0f/s", f"{count:,}", count / (now - started))
                     reported = now
         file.flush()
-    for sentence in tell_lost(lost):
+    for sentence in describe_lost(lost):
         logger.warning(sentence)
     return count
 

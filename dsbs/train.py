@@ -18,7 +18,7 @@ from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
-from dsbs.data.overlap import tell_overlap
+from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
@@ -90,7 +90,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     }
     if left_out:
         console.print("  " + ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in left_out.items()))
-    for note in [*metrics.get("notes", ()), *tell_overlap(metrics.get("overlap"), OTHERS)]:
+    for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)
 

@@ -25,7 +25,7 @@ COMMAND = [sys.executable, "-m", "dsbs.train"]
 REPORT = [sys.executable, "-m", "dsbs.report", "runs=outputs/train/triage", "fraction=1/8"]
 EVALUATIONS = 20  # of validation, in a run
 PATIENCE = 8  # of them without a better one end a run
-TELL_SECONDS = 30.0
+PROGRESS_SECONDS = 30.0
 MEASURED_STEPS = 40
 LINE = re.compile(r"training: ([\d,]+) of ([\d,]+)(?:, (.*?))?(?:, about \d+ s left)?\s*$", re.M)
 
@@ -90,7 +90,7 @@ class Run:
         seconds: what it is expected to take.
         process: while it runs.
         started: when it did, by the clock of ``time.monotonic``.
-        told: what was said of it last.
+        reported: what was said of it last.
     """
 
     kind: Kind
@@ -98,7 +98,7 @@ class Run:
     seconds: float
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
-    told: str = ""
+    reported: str = ""
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -224,10 +224,10 @@ def extrapolate(folder: Path, wall: float, steps: int) -> float:
     found = sorted(folder.rglob("metrics.json"))
     if not found:
         raise SystemExit(f"The training that is to be measured failed; see {LOGS}/measured-{folder.name}.log")
-    told = json.loads(found[-1].read_text(encoding="utf-8"))
-    reading = told["evaluation_seconds"] / max(1, told["steps"] // (MEASURED_STEPS // 2))
-    step = (told["seconds"] - told["evaluation_seconds"]) / told["steps"]
-    beside = max(0.0, wall - told["seconds"])  # starting, and reading test
+    reported = json.loads(found[-1].read_text(encoding="utf-8"))
+    reading = reported["evaluation_seconds"] / max(1, reported["steps"] // (MEASURED_STEPS // 2))
+    step = (reported["seconds"] - reported["evaluation_seconds"]) / reported["steps"]
+    beside = max(0.0, wall - reported["seconds"])  # starting, and reading test
     return beside + steps * step + min(EVALUATIONS, steps) * reading
 
 
@@ -245,23 +245,23 @@ def start(run: Run, settings: Settings) -> None:
     print(f"        started   {run.name}  ({run.log})", flush=True)
 
 
-def train(runs: Sequence[Run], settings: Settings, tell_seconds: float = TELL_SECONDS) -> list[Run]:
+def train(runs: Sequence[Run], settings: Settings, progress_seconds: float = PROGRESS_SECONDS) -> list[Run]:
     """Train the runs, ``jobs`` side by side, and tell how far they are; return those that failed."""
-    waiting, told = list(runs), time.monotonic()
+    waiting, reported = list(runs), time.monotonic()
     running: list[Run] = []
     failed: list[Run] = []
     while waiting or running:
         while waiting and len(running) < settings.jobs:
             running.append(waiting.pop(0))
             start(running[-1], settings)
-        time.sleep(min(0.5, tell_seconds))
+        time.sleep(min(0.5, progress_seconds))
         for run in [one for one in running if one.process and one.process.poll() is not None]:
             running.remove(run)
             if not finish(run, waiting):
                 failed.append(run)
-        if time.monotonic() - told >= tell_seconds:
-            told = time.monotonic()
-            for line in tell(running, waiting, settings.jobs, told):
+        if time.monotonic() - reported >= progress_seconds:
+            reported = time.monotonic()
+            for line in progress_lines(running, waiting, settings.jobs, reported):
                 print(f"        {line}", flush=True)
     return failed
 
@@ -282,8 +282,8 @@ def finish(run: Run, waiting: Sequence[Run]) -> bool:
     return True
 
 
-def tell(running: Sequence[Run], waiting: Sequence[Run], jobs: int, now: float) -> Iterator[str]:
-    """Yield a line for each run that has moved since it was last told of, and then the time that is left in all."""
+def progress_lines(running: Sequence[Run], waiting: Sequence[Run], jobs: int, now: float) -> Iterator[str]:
+    """Yield a line for each run that has moved since it was last reported of, and then the time that is left in all."""
     moved = False
     for run in running:
         progress = read_progress(run.log)
@@ -291,8 +291,8 @@ def tell(running: Sequence[Run], waiting: Sequence[Run], jobs: int, now: float) 
             continue
         done, total, said = progress
         line = f"{run.name}: step {done:,} of {total:,}" + (f", {said}" if said else "")
-        if line != run.told:
-            run.told, moved = line, True
+        if line != run.reported:
+            run.reported, moved = line, True
             yield line
     if moved:
         left = makespan([run.left(now) for run in running], [run.seconds for run in waiting], jobs)
@@ -317,10 +317,10 @@ def main() -> None:
         return
     if what != "train":
         raise SystemExit(__doc__)
-    told = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
-    if told.get("steps") != settings.steps:
-        told = {"seconds": dict.fromkeys((EIGHTH.name, LABELS.name, ALL.name), 400.0)}
-    failed = train(settings.runs(told["seconds"]), settings)
+    reported = json.loads(measured.read_text(encoding="utf-8")) if measured.exists() else {}
+    if reported.get("steps") != settings.steps:
+        reported = {"seconds": dict.fromkeys((EIGHTH.name, LABELS.name, ALL.name), 400.0)}
+    failed = train(settings.runs(reported["seconds"]), settings)
     print(flush=True)
     ended = subprocess.run(REPORT, check=False).returncode
     raise SystemExit(1 if failed or ended else 0)

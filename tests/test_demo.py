@@ -1,4 +1,4 @@
-"""The demo's trainings: what their logs say is told, with the time that is left, and the whole ends in a report."""
+"""The demo's trainings: what their logs say is lines, with the time that is left, and the whole ends in a report."""
 
 import importlib.util
 import json
@@ -67,13 +67,13 @@ def test_each_run_that_moves_is_told_once_and_then_the_time_that_is_left(demo: M
     runs = [demo.Run(demo.ALL, seed, seconds=300.0) for seed in range(3)]
     runs[0].log.write_text(LINES)
     runs[0].started = 0.0
-    told = list(demo.tell(runs[:2], runs[2:], jobs=2, now=120.0))
+    lines = list(demo.progress_lines(runs[:2], runs[2:], jobs=2, now=120.0))
     # 1,504 steps took 120 s, so 1,496 take another 119; the second has 180 s left; the third then takes 300.
-    assert told == [
+    assert lines == [
         "fine-tuning on all, seed 0: step 1,504 of 3,000, loss 0.40, validation 41.2%",
         "about 7 minutes left for all",
     ]
-    assert list(demo.tell(runs[:2], runs[2:], jobs=2, now=121.0)) == []
+    assert list(demo.progress_lines(runs[:2], runs[2:], jobs=2, now=121.0)) == []
 
 
 def test_as_many_seeds_of_the_reference_as_fit(demo: ModuleType) -> None:
@@ -93,7 +93,7 @@ def test_as_many_seeds_of_the_reference_as_fit(demo: ModuleType) -> None:
 def test_the_whole_demo(demo: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     for name, value in {"SEEDS": "0 7", "ALL_SEEDS": "0", "STEPS": "20", "PYTHONPATH": str(ROOT)}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(demo, "TELL_SECONDS", 0.1)
+    monkeypatch.setattr(demo, "PROGRESS_SECONDS", 0.1)
     monkeypatch.setattr(demo.train, "__defaults__", (0.1,))
     monkeypatch.setattr(sys, "argv", ["demo.py", "forecast"])
     demo.main()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
-from dsbs.inference.exports.records import tell_outdated
+from dsbs.inference.exports.records import describe_outdated
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
@@ -81,8 +81,8 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     """
     folder = find_checkpoint(named)
     run = run_of(folder)
-    if warning := tell_outdated(folder, run):
-        tell_once(warning)
+    if warning := describe_outdated(folder, run):
+        log_once(warning)
     place = f"{folder}/config.json"
     remembered = recall(Remembered, load_remembered(folder), place)
     task = recall_part("task", remembered.task, place)

@@ -138,12 +138,12 @@ def rename(word: str) -> str:
     if found is None or found[2] not in RENAMED:
         return word
     new = RENAMED[found[2]]
-    _tell_renamed(found[2], new)
+    _log_renamed(found[2], new)
     return f"{found[1]}{new}{word[found.end() :]}"
 
 
 @cache
-def _tell_renamed(old: str, new: str) -> None:
+def _log_renamed(old: str, new: str) -> None:
     logger.warning("%s= is called %s= now.", old, new)
 
 

@@ -39,7 +39,7 @@ def main_first(act: Callable[[], Result]) -> Result:
         return act()
     _join()
     if not is_main():
-        if not _tell(False):
+        if not _broadcast_done(False):
             raise MainProcessError("The main process stopped.")
         return act()
     done = False
@@ -47,11 +47,11 @@ def main_first(act: Callable[[], Result]) -> Result:
         result = act()
         done = True
     finally:
-        _tell(done)
+        _broadcast_done(done)
     return result
 
 
-def _tell(done: bool) -> bool:
+def _broadcast_done(done: bool) -> bool:
     """Send to all processes whether the main one is done; return what it sent."""
     from accelerate.utils import broadcast_object_list
 

@@ -47,7 +47,7 @@ class Meter:
         self._console = console or standard_error()
         self._shows = self._console.is_terminal and is_main()
         self._bar: Progress | None = None
-        self._started = self._told = time.monotonic()
+        self._started = self._logged = time.monotonic()
 
     def __enter__(self) -> "Meter":
         return self
@@ -57,20 +57,20 @@ class Meter:
             self._bar.stop()
             self._bar = None
 
-    def update(self, done: int, said: str | None = None, tell: bool = False) -> None:
+    def update(self, done: int, said: str | None = None, log: bool = False) -> None:
         """Set the progress, and show it where it is due.
 
         Args:
             done: units that are done, those before included.
             said: text beside the bar; None: the last one stays.
-            tell: log a line now, where there is no bar.
+            log: log a line now, where there is no bar.
         """
         self.done = done
         self.said = self.said if said is None else said
         now = time.monotonic()
         if not self._shows:
-            if tell or now - self._told >= LINE_SECONDS:
-                self.tell()
+            if log or now - self._logged >= LINE_SECONDS:
+                self.log()
         elif self._bar:
             self._bar.update(self._task, completed=done, said=self.said)
         elif now - self._started >= PATIENCE:
@@ -86,13 +86,13 @@ class Meter:
         self._bar.start()
         self._task = self._bar.add_task(self.what, total=self.total, completed=self.done, said=self.said)
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """Log a line with the time left, where there is no terminal."""
         if self._shows:
             return
-        self._told = time.monotonic()
+        self._logged = time.monotonic()
         parts = [f"{self.what}: {self.done:,} of {self.total:,}", *([self.said] if self.said else [])]
         if self.done > self._first:
-            left = (self._told - self._started) / (self.done - self._first) * (self.total - self.done)
+            left = (self._logged - self._started) / (self.done - self._first) * (self.total - self.done)
             parts.append(f"about {left:.0f} s left")
         logger.info(", ".join(parts))

@@ -63,6 +63,6 @@ def print_table(console: "Console", table: "Table") -> None:
 
 
 @cache
-def tell_once(message: str) -> None:
+def log_once(message: str) -> None:
     """Log a message, unless this process has logged it before."""
     logger.info("%s", message)

@@ -201,7 +201,9 @@ class Tracker:
             act(self._run)
         except Exception as error:  # whatever it is: tracking must not cost a user the training run
             if not self._warned:
-                logger.warning("W&B: %s. The run continues; its record in W&B may be incomplete.", tell_error(error))
+                logger.warning(
+                    "W&B: %s. The run continues; its record in W&B may be incomplete.", describe_error(error)
+                )
             self._warned = True
 
 
@@ -246,7 +248,7 @@ def open_tracker(
             run = _start(attempt, directory, options)
         except Exception as error:  # unreachable, refused, broken installation: none of it is worth a lost run
             rest = "recording offline instead" if attempt == "online" else "nothing is recorded"
-            logger.warning("W&B: %s; %s. The run continues.", tell_error(error), rest)
+            logger.warning("W&B: %s; %s. The run continues.", describe_error(error), rest)
             _abandon()
             continue
         logger.info("W&B: %s", run.url or f"offline, under {directory / 'wandb'}")
@@ -303,7 +305,7 @@ def _build_table(rows: Sequence[Mapping[str, Any]]) -> Any:
     )
 
 
-def tell_error(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return the first line of an error's message, with the W&B key masked where it is quoted."""
     text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
     key = find_key()

@@ -96,7 +96,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
     main, others = _run_sets(study, entity, project), _control_sets(study, entity, project)
     blocks: list[Any] = [
         wr.H1("Verdict"),
-        *_tell_verdict(study),
+        *_describe_verdict(study),
         wr.H1("Conditions"),
         wr.MarkdownBlock(_tabulate(study)),
     ]
@@ -104,7 +104,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
         sets = others if title == "Controls" else main
         if sets:
             blocks += [wr.H1(title), wr.PanelGrid(runsets=sets, panels=panels)]
-    blocks += [wr.H1("How it came about"), wr.MarkdownBlock(_tell_origin(study))]
+    blocks += [wr.H1("How it came about"), wr.MarkdownBlock(_describe_origin(study))]
     title = f"{study.task}: distilling step by step against {study.baseline}"
     return wr.Report(
         entity=entity,
@@ -148,7 +148,7 @@ def _run_set(study: Study, name: str, ids: list[str], entity: str, project: str)
     )
 
 
-def _tell_verdict(study: Study) -> list[Any]:
+def _describe_verdict(study: Study) -> list[Any]:
     import wandb_workspaces.reports.v2 as wr
 
     document = study.document
@@ -194,7 +194,7 @@ def _row(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _tell_origin(study: Study) -> str:
+def _describe_origin(study: Study) -> str:
     """Return the provenance of the runs, in Markdown."""
     document = study.document
     left_out, searches = len(document.get("left_out", [])), len(document.get("searches", []))

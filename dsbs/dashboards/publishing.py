@@ -9,7 +9,7 @@ from typing import Any
 from dsbs import __version__
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.files import write_json
-from dsbs.core.tracking import Tracking, tell_error
+from dsbs.core.tracking import Tracking, describe_error
 from dsbs.core.untrusted import read_json_file
 from dsbs.core.wandb_mode import set_environment, with_key
 from dsbs.dashboards.building import Dashboard, build_report, build_workspace
@@ -190,7 +190,7 @@ class Publisher:
 
                 return act(wandb.Api(timeout=20))
             except Exception as error:  # W&B's, requests', pydantic's: none of them is the user's to read
-                raise RunError(f"W&B: {tell_error(error)}. The same command tries again.") from error
+                raise RunError(f"W&B: {describe_error(error)}. The same command tries again.") from error
 
 
 def _replaced(workspace: Any, url: str | None) -> Any:

@@ -50,13 +50,13 @@ class Overlap:
         return dict(vars(self))
 
 
-def tell_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> list[str]:
+def describe_overlap(figures: Mapping[str, Any] | None, there: str = "train") -> list[str]:
     """Return a sentence about inputs of test that occur elsewhere; an empty list where there are none.
 
     Args:
         figures: of an ``Overlap``; None: not counted.
 
-    >>> tell_overlap(Overlap(200, 2, 112, 200).figures())
+    >>> describe_overlap(Overlap(200, 2, 112, 200).figures())
     ['Of 200 test inputs, 2 also occur in train, 112 are near duplicates of one there (90% of the words, \
 ignoring numbers).']
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from dsbs.core.errors import ConfigError, DataError
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.equal_inputs import first_id, input_key
 
@@ -132,7 +132,7 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         inputs = {example.id: input_key(example.input) for example in task.examples("train")}
         different = len({*inputs.values()})
         if repeated := len(inputs) - different if different > 1 else 0:
-            tell_once(
+            log_once(
                 f"{repeated:,} rows of train repeat the input of another row; rows with equal inputs stay on the "
                 "same side of the split into train and validation."
             )

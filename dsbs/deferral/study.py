@@ -70,14 +70,14 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         hits = right if config.goal == "accuracy" else agreements(task, part)
         threshold = choose_threshold(confidences, hits, goal)
         if math.isinf(threshold):
-            raise ConfigError(_tell_unreached(config.goal, goal, len(hits)))
+            raise ConfigError(_describe_unreached(config.goal, goal, len(hits)))
     else:
         threshold = threshold_of_share(confidences, wanted_share(config, costs))
     deferred = sum(one < threshold for one in confidences) / len(confidences)
     return Policy(calibration, threshold, deferred, shares_of(list(part.predictions))), kind
 
 
-def tell_ties(wanted: float, policy: Policy, predictions: Sequence[Prediction]) -> str | None:
+def describe_ties(wanted: float, policy: Policy, predictions: Sequence[Prediction]) -> str | None:
     """Return why fewer answers are deferred than wanted, and the next share that can be; None where none are missing.
 
     Args:
@@ -99,7 +99,7 @@ def tell_ties(wanted: float, policy: Policy, predictions: Sequence[Prediction]) 
     )
 
 
-def _tell_unreached(name: str, goal: float, answers: int) -> str:
+def _describe_unreached(name: str, goal: float, answers: int) -> str:
     needed = math.ceil(math.log(0.05) / math.log(goal)) if goal < 1 else None
     if needed is None or answers < needed:
         rest = f"at least {needed:,} answers, all correct" if needed else "more answers than any data set has"

@@ -103,7 +103,7 @@ def _look_up(
     """Yield the examples that were asked about with what came back."""
     keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
     flat = [key for own in keys.values() for key in own]
-    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.tells_logprobs)
+    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.gives_logprobs)
     for example in batch:
         said = [found[key] for key in keys[example.id] if key in found]
         if said:

@@ -85,7 +85,7 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
         with Neighbours(job.neighbours, job.store_path, origin) as neighbours:
             survey = survey_job(job, store, origin, spending, neighbours, take=False)
             pace = store.pace(origin) or neighbours.pace()
-        survey.found = neighbours.tell()
+        survey.found = neighbours.describe()
         return survey, estimate_job(job, survey, spending, pace)
 
 
@@ -101,7 +101,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
         measure.check()
         with Neighbours(job.neighbours, job.store_path, origin) as neighbours:
             survey = survey_job(job, store, origin, measure, neighbours, take=True)
-        survey.found = neighbours.tell()
+        survey.found = neighbours.describe()
         for note in survey.found:
             logger.info(note)
             tally.notes[note] = None
@@ -115,7 +115,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
                 if not store.count():
                     raise
         waiting = Batches(store, origin).waiting()
-        stopped = stopped or (_tell_waiting(job, waiting) if waiting else None)
+        stopped = stopped or (_describe_waiting(job, waiting) if waiting else None)
         look = Look()
         counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
     summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
@@ -126,7 +126,7 @@ async def extract(job: Job, watch: Watch) -> dict[str, Any]:
     if stopped == INTERRUPTED:
         raise RunError(
             f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers are stored in {job.folder}; the "
-            "same command resumes." + (f" {_tell_waiting(job, waiting)}." if waiting else "")
+            "same command resumes." + (f" {_describe_waiting(job, waiting)}." if waiting else "")
         )
     return summary
 
@@ -167,7 +167,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
             sweep(job.store_path, missing)
 
 
-def _tell_waiting(job: Job, waiting: int) -> str:
+def _describe_waiting(job: Job, waiting: int) -> str:
     how = "the same command collects them" if asks_in_batches(job.settings) else "executor=batch collects them"
     return f"{waiting:,} requests are pending in batches at the endpoint; {how}"
 
@@ -203,7 +203,7 @@ async def _collect(
             tally.answered += 1
             spending.count(request, said)
             if cut.look(spending.characters(request), said.prompt_tokens):
-                logger.warning(cut.tell())
+                logger.warning(cut.describe())
         else:
             tally.failed += 1
             if said.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
@@ -224,7 +224,7 @@ async def _collect(
                 finally:
                     watch.end()
                     if cut.count:
-                        tally.notes[cut.tell()] = None
+                        tally.notes[cut.describe()] = None
                 return executor.stopped
 
 

@@ -115,7 +115,7 @@ class Look:
             annotation: its annotation, filters applied.
         """
         self._count_class(example, annotation, right)
-        shown = Shown(split, example, annotation, _tell(said), None if example.label is None else right)
+        shown = Shown(split, example, annotation, _join_messages(said), None if example.label is None else right)
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
             self.lengths[min(words, LONGEST) // LENGTH_STEP * LENGTH_STEP] += 1
@@ -142,7 +142,7 @@ class Look:
                 count.taken_for[annotation.label] += 1
 
 
-def _tell(said: list[Said]) -> str:
+def _join_messages(said: list[Said]) -> str:
     return "\n\n".join(_words(one) for one in said)
 
 

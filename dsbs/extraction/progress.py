@@ -107,7 +107,7 @@ class ProgressLine(Watch):
             parts.append(f"{progress.tally.failed:,} failed")
         if progress.tally.retried:
             parts.append(f"{progress.tally.retried:,} retried")
-        parts += executor.tell()
+        parts += executor.describe()
         if executor.stopped:
             reason = "no request succeeds" if executor.stopped == "hopeless" else executor.stopped
             parts.append(f"stopping ({reason}): waiting for requests in flight")

@@ -83,7 +83,7 @@ def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) ->
         "cost_usd": count.cost(rates, batch_rates),
         "statuses": dict(count.statuses.most_common()),
     }
-    if count.weighed or (job.teacher.tells_logprobs and not job.teacher.by_id):
+    if count.weighed or (job.teacher.gives_logprobs and not job.teacher.by_id):
         entry["with_logprobs"] = count.weighed
     if job.prompt.systems:
         entry["systems"] = [

@@ -53,7 +53,7 @@ class CutPrompts:
         self._alike += 1
         return self._alike >= MOST_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
 
-    def tell(self) -> str:
+    def describe(self) -> str:
         """Return a sentence about the truncated prompts, with the worst one."""
         characters, tokens = self._worst
         return (

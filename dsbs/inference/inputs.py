@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.core.untrusted import bounded_lines
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
@@ -50,8 +50,8 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     counts = RowCounts()
     for number, (place, row) in enumerate(rows, 1):
         yield to_example(row, place, str(number), remembered, counts)
-    if problems := counts.tell():
-        tell_once(f"input={named}: {problems}.")
+    if problems := counts.describe():
+        log_once(f"input={named}: {problems}.")
     if not counts.rows:
         raise DataError(f"input={named}: it is empty; expected at least one input, one per line.")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dsbs.core.files import write_text
 from dsbs.core.terminal import visible
-from dsbs.data.overlap import tell_overlap
+from dsbs.data.overlap import describe_overlap
 from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.objectives import OBJECTIVES, Objective
@@ -186,7 +186,7 @@ def _facts(
             if part["examples"]
             else "not known: there are no gold labels to test on"
         )
-    if overlap := tell_overlap(metrics.get("overlap"), "train or validation"):
+    if overlap := describe_overlap(metrics.get("overlap"), "train or validation"):
         facts["test split"] = overlap[0]
     if metrics.get("notes"):
         facts["data losses"] = " ".join(metrics["notes"])

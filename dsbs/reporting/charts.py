@@ -103,13 +103,13 @@ def _place(
             "low": y(cell["ci_low"]),
             "high": y(cell["ci_high"]),
             "seeds": [y(value) for value in cell["per_seed"]],
-            "tip": tell_cell(cell, metric),
+            "tip": describe_cell(cell, metric),
         }
         for cell in cells
     ]
 
 
-def tell_cell(cell: Cell, metric: str) -> str:
+def describe_cell(cell: Cell, metric: str) -> str:
     """Return a condition's figures in one line, for the tooltip."""
     seeds = ", ".join(show_score(metric, value) for value in cell["per_seed"])
     return (

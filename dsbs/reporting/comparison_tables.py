@@ -6,7 +6,7 @@ from dsbs.reporting.charts import draw_differences, draw_scale
 from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, UNDECIDED, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
 from dsbs.reporting.control_verdict import LEARNED
-from dsbs.reporting.tables import Marks, name_cells, tell_note
+from dsbs.reporting.tables import Marks, describe_note, name_cells
 from dsbs.reporting.wording import show_control, show_fraction, show_interval, show_p, show_points, show_score
 
 Item = dict[str, Any]
@@ -29,21 +29,21 @@ def list_verdicts(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]
         card = {"title": f"Fewer labels: {share} of the data against all", "badge": badge, "text": item["claim_told"]}
         cards.append(card | _show_result(document, item, marks) | {"tone": TONES.get(item["claim"], "open")})
     if not headlines:
-        cards += [_tell_card("Fewer labels", text) for text in document["headline"]]
+        cards += [_text_card("Fewer labels", text) for text in document["headline"]]
     beside: list[Item] = []
     for item in document["comparisons"]:
         if item["beside_headline"]:
             share = show_fraction(cells[item["candidate"]]["data_fraction"])
             card = {"title": f"Equal labels: both on {share} of the data", "badge": item["verdict"]}
-            card |= {"text": _tell_verdict(item), "tone": TONES.get(item["verdict"], "open")}
+            card |= {"text": _describe_verdict(item), "tone": TONES.get(item["verdict"], "open")}
             beside.append(card | _show_result(document, item, marks))
     weak = all(item["claim"] == ONE_STUDENT for item in headlines)
     headline_texts = {item["told"] for item in headlines}
-    mixed = [_tell_card("Caution", text) for text in document["headline"] if headlines and text not in headline_texts]
+    mixed = [_text_card("Caution", text) for text in document["headline"] if headlines and text not in headline_texts]
     return [*mixed, *beside, *cards] if weak else [*mixed, *cards, *beside]
 
 
-def _tell_card(title: str, text: str) -> Item:
+def _text_card(title: str, text: str) -> Item:
     return {"title": title, "badge": "", "text": text, "sides": [], "caveats": []}
 
 
@@ -58,14 +58,14 @@ def list_comparisons(document: dict[str, Any], marks: Marks) -> list[dict[str, A
             {
                 "candidate": names[item["candidate"]],
                 "baseline": names[item["baseline"]],
-                **_tell_difference(item),
+                **_describe_difference(item),
                 "picture": picture,
                 "claim": item["claim"],
                 "tone": TONES.get(item["claim"], "open"),
                 "verdict": "" if item["claim"] == ONE_STUDENT else item["verdict"],
                 "p": _show_p(item),
                 "paired": item["paired_by_seed"],
-                "caveats": " ".join(marks[tell_note(note)] for note in item["own_notes"]),
+                "caveats": " ".join(marks[describe_note(note)] for note in item["own_notes"]),
             }
             for item, picture in zip(items, pictures, strict=True)
         ]
@@ -98,7 +98,7 @@ def list_controls(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]
                 "rows": [
                     {
                         "name": cell["name"] if several or not cell["control"] else show_control(cell["control"]),
-                        "learned": _tell_learned(cell),
+                        "learned": _describe_learned(cell),
                         "control": bool(cell["control"]),
                         "score": show_score(metric, cell[metric]),
                         "interval": show_interval(metric, cell["ci_low"], cell["ci_high"]),
@@ -114,7 +114,7 @@ def list_controls(document: dict[str, Any], marks: Marks) -> list[dict[str, Any]
     return groups
 
 
-def _tell_learned(cell: Item) -> str:
+def _describe_learned(cell: Item) -> str:
     """Return what a condition learns besides the label; empty where that is unknown or nothing."""
     if not cell["control"]:
         return "the true rationales" if cell["teacher"] else ""
@@ -128,7 +128,7 @@ def _list_differences(document: dict[str, Any], kind: str, control: str) -> list
     names = name_cells(document)
     return [
         {
-            **_tell_difference(item),
+            **_describe_difference(item),
             "name": names[item[other]] if len(found) > 1 else "",
             "verdict": item["verdict"],
             "tone": TONES.get(item["verdict"], "open"),
@@ -150,8 +150,8 @@ def _show_result(document: dict[str, Any], item: Item, marks: Marks) -> dict[str
     caveats = [
         (marks[text], f"{text.partition(':')[0]} ({', '.join(dict.fromkeys(names))})") for text, names in noted.items()
     ]
-    caveats += [(marks[tell_note(note)], tell_note(note)) for note in item["own_notes"]]
-    difference = _tell_difference(item)
+    caveats += [(marks[describe_note(note)], describe_note(note)) for note in item["own_notes"]]
+    difference = _describe_difference(item)
     return {
         "picture": picture,
         "margin": f"-{100 * item['margin']:g}",
@@ -179,7 +179,7 @@ def _show_claim(item: Item) -> str:
     return f"at most {points} worse: {item['claim']}"
 
 
-def _tell_verdict(item: Item) -> str:
+def _describe_verdict(item: Item) -> str:
     """Return the two-sided verdict in a sentence."""
     if item["verdict"] == ONE_STUDENT:
         return str(item["claim_told"])
@@ -192,6 +192,6 @@ def _show_p(item: Item) -> str:
     return "" if item["verdict"] == ONE_STUDENT else show_p(item["p_adjusted"]).removeprefix("= ")
 
 
-def _tell_difference(item: Item) -> dict[str, str]:
+def _describe_difference(item: Item) -> dict[str, str]:
     low, high = item["ci_low_adjusted"], item["ci_high_adjusted"]
     return {"points": f"{100 * item['difference']:+.1f}", "interval": f"{100 * low:+.1f} to {100 * high:+.1f}"}

@@ -191,11 +191,13 @@ def _newest_per_seed(runs: Iterable[FinishedRun]) -> tuple[list[FinishedRun], li
     order = sorted(runs, key=lambda run: ((run.folder / "metrics.json").stat().st_mtime, str(run.folder)))
     for run in order:
         newest[run.seed] = run
-    repeats = [LeftOut(run.folder, _tell_repeat(run, newest[run.seed])) for run in order if newest[run.seed] is not run]
+    repeats = [
+        LeftOut(run.folder, _describe_repeat(run, newest[run.seed])) for run in order if newest[run.seed] is not run
+    ]
     return [newest[seed] for seed in sorted(newest)], repeats
 
 
-def _tell_repeat(run: FinishedRun, kept: FinishedRun) -> str:
+def _describe_repeat(run: FinishedRun, kept: FinishedRun) -> str:
     """Return why a run is left out in favour of another with its seed: the settings that differ."""
     differences = differing_settings([run.config], [kept.config])
     if _digest(run) != _digest(kept):

@@ -24,14 +24,14 @@ OTHERS = ("shuffled", "same_label")
 Side = Callable[[Comparison], Condition]
 
 
-def tell_controls(comparisons: Sequence[Comparison]) -> str | None:
+def describe_controls(comparisons: Sequence[Comparison]) -> str | None:
     """Return what the controls show: a conclusion if there is one, then a sentence per verdict; None without them."""
     against_true = [item for item in comparisons if item.kind == CONTROL and item.result]
     against_baseline = [item for item in comparisons if item.kind == CONTROL_BASELINE and item.result]
     if not against_true:
         return None
     sentences = [conclude(against_true, against_baseline)]
-    sentences += _tell_verdicts(
+    sentences += _describe_verdicts(
         against_true,
         lambda item: item.baseline,
         {
@@ -40,7 +40,7 @@ def tell_controls(comparisons: Sequence[Comparison]) -> str | None:
             WORSE: "The true rationales do worse than",
         },
     )
-    sentences += _tell_verdicts(
+    sentences += _describe_verdicts(
         against_baseline,
         lambda item: item.candidate,
         {
@@ -67,7 +67,7 @@ def conclude(against_true: Sequence[Comparison], against_baseline: Sequence[Comp
     return ""
 
 
-def _tell_verdicts(items: Sequence[Comparison], side: Side, openings: dict[str, str]) -> list[str]:
+def _describe_verdicts(items: Sequence[Comparison], side: Side, openings: dict[str, str]) -> list[str]:
     sentences = []
     for verdict, opening in openings.items():
         if names := [_name(side(item), items) for item in items if item.verdict == verdict]:

@@ -7,7 +7,7 @@ from dsbs import __version__
 from dsbs.reporting.breakdown import MOST_SQUARE, calibrate, count_confusion, find_classes, score_classes
 from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
-from dsbs.reporting.control_verdict import tell_controls
+from dsbs.reporting.control_verdict import describe_controls
 from dsbs.reporting.effort import count_labels, measure_effort, measure_student
 from dsbs.reporting.histories import read_histories
 from dsbs.reporting.notes import all_notes, note_comparison, note_condition
@@ -17,8 +17,8 @@ from dsbs.reporting.savings import Saving, find_savings
 from dsbs.reporting.searches import list_searches
 from dsbs.reporting.serving import list_served
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.sizes import Ladder, find_ladders, tell_ladder
-from dsbs.reporting.wording import describe_condition, tell_claim, tell_comparison, tell_saving
+from dsbs.reporting.sizes import Ladder, describe_ladder, find_ladders
+from dsbs.reporting.wording import describe_claim, describe_comparison, describe_condition, describe_saving
 
 
 def to_document(report: Report) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def to_document(report: Report) -> dict[str, Any]:
         ],
         "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
         "sizes": [to_ladder(ladder, report) for ladder in find_ladders(conditions, report.teachers)],
-        "controls": tell_controls(report.comparisons),
+        "controls": describe_controls(report.comparisons),
         "classes": [found for condition in conditions if (found := _to_classes(condition))],
         "calibration": [{"cell": condition.id, **bins} for condition in conditions if (bins := calibrate(condition))],
         "learning_curves": [
@@ -126,8 +126,8 @@ def to_comparison(comparison: Comparison, report: Report) -> dict[str, Any]:
         "seeds_to_settle": remedy.seeds if remedy else None,
         "test_examples_to_settle": remedy.test_examples if remedy else None,
         "settings_differ": unequal_settings(comparison),
-        "told": tell_comparison(comparison, report.conditions),
-        "claim_told": tell_claim(comparison),
+        "told": describe_comparison(comparison, report.conditions),
+        "claim_told": describe_claim(comparison),
         "own_notes": [vars(note) for note in note_comparison(comparison)],
         "notes": all_notes(comparison),
     }
@@ -146,7 +146,7 @@ def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
         **shares,
         "training_labels": {key: saving.training_labels(share) for key, share in shares.items()},
         "all_labels": {key: saving.all_labels(share) for key, share in shares.items()},
-        "told": tell_saving(saving, report.conditions),
+        "told": describe_saving(saving, report.conditions),
     }
 
 
@@ -158,7 +158,7 @@ def to_ladder(ladder: Ladder, report: Report) -> dict[str, Any]:
         "teacher_accuracy": ladder.level,
         "smallest_that_reaches": ladder.reaches.id if ladder.reaches else None,
         "smallest_that_beats": ladder.beats.id if ladder.beats else None,
-        "told": tell_ladder(ladder, report.conditions),
+        "told": describe_ladder(ladder, report.conditions),
     }
 
 

@@ -57,7 +57,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         metric=metric,
         names=names,
         cards=_split(list_verdicts(document, marks), MOST_CARDS),
-        about=_tell_about(document),
+        about=_describe_about(document),
         wide=draw_curve(document, 760, 380),
         narrow=draw_curve(document, 390, 330),
         sizes=[draw_sizes(document, 760, 340), draw_sizes(document, 390, 320)] if document["sizes"] else [],
@@ -94,7 +94,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
     )
 
 
-def _tell_about(document: dict[str, Any]) -> list[str]:
+def _describe_about(document: dict[str, Any]) -> list[str]:
     """Return the task, the students and the teachers, for the line above the title."""
     parts = [f"task {document['task']}"]
     for kind in ("student", "teacher"):

@@ -9,7 +9,7 @@ from dsbs.reporting.conditions import Condition, group_runs
 from dsbs.reporting.reading import FinishedRun, LeftOut, read_runs
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.teachers import TeacherFacts, find_stand_in, find_teachers
-from dsbs.reporting.wording import tell_headlines
+from dsbs.reporting.wording import describe_headlines
 from dsbs.tasks.naming import name_data, names_nothing
 
 
@@ -37,9 +37,9 @@ class Report:
     @property
     def headlines(self) -> list[str]:
         """A text for each headline comparison, or one that says what is missing; first, whether data is mixed."""
-        return [*self._tell_mixed(), *tell_headlines(self.conditions, self.comparisons, self.settings)]
+        return [*self._describe_mixed(), *describe_headlines(self.conditions, self.comparisons, self.settings)]
 
-    def _tell_mixed(self) -> list[str]:
+    def _describe_mixed(self) -> list[str]:
         """Return a sentence where the runs are of several tables under one name."""
         runs = [*self.searched, *(run for condition in self.conditions for run in condition.runs)]
         tasks = [{key: run.config.get(f"task.{key}") for key in ("kind", "name", "path", "hub")} for run in runs]

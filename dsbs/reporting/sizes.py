@@ -67,7 +67,7 @@ def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> Tea
     return known[0] if len({one.accuracy for one in known}) == 1 else None
 
 
-def tell_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
+def describe_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
     """Return which is the smallest student that is as accurate as its teacher, in a sentence or two."""
     if ladder.teacher is None or ladder.level is None:
         return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."

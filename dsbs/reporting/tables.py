@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from dsbs.core.units import show_count, show_duration, show_size
-from dsbs.data.overlap import tell_overlap
+from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import SEEDS
@@ -27,7 +27,7 @@ def collect_caveats(document: dict[str, Any]) -> tuple[list[tuple[str, str]], Ma
     Caveats of conditions are without details; those of comparisons name the values that differ.
     """
     texts = [note["text"] for cell in document["cells"] for note in cell["notes"]]
-    texts += [tell_note(note) for item in document["comparisons"] for note in item["own_notes"]]
+    texts += [describe_note(note) for item in document["comparisons"] for note in item["own_notes"]]
     letters = (first + second for first, second in product(["", *string.ascii_lowercase], string.ascii_lowercase))
     marks = dict(zip(dict.fromkeys(texts), letters, strict=False))
     return [(letter, text[:1].upper() + text[1:]) for text, letter in marks.items()], marks
@@ -161,7 +161,7 @@ def list_facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("runs started", " to ".join(dict.fromkeys(origin["started"]))))
     facts += [("data", _pairs(data)) for data in origin["data"]]
     facts += [("annotations", _pairs(one)) for one in origin["annotations"]]
-    facts += [("test split", sentence) for sentence in tell_overlap(origin["overlap"], "train or validation")]
+    facts += [("test split", sentence) for sentence in describe_overlap(origin["overlap"], "train or validation")]
     facts += [(name, ", ".join(versions)) for name, versions in origin["versions"].items()]
     if any(len(versions) > 1 for versions in origin["versions"].values()):
         facts.append(("caveat", "the runs were not all made with the same versions or on the same kind of machine"))
@@ -191,6 +191,6 @@ def _bare(metric: str, value: float) -> str:
     return show_score(metric, value).removesuffix("%")
 
 
-def tell_note(note: dict[str, str]) -> str:
+def describe_note(note: dict[str, str]) -> str:
     """Return a caveat with its detail."""
     return f"{note['text']} ({note['detail']})" if note["detail"] else note["text"]

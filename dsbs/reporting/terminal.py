@@ -14,9 +14,9 @@ from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
 from dsbs.reporting.searches import list_searches
-from dsbs.reporting.sizes import find_ladders, tell_ladder
+from dsbs.reporting.sizes import describe_ladder, find_ladders
 from dsbs.reporting.textplot import draw_text
-from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score, tell_comparison
+from dsbs.reporting.wording import describe_comparison, describe_condition, show_fraction, show_interval, show_score
 
 MOST_TRIED = 3  # settings shown per search
 
@@ -29,7 +29,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
         print_table(console, build_search_table(report))
     for line in draw_text(report.conditions):
         console.print(plain(line), soft_wrap=True)
-    for text in [*tell_equal_labels(report), *report.headlines]:
+    for text in [*describe_equal_labels(report), *report.headlines]:
         console.print(plain(f"\n{text}"))
     notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
     for note in notes:
@@ -37,15 +37,15 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     for name, caveat in report.stand_ins.items():
         console.print(plain(f"  - caveat: the teacher {name} {caveat}"))
     for ladder in find_ladders(report.conditions, report.teachers):
-        console.print(plain(f"\n{tell_ladder(ladder, report.conditions)}"))
+        console.print(plain(f"\n{describe_ladder(ladder, report.conditions)}"))
     console.print(Text("\nWritten:"))
     for place in places:
         console.print(plain(f"  {place}"), soft_wrap=True)
 
 
-def tell_equal_labels(report: Report) -> list[str]:
+def describe_equal_labels(report: Report) -> list[str]:
     """Return the headline candidates' comparisons on equal labels, in words."""
-    return [f"Equal labels: {tell_comparison(item, report.conditions)}" for item in report.equal_labels]
+    return [f"Equal labels: {describe_comparison(item, report.conditions)}" for item in report.equal_labels]
 
 
 def build_table(report: Report) -> Table:

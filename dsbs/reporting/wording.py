@@ -103,7 +103,7 @@ def show_control(title: str) -> str:
     return title.replace("(", " ").removesuffix(")")
 
 
-def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
+def describe_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
     """Return a comparison in words, with its figures."""
     sides = [
         f"{describe_condition(condition, among)} on {_share(condition)} reaches "
@@ -118,10 +118,10 @@ def tell_comparison(comparison: Comparison, among: Sequence[Condition]) -> str:
     text += f" Difference {100 * comparison.result.difference:+.1f} points"
     text += f" (95% interval {100 * low:+.1f} to {100 * high:+.1f}"
     text += "). " if comparison.one_seed else f", p {p_value}). "
-    return text + tell_claim(comparison)
+    return text + describe_claim(comparison)
 
 
-def tell_claim(comparison: Comparison) -> str:
+def describe_claim(comparison: Comparison) -> str:
     """Return what a comparison shows, and what would settle it, in a sentence or two."""
     points = show_points(comparison.margin)
     if comparison.claim == ONE_STUDENT:
@@ -144,11 +144,11 @@ def tell_claim(comparison: Comparison) -> str:
         beside = ""
     text = f"{claim} (one-sided p {show_p(p_value)}){beside}."
     if comparison.claim == NOT_SHOWN and comparison.remedy:
-        text += f" {tell_remedy(comparison.remedy, comparison)}"
+        text += f" {describe_remedy(comparison.remedy, comparison)}"
     return text
 
 
-def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
+def describe_remedy(remedy: Remedy, comparison: Comparison) -> str:
     """Return what would settle a claim, in a sentence."""
     chance = f"{100 * POWER:.0f}%"
     if remedy.seeds:
@@ -168,7 +168,7 @@ def tell_remedy(remedy: Remedy, comparison: Comparison) -> str:
     return "The difference is so close to the margin that even 100 seeds would not settle it."
 
 
-def tell_saving(saving: Saving, among: Sequence[Condition]) -> str:
+def describe_saving(saving: Saving, among: Sequence[Condition]) -> str:
     """Return in words on how much of the data, and how many labels, a candidate reaches the baseline's score."""
     candidate, metric = describe_condition(saving.candidate[0], among), saving.baseline.metric
     baseline, score = describe_condition(saving.baseline, among), show_score(metric, saving.target)
@@ -233,13 +233,13 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
     return f"{claim} yet.{missing}"
 
 
-def tell_headlines(
+def describe_headlines(
     conditions: Sequence[Condition], comparisons: Sequence[Comparison], settings: ReportSettings
 ) -> list[str]:
     """Return a text for each headline comparison, or one that says what is missing for it."""
     if not conditions:
         return ["No run has read its test split yet."]
-    headlines = [tell_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
+    headlines = [describe_comparison(item, conditions) for item in comparisons if item.kind == HEADLINE]
     return headlines or [explain_no_headline(conditions, settings)]
 
 

@@ -124,7 +124,7 @@ class Batches:
         """Mark a batch as ended; its pending requests may then be sent again."""
         end_batch(self.store, batch.token)
 
-    def tell_how_to_abandon(self, batch: Batch) -> str:
+    def explain_abandoning(self, batch: Batch) -> str:
         """Return the sentence that says how to give up a batch."""
         name = batch.remote or batch.token
         return f"To give it up and ask again: python -m dsbs.store abandon {self.store.path} {name}"

@@ -119,7 +119,7 @@ class Neighbours:
         self._look_for_batches(rest)
         return found
 
-    def tell(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Return a sentence about completions that were found, and one about pending requests, if there are any."""
         notes = []
         if self.lent.total():

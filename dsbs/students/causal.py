@@ -63,7 +63,7 @@ class Causal(Pretrained):
         from transformers import AutoModelForCausalLM
 
         from dsbs.students.decoder_only import DecoderOnlyModel
-        from dsbs.students.loading import tell
+        from dsbs.students.loading import first_line
 
         check_place(self.place())
         torch.manual_seed(seed)
@@ -73,7 +73,7 @@ class Causal(Pretrained):
         except Exception as error:  # whatever a broken or hostile file makes the loaders raise
             raise StudentError(
                 f"student.model={self.model}: no decoder-only model could be loaded from there "
-                f"({tell(error)}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
+                f"({first_line(error)}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
                 "with config.json, model.safetensors and the tokenizer, or a GGUF file: student.model=... An "
                 "encoder-decoder such as T5 is student=pretrained."
             ) from error

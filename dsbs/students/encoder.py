@@ -42,7 +42,7 @@ class PretrainedEncoder:
         Raises:
             StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.
         """
-        from dsbs.students.loading import open_model, quietly, tell
+        from dsbs.students.loading import first_line, open_model, quietly
 
         with self._place() as place:
             try:
@@ -53,7 +53,7 @@ class PretrainedEncoder:
                     tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
             except Exception as error:  # whatever a broken or hostile file makes the loaders raise
                 raise StudentError(
-                    f"student.model={self.model}: no encoder could be loaded from there ({tell(error)}). Give a hub "
+                    f"student.model={self.model}: no encoder could be loaded from there ({first_line(error)}). Give a hub "
                     "name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and the "
                     "tokenizer; without student.model it is MiniLM."
                 ) from error

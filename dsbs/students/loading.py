@@ -197,7 +197,7 @@ def load_student(folder: Path) -> StudentModel:
         with open_model(str(folder)) as opened:
             student = _build(opened, settings)
     except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{folder}: the checkpoint cannot be read ({tell(error)}).") from error
+        raise StudentError(f"{folder}: the checkpoint cannot be read ({first_line(error)}).") from error
     student.settings = settings
     return student
 
@@ -215,7 +215,7 @@ def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:
     return MultipleChoiceModel(model, tokenizer, prefix_on, int(settings["max_input_tokens"]))
 
 
-def tell(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, bounded; the name of its class where it has none."""
     return excerpt(str(error).strip().split("\n")[0], 400) or type(error).__name__
 

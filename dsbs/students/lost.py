@@ -27,7 +27,7 @@ def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -
     return counts
 
 
-def tell_lost(counts: Mapping[str, int]) -> list[str]:
+def describe_lost(counts: Mapping[str, int]) -> list[str]:
     """Return a sentence for each kind of loss that occurs.
 
     Args:
@@ -35,7 +35,7 @@ def tell_lost(counts: Mapping[str, int]) -> list[str]:
             ``answers_cut``: labels too long to be generated;
             ``inputs``, or else ``train``: the number of examples.
 
-    >>> tell_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
+    >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \
 the inputs are unknown to the tokenizer.']
     """

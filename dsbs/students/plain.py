@@ -9,7 +9,7 @@ from dsbs.core.errors import StudentError
 from dsbs.students.base import check_place
 from dsbs.students.causal import PACKAGED, Causal
 from dsbs.students.decoder_only import DecoderOnlyModel, Prompt, align_right
-from dsbs.students.loading import open_model, tell
+from dsbs.students.loading import first_line, open_model
 from dsbs.students.model import StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
 
@@ -83,7 +83,7 @@ def load_plain(model: str, revision: str | None = None) -> StudentModel:
             network, tokenizer = opened.network(), opened.tokenizer()
         return build_plain(network, tokenizer)
     except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{model}: no model could be loaded from there ({tell(error)}).") from error
+        raise StudentError(f"{model}: no model could be loaded from there ({first_line(error)}).") from error
 
 
 def load_plain_tokenizer(model: str, revision: str | None = None) -> Any:
@@ -96,7 +96,7 @@ def load_plain_tokenizer(model: str, revision: str | None = None) -> Any:
         with open_model(_place(model), revision=revision) as opened:
             return opened.tokenizer()
     except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{model}: no tokenizer could be loaded from there ({tell(error)}).") from error
+        raise StudentError(f"{model}: no tokenizer could be loaded from there ({first_line(error)}).") from error
 
 
 def _place(model: str) -> str:

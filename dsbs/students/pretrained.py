@@ -91,7 +91,7 @@ class Pretrained(GenerativeStudent):
         Raises:
             StudentError: where it is not available.
         """
-        from dsbs.students.loading import tell
+        from dsbs.students.loading import first_line
 
         check_place(self.place())
         try:
@@ -99,7 +99,7 @@ class Pretrained(GenerativeStudent):
                 return opened.tokenizer()
         except Exception as error:  # whatever a broken or hostile file makes the loaders raise
             raise StudentError(
-                f"student.model={self.model}: no tokenizer could be loaded from there ({tell(error)})."
+                f"student.model={self.model}: no tokenizer could be loaded from there ({first_line(error)})."
             ) from error
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
@@ -111,7 +111,7 @@ class Pretrained(GenerativeStudent):
         import torch
         from transformers import AutoModelForSeq2SeqLM
 
-        from dsbs.students.loading import tell
+        from dsbs.students.loading import first_line
         from dsbs.students.seq2seq import Seq2SeqModel
 
         check_place(self.model)
@@ -122,7 +122,7 @@ class Pretrained(GenerativeStudent):
         except Exception as error:  # whatever a broken or hostile file makes the loaders raise
             raise StudentError(
                 f"student.model={self.model}: no encoder-decoder could be loaded from there "
-                f"({tell(error)}). Give a hub name such as google-t5/t5-base, or a folder with "
+                f"({first_line(error)}). Give a hub name such as google-t5/t5-base, or a folder with "
                 "config.json, model.safetensors and the tokenizer: student.model=FOLDER. A decoder-only model such as "
                 "SmolLM2 is student=causal."
             ) from error

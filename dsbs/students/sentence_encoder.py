@@ -105,7 +105,7 @@ class SentenceEncoder:
         """
         from transformers import AutoModel
 
-        from dsbs.students.loading import open_model, quietly, tell
+        from dsbs.students.loading import first_line, open_model, quietly
 
         try:
             fields = Fields(read_json_file(folder / SETTINGS))
@@ -115,7 +115,7 @@ class SentenceEncoder:
             with open_model(str(folder)) as opened, quietly():
                 return cls(opened.network(AutoModel), opened.tokenizer(), pooling, most)
         except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-            raise StudentError(f"{folder}: the encoder cannot be read ({tell(error)}).") from error
+            raise StudentError(f"{folder}: the encoder cannot be read ({first_line(error)}).") from error
 
     def _settings(self) -> dict[str, Any]:
         return {"pooling": self.pooling, "max_input_tokens": self.max_input_tokens}

@@ -151,5 +151,6 @@ def _describe(value: Any, place: str, column: str, key: str) -> str:
             by_columns = ' If the file is written by columns: df.to_json(..., orient="records", lines=True).'
         one = "An example has one label: " if key.endswith(".label") else ""
         join = "" if key.endswith(".label") else f", {key}={column}.* joins them with spaces"
-        return f"{opening}a list of {len(value)}; expected a text. {one}{key}={column}.0 takes the first{join}.{by_columns}"
+        listed = f"{opening}a list of {len(value)}; expected a text."
+        return f"{listed} {one}{key}={column}.0 takes the first{join}.{by_columns}"
     return f"{opening}{type(value).__name__}; expected a text or a number."

@@ -54,10 +54,10 @@ class RowCounts:
         found = {name: int(getattr(self, name)) for name in names if getattr(self, name)}
         return {"rows": self.rows, **found} if found else {}
 
-    def tell(self) -> str:
+    def describe(self) -> str:
         """Return the same in words; empty where there is nothing to report.
 
-        >>> RowCounts(rows=9, without_label=2, words=Counter(NaN=1)).tell()
+        >>> RowCounts(rows=9, without_label=2, words=Counter(NaN=1)).describe()
         "2 rows without a label (1 'NaN')"
         """
         words = ", ".join(f"{count:,} {word!r}" for word, count in self.words.most_common(5))
@@ -134,7 +134,7 @@ class Columns:
                 yield example, place, row
         self._check_columns(first_row, first_place, faults, counts)
         if faults:
-            raise DataError(faults.tell(self.input, self._expected(), self._advise(faults)))
+            raise DataError(faults.describe(self.input, self._expected(), self._advise(faults)))
 
     def label_text(self, row: Row, place: str) -> str | None:
         """Return a row's label cell as text; None where it is empty, or the row lacks the column."""

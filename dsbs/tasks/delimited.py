@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
 from dsbs.tasks.cells import seen
 
@@ -34,11 +34,11 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     usual = "\t" if path.suffix.lower() == ".tsv" else ","
     delimiter = excel[1] if excel else sniff_delimiter(head, usual)
     if delimiter != usual:
-        tell_once(f"{path}: its columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
+        log_once(f"{path}: its columns are separated by {DELIMITERS.get(delimiter, repr(delimiter))}.")
     skipped = int(excel is not None)
     plain = delimiter == "\t" and _has_plain_quotes(path)
     if plain:
-        tell_once(f"{path}: its quotes are text; they do not surround cells.")
+        log_once(f"{path}: its quotes are text; they do not surround cells.")
     reader = csv.reader(
         islice(_lines(path), skipped, None),
         delimiter=delimiter,

@@ -66,7 +66,7 @@ class RowFaults:
         if len(self.unlabelled) < _SHOWN:
             self.unlabelled.append(place)
 
-    def tell(self, input: str, expected: str, advice: str) -> str:
+    def describe(self, input: str, expected: str, advice: str) -> str:
         """Return one message about all faults."""
         parts = []
         if self.no_input:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dsbs.core.errors import DataError
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
 from dsbs.tasks.splits import split_of
@@ -39,12 +39,12 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
             f"one of them, such as {key}={Path(path) / inside[0]}, or rename them train, validation and test."
         )
     if not found:
-        raise DataError(f"{key}={path}: {_tell_nothing(place)}")
+        raise DataError(f"{key}={path}: {_describe_empty(place)}")
     if len(found) == 1 and _split_of(found[0], place) is None:
         return {"train": found}
     _refuse_copies(found, key)
     if _are_parts(found, place):
-        tell_once(f"{key}={path}: train consists of {len(found)} files, {found[0].name} to {found[-1].name}.")
+        log_once(f"{key}={path}: train consists of {len(found)} files, {found[0].name} to {found[-1].name}.")
         return {"train": found}
     files: dict[str, list[Path]] = {}
     for file in found:
@@ -55,7 +55,7 @@ def find_files(path: str, key: str = "task.path") -> dict[str, list[Path]]:
                 "validation or test into its name, or name one file."
             )
         files.setdefault(split, []).append(file)
-    _tell(files, path, key)
+    _log_splits(files, path, key)
     return files
 
 
@@ -68,7 +68,7 @@ def is_saved(path: str) -> bool:
     return any(all(map(os.path.isfile, (place / name for name in names))) for names in _SAVED)
 
 
-def _tell_nothing(place: Path) -> str:
+def _describe_empty(place: Path) -> str:
     """Return what a place holds that has no file of a known kind, and what to do about it."""
     kinds = ", ".join(SUFFIXES)
     if not place.is_dir():
@@ -95,7 +95,7 @@ def _list_files(place: Path) -> list[Path]:
         found = _of_known_kind(place.iterdir())
         folders = [folder for folder in place.iterdir() if folder.is_dir() and split_of(folder.name)]
         if not found and folders and (others := _folders_with_data(place)):
-            tell_once(f"{place}: {', '.join(others)} ignored: not named after a split.")
+            log_once(f"{place}: {', '.join(others)} ignored: not named after a split.")
         return found or _of_known_kind(file for folder in folders for file in folder.iterdir())
     root = next((parent for parent in place.parents if not any(c in str(parent) for c in "*?[")), Path())
     pattern = str(place.relative_to(root))
@@ -136,11 +136,11 @@ def _split_of(file: Path, place: Path) -> str | None:
     return split_of(file.parent.name) if split is None and file.parent not in (place, Path()) else split
 
 
-def _tell(files: dict[str, list[Path]], path: str, key: str) -> None:
+def _log_splits(files: dict[str, list[Path]], path: str, key: str) -> None:
     """Say what is missing, and where files of different names are one split."""
     for split, own in files.items():
         numbered = [_NUMBERING.search(file.stem) is not None for file in own]
         if len({_NUMBERING.sub("", file.stem) for file in own}) > 1 or (any(numbered) and not all(numbered)):
-            tell_once(f"{key}={path}: {split} consists of {', '.join(file.name for file in own)}.")
+            log_once(f"{key}={path}: {split} consists of {', '.join(file.name for file in own)}.")
     if missing := [split for split in ("train", "test") if split not in files]:
-        tell_once(f"{key}={path}: there is no {' and no '.join(missing)} split; found: {', '.join(files)}.")
+        log_once(f"{key}={path}: there is no {' and no '.join(missing)} split; found: {', '.join(files)}.")

@@ -40,7 +40,7 @@ def names_nothing(settings: Mapping[str, Any]) -> bool:
     return settings.get("kind") == TableSettings.kind and settings.get("name") == TableSettings.name
 
 
-def tell_shared(output_dir: str | Path, task: Task) -> str:
+def describe_shared_folder(output_dir: str | Path, task: Task) -> str:
     """Return what to type where the runs of other tables are in the folder of a task's runs; else an empty text.
 
     Args:

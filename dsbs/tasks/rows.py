@@ -81,7 +81,7 @@ class RowsTask(Task):
         self.counts[split] = counts
         if not counts.examples:
             place = self.path or self.hub
-            left = f" {counts.tell()} were dropped." if counts.rows else ""
+            left = f" {counts.describe()} were dropped." if counts.rows else ""
             raise DataError(
                 f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{left}"
             )
@@ -92,7 +92,7 @@ class RowsTask(Task):
 
     def remarks(self) -> list[str]:
         """Return the same in words, a sentence for each split."""
-        summaries = {split: counts.tell() for split, counts in self.counts.items()}
+        summaries = {split: counts.describe() for split, counts in self.counts.items()}
         return [f"{self.path or self.hub}, {split}: {words}." for split, words in summaries.items() if words]
 
     @cached_property

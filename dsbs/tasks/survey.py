@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.choices import read_list
 from dsbs.tasks.columns import SOON, Columns
@@ -62,7 +62,7 @@ class LabelSurvey:
         few = 2 <= different <= (MOST_NUMBERS if numbers else MOST_CLASSES) and self.rows >= EACH * different
         return "closed" if few else "number" if numbers and self.rows else "free"
 
-    def tell(self, column: str) -> str:
+    def describe(self, column: str) -> str:
         """Return the result in words."""
         kind, merged = self.kind(), self.merged()
         labels = self.labels()
@@ -208,7 +208,7 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
     form = max(FORMS, key=lambda form: read[form])  # the first of equals
     for other in FORMS:
         if read[other] == read[form] and differ[form, other]:
-            tell_once(
+            log_once(
                 f"The labels in column {columns.label!r} may be {_FORMS_IN_WORDS[form]} or {_FORMS_IN_WORDS[other]}: "
                 f"taken for the former. Otherwise: task.label_form={other}."
             )

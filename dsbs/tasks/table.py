@@ -6,7 +6,7 @@ from functools import cached_property
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers, TextAnswers
 from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import fold
@@ -179,7 +179,7 @@ class TableTask(TableSettings):
         """The closed answers of the whole task: those given, or those found in train, sorted."""
         given = [*self.labels] or [*self.label_names]
         if self.label_names and self.label is not None and not self._classes:
-            self._tell_ends()
+            self._log_unused_ends()
         if given or self.choices is not None or self._kind != "closed":
             return tuple(dict.fromkeys(given)) or None
         if self.label is None:
@@ -202,13 +202,13 @@ class TableTask(TableSettings):
                 "list the answers in task.labels, or set task.answer_kind=free."
             )
         if advice := survey.advise():
-            tell_once(advice)
+            log_once(advice)
         return found
 
-    def _tell_ends(self) -> None:
+    def _log_unused_ends(self) -> None:
         """Tell which end of ``label_names`` no row has: labels that count from 1 or from -1 are taken wrongly."""
         for place in self._survey.ends_without_rows(self.label_names):
-            tell_once(
+            log_once(
                 f"No label in column {self.label!r} is {place} ({self.label_names[place]!r}). task.label_names names "
                 f"0, 1, 2, ...: for labels that count from elsewhere, type task.synonyms={{NUMBER: NAME, ...}}."
             )
@@ -223,7 +223,7 @@ class TableTask(TableSettings):
                 f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
         if survey.rows and self.answer_kind == "auto" and not self._declared:
-            tell_once(survey.tell(str(self.label)))
+            log_once(survey.describe(str(self.label)))
         return survey
 
 

@@ -50,7 +50,7 @@ class Teacher:
     licence: str | None = None
 
     @property
-    def tells_logprobs(self) -> bool:
+    def gives_logprobs(self) -> bool:
         """Whether its completions may have log-probabilities of their tokens."""
         return False
 

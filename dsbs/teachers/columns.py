@@ -9,7 +9,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.records import Completion, Example, Request
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.files import find_files
@@ -61,17 +61,17 @@ class RecordedColumns:
             DataError: where no split has a column, or rows and examples do not match.
         """
         if self.path is not None and split not in (files := find_files(self.path, "teacher.path")):
-            tell_once(f"teacher.path={self.path}: found {', '.join(files)}, but nothing for {split}.")
+            log_once(f"teacher.path={self.path}: found {', '.join(files)}, but nothing for {split}.")
             return {example.id: [""] for example in self.task.examples(split)}
         wanted = [name for name in (self.column, self.rationale, self.label) if name is not None]
         lacking = self._check_columns(split, wanted)
         if lacking:
-            tell_once(f"{self._place()}: {split} has no column {lacking[0]!r}, so its examples have no annotations.")
+            log_once(f"{self._place()}: {split} has no column {lacking[0]!r}, so its examples have no annotations.")
         unread: Counter[str] = Counter()
         found = {example.id: self._read_row(example, place, row, unread) for example, place, row in self._pairs(split)}
         if unread:
             commonest = ", ".join(f"{raw!r} {count:,}" for raw, count in unread.most_common(5))
-            tell_once(f"{self._place()}, {split}: labels that are not answers of the task: {commonest}.")
+            log_once(f"{self._place()}, {split}: labels that are not answers of the task: {commonest}.")
         return found
 
     def _read_row(self, example: Example, place: str, row: Row, unread: Counter[str]) -> list[str]:

@@ -13,7 +13,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.endpoint.address import AUTHORIZATION, NO_KEY, Address, address_faults
@@ -87,7 +87,7 @@ class OpenAITeacher(Teacher):
         return super().greedy
 
     @property
-    def tells_logprobs(self) -> bool:
+    def gives_logprobs(self) -> bool:
         """Whether they are requested (``top_logprobs``)."""
         return self.top_logprobs is not None
 
@@ -186,7 +186,7 @@ class OpenAITeacher(Teacher):
         address = self.base_url or OPENAI
         host = urlsplit(address).netloc
         if self.find_key() != NO_KEY and host != urlsplit(OPENAI).netloc and not leads_here(address):
-            tell_once(f"The key in the environment variable {self.api_key_env} goes to {host} (teacher.base_url).")
+            log_once(f"The key in the environment variable {self.api_key_env} goes to {host} (teacher.base_url).")
 
     def body(self, request: Request) -> dict[str, Any]:
         """Return the body of the HTTP request."""

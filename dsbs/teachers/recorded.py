@@ -50,7 +50,7 @@ class RecordedTeacher(Teacher):
     id: str | None = None
 
     @property
-    def tells_logprobs(self) -> bool:
+    def gives_logprobs(self) -> bool:
         """True: a store may have them."""
         return True
 

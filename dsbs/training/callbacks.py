@@ -36,7 +36,7 @@ class ProgressCallback(TrainerCallback):
         """Show the bar; a resumed training starts at its step."""
         self.meter = self._open.enter_context(Meter("training", state.max_steps, state.global_step))
         self.meter.show()
-        self.meter.tell()
+        self.meter.log()
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         """Advance the bar."""
@@ -51,7 +51,7 @@ class ProgressCallback(TrainerCallback):
         # The first evaluation may come before the first log, and the other way round.
         parts = [] if self.loss is None else [f"loss {self.loss:.4f}"]
         parts += [] if self.score is None else [f"validation {self.title or metric} {show_score(metric, self.score)}"]
-        self.meter.update(state.global_step, ", ".join(parts), tell=found is not None)
+        self.meter.update(state.global_step, ", ".join(parts), log=found is not None)
 
 
 class TrackingCallback(TrainerCallback):

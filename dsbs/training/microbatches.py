@@ -23,7 +23,7 @@ class PassTrainer(Seq2SeqTrainer):
         tokens_per_pass: maximum tokens of a pass, padding included; None: a microbatch is one pass.
         taken: microbatches of the current optimizer step so far.
         parts: (kind of target, name of its input) of the step, over all processes.
-        log_sums: sums that ``compute_loss`` adds up for the log: term -> sum and count [2]; restored where a pass fails.
+        log_sums: what ``compute_loss`` sums for the log: term -> sum and count [2]; restored where a pass fails.
     """
 
     def __init__(self, collate: Callable[[list[Row]], Batch], tokens_per_pass: int | None, **arguments: Any) -> None:

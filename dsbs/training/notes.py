@@ -6,23 +6,23 @@ from typing import Any
 
 from dsbs.data.join import RunData
 from dsbs.data.overlap import count_overlap
-from dsbs.students.lost import tell_lost
+from dsbs.students.lost import describe_lost
 from dsbs.tasks.base import Task
 
 OTHERS = "train or validation"
 _SHOWN = 5  # labels that are named
 
 
-def tell_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
+def describe_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
     """Return a sentence for each kind of loss.
 
-    >>> tell_losses(Task(), {"inputs_cut": 12, "train": 300})
+    >>> describe_losses(Task(), {"inputs_cut": 12, "train": 300})
     ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.']
     """
-    return [*task.remarks(), *tell_lost(counts)]
+    return [*task.remarks(), *describe_lost(counts)]
 
 
-def tell_lacking(data: RunData) -> list[str]:
+def describe_missing_labels(data: RunData) -> list[str]:
     """Return which closed answers no training example has, and which no test example has; a sentence each.
 
     Empty where each example has its own closed answers.

@@ -9,11 +9,11 @@ from typing import Any
 
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError, DsbsError
-from dsbs.core.terminal import tell_once
+from dsbs.core.terminal import log_once
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, Join, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
-from dsbs.tasks.naming import tell_shared
+from dsbs.tasks.naming import describe_shared_folder
 from dsbs.training.annotated import (
     NotAnnotated,
     build_filter,
@@ -27,7 +27,7 @@ from dsbs.training.recipe import Recipe
 from dsbs.training.run import train_run
 from dsbs.training.run_folder import Run, name_run
 from dsbs.training.settings import EQUAL, TrainSettings
-from dsbs.training.stopped import tell_stopped
+from dsbs.training.stopped import describe_stop
 from dsbs.training.tracked import open_run, track_result
 
 logger = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     if recipe.stored is not None:
         identity["stored"] = recipe.stored.identity()
     run = name_run(settings.output_dir, identity)
-    if shared := tell_shared(settings.output_dir, task):
-        tell_once(shared)
+    if shared := describe_shared_folder(settings.output_dir, task):
+        log_once(shared)
     return Plan(settings, recipe, data, run, describe(settings, fraction), rationales)
 
 
@@ -188,7 +188,7 @@ def execute(plan: Plan, config_yaml: str, command: str = "python -m dsbs.train")
                 stack.enter_context(run.lock())
             metrics = run.finished_metrics()  # another process has finished it meanwhile
             if is_main() and not metrics:
-                if stopped := tell_stopped(run):
+                if stopped := describe_stop(run):
                     logger.info(stopped)
                 run.clear_failure()
                 run.write_manifest(config_yaml, command, describe_annotations(settings, plan.rationales))

@@ -9,7 +9,7 @@ from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
 from dsbs.training.disk import writing
 from dsbs.training.measuring import measure_otherwise, measure_test, measure_validation
-from dsbs.training.notes import count_test_overlap, tell_lacking, tell_losses
+from dsbs.training.notes import count_test_overlap, describe_losses, describe_missing_labels
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import TrainSettings
@@ -54,7 +54,7 @@ def train_run(
         "counts": (counts := {**data.counts, **fitted.counts}),
         "overlap": overlap,
         "data": recipe.task.data_counts(),
-        "notes": [*tell_losses(recipe.task, counts), *tell_lacking(data)],
+        "notes": [*describe_losses(recipe.task, counts), *describe_missing_labels(data)],
     }
     if is_main():
         with writing("the student", run.folder):

@@ -15,7 +15,7 @@ MOST = 4  # differences that are named
 DATA = ("train", "validation", "test")  # settings of a run that are hashes of its data
 
 
-def tell_stopped(run: Run) -> str | None:
+def describe_stop(run: Run) -> str | None:
     """Return that a run does not resume the one that was stopped last beside it, in what they differ, and what does.
 
     None where the run has checkpoints of its own, or no run of the same task, student, objective and seed was stopped.

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dsbs.cli.composition import _tell_renamed, composing, conf_dir, find_mode, list_options, rank_defaults
+from dsbs.cli.composition import _log_renamed, composing, conf_dir, find_mode, list_options, rank_defaults
 from dsbs.cli.config import PARTS, register_schemas
 from dsbs.cli.keys import default_values
 from dsbs.cli.sweeps import PLUGINS
@@ -151,7 +151,7 @@ def test_a_dictionary_takes_the_users_own_keys_as_the_docs_word_it() -> None:
 
 
 def test_a_filter_is_found_by_its_earlier_name_which_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    _tell_renamed.cache_clear()
+    _log_renamed.cache_clear()
     with initialize_config_dir(str(conf_dir()), version_base=None):
         config = compose("extract", ["gate=strict", "gate.max_words=9"])
     assert (config.filter.name, config.filter.min_words, config.filter.max_words) == ("strict", 4, 9)

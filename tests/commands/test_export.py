@@ -14,7 +14,7 @@ from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.export import export
-from dsbs.inference.exports.records import tell_outdated
+from dsbs.inference.exports.records import describe_outdated
 from dsbs.inference.exports.settings import ExportConfig
 from dsbs.students import STUDENTS
 
@@ -66,9 +66,9 @@ def test_an_export_of_other_weights_is_not_taken_for_this_one(classical: Path) -
     export(ExportConfig(checkpoint=str(classical), output="named"))
     config = classical / "checkpoint/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()), indent=1))  # trained again
-    assert tell_outdated(Path(first["folder"]), classical) is None  # nothing is newer, so nothing is read
+    assert describe_outdated(Path(first["folder"]), classical) is None  # nothing is newer, so nothing is read
     (classical / "metrics.json").touch()
-    assert "Export again: python -m dsbs.export" in str(tell_outdated(Path(first["folder"]), classical))
+    assert "Export again: python -m dsbs.export" in str(describe_outdated(Path(first["folder"]), classical))
     again = export(ExportConfig(checkpoint=str(classical)))
     assert again["source"] != first["source"]
     with pytest.raises(ConfigError, match="output=named: holds another export"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsbs.data import overlap
-from dsbs.data.overlap import FEWEST_WORDS, Overlap, count_overlap, tell_overlap, words_of
+from dsbs.data.overlap import FEWEST_WORDS, Overlap, count_overlap, describe_overlap, words_of
 from dsbs.tasks.equal_inputs import input_key
 from dsbs.tasks.release import ReleaseTask
 
@@ -62,7 +62,7 @@ def test_of_many_some_are_compared_and_it_is_said(monkeypatch: pytest.MonkeyPatc
     texts = [f"the letter {chr(97 + n)}{chr(97 + m)} is a fine thing" for n in range(5) for m in range(5)]
     found = count_overlap(texts, [text.replace("fine", "very fine") for text in texts])
     assert (found.examples, found.compared) == (25, 10)
-    (told,) = tell_overlap(found.figures()) if found.near else ("of 10 that were compared",)
+    (told,) = describe_overlap(found.figures()) if found.near else ("of 10 that were compared",)
     assert "of 10 that were compared" in told
     drawn = {text for text in texts if count_overlap([text], []).compared}
     assert drawn == set(texts)
@@ -75,9 +75,9 @@ def test_comparing_ends_where_there_are_too_many_pairs(monkeypatch: pytest.Monke
     found = count_overlap(texts[:100], texts[100:] + texts[:1])
     assert not found.complete
     assert found.same == 1  # equal ones are counted all the same
-    assert "at least 4" in tell_overlap(found.figures() | {"near": 4})[0]
+    assert "at least 4" in describe_overlap(found.figures() | {"near": 4})[0]
 
 
 def test_nothing_is_said_where_nothing_stands_in_both() -> None:
-    assert tell_overlap(count_overlap(["one fine day it rained"], ["nobody came here at all"]).figures()) == []
-    assert tell_overlap(None) == []
+    assert describe_overlap(count_overlap(["one fine day it rained"], ["nobody came here at all"]).figures()) == []
+    assert describe_overlap(None) == []

@@ -17,7 +17,7 @@ from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
 from dsbs.deferral.policy import Policy, load_policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, measure, prices, tell_ties
+from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, measure, prices
 
 TASK = student(None).task
 LABELS = ("refund", "repair")
@@ -78,14 +78,14 @@ def test_a_share_that_equal_confidences_do_not_allow_is_told_with_the_next_one()
     answers = replace(part(200), predictions=[*alike, *part(200).predictions[150:]])
     config = DeferConfig("run", share=0.2, calibration="none")
     policy, _ = choose_policy(TASK, config, answers, Costs())
-    note = tell_ties(0.2, policy, answers.predictions)
+    note = describe_ties(0.2, policy, answers.predictions)
     assert note is not None
     assert "0.0% of validation is deferred, not 20.0%: 150 of 200" in note
     assert "share=0.75 defers" in note
     policy, _ = choose_policy(TASK, replace(config, share=0.75), answers, Costs())
     assert policy.share == 0.75
-    assert tell_ties(0.75, policy, answers.predictions) is None
-    assert "less than half an answer" in str(tell_ties(0.001, policy, answers.predictions))
+    assert describe_ties(0.75, policy, answers.predictions) is None
+    assert "less than half an answer" in str(describe_ties(0.001, policy, answers.predictions))
 
 
 @pytest.mark.parametrize("confidence", ["agreement", "logprob"])

@@ -21,4 +21,4 @@ def test_prompts_with_too_few_tokens_or_all_with_the_same_are_noticed(seen: list
     prompts = CutPrompts()
     told = [prompts.look(characters, tokens) for characters, tokens in seen]
     assert (prompts.count, sum(told)) == (count, bool(count))
-    assert not count or f"{seen[-1][1] if len(seen) > 1 else 2048:,} prompt tokens" in prompts.tell()
+    assert not count or f"{seen[-1][1] if len(seen) > 1 else 2048:,} prompt tokens" in prompts.describe()

@@ -63,7 +63,7 @@ def test_the_name_of_a_variable_is_no_key(name: str) -> None:
 
 
 def told(teacher: OpenAITeacher, caplog: pytest.LogCaptureFixture) -> str:
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.clear()
     caplog.set_level("INFO", terminal.logger.name)
 

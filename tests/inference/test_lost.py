@@ -7,7 +7,7 @@ from tiny import encoder_folder, examples, tiny_t5
 
 from dsbs.core.records import Example
 from dsbs.students import Embedding, Encoder
-from dsbs.students.lost import tell_lost
+from dsbs.students.lost import describe_lost
 
 LONG, STRANGE = "the kettle " * 40, "\u6c34 \u58f6 the kettle"
 
@@ -21,8 +21,8 @@ def test_a_student_that_writes(prefix_on: str) -> None:
     counts = tiny_t5(prefix_on).lost(asked(LONG, STRANGE, "the sofa"), 16)
     assert (counts["inputs"], counts["inputs_cut"]) == (3, 1)
     assert counts["inputs_unknown"] >= 1
-    assert tell_lost(counts)[0].startswith("1 inputs of 3 examples were longer than student.max_input_tokens")
-    assert tell_lost(tiny_t5(prefix_on).lost(examples(3), 64)) == []
+    assert describe_lost(counts)[0].startswith("1 inputs of 3 examples were longer than student.max_input_tokens")
+    assert describe_lost(tiny_t5(prefix_on).lost(examples(3), 64)) == []
 
 
 def test_frozen_embeddings(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.tables import collect_caveats, list_facts
-from dsbs.reporting.terminal import show_report, tell_equal_labels
+from dsbs.reporting.terminal import describe_equal_labels, show_report
 from dsbs.reporting.wording import show_control
 from dsbs.reporting.writing import write_report
 
@@ -515,7 +515,7 @@ def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: P
             for seed in range(2):
                 write_run(tmp_path, share(right + seed), objective=objective, fraction=fraction, seed=seed)
     report = build(tmp_path)
-    [told] = tell_equal_labels(report)
+    [told] = describe_equal_labels(report)
     document = to_document(report)
     found = list_verdicts(document, collect_caveats(document)[1])
     cards = [card for card in found if card["title"].startswith("Equal labels")]

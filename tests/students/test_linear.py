@@ -29,7 +29,7 @@ from dsbs.students import LogReg
 from dsbs.tasks import TASKS
 from dsbs.training.backends.sklearn import fit_features
 from dsbs.training.compatibility import check_answers, combination_faults
-from dsbs.training.notes import tell_losses
+from dsbs.training.notes import describe_losses
 from dsbs.training.plan import execute, prepare_run
 from dsbs.training.settings import Validation
 
@@ -288,7 +288,7 @@ def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
     }
     counts = json.loads((run / "metrics.json").read_text())["counts"]
     assert (counts["inputs"], counts["inputs_blank"]) == (64, 0)
-    assert tell_losses(small_triage(), counts | {"inputs_blank": 4}) == [
+    assert describe_losses(small_triage(), counts | {"inputs_blank": 4}) == [
         "4 inputs of 64 examples have no known feature: the student guesses."
     ]
 

@@ -210,7 +210,7 @@ def test_a_column_of_labels_points_at_the_choices_of_its_rows_in_one_way(tmp_pat
 
 
 def test_labels_that_fit_in_two_ways_are_told(tmp_path, caplog):
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     rows = [{"q": str(place), "options": ["1", "2", "0"], "key": place} for place in range(3)]
     write_jsonl(tmp_path / "rows.jsonl", rows)
@@ -251,10 +251,10 @@ def test_rows_without_a_label_are_counted_left_out_or_stop_the_run(tmp_path):
     write_jsonl(tmp_path / "rows.jsonl", rows)
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="x", labels=["good", "bad"])
     assert [example.label for example in task.examples("train")] == ["good", None, "bad", None, "bad", None]
-    assert task.counts["train"].tell() == "3 rows without a label (1 'n/a', 1 'NaN')"
+    assert task.counts["train"].describe() == "3 rows without a label (1 'n/a', 1 'NaN')"
     task.unlabelled = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0", "train-2", "train-4"]
-    assert task.counts["train"].tell().startswith("3 rows dropped because they have no label")
+    assert task.counts["train"].describe().startswith("3 rows dropped because they have no label")
     task.unlabelled = "stop"
     with pytest.raises(DataError, match=r"rows\.jsonl:2, .*:4, .*:6: there is no label \(3 of the rows of train\)"):
         list(task.examples("train"))
@@ -274,7 +274,7 @@ def test_a_missing_input_is_never_a_text(tmp_path, cell, name):
         list(task.examples("train"))
     task.empty_inputs = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0"]
-    assert task.counts["train"].tell() == "1 rows dropped because they have no input"
+    assert task.counts["train"].describe() == "1 rows dropped because they have no input"
 
 
 def test_names_of_labels_that_count_from_1_are_told_with_what_to_type(tmp_path):

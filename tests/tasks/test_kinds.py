@@ -52,7 +52,7 @@ def test_the_kind_of_answers_is_found(tmp_path, labels, kind):
 
 
 def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, ["Sports", "sports", "news", "news", None])
     list(task.examples("train"))
@@ -103,7 +103,7 @@ def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
     ],
 )
 def test_labels_that_may_be_meant_otherwise_are_told(tmp_path, caplog, labels, settings, words):
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, labels * 5, **settings)
     list(task.examples("train"))
@@ -154,7 +154,7 @@ def test_the_defaults_of_the_config_are_those_of_the_class():
 
 
 def test_a_declared_kind_is_not_told_as_another(tmp_path, caplog):
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     task = table(tmp_path, ["bad", "good", "good"], answer_kind="closed")  # too few for auto to call them closed
     assert next(task.examples("train")).choices == ("bad", "good")
@@ -165,8 +165,8 @@ def test_solutions_with_a_number_behind_four_signs_are_told_with_what_reads_it()
     survey = LabelSurvey()
     for number in range(4):
         survey.add(f"She has {number} and 3.\n#### {number + 3}")
-    assert survey.tell("answer").endswith("""task.answer_kind=number 'task.label_pattern="#### *(.+)"'""")
+    assert survey.describe("answer").endswith("""task.answer_kind=number 'task.label_pattern="#### *(.+)"'""")
     survey = LabelSurvey()
     for number in range(4):
         survey.add(f"A heading #### {number} of a text")
-    assert "label_pattern" not in survey.tell("answer")
+    assert "label_pattern" not in survey.describe("answer")

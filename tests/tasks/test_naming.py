@@ -6,7 +6,7 @@ import pytest
 from fake_runs import write_run
 
 from dsbs.reporting.report import build_reports
-from dsbs.tasks.naming import name_data, tell_shared
+from dsbs.tasks.naming import describe_shared_folder, name_data
 from dsbs.tasks.table import TableTask
 
 RIGHT = [True, False] * 5
@@ -30,12 +30,12 @@ def test_a_table_is_called_by_its_file_or_the_folder_of_its_splits(place: str, n
 
 def test_a_second_table_under_the_same_name_is_told_with_what_to_type(tmp_path: Path) -> None:
     write_run(tmp_path, RIGHT, task="table", config={"task.kind": "table", "task.path": "mails/train.csv"})
-    assert tell_shared(tmp_path, TableTask(path="tickets.csv")).endswith(
+    assert describe_shared_folder(tmp_path, TableTask(path="tickets.csv")).endswith(
         "type task.name=tickets with every command for this one."
     )
-    assert "another table (mails)" in tell_shared(tmp_path, TableTask(path="tickets.csv"))
+    assert "another table (mails)" in describe_shared_folder(tmp_path, TableTask(path="tickets.csv"))
     for alone in (TableTask(path="mails/"), TableTask(path="tickets.csv", name="tickets"), TableTask(path="train.csv")):
-        assert tell_shared(tmp_path, alone) == ""
+        assert describe_shared_folder(tmp_path, alone) == ""
 
 
 def test_a_report_of_several_tables_says_so(tmp_path: Path) -> None:

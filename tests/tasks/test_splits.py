@@ -119,7 +119,7 @@ def test_one_name_with_two_endings_is_not_read_twice(tmp_path):
 
 def test_folders_whose_names_are_no_splits_are_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("dsbs.tasks.files.tell_once", said.append)
+    monkeypatch.setattr("dsbs.tasks.files.log_once", said.append)
     write(tmp_path / "train" / "a.jsonl")
     write(tmp_path / "extra" / "a.jsonl")
     assert table(tmp_path).splits() == ("train",)

@@ -66,7 +66,7 @@ def test_a_missing_word_or_the_answer_again_is_no_rationale(tmp_path: Path) -> N
 
 
 def test_ready_rationales_may_bring_their_labels_read_as_strictly_as_gold(tmp_path: Path, caplog) -> None:
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     theirs = [2, "Neutral", "c", None]
     rows = [row | {"theirs": label, "why": "Because."} for row, label in zip(ROWS, theirs, strict=True)]
@@ -116,7 +116,7 @@ def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
 def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(tmp_path: Path, caplog) -> None:
     with pytest.raises(DataError, match=r"there is no column 'gen'\. The columns are: x, label, why, said"):
         read(tmp_path, column="gen")
-    terminal.tell_once.cache_clear()
+    terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
     assert read(tmp_path, column="said", split="test") == [(None, None, "empty")]

@@ -4,7 +4,7 @@ import pytest
 
 from dsbs.core.records import Example
 from dsbs.data.join import RunData
-from dsbs.training.notes import tell_lacking
+from dsbs.training.notes import describe_missing_labels
 
 MANY = tuple("abcdefgh")
 
@@ -33,4 +33,4 @@ def run_data(choices: tuple[str, ...] | None, taught: str, tested: str) -> RunDa
 def test_labels_without_an_example_are_told(
     choices: tuple[str, ...] | None, taught: str, tested: str, told: list[str]
 ) -> None:
-    assert tell_lacking(run_data(choices, taught, "".join(tested))) == told
+    assert describe_missing_labels(run_data(choices, taught, "".join(tested))) == told

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dsbs.training.run_folder import Run
-from dsbs.training.stopped import tell_stopped
+from dsbs.training.stopped import describe_stop
 
 
 def settings(**changes: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def stop(folder: Path, steps: int = 100) -> Path:
 )
 def test_what_differs_is_told(tmp_path: Path, place: str, changes: dict[str, Any], told: str) -> None:
     stop(tmp_path / "1.0/0-old")
-    said = str(tell_stopped(Run(tmp_path / place, settings(**changes))))
+    said = str(describe_stop(Run(tmp_path / place, settings(**changes))))
     assert told in said
     assert "stopped at step 100" in said
     assert said.endswith("what resumes it is: python -m dsbs.train training.max_steps=200")
@@ -41,11 +41,11 @@ def test_what_differs_is_told(tmp_path: Path, place: str, changes: dict[str, Any
 def test_nothing_is_told_of_finished_or_running_runs_other_seeds_and_where_the_run_resumes(tmp_path: Path) -> None:
     old = Run(stop(tmp_path / "1.0/0-old"), settings())
     other = settings(training={"max_steps": 400})
-    assert tell_stopped(Run(tmp_path / "1.0/1-new", other)) is None
+    assert describe_stop(Run(tmp_path / "1.0/1-new", other)) is None
     with old.lock():
-        assert tell_stopped(Run(tmp_path / "1.0/0-new", other)) is None
-    assert tell_stopped(Run(stop(tmp_path / "1.0/0-new"), other)) is None
+        assert describe_stop(Run(tmp_path / "1.0/0-new", other)) is None
+    assert describe_stop(Run(stop(tmp_path / "1.0/0-new"), other)) is None
     old.finish({})
-    assert tell_stopped(Run(tmp_path / "1.0/0-third", other)) is not None  # of 0-new
+    assert describe_stop(Run(tmp_path / "1.0/0-third", other)) is not None  # of 0-new
     Run(tmp_path / "1.0/0-new", other).finish({})
-    assert tell_stopped(Run(tmp_path / "1.0/0-third", other)) is None
+    assert describe_stop(Run(tmp_path / "1.0/0-third", other)) is None

@@ -10,7 +10,7 @@ from dsbs.core.records import Target
 from dsbs.students.collator import Reader
 from dsbs.students.model import find_unknown
 from dsbs.tasks import TableTask
-from dsbs.training.notes import tell_losses
+from dsbs.training.notes import describe_losses
 from dsbs.training.settings import Training
 from dsbs.training.tokenized import prepare_rows
 from dsbs.training.unknown import check_unknown
@@ -60,7 +60,7 @@ def test_rationales_of_another_script_do_too(tmp_path: Path) -> None:
 def test_a_little_is_counted_and_told(tmp_path: Path) -> None:
     counts = check(tmp_path, rows([*KNOWN[:29], f"{KNOWN[29]} 水"], KNOWN))
     assert counts["inputs_unknown"] == 1
-    (line,) = tell_losses(TableTask(), counts)
+    (line,) = describe_losses(TableTask(), counts)
     assert "of the tokens of the inputs are unknown to the tokenizer" in line
 
 
@@ -82,11 +82,11 @@ def test_losses_are_told_in_sentences(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"x": "a", "label": "NaN"}\n{"x": "b", "label": "y"}\n')
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="x")
     list(task.examples("train"))
-    assert tell_losses(task, {"train": 2, "inputs_cut": 1, "targets_cut": 0}) == [
+    assert describe_losses(task, {"train": 2, "inputs_cut": 1, "targets_cut": 0}) == [
         f"{tmp_path / 'rows.jsonl'}, train: 1 rows without a label (1 'NaN').",
         "1 inputs of 2 examples were longer than student.max_input_tokens and were truncated.",
     ]
-    assert tell_losses(TableTask(), {"train": 2, "inputs_cut": 0}) == []
+    assert describe_losses(TableTask(), {"train": 2, "inputs_cut": 0}) == []
 
 
 def test_the_bound_is_checked_and_makes_no_other_run() -> None:

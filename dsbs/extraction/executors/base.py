@@ -90,7 +90,7 @@ class Executor:
         for task in self._tasks:
             task.cancel()
 
-    def tell(self) -> list[str]:
+    def describe(self) -> list[str]:
         """Return notes on the current state, a few words each, for the progress line."""
         return []
 
@@ -194,14 +194,14 @@ def in_batches(open: _Function) -> _Function:
     return open
 
 
-def tell_pace(at_once: int | None, pause: float) -> list[str]:
+def describe_pace(at_once: int | None, pause: float) -> list[str]:
     """Return how a server limits the pace, a few words each.
 
     Args:
         at_once: maximum concurrent requests, if lowered; else None.
         pause: seconds that the server asks to wait.
 
-    >>> tell_pace(8, 0.0), tell_pace(None, 30.0), tell_pace(None, 86400.0)
+    >>> describe_pace(8, 0.0), describe_pace(None, 30.0), describe_pace(None, 86400.0)
     (['8 concurrent'], ['the server asks to wait 30 s'], ['the server asks to wait 24 h'])
     """
     parts = [] if at_once is None else [f"{at_once} concurrent"]

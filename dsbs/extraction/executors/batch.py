@@ -65,8 +65,8 @@ class BatchExecutor(Executor):
                 return  # it was not tried to the end
             raise error
 
-    def tell(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.tell``."""
+    def describe(self) -> list[str]:
+        """Return notes on the current state; see ``Executor.describe``."""
         if not self.sent:
             return []
         states = [sent.state for sent in self.sent.values()]
@@ -101,7 +101,7 @@ class BatchExecutor(Executor):
             if batch.address != self.api.address:
                 raise ConfigError(
                     f"Batch {batch.remote or batch.token} was sent to {batch.address}, not to {self.api.address}. Type "
-                    f"teacher.base_url={batch.address}. {self.books.tell_how_to_abandon(batch)}"
+                    f"teacher.base_url={batch.address}. {self.books.explain_abandoning(batch)}"
                 )
             if batch.remote is None:
                 found = batch.file and await self.persist(self.api.find, batch.file, batch.token, batch.created)
@@ -177,7 +177,7 @@ class BatchExecutor(Executor):
                     raise
                 raise TeacherError(
                     f"{error} The store expects batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
-                    f"sent with another key? {self.books.tell_how_to_abandon(sent.batch)}",
+                    f"sent with another key? {self.books.explain_abandoning(sent.batch)}",
                     fatal=True,
                 ) from None
         self.parts.waiting()

@@ -74,7 +74,7 @@ class Collector:
         if broken:
             raise TeacherError(
                 f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be parsed; the others are kept. "
-                f"The same command retries. {self.books.tell_how_to_abandon(batch)}",
+                f"The same command retries. {self.books.explain_abandoning(batch)}",
                 retryable=True,
                 reason="malformed answer",
             )

@@ -9,7 +9,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Tally, tell_pace
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Tally, describe_pace
 from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
@@ -97,9 +97,9 @@ class LocalExecutor(Executor):
                 return False
         return True
 
-    def tell(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.tell``."""
-        return tell_pace(self.at_once, self.pause.asked)
+    def describe(self) -> list[str]:
+        """Return notes on the current state; see ``Executor.describe``."""
+        return describe_pace(self.at_once, self.pause.asked)
 
     @property
     def at_once(self) -> int | None:

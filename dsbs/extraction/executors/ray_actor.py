@@ -57,7 +57,7 @@ class Report:
     Attributes:
         arrivals: (key of the request, completion or failure); they are in the shard as well.
         retried: attempts that failed and were repeated.
-        at_once, pause: limits of the server; see ``tell_pace``.
+        at_once, pause: limits of the server; see ``describe_pace``.
         stopped: why the actor stopped by itself, or None.
         error: its error, or None.
         over: whether it has ended.

@@ -19,7 +19,7 @@ from typing import Any
 from dsbs.core.errors import RunError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation
-from dsbs.extraction.executors.base import Executor, Feed, Parts, tell_pace
+from dsbs.extraction.executors.base import Executor, Feed, Parts, describe_pace
 from dsbs.extraction.executors.ray_actor import Report, Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import count_actors, explain_loss, list_nodes, open_ray, start_actor
 from dsbs.extraction.executors.ray_shards import merge_shards, name_shard, read_shard
@@ -100,8 +100,8 @@ class RayExecutor(Executor):
         if self.error:
             raise self.error
 
-    def tell(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.tell``."""
+    def describe(self) -> list[str]:
+        """Return notes on the current state; see ``Executor.describe``."""
         reports = [handle.report for handle in self.handles.values()]
         limits = [handle.report.at_once for handle in self.handles.values()]
         shares = [handle.most // AHEAD for handle in self.handles.values()]
@@ -110,7 +110,7 @@ class RayExecutor(Executor):
             at_once = sum(share if limit is None else limit for limit, share in zip(limits, shares, strict=True))
         pause = max((report.pause for report in reports), default=0.0)
         actors = [f"{len(reports)} actors"] if reports else []
-        return [*actors, *tell_pace(at_once, pause)]
+        return [*actors, *describe_pace(at_once, pause)]
 
     async def _run_place(self, place: int) -> None:
         """Keep one place filled with an actor, and the actor with questions, to the end."""

@@ -49,7 +49,7 @@ def find_source(checkpoint: Path) -> str:
     return fingerprint_files([path for path in checkpoint.rglob("*") if path.is_file() and path.name not in others])
 
 
-def tell_outdated(folder: Path, run: Path | None) -> str | None:
+def describe_outdated(folder: Path, run: Path | None) -> str | None:
     """Return that an export has other weights than the run that it is in, which was trained again; None otherwise.
 
     Args:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dsbs.extraction.executors.base import tell_pace
+from dsbs.extraction.executors.base import describe_pace
 from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 
 
@@ -98,6 +98,6 @@ def test_a_server_that_asks_to_wait_a_day_is_asked_again_after_an_hour_and_it_is
     pause.ask(86_400.0)
     pause.ask(86_390.0)
     assert 3590 < pause.left <= 3600
-    assert tell_pace(None, pause.asked) == ["the server asks to wait 24 h"]
+    assert describe_pace(None, pause.asked) == ["the server asks to wait 24 h"]
     (said,) = caplog.messages
     assert said.startswith("The server asks us to wait 24 h. Retrying after 60 min; Ctrl-C stops")

@@ -153,7 +153,7 @@ def test_stopped_it_lets_what_is_under_way_end(tmp_path: Path, cluster: Callable
 
         def arrived(self, request: Request, said: Any) -> None:
             if self.progress.tally.answered == 20:
-                assert self.progress.executor.tell() == ["2 actors"]
+                assert self.progress.executor.describe() == ["2 actors"]
                 self.progress.executor.stop("enough")
 
     summary = run_extraction(spread_job(tmp_path, 500), Stopping())
