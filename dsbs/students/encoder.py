@@ -53,9 +53,9 @@ class PretrainedEncoder:
                     tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
             except Exception as error:  # whatever a broken or hostile file makes the loaders raise
                 raise StudentError(
-                    f"student.model={self.model}: no encoder could be loaded from there ({first_line(error)}). Give a hub "
-                    "name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and the "
-                    "tokenizer; without student.model it is MiniLM."
+                    f"student.model={self.model}: no encoder could be loaded from there ({first_line(error)}). Give a "
+                    "hub name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and "
+                    "the tokenizer; without student.model it is MiniLM."
                 ) from error
         room = getattr(network.config, "max_position_embeddings", None)
         if room is not None and 0 < room < self.max_input_tokens:
