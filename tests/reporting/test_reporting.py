@@ -523,7 +523,7 @@ def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: P
     assert told.startswith("Equal labels: step_by_step on 1/8 of the data")
     assert f"Difference {cards[0]['points']} points ({cards[0]['interval']}, p " in told
     assert all(f"reaches {score} (2 seeds)" in told for _, score in cards[0]["sides"])
-    assert cards[0]["told"].startswith("It is better" if document["comparisons"][0]["verdict"] == "better" else "No")
+    assert cards[0]["text"].startswith("It is better" if document["comparisons"][0]["verdict"] == "better" else "No")
 
 
 @pytest.mark.parametrize(
@@ -635,4 +635,4 @@ def test_what_is_said_before_the_headlines_is_the_first_card(tmp_path: Path) -> 
         "Fewer labels: 1/8 of the data against all",
         "Equal labels: both on 1/8 of the data",
     ]
-    assert cards[0]["told"] == "These runs are of several tables."
+    assert cards[0]["text"] == "These runs are of several tables."
