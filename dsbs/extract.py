@@ -29,7 +29,7 @@ from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
 from dsbs.extraction.progress import ProgressLine
 from dsbs.extraction.summary import advise
-from dsbs.tasks.naming import describe_shared_folder
+from dsbs.tasks.tables.naming import describe_shared_folder
 
 
 @command("extract")

@@ -10,7 +10,7 @@ from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.records import LABELLED, LATER_FIELDS, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
-from dsbs.tasks.rows import RowsTask
+from dsbs.tasks.tables.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
 Check = Callable[[Example, Annotation], Annotation]  # returns the annotation with the status that results

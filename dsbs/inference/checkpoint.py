@@ -12,7 +12,7 @@ from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.stored import PREFIXES, SETTINGS
 from dsbs.tasks.base import Task
-from dsbs.tasks.rows import PLACES
+from dsbs.tasks.tables.rows import PLACES
 
 EXPORTS = "exports"  # the folder in a run where its exports lie
 DECODINGS = ("auto", "rank", "generate")

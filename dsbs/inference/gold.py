@@ -7,8 +7,8 @@ from pathlib import Path
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
-from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.sources import read_rows
+from dsbs.tasks.tables.rows import RowsTask
+from dsbs.tasks.tables.sources import read_rows
 
 
 def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Example], int]:

@@ -14,13 +14,13 @@ from dsbs.core.untrusted import bounded_lines
 from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
-from dsbs.tasks.choices import has_choices
-from dsbs.tasks.columns import Columns, RowCounts
-from dsbs.tasks.delimited import DELIMITERS
-from dsbs.tasks.foreign import name_foreign
-from dsbs.tasks.gold import Gold
-from dsbs.tasks.sources import SAVE_AS_UTF8, SUFFIXES, Row, is_utf16, parse_row, read_rows
-from dsbs.tasks.templates import ABSENT, look_up, template_columns
+from dsbs.tasks.tables.choices import has_choices
+from dsbs.tasks.tables.columns import Columns, RowCounts
+from dsbs.tasks.tables.delimited import DELIMITERS
+from dsbs.tasks.tables.foreign import name_foreign
+from dsbs.tasks.tables.gold import Gold
+from dsbs.tasks.tables.sources import SAVE_AS_UTF8, SUFFIXES, Row, is_utf16, parse_row, read_rows
+from dsbs.tasks.tables.templates import ABSENT, look_up, template_columns
 
 FORMATS = ("auto", "text", "jsonl")
 STDIN = "-"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
 from dsbs.students.base import GenerativeStudent, find_weights, fingerprint_weights
-from dsbs.tasks.templates import unescape_newlines
+from dsbs.tasks.tables.templates import unescape_newlines
 
 if TYPE_CHECKING:
     import torch

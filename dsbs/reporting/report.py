@@ -10,7 +10,7 @@ from dsbs.reporting.reading import FinishedRun, LeftOut, read_runs
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.teachers import TeacherFacts, find_stand_in, find_teachers
 from dsbs.reporting.wording import describe_headlines
-from dsbs.tasks.naming import name_data, names_nothing
+from dsbs.tasks.tables.naming import name_data, names_nothing
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re2
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Prediction
 from dsbs.serving.settings import Chat
-from dsbs.tasks.templates import unescape_newlines
+from dsbs.tasks.tables.templates import unescape_newlines
 
 MOST_CHOICES = 16
 _QUIET = re2.Options()

@@ -9,11 +9,11 @@ from pathlib import Path
 from dsbs.core.errors import DataError
 from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
-from dsbs.tasks.columns import Columns
-from dsbs.tasks.gold import Gold
-from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.sources import FileSource, Source
-from dsbs.tasks.splits import SPLITS, words_of
+from dsbs.tasks.tables.columns import Columns
+from dsbs.tasks.tables.gold import Gold
+from dsbs.tasks.tables.rows import RowsTask
+from dsbs.tasks.tables.sources import FileSource, Source
+from dsbs.tasks.tables.splits import SPLITS, words_of
 
 NLI = ("entailment", "neutral", "contradiction")
 _NLI_COLUMNS = Columns(

@@ -12,11 +12,11 @@ from dsbs.core.records import Completion, Example, Request
 from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.tasks.cells import is_missing, to_text
-from dsbs.tasks.files import find_files
-from dsbs.tasks.gold import UnreadLabel
-from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.sources import Row, read_rows
-from dsbs.tasks.templates import ABSENT, look_up
+from dsbs.tasks.tables.files import find_files
+from dsbs.tasks.tables.gold import UnreadLabel
+from dsbs.tasks.tables.rows import RowsTask
+from dsbs.tasks.tables.sources import Row, read_rows
+from dsbs.tasks.tables.templates import ABSENT, look_up
 
 _LOOKED_AT = 100  # rows of a split that show whether it has a column
 Rows = Iterable[tuple[str, Row]]

@@ -14,9 +14,9 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import excerpt, read_file
 from dsbs.store import CompletionStore, open_store
 from dsbs.tasks.base import Task
-from dsbs.tasks.files import find_files
-from dsbs.tasks.sources import MOST_ARRAY
-from dsbs.tasks.splits import choose_names
+from dsbs.tasks.tables.files import find_files
+from dsbs.tasks.tables.sources import MOST_ARRAY
+from dsbs.tasks.tables.splits import choose_names
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.columns import RecordedColumns
 

@@ -13,7 +13,7 @@ from dsbs.core.terminal import log_once
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import Annotations, Join, RunData, check_gold, fingerprint_examples, load_run_data
 from dsbs.data.subsets import parse_fraction, select
-from dsbs.tasks.naming import describe_shared_folder
+from dsbs.tasks.tables.naming import describe_shared_folder
 from dsbs.training.annotated import (
     NotAnnotated,
     build_filter,

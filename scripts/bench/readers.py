@@ -22,17 +22,17 @@ from dsbs.extraction.filters import Filter, FilterCheck
 from dsbs.extraction.parsing import clean_rationale, parse, split_thought
 from dsbs.students.patterns import is_linear
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
-from dsbs.tasks.arithmetic import evaluate, join_numbers, without_units
+from dsbs.tasks.answers.arithmetic import evaluate, join_numbers, without_units
+from dsbs.tasks.answers.numerals import read_number
+from dsbs.tasks.answers.shapes import bare, spaced, squeeze, tidy
+from dsbs.tasks.answers.wordings import read_closed
 from dsbs.tasks.cells import is_missing, plain_number
-from dsbs.tasks.choices import read_list
-from dsbs.tasks.delimited import sniff_delimiter
-from dsbs.tasks.gold import Gold, UnreadLabel
-from dsbs.tasks.numerals import read_number
-from dsbs.tasks.shapes import bare, spaced, squeeze, tidy
-from dsbs.tasks.sources import parse_row
-from dsbs.tasks.splits import split_of
-from dsbs.tasks.templates import fill, look_up
-from dsbs.tasks.wordings import read_closed
+from dsbs.tasks.tables.choices import read_list
+from dsbs.tasks.tables.delimited import sniff_delimiter
+from dsbs.tasks.tables.gold import Gold, UnreadLabel
+from dsbs.tasks.tables.sources import parse_row
+from dsbs.tasks.tables.splits import split_of
+from dsbs.tasks.tables.templates import fill, look_up
 from dsbs.teachers.endpoint.faults import read_error
 from dsbs.teachers.endpoint.headers import read_duration, read_retry_after
 from dsbs.teachers.endpoint.words import hint

@@ -138,7 +138,9 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
 def test_a_task_that_a_checkpoint_remembers_oddly_is_told(
     task: dict[str, Any], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsbs.tasks.hub.HubSource._data", property(lambda source: pytest.fail(f"loaded {source.id}")))
+    monkeypatch.setattr(
+        "dsbs.tasks.tables.hub.HubSource._data", property(lambda source: pytest.fail(f"loaded {source.id}"))
+    )
     write(tmp_path, fitted())
     config = json.loads((tmp_path / "config.json").read_text())
     config["dsbs"]["task"] = {"kind": "table", "name": "t"} | task

@@ -12,7 +12,7 @@ import pytest
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, MOST_ROW
 from dsbs.tasks import TableTask
-from dsbs.tasks.sources import read_rows
+from dsbs.tasks.tables.sources import read_rows
 from dsbs.teachers.recorded import load_array
 
 ROW = '{"input": "a", "label": "1"}\n'
@@ -102,7 +102,7 @@ def test_cells_without_end_are_told_with_their_place(kind: str, tmp_path: Path) 
 
 
 def test_a_page_that_repeats_a_cell_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.tasks.sources.MOST_BATCH", 2**24)
+    monkeypatch.setattr("dsbs.tasks.tables.sources.MOST_BATCH", 2**24)
     pq.write_table(pa.table({"input": ["x" * 2**17] * 256}), tmp_path / "train.parquet")
     assert (tmp_path / "train.parquet").stat().st_size < 2**18
     with pytest.raises(DataError, match=":1: 256 rows of more than"):

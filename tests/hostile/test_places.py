@@ -24,7 +24,7 @@ from dsbs.inference.exports.records import read_record
 from dsbs.inference.exports.skops import convert
 from dsbs.students import LogReg
 from dsbs.tasks import metrics
-from dsbs.tasks.sources import read_rows
+from dsbs.tasks.tables.sources import read_rows
 
 TABLE = {"kind": "table", "name": "theirs"}
 PLACES: dict[str, tuple[dict[str, Any], str]] = {

@@ -11,8 +11,8 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Example
 from dsbs.extraction.parsing import annotate
 from dsbs.tasks.answers import ClosedAnswers, NumberAnswers
-from dsbs.tasks.gold import Gold
-from dsbs.tasks.shapes import bare, spaced, squeeze
+from dsbs.tasks.answers.shapes import bare, spaced, squeeze
+from dsbs.tasks.tables.gold import Gold
 
 
 def load_bench() -> ModuleType:
@@ -61,7 +61,7 @@ def test_an_answer_is_read_although_the_teacher_wrote_without_end() -> None:
 
 
 def test_a_pattern_of_the_users_that_takes_forever_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.tasks.gold.PATIENCE", 0.1)
+    monkeypatch.setattr("dsbs.tasks.tables.gold.PATIENCE", 0.1)
     gold = Gold(pattern=r"(a+)+$")
     assert gold.read("xaa") == "aa"
     with pytest.raises(DataError, match=r"task\.label_pattern=.* takes longer than 0\.1 s over a cell of 10,001"):

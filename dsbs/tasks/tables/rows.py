@@ -7,9 +7,9 @@ from functools import cached_property
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
-from dsbs.tasks.columns import Columns, RowCounts
-from dsbs.tasks.hub import HubSource
-from dsbs.tasks.sources import Row, Source
+from dsbs.tasks.tables.columns import Columns, RowCounts
+from dsbs.tasks.tables.hub import HubSource
+from dsbs.tasks.tables.sources import Row, Source
 
 # Settings that say where the data is; its content is what counts.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import storable
 from dsbs.tasks.cells import is_missing, to_text
-from dsbs.tasks.sources import Row
-from dsbs.tasks.templates import ABSENT, look_up, parse_printed, require, template_columns
+from dsbs.tasks.tables.sources import Row
+from dsbs.tasks.tables.templates import ABSENT, look_up, parse_printed, require, template_columns
 
 MOST_CHOICES = 1000
 _LONGEST = 20_000  # characters of a cell that is read as a list

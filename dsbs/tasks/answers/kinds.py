@@ -1,22 +1,14 @@
-"""Kinds of answers: a closed set, a number, free text; how each is parsed from text, and compared.
-
-Teachers write ``So the answer is (d) math problem.``, WordPiece students ``don ' t`` for ``don't`` and ``84. 0`` for
-``84.0``: texts are compared without case and spacing, and mapped back to the canonical answer.
-
-There are two ways of parsing (``reading``). ``tolerant`` understands many wordings. ``paper`` parses as the code of the
-paper's release does, whose published accuracies count that way: the text beside a letter is the answer as it is
-written, capitals included, even where it is none of the choices; of an equation, only the part in brackets is read.
-"""
+"""Closed, number, whole-text and free answers."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dsbs.tasks.arithmetic import evaluate, join_numbers
-from dsbs.tasks.numerals import MOST, read_number, same
-from dsbs.tasks.shapes import bare, spaced, squeeze, tidy
-from dsbs.tasks.wordings import by_letter, read_closed
+from dsbs.tasks.answers.arithmetic import evaluate, join_numbers
+from dsbs.tasks.answers.numerals import MOST, read_number, same
+from dsbs.tasks.answers.shapes import bare, spaced, squeeze, tidy
+from dsbs.tasks.answers.wordings import by_letter, read_closed
 
 READINGS = ("tolerant", "paper")
 Choices = tuple[str, ...] | None

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dsbs.core.terminal import log_once
+from dsbs.tasks.answers.shapes import bare, in_ascii_signs
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
-from dsbs.tasks.choices import read_list
-from dsbs.tasks.columns import SOON, Columns
-from dsbs.tasks.faults import word
-from dsbs.tasks.gold import FORMS, UnreadLabel, match, position_of
-from dsbs.tasks.shapes import bare, in_ascii_signs
-from dsbs.tasks.sources import Row, Source
-from dsbs.tasks.templates import ABSENT, look_up
+from dsbs.tasks.tables.choices import read_list
+from dsbs.tasks.tables.columns import SOON, Columns
+from dsbs.tasks.tables.faults import word
+from dsbs.tasks.tables.gold import FORMS, UnreadLabel, match, position_of
+from dsbs.tasks.tables.sources import Row, Source
+from dsbs.tasks.tables.templates import ABSENT, look_up
 
 MOST_LABELS = 1000  # different labels at which the survey stops
 # At most so many different labels are classes, if each occurs EACH times on average.

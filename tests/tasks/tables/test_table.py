@@ -8,7 +8,7 @@ import pytest
 
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
-from dsbs.tasks.templates import fill
+from dsbs.tasks.tables.templates import fill
 
 ROWS = [
     {"title": "Lamp", "body": "Bright.", "label": "good"},

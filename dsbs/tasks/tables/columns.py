@@ -10,11 +10,11 @@ from dsbs.core.records import Example
 from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
-from dsbs.tasks.choices import RowChoices, find_choices
-from dsbs.tasks.faults import RowFaults, word
-from dsbs.tasks.gold import FORMS, Gold, UnreadLabel
-from dsbs.tasks.sources import Row
-from dsbs.tasks.templates import ABSENT, fill, look_up, no_column, require
+from dsbs.tasks.tables.choices import RowChoices, find_choices
+from dsbs.tasks.tables.faults import RowFaults, word
+from dsbs.tasks.tables.gold import FORMS, Gold, UnreadLabel
+from dsbs.tasks.tables.sources import Row
+from dsbs.tasks.tables.templates import ABSENT, fill, look_up, no_column, require
 
 _NO_ROW: Row = {}
 SOON = 1000  # rows after which a column that none of them has is reported

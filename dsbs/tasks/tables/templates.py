@@ -10,7 +10,7 @@ from typing import Any
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt
 from dsbs.tasks.cells import MISSING, is_missing, to_text
-from dsbs.tasks.sources import Row
+from dsbs.tasks.tables.sources import Row
 
 ABSENT = object()  # the value of a column that a row does not have
 _COLUMN = re.compile(r"\{([^{}]+)\}")

@@ -10,7 +10,7 @@ from functools import lru_cache
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import excerpt, storable
 from dsbs.tasks.answers import letter_of
-from dsbs.tasks.arithmetic import evaluate, is_no_value
+from dsbs.tasks.answers.arithmetic import evaluate, is_no_value
 from dsbs.tasks.cells import MISSING, fold, is_missing, is_sign, number_text, plain_number, seen, stands_for_none
 
 # How a row's label points at its choices: by the answer itself, a letter, or a position that counts from 0 or from 1.
@@ -60,7 +60,7 @@ class Gold:
         ('entailment', 'entailment', None, None)
         >>> gold.read("c")
         Traceback (most recent call last):
-        dsbs.tasks.gold.UnreadLabel: c
+        dsbs.tasks.tables.gold.UnreadLabel: c
         """
         listed = tuple(choices or self.labels or ())
         text = storable(text).strip()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.tasks.class_names import column_of, name_classes
-from dsbs.tasks.files import is_saved
-from dsbs.tasks.sources import Row, shorten_floats
-from dsbs.tasks.splits import SPLITS, choose_names
+from dsbs.tasks.tables.class_names import column_of, name_classes
+from dsbs.tasks.tables.files import is_saved
+from dsbs.tasks.tables.sources import Row, shorten_floats
+from dsbs.tasks.tables.splits import SPLITS, choose_names
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

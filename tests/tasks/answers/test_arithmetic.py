@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dsbs.tasks.arithmetic import evaluate, without_units
+from dsbs.tasks.answers.arithmetic import evaluate, without_units
 
 NUMBERS = st.integers(0, 999) | st.floats(0, 999).map(lambda x: round(x, 2))
 

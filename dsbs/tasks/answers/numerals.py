@@ -10,8 +10,8 @@ import re
 import unicodedata
 from itertools import takewhile
 
-from dsbs.tasks.arithmetic import evaluate, is_no_value, join_numbers, without_units
-from dsbs.tasks.shapes import CLAUSE, QUOTES, in_ascii_signs
+from dsbs.tasks.answers.arithmetic import evaluate, is_no_value, join_numbers, without_units
+from dsbs.tasks.answers.shapes import CLAUSE, QUOTES, in_ascii_signs
 
 MOST = 1000
 _WORD = re.compile(r"[^\W\d_]")

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from dsbs.tasks.assertions import CONTRAST, CORRECTION, DENIAL, LEAD, SIGNS_OF_DENIAL, TURNS, asserts
+from dsbs.tasks.answers.assertions import CONTRAST, CORRECTION, DENIAL, LEAD, SIGNS_OF_DENIAL, TURNS, asserts
+from dsbs.tasks.answers.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
 from dsbs.tasks.cells import plain_number
-from dsbs.tasks.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
 
 MOST = 1000
 _MOST_LEADS = 10

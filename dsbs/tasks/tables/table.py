@@ -10,17 +10,17 @@ from dsbs.core.terminal import log_once
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers, TextAnswers
 from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import fold
-from dsbs.tasks.columns import Columns
 from dsbs.tasks.equal_inputs import find_leaders, place_of
-from dsbs.tasks.files import find_files, is_saved
-from dsbs.tasks.gold import Gold
-from dsbs.tasks.hub import HubSource
 from dsbs.tasks.metrics import load_metric
-from dsbs.tasks.rows import PLACES, RowsTask
-from dsbs.tasks.sources import FileSource, Row, Source
-from dsbs.tasks.survey import MOST_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
-from dsbs.tasks.table_settings import TableSettings
-from dsbs.tasks.templates import no_column
+from dsbs.tasks.tables.columns import Columns
+from dsbs.tasks.tables.files import find_files, is_saved
+from dsbs.tasks.tables.gold import Gold
+from dsbs.tasks.tables.hub import HubSource
+from dsbs.tasks.tables.rows import PLACES, RowsTask
+from dsbs.tasks.tables.settings import TableSettings
+from dsbs.tasks.tables.sources import FileSource, Row, Source
+from dsbs.tasks.tables.survey import MOST_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
+from dsbs.tasks.tables.templates import no_column
 
 _LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs", "metric")
 

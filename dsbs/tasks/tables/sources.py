@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.untrusted import MOST_ROW, bounded_lines, excerpt, open_regular, read_file
-from dsbs.tasks.class_names import class_names, column_of, name_classes, read_classes
-from dsbs.tasks.delimited import check_names, read_csv
-from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
-from dsbs.tasks.splits import SPLITS
+from dsbs.tasks.tables.class_names import class_names, column_of, name_classes, read_classes
+from dsbs.tasks.tables.delimited import check_names, read_csv
+from dsbs.tasks.tables.foreign import SUFFIXES, advise, name_foreign
+from dsbs.tasks.tables.splits import SPLITS
 
 Row = Mapping[str, Any]
 MOST_ARRAY = 2**30  # bytes of a file that is one array, which is read whole

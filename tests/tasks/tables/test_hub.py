@@ -5,7 +5,7 @@ import pytest
 
 from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask, TableTask
-from dsbs.tasks.hub import HubSource
+from dsbs.tasks.tables.hub import HubSource
 
 
 @pytest.fixture

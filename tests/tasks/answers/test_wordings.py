@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsbs.tasks.answers import ClosedAnswers, NumberAnswers
-from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.answers.arithmetic import evaluate
 
 SETS = {
     "mood": ("positive", "negative", "neutral"),

@@ -9,8 +9,8 @@ from pathlib import Path
 from dsbs.core.errors import DataError
 from dsbs.core.terminal import log_once
 from dsbs.core.untrusted import excerpt, open_regular
-from dsbs.tasks.foreign import SUFFIXES, advise, name_foreign
-from dsbs.tasks.splits import split_of
+from dsbs.tasks.tables.foreign import SUFFIXES, advise, name_foreign
+from dsbs.tasks.tables.splits import split_of
 
 # What datasets writes beside the data.
 _METADATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}

@@ -10,7 +10,7 @@ from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers
 from dsbs.tasks.cells import MISSING
-from dsbs.tasks.survey import LabelSurvey
+from dsbs.tasks.tables.survey import LabelSurvey
 
 
 def table(folder, column, **settings):

@@ -12,8 +12,8 @@ from dsbs.core.errors import DataError
 from dsbs.core.names import is_name
 from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, check_yaml, read_file
 from dsbs.tasks.base import Task
-from dsbs.tasks.splits import split_of
-from dsbs.tasks.table_settings import TableSettings
+from dsbs.tasks.tables.settings import TableSettings
+from dsbs.tasks.tables.splits import split_of
 
 MOST_READ = 50  # runs of a folder
 _PLAIN = ("data", "dataset", "rows")  # names of files that say nothing

@@ -8,7 +8,7 @@ import pytest
 from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask, TableTask
-from dsbs.tasks.splits import choose_names
+from dsbs.tasks.tables.splits import choose_names
 from dsbs.teachers.recorded import join_by_position
 
 VALIDATION = ["valid", "validation", "dev", "val", "eval", "Dev", "my-eval-set", "reviews_VAL", "development", "devset"]
@@ -119,7 +119,7 @@ def test_one_name_with_two_endings_is_not_read_twice(tmp_path):
 
 def test_folders_whose_names_are_no_splits_are_told(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("dsbs.tasks.files.log_once", said.append)
+    monkeypatch.setattr("dsbs.tasks.tables.files.log_once", said.append)
     write(tmp_path / "train" / "a.jsonl")
     write(tmp_path / "extra" / "a.jsonl")
     assert table(tmp_path).splits() == ("train",)

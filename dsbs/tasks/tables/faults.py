@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 
-from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.answers.arithmetic import evaluate
 from dsbs.tasks.cells import MISSING
 
 _SHOWN = 20

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from dsbs.core import terminal
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
-from dsbs.tasks.arithmetic import evaluate
+from dsbs.tasks.answers.arithmetic import evaluate
 from dsbs.tasks.cells import is_sign
-from dsbs.tasks.gold import Gold, UnreadLabel
+from dsbs.tasks.tables.gold import Gold, UnreadLabel
 
 
 def write_jsonl(path, rows):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from dsbs.tasks.answers import READINGS
 from dsbs.tasks.base import ACCURACY
 from dsbs.tasks.cells import MISSING, fold
-from dsbs.tasks.columns import EMPTY_INPUTS, UNLABELLED
-from dsbs.tasks.gold import FORMS
 from dsbs.tasks.metrics import metric_faults
-from dsbs.tasks.rows import RowsTask
-from dsbs.tasks.splits import SPLITS
-from dsbs.tasks.templates import template_columns
+from dsbs.tasks.tables.columns import EMPTY_INPUTS, UNLABELLED
+from dsbs.tasks.tables.gold import FORMS
+from dsbs.tasks.tables.rows import RowsTask
+from dsbs.tasks.tables.splits import SPLITS
+from dsbs.tasks.tables.templates import template_columns
 
 ANSWER_KINDS = ("auto", "free", "closed", "number", "text")
 

@@ -9,8 +9,9 @@ import pytest
 
 from dsbs.core import terminal
 from dsbs.core.errors import DataError
-from dsbs.tasks import TableTask, delimited
-from dsbs.tasks.delimited import sniff_delimiter
+from dsbs.tasks import TableTask
+from dsbs.tasks.tables import delimited
+from dsbs.tasks.tables.delimited import sniff_delimiter
 
 CHAT = [
     {"role": "system", "content": "You sort mail."},
