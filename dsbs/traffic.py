@@ -170,8 +170,8 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
     found = {one.id: one for one in iterate_annotations(folder, "train") if one.status == OK and one.rationale}
     answers, count = FreeAnswers(), 0
     for row in rows:
-        annotation, said = found.get(row["id"]), answers.parse(row["completion"])
-        if annotation is not None and is_bare(row["completion"]) and answers.equivalent(annotation.label, said):
+        annotation, parsed = found.get(row["id"]), answers.parse(row["completion"])
+        if annotation is not None and is_bare(row["completion"]) and answers.equivalent(annotation.label, parsed):
             row["completion"] = f"{annotation.rationale} {cue} {annotation.label}."
             count += 1
     return count

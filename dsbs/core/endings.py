@@ -22,5 +22,5 @@ def read_ending(reason: str | None) -> str | None:
     >>> [read_ending(reason) for reason in ("end_turn", "FinishReason.MAX_TOKENS", "SAFETY", "aborted", "", None)]
     ['stop', 'length', 'refused', 'broken', None, None]
     """
-    said = re.sub(r"[\W_]+", "_", (reason or "").rpartition(".")[2].lower())
-    return next((ending for ending, words in _ENDINGS if words.search(said)), None)
+    normalized = re.sub(r"[\W_]+", "_", (reason or "").rpartition(".")[2].lower())
+    return next((ending for ending, words in _ENDINGS if words.search(normalized)), None)

@@ -32,7 +32,7 @@ class TeacherError(DsbsError):
         fatal: whether every other request must fail in the same way (wrong key, wrong model).
         retry_after: seconds that the server asked us to wait.
         reason: one or two words to count failures by.
-        said: the endpoint's own words, where it refused.
+        explanation: the endpoint's own words, where it refused.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class TeacherError(DsbsError):
         fatal: bool = False,
         retry_after: float | None = None,
         reason: str = "no completion",
-        said: str = "",
+        explanation: str = "",
     ) -> None:
         super().__init__(message)
         self.reason = reason
-        self.said = said
+        self.explanation = explanation
         self.retryable = retryable
         self.fatal = fatal
         self.retry_after = retry_after

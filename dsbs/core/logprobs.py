@@ -130,7 +130,7 @@ def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
     """Return the positions in a text that ``pack`` wrote; None for anything else, since a store is untrusted.
 
     >>> one = TokenLogprobs(b"\\xf0", -0.5, ((b"\\xf0", -0.5), (b"no", -1.0)))
-    >>> [(said.token, said.logprob, said.top) for said in unpack(pack((one,)))]
+    >>> [(one.token, one.logprob, one.top) for one in unpack(pack((one,)))]
     [(b'\\xf0', -0.5, ((b'\\xf0', -0.5), (b'no', -1.0)))]
     >>> unpack("[[1]]"), unpack(None)
     (None, None)

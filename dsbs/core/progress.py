@@ -43,7 +43,7 @@ class Meter:
         self.what = what
         self.total = total
         self.done = self._first = done
-        self.said = ""
+        self.status = ""
         self._console = console or standard_error()
         self._shows = self._console.is_terminal and is_main()
         self._bar: Progress | None = None
@@ -57,22 +57,22 @@ class Meter:
             self._bar.stop()
             self._bar = None
 
-    def update(self, done: int, said: str | None = None, log: bool = False) -> None:
+    def update(self, done: int, status: str | None = None, log: bool = False) -> None:
         """Set the progress, and show it where it is due.
 
         Args:
             done: units that are done, those before included.
-            said: text beside the bar; None: the last one stays.
+            status: text beside the bar; None: the last one stays.
             log: log a line now, where there is no bar.
         """
         self.done = done
-        self.said = self.said if said is None else said
+        self.status = self.status if status is None else status
         now = time.monotonic()
         if not self._shows:
             if log or now - self._logged >= LINE_SECONDS:
                 self.log()
         elif self._bar:
-            self._bar.update(self._task, completed=done, said=self.said)
+            self._bar.update(self._task, completed=done, status=self.status)
         elif now - self._started >= PATIENCE:
             self.show()
 
@@ -80,18 +80,18 @@ class Meter:
         """Draw the bar now, where there is a terminal."""
         if not self._shows:
             return
-        columns = (TextColumn(self.what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+        columns = (TextColumn(self.what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[status]}"))
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._bar = Progress(*columns, *times, console=self._console, transient=True)
         self._bar.start()
-        self._task = self._bar.add_task(self.what, total=self.total, completed=self.done, said=self.said)
+        self._task = self._bar.add_task(self.what, total=self.total, completed=self.done, status=self.status)
 
     def log(self) -> None:
         """Log a line with the time left, where there is no terminal."""
         if self._shows:
             return
         self._logged = time.monotonic()
-        parts = [f"{self.what}: {self.done:,} of {self.total:,}", *([self.said] if self.said else [])]
+        parts = [f"{self.what}: {self.done:,} of {self.total:,}", *([self.status] if self.status else [])]
         if self.done > self._first:
             left = (self._logged - self._started) / (self.done - self._first) * (self.total - self.done)
             parts.append(f"about {left:.0f} s left")

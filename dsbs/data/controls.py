@@ -55,8 +55,8 @@ class Control:
         'teacher_noise(rate=0.4)'
         """
         own = [field for field in fields(self) if field.name not in ("kind", "name")]
-        said = [f"{field.name}={getattr(self, field.name)}" for field in own]
-        return self.name + (f"({', '.join(said)})" if said else "")
+        settings = [f"{field.name}={getattr(self, field.name)}" for field in own]
+        return self.name + (f"({', '.join(settings)})" if settings else "")
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -10,7 +10,7 @@ from dsbs.extraction.annotations import write_annotations
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
-from dsbs.extraction.page import Look, Said
+from dsbs.extraction.page import Look, Outcome
 from dsbs.extraction.parsing import answer_probabilities, mean_probabilities, vote
 from dsbs.extraction.prompts import WHOLE
 from dsbs.store import CompletionStore, Failure, Origin
@@ -85,12 +85,12 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
     with write_annotations(job.folder, split) as writer:
         for batch in batches(job.task.examples(split)):
             annotations = []
-            for example, said in _look_up(job, store, origin, split, batch):
-                annotation = read_example(job, example, said)
-                right = _count(job, count, example, annotation, said)
+            for example, outcomes in _look_up(job, store, origin, split, batch):
+                annotation = read_example(job, example, outcomes)
+                right = _count(job, count, example, annotation, outcomes)
                 annotation = keeper.check(example, annotation)
                 count.statuses[annotation.status] += 1
-                look.add(split, example, annotation, said, right)
+                look.add(split, example, annotation, outcomes, right)
                 annotations.append(annotation)
             if annotations:
                 writer.write(annotations)
@@ -99,28 +99,28 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
 
 def _look_up(
     job: Job, store: CompletionStore, origin: Origin, split: str, batch: list[Example]
-) -> Iterator[tuple[Example, list[Said]]]:
+) -> Iterator[tuple[Example, list[Outcome]]]:
     """Yield the examples that were asked about with what came back."""
     keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
     flat = [key for own in keys.values() for key in own]
     found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.gives_logprobs)
     for example in batch:
-        said = [found[key] for key in keys[example.id] if key in found]
-        if said:
-            yield example, said
+        outcomes = [found[key] for key in keys[example.id] if key in found]
+        if outcomes:
+            yield example, outcomes
 
 
-def read_example(job: Job, example: Example, said: list[Said]) -> Annotation:
+def read_example(job: Job, example: Example, outcomes: list[Outcome]) -> Annotation:
     """Return the annotation of an example: parsed from its completion, or the vote of several.
 
     Args:
-        said: its completions and failures; at least one.
+        outcomes: its completions and failures; at least one.
     """
-    completions = [one for one in said if isinstance(one, Completion)]
+    completions = [one for one in outcomes if isinstance(one, Completion)]
     annotations = [job.annotate(example, completion) for completion in completions]
     probabilities = _weigh(job, example, completions, annotations)
     if not annotations:
-        reason = next(one.reason for one in said if isinstance(one, Failure))
+        reason = next(one.reason for one in outcomes if isinstance(one, Failure))
         annotation = Annotation(example.id, status=f"request_failed: {reason}")
     else:
         annotation = annotations[0] if len(annotations) == 1 else vote(annotations, job.task.answers.equivalent)
@@ -145,7 +145,7 @@ def _weigh(
     return mean_probabilities([one for one in found if one is not None])
 
 
-def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, said: list[Said]) -> bool:
+def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, outcomes: list[Outcome]) -> bool:
     """Count an example; return whether the teacher answered it right."""
     right = job.task.answers.equivalent(annotation.label, example.label)
     counted: list[SystemCount] = [count]
@@ -156,7 +156,7 @@ def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation
         one.parsed += annotation.label is not None
         one.gold += example.label is not None
         one.correct += right
-    for completion in said:
+    for completion in outcomes:
         if isinstance(completion, Completion):
             count.add_completion(completion)
     return right

@@ -67,8 +67,8 @@ class Committer:
                     done.set_exception(error)
 
     def _store(self, arrivals: list[Arrival]) -> None:
-        completions = [(request, said) for request, said in arrivals if isinstance(said, Completion)]
-        failures = [(request, said) for request, said in arrivals if isinstance(said, Failure)]
+        completions = [(request, outcome) for request, outcome in arrivals if isinstance(outcome, Completion)]
+        failures = [(request, outcome) for request, outcome in arrivals if isinstance(outcome, Failure)]
         if completions:
             self.store.add(self.origin, completions)
         if failures:

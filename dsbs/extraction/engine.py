@@ -41,7 +41,7 @@ class Watch:
     def begin(self, progress: "Progress") -> None:
         """Called before the first request."""
 
-    def arrived(self, request: Request, said: Completion | Failure) -> None:
+    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
         """Called for every completion and failure, once it is committed."""
 
     def waiting(self) -> None:
@@ -196,20 +196,20 @@ async def _collect(
     cut = CutPrompts()
 
     def notice(arrival: Arrival) -> None:
-        request, said = arrival
+        request, outcome = arrival
         parts.under_way.discard(origin.key(request))
         tally.by_split[request.split] += 1
-        if isinstance(said, Completion):
+        if isinstance(outcome, Completion):
             tally.answered += 1
-            spending.count(request, said)
-            if cut.look(spending.characters(request), said.prompt_tokens):
+            spending.count(request, outcome)
+            if cut.look(spending.characters(request), outcome.prompt_tokens):
                 logger.warning(cut.describe())
         else:
             tally.failed += 1
-            if said.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
-                tally.failures[said.reason] = said
-                logger.warning("%s %s failed: %s", request.split, request.id, said.message)
-        watch.arrived(request, said)
+            if outcome.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
+                tally.failures[outcome.reason] = outcome
+                logger.warning("%s %s failed: %s", request.split, request.id, outcome.message)
+        watch.arrived(request, outcome)
 
     spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.

@@ -21,7 +21,7 @@ SHOWN_PER_STATUS = 3
 LENGTH_STEP = 10
 LONGEST = 200
 
-Said = Completion | Failure
+Outcome = Completion | Failure
 
 
 @dataclass
@@ -32,14 +32,14 @@ class Shown:
         split: of the source.
         example: the example.
         annotation: its annotation, filters applied.
-        said: the teacher's completions, or the messages of failures.
+        outcomes: the teacher's completions, or the messages of failures.
         right: whether the teacher's answer is right; None without a gold label.
     """
 
     split: str
     example: Example
     annotation: Annotation
-    said: str
+    outcomes: str
     right: bool | None
 
 
@@ -108,14 +108,14 @@ class Look:
     wrong: Draw = field(default_factory=lambda: Draw(SHOWN, "wrong"))
     _answers: frozenset[str] = frozenset()
 
-    def add(self, split: str, example: Example, annotation: Annotation, said: list[Said], right: bool) -> None:
+    def add(self, split: str, example: Example, annotation: Annotation, outcomes: list[Outcome], right: bool) -> None:
         """Add an example.
 
         Args:
             annotation: its annotation, filters applied.
         """
         self._count_class(example, annotation, right)
-        shown = Shown(split, example, annotation, _join_messages(said), None if example.label is None else right)
+        shown = Shown(split, example, annotation, _join_messages(outcomes), None if example.label is None else right)
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
             self.lengths[min(words, LONGEST) // LENGTH_STEP * LENGTH_STEP] += 1
@@ -142,15 +142,15 @@ class Look:
                 count.taken_for[annotation.label] += 1
 
 
-def _join_messages(said: list[Said]) -> str:
-    return "\n\n".join(_words(one) for one in said)
+def _join_messages(outcomes: list[Outcome]) -> str:
+    return "\n\n".join(_words(one) for one in outcomes)
 
 
-def _words(said: Said) -> str:
+def _words(outcomes: Outcome) -> str:
     """Return a completion's text, or its thinking where that is all; or the message of a failure."""
-    if not isinstance(said, Completion):
-        return said.message
-    return said.text if said.text.strip() or not said.reasoning else f"(thinking) {said.reasoning}"
+    if not isinstance(outcomes, Completion):
+        return outcomes.message
+    return outcomes.text if outcomes.text.strip() or not outcomes.reasoning else f"(thinking) {outcomes.reasoning}"
 
 
 def build_page(summary: dict[str, Any], look: Look) -> str:

@@ -48,12 +48,12 @@ class ProgressLine(Watch):
         else:
             self._write(f"{progress.survey.to_come:,} to ask, {progress.survey.cached:,} in the store")
 
-    def arrived(self, request: Request, said: Completion | Failure) -> None:
+    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
         """Count a completion or a failure, and show the line where it is due."""
         assert self.progress is not None
         self.done += 1
-        if isinstance(said, Completion):
-            self._reader.submit(self._read, request, said)
+        if isinstance(outcome, Completion):
+            self._reader.submit(self._read, request, outcome)
         now = time.monotonic()
         if now - self._marks[-1][0] > WINDOW / MAXIMUM_MARKS:
             self._marks.append((now, self.done))
@@ -61,11 +61,11 @@ class ProgressLine(Watch):
                 self._marks.popleft()
         self.waiting()
 
-    def _read(self, request: Request, said: Completion) -> None:
+    def _read(self, request: Request, outcome: Completion) -> None:
         """Count an answer that cannot be read; in a thread, for the event loop has requests to look after."""
         assert self.progress is not None
         example = Example(request.id, request.question, choices=request.choices)
-        self.unparsed += self.progress.job.annotate(example, said).label is None
+        self.unparsed += self.progress.job.annotate(example, outcome).label is None
 
     def waiting(self) -> None:
         """Show the line if it is due and has changed."""

@@ -36,8 +36,8 @@ def check(student: "StudentModel", reading: "DecodingConfig", checkpoint: Path) 
     try:
         student.write([Example("1", "a"), Example("2", "a b c d")], replace(reading, max_new_tokens=1))
     except Exception as error:  # whatever a broken or hostile config makes a network raise
-        said = excerpt(str(error) or type(error).__name__, 200)
-        raise StudentError(f"{checkpoint}: the student cannot answer ({said}).") from error
+        message = excerpt(str(error) or type(error).__name__, 200)
+        raise StudentError(f"{checkpoint}: the student cannot answer ({message}).") from error
 
 
 @dataclass

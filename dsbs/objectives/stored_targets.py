@@ -21,7 +21,7 @@ KNOWN, TAIL, ID, LOGPROB = "known", "tail", "id {}", "logprob {}"
 
 
 def align(
-    tokens: Sequence[bytes], said: Sequence[TokenLogprobs], end: bytes | None = None
+    tokens: Sequence[bytes], positions: Sequence[TokenLogprobs], end: bytes | None = None
 ) -> list[TokenLogprobs | None]:
     """Return the teacher's position for each token of a target; None where the teacher wrote no such token.
 
@@ -30,25 +30,26 @@ def align(
 
     Args:
         tokens: the bytes of the target's tokens, without its end token.
-        said: the positions of the teacher's completion; some endpoints return its end token as well.
+        positions: the positions of the teacher's completion; some endpoints return its end token as well.
         end: the bytes of the end token, which some endpoints return as a token without bytes; None: there is none.
 
-    >>> said = [TokenLogprobs(token, -0.1, ((token, -0.1),)) for token in (b"the", b" ket", b"tle")]
-    >>> [one and one.token for one in align([b"the", b" kett", b"le"], said)]
+    >>> positions = [TokenLogprobs(token, -0.1, ((token, -0.1),)) for token in (b"the", b" ket", b"tle")]
+    >>> [one and one.token for one in align([b"the", b" kett", b"le"], positions)]
     [b'the', None, None]
-    >>> [one and one.token for one in align([b"the", b" ket"], said)]
+    >>> [one and one.token for one in align([b"the", b" ket"], positions)]
     [b'the', b' ket']
-    >>> [one and one.token for one in align([b"the"], [said[0], TokenLogprobs(b"", 0.0, ((b"", 0.0),))], end=b"<end>")]
+    >>> ended = [positions[0], TokenLogprobs(b"", 0.0, ((b"", 0.0),))]
+    >>> [one and one.token for one in align([b"the"], ended, end=b"<end>")]
     [b'the', b'']
     """
     text = b"".join(tokens)
     body = text.strip()
-    place = joined(said).rfind(body) if body else -1
+    place = joined(positions).rfind(body) if body else -1
     if place < 0:
         return [None] * (len(tokens) + (end is not None))
     spans: dict[tuple[int, int], TokenLogprobs] = {}
     last = 0
-    for one in said:
+    for one in positions:
         begin, last = last, last + len(one.token)
         spans[begin, last] = one
     found = []

@@ -109,9 +109,9 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
     if not timed:
         return []
     reference = teacher.score if teacher and teacher.score else None
-    said = "the teacher's accuracy"
+    reference_name = "the teacher's accuracy"
     if reference is None:
-        reference, said = max(rung.score for rung in timed), "the best student's score"
+        reference, reference_name = max(rung.score for rung in timed), "the best student's score"
     shares_of: dict[str, list[float]] = {}
     for share in REQUIREMENTS:
         able = [rung for rung in timed if rung.score >= share * reference]
@@ -122,7 +122,7 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
         sure = "" if best.low >= share * reference else ", though its interval extends below"
         shares_of.setdefault(f"{best.name}, {best.milliseconds:.2g} ms{sure}", []).append(share)
     return [
-        f"At least {' or '.join(f'{100 * share:.0f}%' for share in shares)} of {said}: {name}."
+        f"At least {' or '.join(f'{100 * share:.0f}%' for share in shares)} of {reference_name}: {name}."
         for name, shares in shares_of.items()
     ]
 

@@ -71,15 +71,15 @@ def describe_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
     """Return which is the smallest student that is as accurate as its teacher, in a sentence or two."""
     if ladder.teacher is None or ladder.level is None:
         return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."
-    said = f"{ladder.name}: the teacher {ladder.teacher.name} reaches {show_score(ACCURACY, ladder.level)} on test."
+    opening = f"{ladder.name}: the teacher {ladder.teacher.name} reaches {show_score(ACCURACY, ladder.level)} on test."
     if ladder.reaches is None:
-        return f"{said} No student reaches that."
-    said += f" The smallest student that reaches it is {_describe(ladder.reaches, among)}"
+        return f"{opening} No student reaches that."
+    opening += f" The smallest student that reaches it is {_describe(ladder.reaches, among)}"
     if ladder.beats is None:
-        return f"{said}; none is shown to be better."
+        return f"{opening}; none is shown to be better."
     if ladder.beats is ladder.reaches:
-        return f"{said}, and its interval lies above."
-    return f"{said}; the smallest whose interval lies above is {_describe(ladder.beats, among)}."
+        return f"{opening}, and its interval lies above."
+    return f"{opening}; the smallest whose interval lies above is {_describe(ladder.beats, among)}."
 
 
 def show_parameters(count: float) -> str:

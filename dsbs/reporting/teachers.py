@@ -71,9 +71,9 @@ def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
     )
 
 
-def _name(said: Any) -> str | None:
-    said = said.get("name") if isinstance(said, dict) else said
-    return said if isinstance(said, str) else None
+def _name(stored: Any) -> str | None:
+    stored = stored.get("name") if isinstance(stored, dict) else stored
+    return stored if isinstance(stored, str) else None
 
 
 def find_summary(run: FinishedRun) -> dict[str, Any] | None:

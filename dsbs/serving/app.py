@@ -104,17 +104,17 @@ class App:
         mine = found.student or found.prediction
         student = {"label": mine.label, "confidence": mine.confidence, "rationale": mine.rationale}
         if found.source == TEACHER:
-            said: dict[str, Any] = {"label": found.prediction.label, "rationale": found.prediction.rationale}
+            content: dict[str, Any] = {"label": found.prediction.label, "rationale": found.prediction.rationale}
         elif found.note:  # it was asked just now
-            said = {"label": None, "rationale": None, "note": found.note}
+            content = {"label": None, "rationale": None, "note": found.note}
         else:
             assert self.answerer.referee is not None
             opinion = await self.answerer.referee.opinion(example)
             if isinstance(opinion, Silence):
-                said = {"label": None, "rationale": None, "note": opinion.why}
+                content = {"label": None, "rationale": None, "note": opinion.why}
             else:
-                said = {"label": opinion.label, "rationale": opinion.rationale}
-        return {"student": student, "teacher": said}
+                content = {"label": opinion.label, "rationale": opinion.rationale}
+        return {"student": student, "teacher": content}
 
     async def chat(self, request: Request) -> Response:
         """Answer ``/v1/chat/completions``, as a whole or as server-sent events.

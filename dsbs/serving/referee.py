@@ -115,9 +115,9 @@ class Referee:
         self.metrics.compared.labels("same" if same else "other").inc()
         if self.traffic is not None:
             deferred = self.policy.defers(prediction)
-            said = (prediction.confidence, deferred, prediction.label, found.label)
+            record = (prediction.confidence, deferred, prediction.label, found.label)
             try:
-                await asyncio.to_thread(self.traffic.compare, *said)
+                await asyncio.to_thread(self.traffic.compare, *record)
             except DsbsError as error:  # a full disk, of which no request is to fail
                 logger.error("a comparison was NOT recorded: %s", error)
         answer = Prediction(prediction.id, None, found.label, found.rationale or None)

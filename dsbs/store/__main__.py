@@ -93,8 +93,8 @@ def show(store: CompletionStore, examples: int, console: Console) -> None:
     print_table(console, table)
     for batch, held in open_batches(store):
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
-        said = f"batch {batch.remote or batch.token}, sent to {batch.address} at {since}: {held:,} requests pending"
-        console.print(plain(said), soft_wrap=True)
+        line = f"batch {batch.remote or batch.token}, sent to {batch.address} at {since}: {held:,} requests pending"
+        console.print(plain(line), soft_wrap=True)
     for row in islice(store.rows(), examples):
         head = f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}"
         console.rule(plain(head.replace("\n", " ")))

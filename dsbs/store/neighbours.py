@@ -106,12 +106,12 @@ class Neighbours:
         rest = list(requests)
         for folder, rows in self._ask(lambda db: _read(db, rest)):
             numbers = _take_batches(
-                store, self.origin, self._open[folder], {said.batch for _, said in rows if said.batch}
+                store, self.origin, self._open[folder], {outcome.batch for _, outcome in rows if outcome.batch}
             )
             for start in range(0, len(rows), BATCH):
                 store.add(self.origin, [
-                    (requests[key], replace(said, batch=numbers.get(said.batch or 0)))
-                    for key, said in rows[start : start + BATCH]
+                    (requests[key], replace(outcome, batch=numbers.get(outcome.batch or 0)))
+                    for key, outcome in rows[start : start + BATCH]
                 ])  # fmt: skip
             self.lent[folder] += len(rows)
             found.update(key for key, _ in rows)

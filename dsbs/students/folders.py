@@ -84,8 +84,8 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
         if (folder / TOKENIZER_CONFIG).exists():
             cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MOST_TOKENIZER), folder / TOKENIZER_CONFIG)
             if not isinstance(cleaned.get(LENGTH, 0), int | float | None):
-                said = excerpt(cleaned[LENGTH], 60)
-                raise StudentError(f"{folder / TOKENIZER_CONFIG}: {LENGTH}={said}: expected a number.")
+                value = excerpt(cleaned[LENGTH], 60)
+                raise StudentError(f"{folder / TOKENIZER_CONFIG}: {LENGTH}={value}: expected a number.")
             (place / TOKENIZER_CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
         for name in sorted(TOKENIZER):
             if (folder / name).exists():

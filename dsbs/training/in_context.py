@@ -61,12 +61,12 @@ def _measure(plan: "Plan", metrics: Mapping[str, Any], texts: Sequence[Example])
     objective, reading = recipe.objective, decoding_of(recipe)
     assert isinstance(objective, Taught)
     base = copy_plain(source_of(recipe).prepare(recipe.texts(), objective.prefix_on, recipe.seed, None)).eval()
-    said = {"student": recipe.student.name, "seed": recipe.seed, "metric": recipe.task.metric}
+    header = {"student": recipe.student.name, "seed": recipe.seed, "metric": recipe.task.metric}
 
     def row(who: str, value: float | None, model: "StudentModel | None") -> dict[str, Any]:
         decodes = model is not None and not model.config.is_encoder_decoder
         found = measure_perplexity(model, texts, reading) if model is not None and decodes and texts else None
-        return {**said, "who": who, "score": value, "other_perplexity": found.value if found else None}
+        return {**header, "who": who, "score": value, "other_perplexity": found.value if found else None}
 
     bare = predict_plainly(recipe, base, test, replace(objective, teacher_input=PLACE, teacher_chat=False))
     rows = [row("base", score(recipe.task, bare).value, base)]

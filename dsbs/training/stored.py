@@ -91,10 +91,10 @@ class StoredTokens:
         self, store: CompletionStore, id: str, tokens: list[bytes], ends: bool, strange: list[bytes]
     ) -> list[TokenLogprobs | None]:
         """Return the teacher's log-probabilities at the tokens, from the first sample that contains them."""
-        for said in _samples(store, id):
+        for sample in _samples(store, id):
             if not strange:
-                strange += [one.token for one in said[:5]]
-            found = align(tokens[:-1], said, tokens[-1]) if ends else align(tokens, said)
+                strange += [one.token for one in sample[:5]]
+            found = align(tokens[:-1], sample, tokens[-1]) if ends else align(tokens, sample)
             if any(found):
                 return found
         return [None] * len(tokens)

@@ -147,9 +147,14 @@ def prepare_rows(
     tokenizer = student.tokenizer
     fast = getattr(tokenizer, "backend_tokenizer", None)
     words = fast.to_str() if fast else [repr(tokenizer), tokenizer.get_vocab()]
-    said = [type(student).__name__, student.prefix_on, words, *([student.row_identity] if student.row_identity else [])]
+    identity = [
+        type(student).__name__,
+        student.prefix_on,
+        words,
+        *([student.row_identity] if student.row_identity else []),
+    ]
     digest = fingerprint_stream(([text, *map(asdict, targets)] for text, targets in texts), length=16)
-    key = [FORMAT, digest, said, max_input_tokens, max_target_tokens, transformers.__version__]
+    key = [FORMAT, digest, identity, max_input_tokens, max_target_tokens, transformers.__version__]
     if readers:
         key.append({kind: [one.model.prefix_on, one.kind, one.max_input_tokens] for kind, one in readers.items()})
     path = folder / f"rows-{fingerprint(key, length=16)}.arrow"

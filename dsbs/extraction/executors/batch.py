@@ -188,7 +188,7 @@ class BatchExecutor(Executor):
         if state.status == "failed":
             self._close(sent)
             raise TeacherError(
-                f"Batch {state.remote} was rejected: {state.said or 'no explanation'}. None of its requests was "
+                f"Batch {state.remote} was rejected: {state.explanation or 'no explanation'}. None of its requests was "
                 "processed or billed; the next run sends it again. If it is too large, lower batch.requests or "
                 "batch.at_once.",
                 fatal=True,

@@ -17,7 +17,7 @@ GROUP = 500
 NO_LINE = "no answer in the batch"
 TOO_FEW = "too few lines"
 REASONS = {"expired": "batch expired", "cancelled": "batch cancelled"}
-Said = dict[str, list[Completion] | TeacherError]
+Answers = dict[str, list[Completion] | TeacherError]
 
 
 class Collector:
@@ -62,15 +62,15 @@ class Collector:
         with tempfile.TemporaryFile() as target:
             await self.api.download(file, target)
             while lines := _take_lines(target):
-                said: Said = {}
+                answers: Answers = {}
                 for line in filter(bytes.strip, lines):
                     count += 1
                     try:
                         name, answer = self.api.read_line(line)
-                        said.setdefault(name, answer)
+                        answers.setdefault(name, answer)
                     except ValueError:
                         broken += 1
-                await self._commit(self._match(batch, said))
+                await self._commit(self._match(batch, answers))
         if broken:
             raise TeacherError(
                 f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be parsed; the others are kept. "
@@ -80,9 +80,9 @@ class Collector:
             )
         return count
 
-    def _match(self, batch: Batch, said: Said) -> Iterator[Arrival]:
-        for name, requests in self.books.find(batch, said.keys()).items():
-            answer = said[name]
+    def _match(self, batch: Batch, answers: Answers) -> Iterator[Arrival]:
+        for name, requests in self.books.find(batch, answers.keys()).items():
+            answer = answers[name]
             for place, request in sorted(requests.items()):
                 if isinstance(answer, TeacherError):
                     self.last_fault = str(answer)

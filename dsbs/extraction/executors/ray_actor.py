@@ -180,11 +180,11 @@ class Worker:
 
     def _notice(self, arrival: Arrival) -> None:
         assert self._origin is not None
-        request, said = arrival
-        self._arrivals.append((self._origin.key(request), said))
-        if isinstance(said, Completion):
+        request, outcome = arrival
+        self._arrivals.append((self._origin.key(request), outcome))
+        if isinstance(outcome, Completion):
             self.tally.answered += 1
-            self.spending.count(request, said)
+            self.spending.count(request, outcome)
         self._news.set()
 
 

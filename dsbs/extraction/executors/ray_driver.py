@@ -201,14 +201,14 @@ class RayExecutor(Executor):
                 f"the same one on every node; its answers are kept in {handle.shard}."
             )
         await asyncio.gather(
-            *(self.parts.committer.commit((handle.questions[key].requests[key], said)) for key, said in arrivals)
+            *(self.parts.committer.commit((handle.questions[key].requests[key], outcome)) for key, outcome in arrivals)
         )
-        for key, said in arrivals:
+        for key, outcome in arrivals:
             question = handle.questions.pop(key)
             del question.requests[key]
             if not question.requests:
                 self.spending.reserve(question.cost, sign=-1)
-            if isinstance(said, Completion):
+            if isinstance(outcome, Completion):
                 self.losses = 0
 
     def _give_back(self, handle: ActorHandle) -> int:

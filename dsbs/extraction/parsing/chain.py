@@ -63,7 +63,7 @@ class Found(NamedTuple):
     """
 
     label: str | None
-    said: str
+    written: str
     before: str
     after: str
     cue: Cue | None = None
@@ -119,7 +119,7 @@ def parse(
     if whole and _is_unfinished(found, ending, block, _listed(answers, choices)):
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
-        return rationale, None, "unknown_label" if found.said else "no_answer"
+        return rationale, None, "unknown_label" if found.written else "no_answer"
     if rationale and _is_answer(rationale, (found.label, *_listed(answers, choices))):
         rationale = None
     return rationale, found.label, OK if rationale else NO_RATIONALE
@@ -166,9 +166,9 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
     if start < 0 or cue is None:
         return start if start >= 0 else None
     found = _find(block, cue, answers, choices)
-    if found is None or not found.said:
+    if found is None or not found.written:
         return None
-    place = block.rfind(found.said, 0, len(block) - len(found.after))
+    place = block.rfind(found.written, 0, len(block) - len(found.after))
     return start + place if place >= 0 else None
 
 
@@ -185,14 +185,14 @@ def _is_unfinished(found: Found, ending: str | None, block: str, listed: Sequenc
     """
     if ending not in (LENGTH, None):
         return False
-    if found.after.strip(_AROUND) or _GOES_ON.search(found.said):
+    if found.after.strip(_AROUND) or _GOES_ON.search(found.written):
         return ending == LENGTH or not _TERMINATED.search(block)
     if not found.open or _TERMINATED.search(block):
         return False
     if ending == LENGTH or found.label is None:
         return True
-    said = found.said.casefold()  # 'credit' may be half of 'credit card'
-    return any(len(name) > len(said) and name.casefold().startswith(said) for name in listed)
+    written = found.written.casefold()  # 'credit' may be half of 'credit card'
+    return any(len(name) > len(written) and name.casefold().startswith(written) for name in listed)
 
 
 def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
@@ -208,11 +208,13 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
     marks = find_cues(block, cue)  # one by one: mostly the first is enough
     mark = next(marks, None)
-    found = find_answer_object(block, lambda said: answers.parse_alone(said, choices), bool(_listed(answers, choices)))
+    found = find_answer_object(
+        block, lambda written: answers.parse_alone(written, choices), bool(_listed(answers, choices))
+    )
     if found and len(block) - len(found.after) > (mark.start if mark else -1):
-        said = found.said.strip(_AROUND)[:_LONGEST_ANSWER]
-        label = answers.parse(said, choices) if said else None
-        yield Found(label, said, found.rationale, found.after, open=not found.closed)
+        written = found.written.strip(_AROUND)[:_LONGEST_ANSWER]
+        label = answers.parse(written, choices) if written else None
+        yield Found(label, written, found.rationale, found.after, open=not found.closed)
     end = 0
     while mark is not None:
         end = mark.end
@@ -227,22 +229,22 @@ def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...
     line_follows = not rest.split("\n", 1)[0].strip(_AROUND)
     rest = _DISPLAYED.sub("", rest.strip(_AROUND))
     if block[cue.start : cue.end].lstrip().startswith("<"):
-        said, closed, after = rest.partition("</")
-        said, after = said.strip(_AROUND), after.partition(">")[2] if closed else ""
+        written, closed, after = rest.partition("</")
+        written, after = written.strip(_AROUND), after.partition(">")[2] if closed else ""
     else:
-        said, _, after = rest.partition("\n")
-        said = said.strip(_AROUND)
+        written, _, after = rest.partition("\n")
+        written = written.strip(_AROUND)
         closed = ""
     if line_follows:
-        said = _BULLET.sub("", said)
-    said = said[:_LONGEST_ANSWER]
+        written = _BULLET.sub("", written)
+    written = written[:_LONGEST_ANSWER]
     denied = not _HENCE.match(block, cue.start) and _DOUBT.search(block[max(0, cue.start - _LONGEST_DOUBT) : cue.start])
-    label = answers.parse(said, choices) if said and not denied else None
+    label = answers.parse(written, choices) if written and not denied else None
     if label is not None and not closed:  # a list of answers is none
         following = _LISTED.sub("", after.partition("\n")[0].strip(_AROUND))
         other = answers.parse_alone(following, choices)
         label = None if other is not None and not answers.equivalent(other, label) else label
-    return Found(label, said, block[: cue.start], after, cue, open=not closed)
+    return Found(label, written, block[: cue.start], after, cue, open=not closed)
 
 
 def _find_alone(block: str, start: int, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:

@@ -45,13 +45,13 @@ class AnswerObject(NamedTuple):
     """What an object says.
 
     Attributes:
-        said: its answer as text.
+        written: its answer as text.
         rationale: its rationale, or else the text before it.
         after: the text after it.
         closed: whether it has its last brace.
     """
 
-    said: str
+    written: str
     rationale: str
     after: str
     closed: bool = True
@@ -74,14 +74,16 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
             break
         value, end = read_object(text, start)
         for fields in _objects(value, 0):
-            said = _find_said(fields, alone if closed_set else None)
-            if said is not None:
-                if found and said != found.said and not text[last:start].strip(", \n\t"):
-                    said = f"{found.said}; {said}"  # a list of answers is none
+            written = _find_said(fields, alone if closed_set else None)
+            if written is not None:
+                if found and written != found.written and not text[last:start].strip(", \n\t"):
+                    written = f"{found.written}; {written}"  # a list of answers is none
                 last = end
                 before = _FENCE.sub("", text[:start])
                 rationale = _find_rationale(fields)
-                found = AnswerObject(said, before if rationale is None else rationale, text[end:], text[end - 1] == "}")
+                found = AnswerObject(
+                    written, before if rationale is None else rationale, text[end:], text[end - 1] == "}"
+                )
         start = text.find("{", max(end, start + 1))
     return found
 

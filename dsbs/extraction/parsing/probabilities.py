@@ -37,7 +37,7 @@ def answer_probabilities(
     return walk(list(_from(completion.logprobs, start)), forms) if forms else None
 
 
-def _forms(said: str, label: str, choices: Sequence[str]) -> dict[str, bytes] | None:
+def _forms(written: str, label: str, choices: Sequence[str]) -> dict[str, bytes] | None:
     """Return how each answer is written where the teacher wrote its own in this way, in small letters; None: neither.
 
     >>> _forms("(B) bridge.", "bridge", ["hotel", "bridge"])
@@ -45,7 +45,7 @@ def _forms(said: str, label: str, choices: Sequence[str]) -> dict[str, bytes] | 
     """
     for way in _WAYS:
         forms = {one: _lower(way.format(letter=letter_of(place), answer=one)) for place, one in enumerate(choices)}
-        if label in forms and _lower(said).startswith(forms[label]):
+        if label in forms and _lower(written).startswith(forms[label]):
             return forms
     return None
 

@@ -49,8 +49,8 @@ def annotate_whole(
         most_written: as in ``annotate``.
 
     >>> from dsbs.tasks.answers import TextAnswers
-    >>> said = Completion("<think>Two parts.</think>One.\\n\\nTwo.", "stop")
-    >>> annotate_whole(Example("1", "Write two lines."), said, TextAnswers()).label
+    >>> completion = Completion("<think>Two parts.</think>One.\\n\\nTwo.", "stop")
+    >>> annotate_whole(Example("1", "Write two lines."), completion, TextAnswers()).label
     'One.\\n\\nTwo.'
     """
     ended = _why_it_ended(completion, most_written)

@@ -97,8 +97,8 @@ class GgufWriter(ExportWriter):
 
         def write(ids: list[int], place: int, slot: int) -> str:
             # Its text, for the tokens beside it lack those that are a part of a character.
-            said = self._ask([*ids, self.words.starts[kind]], slot, reading.max_new_tokens)
-            return str(said["text"]).strip()
+            response = self._ask([*ids, self.words.starts[kind]], slot, reading.max_new_tokens)
+            return str(response["text"]).strip()
 
         return self._each(examples, kind, reading, write)
 
@@ -152,19 +152,21 @@ class GgufWriter(ExportWriter):
         while missing := [token for token in wanted if token not in found]:
             forced = forced or missing[:1]
             top = 1 if len(wanted) == 1 else TOP + len(wanted)
-            said = self._probabilities(prompt, slot, forced.pop(), top)
-            said = said or self._probabilities(prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size())
-            if not said.keys() - found.keys():
+            response = self._probabilities(prompt, slot, forced.pop(), top)
+            response = response or self._probabilities(
+                prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size()
+            )
+            if not response.keys() - found.keys():
                 raise StudentError(
                     f"{FILE}: llama.cpp knows no token {missing[0]}, which tokenizer.json has; export the checkpoint "
                     "again."
                 )
-            found |= said
+            found |= response
         return {token: found[token] for token in wanted}
 
     def _probabilities(self, prompt: list[int], slot: int, forced: int, top: int) -> dict[int, float]:
-        said = self._ask(prompt, slot, 1, logit_bias=[[forced, FORCED]], n_probs=top)
-        tokens = (said.get("logprobs") or {"content": []})["content"]
+        response = self._ask(prompt, slot, 1, logit_bias=[[forced, FORCED]], n_probs=top)
+        tokens = (response.get("logprobs") or {"content": []})["content"]
         return {int(one["id"]): float(one["logprob"]) for token in tokens for one in (*token["top_logprobs"], token)}
 
     def _ask(self, prompt: list[int], slot: int, tokens: int, **more: Any) -> dict[str, Any]:

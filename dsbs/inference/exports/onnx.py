@@ -164,8 +164,8 @@ class OnnxPredictor(Exported):
         try:
             self.predict([Example("1", "a", choices=choices), Example("2", "a b c d", choices=choices)])
         except Exception as error:  # of any kind: onnxruntime's have no common base
-            said = excerpt(str(error) or type(error).__name__, 200)
-            raise StudentError(f"{folder}: the student cannot answer ({said}).") from error
+            message = excerpt(str(error) or type(error).__name__, 200)
+            raise StudentError(f"{folder}: the student cannot answer ({message}).") from error
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
         """Return the most probable closed answer of each example, with the scores of all.

@@ -107,8 +107,8 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
         whole = bracketed[1]
     rest = tidy(whole)
     for _ in range(_MOST_LEADS):
-        for said in (rest, _COPULA.sub("", rest)):
-            if (found := match_name(said, names)) is not None:
+        for form in (rest, _COPULA.sub("", rest)):
+            if (found := match_name(form, names)) is not None:
                 return found
         if bracketed := _BRACKETED.fullmatch(rest):
             rest = tidy(bracketed[1])
@@ -198,7 +198,7 @@ def _read_sign(text: str, letters: Letters, names: dict[str, str]) -> str | None
     raw = _fold(clause[sign.end() if sign else 1 :])
     others = (*_find_names(beside, names), *_find_signs(beside, letters, names))
     unclear = any(one.answer != answer for one in others)
-    unclear = unclear or any(words.match(said) for words in (TURNS, CORRECTION) for said in (raw, _fold(beside)))
+    unclear = unclear or any(words.match(side) for words in (TURNS, CORRECTION) for side in (raw, _fold(beside)))
     return answer if answer is not None and marked and not unclear else None
 
 

@@ -200,11 +200,11 @@ def find_form(rows: Iterable[tuple[str, Row]], columns: Columns) -> str:
             if text is not None and plain_number(text) != -1:
                 texts, names = choices
                 places = {form: position_of(text, form, len(texts), names) for form in FORMS[1:]}
-                said = {form: texts[place] for form, place in places.items() if place is not None}
+                written = {form: texts[place] for form, place in places.items() if place is not None}
                 if (answer := match(text, texts, columns.gold.names)) is not None:
-                    said["text"] = answer
-                read.update([*said])
-                differ.update((a, b) for a in said for b in said if said[a] != said[b])
+                    written["text"] = answer
+                read.update([*written])
+                differ.update((a, b) for a in written for b in written if written[a] != written[b])
     form = max(FORMS, key=lambda form: read[form])  # the first of equals
     for other in FORMS:
         if read[other] == read[form] and differ[form, other]:

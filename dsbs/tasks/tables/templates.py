@@ -109,8 +109,8 @@ def _step(found: Any, part: str) -> Any:
     if part.isdecimal():
         return found[int(part)] if int(part) < len(found) else ABSENT
     if part in ROLES:
-        said = [one for one in found if isinstance(one, dict) and role_of(one) == part]
-        return _content(said[-1]) if said else ABSENT
+        turns = [one for one in found if isinstance(one, dict) and role_of(one) == part]
+        return _content(turns[-1]) if turns else ABSENT
     return ABSENT
 
 

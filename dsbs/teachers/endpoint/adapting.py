@@ -39,11 +39,11 @@ class Adaptation:
     setting: str
     refusal: str = _REFUSES
 
-    def fits(self, body: Body, said: str) -> bool:
+    def fits(self, body: Body, explanation: str) -> bool:
         """Return whether a body has this feature and an endpoint's message rejects it."""
-        if not self.concerns(body) or not re.search(self.refusal, said, re.I):
+        if not self.concerns(body) or not re.search(self.refusal, explanation, re.I):
             return False
-        return re.search(self.words, said, re.I) is not None
+        return re.search(self.words, explanation, re.I) is not None
 
 
 def without(*names: str) -> Callable[[Body], Body]:
@@ -128,17 +128,17 @@ ADAPTATIONS = (
 )
 
 
-def find_adaptation(body: Body, reason: str, said: str, done: Sequence[Adaptation]) -> Adaptation | None:
+def find_adaptation(body: Body, reason: str, explanation: str, done: Sequence[Adaptation]) -> Adaptation | None:
     """Return the adaptation to a rejected request, or None where the message names no known feature.
 
     Args:
         reason: of the ``TeacherError``, such as ``HTTP 400``.
 
-    >>> said = "System role not supported"
+    >>> explanation = "System role not supported"
     >>> body = {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "why?"}]}
-    >>> find_adaptation(body, "HTTP 400", said, ()).setting
+    >>> find_adaptation(body, "HTTP 400", explanation, ()).setting
     'prompt.system_role=false'
     """
-    if not said or not REFUSED.fullmatch(reason):
+    if not explanation or not REFUSED.fullmatch(reason):
         return None
-    return next((one for one in ADAPTATIONS if one not in done and one.fits(body, said)), None)
+    return next((one for one in ADAPTATIONS if one not in done and one.fits(body, explanation)), None)

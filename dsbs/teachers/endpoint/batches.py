@@ -37,14 +37,14 @@ class BatchState:
         status: as the endpoint names it; one of ``OVER`` when it has ended.
         done: lines that are finished, failed ones included.
         files: ids of the files with results and with errors, where they exist.
-        said: the endpoint's errors about the batch as a whole; empty without.
+        explanation: the endpoint's errors about the batch as a whole; empty without.
     """
 
     remote: str
     status: str
     done: int = 0
     files: tuple[str, ...] = ()
-    said: str = ""
+    explanation: str = ""
 
     @property
     def over(self) -> bool:
@@ -156,18 +156,18 @@ class BatchApi:
             reason = f"HTTP {response.count('status_code', most=999)}"
             body = response.inside("body")
             error = body.inside("error") or body
-            said = error.raw("message") or error.raw("code") or response.raw("body")
+            explanation = error.raw("message") or error.raw("code") or response.raw("body")
         else:
             reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
-            said = error.raw("message") or parts.raw("error")
-        said = scrub(said or "no explanation", self.connection.key)
-        return name, TeacherError(f"{reason}: {said}", reason=reason)
+            explanation = error.raw("message") or parts.raw("error")
+        explanation = scrub(explanation or "no explanation", self.connection.key)
+        return name, TeacherError(f"{reason}: {explanation}", reason=reason)
 
     def _read_state(self, answer: Fields) -> BatchState:
         counts = answer.inside("request_counts")
         done = sum(counts.count(name) or 0 for name in ("completed", "failed"))
         faults = list(islice(answer.inside("errors").each("data"), 3))
-        said = "; ".join(
+        explanation = "; ".join(
             (f"line {line}: " if (line := fault.count("line")) is not None else "") + excerpt(fault.raw("message"))
             for fault in faults
         )
@@ -175,7 +175,7 @@ class BatchApi:
         if status is None:
             raise malformed("a batch without a status")
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
-        return BatchState(_identifier(answer), status, done, tuple(files), scrub(said, self.connection.key))
+        return BatchState(_identifier(answer), status, done, tuple(files), scrub(explanation, self.connection.key))
 
     async def _send(self, method: str, route: str, **parts: Any) -> Fields:
         return self._read(await self.connection.send(method, route, **parts))

@@ -66,7 +66,7 @@ class Endpoint:
         try:
             completions = await self._ask(self.body(requests[0]) | {"n": len(requests)})
         except TeacherError as error:
-            unclear = error.reason in UNCLEAR and _SAMPLES.search(error.said)
+            unclear = error.reason in UNCLEAR and _SAMPLES.search(error.explanation)
             if error.reason not in REFUSED and not unclear:
                 raise
             completions = [await self(requests[0])]
@@ -87,12 +87,12 @@ class Endpoint:
             except TeacherError as error:
                 if used < len(self._adapted):
                     continue  # somebody else has found out meanwhile
-                found = find_adaptation(sent, error.reason, error.said, self._adapted)
+                found = find_adaptation(sent, error.reason, error.explanation, self._adapted)
                 if found is None:
                     raise
                 self._adapted.append(found)
                 self._note(
-                    f"The endpoint rejects {found.what} ({excerpt(error.said)!r}): {found.done} for this run. "
+                    f"The endpoint rejects {found.what} ({excerpt(error.explanation)!r}): {found.done} for this run. "
                     f"To set this yourself: {found.setting}"
                 )
 

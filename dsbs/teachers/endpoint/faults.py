@@ -73,18 +73,18 @@ def explain_connection(error: Exception, where: Address, key: str, proxy: str | 
             retryable=True,
             reason="timeout",
         )
-    said = scrub(str(getattr(error, "os_error", None) or error) or type(error).__name__, key)
+    explanation = scrub(str(getattr(error, "os_error", None) or error) or type(error).__name__, key)
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return TeacherError(
-            f"No secure connection to {where.base_url}{through}: {said}. SSL_CERT_FILE=FILE.pem sets trusted "
+            f"No secure connection to {where.base_url}{through}: {explanation}. SSL_CERT_FILE=FILE.pem sets trusted "
             "certificates; for a server without TLS use http:// in teacher.base_url.",
             fatal=True,
             reason="no secure connection",
         )
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ServerDisconnectedError | ConnectionResetError):
         return TeacherError(
-            f"No connection to {where.base_url}{through}: it broke off before the answer was complete ({said}). If "
-            "this keeps happening: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
+            f"No connection to {where.base_url}{through}: it broke off before the answer was complete ({explanation}). "
+            "If this keeps happening: a lower concurrency, or a lower teacher.max_tokens for shorter answers.",
             retryable=True,
             reason="no connection",
         )
@@ -92,13 +92,13 @@ def explain_connection(error: Exception, where: Address, key: str, proxy: str | 
     if proxy:
         advice = f"This proxy comes from the environment; NO_PROXY={_host(where.base_url)} bypasses it."
     return TeacherError(
-        f"No connection to {where.base_url}{through}: {said}. {advice}", retryable=True, reason="no connection"
+        f"No connection to {where.base_url}{through}: {explanation}. {advice}", retryable=True, reason="no connection"
     )
 
 
 def explain_status(status: int, content: bytes, headers: Any, where: Address, key: str) -> TeacherError:
     """Return the error of a response with an HTTP status other than 200."""
-    said, code = read_error(content, key)
+    explanation, code = read_error(content, key)
     if 300 <= status < 400:
         place = scrub(str(headers.get("Location") or "another address"), key)
         route = _ROUTE.search(place)
@@ -117,15 +117,16 @@ def explain_status(status: int, content: bytes, headers: Any, where: Address, ke
             f"Type export {where.api_key_env}=…" if where.api_key_env else "Name its variable: teacher.api_key_env=NAME"
         )
         return TeacherError(
-            f"HTTP 401: {where.base_url} does not accept the key: none is set. {named}.{_advise_header(said, where)}",
+            f"HTTP 401: {where.base_url} does not accept the key: none is set. {named}."
+            f"{_advise_header(explanation, where)}",
             fatal=True,
             reason="HTTP 401",
         )
-    return explain_code(status, said, code, where, read_wait(headers, content, said))
+    return explain_code(status, explanation, code, where, read_wait(headers, content, explanation))
 
 
 def explain_code(
-    status: int, said: str, code: str, where: Address, retry_after: float | None = None, prefix: str = "HTTP"
+    status: int, explanation: str, code: str, where: Address, retry_after: float | None = None, prefix: str = "HTTP"
 ) -> TeacherError:
     """Return an endpoint's error with what to do about it.
 
@@ -133,43 +134,44 @@ def explain_code(
         status: of HTTP, or of an error object within an answer.
         prefix: ``HTTP``, or ``error`` for an error object.
     """
-    reason, shown = f"{prefix} {status}", said[:EXCERPT]
+    reason, shown = f"{prefix} {status}", explanation[:EXCERPT]
     opening = reason if prefix == "HTTP" else f"The endpoint answered with {reason}"
     fatal, doubted = None, status in (400, 403, 422)
-    if (doubted or status == 500) and BUSY.search(said):
+    if (doubted or status == 500) and BUSY.search(explanation):
         status, doubted, reason = 429, False, f"{prefix} 429"
-    if status == 401 or (doubted and BAD_KEY.search(said)):
+    if status == 401 or (doubted and BAD_KEY.search(explanation)):
         # With 401 what the server says is left out: some repeat the key in it.
         fatal = (
             f"{'' if status == 401 else shown.rstrip('.') + '. '}{where.base_url} does not accept the key in the "
             f"environment variable {where.api_key_env or '(none named)'}. Set it again, or name another one with "
-            f"teacher.api_key_env=NAME.{_advise_header(said, where)}"
+            f"teacher.api_key_env=NAME.{_advise_header(explanation, where)}"
         )
-    elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and NO_CREDIT.search(said)):
+    elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and NO_CREDIT.search(explanation)):
         fatal = f"the account at {where.base_url} has no credit left ({shown})."
-    elif status in (404, 410) or (doubted and NO_MODEL.search(said)):
+    elif status in (404, 410) or (doubted and NO_MODEL.search(explanation)):
         fatal = (
             f"{where.base_url} has no model {where.model!r}, or the address is wrong ({shown})."
-            f"{_advise_address(said, where)}"
+            f"{_advise_address(explanation, where)}"
         )
     elif status == 405:
-        fatal = f"{where.base_url} does not accept chat requests ({shown}).{_advise_address(said, where)}"
+        fatal = f"{where.base_url} does not accept chat requests ({shown}).{_advise_address(explanation, where)}"
     elif status == 407:
         fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
     if fatal is not None:
-        return TeacherError(f"{opening}: {fatal}", fatal=True, reason=reason, said=said)
-    retryable = status in RETRYABLE or (status >= 500 and not TOO_LONG.search(said))
+        return TeacherError(f"{opening}: {fatal}", fatal=True, reason=reason, explanation=explanation)
+    retryable = status in RETRYABLE or (status >= 500 and not TOO_LONG.search(explanation))
     return TeacherError(
-        f"{opening}: {shown}" + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else said)),
+        f"{opening}: {shown}"
+        + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else explanation)),
         retryable=retryable,
         retry_after=retry_after,
-        reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(said) else reason,
-        said=said,
+        reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(explanation) else reason,
+        explanation=explanation,
     )
 
 
-def _advise_address(said: str, where: Address) -> str:
-    if (advice := hint(said)) and ("teacher.api=" in advice or "API" in advice):
+def _advise_address(explanation: str, where: Address) -> str:
+    if (advice := hint(explanation)) and ("teacher.api=" in advice or "API" in advice):
         return advice.removeprefix(".")
     own = urlsplit(where.base_url).path.rstrip("/")
     path = next((path for end, path in PATHS.items() if _host(where.base_url).endswith(end)), None)
@@ -184,24 +186,25 @@ def _advise_address(said: str, where: Address) -> str:
 def explain_error_object(error: Any, where: Address | None, key: str) -> TeacherError:
     """Return the error of an error object within an answer with status 200, as OpenRouter sends it."""
     fields = Fields(error if isinstance(error, dict) else {"message": error})
-    said = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
+    explanation = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
     status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:
         status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)
         signs = (
-            (402, kind in NO_MONEY or NO_CREDIT.search(said)),
-            (401, BAD_KEY.search(said)),
-            (404, NO_MODEL.search(said)),
+            (402, kind in NO_MONEY or NO_CREDIT.search(explanation)),
+            (401, BAD_KEY.search(explanation)),
+            (404, NO_MODEL.search(explanation)),
         )
         status = next((known for known, tells in signs if tells), status)
     if status and where:
-        return explain_code(status, said, kind, where, read_wait({}, b"", said), prefix="error")
+        return explain_code(status, explanation, kind, where, read_wait({}, b"", explanation), prefix="error")
     return TeacherError(
-        f"The endpoint answered with an error{f' ({kind})' if kind else ''}: {said[:EXCERPT]}{hint(said)}",
-        retryable=_PASSING.search(f"{kind} {said}") is not None,
+        f"The endpoint answered with an error{f' ({kind})' if kind else ''}: "
+        f"{explanation[:EXCERPT]}{hint(explanation)}",
+        retryable=_PASSING.search(f"{kind} {explanation}") is not None,
         reason="error in answer",
-        said=said,
+        explanation=explanation,
     )
 
 
@@ -228,9 +231,9 @@ def malformed(content: Any, key: str = "") -> TeacherError:
     )
 
 
-def _advise_header(said: str, where: Address) -> str:
+def _advise_header(explanation: str, where: Address) -> str:
     """Return how to send the key in the header that a gateway names, or an empty text."""
-    found = _HEADERS.search(said)
+    found = _HEADERS.search(explanation)
     if found is None or where.api_key_header != AUTHORIZATION:
         return ""
     header = "Ocp-Apim-Subscription-Key" if found[0].lower().endswith("subscription key") else found[0].lower()

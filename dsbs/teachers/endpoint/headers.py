@@ -60,7 +60,7 @@ def read_retry_after(headers: Any) -> float | None:
     return None
 
 
-def read_wait(headers: Any, content: bytes, said: str) -> float | None:
+def read_wait(headers: Any, content: bytes, explanation: str) -> float | None:
     """Return the seconds that a rejected request is to wait, or None where nothing says so.
 
     By ``read_retry_after``, else by the time at which a limit is reset, else by the body or its words.
@@ -78,7 +78,7 @@ def read_wait(headers: Any, content: bytes, said: str) -> float | None:
         # Of several limits it is not said which one was exceeded; the first to pass is tried.
         wait = min((seconds for seconds in resets if seconds), default=None)
     if wait is None:
-        found = _IN_BODY.search(content[:MOST_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(said)
+        found = _IN_BODY.search(content[:MOST_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(explanation)
         wait = _read_wait(_LETTERS.sub(_shorten, found[1].lower())) if found else None
     return wait
 

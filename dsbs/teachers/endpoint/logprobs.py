@@ -12,12 +12,12 @@ def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
 
     If one position is invalid all are dropped, since later ones could be assigned to the wrong tokens.
 
-    >>> said = {"content": [{"token": "no", "logprob": -0.5, "bytes": [110, 111], "top_logprobs": []}]}
-    >>> read_logprobs(Fields({"logprobs": said}))
+    >>> logprobs = {"content": [{"token": "no", "logprob": -0.5, "bytes": [110, 111], "top_logprobs": []}]}
+    >>> read_logprobs(Fields({"logprobs": logprobs}))
     (TokenLogprobs(token=b'no', logprob=-0.5, top=()),)
     """
-    said = choice.inside("logprobs")
-    parts = _chat(said) if isinstance(said.raw("content"), list) else _completions(said)
+    fields = choice.inside("logprobs")
+    parts = _chat(fields) if isinstance(fields.raw("content"), list) else _completions(fields)
     found: list[TokenLogprobs] = []
     for part in parts:
         if part is None or len(found) == MOST_POSITIONS:
@@ -26,8 +26,8 @@ def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
     return tuple(found) or None
 
 
-def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
-    for position in said.each("content"):
+def _chat(fields: Fields) -> Iterator[TokenLogprobs | None]:
+    for position in fields.each("content"):
         top = position.raw("top_logprobs")
         if not (top is None or isinstance(top, list)):
             yield None
@@ -36,21 +36,21 @@ def _chat(said: Fields) -> Iterator[TokenLogprobs | None]:
         yield read_position(_token(position), position.raw("logprob"), pairs)
 
 
-def _token(said: Fields) -> Any:
+def _token(fields: Fields) -> Any:
     """Return a token's bytes, or its text where the server sends none."""
-    values = said.raw("bytes")
+    values = fields.raw("bytes")
     if isinstance(values, list) and values:
         whole = all(isinstance(byte, int) and not isinstance(byte, bool) and 0 <= byte < 256 for byte in values)
         return bytes(values) if whole else None
-    return said.raw("token")
+    return fields.raw("token")
 
 
-def _completions(said: Fields) -> Iterator[TokenLogprobs | None]:
+def _completions(fields: Fields) -> Iterator[TokenLogprobs | None]:
     """Yield the positions of the older form: lists of tokens, their log-probabilities, and objects of alternatives.
 
     A first log-probability may be ``null``, and the alternatives with it: nothing stands before that token.
     """
-    tokens, own, top = (said.raw(name) for name in ("tokens", "token_logprobs", "top_logprobs"))
+    tokens, own, top = (fields.raw(name) for name in ("tokens", "token_logprobs", "top_logprobs"))
     if not isinstance(tokens, list):
         return
     if not isinstance(own, list) or len(own) != len(tokens) or (isinstance(top, list) and len(top) != len(tokens)):

@@ -29,7 +29,7 @@ _MOST_DEPTH = 4
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
 
 
-class Said(NamedTuple):
+class Reply(NamedTuple):
     """The content of one choice of an answer.
 
     Attributes:
@@ -85,10 +85,10 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
             retryable=fields.raw("choices") is None,  # as gateways answer whose provider failed
             reason="no choices",
         )
-    read = [(said, choice) for choice in choices if (said := _read_choice(choice)) is not None]
+    read = [(reply, choice) for choice in choices if (reply := _read_choice(choice)) is not None]
     if not read:
         raise malformed(answer, key)
-    sound = [(said, choice) for said, choice in read if read_ending(_finish_reason(said, choice, key)) != BROKEN]
+    sound = [(reply, choice) for reply, choice in read if read_ending(_finish_reason(reply, choice, key)) != BROKEN]
     if not sound:
         raise TeacherError(
             f"The endpoint gave up in the middle of its answer (finish_reason={_finish_reason(*read[0], key)}).",
@@ -146,33 +146,33 @@ def _count(usage: Fields, *names: str) -> int | None:
     return None
 
 
-def _without_key(said: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[TokenLogprobs, ...] | None:
+def _without_key(logprobs: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[TokenLogprobs, ...] | None:
     """Return log-probabilities, unless their tokens spell the key."""
-    if said is None or len(key) < SECRET:
-        return said
+    if logprobs is None or len(key) < SECRET:
+        return logprobs
     secret = key.encode(errors="surrogatepass")
-    leaks = secret in joined(said) or any(secret in token for one in said for token, _ in one.top)
-    return None if leaks else said
+    leaks = secret in joined(logprobs) or any(secret in token for one in logprobs for token, _ in one.top)
+    return None if leaks else logprobs
 
 
-def _finish_reason(said: Said, choice: Fields, key: str) -> str | None:
-    if len(said.text) > MOST_TEXT:
+def _finish_reason(reply: Reply, choice: Fields, key: str) -> str | None:
+    if len(reply.text) > MOST_TEXT:
         return "length"
     own, native = choice.text("finish_reason"), choice.text("native_finish_reason")
     if native and read_ending(own) == STOP and read_ending(native) in (LENGTH, REFUSED, BROKEN):
         own = native  # a gateway that takes every ending for a stop
     reason = own or native or choice.text("stop_reason")
-    return "refusal" if said.refused else hide(reason, key)
+    return "refusal" if reply.refused else hide(reason, key)
 
 
-def _read_choice(choice: Fields) -> Said | None:
+def _read_choice(choice: Fields) -> Reply | None:
     """Return what a choice says, at most a character more than is kept; None where it is no choice."""
     name = "message" if "message" in choice else "delta"
     if name not in choice:
         text = choice.text("text", most=MOST_TEXT + 1)
         filtered = read_ending(choice.text("finish_reason")) in (REFUSED, LENGTH)  # before a word was written
         empty = choice.has("text") and "text" not in choice
-        return Said(text or "") if text is not None or filtered or empty else None
+        return Reply(text or "") if text is not None or filtered or empty else None
     message = Fields({"content": raw} if isinstance(raw := choice.raw(name), str) else raw)
     if not isinstance(raw, dict | str):
         return None
@@ -195,7 +195,7 @@ def _read_choice(choice: Fields) -> Said | None:
         texts += _read_calls(message)
     # Without content the model refused or only thought: a completion all the same, and paid for.
     refused = refusal is not None and not "".join(texts).strip()
-    return Said(refusal if refused and refusal else "".join(texts), "\n".join(thoughts) or None, refused)
+    return Reply(refusal if refused and refusal else "".join(texts), "\n".join(thoughts) or None, refused)
 
 
 def _read_content(content: Any) -> str | None:

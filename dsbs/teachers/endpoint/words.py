@@ -95,12 +95,12 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
     if isinstance(inner, dict) and isinstance(errors := inner.get("errors"), list) and errors:  # as Cloudflare answers
         inner = errors[0]
     fields = Fields(inner)
-    said = read_words(fields) or inner
-    if isinstance(said, bytes) and said.lstrip().startswith(b"<"):
-        said = plain_text(said)
+    explanation = read_words(fields) or inner
+    if isinstance(explanation, bytes) and explanation.lstrip().startswith(b"<"):
+        explanation = plain_text(explanation)
     kinds = [kind for name in ("code", "type") if (kind := fields.text(name))]
     code = next((kind for kind in kinds if kind in NO_MONEY), kinds[0] if kinds else "")
-    return scrub(said or "no explanation", key, MOST_SAID), code
+    return scrub(explanation or "no explanation", key, MOST_SAID), code
 
 
 def read_words(fields: Fields, depth: int = 0) -> Any:
@@ -108,14 +108,16 @@ def read_words(fields: Fields, depth: int = 0) -> Any:
 
     Behind what OpenRouter itself says stands what the provider said.
     """
-    said = next(filter(None, map(fields.raw, ("message", "Message", "detail", "msg", "error_msg", "status_msg"))), None)
-    if isinstance(said, dict) and depth < _MOST_DEPTH:
-        return read_words(Fields(said), depth + 1) or said
-    if isinstance(said, str) and isinstance(more := fields.inside("metadata").raw("raw"), str):
-        return f"{said}: {more}"
-    if not isinstance(said, list) or not all(isinstance(one, dict) and "msg" in one for one in said):
-        return said
-    places = [(one.get("loc"), one["msg"]) for one in said[:3]]
+    explanation = next(
+        filter(None, map(fields.raw, ("message", "Message", "detail", "msg", "error_msg", "status_msg"))), None
+    )
+    if isinstance(explanation, dict) and depth < _MOST_DEPTH:
+        return read_words(Fields(explanation), depth + 1) or explanation
+    if isinstance(explanation, str) and isinstance(more := fields.inside("metadata").raw("raw"), str):
+        return f"{explanation}: {more}"
+    if not isinstance(explanation, list) or not all(isinstance(one, dict) and "msg" in one for one in explanation):
+        return explanation
+    places = [(one.get("loc"), one["msg"]) for one in explanation[:3]]
     return "; ".join(f"{'.'.join(map(str, loc)) if isinstance(loc, list) else loc}: {msg}" for loc, msg in places)
 
 
@@ -126,12 +128,12 @@ def plain_text(page: bytes) -> str:
     return title[1].strip() if title and title[1].strip() else " ".join(_TAGS.sub(" ", text).split())
 
 
-def scrub(said: Any, key: str, most: int = EXCERPT) -> str:
+def scrub(explanation: Any, key: str, most: int = EXCERPT) -> str:
     """Return an endpoint's words for a message: on one line, at most ``most`` characters, with the API key masked.
 
     The key is masked before the text is shortened, so that not even a part of it is left.
     """
-    text = excerpt(said, 8 * most)
+    text = excerpt(explanation, 8 * most)
     return (text.replace(key, "***") if key and key != NO_KEY else text)[:most]
 
 
@@ -140,11 +142,11 @@ def hide(text: str | None, key: str) -> str | None:
     return text.replace(key, "***") if text and len(key) >= SECRET else text
 
 
-def hint(said: str) -> str:
+def hint(explanation: str) -> str:
     """Return the setting that helps against an endpoint's message, as a sentence to append; empty where none does.
 
     >>> hint("Unsupported value: 'temperature' does not support 0.0 with this model.")
     ' teacher.temperature=null leaves it to the endpoint.'
     """
-    advice = next((advice for pattern, advice in HINTS if re.search(pattern, said, re.I)), "")
-    return f"{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""
+    advice = next((advice for pattern, advice in HINTS if re.search(pattern, explanation, re.I)), "")
+    return f"{'' if explanation.endswith(('.', '!', '?')) else '.'} {advice}" if advice else ""

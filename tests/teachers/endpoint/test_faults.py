@@ -67,8 +67,8 @@ None|prompt is too long: 210000 tokens > 200000 maximum
 
 @pytest.mark.parametrize("row", ADAPTED.strip().splitlines())
 def test_a_refusal_in_any_words_is_adapted_to_where_it_names_what_it_refuses(row: str) -> None:
-    what, said = row.split("|", 1)
-    found = find_adaptation(BODY, "HTTP 400", said, ())
+    what, explanation = row.split("|", 1)
+    found = find_adaptation(BODY, "HTTP 400", explanation, ())
     assert str(found and found.what) == what
 
 
@@ -93,9 +93,9 @@ max_tokens must be at least 1, got -391.
 
 
 @pytest.mark.parametrize("said", CONTEXTS.strip().splitlines())
-def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> None:
-    assert "exceeds the model's context" in hint(said)
-    assert not explain_status(500, said.encode(), {}, WHERE, "").retryable
+def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(explanation: str) -> None:
+    assert "exceeds the model's context" in hint(explanation)
+    assert not explain_status(500, explanation.encode(), {}, WHERE, "").retryable
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(said: str) -> 
         ("Failed to validate JSON. See 'failed_generation' for more details.", "prompt.answer_format=text"),
     ],
 )
-def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -> None:
-    assert advice in hint(said)
+def test_a_refusal_is_told_with_the_setting_that_helps(explanation: str, advice: str) -> None:
+    assert advice in hint(explanation)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_a_refusal_is_told_with_the_setting_that_helps(said: str, advice: str) -
         (407, "Proxy Authentication Required", "HTTPS_PROXY="),
     ],
 )
-def test_what_no_request_can_pass_ends_the_run(status: int, said: str, words: str) -> None:
-    error = explain_status(status, json.dumps({"error": {"message": said}}).encode(), {}, WHERE, "")
+def test_what_no_request_can_pass_ends_the_run(status: int, explanation: str, words: str) -> None:
+    error = explain_status(status, json.dumps({"error": {"message": explanation}}).encode(), {}, WHERE, "")
     assert error.fatal
     assert words in str(error)
 
@@ -177,11 +177,11 @@ def test_what_no_request_can_pass_ends_the_run(status: int, said: str, words: st
     ],
 )
 def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_one(
-    status: int, said: str, reason: str, retryable: bool
+    status: int, explanation: str, reason: str, retryable: bool
 ) -> None:
-    error = explain_status(status, json.dumps({"detail": said}).encode(), {}, WHERE, "")
+    error = explain_status(status, json.dumps({"detail": explanation}).encode(), {}, WHERE, "")
     assert (error.reason, error.retryable, error.fatal) == (reason, retryable, False)
-    assert said.rstrip(".") in str(error)
+    assert explanation.rstrip(".") in str(error)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_the_reason_is_found_however_deep_a_gateway_wraps_it(body: dict[str, Any
     error = explain_status(400, json.dumps(body).encode(), {}, WHERE, "")
     assert "role system is not known" in str(error)
     assert "success" not in str(error)
-    assert find_adaptation(BODY, error.reason, error.said, ()) is not None
+    assert find_adaptation(BODY, error.reason, error.explanation, ()) is not None
 
 
 @pytest.mark.parametrize(
@@ -273,8 +273,8 @@ def test_the_reason_is_found_however_deep_a_gateway_wraps_it(body: dict[str, Any
         "upstream connect error or disconnect/reset before headers",
     ],
 )
-def test_words_that_name_no_setting_give_no_advice(said: str) -> None:
-    assert hint(said) == ""
+def test_words_that_name_no_setting_give_no_advice(explanation: str) -> None:
+    assert hint(explanation) == ""
 
 
 def test_a_quota_that_only_the_type_names_is_spent() -> None:
@@ -328,7 +328,7 @@ NOW = 1_700_000_000.0
     ],
 )  # fmt: skip
 def test_how_long_to_wait_is_read_wherever_an_endpoint_says_it(
-    headers: dict[str, str], content: bytes, said: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+    headers: dict[str, str], content: bytes, explanation: str, seconds: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time", lambda: NOW)
-    assert read_wait(headers, content, said) == (seconds if seconds is None else pytest.approx(seconds))
+    assert read_wait(headers, content, explanation) == (seconds if seconds is None else pytest.approx(seconds))
