@@ -92,14 +92,14 @@ max_tokens must be at least 1, got -391.
 """
 
 
-@pytest.mark.parametrize("said", CONTEXTS.strip().splitlines())
+@pytest.mark.parametrize("explanation", CONTEXTS.strip().splitlines())
 def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(explanation: str) -> None:
     assert "exceeds the model's context" in hint(explanation)
     assert not explain_status(500, explanation.encode(), {}, WHERE, "").retryable
 
 
 @pytest.mark.parametrize(
-    ("said", "advice"),
+    ("explanation", "advice"),
     [
         (
             "Could not finish the message because max_tokens was reached; try higher max_tokens",
@@ -122,7 +122,7 @@ def test_a_refusal_is_told_with_the_setting_that_helps(explanation: str, advice:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "words"),
+    ("status", "explanation", "words"),
     [
         (400, "Your credit balance is too low to access the Anthropic API.", "no credit left"),
         (403, "Key limit exceeded (total limit).", "no credit left"),
@@ -161,7 +161,7 @@ def test_what_no_request_can_pass_ends_the_run(status: int, explanation: str, wo
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "reason", "retryable"),
+    ("status", "explanation", "reason", "retryable"),
     [
         (424, "request failed during generation", "HTTP 424", True),
         (498, "Flex tier capacity exceeded", "HTTP 498", True),
@@ -265,7 +265,7 @@ def test_the_reason_is_found_however_deep_a_gateway_wraps_it(body: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "said",
+    "explanation",
     [
         "model requires more system memory (7.5 GiB) than is available (5.2 GiB)",
         "Service is too busy. Switch to alternative providers",
@@ -300,7 +300,7 @@ NOW = 1_700_000_000.0
 
 
 @pytest.mark.parametrize(
-    ("headers", "content", "said", "seconds"),
+    ("headers", "content", "explanation", "seconds"),
     [
         ({"retry-after": "7.5"}, b"", "Please try again in 9s.", 7.5),
         ({"retry-after": "7s"}, b"", "", 7.0),
