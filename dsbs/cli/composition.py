@@ -6,7 +6,6 @@ the keys that the file of a typed option sets are merged once more behind everyt
 themselves.
 """
 
-import copy
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,10 @@ from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra._internal import defaults_list as hydra_defaults
 from hydra._internal import hydra as hydra_internals
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, IConfigRepository
-from hydra._internal.defaults_list import Overrides
-from hydra.core.default_element import GroupDefault, InputDefault, ResultDefault
+from hydra.core.default_element import GroupDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -45,8 +42,6 @@ RENAMED = {"gate": "filter"}
 
 _SCHEMA_OF_OPTION = re.compile(r"^ *- */schema/\w+@_here_: *(\w+)", re.M)
 
-_collect_choices = hydra_defaults._create_interpolation_map
-
 logger = logging.getLogger(__name__)
 
 
@@ -61,11 +56,6 @@ class Repository(CachingConfigRepository):
     """Finds configs; a task without a prompt of its name gets that of ``table``, unless a prompt was typed."""
 
     prompt_typed = False
-
-    def __init__(self, delegate: IConfigRepository) -> None:
-        # Hydra copies it in depth, with every schema that there is; what it changes is which sources the copy has.
-        self.delegate = copy.copy(delegate)
-        self.cache = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Return a config, or None where there is none."""
@@ -221,16 +211,8 @@ def kind_of_option(group: str, option: str) -> str | None:
     return None
 
 
-def _known_choices(overrides: Overrides, defaults_list: list[InputDefault], self_added: bool) -> DictConfig:
-    """Return what a defaults list may interpolate; nothing where it interpolates nothing, as that takes long."""
-    if any(part.is_interpolation() for part in defaults_list):
-        return _collect_choices(overrides, defaults_list, self_added)
-    return DictConfig({})
-
-
 def install() -> None:
     """Make Hydra compose as this module says; safe to repeat."""
-    hydra_defaults._create_interpolation_map = _known_choices
     hydra_internals.ConfigLoaderImpl = ConfigLoader  # type: ignore[misc]
     hydra_internals.Hydra.get_mode = find_mode  # type: ignore[method-assign]
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply_as_typed)  # type: ignore[method-assign, assignment]

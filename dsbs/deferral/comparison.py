@@ -9,7 +9,7 @@ import numpy as np
 from dsbs.core.errors import ConfigError, StudentError
 from dsbs.core.records import Example, Prediction
 from dsbs.deferral.calibration import Calibration, calibrate
-from dsbs.deferral.measures import augrc, choose_threshold
+from dsbs.deferral.measures import augrc, bootstrap_interval, choose_threshold
 from dsbs.deferral.settings import CONFIDENCES, DeferConfig
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.predictor import Predictor
@@ -18,7 +18,6 @@ from dsbs.tasks.base import Task
 
 SHARES = (0.5, 0.8)  # of the answers, the most confident ones
 TARGET = 0.9  # accuracy of what is kept, where none is named
-DRAWS = 500
 
 
 def compare_kinds(
@@ -52,7 +51,7 @@ def compare_kinds(
         hits = np.asarray(right, dtype=float)[order]
         found[kind] = {
             "augrc": augrc(sure, right),
-            "augrc_interval": _interval(sure, right),
+            "augrc_interval": bootstrap_interval(augrc, sure, right).tolist(),
             "ece_before": expected_calibration_error([raw.sure(one) for one in predictions["test"]], right),
             "ece": expected_calibration_error(sure, right),
             "accuracy_surest": [float(hits[: max(1, round(share * len(hits)))].mean()) for share in SHARES],
@@ -88,14 +87,3 @@ def _measured(
         found[split] = add_confidence(predictor, kind, examples, predictions, config.samples)
         seconds = time.perf_counter() - started
     return found, seconds
-
-
-def _interval(sure: Sequence[float], right: Sequence[bool]) -> tuple[float, float]:
-    """Return the 95% bootstrap interval over examples of the AUGRC."""
-    generator, values, hits = np.random.default_rng(0), np.asarray(sure), np.asarray(right)
-    draws = []
-    for _ in range(DRAWS):
-        places = generator.integers(0, len(values), len(values))
-        draws.append(augrc(values[places], hits[places]))
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(low), float(high)

@@ -1,26 +1,29 @@
 """Measures of confidences and deferral: risk and coverage, AUGRC, thresholds with a guarantee."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+LEVEL = 0.95  # of confidence bounds
+DRAWS = 500  # of the bootstrap
 Numbers = Sequence[float] | np.ndarray
 Flags = Sequence[bool] | np.ndarray
 
 
-def lower_bound(successes: int, trials: int, level: float = 0.95) -> float:
-    """Return the one-sided lower confidence bound of a share (Clopper and Pearson).
+def lower_bound(successes: int, trials: int) -> float:
+    """Return the one-sided lower 95% confidence bound of a share (Clopper and Pearson).
 
     >>> round(lower_bound(95, 100), 4), lower_bound(0, 10), lower_bound(0, 0)
     (0.8977, 0.0, 0.0)
     """
     from scipy.stats import beta
 
-    return float(beta.ppf(1 - level, successes, trials - successes + 1)) if successes else 0.0
+    return float(beta.ppf(1 - LEVEL, successes, trials - successes + 1)) if successes else 0.0
 
 
-def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: float = 0.95) -> float:
-    """Return the lowest threshold above which answers have at least the accuracy ``goal``, at a confidence level.
+def choose_threshold(confidences: Numbers, right: Flags, goal: float) -> float:
+    """Return the lowest threshold above which answers have at least the accuracy ``goal``, with 95% confidence.
 
     Thresholds are tested from the most confident answers down until one fails, so that no correction for multiple
     tests is needed (fixed sequence testing; Angelopoulos et al. 2021). The first test takes the fewest answers that
@@ -30,7 +33,7 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: flo
         The threshold; infinite where not even the most confident answers reach the goal.
     """
     order = sorted(range(len(confidences)), key=lambda place: -confidences[place])
-    least = next((count for count in range(1, len(order) + 1) if lower_bound(count, count, level) >= goal), None)
+    least = next((count for count in range(1, len(order) + 1) if lower_bound(count, count) >= goal), None)
     if least is None:
         return float("inf")
     found, correct = float("inf"), 0
@@ -41,7 +44,7 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float, level: flo
         last_of_ties = kept == len(order) or confidences[order[kept]] < confidences[place]
         if kept < least or not last_of_ties or ((kept - least) % stride and kept != len(order)):
             continue
-        if lower_bound(correct, kept, level) < goal:
+        if lower_bound(correct, kept) < goal:
             break
         found = confidences[place]
     return found
@@ -89,20 +92,25 @@ def augrc(confidences: Numbers, right: Flags) -> float:
     return float(np.trapezoid(failures, coverage))
 
 
-def interval_of_risks(
-    confidences: Numbers,
-    right: Flags,
-    coverages: Sequence[float],
-    draws: int = 500,
-    seed: int = 0,
-) -> list[tuple[float, float]]:
+def bootstrap_interval(measure: Callable[[np.ndarray, np.ndarray], Any], confidences: Numbers, right: Flags) -> Any:
+    """Return the lower and the upper bound of the 95% bootstrap interval, over examples, of a measure.
+
+    Args:
+        measure: a function of confidences and of which answers are right; returns a number or several.
+
+    Returns:
+        The bounds, of shape (2,) or (2, numbers of the measure).
+    """
+    generator, values, hits = np.random.default_rng(0), np.asarray(confidences), np.asarray(right, dtype=bool)
+    draws = (generator.integers(0, len(values), len(values)) for _ in range(DRAWS))
+    return np.quantile([measure(values[places], hits[places]) for places in draws], (0.025, 0.975), axis=0)
+
+
+def interval_of_risks(confidences: Numbers, right: Flags, coverages: Sequence[float]) -> list[tuple[float, float]]:
     """Return the 95% bootstrap interval, over examples, of the risk at each coverage."""
-    generator = np.random.default_rng(seed)
-    values, hits = np.asarray(confidences), np.asarray(right, dtype=bool)
-    found = np.empty((draws, len(coverages)))
-    for draw in range(draws):
-        places = generator.integers(0, len(values), len(values))
-        coverage, risk = risk_coverage(values[places], hits[places])
-        found[draw] = np.interp(coverages, coverage, risk)
-    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+
+    def risks(values: np.ndarray, hits: np.ndarray) -> np.ndarray:
+        return np.interp(coverages, *risk_coverage(values, hits))
+
+    low, high = bootstrap_interval(risks, confidences, right)
     return list(zip(low.tolist(), high.tolist(), strict=True))

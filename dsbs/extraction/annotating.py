@@ -18,8 +18,8 @@ from dsbs.teachers.prices import Rates
 
 
 @dataclass
-class SystemCount:
-    """Counts over the examples of one system prompt.
+class ExampleCount:
+    """Counts over some examples: of a split, or of one system prompt.
 
     Attributes:
         examples: examples that were asked about, now or before.
@@ -38,7 +38,7 @@ class SystemCount:
 
 
 @dataclass
-class SplitCount(SystemCount):
+class SplitCount(ExampleCount):
     """Counts over the annotations of a split.
 
     Attributes:
@@ -50,7 +50,7 @@ class SplitCount(SystemCount):
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
-    systems: dict[str, SystemCount] = field(default_factory=dict)
+    systems: dict[str, ExampleCount] = field(default_factory=dict)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     batched: tuple[int, int] = (0, 0)
@@ -148,9 +148,9 @@ def _weigh(
 def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation, outcomes: list[Outcome]) -> bool:
     """Count an example; return whether the teacher answered it right."""
     right = job.task.answers.equivalent(annotation.label, example.label)
-    counted: list[SystemCount] = [count]
+    counted: list[ExampleCount] = [count]
     if annotation.system is not None:
-        counted.append(count.systems.setdefault(annotation.system, SystemCount()))
+        counted.append(count.systems.setdefault(annotation.system, ExampleCount()))
     for one in counted:
         one.examples += 1
         one.parsed += annotation.label is not None

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from dsbs.core.addresses import is_loopback
 from dsbs.extraction.settings import Budget
+from dsbs.teachers.endpoint.address import is_loopback
 
 MODES = ("student", "defer", "shadow", "record")
 REPLIES = ("label", "json", "rationale")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.records import Request
@@ -16,7 +15,7 @@ from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
-from dsbs.teachers.endpoint.address import AUTHORIZATION, NO_KEY, Address, address_faults
+from dsbs.teachers.endpoint.address import AUTHORIZATION, NO_KEY, Address, address_faults, leads_here
 from dsbs.teachers.prices import Rates, find_rates
 
 if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is opened: it takes its time

@@ -1,5 +1,6 @@
 """The address of an endpoint, and the header that carries its API key."""
 
+import ipaddress
 import re
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -31,6 +32,27 @@ class Address(NamedTuple):
         """Return the header that carries a key."""
         bearer = self.api_key_header.lower() == AUTHORIZATION.lower()
         return {self.api_key_header: f"Bearer {key}" if bearer else key}
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine itself.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
+    (True, True, False, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def leads_here(url: str) -> bool:
+    """Return whether a URL leads to this machine.
+
+    >>> leads_here("http://127.0.0.1:8000/v1"), leads_here("http://[::1]/v1"), leads_here("https://host.io/v1")
+    (True, True, False)
+    """
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def address_faults(address: str) -> list[str]:

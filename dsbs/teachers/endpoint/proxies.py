@@ -6,8 +6,8 @@ import urllib.request
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from dsbs.core.addresses import leads_here
 from dsbs.core.errors import TeacherError
+from dsbs.teachers.endpoint.address import leads_here
 
 # Where servers say that they listen: it leads to this machine.
 ANY = ("0.0.0.0", "::")  # noqa: S104 - an address to connect to
