@@ -8,7 +8,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
@@ -97,37 +97,18 @@ class Connection:
         Raises:
             TeacherError: where no complete response came.
         """
-        assert self._session is not None
-        try:
-            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
-            async with (
-                asyncio.timeout(self.where.timeout * patience),
-                self._session.request(method, self._address(route), **self._options, **parts) as response,
-            ):
-                content = in_utf8(await self._read(response), response.charset)
-                return Reply(response.status, response.headers, content)
-        except TeacherError:
-            raise
-        except Exception as error:
-            raise self._explain(error) from None
+        async with self._request(method, route, patience, **parts) as response:
+            content = in_utf8(await self._read(response), response.charset)
+            return Reply(response.status, response.headers, content)
 
     async def download(self, route: str, target: BinaryIO) -> Reply:
         """Download a file into ``target``; with a status other than 200 the body is in the reply instead."""
-        assert self._session is not None
-        try:
-            async with (
-                asyncio.timeout(self.where.timeout * FILE_PATIENCE),
-                self._session.get(self._address(route), **self._options) as response,
-            ):
-                if response.status != 200:
-                    return Reply(response.status, response.headers, await self._read(response))
-                async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
-                    target.write(piece)
-                return Reply(response.status, response.headers, b"")
-        except TeacherError:
-            raise
-        except Exception as error:
-            raise self._explain(error) from None
+        async with self._request("GET", route, FILE_PATIENCE) as response:
+            if response.status != 200:
+                return Reply(response.status, response.headers, await self._read(response))
+            async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
+                target.write(piece)
+            return Reply(response.status, response.headers, b"")
 
     async def upload(self, route: str, name: str, content: BinaryIO, fields: Mapping[str, str]) -> Reply:
         """Upload a file as a multipart form."""
@@ -149,8 +130,21 @@ class Connection:
                    "Content-Length": str(len(head.encode()) + size + len(tail))}  # fmt: skip
         return await self.send("POST", route, FILE_PATIENCE, data=body(), headers=headers)
 
-    def _explain(self, error: Exception) -> TeacherError:
-        return explain_connection(error, self.where, self.key, self._proxy and self._proxy.shown)
+    @asynccontextmanager
+    async def _request(self, method: str, route: str, patience: int, **parts: Any) -> AsyncIterator["ClientResponse"]:
+        """Open a response; whatever goes wrong before it is read to its end becomes a ``TeacherError``."""
+        assert self._session is not None
+        try:
+            # One deadline over everything: a server that drips a byte a second never trips a read timeout.
+            async with (
+                asyncio.timeout(self.where.timeout * patience),
+                self._session.request(method, self._address(route), **self._options, **parts) as response,
+            ):
+                yield response
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise explain_connection(error, self.where, self.key, self._proxy and self._proxy.shown) from None
 
     async def _read(self, response: "ClientResponse") -> bytes:
         """Return a body; of an error the head, and of large ones only a few at once."""
