@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,6 @@ from hydra.core.global_hydra import GlobalHydra
 from dsbs import train
 from dsbs.cli.command import _check_environment, command
 from dsbs.cli.config import ROOTS
-from dsbs.cli.main import main
 
 HEAVY = ["torch", "transformers", "accelerate", "peft", "bitsandbytes", "scipy", "sklearn", "openai", "wandb", "ray"]
 SCRIPT = f"""
@@ -111,7 +111,7 @@ def test_the_console_script(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["dsbs", *words])
     try:
-        main()
+        runpy.run_module("dsbs", run_name="__main__")
         ended = 0
     except SystemExit as stop:
         ended = int(str(stop.code))
