@@ -24,6 +24,7 @@ _ARITHMETIC = re.compile(r"[0-9.+\-*/() ]*[0-9][0-9.+\-*/() ]*")
 _UNIT = re.compile(r"(?<=[0-9)])\s*(?:%|[^\W\d_]{2,}(?:[ -][^\W\d_]{2,})*)")
 _TIMES = re.compile(r"(?<=[0-9)])\s*[xX]\s*(?=[0-9(])")
 
+_INEQUALITY = re.compile(r"[<>!]=")
 _PARTED = re.compile(r"[0-9]{1,9}(-|/|\s?–\s?)[0-9]{1,9}(?:\1[0-9]{1,9})*")
 
 _BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
@@ -40,7 +41,7 @@ def evaluate(text: str) -> float | None:
     >>> evaluate("(25 + x)"), evaluate("1 / 0"), evaluate("9 ** 9 ** 9 ** 9"), evaluate("__import__('os')")
     (None, None, None, None)
     """
-    if len(text) > MAX_LENGTH:
+    if len(text) > MAX_LENGTH or _INEQUALITY.search(text):
         return None
     for side in text.split("="):
         value = _evaluate_side(side)

@@ -16,7 +16,8 @@ LEAD = re.compile(
 # The answer that such words stand right before is denied.
 DENIAL = re.compile(
     r"(?:(?:,|\band|\bbut)?\s{0,3}\b(?:not|no|never|neither|nor|cannot|hardly|barely|scarcely|without|except|unlike|than|"
-    r"nicht|keine?|weder|noch|pas|ni|non|niet|geen|inte|ikke|não|nunca|не|ні|nie|ne|není|nije|nem|nu|ei|bukan|tidak|không|"
+    r"nicht|keine?|weder|noch|ohne|pas|ni|non|sans|aucune?|sin|ningun[ao]?|ningún|sem|nenhuma?|senza|nessun[ao]?|niet|geen|"
+    r"zonder|inte|utan|ikke|uden|uten|não|nunca|не|ні|без|nie|ne|bez|není|nije|nem|nu|ei|bukan|tidak|tanpa|không|"
     r"δεν|όχι|לא|ليس|ليست|غير|لا|"
     r"over|rather than|instead of|opposed to|anything but|everything but|all but|far from|nothing like|"
     r"opposite of)|n't)[.,]?\s{1,3}"
@@ -54,7 +55,8 @@ CORRECTION = re.compile(
 # What may follow an answer that ends its clause in meaning, if not in letters.
 _FOLLOWS = re.compile(
     r"(?:\s{1,3}(?:sentiment|label|class|category|option|answer|choice|tone|review|one|statement|relation|relationship|"
-    r"opinion|feeling|stars?|points?|message|text|case|polarity|emotion|intent|topic)\b)?"
+    r"opinion|feeling|stars?|points?|message|text|case|polarity|emotion|intent|topic|priority|urgency|severity|risk|level|"
+    r"news|years?|stance|mood|relevance)\b)?"
     r"(?:\s{0,3}$|\s{0,3}(?!->|=>|[<>=]{1,2}\s)[^\w\s?/|&+→⇒]|\s{1,3}(?:because|since|as|for|due|given|with|in|on|of|to|at|by|from|that|here|"
     r"overall|is\s{1,3}(?:the\s{1,3})?(?:most\s{1,3})?(?:correct|right|best|answer|likely|appropriate|fitting))\b)"
 )

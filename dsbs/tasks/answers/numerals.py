@@ -14,6 +14,7 @@ from dsbs.tasks.answers.arithmetic import evaluate, is_no_value, join_numbers, w
 from dsbs.tasks.answers.shapes import CLAUSE, QUOTES, in_ascii_signs
 
 MOST = 1000
+_LONGEST_SPELT = 60
 _WORD = re.compile(r"[^\W\d_]")
 
 _WRITTEN = (  # LaTeX and typography, in plain signs
@@ -90,11 +91,14 @@ _DENIED = re.compile(
 _NO_VALUE = re.compile(
     r"\\[A-Za-z]{2,}|\b(?:log|ln|sin|cos|tan|exp|sqrt)\b|\d[\u0304\u0305]|\d\s?r\.?\s?\d"
     r"|\b[a-zA-Z]\s?=.{1,60}\b[a-zA-Z]\s?=|\d\s?:\s?\d|\d{1,2}/\d{1,2}/(?:19|20)\d\d|(?:19|20)\d\d-\d\d-\d\d|\d\s?[MBTK]\b"
-    r"|\d\.\d\d\s?(?:[aApP]\.?\s?[mM]\b|Uhr\b)|[^\W\d_]\s{1,3}times\s{1,3}\d|(?<![\w.])[A-Za-z]\d"
+    r"|\d\s?Uhr\b|[^\W\d_]\s{1,3}times\s{1,3}\d|(?<![\w.])[A-Za-z]\d"
     r"|(?<![\d.*/+^(-])\d{1,4}-\d{1,2}/\d{1,3}(?![\d/*+^-])|\d\.\d{1,9},\d"
     r"|[$€£]\s?\d[\d.,]{0,20}\s?m\b|\d(?![gmlLsh]\b|[xX]\s?[\d(])[a-zA-Z]\b|\b[a-zA-Z]\s?[-+*/^]\s?\d"
     r"|\d\s?[-+*/^]\s?[a-zA-Z]\b"
     r"|(?<![\d.,)])\d{1,6}[-–]\d{1,6}\s{1,2}[^\W\d_]{2}|(?<![\d.,])0,\d{3}(?!\d)"
+    # Times of the day, decades, names such as COVID-19 or option 3.
+    r"|\d\s?[aApP]\.?\s?[mM]\b|\d\s?o['’]clock\b|\b\d{3}0['’]?s\b|\d-?ish\b|[^\W\d_]-\d|\d\s?(?:π|∞|pi\b)"
+    r"|\b(?:option|choice)\s?\(?\d"
 )
 # A number in digits that goes on in words, or with a scale of another language.
 _GOES_ON = re.compile(
@@ -109,6 +113,8 @@ _TURN = re.compile(r"\b(?:wait|actually|correction|scratch|oops|hmm|sorry|altern
 _RUN = re.compile(
     r"(?:[$€£(]\s?){0,6}[-−]?\s?[$€£]?\d(?:\d|[.,](?=\d)|[-+*/()^×÷−$€£=]|[.\s](?=[-\d+*/()^×÷−$€£=.\s])){0,300}"
 )
+_SPACED = re.compile(r"^(\d{1,6}) - (\d{1,6})$")  # 5 - 10 apples
+_ABBREVIATED = re.compile(r"\b(Rs|approx|ca)\.\s?(?=[-$€£\d])", re.I)
 _OPERATOR_AT_END = re.compile(r"[+*/^×÷]\s?$")
 
 
@@ -128,6 +134,7 @@ def read_number(text: str) -> str | None:
         return None
     if not _WORD.search(text) and evaluate(text) is not None:
         return join_numbers(text) if _balances(text) else None
+    text = _ABBREVIATED.sub(r"\1 ", text)
     end = CLAUSE.search(text)
     clause, rest = (text[: end.start()], text[end.end() :]) if end else (text, "")
     clause = _DENIED.sub(" ", clause)
@@ -139,7 +146,7 @@ def read_number(text: str) -> str | None:
     found: str | None = without_units(_UNITS.sub(" ", clause))
     if evaluate(found or "") is None:
         found = _search(clause)
-    if found is not None and (is_no_value(found) or not _balances(found)):
+    if found is not None and (is_no_value(_SPACED.sub(r"\1-\2", found)) or not _balances(found)):
         return None
     if found is not None and end and end[0] == ";" and any(not same(run, found) for run in _runs(rest)):
         return None
@@ -244,6 +251,16 @@ def count_words(words: list[str]) -> int | None:
             total, current, bound = total + current * scale, 0, scale
         last = word
     return total + current if words else None
+
+
+def read_spelt(text: str) -> int | None:
+    """Return the number that a text spells, with nothing beside it; or None.
+
+    >>> read_spelt("Twenty-one"), read_spelt("two dogs"), read_spelt("")
+    (21, None, None)
+    """
+    words = text.casefold().replace("-", " ").split() if len(text) <= _LONGEST_SPELT else []
+    return count_words(words) if all(word in _SPELT or word in _SCALES for word in words) else None
 
 
 def _runs(text: str) -> list[str]:

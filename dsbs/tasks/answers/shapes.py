@@ -19,6 +19,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,6}|#[xX][0-9a-fA-F]{1,5}|[A-Za-z]{2,8});")
 _WIDE = {
     0x2010: "-",
     0x2011: "-",
+    0x2212: "-",
     0x3000: " ",
     0x3010: "[",
     0x3011: "]",
@@ -29,7 +30,7 @@ _WIDE = {
     0x2044: "/",
 } | {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _CIRCLED = re.compile("[\u2460-\u24ff]")
-_MINUS = re.compile(r"(?:^|(?<=[\s(=:$]))[−–‒﹣](?=[$€£]?\d)")
+_DASH = re.compile(r"(?:^|(?<=[\s(=:$]))[–‒﹣](?=[$€£]?\d)|(?<=\d)[–‒﹣](?=\d)")  # a minus, or in a range
 _WRAPPING = " \t\n\r*_`\"'“”‘’„‟«»「」『』\u200b\u200e\u200f\u202a\u202b\u202c\u2060\ufeff"
 _COMMAND = re.compile(r"\\(?:boxed|fbox|text|textbf|textit|textrm|textsf|mathrm|mathbf|mathit|mathsf|emph)\s{0,3}\{")
 _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
@@ -71,7 +72,7 @@ def in_ascii_signs(text: str) -> str:
     text = _INVISIBLE.sub("", text).translate(_WIDE)
     text = _CIRCLED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() and not c.isascii() else c for c in text)
-    return _MINUS.sub("-", text)
+    return _DASH.sub("-", text)
 
 
 def _marked(text: str) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from dsbs.tasks.answers.assertions import CONTRAST, CORRECTION, DENIAL, LEAD, SIGNS_OF_DENIAL, TURNS, asserts
+from dsbs.tasks.answers.numerals import read_spelt
 from dsbs.tasks.answers.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spaced, squeeze, tidy
 from dsbs.tasks.cells import plain_number
 
@@ -23,14 +24,17 @@ _SIGN = re.compile(rf"(?:{_OPTION})?[(\[]\s?([A-Za-z])\.?\s?[)\]]|{_OPTION}([A-Z
 # A capital counts as a letter of the list behind such words alone: 'plan B' is none.
 _CAPITAL = re.compile(
     r"(?:^|(?<=\bis )|(?<=\bbe )|(?<=\bwith )|(?<=\bpick )|(?<=\bchoose )|(?<=\bselect )|(?<=\bsay )|(?<=\bnot )"
-    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=[:,;] )|(?<=[(\[\t])|(?<=[-–=<>→] )"
-    r"|(?<=\band )|(?<=\bor )|(?<=\bnor )|(?<=\bto )|(?<=\bfrom )|(?<=\bmaybe )|(?<=\bperhaps )|(?<=\bpossibly ))"
+    r"|(?<=\bthan )|(?<=\bover )|(?<=\bof )|(?<=\bbut )|(?<=[:,;)] )|(?<=[(\[\t])|(?<=[-–=<>→] )"
+    r"|(?<=\band )|(?<=\bor )|(?<=\bthen )|(?<=\bnor )|(?<=\bto )|(?<=\bfrom )|(?<=\bmaybe )|(?<=\bperhaps )"
+    r"|(?<=\bpossibly ))"
     r"([B-HJ-Z]|[AI](?=\s?(?:[.,;:!)\]\[(/|<>=→–-]|$)|\s(?:but|and|or|nor|rather|to|with|aka)\b))(?![\w'’#+-]|\.\w)"
 )
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 # Around a digit: it is a part of a number, a bound, or of arithmetic.
-_PART_BEFORE = re.compile(r"[<>≥≤^*×±√]\s?$|\d[,+/-]$")
-_PART_AFTER = re.compile(r"[\^*×±]|[-–/+][\d$€£]")
+_PART_BEFORE = re.compile(r"[<>≥≤^*×±√]\s?$|\d[,:+/-]$")
+_PART_AFTER = re.compile(r"[\^*×±]|[-–/+:][\d$€£]")
+# An amount of something, and no label.
+_AMOUNT = re.compile(r"[€£¥₹]\s?$"), re.compile(r"\s?[%‰°€£¥₹]")
 # Labels that are other words where they are not written in capitals.
 _LIKE_WORDS = {
     "IT",
@@ -54,8 +58,8 @@ _LIKE_WORDS = {
 }
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
 _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>[.!]?")
-# What Japanese and Korean say behind an answer: that it is it.
-_COPULA = re.compile(r"(?<=\w)(?:です|である|だ|입니다|이다|이에요|예요)$")
+# What Chinese, Japanese and Korean say behind an answer: that it is it.
+_COPULA = re.compile(r"(?<=\w)(?:的|です|である|だ|입니다|이다|이에요|예요)$")
 _MINUS = re.compile(r"\b(?:minus|negative)\s{1,3}(?=\d)", re.I)
 _OUT_OF = re.compile(r"(?<=\d)(?:\sstars?)?\sout\sof\s(\d{1,3})(?=\s(?:stars?|points?)\b|\W{0,9}$)")
 _BESIDE = re.compile(r"^(?:[ .:,–—=]|-(?!\d))+")
@@ -99,6 +103,8 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
     [None, 'good', 'bad']
     """
     letters = Letters(listed, listed if lettered else _without_initials(listed))
+    if not lettered and any(len(name) == 1 and name.isalpha() for name in names):
+        letters = Letters((), ())  # among grades, C is not the third of them
     whole = _STRUCK.sub("", text[:MOST]).strip()
     if (found := match_name(whole, names)) is not None:  # a choice may end with a full stop of its own
         return found
@@ -116,8 +122,8 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
         if (found := _read_sign(rest, letters, names)) is not None:
             return found
         lead = LEAD.match(rest)
-        if lead is None or any(name.start == 0 for name in _find_names(rest, names)):  # the label IT is no 'it'
-            break
+        if lead is None or any(name.start == 0 for name in _find_names(rest, names)) or lead[0].strip() in names:
+            break  # the label IT is no 'it', and the label A no article
         rest = tidy(rest[lead.end() :])
     return _read_mentions(" ".join(tidy(whole).translate(QUOTES).split()), letters, names)
 
@@ -151,18 +157,23 @@ def match_name(text: str, names: dict[str, str]) -> str | None:
         return names[text]
     # Joined words are the last resort: 'livingroom' and 'living room' can both be choices.
     doubted = text.endswith("?") or text.startswith("!")
-    for shape in (spaced, squeeze, _joined) if doubted else (spaced, squeeze, bare, _joined):
+    for shape in (spaced, squeeze, *(() if doubted else (bare,)), _joined, _fused):
         wanted = shape(text)
         found = {answer for name, answer in names.items() if shape(name) == wanted} if wanted else set()
         if found:
             return found.pop() if len(found) == 1 else None
     value = plain_number(text.removeprefix("+"))
+    value = read_spelt(text) if value is None else value
     found = {answer for name, answer in names.items() if plain_number(name) == value} if value is not None else set()
     return found.pop() if len(found) == 1 else None
 
 
 def _joined(text: str) -> str:
-    return spaced(_JOINT.sub(" ", text).rstrip("."))
+    return spaced(_JOINT.sub(" ", text).replace("&", " and ").rstrip("."))
+
+
+def _fused(text: str) -> str:
+    return squeeze(_JOINT.sub("", text).rstrip("."))  # BillingIssue
 
 
 def by_letter(letter: str, listed: Sequence[str | None]) -> str | None:
@@ -235,11 +246,11 @@ def _read_clause(text: str, letters: Letters, names: dict[str, str]) -> str | No
     mentions = list(_find_names(text, names))
     mentions += [sign for sign in _find_signs(text, letters, names)
                  if not any(sign.start < name.end and name.start < sign.end for name in mentions)]  # fmt: skip
-    parts, asserted, done = [""], set(), 0
+    parts, asserted, done, since = [""], set(), 0, 0
     for mention in sorted(mentions):
         if mention.start < done:
             continue
-        seen_from = max(done, mention.start - 80)  # far enough back for the longest denial
+        seen_from = max(since, mention.start - 80)  # far enough back for the longest denial
         denial = DENIAL.search(clause[seen_from : mention.start])
         if denial:
             parts[-1] += clause[done : seen_from + denial.start()] + " "
@@ -250,6 +261,8 @@ def _read_clause(text: str, letters: Letters, names: dict[str, str]) -> str | No
             parts.append("")
             asserted.add(mention.answer)
             done = mention.end
+        # The label 'neither' also denies the next one.
+        since = mention.start if clause[mention.start : mention.end] == "neither" else done
     parts[-1] += clause[done:]
     if len(asserted) != 1:
         return None
@@ -282,7 +295,9 @@ def _find_names(text: str, names: dict[str, str]) -> Iterator[Mention]:
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            if _is_word(text, start, end) and (answer not in _LIKE_WORDS or written[start:end].isupper()):
+            like_words = answer in _LIKE_WORDS and not written[start:end].isupper()
+            like_words = like_words or (name == "other" and text.startswith(" than", end))
+            if _is_word(text, start, end) and not like_words:
                 found.append(Mention(start, end, answer))
             start = text.find(name, end)
     for one in dict.fromkeys(found):  # a name without '_' was looked for twice
@@ -304,10 +319,13 @@ def _is_word(text: str, start: int, end: int) -> bool:
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
     if before[-1:].isalnum() or before[-1:] == "_" or (before[-1:] in "-." and before[:1].isalnum() and before[1:]):
         return False
-    if text[end - 1].isdigit() and _PART_AFTER.match(after):
+    if text[end - 1].isdigit() and (_PART_AFTER.match(after) or _AMOUNT[1].match(after)):
         return False
-    if text[start].isdigit() and (_PART_BEFORE.search(before) or _PART_AFTER.match(after)):
-        return False
+    if text[start].isdigit():
+        if _PART_BEFORE.search(before) or _PART_AFTER.match(after) or _AMOUNT[0].search(before):
+            return False
+        if before[-1:] == "$" != after[:1]:  # dollars, and no formula
+            return False
     if (before[-1:] == "-" and text[start].isdigit()) or after[:1].isalnum() or after[:1] == "_":
         return False
     return not ((after[:1] == "-" and after[1:].isalpha()) or (after[:1] in (".", ",") and after[1:].isdigit()))

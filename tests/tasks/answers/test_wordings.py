@@ -38,6 +38,13 @@ SETS = {
     "lang": ("C", "C++", "C#"),
     "nli2": ("contradiction", "entailment", "neutral"),
     "bad": ("bad", "good"),
+    "other": ("Sports", "Politics", "Other"),
+    "hate": ("hate speech", "offensive language", "neither"),
+    "ages": ("0-18", "19-35", "65+"),
+    "urgency": ("low", "high"),
+    "genre": ("R&B", "Rock & Roll"),
+    "code": ("BILLING_ISSUE", "TECH_SUPPORT"),
+    "grade": ("A", "A-", "B+", "B"),
 }
 
 # What is read, and as what.
@@ -153,6 +160,18 @@ zh|消极，因为它坏了|消极
 zh|（B）消极。|消极
 ru|«Отрицательный».|отрицательный
 ja|「ネガティブ」です|ネガティブ
+zh|消极的|消极
+other|Other, not Sports|Other
+other|Politics, other than that nothing|Politics
+hate|neither hate speech nor offensive language|neither
+ages|19–35|19-35
+ages|the age is 65+ years|65+
+urgency|high priority|high
+genre|Rock and Roll|Rock & Roll
+code|BillingIssue|BILLING_ISSUE
+stars|four|4
+stars|$2$|2
+grade|A−|A-
 """
 
 # What must not be read as the label that it denies, doubts or makes depend on something.
@@ -283,6 +302,18 @@ zh|非积极
 ru|не положительный
 ar|ليس إيجابي
 ja|「ポジティブ」ではない
+other|something other than Politics
+grade|C
+grade|A+
+letter|A) B
+letter|A B
+letter|D, then A
+stars|2%
+stars|costs $2
+stars|2–3
+stars|2:30
+nli|sans contradiction
+nli|ohne contradiction
 """
 
 NUMBERS = r"""
@@ -353,6 +384,8 @@ minus five|-5
 negative two hundred|-200
 ٤٢|42
 ４２個|42
+Rs. 42|42
+10 - 3 apples|7
 """
 
 NO_NUMBERS = r"""
@@ -435,6 +468,15 @@ room A12
 5‰
 \geq 42
 42 – 45
+<= 42
+5 pm
+8 o'clock
+the 1990s
+42ish
+COVID-19
+3π
+option 3
+5 - 10 apples
 """
 
 
