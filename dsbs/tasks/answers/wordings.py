@@ -162,8 +162,7 @@ def match_name(text: str, names: dict[str, str]) -> str | None:
         found = {answer for name, answer in names.items() if shape(name) == wanted} if wanted else set()
         if found:
             return found.pop() if len(found) == 1 else None
-    value = plain_number(text.removeprefix("+"))
-    value = read_spelt(text) if value is None else value
+    value = plain_number(text.removeprefix("+") if (spelt := read_spelt(text)) is None else str(spelt))
     found = {answer for name, answer in names.items() if plain_number(name) == value} if value is not None else set()
     return found.pop() if len(found) == 1 else None
 
