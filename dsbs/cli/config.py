@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dsbs.cli.composition import install
+from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
 from dsbs.core.errors import ConfigError
 from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
@@ -110,7 +111,7 @@ class EvaluateConfig:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
+        faults = range_faults(self, AT_LEAST_1, "batch_size")
         if self.decoding not in (None, "auto", "rank", "generate"):
             faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
         if self.output is not None and Path(self.output).suffix not in (".parquet", ".json"):
@@ -146,9 +147,7 @@ class PredictConfig:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
-        if self.format not in FORMATS:
-            faults.append(f"format={self.format}: expected one of {', '.join(FORMATS)}.")
+        faults = range_faults(self, AT_LEAST_1, "batch_size") + option_faults(self, format=FORMATS)
         if self.input == self.output != "-":
             faults.append(f"output={self.output}: the same file as input; choose another.")
         return faults

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from dsbs.core.checks import NOT_NEGATIVE, option_faults, range_faults
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.wandb_mode import MODES, choose_mode, find_key, set_environment
 
@@ -60,11 +61,8 @@ class Tracking:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        faults = []
-        if self.mode not in MODES:
-            faults.append(f"tracking.mode={self.mode}: expected one of {', '.join(MODES)}.")
-        if self.predictions < 0:
-            faults.append(f"tracking.predictions={self.predictions}: expected a number of rows, 0 or more.")
+        faults = option_faults(self, "tracking.", mode=MODES)
+        faults += range_faults(self, NOT_NEGATIVE, "predictions", prefix="tracking.")
         for name in self.others:
             if name not in OTHERS:
                 faults.append(f"tracking.report_to=[{name}]: expected any of {', '.join((WANDB, *OTHERS))}.")

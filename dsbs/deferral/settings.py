@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
 from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
 
 CONFIDENCES = (*SCORED, *MEASURED)
@@ -52,10 +53,8 @@ class DeferConfig:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = []
-        for key, known in (("confidence", CONFIDENCES), ("calibration", CALIBRATIONS)):
-            if getattr(self, key) not in known:
-                faults.append(f"{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
+        faults = option_faults(self, confidence=CONFIDENCES, calibration=CALIBRATIONS)
+        faults += range_faults(self, AT_LEAST_1, "batch_size")
         given = [name for name in GOALS if getattr(self, name) is not None]
         if self.compare and (beside := [name for name in given if name != "accuracy"]):
             faults.append(f"compare=true chooses no threshold: leave out {' and '.join(beside)}.")
@@ -74,6 +73,4 @@ class DeferConfig:
             faults.append(f"calibration=temperature: confidence={self.confidence} has no scores that it could scale.")
         if not 2 <= self.samples <= MOST_SAMPLES:
             faults.append(f"samples={self.samples}: expected from 2 to {MOST_SAMPLES:,}.")
-        if self.batch_size < 1:
-            faults.append(f"batch_size={self.batch_size}: expected at least 1.")
         return faults

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dsbs.core.checks import NOT_NEGATIVE, SHARE, range_faults
 from dsbs.core.records import LABELLED, NO_RATIONALE, OK, Annotation, Example
 from dsbs.core.registry import Registry
 from dsbs.tasks.base import Answers
@@ -67,15 +68,8 @@ class Filter:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        faults = []
-        for key in ("min_agreement", "max_repetition"):
-            value = getattr(self, key)
-            if value is not None and not 0 <= value <= 1:
-                faults.append(f"filter.{key}={value}: expected a share from 0 to 1.")
-        for key in ("min_words", "max_words"):
-            value = getattr(self, key)
-            if value is not None and value < 0:
-                faults.append(f"filter.{key}={value}: expected a number of words, 0 or more.")
+        faults = range_faults(self, SHARE, "min_agreement", "max_repetition", prefix="filter.")
+        faults += range_faults(self, NOT_NEGATIVE, "min_words", "max_words", prefix="filter.")
         if self.min_words is not None and self.max_words is not None and self.min_words > self.max_words:
             faults.append(
                 f"filter.min_words={self.min_words} is above filter.max_words={self.max_words}: nothing can pass."

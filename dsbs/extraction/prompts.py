@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
 from dsbs.core.records import Example, Request
 from dsbs.core.secrets import looks_secret
 from dsbs.extraction.parsing import RATIONALES_FROM, Take
@@ -16,6 +17,7 @@ _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
 _JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
 SEEN_FIRST = 4
 WHOLE = "whole"  # the answer_format of prompts without a cue
+ANSWER_FORMATS = ("text", "json", WHOLE)
 _NOT_WORDS = re.compile(r"[\W_]+")
 
 
@@ -77,14 +79,10 @@ class Prompt:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        faults = []
-        if self.answer_format not in ("text", "json", WHOLE):
-            faults.append(f"prompt.answer_format={self.answer_format}: expected text, json or {WHOLE}.")
-        if self.rationale_from not in RATIONALES_FROM:
-            faults.append(f"prompt.rationale_from={self.rationale_from}: expected {', '.join(RATIONALES_FROM)}.")
-        for key in ("thought_sentences", "thought_words"):
-            if (bound := getattr(self, key)) is not None and bound < 1:
-                faults.append(f"prompt.{key}={bound}: expected at least 1, or null for all of the thinking.")
+        faults = option_faults(self, "prompt.", answer_format=ANSWER_FORMATS, rationale_from=RATIONALES_FROM)
+        faults += range_faults(
+            self, AT_LEAST_1, "thought_sentences", "thought_words", prefix="prompt.", null="all of the thinking"
+        )
         if len(set(self.systems)) < len(self.systems):
             faults.append("prompt.systems: duplicate text; remove one.")
         if not self.cue.strip():

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from dsbs.core.checks import ABOVE_0, AT_LEAST_1, NOT_NEGATIVE, range_faults
+
 
 @dataclass
 class Budget:
@@ -19,11 +21,7 @@ class Budget:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the bounds."""
-        return [
-            f"budget.{key}={value}: expected 0 or more, or null for no bound."
-            for key, value in vars(self).items()
-            if value is not None and not value >= 0
-        ]
+        return range_faults(self, NOT_NEGATIVE, *vars(self), prefix="budget.", null="no bound")
 
 
 @dataclass
@@ -46,15 +44,8 @@ class BatchSettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = [
-            f"batch.{key}={getattr(self, key)}: expected a number of at least 1."
-            for key in ("requests", "at_once")
-            if getattr(self, key) < 1
-        ]
-        for key in ("megabytes", "poll"):
-            if getattr(self, key) <= 0:
-                faults.append(f"batch.{key}={getattr(self, key)}: expected above 0.")
-        return faults
+        faults = range_faults(self, AT_LEAST_1, "requests", "at_once", prefix="batch.")
+        return faults + range_faults(self, ABOVE_0, "megabytes", "poll", prefix="batch.")
 
 
 @dataclass
@@ -73,9 +64,7 @@ class RaySettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = []
-        if self.actors is not None and self.actors < 1:
-            faults.append(f"ray.actors={self.actors}: expected at least 1, or null for one per node.")
+        faults = range_faults(self, AT_LEAST_1, "actors", prefix="ray.", null="one per node")
         if self.address is not None and "://" in self.address:
             faults.append(f"ray.address={self.address}: Ray Client is not supported. Run the command on a node of the "
                           "cluster, with ray.address=auto.")  # fmt: skip
@@ -116,17 +105,9 @@ class ExtractionSettings:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each."""
-        faults = [
-            f"{key}={getattr(self, key)}: expected a number of at least 1."
-            for key in ("concurrency", "attempts", "samples")
-            if getattr(self, key) < 1
-        ]
-        for key in ("backoff", "max_backoff"):
-            if getattr(self, key) < 0:
-                faults.append(f"{key}={getattr(self, key)}: expected seconds, 0 or more.")
-        for key in ("requests_per_minute", "tokens_per_minute"):
-            if getattr(self, key) is not None and getattr(self, key) <= 0:
-                faults.append(f"{key}={getattr(self, key)}: expected above 0, or null for no bound.")
+        faults = range_faults(self, AT_LEAST_1, "concurrency", "attempts", "samples")
+        faults += range_faults(self, NOT_NEGATIVE, "backoff", "max_backoff")
+        faults += range_faults(self, ABOVE_0, "requests_per_minute", "tokens_per_minute", null="no bound")
         return faults + self.budget.faults() + self.batch.faults() + self.ray.faults()
 
     def share(self, place: int, count: int) -> "ExtractionSettings":

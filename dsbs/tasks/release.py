@@ -6,6 +6,7 @@ They differ in their columns alone, so one class reads them all.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dsbs.core.checks import option_faults
 from dsbs.core.errors import DataError
 from dsbs.tasks.answers import READINGS, ClosedAnswers, NumberAnswers
 from dsbs.tasks.base import Answers
@@ -93,10 +94,7 @@ class ReleaseTask(RowsTask):
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults()
-        if self.benchmark not in BENCHMARKS:
-            faults.append(f"task.benchmark={self.benchmark}: expected one of {', '.join(BENCHMARKS)}.")
-        if self.reading not in READINGS:
-            faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
+        faults += option_faults(self, "task.", benchmark=BENCHMARKS, reading=READINGS)
         if self.path is None and self.hub is None:
             faults.append(
                 f"task.path: expected a folder with {self.benchmark}_train.json and {self.benchmark}_test.json."

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple
 
+from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.tasks.answers import ClosedAnswers
@@ -175,9 +176,7 @@ class TriageTask(Task):
         for key in ("products", "complaints"):
             if not 6 <= getattr(self, key) <= 120 or getattr(self, key) % 6:
                 faults.append(f"task.{key}={getattr(self, key)}: expected a multiple of 6 from 6 to 120.")
-        for key in ("train", "validation", "test"):
-            if getattr(self, key) < 1:
-                faults.append(f"task.{key}={getattr(self, key)}: expected at least 1 example.")
+        faults += range_faults(self, AT_LEAST_1, "train", "validation", "test", prefix="task.")
         if self.path is not None:
             faults.append(f"task.path={self.path}: triage is built in and reads no files; did you mean task=table?")
         wanted = self.train + self.validation + self.test

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dsbs.core.checks import SHARE, range_faults
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.tasks.base import Task
@@ -52,12 +53,9 @@ class HandbookTeacher(Teacher):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        rates = {key: getattr(self, key) for key in ("wrong_kind", "wrong_label", "broken_format")}
-        shares = [f"teacher.{key}={rate}: expected a share from 0 to 1." for key, rate in rates.items()
-                  if not 0 <= rate <= 1]  # fmt: skip
-        faults += shares
-        if not shares and sum(rates.values()) > 1:
+        shares = range_faults(self, SHARE, "wrong_kind", "wrong_label", "broken_format", prefix="teacher.")
+        faults = super().faults() + shares
+        if not shares and self.wrong_kind + self.wrong_label + self.broken_format > 1:
             faults.append(
                 "teacher.wrong_kind + teacher.wrong_label + teacher.broken_format: expected at most 1 in all."
             )

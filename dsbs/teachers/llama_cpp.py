@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.core.errors import TeacherError
 from dsbs.core.files import find_packaged
 from dsbs.core.fingerprint import fingerprint_files
@@ -54,11 +55,7 @@ class LlamaCppTeacher(OpenAITeacher):
         faults = [fault for fault in super().faults() if not fault.startswith("teacher.model:")]
         if self.base_url is not None:
             faults.append("teacher.base_url: llama_cpp starts its own server; for a running one, use teacher=openai.")
-        if self.slots < 1:
-            faults.append(f"teacher.slots={self.slots}: expected 1 or more.")
-        if self.context < 1:
-            faults.append(f"teacher.context={self.context}: expected a number of tokens above 0.")
-        return faults
+        return faults + range_faults(self, AT_LEAST_1, "slots", "context", prefix="teacher.")
 
     def identity(self) -> dict[str, object]:
         """Return the sampling settings and a hash of the model's file."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+from dsbs.core.checks import ABOVE_0, AT_LEAST_1, NOT_NEGATIVE, SHARE, option_faults, range_faults
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MOST_TOP
 from dsbs.core.records import Request
@@ -110,8 +111,7 @@ class OpenAITeacher(Teacher):
             faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")
         elif self.model != self.model.strip():
             faults.append(f"teacher.model={self.model!r}: expected no spaces around the name.")
-        if self.api not in APIS:
-            faults.append(f"teacher.api={self.api}: expected one of {', '.join(APIS)}.")
+        faults += option_faults(self, "teacher.", api=APIS)
         faults += address_faults(OPENAI if self.base_url is None else self.base_url)
         faults += variable_faults("teacher.api_key_env", self.api_key_env)
         if not _HEADER.fullmatch(self.api_key_header) or looks_secret(self.api_key_header):
@@ -119,22 +119,16 @@ class OpenAITeacher(Teacher):
                 "teacher.api_key_header: expected the name of a header, such as api-key; the key belongs in the "
                 "variable that teacher.api_key_env=NAME names."
             )
-        if self.temperature is not None and not self.temperature >= 0:  # nor NaN
-            faults.append(f"teacher.temperature={self.temperature}: expected 0 or more.")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            faults.append(f"teacher.max_tokens={self.max_tokens}: expected 1 or more.")
+        faults += range_faults(self, NOT_NEGATIVE, "temperature", "prompt_price", "completion_price", prefix="teacher.")
+        faults += range_faults(self, AT_LEAST_1, "max_tokens", prefix="teacher.")
+        faults += range_faults(self, ABOVE_0, "timeout", prefix="teacher.")
+        faults += range_faults(self, SHARE, "batch_discount", prefix="teacher.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             faults.append(f"teacher.top_p={self.top_p}: expected above 0 and up to 1.")
         if self.top_logprobs is not None and not 1 <= self.top_logprobs <= MOST_TOP:
             faults.append(f"teacher.top_logprobs={self.top_logprobs}: expected from 1 to {MOST_TOP}, or null.")
         if (self.prompt_price is None) != (self.completion_price is None):
             faults.append("teacher.prompt_price and teacher.completion_price: set both or neither.")
-        if min(self.prompt_price or 0.0, self.completion_price or 0.0) < 0:
-            faults.append("teacher.prompt_price and teacher.completion_price: expected dollars, 0 or more.")
-        if not 0 <= self.batch_discount <= 1:
-            faults.append(f"teacher.batch_discount={self.batch_discount}: expected a share, 0 to 1.")
-        if self.timeout <= 0:
-            faults.append(f"teacher.timeout={self.timeout}: expected seconds above 0.")
         reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()
         if reserved:
             faults.append(f"teacher.extra: {', '.join(sorted(reserved))} cannot be set there.")

@@ -202,7 +202,7 @@ def test_an_unknown_tracker_and_one_that_is_not_installed_are_faults(monkeypatch
     monkeypatch.setattr("dsbs.core.tracking.importlib.util.find_spec", lambda name: None)
     assert Tracking(report_to=["wandb"]).faults() == []
     assert Tracking(report_to=["wandb", "mlflow", "comet"], predictions=-1).faults() == [
-        "tracking.predictions=-1: expected a number of rows, 0 or more.",
+        "tracking.predictions=-1: expected 0 or more.",
         "tracking.report_to=[mlflow] needs the package mlflow: pip install 'dsbs[mlflow]'",
         "tracking.report_to=[comet]: expected any of wandb, mlflow, tensorboard, trackio.",
     ]

@@ -101,7 +101,7 @@ def test_its_answers_are_the_four_decisions(answer: str) -> None:
     [
         ({"products": 5}, "task.products=5: expected a multiple of 6 from 6 to 120"),
         ({"complaints": 126}, "task.complaints=126: expected a multiple of 6"),
-        ({"train": 0}, "task.train=0: expected at least 1 example"),
+        ({"train": 0}, "task.train=0: expected at least 1"),
         ({"train": 113}, "= 145, but 12 products and 12 complaints make only 144 different messages"),
         ({"path": "reviews.csv"}, "did you mean task=table"),
         ({"validation_share": 1.0}, "task.validation_share=1.0"),

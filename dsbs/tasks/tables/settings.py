@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from dsbs.core.checks import option_faults
 from dsbs.tasks.answers import READINGS
 from dsbs.tasks.base import ACCURACY
 from dsbs.tasks.cells import MISSING, fold
@@ -83,10 +84,15 @@ class TableSettings(RowsTask):
             )
         if not template_columns(self.input):
             faults.append(f"task.input={self.input!r}: expected a column, or a template such as '{{title}} {{body}}'.")
-        if self.answer_kind not in ANSWER_KINDS:
-            faults.append(f"task.answer_kind={self.answer_kind}: expected one of {', '.join(ANSWER_KINDS)}.")
-        if self.reading not in READINGS:
-            faults.append(f"task.reading={self.reading}: expected one of {', '.join(READINGS)}.")
+        faults += option_faults(
+            self,
+            "task.",
+            answer_kind=ANSWER_KINDS,
+            reading=READINGS,
+            label_form=("auto", *FORMS),
+            unlabelled=UNLABELLED,
+            empty_inputs=EMPTY_INPUTS,
+        )
         if not all(isinstance(label, str) and label.strip() for label in self.labels):
             return [*faults, f"task.labels={self.labels}: expected texts that are not empty."]
         if len({fold(label) for label in self.labels}) != len(self.labels) or len(self.labels) == 1:
@@ -104,7 +110,7 @@ class TableSettings(RowsTask):
             strange = sorted(set(names) - set(self.labels)) if self.labels else []
             if strange:
                 faults.append(f"task.{key}: {', '.join(strange)} is not in task.labels.")
-        faults += self._gold_faults()
+        faults += self._pattern_faults()
         if not 0 <= self.test_share < 1:
             faults.append(f"task.test_share={self.test_share}: expected from 0 to below 1.")
         for split in self.split_names:
@@ -112,18 +118,12 @@ class TableSettings(RowsTask):
                 faults.append(f"task.split_names: {split!r} is none of {', '.join(SPLITS)}.")
         return faults
 
-    def _gold_faults(self) -> list[str]:
-        faults = []
-        known_values = {"label_form": ("auto", *FORMS), "unlabelled": UNLABELLED, "empty_inputs": EMPTY_INPUTS}
-        for key, known in known_values.items():
-            if getattr(self, key) not in known:
-                faults.append(f"task.{key}={getattr(self, key)}: expected one of {', '.join(known)}.")
+    def _pattern_faults(self) -> list[str]:
         try:
-            if self.label_pattern is not None and re.compile(self.label_pattern).groups > 1:
-                faults.append(f"task.label_pattern={self.label_pattern!r}: expected at most one group, the label.")
+            several = self.label_pattern is not None and re.compile(self.label_pattern).groups > 1
         except re.error as error:
-            faults.append(f"task.label_pattern={self.label_pattern!r}: not a regular expression: {error}.")
-        return faults
+            return [f"task.label_pattern={self.label_pattern!r}: not a regular expression: {error}."]
+        return [f"task.label_pattern={self.label_pattern!r}: expected at most one group, the label."] * several
 
     @property
     def _declared(self) -> bool:

@@ -101,4 +101,4 @@ def test_a_prompt_for_whole_answers_needs_no_cue_and_shows_answers_alone() -> No
     assert prompt.faults() == []
     assert prompt.shots == (("Write.", "One line."),)
     [fault] = Prompt(name="mine", answer_format="xml", instruction="{cue}").faults()
-    assert "expected text, json or whole" in fault
+    assert "expected one of text, json, whole" in fault
