@@ -96,7 +96,7 @@ class ProgressLine(Watch):
         before, count = self._marks[0]
         speed = (self.done - count) / max(now - before, 1e-3)
         parts = [f"{self.done:,}/{to_ask:,}"]
-        if executor.steady:
+        if not executor.batches:  # else answers do not come one by one
             parts.append(f"{speed:.1f}/s")
         parts.append(f"{'about ' * spending.guessed}{spending.tokens:,} tokens")
         if spending.usd is not None:
@@ -111,7 +111,7 @@ class ProgressLine(Watch):
         if executor.stopped:
             reason = "no request succeeds" if executor.stopped == "hopeless" else executor.stopped
             parts.append(f"stopping ({reason}): waiting for requests in flight")
-        elif executor.steady and self.done < to_ask:
+        elif not executor.batches and self.done < to_ask:
             parts.append(f"{show_duration((to_ask - self.done) / speed)} left" if speed else "")
         return ", ".join(filter(None, parts))
 

@@ -1,9 +1,8 @@
 """Executors: how requests reach a teacher.
 
-A new one is a module with a function like ``open_local``, a line here, and an option in ``conf/executor/``.
+A new one is a class that extends ``Executor``, a line here, and an option in ``conf/executor/``.
 """
 
-from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from dsbs.core.errors import ConfigError
@@ -11,14 +10,14 @@ from dsbs.core.registry import Registry
 from dsbs.extraction.executors.base import Executor, Parts
 from dsbs.extraction.settings import ExtractionSettings
 
-Open = Callable[[Parts], AbstractAsyncContextManager[Executor]]
-EXECUTORS: Registry[Open] = Registry(
+EXECUTORS: Registry[type[Executor]] = Registry(
     "dsbs.executors",
     {
-        "local": "dsbs.extraction.executors.local:open_local",
-        "batch": "dsbs.extraction.executors.batch:open_batch",
-        "ray": "dsbs.extraction.executors.ray_driver:open_ray_executor",
+        "local": "dsbs.extraction.executors.local:LocalExecutor",
+        "batch": "dsbs.extraction.executors.batch:BatchExecutor",
+        "ray": "dsbs.extraction.executors.ray_driver:RayExecutor",
     },
+    Executor,
 )
 
 
@@ -31,12 +30,12 @@ def open_executor(parts: Parts) -> AbstractAsyncContextManager[Executor]:
     name = parts.job.settings.executor
     if name not in EXECUTORS:
         raise ConfigError(f"executor={name}: expected one of {', '.join(EXECUTORS)}.")
-    return EXECUTORS[name](parts)
+    return EXECUTORS[name].open(parts)
 
 
 def asks_in_batches(settings: ExtractionSettings) -> bool:
-    """Return whether the executor uses an endpoint's batch API; see ``base.in_batches``."""
-    return bool(getattr(EXECUTORS.get(settings.executor), "batches", False))
+    """Return whether the executor uses an endpoint's batch API; False for an unknown one."""
+    return settings.executor in EXECUTORS and EXECUTORS[settings.executor].batches
 
 
 __all__ = ["EXECUTORS", "Executor", "Parts", "asks_in_batches", "open_executor"]

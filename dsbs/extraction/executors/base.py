@@ -3,9 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
@@ -18,7 +19,6 @@ from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure, Origin
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 # Attempts that may fail before the first answer; by then the URL is wrong or the server down.
 HOPELESS_ATTEMPTS = 10
 
@@ -54,11 +54,17 @@ class Executor:
     Attributes:
         stopped: why it stopped before the end, or None.
         error: to be raised by ``run`` then, or None.
-        steady: whether answers come one by one, so that their speed means something.
         persist: calls a function with retries, until the executor is stopped.
     """
 
-    steady = True
+    # Whether it uses an endpoint's batch API: its price applies, results take up to a day, and a later run may collect
+    # what an earlier one has sent.
+    batches: ClassVar[bool] = False
+
+    @classmethod
+    def open(cls, parts: "Parts") -> AbstractAsyncContextManager["Executor"]:
+        """Return an async context manager that yields an executor, connected to the teacher."""
+        raise NotImplementedError
 
     def __init__(self, settings: ExtractionSettings, tally: Tally) -> None:
         self.settings, self.tally = settings, tally
@@ -183,15 +189,6 @@ class Feed:
     def give_back(self, questions: Iterable[list[Request]]) -> None:
         """Put questions back that were handed out but not answered; they come next."""
         self._rest = chain(questions, self._rest)
-
-
-def in_batches(open: _Function) -> _Function:
-    """Mark an executor's function as one that uses an endpoint's batch API.
-
-    Its price applies, results take up to a day, and a later run may collect what an earlier one has sent.
-    """
-    open.batches = True  # type: ignore[attr-defined]
-    return open
 
 
 def describe_pace(at_once: int | None, pause: float) -> list[str]:

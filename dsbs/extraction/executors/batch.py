@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Reservation
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Feed, Parts, Portion, in_batches
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Feed, Parts, Portion
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.endpoint.batches import BatchApi, BatchState
@@ -41,7 +41,19 @@ class BatchExecutor(Executor):
         parts: of the extraction; from ``under_way``, requests in a saved batch are removed.
     """
 
-    steady = False
+    batches: ClassVar[bool] = True
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, parts: Parts) -> AsyncIterator["BatchExecutor"]:
+        """Yield a ``BatchExecutor`` on the teacher's batch API.
+
+        Its books have a connection of their own, since the committer writes in another thread.
+        """
+        job = parts.job
+        async with job.teacher.connect_batches() as api:
+            with CompletionStore(job.store_path) as store:
+                yield cls(api, Batches(store, parts.origin), parts)
 
     def __init__(self, api: BatchApi, books: Batches, parts: Parts) -> None:
         super().__init__(parts.job.settings, parts.tally)
@@ -206,16 +218,3 @@ class BatchExecutor(Executor):
         self.books.end(sent.batch)
         self.spending.reserve(sent.cost, sign=-1)
         del self.sent[sent.batch.number]
-
-
-@in_batches
-@asynccontextmanager
-async def open_batch(parts: Parts) -> AsyncIterator[BatchExecutor]:
-    """Yield a ``BatchExecutor`` on the teacher's batch API.
-
-    Its books have a connection of their own, since the committer writes in another thread.
-    """
-    job = parts.job
-    async with job.teacher.connect_batches() as api:
-        with CompletionStore(job.store_path) as store:
-            yield BatchExecutor(api, Batches(store, parts.origin), parts)

@@ -29,6 +29,13 @@ class LocalExecutor(Executor):
         share: fraction of the server's rate limits to use, where other actors use the rest.
     """
 
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, parts: Parts) -> AsyncIterator["LocalExecutor"]:
+        """Yield a ``LocalExecutor`` with the connected teacher."""
+        async with parts.job.teacher.connect(parts.job.task) as ask:
+            yield cls(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)
+
     def __init__(
         self,
         ask: Ask,
@@ -203,10 +210,3 @@ async def _in_turn(questions: Iterable[list[Request]] | AsyncIterable[list[Reque
 def used_tokens(completion: Completion) -> int:
     """Return prompt and completion tokens of a completion together, unknown ones as 0."""
     return (completion.prompt_tokens or 0) + (completion.completion_tokens or 0)
-
-
-@asynccontextmanager
-async def open_local(parts: Parts) -> AsyncIterator[LocalExecutor]:
-    """Yield a ``LocalExecutor`` with the connected teacher."""
-    async with parts.job.teacher.connect(parts.job.task) as ask:
-        yield LocalExecutor(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)

@@ -75,6 +75,20 @@ class ActorHandle:
 class RayExecutor(Executor):
     """The executor of Ray actors."""
 
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, parts: Parts) -> AsyncIterator["RayExecutor"]:
+        """Yield a ``RayExecutor`` on the cluster of the settings; at the end no actors and no shards are left."""
+        job = parts.job
+        job.teacher.announce()  # what its actors say is not shown here
+        with open_ray(job.settings.ray) as ray:
+            try:
+                yield cls(ray, parts)
+            finally:
+                # A connection of its own: the committer writes in another thread meanwhile.
+                with CompletionStore(job.store_path) as store:
+                    parts.tally.answered += await asyncio.to_thread(merge_shards, store, job.folder)
+
     def __init__(self, ray: ModuleType, parts: Parts) -> None:
         super().__init__(parts.job.settings, parts.tally)
         self.ray, self.parts, self.spending = ray, parts, parts.spending
@@ -255,17 +269,3 @@ class RayExecutor(Executor):
     def _kill(self, handle: ActorHandle) -> None:
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.kill(handle.actor)
-
-
-@asynccontextmanager
-async def open_ray_executor(parts: Parts) -> AsyncIterator[RayExecutor]:
-    """Yield a ``RayExecutor`` on the cluster of the settings; at the end no actors and no shards are left."""
-    job = parts.job
-    job.teacher.announce()  # what its actors say is not shown here
-    with open_ray(job.settings.ray) as ray:
-        try:
-            yield RayExecutor(ray, parts)
-        finally:
-            # A connection of its own: the committer writes in another thread meanwhile.
-            with CompletionStore(job.store_path) as store:
-                parts.tally.answered += await asyncio.to_thread(merge_shards, store, job.folder)

@@ -36,26 +36,8 @@ _PART_AFTER = re.compile(r"[\^*×±]|[-–/+:][\d$€£]")
 # An amount of something, and no label.
 _AMOUNT = re.compile(r"[€£¥₹]\s?$"), re.compile(r"\s?[%‰°€£¥₹]")
 # Labels that are other words where they are not written in capitals.
-_LIKE_WORDS = {
-    "IT",
-    "US",
-    "OR",
-    "IN",
-    "ME",
-    "HI",
-    "OK",
-    "AS",
-    "AT",
-    "BE",
-    "SO",
-    "TO",
-    "IS",
-    "ON",
-    "AN",
-    "HE",
-    "WE",
-    "IF",
-}
+_LIKE_WORDS = {"IT", "US", "OR", "IN", "ME", "HI", "OK", "AS", "AT", "BE", "SO", "TO",
+               "IS", "ON", "AN", "HE", "WE", "IF"}  # fmt: skip
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
 _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>[.!]?")
 # What Chinese, Japanese and Korean say behind an answer: that it is it.
