@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.records import NO_RATIONALE, OK
-from dsbs.extraction.parsing.cues import Cue, find_cues, own_block, own_pattern
+from dsbs.extraction.parsing.cues import Cue, before_next_input, explained, find_cues, own_block, own_pattern
 from dsbs.extraction.parsing.objects import find_answer_object, read_object
 from dsbs.extraction.parsing.rationales import FROM_ANSWER, Take, clean_rationale
+from dsbs.extraction.parsing.tables import unfold
 from dsbs.extraction.parsing.thoughts import split_thought
 from dsbs.tasks.base import Answers
 from dsbs.tasks.cells import fold
@@ -103,19 +104,21 @@ def parse(
     thought = "\n".join(filter(None, dict.fromkeys((reasoning, written.thought))))
     if written.thinking:
         return None, None, "cut_off"
-    if not written.answer.strip() and ending == STOP and _concludes(reasoning or "", cue, answers, choices):
-        return parse(reasoning or "", finish_reason, cue, answers, choices, take=take)  # a server took all for thinking
+    if not written.answer.strip() and ending == STOP and _concludes(thought, cue, answers, choices):
+        return parse(thought, finish_reason, cue, answers, choices, take=take)  # all of it was taken for thinking
     if not written.answer.strip():
         status = "cut_off" if ending == LENGTH else "only_thinking" if thought.strip() else "empty"
         return None, None, status
     block = _whole_object(written.answer) or own_block(written.answer)
     whole = not written.ended and len(block) == len(written.answer.lstrip())
+    block = unfold(block)
     found = _find(block, cue, answers, choices)
     if found is None:
         stopped = whole and (ending == LENGTH or (ending is None and not _TERMINATED.search(block)))
         return clean_rationale(block) or None, None, "cut_off" if stopped else "no_cue"
     marks = [*own_pattern(cue), *([found.cue.pattern] if found.cue else [])]
     rationale = take.choose(clean_rationale(found.before, *marks), clean_rationale(thought, *marks))
+    rationale = rationale or clean_rationale(explained(found.after), *marks) or None
     if whole and _is_unfinished(found, ending, block, _listed(answers, choices)):
         return rationale, None, "cut_off"
     if found.label is None or _CORRECTION.search(found.after):
@@ -196,13 +199,27 @@ def _is_unfinished(found: Found, ending: str | None, block: str, listed: Sequenc
 
 
 def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
-    """Return the answer of a text: in an object, behind a cue, or alone; the first of these that can be read."""
+    """Return the answer of a text: in an object, behind a cue, or alone; the first of these that can be read.
+
+    Another one behind a later cue takes it back.
+    """
     unread: Found | None = None
-    for found in _candidates(block, cue, answers, choices):
+    candidates = _candidates(block, cue, answers, choices)
+    for found in candidates:
         if found.label is not None:
-            return found
+            differs = any(_differs(later, found, block, answers, choices) for later in candidates)
+            return found._replace(label=None) if differs else found
         unread = unread or found
     return unread
+
+
+def _differs(later: Found, found: Found, block: str, answers: Answers, choices: tuple[str, ...] | None) -> bool:
+    """Return whether another answer stands behind a later cue, about the same input."""
+    if found.cue is None or later.cue is None:
+        return False
+    other = answers.parse_alone(later.written, choices)
+    between = block[found.cue.end : later.cue.start]
+    return other is not None and not answers.equivalent(other, found.label) and before_next_input(between) == between
 
 
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:

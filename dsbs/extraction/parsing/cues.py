@@ -10,21 +10,40 @@ from typing import NamedTuple
 # A teacher that does not stop invents the next question, worded as in a prompt ...
 _NEXT_QUESTION = re.compile(r"\n\s{0,8}(?:\*\*)?Q(?:uestion)?\s?\d{0,4}\s?(?::|$)", re.I)
 # ... or as the exemplars of a task are; these words may also open a line of a rationale.
-_NEXT_INPUT = re.compile(r"\n\s{0,8}(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User)\s?\d{0,4}\s?:", re.I)
-_KINDS = r"answer|label|conclusion|output|prediction|classification|verdict|final decision|result"
+_NEXT_INPUT = re.compile(
+    r"\n\s{0,8}(?:(?:#{1,6}\s?|\*\*)?(?:Premise|Hypothesis|Message|Input|Example|Text|Human|User|Instruction)\s?\d{0,4}"
+    r"\s?:|#{1,6}\s?(?:Instruction|Question|Input|Example|User|Human)\s?\d{0,4}\s?(?=\n))",
+    re.I,
+)
+# What may follow an answer: why it is the answer.
+_EXPLAINED = re.compile(
+    r"[\s*_#>-]{0,12}(?:<(?:rationale|reasoning|explanation)>"
+    r"|(?:rationale|reasoning|explanation|reason|justification)[*_ ]{0,4}:[*_]{0,4})",
+    re.I,
+)
+_KINDS = (
+    r"answer|label|conclusion|output|prediction|classification|category|class|choice|verdict|(?:final )?decision|result"
+)
 # Words that mark an answer where those of the prompt do not occur, the most reliable first.
 _COMMON = (
-    re.compile(r"<(?:final[_ -]?)?(?:answer|label)>", re.I),
+    re.compile(
+        r"<(?:final[_ -]?)?(?:answer|ans|label|class|category|classification|prediction|verdict|result|output|"
+        r"sentiment|intent)>|<final>|\[(?:final[_ ])?(?:answer|label)\](?!\()[ \t]{0,4}:?",
+        re.I,
+    ),
     re.compile(
         r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s{1,4})?\b(?:the|my)\s{1,4}"
-        r"(?:(?:final|correct|right|best|most likely)\s{1,4})?(?:answer|option|choice|label)\s{1,4}is\b[\s*_]{0,8}:?",
+        r"(?:(?:final|correct|right|best|most likely|predicted|(?:most )?appropriate)\s{1,4})?"
+        r"(?:answer|option|choice|label|class|category|classification|prediction|verdict)\s{1,4}is\b[\s*_]{0,8}:?",
         re.I,
     ),
     re.compile(
-        r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:(?:so|thus|hence|therefore),?\s)?(?:(?:my|the)\s)?(?:final\s)?"
-        rf"(?:{_KINDS})[ *_]{{0,6}}(?:[:=]|\s[-–—→]|\s?[-=]>)[*_]{{0,4}}",
+        r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:\d{1,2}[.)]\s{1,3}[*_]{0,4})?(?:(?:so|thus|hence|therefore),?\s)?"
+        rf"(?:(?:my|the)\s)?(?:final\s)?(?:{_KINDS})[ *_]{{0,6}}"
+        r"(?:[:=]|\s[-–—→]|\s?[-=]>)[*_]{0,4}",
         re.I,
     ),
+    re.compile(r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:final\s)?answer\s{1,3}is\b[\s*_]{0,8}:?", re.I),
     re.compile(
         rf"(?:^|\n)[ \t]{{0,8}}(?:#{{1,6}}\s?|\*\*)(?:final\s)?(?:{_KINDS}):?(?:\*\*)?:?[ \t]{{0,8}}(?=\n)", re.I
     ),
@@ -36,6 +55,7 @@ _COMMON = (
     ),
     re.compile(r"(?:^|\n)[ \t]{0,8}####"),
     re.compile(r"(?=\\boxed\s?\{)"),
+    re.compile(r"(?=\[\[[^\[\]\n]{1,40}\]\]\W{0,4}(?:\n|$))"),
 )
 
 
@@ -56,6 +76,22 @@ def own_block(text: str) -> str:
     text = text.lstrip()
     end = _NEXT_QUESTION.search(text)
     return text[: end.start()] if end else text
+
+
+def before_next_input(text: str) -> str:
+    """Return a text up to the first new input that the teacher invented."""
+    end = _NEXT_INPUT.search(text)
+    return text[: end.start()] if end else text
+
+
+def explained(after: str) -> str:
+    """Return what stands behind an answer as its rationale, under such a title; or an empty text.
+
+    >>> explained("\\n**Explanation:** It broke."), explained("\\nIt broke.")
+    (' It broke.', '')
+    """
+    title = _EXPLAINED.match(after)
+    return before_next_input(after[title.end() :].partition("</")[0]) if title else ""
 
 
 def find_cues(block: str, cue: str) -> Iterator[Cue]:

@@ -64,7 +64,7 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
         alone: returns the answer that a text alone gives, or None.
         closed_set: whether the answers are listed; then an answer may be below a key that is not known.
     """
-    if (head := _WITHOUT_BRACE.match(text)) and _plain(head[1]) in (*ANSWERS, *RATIONALES):
+    if (head := _WITHOUT_BRACE.match(text)) and plain_key(head[1]) in (*ANSWERS, *RATIONALES):
         text = "{" + text
     if '{\\"' in text:  # an object within a string
         text = re.sub(r'\\["n]', lambda match: _ESCAPED[match[0]], text)
@@ -88,7 +88,8 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
     return found
 
 
-def _plain(key: str) -> str:
+def plain_key(key: str) -> str:
+    """Return a key as letters alone, in lower case."""
     return re.sub(r"[^a-z]", "", str(key).lower())
 
 
@@ -98,7 +99,7 @@ def _objects(value: Any, depth: int) -> Iterator[Fields]:
         value = read_object(value, value.index("{"))[0]
     if not isinstance(value, dict) or depth > _MOST_DEPTH:
         return
-    fields = {_plain(key): part for key, part in value.items()}
+    fields = {plain_key(key): part for key, part in value.items()}
     yield fields
     if _find_said(fields, None) is None:
         for part in fields.values():
@@ -110,10 +111,13 @@ def _find_said(fields: Fields, alone: Callable[[str], str | None] | None) -> str
     for key in ANSWERS:
         if key in fields:
             return _text(fields[key])
-    others = [part for key, part in fields.items() if key not in RATIONALES and isinstance(part, str | list | dict)]
-    if alone is None or len(others) != 1 or not isinstance(others[0], str):
+    others = [part for key, part in fields.items() if key not in RATIONALES]
+    others = [
+        part for part in others if isinstance(part, str | list | dict)
+    ] or others  # 4, where nothing else is there
+    if alone is None or len(others) != 1 or not isinstance(others[0], str | int) or isinstance(others[0], bool):
         return None
-    return others[0] if alone(others[0]) is not None else None
+    return str(others[0]) if alone(str(others[0])) is not None else None
 
 
 def _text(answer: Any) -> str | None:
@@ -138,7 +142,7 @@ def _find_rationale(fields: Fields) -> str | None:
         if isinstance(part, str):
             return part
     inner = next((fields[key] for key in ANSWERS if isinstance(fields.get(key), dict)), None)
-    return _find_rationale({_plain(key): part for key, part in inner.items()}) if inner else None
+    return _find_rationale({plain_key(key): part for key, part in inner.items()}) if inner else None
 
 
 def _longest(value: Any) -> str | None:
@@ -269,4 +273,4 @@ class _Reader:
         try:
             return float(word[0]) if re.search(r"[.eE]", word[0]) else int(word[0])
         except ValueError:
-            raise ValueError("an unquoted word") from None
+            return word[0]

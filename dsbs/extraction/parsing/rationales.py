@@ -4,10 +4,17 @@ import re
 from dataclasses import dataclass
 
 RATIONALES_FROM = ("answer", "thinking", "both")
-_OPENING = re.compile(r"^[*_#>\s]{0,8}(?:A|Assistant|Rationale|Reasoning|Explanation)\s?[*_]{0,4}:[*_]{0,4}", re.I)
+_TITLES = "Rationale|Reasoning|Explanation|Thinking|Thoughts?|Analysis|Justification|Response"
+_OPENING = re.compile(
+    r"^(?:\s{0,8}`{3}\w{0,10}[ ]?\n)?(?:\s{0,8}(?:\d{1,2}[.)]|-)\s(?=[*_]{0,4}[A-Z]))?[*_#>\s]{0,8}"
+    rf"(?:(?:A|Assistant|{_TITLES})\s?[*_]{{0,4}}:[*_]{{0,4}}|(?:{_TITLES})[*_ ]{{0,4}}(?:\.\.\.)?(?=\n))"
+    rf"|^\s{{0,8}}`{{3}}\w{{0,10}}[ ]?\n",
+    re.I,
+)
 _SENTENCE = re.compile(r"[^.!?\n]*(?:[.!?](?=\S)[^.!?\n]*)*[.!?\n]*\s*")
 _MARKUP = re.compile(
-    r"\*\*|__|^#{1,6}\s|^[-*]\s|</?(?:reasoning|rationale|explanation|analysis|step|steps|response|output)>"
+    r"\*\*|__|^#{1,6}\s|^[ \t]{0,8}(?:\d{1,2}[.)]|[-*•])[ \t]{0,8}$|^[-*]\s"
+    r"|</?(?:reasoning|rationale|explanation|analysis|step|steps|response|output)>"
     r"|\[/?(?:reasoning|rationale|explanation)\]|\[label\][^.!?\n]{0,200}[.!?]?|<pad>|</?s>",
     re.M | re.I,
 )

@@ -17,7 +17,8 @@ _OPENING = re.compile(
     re.I,
 )
 _CLOSING = re.compile(
-    rf"(?:<|&lt;)[ ]?\|?/\|?(?:{_NAMES})\|?{_MORE}|\[/THINK(?:ING)?\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>"
+    rf"(?:<|&lt;)[ ]?\|?[/\\]\|?[ ]?(?:{_NAMES})\|?{_MORE}|\[/THINK(?:ING)?\]|◁/think▷|<\|end_of_thought\|>"
+    r"|<\|END_THINKING\|>"
     r"|<\|channel\|>[ ]?final[^<\n]{0,60}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>|<channel\|>|<unused95>"
     r"|\[BEGIN FINAL RESPONSE\]|(?<=\n)(?-i:Here is my response:)|(?<=\n)(?-i:\.\.\.done thinking\.)",
     re.I,
@@ -31,23 +32,29 @@ _FRAMED = re.compile(
 )
 _QUOTED = re.compile(r"^>[ ]?", re.M)
 # gpt-oss, where a server removed the special tokens, or the first of them, but left the names of the channels.
-_BARE_CHANNEL = re.compile(r"\s{0,9}(?:analysis|commentary)(?:<\|message\|>|(?=[A-Z])|(?=\s.*assistantfinal))", re.S)
+_BARE_CHANNEL = re.compile(
+    r"\s{0,9}(?:assistant)?(?:analysis|commentary)(?:<\|message\|>|(?=[A-Z])|(?=\s.*assistantfinal))", re.S
+)
 _SPECIAL = re.compile(
-    r"<\|(?:start|im_start)\|>assistant|<[|｜][\w ▁/]{1,40}[|｜]>|</s>|<(?:eos|end_of_turn|start_of_turn|/?solution)>"
+    r"<\|(?:start|im_start|start_header_id)\|>assistant|<[|｜][\w ▁/]{1,40}[|｜]>|</?s>|<start_of_turn>model\n"
+    r"|<(?:eos|end_of_turn|start_of_turn|/?solution)>"
     r"|\[END FINAL RESPONSE\]",
     re.I,
 )
-_LEAD = re.compile(rf"(?:\s|{_SPECIAL.pattern})*", re.I)
-# A base model may write its end of text, and then another one.
+# Who speaks, where a server removed the tokens around it.
+_ROLE = re.compile(r"\s{0,9}assistant\n{1,3}(?=\S)")
+_LEAD = re.compile(rf"(?:\s|{_SPECIAL.pattern}|assistant\n)*", re.I)
+# A base model may write its end of text, or the next turn, and then another answer.
 _END = re.compile(
-    r"<\|(?:end_?of_?text|im_end|im_start|eot_id|eom_id|end_of_turn|eot|end|return|start_header_id|user|END_OF_TURN_TOKEN)"
-    r"\|>|<｜end▁of▁sentence｜>|</s>|<(?:eos|end_of_turn|start_of_turn)>",
+    r"<\|(?:end_?of_?text|im_end|im_start|eot_id|eom_id|end_of_turn|eot|end|return|start_header_id|user|assistant"
+    r"|system|observation|(?:END_OF|START_OF)_TURN_TOKEN)\|>|<｜(?:end▁of▁sentence|User|Assistant)｜>|</s>"
+    r"|<(?:eos|end_of_turn|start_of_turn)>|(?<=\S)\s{0,4}\[INST\]|(?<=[.!?)\]}\"*$>])\n{0,2}(?:assistant|user)\n\n",
     re.I,
 )
 
 
 # No text without one of these has any of them.
-_SIGNS = ("<", "&lt;", "[", "◁", "```", "analysis", "commentary", "Here ", "...done")
+_SIGNS = ("<", "&lt;", "[", "◁", "```", "analysis", "commentary", "Here ", "...done", "assistant\n", "user\n")
 
 
 class Written(NamedTuple):
@@ -102,7 +109,12 @@ def _own(text: str) -> tuple[str, bool, bool]:
     head = _LEAD.match(text)
     end = _END.search(text, head.end() if head else 0)
     own, after = (text[: end.start()], text[end.end() :]) if end else (text, "")
-    return _SPECIAL.sub("", own), False, bool(_SPECIAL.sub("", after).strip())
+    return _without_role(_SPECIAL.sub("", own)), False, bool(_SPECIAL.sub("", after).strip())
+
+
+def _without_role(text: str) -> str:
+    role = _ROLE.match(text)
+    return text[role.end() :] if role else text
 
 
 def _bare(thought: str) -> str:

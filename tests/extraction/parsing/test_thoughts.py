@@ -108,6 +108,14 @@ def test_a_completion_as_long_as_it_may_be_was_cut_off_whatever_the_server_says(
         "```thinking\nIt broke.\n```\nnegative",
         '<details type="reasoning"><summary>Thought for 3 seconds</summary>\n> It broke.\n</details>\nnegative',
         "<unused94>thought\nIt broke.<unused95>negative",
+        "<think>It broke.<\\think>negative",
+        "<think>It broke. So the answer is negative.</think>",
+        "assistantanalysisIt broke.assistantfinalnegative",
+        "```yaml\nrationale: It broke.\nanswer: negative\n```",
+        "### Reasoning\nIt broke.\n\n### Answer\nnegative",
+        "1. Rationale: It broke.\n2. Answer: negative",
+        "assistant\n\nIt broke. So the answer is negative.",
+        "<start_of_turn>model\nIt broke. So the answer is negative.",
         "Here are my reasoning steps:\nIt broke.\n[BEGIN FINAL RESPONSE]\nnegative\n[END FINAL RESPONSE]",
         "<|channel|>analysis<|message|>It broke.<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>"
         '{"answer": "negative"}',
@@ -118,7 +126,10 @@ def test_a_thought_is_the_rationale_where_nothing_else_stands_before_the_answer(
 
 
 @pytest.mark.parametrize("ended", ["stop", "length", None])
-@pytest.mark.parametrize("end", ["<|endoftext|>Human: Next", "<|im_end|>\n<|im_start|>user\n", "</s> "])
+@pytest.mark.parametrize(
+    "end", ["<|endoftext|>Human: Next", "<|im_end|>\n<|im_start|>user\n", "</s> ", "<|assistant|>", " [INST] x [/INST]",
+            "<｜User｜>"],
+)  # fmt: skip
 def test_what_a_model_goes_on_to_write_behind_its_end_of_text_is_not_read(end, ended):
     text = f"It broke. So the answer is negative{end} So the answer is positive."
     assert read(text, ended) == ("It broke.", "negative", "ok")
@@ -193,12 +204,24 @@ def test_where_the_rationale_comes_from_can_be_chosen():
         "It broke. 因此，答案为 B",
         "It broke.\nОтвет: negative",
         "It broke. Die Antwort ist negative.",
+        "It broke.\nAnswer is: negative",
+        "It broke. The predicted class is negative.",
+        "It broke. <sentiment>negative</sentiment>",
+        "[RATIONALE] It broke. [ANSWER] negative",
+        "It broke. My final verdict is: [[B]]",
+        "It broke.\n2. Category: negative",
+        "| Rationale | Label |\n|---|---|\n| It broke. | negative |",
+        "| Field | Value |\n|---|---|\n| Rationale | It broke. |\n| Answer | negative |",
+        "Answer: negative\n\n**Explanation:** It broke.\n\nInput: It hums.\nAnswer: positive",
+        "<answer>negative</answer>\n<rationale>It broke.</rationale>",
+        '{"rationale": "It broke.", "answer": negative}',
     ],
 )
 def test_the_forms_of_chat_models_are_understood(text):
     rationale, label, status = read(text)
     assert (label, status) == ("negative", "ok")
     assert "It broke" in rationale
+    assert "hums" not in rationale
 
 
 @pytest.mark.parametrize(
@@ -211,6 +234,8 @@ def test_the_forms_of_chat_models_are_understood(text):
         "The options are:\npositive\nnegative",
         "So the answer is positive? Or negative?",
         "I cannot say whether it is positive.",
+        "It hums. So the answer is positive.\n\nOn reading it again:\n**Final answer:** negative",
+        "| Option | Verdict |\n|---|---|\n| positive | no |\n| negative | yes |",
         "It depends.",
     ],
 )
