@@ -39,7 +39,7 @@ def main(config: ExtractConfig) -> None:
     if config.dry_run:
         show_estimate(job, standard_output())
     else:
-        show(run_extraction(job, ProgressLine()), job, standard_output())
+        show(run_extraction(job, ProgressLine), job, standard_output())
 
 
 def build_job(config: ExtractConfig) -> Job:

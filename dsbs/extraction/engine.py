@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.core.files import write_json, write_text
@@ -33,27 +33,12 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = "interrupted"
 # Reasons of failures that are logged when they first occur; all of them are in the annotations.
 MOST_REASONS = 5
-
-
-class Watch:
-    """Callbacks of an extraction, which do nothing here; see ``dsbs.extraction.progress``."""
-
-    def begin(self, progress: "Progress") -> None:
-        """Called before the first request."""
-
-    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
-        """Called for every completion and failure, once it is committed."""
-
-    def waiting(self) -> None:
-        """Called now and then while nothing arrives."""
-
-    def end(self) -> None:
-        """Called after the last request."""
+TICK = 1.0  # seconds between two looks of a ``Watch``
 
 
 @dataclass
-class Progress:
-    """The parts of a running extraction, for a ``Watch``."""
+class Watch:
+    """Looks on while requests are sent; a context manager. This one does nothing; see ``dsbs.extraction.progress``."""
 
     job: Job
     survey: Survey
@@ -61,15 +46,30 @@ class Progress:
     tally: Tally
     executor: Executor
 
+    def __enter__(self) -> Self:
+        return self
 
-def run_extraction(job: Job, watch: Watch | None = None) -> dict[str, Any]:
+    def __exit__(self, *_: object) -> None:
+        """Called after the last request."""
+
+    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
+        """Called for every completion and failure, once it is committed."""
+
+    def tick(self) -> None:
+        """Called every ``TICK`` seconds."""
+
+
+def run_extraction(job: Job, watch: Callable[..., Watch] = Watch) -> dict[str, Any]:
     """Request what is missing, write annotations and the summary, and return the summary.
+
+    Args:
+        watch: builds a ``Watch`` from its fields.
 
     Raises:
         DsbsError: saying what is wrong; completions that were committed stay, and the same call resumes.
     """
     with hold_store(job.store_path, wait=job.settings.executor == "local"):
-        return asyncio.run(extract(job, watch or Watch()))
+        return asyncio.run(extract(job, watch))
 
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
@@ -89,7 +89,7 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
         return survey, estimate_job(job, survey, spending, pace)
 
 
-async def extract(job: Job, watch: Watch) -> dict[str, Any]:
+async def extract(job: Job, watch: Callable[..., Watch]) -> dict[str, Any]:
     """Run an extraction in the current event loop, without locking its folder; see ``run_extraction``."""
     started = time.monotonic()
     _check(job)
@@ -185,7 +185,13 @@ def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
 
 
 async def _collect(
-    job: Job, store: CompletionStore, origin: Origin, survey: Survey, spending: Spending, tally: Tally, watch: Watch
+    job: Job,
+    store: CompletionStore,
+    origin: Origin,
+    survey: Survey,
+    spending: Spending,
+    tally: Tally,
+    watch: Callable[..., Watch],
 ) -> str | None:
     """Ask for what is missing.
 
@@ -209,23 +215,39 @@ async def _collect(
             if outcome.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
                 tally.failures[outcome.reason] = outcome
                 logger.warning("%s %s failed: %s", request.split, request.id, outcome.message)
-        watch.arrived(request, outcome)
+        watching.arrived(request, outcome)
 
     spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:
         async with Committer(store, origin, notice) as committer:
-            parts = Parts(job, origin, committer, tally, spending, watch.waiting)
+            parts = Parts(job, origin, committer, tally, spending)
             async with open_executor(parts) as executor:
-                watch.begin(Progress(job, survey, spending, tally, executor))
-                try:
-                    with _interrupts(executor.stop, executor.cancel):
+                with (
+                    watch(job, survey, spending, tally, executor) as watching,
+                    _ticking(watching),
+                    _interrupts(executor.stop, executor.cancel),
+                ):
+                    try:
                         await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
-                finally:
-                    watch.end()
-                    if cut.count:
-                        tally.notes[cut.describe()] = None
+                    finally:
+                        if cut.count:
+                            tally.notes[cut.describe()] = None
                 return executor.stopped
+
+
+@contextlib.contextmanager
+def _ticking(watching: Watch) -> Iterator[None]:
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            watching.tick()
+
+    ticker = asyncio.create_task(tick())
+    try:
+        yield
+    finally:
+        ticker.cancel()
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ def distil(folder: Path, task: RecordedTask) -> Path:
     teacher = TEACHERS["recorded"](name="recorded", column="completion")  # type: ignore[call-arg]
     config = ExtractConfig(task=task, teacher=teacher, prompt=PROMPT, filter=Filter(), labels="teacher")
     config.output_dir = str(folder / "outputs")
-    summary = run_extraction(build_job(config), ProgressLine())
+    summary = run_extraction(build_job(config), ProgressLine)
     assert summary["splits"]["train"]["parsed"] == 16
     settings = TrainSettings(
         task=task,

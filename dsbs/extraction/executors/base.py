@@ -115,7 +115,6 @@ class Parts:
 
     Attributes:
         tally, spending: updated by the executor.
-        waiting: to be called now and then while nothing arrives.
         under_way: keys of requests in flight.
     """
 
@@ -124,7 +123,6 @@ class Parts:
     committer: Committer
     tally: Tally
     spending: Spending
-    waiting: Callable[[], None]
     under_way: set[bytes] = field(default_factory=set)
 
 

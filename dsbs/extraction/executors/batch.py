@@ -192,7 +192,6 @@ class BatchExecutor(Executor):
                     f"sent with another key? {self.books.explain_abandoning(sent.batch)}",
                     fatal=True,
                 ) from None
-        self.parts.waiting()
 
     async def _collect(self, sent: Sent) -> None:
         """Commit the results of a batch that has ended, and close it."""

@@ -202,8 +202,6 @@ class RayExecutor(Executor):
             report.error = copy.copy(report.error)  # the actor may report it again
             report.error.args = (f"On {handle.node}: {report.error}",)
         await self._commit(handle, report.arrivals)
-        if not report.arrivals:
-            self.parts.waiting()
         if report.error and report.stopped != "hopeless":
             self.stop(report.stopped or "error", report.error)
 

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -284,9 +285,11 @@ def test_a_batch_that_the_endpoint_forgot_can_be_given_up(tmp_path: Path, capsys
 
 def test_a_live_line_tells_how_far_the_batches_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsbs.extraction.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("dsbs.extraction.engine.TICK", 0.005)
     said = io.StringIO()
+    watch = partial(ProgressLine, stream=said)
     with serve(BatchServer(looks=3)) as server:
-        run_extraction(job_at(tmp_path, server, teacher=PRICES, batch={"poll": 0.02}), ProgressLine(said))
+        run_extraction(job_at(tmp_path, server, teacher=PRICES, batch={"poll": 0.02}), watch)
     lines = said.getvalue().splitlines()
     assert "batch_0 at the endpoint (in_progress): 0 of 10 done there" in said.getvalue()
     assert len([line for line in lines if "in_progress" in line]) == 1, "only what is news"

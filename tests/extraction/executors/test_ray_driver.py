@@ -12,7 +12,7 @@ from scripted import ScriptedTeacher, correct, job_for
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
-from dsbs.extraction.engine import Progress, Watch, run_extraction
+from dsbs.extraction.engine import Watch, run_extraction
 from dsbs.extraction.executors import ray_actor, ray_driver
 from dsbs.extraction.executors.ray_actor import Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import explain_loss, list_nodes
@@ -146,17 +146,12 @@ def test_stopped_it_lets_what_is_under_way_end(tmp_path: Path, cluster: Callable
     cluster()
 
     class Stopping(Watch):
-        progress: Progress
-
-        def begin(self, progress: Progress) -> None:
-            self.progress = progress
-
         def arrived(self, request: Request, said: Any) -> None:
-            if self.progress.tally.answered == 20:
-                assert self.progress.executor.describe() == ["2 actors"]
-                self.progress.executor.stop("enough")
+            if self.tally.answered == 20:
+                assert self.executor.describe() == ["2 actors"]
+                self.executor.stop("enough")
 
-    summary = run_extraction(spread_job(tmp_path, 500), Stopping())
+    summary = run_extraction(spread_job(tmp_path, 500), Stopping)
     assert summary["stopped"] == "enough"
     assert 20 <= summary["splits"]["train"]["parsed"] < 100
     assert not (tmp_path / "shards").exists()
