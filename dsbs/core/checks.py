@@ -1,5 +1,6 @@
 """Checks of settings: a sentence for each that is out of range, or none of its options."""
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
 ABOVE_0 = Range("above 0", lambda value: value > 0)
 NOT_NEGATIVE = Range("0 or more", lambda value: value >= 0)
 SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
+SHARE_BELOW_1 = Range("from 0 up to, not including, 1", lambda value: 0 <= value < 1)
+FINITE_ABOVE_0 = Range("above 0, and finite", lambda value: 0 < value < math.inf)
+FINITE_NOT_NEGATIVE = Range("0 or more, and finite", lambda value: 0 <= value < math.inf)
 
 
 def range_faults(settings: object, expected: Range, *keys: str, prefix: str = "", null: str = "") -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dsbs.core.checks import ABOVE_0, SHARE, range_faults
 from dsbs.objectives.base import Terms
 from dsbs.objectives.divergences import Divergence
 from dsbs.objectives.on_policy import OnPolicy, write_over
@@ -38,15 +39,12 @@ class GKD(OnPolicy):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults() + Divergence("jsd", self.beta).faults("objective")
-        if not 0 <= self.own_share <= 1:
-            faults.append(
-                f"objective.own_share={self.own_share}: expected from 0 (given targets alone) to 1 (samples alone)."
-            )
-        for key in ("temperature", "sampling_temperature"):
-            if not getattr(self, key) > 0:
-                faults.append(f"objective.{key}={getattr(self, key)}: expected above 0.")
-        return faults
+        return [
+            *super().faults(),
+            *Divergence("jsd", self.beta).faults("objective"),
+            *range_faults(self, SHARE, "own_share", prefix="objective."),
+            *range_faults(self, ABOVE_0, "temperature", "sampling_temperature", prefix="objective."),
+        ]
 
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dsbs.core.checks import ABOVE_0, NOT_NEGATIVE, SHARE_BELOW_1, range_faults
 from dsbs.objectives.base import Terms
 from dsbs.objectives.divergences import Divergence
 from dsbs.objectives.on_policy import OnPolicy, write_over
@@ -46,18 +47,12 @@ class MiniLLM(OnPolicy):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        if not 0 <= self.teacher_share < 1:
-            faults.append(
-                f"objective.teacher_share={self.teacher_share}: expected from 0 (the student alone) up to, not "
-                "including, 1."
-            )
-        for key in ("clip", "reward_clip"):
-            if not getattr(self, key) > 0:
-                faults.append(f"objective.{key}={getattr(self, key)}: expected above 0.")
-        if not self.lm_weight >= 0:
-            faults.append(f"objective.lm_weight={self.lm_weight}: expected 0 or more.")
-        return faults
+        return [
+            *super().faults(),
+            *range_faults(self, SHARE_BELOW_1, "teacher_share", prefix="objective."),
+            *range_faults(self, ABOVE_0, "clip", "reward_clip", prefix="objective."),
+            *range_faults(self, NOT_NEGATIVE, "lm_weight", prefix="objective."),
+        ]
 
     def rollout(
         self, student: "StudentModel", rows: "Sequence[Row]", draws: "Sequence[np.random.Generator]", bf16: bool

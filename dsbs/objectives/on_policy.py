@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.core.records import Annotation, Example, Prediction, Target
 from dsbs.objectives.joint import RationaleThenLabel
 from dsbs.objectives.taught import Taught
@@ -40,10 +41,7 @@ class OnPolicy(Taught):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        if self.max_new_tokens < 1:
-            faults.append(f"objective.max_new_tokens={self.max_new_tokens}: expected at least 1.")
-        return faults
+        return super().faults() + range_faults(self, AT_LEAST_1, "max_new_tokens", prefix="objective.")
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return the given target, and the same for the teacher where that reads another input."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from dsbs.core.checks import ABOVE_0, AT_LEAST_1, NOT_NEGATIVE, SHARE, option_faults, range_faults
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.divergences import Divergence
 from dsbs.objectives.stored_targets import summed_stored_divergence
@@ -136,20 +137,16 @@ class SoftTargets(Taught):
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults() + self._divergence.faults("objective")
-        if self.source not in SOURCES:
-            return [*faults, f"objective.source={self.source}: expected one of {', '.join(SOURCES)}."]
+        if unknown := option_faults(self, "objective.", source=SOURCES):
+            return faults + unknown
         if self.asks_ranking and self.teacher_model in (None, "", STUDENT):
             faults.append(
                 "objective.source=ranking needs another model to rank with than the student: add "
                 "objective.teacher_model=... (a hub name, a folder, a GGUF file, or the folder of a finished run)."
             )
-        for key in ("soft_weight", "alpha"):
-            if not 0 <= getattr(self, key) <= 1:
-                faults.append(f"objective.{key}={getattr(self, key)}: expected from 0 to 1.")
-        if not self.temperature > 0:
-            faults.append(f"objective.temperature={self.temperature}: expected above 0.")
-        if not self.smoothing >= 0:
-            faults.append(f"objective.smoothing={self.smoothing}: expected 0 or more.")
+        faults += range_faults(self, SHARE, "soft_weight", "alpha", prefix="objective.")
+        faults += range_faults(self, ABOVE_0, "temperature", prefix="objective.")
+        faults += range_faults(self, NOT_NEGATIVE, "smoothing", prefix="objective.")
         if self.reads and self._divergence.needs_support and self.smoothing == 0:
             faults.append(
                 f"objective.divergence={self.divergence} is infinite for an answer that the teacher did not give: add "
@@ -158,9 +155,7 @@ class SoftTargets(Taught):
         return faults + (self._stored_faults() if self.reads_stored_tokens else [])
 
     def _stored_faults(self) -> list[str]:
-        faults = []
-        if self.most_tokens < 1:
-            faults.append(f"objective.most_tokens={self.most_tokens}: expected at least 1.")
+        faults = range_faults(self, AT_LEAST_1, "most_tokens", prefix="objective.")
         if self.temperature != 1:
             faults.append(
                 f"objective.temperature={self.temperature}: with objective.source=stored only the most probable "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dsbs.core.checks import SHARE, range_faults
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
 
@@ -23,10 +24,7 @@ class StepByStep(Objective):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        if not 0 <= self.alpha <= 1:
-            faults.append(f"objective.alpha={self.alpha}: expected from 0 (rationales alone) to 1 (labels alone).")
-        return faults
+        return super().faults() + range_faults(self, SHARE, "alpha", prefix="objective.")
 
     @property
     def rationale_apart(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dsbs.core.checks import NOT_NEGATIVE, range_faults
 from dsbs.objectives.base import Terms
 from dsbs.objectives.step_by_step import StepByStep
 
@@ -39,10 +40,7 @@ class StepByStepMI(StepByStep):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        if not self.mi_weight >= 0:
-            faults.append(f"objective.mi_weight={self.mi_weight}: expected 0 (step by step) or more.")
-        return faults
+        return super().faults() + range_faults(self, NOT_NEGATIVE, "mi_weight", prefix="objective.")
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
         """Return the numbers of tokens of labels and rationales, and of the examples that have both (``mi``)."""

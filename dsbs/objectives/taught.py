@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from dsbs.core.checks import range_faults
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
-from dsbs.students.base import GenerativeStudent, find_weights, fingerprint_weights
+from dsbs.students.base import AT_LEAST_8, GenerativeStudent, find_weights, fingerprint_weights
 from dsbs.tasks.tables.templates import unescape_newlines
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ class Taught(Objective):
             )
         if PLACE not in self.teacher_input:
             faults.append(f"objective.teacher_input: expected {PLACE} in it, where the example's input goes.")
-        if self.teacher_max_input_tokens < 8:
-            faults.append(f"objective.teacher_max_input_tokens={self.teacher_max_input_tokens}: expected at least 8.")
-        return faults
+        return faults + range_faults(self, AT_LEAST_8, "teacher_max_input_tokens", prefix="objective.")
 
     def identity(self) -> dict[str, object]:
         """Return what decides the training; for a local teacher, a hash of its content, not its path."""

@@ -1,11 +1,18 @@
 """Keys of ``dsbs.serve``."""
 
-import math
 import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from dsbs.core.checks import (
+    AT_LEAST_1,
+    FINITE_ABOVE_0,
+    FINITE_NOT_NEGATIVE,
+    SHARE,
+    SHARE_BELOW_1,
+    range_faults,
+)
 from dsbs.extraction.settings import Budget
 from dsbs.teachers.endpoint.address import is_loopback
 
@@ -37,13 +44,9 @@ class Limits:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return [
-            f"limits.{name}={value}: expected more than 0."
-            for name, value in vars(self).items()
-            if not 0 < value < math.inf and name != "max_wait_ms"
-        ] + (
-            [] if 0 <= self.max_wait_ms < math.inf else [f"limits.max_wait_ms={self.max_wait_ms}: expected 0 or more."]
-        )
+        others = vars(self).keys() - {"max_wait_ms"}
+        faults = range_faults(self, FINITE_ABOVE_0, *sorted(others), prefix="limits.")
+        return faults + range_faults(self, FINITE_NOT_NEGATIVE, "max_wait_ms", prefix="limits.")
 
 
 @dataclass
@@ -105,15 +108,11 @@ class Deferral:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = [
-            f"deferral.{name}={getattr(self, name)}: expected more than 0."
-            for name in ("timeout_s", "concurrency", "attempts")
-            if not 0 < getattr(self, name) < math.inf
+        return [
+            *range_faults(self, FINITE_ABOVE_0, "timeout_s", "concurrency", "attempts", prefix="deferral."),
+            *(f"deferral.{fault}" for fault in self.budget.faults()),
+            *range_faults(self, SHARE, "compare", prefix="deferral."),
         ]
-        faults += [f"deferral.{fault}" for fault in self.budget.faults()]
-        if not 0 <= self.compare <= 1:
-            faults.append(f"deferral.compare={self.compare}: expected from 0 to 1.")
-        return faults
 
 
 @dataclass
@@ -135,9 +134,7 @@ class Recording:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = [] if 0 < self.share <= 1 else [f"record.share={self.share}: expected above 0 and up to 1."]
-        return faults + (
-            [] if 0 < self.timeout_s < math.inf else [f"record.timeout_s={self.timeout_s}: expected more than 0."]
-        )
+        return faults + range_faults(self, FINITE_ABOVE_0, "timeout_s", prefix="record.")
 
 
 @dataclass
@@ -199,10 +196,8 @@ class ServeConfig:
             faults.append("teacher: only used with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
             faults.append(f"port={self.port}: expected from 0 to 65535.")
-        if self.threads is not None and self.threads < 1:
-            faults.append(f"threads={self.threads}: expected at least 1, or null for all cores.")
-        if self.replicas is not None and self.replicas < 1:
-            faults.append(f"replicas={self.replicas}: expected at least 1, or null for one in this process.")
+        faults += range_faults(self, AT_LEAST_1, "threads", null="all cores")
+        faults += range_faults(self, AT_LEAST_1, "replicas", null="one in this process")
         if self.replicas is not None and self.mode != "student":
             faults.append(
                 f"replicas={self.replicas}: goes with mode=student; what the teacher is asked is kept in one file, so "
@@ -243,8 +238,7 @@ class TrafficConfig:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = self.chat.faults()
-        if not 0 <= self.test_share < 1:
-            faults.append(f"test_share={self.test_share}: expected from 0 up to, not including, 1.")
+        faults += range_faults(self, SHARE_BELOW_1, "test_share")
         if self.data == "":
             faults.append("data=: expected a folder, such as data=outputs/traffic.")
         if self.rationales is not None and self.data is None:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from dsbs.core.checks import Range, range_faults
 from dsbs.core.errors import StudentError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.names import name_faults
@@ -12,6 +13,7 @@ from dsbs.core.names import name_faults
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
+AT_LEAST_8 = Range("at least 8", lambda value: value >= 8)  # tokens
 _WEIGHTS = (".safetensors", ".bin", ".gguf", ".json", ".model", ".txt")  # with config and tokenizer
 
 
@@ -115,11 +117,8 @@ class GenerativeStudent(TorchStudent):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return super().faults() + [
-            f"student.{key}={getattr(self, key)}: expected at least 8."
-            for key in ("max_input_tokens", "max_target_tokens", "max_new_tokens")
-            if getattr(self, key) < 8
-        ]
+        lengths = ("max_input_tokens", "max_target_tokens", "max_new_tokens")
+        return super().faults() + range_faults(self, AT_LEAST_8, *lengths, prefix="student.")
 
     @property
     def lengths(self) -> Lengths:

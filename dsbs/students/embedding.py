@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dsbs.core.checks import option_faults
 from dsbs.students.encoder import PretrainedEncoder
 from dsbs.students.linear import LinearStudent
 
@@ -26,10 +27,7 @@ class Embedding(LinearStudent, PretrainedEncoder):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults() + self.encoder_faults()
-        if self.pooling not in POOLINGS:
-            faults.append(f"student.pooling={self.pooling}: expected one of {', '.join(POOLINGS)}.")
-        return faults
+        return super().faults() + self.encoder_faults() + option_faults(self, "student.", pooling=POOLINGS)
 
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training."""

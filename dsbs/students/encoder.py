@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dsbs.core.checks import range_faults
 from dsbs.core.errors import StudentError
-from dsbs.students.base import Lengths, TorchStudent, check_place, fingerprint_weights
+from dsbs.students.base import AT_LEAST_8, Lengths, TorchStudent, check_place, fingerprint_weights
 from dsbs.students.minilm import find_minilm, open_weights
 
 if TYPE_CHECKING:
@@ -66,9 +67,7 @@ class PretrainedEncoder:
 
     def encoder_faults(self) -> list[str]:
         """Return what is wrong with these settings; part of the student's ``faults``."""
-        if self.max_input_tokens < 8:
-            return [f"student.max_input_tokens={self.max_input_tokens}: expected at least 8."]
-        return []
+        return range_faults(self, AT_LEAST_8, "max_input_tokens", prefix="student.")
 
     @contextmanager
     def _place(self) -> Iterator[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.students.base import Student
 
 
@@ -24,11 +25,9 @@ class LinearStudent(Student):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
+        faults = super().faults() + range_faults(self, AT_LEAST_1, "max_iter", prefix="student.")
         if not self.C or any(not 0 < value < float("inf") for value in self.C):
             faults.append(f"student.C={self.C}: expected one or more numbers above 0, such as [0.1,1,10].")
-        if self.max_iter < 1:
-            faults.append(f"student.max_iter={self.max_iter}: expected at least 1.")
         return faults
 
     def build_features(self, cache: Path) -> Any:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.students.linear import LinearStudent
 
 
@@ -26,10 +27,7 @@ class LogReg(LinearStudent):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        for key in ("word_ngrams", "min_df"):
-            if getattr(self, key) < 1:
-                faults.append(f"student.{key}={getattr(self, key)}: expected at least 1.")
+        faults = super().faults() + range_faults(self, AT_LEAST_1, "word_ngrams", "min_df", prefix="student.")
         if self.char_ngrams != 0 and self.char_ngrams < 2:
             faults.append(f"student.char_ngrams={self.char_ngrams}: expected 2 or more, or 0 for none.")
         return faults

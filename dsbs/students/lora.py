@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dsbs.core.checks import ABOVE_0, SHARE_BELOW_1, range_faults
 from dsbs.core.errors import StudentError
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ class Lora:
         faults = []
         if self.r < 0:
             faults.append(f"student.lora.r={self.r}: expected 0 (no LoRA) or more.")
-        if not self.alpha > 0:
-            faults.append(f"student.lora.alpha={self.alpha}: expected above 0.")
-        if not 0 <= self.dropout < 1:
-            faults.append(f"student.lora.dropout={self.dropout}: expected from 0 up to, not including, 1.")
+        faults += range_faults(self, ABOVE_0, "alpha", prefix="student.lora.")
+        faults += range_faults(self, SHARE_BELOW_1, "dropout", prefix="student.lora.")
         if self.r > 0 and importlib.util.find_spec("peft") is None:
             faults.append(f"student.lora.r={self.r} needs the package peft: pip install 'dsbs[lora]'")
         return faults

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dsbs.core.checks import AT_LEAST_1, SHARE_BELOW_1, Range, range_faults
 from dsbs.core.errors import StudentError
 from dsbs.students.base import GenerativeStudent
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
+
+AT_LEAST_256 = Range("at least 256", lambda value: value >= 256)
 
 
 @dataclass
@@ -43,15 +46,13 @@ class T5Scratch(GenerativeStudent):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = super().faults()
-        for key in ("d_model", "d_kv", "d_ff", "num_layers", "num_heads"):
-            if getattr(self, key) < 1:
-                faults.append(f"student.{key}={getattr(self, key)}: expected at least 1.")
-        if self.vocab_size < 256:
-            faults.append(f"student.vocab_size={self.vocab_size}: expected at least 256.")
-        if not 0 <= self.dropout_rate < 1:
-            faults.append(f"student.dropout_rate={self.dropout_rate}: expected from 0 up to, not including, 1.")
-        return faults
+        sizes = ("d_model", "d_kv", "d_ff", "num_layers", "num_heads")
+        return [
+            *super().faults(),
+            *range_faults(self, AT_LEAST_1, *sizes, prefix="student."),
+            *range_faults(self, AT_LEAST_256, "vocab_size", prefix="student."),
+            *range_faults(self, SHARE_BELOW_1, "dropout_rate", prefix="student."),
+        ]
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Train the tokenizer and initialize the weights; arguments are those of ``TorchStudent.prepare``.

@@ -1,10 +1,20 @@
 """The settings of a training run; keys of ``training`` are named as Hugging Face's arguments."""
 
 import importlib.util
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dsbs.core.checks import (
+    AT_LEAST_1,
+    FINITE_ABOVE_0,
+    FINITE_NOT_NEGATIVE,
+    NOT_NEGATIVE,
+    SHARE,
+    SHARE_BELOW_1,
+    Range,
+    option_faults,
+    range_faults,
+)
 from dsbs.core.distributed import count_processes
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation, Example
@@ -17,6 +27,7 @@ from dsbs.training.launching import launch_faults
 
 EQUAL, AGREEMENT = "equal", "agreement"
 STRATEGIES = ("random", "group_by_length")
+SEED = Range("from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 # Settings of training that do not decide its result: logging, checkpoints kept, how batches are split.
 NO_MATTER = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
@@ -100,12 +111,7 @@ class Training:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = self._number_faults()
-        if self.train_sampling_strategy not in STRATEGIES:
-            faults.append(
-                f"training.train_sampling_strategy={self.train_sampling_strategy}: expected one of "
-                f"{', '.join(STRATEGIES)}."
-            )
+        faults = [*self._number_faults(), *option_faults(self, "training.", train_sampling_strategy=STRATEGIES)]
         if self.fp16:
             faults.append(
                 "training.fp16=true: not supported. T5's activations exceed 65,504, the largest number in fp16, and "
@@ -118,36 +124,22 @@ class Training:
 
     def _number_faults(self) -> list[str]:
         """Return which numbers are out of range."""
-        faults = []
         positive = (
-            "max_steps",
-            "per_device_train_batch_size",
-            "gradient_accumulation_steps",
-            "per_device_eval_batch_size",
-            "eval_steps",
-            "logging_steps",
-            "save_total_limit",
+            *("max_steps", "per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"),
+            *("eval_steps", "logging_steps", "save_total_limit"),
         )
-        for key in positive:
-            if getattr(self, key) < 1:
-                faults.append(f"training.{key}={getattr(self, key)}: expected at least 1.")
-        if not 0 <= self.max_unknown <= 1:
-            faults.append(f"training.max_unknown={self.max_unknown}: expected a share from 0 to 1.")
-        if not 0 < self.learning_rate < math.inf:
-            faults.append(f"training.learning_rate={self.learning_rate}: expected above 0, and finite.")
-        for key in ("warmup_steps", "weight_decay", "max_grad_norm"):
-            if not 0 <= getattr(self, key) < math.inf:
-                faults.append(f"training.{key}={getattr(self, key)}: expected 0 or more.")
-        if not 0 <= self.adam_beta2 < 1:
-            faults.append(f"training.adam_beta2={self.adam_beta2}: expected from 0 up to, not including, 1.")
-        if self.early_stopping_patience is not None and self.early_stopping_patience < 1:
-            faults.append(
-                f"training.early_stopping_patience={self.early_stopping_patience}: expected 1 or more, or null."
-            )
-        for key in ("tokens_per_pass", "threads"):
-            if getattr(self, key) is not None and getattr(self, key) < 1:
-                faults.append(f"training.{key}={getattr(self, key)}: expected 1 or more, or null.")
-        return faults
+        return [
+            *range_faults(self, AT_LEAST_1, *positive, prefix="training."),
+            *range_faults(self, AT_LEAST_1, "early_stopping_patience", prefix="training.", null="never"),
+            *range_faults(self, AT_LEAST_1, "tokens_per_pass", prefix="training.", null="one pass"),
+            *range_faults(self, AT_LEAST_1, "threads", prefix="training.", null="torch's default"),
+            *range_faults(self, SHARE, "max_unknown", prefix="training."),
+            *range_faults(self, FINITE_ABOVE_0, "learning_rate", prefix="training."),
+            *range_faults(
+                self, FINITE_NOT_NEGATIVE, "warmup_steps", "weight_decay", "max_grad_norm", prefix="training."
+            ),
+            *range_faults(self, SHARE_BELOW_1, "adam_beta2", prefix="training."),
+        ]
 
 
 @dataclass
@@ -163,8 +155,7 @@ class Validation:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        wrong = self.limit is not None and self.limit < 1
-        return [f"validation.limit={self.limit}: expected at least 1, or null for all."] if wrong else []
+        return range_faults(self, AT_LEAST_1, "limit", prefix="validation.", null="all")
 
 
 @dataclass
@@ -223,22 +214,17 @@ class TrainSettings:
 
     def _value_faults(self) -> list[str]:
         """Return what is wrong with single settings."""
-        faults = []
-        if self.without_annotation not in ("label_only", "drop"):
-            faults.append(f"without_annotation={self.without_annotation}: expected label_only or drop.")
-        if self.decoding not in ("auto", "rank", "generate"):
-            faults.append(f"decoding={self.decoding}: expected auto, rank or generate.")
+        faults = option_faults(
+            self,
+            without_annotation=("label_only", "drop"),
+            decoding=("auto", "rank", "generate"),
+            labels_weight=(EQUAL, AGREEMENT),
+        )
         if unknown := sorted({*self.also_measure} - {*MEASURES}):
             faults.append(f"also_measure=[{','.join(unknown)}]: expected any of {', '.join(MEASURES)}.")
-        if self.samples is not None and self.samples < 1:
-            faults.append(f"samples={self.samples}: expected 1 or more, or null for those that exist.")
-        if self.explain < 0:
-            faults.append(f"explain={self.explain}: expected a number of examples, 0 or more.")
-        if self.labels_weight not in (EQUAL, AGREEMENT):
-            faults.append(f"labels_weight={self.labels_weight}: expected {EQUAL} or {AGREEMENT}.")
-        for key in ("seed", "split_seed"):
-            if not 0 <= getattr(self, key) < 2**32:
-                faults.append(f"{key}={getattr(self, key)}: expected from 0 up to 4294967295.")
+        faults += range_faults(self, AT_LEAST_1, "samples", null="those that exist")
+        faults += range_faults(self, NOT_NEGATIVE, "explain")
+        faults += range_faults(self, SEED, "seed", "split_seed")
         try:
             parse_fraction(self.data_fraction)
         except ConfigError as error:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from dsbs.core.checks import AT_LEAST_1, SHARE, range_faults
+
 
 @dataclass
 class ExportConfig:
@@ -32,9 +34,8 @@ class ExportConfig:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        faults = [] if self.batch_size > 0 else [f"batch_size={self.batch_size}: expected at least 1."]
-        if not 0 <= self.min_agreement <= 1:
-            faults.append(f"min_agreement={self.min_agreement}: expected from 0 to 1, such as 0.99.")
-        if self.limit is not None and self.limit < 1:
-            faults.append(f"limit={self.limit}: expected at least 1, or null for all examples.")
-        return faults
+        return [
+            *range_faults(self, AT_LEAST_1, "batch_size"),
+            *range_faults(self, SHARE, "min_agreement"),
+            *range_faults(self, AT_LEAST_1, "limit", null="all examples"),
+        ]
