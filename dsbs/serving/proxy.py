@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 from starlette.applications import Starlette
@@ -197,31 +196,11 @@ def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None
     try:
         asked = json.loads(body)
         messages = asked["messages"]
-        if answer.lstrip().startswith(b"{"):
-            completion = read_completions(answer)[0]
-            text, reason, model = completion.text, completion.finish_reason, completion.model
-        else:
-            text, reason, model = _join_events(answer.decode("utf-8"))
+        completion = read_completions(answer)[0]
     except (TeacherError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return None
-    if not isinstance(messages, list) or not isinstance(text, str):
+    if not isinstance(messages, list):
         return None
-    words = [word if isinstance(word, str) else None for word in (model, reason)]
-    return Exchange(started, time.time() - started, words[0], messages, text, words[1])
-
-
-def _join_events(stream: str) -> tuple[str, Any, Any]:
-    """Return text, finish reason and model of a streamed completion."""
-    text, reason, model = "", None, None
-    events = [line.removeprefix("data:").strip() for line in stream.splitlines() if line.startswith("data:")]
-    for event in events:
-        if event == "[DONE]":
-            break
-        part = json.loads(event)
-        model = part.get("model") or model
-        for choice in part.get("choices", [])[:1]:
-            text += choice.get("delta", {}).get("content") or ""
-            reason = choice.get("finish_reason") or reason
-    if not events:
-        raise ValueError("no events")
-    return text, reason, model
+    return Exchange(
+        started, time.time() - started, completion.model, messages, completion.text, completion.finish_reason
+    )

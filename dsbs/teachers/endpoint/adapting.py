@@ -27,7 +27,7 @@ class Adaptation:
         concerns: returns whether a body has it.
         change: returns the body without it.
         done: what was done, for the message.
-        setting: what to type to set it for good.
+        setting: what to type to set it for good; empty where there is nothing to set.
         refusal: pattern of the words of rejection.
     """
 
@@ -107,6 +107,16 @@ ADAPTATIONS = (
         "0.01 is sent instead",
         "teacher.temperature=0.01",
         r"strictly positive|greater than 0|> 0\b|must be positive|(?:range|in) \(0",
+    ),
+    Adaptation(
+        "answers in one piece",
+        r"\bstream",
+        lambda body: "stream" not in body,
+        lambda body: body | {"stream": True, "stream_options": {"include_usage": True}},
+        "they are requested as a stream, and put together",
+        "",
+        r"only supports? stream|stream(?:ing)?(?: mode)? only|must be streamed"
+        r"|stream(?:ing)? (?:mode )?(?:is|must be) (?:required|enabled|true)",
     ),
     Adaptation(
         "top_p beside temperature",

@@ -92,8 +92,8 @@ class Endpoint:
                     raise
                 self._adapted.append(found)
                 self._note(
-                    f"The endpoint rejects {found.what} ({excerpt(error.explanation)!r}): {found.done} for this run. "
-                    f"To set this yourself: {found.setting}"
+                    f"The endpoint rejects {found.what} ({excerpt(error.explanation)!r}): {found.done} for this run."
+                    + f" To set this yourself: {found.setting}" * bool(found.setting)
                 )
 
     def _note(self, note: str) -> None:

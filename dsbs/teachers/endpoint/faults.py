@@ -215,7 +215,7 @@ def malformed(content: Any, key: str = "") -> TeacherError:
     if isinstance(content, bytes):
         text = content.lstrip(b"\xef\xbb\xbf \t\r\n")
         if forced := text.startswith((b"data:", b"event:")):
-            advice = "It is a stream of events, which was not requested: something in between forces stream=true."
+            advice = "It is a stream of events, but not of a completion: something in between forces stream=true."
         elif text.startswith(b"<"):
             advice = f"It is a web page: a login page or a proxy answered instead. {advice}"
             content = plain_text(content)

@@ -14,6 +14,7 @@ from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json, storabl
 from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.endpoint.faults import explain_error_object, malformed
 from dsbs.teachers.endpoint.logprobs import read_logprobs
+from dsbs.teachers.endpoint.streams import is_stream, join_events
 from dsbs.teachers.endpoint.words import SECRET, hide, scrub
 
 # Fields in which servers return the reasoning of a model beside its answer, and objects in which they put such fields.
@@ -45,6 +46,8 @@ class Reply(NamedTuple):
 def read_completions(content: bytes, key: str = "", where: Address | None = None) -> list[Completion]:
     """Return the completions in a response of the chat or completions API: one, or with ``n`` several.
 
+    The response may be a stream of events.
+
     Prompt tokens count with the first completion; completion tokens are divided evenly.
 
     Args:
@@ -54,8 +57,9 @@ def read_completions(content: bytes, key: str = "", where: Address | None = None
         TeacherError: where it is not such a response, or has an error object.
     """
     comments = _KEEP_ALIVE.match(content)
+    content = content[comments.end() :] if comments else content
     try:
-        answer = load_json(content[comments.end() :] if comments else content)
+        answer = join_events(content) if is_stream(content) else load_json(content)
     except ValueError:
         raise malformed(content, key) from None
     return read_answer(answer, key, where)

@@ -312,10 +312,52 @@ def test_an_error_is_told_in_the_endpoints_words_whatever_surrounds_them(body: b
     assert words in str(explain_status(400, body, {}, where, ""))
 
 
-def test_a_stream_that_nobody_asked_for_is_called_one() -> None:
-    with pytest.raises(TeacherError, match="a stream of events, which was not requested") as caught:
-        read_completions(b'data: {"choices": [{"delta": {"content": "4"}}]}\n\ndata: [DONE]\n')
-    assert caught.value.fatal  # paid for once, and not again and again
+def stream(*deltas: Any, end: str = "data: [DONE]\n\n") -> bytes:
+    chunks = [{"model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    return ("".join(f"event: message\r\ndata: {json.dumps(chunk)}\r\n\r\n" for chunk in chunks) + end).encode()
+
+
+def test_a_stream_that_nobody_asked_for_is_put_together() -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 3}}
+    end = f": ping\n\ndata: {json.dumps(usage)}\n\ndata: [DONE]"
+    deltas = ({"role": "assistant", "content": ""}, {"reasoning_content": "I "}, {"reasoning_content": "see."})
+    (said,) = read_completions(stream(*deltas, {"content": "It is"}, {"content": " 4.\u2028"}, end=end))
+    assert (said.text, said.reasoning, said.model) == ("It is 4.\u2028", "I see.", "m")
+    assert (said.prompt_tokens, said.completion_tokens) == (10, 3)
+    call = {"index": 0, "function": {"name": "f", "arguments": '{"answer"'}}
+    more = {"index": 0, "function": {"arguments": ': "4"}'}}
+    assert read_completions(stream({"tool_calls": [call]}, {"tool_calls": [more]}))[0].text == '{"answer": "4"}'
+    ended = b'data: {"choices": [{"index": 0, "text": "4", "finish_reason": "length"}]}\n\n'
+    two = b'data: {"choices": [{"index": 1, "text": "5", "finish_reason": "stop"}]}\n\n'
+    assert [(one.text, one.finish_reason) for one in read_completions(two + ended)] == [("4", "length"), ("5", "stop")]
+
+
+@pytest.mark.parametrize(
+    ("content", "fatal", "words"),
+    [
+        (stream({"content": "4"}, end=""), False, "broke off"),
+        (
+            stream({"content": "4"}, end='data: {"error": {"message": "m is overloaded", "code": 503}}'),
+            False,
+            "overloaded",
+        ),
+        (b'data: {"status": "ok"}\n\n', True, "a stream of events, but not of a completion"),
+        (b"data: 4\n\n", True, "a stream of events, but not of a completion"),
+    ],
+)
+def test_a_stream_that_is_no_whole_answer_is_an_error(content: bytes, fatal: bool, words: str) -> None:
+    with pytest.raises(TeacherError, match=words) as caught:
+        read_completions(content, "", Address("http://localhost/v1", "m", None, 1.0))
+    assert caught.value.fatal is fatal  # paid for once, and not again and again
+    assert caught.value.retryable is not fatal
+
+
+def test_a_model_that_only_streams_is_asked_for_a_stream() -> None:
+    refuses = lambda body: None if body.get("stream") else "This model only support stream mode"  # noqa: E731
+    with serve(FaultServer(refuses=refuses)) as server:
+        said, notes = ask_twice(server)
+    assert (len(said), server.requests) == (3, 4)
+    assert notes[0].endswith("they are requested as a stream, and put together for this run.")
 
 
 def test_an_endpoint_without_response_format_is_asked_without_it(tmp_path: Path) -> None:
