@@ -3,9 +3,9 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dsbs.core.checks import AT_LEAST_1, range_faults
 from dsbs.core.errors import TeacherError
@@ -90,19 +90,19 @@ class LlamaCppTeacher(OpenAITeacher):
         import asyncio
 
         file = self.find_file()
-        server = await asyncio.to_thread(self._start, file)
-        endpoint = OpenAITeacher(
-            name=self.name, model=file.stem, base_url=f"{server.listening_address}/v1", api_key_env=None, api=self.api,
-            temperature=self.temperature, max_tokens=self.max_tokens, top_p=self.top_p, top_logprobs=self.top_logprobs,
-            stop=list(self.stop), extra=dict(self.extra), timeout=self.timeout,
-        )  # fmt: skip
+        # The list holds the only reference: llama.cpp stops when that goes, which takes its time.
+        servers = [await asyncio.to_thread(self._start, file)]
+        settings = {field.name: getattr(self, field.name) for field in fields(OpenAITeacher)}
+        address = f"{servers[0].listening_address}/v1"
+        own = {"kind": "openai", "path": None, "model": file.stem, "base_url": address, "api_key_env": None}
+        endpoint = OpenAITeacher(**settings | own)
         try:
             async with endpoint.connect(task) as ask:
                 yield ask
         finally:
-            await asyncio.to_thread(_stop, server)
+            await asyncio.to_thread(servers.clear)
 
-    def _start(self, file: Path) -> "_Server":
+    def _start(self, file: Path) -> Any:
         try:
             import xllamacpp
         except ImportError as error:
@@ -121,21 +121,9 @@ class LlamaCppTeacher(OpenAITeacher):
         if self.gpu_layers >= 0:
             params.n_gpu_layers = self.gpu_layers
         try:
-            return _Server(xllamacpp.Server(params))
+            return xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise TeacherError(f"{file}: llama.cpp cannot load this model ({error}).") from error
-
-
-class _Server:
-    """Holds the only reference to llama.cpp's server; it stops when that goes."""
-
-    def __init__(self, server: object) -> None:
-        self.server: object | None = server
-        self.listening_address: str = server.listening_address  # type: ignore[attr-defined]
-
-
-def _stop(server: _Server) -> None:
-    server.server = None
 
 
 def _cores() -> int:
