@@ -165,7 +165,7 @@ def show_estimate(job: Job, console: Console) -> None:
     most = f" (at most {estimate.most_written:,.0f})" if bounded else ""
     lines = [
         f"Dry run, nothing was sent. {sum(survey.needed.values()):,} requests are needed, "
-        f"{survey.cached - survey.repeated:,} are already answered, {repeated}{waiting}"
+        f"{survey.stored:,} are already answered, {repeated}{waiting}"
         f"{estimate.requests:,} remain: about {estimate.prompt_tokens:,.0f} prompt tokens "
         f"and {estimate.completion_tokens:,.0f}{most} completion tokens, {dollars}, {time}.",
         *survey.found,

@@ -20,10 +20,19 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score, show_score
+from dsbs.reporting.wording import show_fraction
 from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
+
+# Counts of examples from which a run learned less, or nothing, in words.
+LEFT_OUT = {
+    "asked_and_failed": "without a usable answer of the teacher",
+    "no_label": "without a label, not used",
+    "label_only": "learned by the label alone",
+    "dropped": "dropped",
+}
 
 
 @command("train")
@@ -66,7 +75,8 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     counts, best = metrics["counts"], f"step {metrics['best_step']} of {metrics['steps']}"
     console.print(
         f"[bold]{metrics['task']} · {metrics['student']} · {metrics['objective']}[/bold] on "
-        f"{metrics['train_examples']:,} examples ({metrics['data_fraction']:g} of the data), seed {metrics['seed']}"
+        f"{metrics['train_examples']:,} examples ({show_fraction(metrics['data_fraction'])} of the data), "
+        f"seed {metrics['seed']}"
     )
     agreement = f" ({name_score(metric, labels)})" if (labels := metrics["labels"]) == "teacher" else ""
     test = metrics.get("test")
@@ -85,11 +95,8 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     )
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
         console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
-    left_out = {
-        name: counts[name] for name in ("asked_and_failed", "no_label", "label_only", "dropped") if counts[name]
-    }
-    if left_out:
-        console.print("  " + ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in left_out.items()))
+    if left_out := [f"{counts[name]:,} {meaning}" for name, meaning in LEFT_OUT.items() if counts[name]]:
+        console.print(f"  train and validation: {', '.join(left_out)}")
     for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)

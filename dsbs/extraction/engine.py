@@ -144,7 +144,7 @@ def _check(job: Job) -> None:
 def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
     """Refuse to succeed where nothing was ever answered."""
     together = asks_in_batches(job.settings) and job.settings.samples > 1  # the next run asks for them one by one
-    if tally.failures and not (tally.answered or survey.cached or stopped or together):
+    if tally.failures and not (tally.answered or survey.stored or stopped or together):
         first = next(iter(tally.failures.values()))
         raise TeacherError(f"None of {tally.failed:,} requests was answered. {first.message}")
 

@@ -45,7 +45,8 @@ class ProgressLine(Watch):
             self._live = Live(get_renderable=lambda: Text(self.describe()), console=self.console, transient=True)
             self._live.start()
         else:
-            self._write(f"{self.survey.to_come:,} to ask, {self.survey.cached:,} in the store")
+            repeated = f", {self.survey.repeated:,} repeat another one" if self.survey.repeated else ""
+            self._write(f"{self.survey.to_come:,} to ask, {self.survey.stored:,} in the store{repeated}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -56,12 +56,12 @@ class Survey:
         return self.to_ask + (self.in_batches if self.collects else 0)
 
     @property
-    def cached(self) -> int:
-        """Requests that are answered already."""
-        return sum(map(self.cached_of, self.needed))
+    def stored(self) -> int:
+        """Requests that are answered already, without those that only repeat another one."""
+        return sum(map(self.cached_of, self.needed)) - self.repeated
 
     def cached_of(self, split: str) -> int:
-        """Return the same for one split."""
+        """Return the requests of a split that need not be made."""
         return self.needed[split] - self.missing[split] - self.waiting[split]
 
 

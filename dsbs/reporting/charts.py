@@ -30,12 +30,15 @@ def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, A
 
 
 def draw_sizes(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
-    """Return the chart of scores over numbers of parameters, one line per group of students."""
+    """Return the chart of scores over numbers of parameters: students of any kind, so points are not joined."""
     cells = {cell["id"]: cell for cell in document["cells"]}
     lines = [(ladder["name"], [cells[id] for id in ladder["cells"]]) for ladder in document["sizes"]]
     counts = sorted({cell["parameters"] for _, members in lines for cell in members})
     ticks = [(math.log2(count), show_parameters(count), "") for count in counts]
-    return _draw_lines(document, lines, ticks, lambda cell: math.log2(cell["parameters"]), width, height)
+    chart = _draw_lines(document, lines, ticks, lambda cell: math.log2(cell["parameters"]), width, height)
+    for line in chart.get("lines", ()):
+        line["path"] = ""
+    return chart
 
 
 def _draw_lines(

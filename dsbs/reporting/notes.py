@@ -29,7 +29,7 @@ class Note:
 ONE_SEED = Note("one seed: the result is about that student, not the method")
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
 LOSSES = "some data was lost (dropped, truncated or unknown tokens)"
-GUESSES = "hardly better than the majority class"
+GUESSES = "not clearly better than the majority class"
 CHOSEN = Note("one of several settings measured on test: choose between them on validation (test=false)")
 TUNED = ("objective", "student", "training")  # settings that are chosen
 

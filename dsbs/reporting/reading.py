@@ -14,6 +14,7 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, Fields, check_yaml, excerpt, load_json, read_file
 from dsbs.reporting.answers import Answered, read_answers
 from dsbs.reporting.schema import CONFIG, check, check_manifest, check_metrics, clean
+from dsbs.students import STUDENTS
 from dsbs.tasks.base import ACCURACY
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
@@ -68,8 +69,10 @@ class FinishedRun:
 
     @property
     def ends_at_its_best(self) -> bool:
-        """Whether the best checkpoint is the last, so that more steps might have helped."""
-        return int(self.metrics["best_step"]) >= int(self.metrics["steps"])
+        """Whether the best checkpoint of a student that is trained in steps is the last: more might have helped."""
+        kind = str(self.config.get("student.kind"))
+        in_steps = kind not in STUDENTS or STUDENTS[kind].reads_training
+        return in_steps and int(self.metrics["best_step"]) >= int(self.metrics["steps"])
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def metrics_below(folder: Path) -> list[Path]:
 def test_a_run_is_trained_shown_and_the_second_time_skipped(run: Command, tmp_path: Path) -> None:
     code, out, err = run(*SMALL, "data_fraction=1/8", "seed=3")
     assert code == 0, err
-    assert "triage · t5_scratch · step_by_step on 8 examples (0.125 of the data), seed 3" in out
+    assert "triage · t5_scratch · step_by_step on 8 examples (1/8 of the data), seed 3" in out
     assert "test " in out
     [metrics] = metrics_below(tmp_path)
     assert metrics.parent.as_posix().startswith(f"{tmp_path}/outputs/train/triage/t5_scratch/step_by_step/0.125/3-")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotations
 
-from dsbs.core.errors import ConfigError
+from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.settings import Budget
@@ -70,7 +70,7 @@ def test_tokens_that_the_server_does_not_tell_are_estimated_for_the_budget(tmp_p
 def test_a_dry_run_asks_nothing_and_leaves_no_trace(tmp_path: Path) -> None:
     teacher = Priced()
     survey, estimate = estimate_extraction(job_for(tmp_path / "folder", teacher, size=100, settings={"samples": 2}))
-    assert (survey.to_ask, survey.cached, estimate.requests, teacher.asked) == (200, 0, 200, 0)
+    assert (survey.to_ask, survey.stored, estimate.requests, teacher.asked) == (200, 0, 200, 0)
     assert 10 < estimate.prompt_tokens / 200 < 40
     assert estimate.usd == pytest.approx(estimate.prompt_tokens + estimate.completion_tokens)
     assert estimate.seconds is None  # nobody was ever asked
@@ -81,7 +81,7 @@ def test_a_dry_run_knows_what_is_there_and_how_long_answers_are(tmp_path: Path) 
     run_extraction(job_for(tmp_path, Priced(), size=100, limit=40))
     settings = {"requests_per_minute": 60.0}
     survey, estimate = estimate_extraction(job_for(tmp_path, Priced(), size=100, settings=settings))
-    assert (survey.cached, estimate.requests, estimate.completion_tokens) == (40, 60, 600)
+    assert (survey.stored, estimate.requests, estimate.completion_tokens) == (40, 60, 600)
     assert estimate.seconds == 60.0
 
 
@@ -97,16 +97,17 @@ def test_what_another_portion_or_split_asks_already_is_counted_once(
     teacher = Priced()
     survey, estimate = estimate_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
     assert (survey.needed, survey.missing) == ({"train": 10, "test": 10}, {"train": 4, "test": 0})
-    assert (survey.to_ask, survey.repeated, survey.cached, estimate.requests) == (4, 16, 16, 4)
+    assert (survey.to_ask, survey.repeated, survey.stored, estimate.requests) == (4, 16, 0, 4)
     assert estimate.prompt_tokens < 4 * 40
     assert survey.finished == {"train": 0, "test": 0}
+    refusing = Priced(says=lambda _: TeacherError("HTTP 400", reason="HTTP 400"))
+    with pytest.raises(TeacherError, match="None of 4 requests was answered"):
+        run_extraction(job_for(tmp_path / "refused", refusing, task=Same(size=10), splits=["train", "test"]))
     run_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
     assert teacher.asked == 4
 
 
 def test_a_request_that_fails_frees_its_share_of_the_budget(tmp_path: Path) -> None:
-    from dsbs.core.errors import TeacherError
-
     def says(request: Request) -> Any:
         bad = request.id in {"train-0", "train-1"}
         return TeacherError("HTTP 400", reason="HTTP 400") if bad else correct(request)

@@ -40,7 +40,7 @@ def test_rows_that_are_added_are_asked_and_nothing_else(tmp_path: Path) -> None:
     teacher = ScriptedTeacher()
     run_extraction(job_in(tmp_path, "one", teacher, 10, first=3))
     survey, estimate = estimate_extraction(job_in(tmp_path, "two", teacher, 12))
-    assert (estimate.requests, survey.cached) == (5, 7)
+    assert (estimate.requests, survey.stored) == (5, 7)
     assert "7 answers to the same questions were found in count/one" in survey.found[0]
     assert not (tmp_path / "count" / "two").exists()
     summary = run_extraction(job_in(tmp_path, "two", teacher, 12))

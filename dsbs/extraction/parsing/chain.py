@@ -22,10 +22,10 @@ STATUSES = {
     OK: "a rationale and an answer",
     "empty": "the teacher wrote nothing",
     "only_thinking": "thinking, and no answer after it",
-    "no_cue": "the completion ended without the words that mark an answer",
+    "no_cue": "no words that mark an answer, such as 'So the answer is'",
     "cut_off": "the completion was cut off before its answer, or its thinking, was complete",
     "no_answer": "nothing follows the words that mark an answer",
-    "unknown_label": "what follows them is not an answer of the task, or is ambiguous",
+    "unknown_label": "what the teacher gave as its answer is none of the task's, or is ambiguous",
     NO_RATIONALE: "an answer without a rationale; the label is usable",
     "refused": "the server or the model refused to answer (content filter, refusal)",
 }

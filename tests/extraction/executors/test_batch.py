@@ -202,7 +202,7 @@ def test_without_waiting_it_sends_and_collects_in_one_run_after_the_other(tmp_pa
         summary = run_extraction(job_at(tmp_path, server, batch={"wait": False}))
         assert summary["stopped"].startswith("10 requests are pending in batches at the endpoint")
         survey, estimate = estimate_extraction(job_at(tmp_path, server))
-        assert (survey.in_batches, survey.to_ask, survey.cached, estimate.requests) == (10, 0, 0, 0)
+        assert (survey.in_batches, survey.to_ask, survey.stored, estimate.requests) == (10, 0, 0, 0)
         for _ in range(3):
             summary = run_extraction(job_at(tmp_path, server, batch={"wait": False}))
     assert (summary["stopped"], summary["splits"]["train"]["parsed"]) == (None, 10)

@@ -30,7 +30,7 @@ def test_the_next_run_takes_up_what_actors_of_a_killed_one_have_and_asks_for_the
     leave_shard(job, 0, 8)
     leave_shard(job, 6, 12)
     survey, _ = estimate_extraction(job)
-    assert (survey.cached, survey.to_ask) == (12, 8)
+    assert (survey.stored, survey.to_ask) == (12, 8)
     summary = run_extraction(job)
     assert teacher.asked == 8
     assert summary["splits"]["train"]["parsed"] == 20
