@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dsbs.students.collator import Row
     from dsbs.students.model import Batch, StudentModel
 
+OF_SAMPLES = SHARE._replace(words="from 0 (given targets alone) to 1 (samples alone)")
+
 
 @dataclass
 class GKD(OnPolicy):
@@ -42,7 +44,7 @@ class GKD(OnPolicy):
         return [
             *super().faults(),
             *Divergence("jsd", self.beta).faults("objective"),
-            *range_faults(self, SHARE, "own_share", prefix="objective."),
+            *range_faults(self, OF_SAMPLES, "own_share", prefix="objective."),
             *range_faults(self, ABOVE_0, "temperature", "sampling_temperature", prefix="objective."),
         ]
 

@@ -9,6 +9,9 @@ from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
 
 
+OF_LABELS = SHARE._replace(words="from 0 (rationales alone) to 1 (labels alone)")
+
+
 @dataclass
 class StepByStep(Objective):
     """L = alpha * L_label + (1 - alpha) * L_rationale.
@@ -24,7 +27,7 @@ class StepByStep(Objective):
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
-        return super().faults() + range_faults(self, SHARE, "alpha", prefix="objective.")
+        return super().faults() + range_faults(self, OF_LABELS, "alpha", prefix="objective.")
 
     @property
     def rationale_apart(self) -> bool:
