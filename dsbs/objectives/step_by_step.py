@@ -8,7 +8,6 @@ from dsbs.core.checks import SHARE, range_faults
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
 
-
 OF_LABELS = SHARE._replace(words="from 0 (rationales alone) to 1 (labels alone)")
 
 

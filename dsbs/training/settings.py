@@ -130,15 +130,15 @@ class Training:
         )
         return [
             *range_faults(self, AT_LEAST_1, *positive, prefix="training."),
-            *range_faults(self, AT_LEAST_1, "early_stopping_patience", prefix="training.", null="never"),
-            *range_faults(self, AT_LEAST_1, "tokens_per_pass", prefix="training.", null="one pass"),
-            *range_faults(self, AT_LEAST_1, "threads", prefix="training.", null="torch's default"),
             *range_faults(self, SHARE, "max_unknown", prefix="training."),
             *range_faults(self, FINITE_ABOVE_0, "learning_rate", prefix="training."),
             *range_faults(
                 self, FINITE_NOT_NEGATIVE, "warmup_steps", "weight_decay", "max_grad_norm", prefix="training."
             ),
             *range_faults(self, SHARE_BELOW_1, "adam_beta2", prefix="training."),
+            *range_faults(self, AT_LEAST_1, "early_stopping_patience", prefix="training.", null="never"),
+            *range_faults(self, AT_LEAST_1, "tokens_per_pass", prefix="training.", null="one pass"),
+            *range_faults(self, AT_LEAST_1, "threads", prefix="training.", null="torch's default"),
         ]
 
 

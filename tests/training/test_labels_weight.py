@@ -62,7 +62,7 @@ def test_the_loss_is_the_weighted_mean_over_tokens(objective: Objective) -> None
     ("objective", "settings", "key"),
     [
         (Finetune(name="finetune"), {"labels_weight": "agreement"}, "labels=teacher"),
-        (Finetune(name="finetune"), {"labels_weight": "votes", "labels": "teacher"}, "expected equal or agreement"),
+        (Finetune(name="finetune"), {"labels_weight": "votes", "labels": "teacher"}, "one of equal, agreement"),
         (SoftTargets(name="soft_targets"), {"labels_weight": "agreement", "labels": "teacher"}, "drop it"),
     ],
 )
