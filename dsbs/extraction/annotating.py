@@ -82,32 +82,30 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
         look: counts and samples of the page; every annotation is added.
     """
     count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
-    with write_annotations(job.folder, split) as writer:
-        for batch in batches(job.task.examples(split)):
-            annotations = []
-            for example, outcomes in _look_up(job, store, origin, split, batch):
-                annotation = read_example(job, example, outcomes)
-                right = _count(job, count, example, annotation, outcomes)
-                annotation = keeper.check(example, annotation)
-                count.statuses[annotation.status] += 1
-                look.add(split, example, annotation, outcomes, right)
-                annotations.append(annotation)
-            if annotations:
-                writer.write(annotations)
+
+    def annotations() -> Iterator[Annotation]:
+        for example, outcomes in _look_up(job, store, origin, split):
+            annotation = read_example(job, example, outcomes)
+            right = _count(job, count, example, annotation, outcomes)
+            annotation = keeper.check(example, annotation)
+            count.statuses[annotation.status] += 1
+            look.add(split, example, annotation, outcomes, right)
+            yield annotation
+
+    write_annotations(job.folder, split, annotations())
     return count
 
 
-def _look_up(
-    job: Job, store: CompletionStore, origin: Origin, split: str, batch: list[Example]
-) -> Iterator[tuple[Example, list[Outcome]]]:
+def _look_up(job: Job, store: CompletionStore, origin: Origin, split: str) -> Iterator[tuple[Example, list[Outcome]]]:
     """Yield the examples that were asked about with what came back."""
-    keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
-    flat = [key for own in keys.values() for key in own]
-    found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.gives_logprobs)
-    for example in batch:
-        outcomes = [found[key] for key in keys[example.id] if key in found]
-        if outcomes:
-            yield example, outcomes
+    for batch in batches(job.task.examples(split)):
+        keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
+        flat = [key for own in keys.values() for key in own]
+        found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.gives_logprobs)
+        for example in batch:
+            outcomes = [found[key] for key in keys[example.id] if key in found]
+            if outcomes:
+                yield example, outcomes
 
 
 def read_example(job: Job, example: Example, outcomes: list[Outcome]) -> Annotation:

@@ -2,8 +2,8 @@
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,33 +103,13 @@ def annotations_path(folder: Path, split: str) -> Path:
     return folder / f"{path_part(split, 'split')}.parquet"
 
 
-@contextmanager
-def write_annotations(folder: Path, split: str) -> Iterator["AnnotationWriter"]:
-    """Yield a writer of ``<split>.parquet``; the file appears when it is complete, or not at all."""
+def write_annotations(folder: Path, split: str, annotations: Iterable[Annotation]) -> None:
+    """Write ``<split>.parquet``, a row group in memory at a time; it appears when it is complete, or not at all."""
+    rest = iter(annotations)
     with whole(annotations_path(folder, split)) as partial, pq.ParquetWriter(partial, SCHEMA) as file:
-        writer = AnnotationWriter(file)
-        yield writer
-        writer.flush()
-
-
-class AnnotationWriter:
-    """Writes annotations to a Parquet file in row groups; see ``write_annotations``."""
-
-    def __init__(self, file: pq.ParquetWriter) -> None:
-        self._file = file
-        self._waiting: list[Annotation] = []
-
-    def write(self, annotations: list[Annotation]) -> None:
-        """Add annotations."""
-        self._waiting += annotations
-        if len(self._waiting) >= ROW_GROUP:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was added as a row group."""
-        columns = [[getattr(annotation, name) for annotation in self._waiting] for name in SCHEMA.names]
-        self._file.write_batch(pa.record_batch(columns, schema=SCHEMA))
-        self._waiting = []
+        while group := list(islice(rest, ROW_GROUP)):
+            columns = [[getattr(annotation, name) for annotation in group] for name in SCHEMA.names]
+            file.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
 def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:

@@ -1,5 +1,6 @@
 """The folder of an extraction."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,9 +25,7 @@ ROWS = [Annotation("1", "8", "Because.", "ok", 0.6, {"8": 3, 'a "b"': 2}), Annot
 
 
 def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
-    with write_annotations(tmp_path, "train") as writer:
-        writer.write(ROWS[:1])
-        writer.write(ROWS[1:])
+    write_annotations(tmp_path, "train", iter(ROWS))
     assert list(iterate_annotations(tmp_path, "train")) == ROWS
     assert load_annotations(tmp_path, "train")["2"].status == "no_cue"
 
@@ -34,26 +33,25 @@ def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
 def test_two_processes_that_write_at_once_do_not_take_each_others_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with write_annotations(tmp_path, "train") as writer:
-        writer.write(ROWS)
+    def meanwhile() -> Iterator[Annotation]:
+        yield from ROWS
         monkeypatch.setattr("os.getpid", lambda: 0)
-        with write_annotations(tmp_path, "train") as other:
-            other.write(ROWS)
+        write_annotations(tmp_path, "train", ROWS)
+
+    write_annotations(tmp_path, "train", meanwhile())
     assert list(iterate_annotations(tmp_path, "train")) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
 
 
 def test_half_a_file_never_takes_the_place_of_a_whole_one(tmp_path: Path) -> None:
-    with write_annotations(tmp_path, "train") as writer:
-        writer.write(ROWS)
+    write_annotations(tmp_path, "train", ROWS)
 
-    def break_off() -> None:
-        with write_annotations(tmp_path, "train") as writer:
-            writer.write(ROWS[:1])
-            raise ZeroDivisionError
+    def break_off() -> Iterator[Annotation]:
+        yield ROWS[0]
+        raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        break_off()
+        write_annotations(tmp_path, "train", break_off())
     assert len(load_annotations(tmp_path, "train")) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
 
@@ -64,8 +62,8 @@ def test_a_file_that_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "ParquetWriter", begin)
-    with pytest.raises(OSError, match="No space left"), write_annotations(tmp_path, "train"):
-        pass
+    with pytest.raises(OSError, match="No space left"):
+        write_annotations(tmp_path, "train", ROWS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -106,8 +104,7 @@ def test_a_broken_summary_beside_an_extraction_is_skipped_and_its_own_is_not(
 ) -> None:
     base, variant, broken = (tmp_path / f"teacher-{digit * 16}" for digit in "abc")
     for folder in (base, variant, broken):
-        with write_annotations(folder, "train") as writer:
-            writer.write(ROWS)
+        write_annotations(folder, "train", ROWS)
     write_json(base / SUMMARY, {"filter": "none"})
     write_json(variant / SUMMARY, {"extraction": base.name, "filter": "strict", "samples": 3})
     (broken / "summary.json").write_text("{")
@@ -134,8 +131,7 @@ def test_the_folder_follows_examples_teacher_and_prompt(tmp_path: Path) -> None:
 
 
 def test_a_file_from_before_votes_were_kept_is_read_without_them(tmp_path: Path) -> None:
-    with write_annotations(tmp_path, "train") as writer:
-        writer.write(ROWS)
+    write_annotations(tmp_path, "train", ROWS)
     path = tmp_path / "train.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["votes"]), path)
     assert list(iterate_annotations(tmp_path, "train")) == [replace(ROWS[0], votes=None), ROWS[1]]

@@ -71,8 +71,8 @@ def test_no_path_is_made_of_another_name(tmp_path: Path) -> None:
     teacher.name, task.name = "handbook", "../x"
     with pytest.raises(ConfigError, match=r"task\.name='../x'"):
         rationales_dir(tmp_path, task, teacher, Prompt(name="p"))
-    with pytest.raises(ConfigError, match="split="), write_annotations(tmp_path, "../x"):
-        pass
+    with pytest.raises(ConfigError, match="split="):
+        write_annotations(tmp_path, "../x", [])
     with pytest.raises(ConfigError, match="split="):
         load_annotations(tmp_path, "/etc/passwd")
 

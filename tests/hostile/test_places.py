@@ -203,8 +203,9 @@ def test_the_summary_of_a_strangers_extraction_is_checked(kind: str, tmp_path: P
 
 
 def test_broken_annotations_are_told_whatever_is_broken(tmp_path: Path) -> None:
-    with write_annotations(tmp_path, "train") as writer:
-        writer.write([Annotation(f"train-{n}", "a", "because", "ok", 1.0, {"a": 1}) for n in range(50)])
+    write_annotations(
+        tmp_path, "train", [Annotation(f"train-{n}", "a", "because", "ok", 1.0, {"a": 1}) for n in range(50)]
+    )
     path, draw, told = tmp_path / "train.parquet", random.Random(0), 0
     sound = path.read_bytes()
     for _ in range(120):

@@ -246,8 +246,7 @@ def test_only_bare_answers_are_asked_again_and_get_the_rationale_of_their_own_la
     assert [row["input"] for row in rows] == ["It leaks 0.", "It leaks 2.", "It leaks 3."]
     labels = ["refund", "repair", "fund"]
     annotations = [Annotation(row["id"], label, "It is worn.") for row, label in zip(rows, labels, strict=True)]
-    with write_annotations(tmp_path / "why", "train") as writer:
-        writer.write(annotations)
+    write_annotations(tmp_path / "why", "train", annotations)
     config.rationales = str(tmp_path / "why")
     assert summarise(store, config)["explained"] == 2
     rows = [json.loads(line) for line in (tmp_path / "data/train.jsonl").read_text().splitlines()]
