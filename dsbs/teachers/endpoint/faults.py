@@ -17,6 +17,7 @@ from dsbs.teachers.endpoint.words import (
     NO_CREDIT,
     NO_MODEL,
     NO_MONEY,
+    TOO_LARGE,
     TOO_LONG,
     hint,
     plain_text,
@@ -159,10 +160,15 @@ def explain_code(
         fatal = "the proxy wants a user name and a password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT sets them."
     if fatal is not None:
         return TeacherError(f"{opening}: {fatal}", fatal=True, reason=reason, explanation=explanation)
-    retryable = status in RETRYABLE or (status >= 500 and not TOO_LONG.search(explanation))
+    too_large = re.search(TOO_LARGE, explanation, re.I) is not None
+    retryable = (status in RETRYABLE and not too_large) or (status >= 500 and not TOO_LONG.search(explanation))
     return TeacherError(
         f"{opening}: {shown}"
-        + ("" if status in RETRYABLE else hint("prompt is too large" if status == 413 else explanation)),
+        + (
+            ""
+            if status in RETRYABLE and not too_large
+            else hint("prompt is too large" if status == 413 and not too_large else explanation)
+        ),
         retryable=retryable,
         retry_after=retry_after,
         reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(explanation) else reason,

@@ -25,6 +25,8 @@ CONTEXT = (
     r"|inputs?.{0,20}(?:tokens?|length).{0,20}exceed|greater than max_seq_len"
     r"|max_tokens must be at least 1, got -|range of input length|.inputs. (?:must have less than|tokens \+)"
 )
+# More than the tokens of a whole minute: no wait helps.
+TOO_LARGE = r"request too large.{0,200}tokens per min"
 # The server, not the prompt: the same request may pass a little later.
 BUSY = re.compile(r"too many requests|please wait|throttl|rate.?limit|try again later", re.I)
 # The first that fits.
@@ -35,9 +37,13 @@ HINTS = (
     (r"enable_thinking", "'+teacher.extra.enable_thinking=false' sets it."),
     (r"api.version", "Azure's compatible API needs none: teacher.base_url=https://RESOURCE.openai.azure.com/openai/v1."),
     (r"\bstream", "dsbs does not stream answers: use another model or endpoint."),
+    (TOO_LARGE, "One prompt exceeds what the account may send in a minute: use fewer prompt.exemplars, shorter inputs "
+                "or a lower teacher.max_tokens."),
+    (r"['\"`]stop['\"`].{0,20}(?:too long|too many|at most)|(?:up to|at most|more than) \d+ stop|too many stop",
+     "Fewer stop sequences: teacher.stop=[...]"),
     (CONTEXT, "The prompt exceeds the model's context: use fewer prompt.exemplars, shorter inputs or a lower "
               "teacher.max_tokens."),
-    (r"higher max_(?:completion_|output_)?tokens|output limit was reached",
+    (r"higher max_(?:completion_|output_)?tokens|output limit was reached|max_\w{0,12}tokens.{0,40}must be greater",
      "Raise teacher.max_tokens: the model thinks before it answers."),
     (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",
      "Set teacher.max_tokens to what the model can write."),

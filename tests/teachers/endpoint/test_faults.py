@@ -106,6 +106,9 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(explanation: s
             "Raise teacher.max_tokens",
         ),
         ("Range of max_tokens should be [1, 256]", "teacher.max_tokens"),
+        ("`max_tokens` must be greater than `thinking.budget_tokens`", "Raise teacher.max_tokens"),
+        ("Invalid 'stop': array too long. Expected an array with maximum length 4", "Fewer stop sequences"),
+        ("Request too large for m on tokens per min (TPM): Limit 6000, Requested 9000", "may send in a minute"),
         ("You are not allowed to request logprobs from this model", "teacher.top_logprobs=null"),
         ("The model does not support Chat Completions API", "teacher.api=completions"),
         ("This model is only supported in v1/responses", "another model"),
@@ -174,6 +177,7 @@ def test_what_no_request_can_pass_ends_the_run(status: int, explanation: str, wo
         (400, "Content Exists Risk", "content filter", False),
         (403, "m requires moderation. Your input was flagged", "content filter", False),
         (451, "Unavailable For Legal Reasons", "HTTP 451", False),
+        (429, "Request too large for m on tokens per min (TPM): Limit 6000, Requested 9000.", "HTTP 429", False),
     ],
 )
 def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_one(
