@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.annotations import write_annotations
 from dsbs.extraction.budget import reckon
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
-from dsbs.extraction.page import Look, Outcome
+from dsbs.extraction.page import Look
 from dsbs.extraction.parsing import answer_probabilities, mean_probabilities, vote
 from dsbs.extraction.prompts import WHOLE
-from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.store import CompletionStore, Failure, Origin, Outcome
 from dsbs.teachers.prices import Rates
 
 
@@ -101,7 +100,7 @@ def _look_up(job: Job, store: CompletionStore, origin: Origin, split: str) -> It
     for batch in batches(job.task.examples(split)):
         keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}
         flat = [key for own in keys.values() for key in own]
-        found: dict[bytes, Any] = store.failures(flat) | store.completions(flat, logprobs=job.teacher.gives_logprobs)
+        found = store.outcomes(flat, logprobs=job.teacher.gives_logprobs)
         for example in batch:
             outcomes = [found[key] for key in keys[example.id] if key in found]
             if outcomes:

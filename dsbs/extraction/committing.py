@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 
 from dsbs.core.records import Completion, Request
-from dsbs.store import CompletionStore, Failure, Origin
+from dsbs.store import CompletionStore, Failure, Origin, Outcome
 
-Arrival = tuple[Request, Completion | Failure]
+Arrival = tuple[Request, Outcome]
 
 
 class Committer:

@@ -25,7 +25,7 @@ from dsbs.extraction.page import Look, build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
 from dsbs.extraction.truncation import CutPrompts
-from dsbs.store import Batches, CompletionStore, Failure, Neighbours, Origin
+from dsbs.store import Batches, CompletionStore, Neighbours, Origin, Outcome
 from dsbs.store.batches import open_batches
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         """Called after the last request."""
 
-    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
+    def arrived(self, request: Request, outcome: Outcome) -> None:
         """Called for every completion and failure, once it is committed."""
 
     def tick(self) -> None:

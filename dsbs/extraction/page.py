@@ -11,7 +11,7 @@ from dsbs.core.records import OK, Annotation, Completion, Example
 from dsbs.data.subsets import rank_of
 from dsbs.extraction.filters import REFUSED
 from dsbs.extraction.parsing import STATUSES
-from dsbs.store import Failure
+from dsbs.store import Outcome
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TEXT = 1500
@@ -20,8 +20,6 @@ SHOWN = 50
 SHOWN_PER_STATUS = 3
 LENGTH_STEP = 10
 LONGEST = 200
-
-Outcome = Completion | Failure
 
 
 @dataclass
@@ -146,11 +144,11 @@ def _join_messages(outcomes: list[Outcome]) -> str:
     return "\n\n".join(_words(one) for one in outcomes)
 
 
-def _words(outcomes: Outcome) -> str:
+def _words(outcome: Outcome) -> str:
     """Return a completion's text, or its thinking where that is all; or the message of a failure."""
-    if not isinstance(outcomes, Completion):
-        return outcomes.message
-    return outcomes.text if outcomes.text.strip() or not outcomes.reasoning else f"(thinking) {outcomes.reasoning}"
+    if not isinstance(outcome, Completion):
+        return outcome.message
+    return outcome.text if outcome.text.strip() or not outcome.reasoning else f"(thinking) {outcome.reasoning}"
 
 
 def build_page(summary: dict[str, Any], look: Look) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 from dsbs.core.records import Completion, Example, Request
 from dsbs.core.units import show_duration
 from dsbs.extraction.engine import Watch
-from dsbs.store import Failure
+from dsbs.store import Outcome
 
 PLAIN_SECONDS = 10.0
 # Seconds over which speed is measured.
@@ -56,7 +56,7 @@ class ProgressLine(Watch):
             self._live.stop()
         self._write(self.describe())
 
-    def arrived(self, request: Request, outcome: Completion | Failure) -> None:
+    def arrived(self, request: Request, outcome: Outcome) -> None:
         """Count a completion or a failure."""
         self.done += 1
         if isinstance(outcome, Completion):

@@ -3,7 +3,7 @@
 from dsbs.store.batches import Batch, Batches, line_name
 from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.neighbours import Neighbours
-from dsbs.store.origin import Failure, Origin, Totals
+from dsbs.store.origin import Failure, Origin, Outcome, Totals
 
 __all__ = [
     "Batch",
@@ -12,6 +12,7 @@ __all__ = [
     "Failure",
     "Neighbours",
     "Origin",
+    "Outcome",
     "Totals",
     "line_name",
     "open_store",

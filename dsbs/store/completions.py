@@ -17,7 +17,7 @@ from dsbs.core.errors import DataError, RunError
 from dsbs.core.logprobs import pack, unpack
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, load_json, storable
-from dsbs.store.origin import Failure, Origin, Totals, name_origin
+from dsbs.store.origin import Failure, Origin, Outcome, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,
     BUSY_SECONDS,
@@ -165,6 +165,10 @@ class CompletionStore:
     def failures(self, keys: Iterable[bytes]) -> dict[bytes, Failure]:
         """Return the failures of those keys that have one."""
         return {key: Failure(*row) for key, *row in among(self._db, list(keys), "failures", ", reason, message")}
+
+    def outcomes(self, keys: Sequence[bytes], *, logprobs: bool = False) -> dict[bytes, Outcome]:
+        """Return the completions of the keys, and the failures of those that have none."""
+        return {**self.failures(keys), **self.completions(keys, logprobs=logprobs)}
 
     def find(self, split: str, id: str, sample: int = 0) -> Completion | None:
         """Return the newest completion of an example, whatever its origin, or None."""

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dsbs.core.records import Request
+from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import Fields
 
 
@@ -47,6 +47,9 @@ class Failure(NamedTuple):
 
     reason: str
     message: str
+
+
+Outcome = Completion | Failure  # of a request
 
 
 def name_origin(identity: dict[str, Any]) -> tuple[str | None, str | None]:

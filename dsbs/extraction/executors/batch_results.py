@@ -17,7 +17,7 @@ GROUP = 500
 NO_LINE = "no answer in the batch"
 TOO_FEW = "too few lines"
 REASONS = {"expired": "batch expired", "cancelled": "batch cancelled"}
-Answers = dict[str, list[Completion] | TeacherError]
+Results = dict[str, list[Completion] | TeacherError]
 
 
 class Collector:
@@ -62,7 +62,7 @@ class Collector:
         with tempfile.TemporaryFile() as target:
             await self.api.download(file, target)
             while lines := _take_lines(target):
-                answers: Answers = {}
+                answers: Results = {}
                 for line in filter(bytes.strip, lines):
                     count += 1
                     try:
@@ -80,7 +80,7 @@ class Collector:
             )
         return count
 
-    def _match(self, batch: Batch, answers: Answers) -> Iterator[Arrival]:
+    def _match(self, batch: Batch, answers: Results) -> Iterator[Arrival]:
         for name, requests in self.books.find(batch, answers.keys()).items():
             answer = answers[name]
             for place, request in sorted(requests.items()):

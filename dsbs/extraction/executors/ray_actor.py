@@ -19,7 +19,7 @@ from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.local import LocalExecutor
 from dsbs.extraction.executors.ray_shards import hold_shard, remove_shard
 from dsbs.extraction.settings import Budget, ExtractionSettings
-from dsbs.store import CompletionStore, Failure, Origin, Totals
+from dsbs.store import CompletionStore, Origin, Outcome, Totals
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
 
@@ -64,7 +64,7 @@ class Report:
         notes: sentences about the teacher for the user.
     """
 
-    arrivals: list[tuple[bytes, Completion | Failure]]
+    arrivals: list[tuple[bytes, Outcome]]
     retried: int = 0
     at_once: int | None = None
     pause: float = 0.0
@@ -84,7 +84,7 @@ class Worker:
         self.executor: LocalExecutor | None = None
         self._error: Exception | None = None
         self._origin: Origin | None = None
-        self._arrivals: list[tuple[bytes, Completion | Failure]] = []
+        self._arrivals: list[tuple[bytes, Outcome]] = []
         self._queue: asyncio.Queue[list[Request] | None] = asyncio.Queue()
         self._news = asyncio.Event()
         self._stopping = False

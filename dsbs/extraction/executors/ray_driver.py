@@ -23,7 +23,7 @@ from dsbs.extraction.executors.base import Executor, Feed, Parts, describe_pace
 from dsbs.extraction.executors.ray_actor import Report, Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import count_actors, explain_loss, list_nodes, open_ray, start_actor
 from dsbs.extraction.executors.ray_shards import merge_shards, name_shard, read_shard
-from dsbs.store import CompletionStore, Failure
+from dsbs.store import CompletionStore, Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ class RayExecutor(Executor):
         if report.error and report.stopped != "hopeless":
             self.stop(report.stopped or "error", report.error)
 
-    async def _commit(self, handle: ActorHandle, arrivals: Iterable[tuple[bytes, Completion | Failure]]) -> None:
+    async def _commit(self, handle: ActorHandle, arrivals: Iterable[tuple[bytes, Outcome]]) -> None:
         arrivals = list(arrivals)
         if any(key not in handle.questions for key, _ in arrivals):
             raise RunError(

@@ -6,14 +6,13 @@ from one in use, on any machine that shares the folder.
 
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from dsbs.core.records import Completion
-from dsbs.store import CompletionStore, Failure
+from dsbs.store import CompletionStore, Outcome
 from dsbs.store.merging import check_stores, merge
 
 SHARDS = "shards"
@@ -41,13 +40,13 @@ def remove_shard(shard: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def read_shard(shard: Path, keys: Collection[bytes]) -> dict[bytes, Completion | Failure]:
+def read_shard(shard: Path, keys: Sequence[bytes]) -> dict[bytes, Outcome]:
     """Return key -> completion or failure in a shard; empty where it cannot be reached from here, or is in use."""
     if not shard.exists():
         return {}
     try:
         with hold_shard(shard, PATIENCE), CompletionStore(shard) as store:
-            return {**store.failures(keys), **store.completions(keys)}
+            return store.outcomes(keys)
     except Timeout:
         return {}
 
