@@ -29,8 +29,7 @@ def main(config: ReportConfig) -> None:
         raise ConfigError.from_faults(faults)
     from dsbs.reporting.report import build_reports  # imports scipy, which is slow
     from dsbs.reporting.terminal import show_report
-    from dsbs.reporting.tracked import track_report
-    from dsbs.reporting.writing import write_report
+    from dsbs.reporting.writing import track_report, write_report
 
     console, output_dir = standard_output(), Path(config.output_dir)
     reports = build_reports(Path(config.runs), config)

@@ -10,7 +10,8 @@ from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.stored import PREFIXES, SETTINGS
+from dsbs.students.folders import SETTINGS
+from dsbs.students.prefixes import PREFIXES
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.rows import PLACES
 

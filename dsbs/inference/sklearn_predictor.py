@@ -16,7 +16,7 @@ from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import excerpt
 from dsbs.inference.checkpoint import Remembered, Saved
 from dsbs.students.answering import choose
-from dsbs.students.stored import SETTINGS
+from dsbs.students.folders import SETTINGS
 
 MODEL = "model.skops"
 # Settings of its parts that decide what a file is, a word, and what is run; of ours they have these values.

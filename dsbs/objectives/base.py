@@ -79,7 +79,7 @@ class Objective:
 
     @property
     def rationale_apart(self) -> bool:
-        """Whether the rationale is a target of its own, generated when asked for; for the model card."""
+        """Whether the rationale is a target of its own, generated when asked for."""
         return False
 
     @property
@@ -189,6 +189,7 @@ class Objective:
     ) -> list[Prediction]:
         """Return the predictions with the student's rationales.
 
-        By default these are generated as a task of their own, apart from the label, as in the paper.
+        Where they are a target of their own (``rationale_apart``) they are generated now, as in the paper; else the
+        predictions have theirs, or there are none.
         """
-        return add_rationales(student, examples, predictions, reading)
+        return add_rationales(student, examples, predictions, reading) if self.rationale_apart else predictions

@@ -91,17 +91,6 @@ class RationaleThenLabel(_Joined):
         system = annotation.system if self.reads_systems else None
         return f"{system}\n\n{example.input}" if system else None
 
-    def explain(
-        self,
-        student: Writer,
-        examples: Sequence[Example],
-        predictions: list[Prediction],
-        answers: Answers,
-        reading: DecodingConfig,
-    ) -> list[Prediction]:
-        """Return the predictions unchanged: they have their rationales already."""
-        return predictions
-
 
 @dataclass
 class LabelThenRationale(_Joined):

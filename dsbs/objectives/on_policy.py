@@ -57,17 +57,6 @@ class OnPolicy(Taught):
             return RationaleThenLabel().read(student, examples, answers, reading)
         return super().read(student, examples, answers, reading)
 
-    def explain(
-        self,
-        student: Writer,
-        examples: Sequence[Example],
-        predictions: list[Prediction],
-        answers: Answers,
-        reading: DecodingConfig,
-    ) -> list[Prediction]:
-        """Return the predictions unchanged: they have their rationales, or there are none."""
-        return predictions
-
     def draw(
         self,
         voices: "Sequence[Voice]",

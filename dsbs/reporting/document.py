@@ -9,7 +9,6 @@ from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.control_verdict import describe_controls
 from dsbs.reporting.effort import count_labels, measure_effort, measure_student
-from dsbs.reporting.histories import read_histories
 from dsbs.reporting.notes import all_notes, note_comparison, note_condition
 from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.report import Report
@@ -170,3 +169,25 @@ def _to_classes(condition: Condition) -> dict[str, Any] | None:
     scores = score_classes(condition, classes)
     macro = sum(one["f1"] for one in scores) / len(scores)
     return {"cell": condition.id, "scores": scores, "macro_f1": macro, "confusion": confusion}
+
+
+def read_histories(condition: Condition) -> list[dict[str, Any]]:
+    """Return the logged series of each seed; seeds that logged nothing are left out.
+
+    Returns:
+        ``seed``, and ``validation`` and ``loss``: lists of (step, value).
+    """
+    found = []
+    for run in condition.runs:
+        history = run.metrics.get("history")
+        if not isinstance(history, list):
+            continue
+        steps = [entry for entry in history if isinstance(entry, dict) and isinstance(entry.get("step"), int)]
+        series = {name: _series(steps, name) for name in ("validation", "loss")}
+        if any(series.values()):
+            found.append({"seed": run.seed, **series})
+    return found
+
+
+def _series(steps: list[dict[str, Any]], name: str) -> list[tuple[int, float]]:
+    return [(entry["step"], float(entry[name])) for entry in steps if isinstance(entry.get(name), int | float)]

@@ -16,9 +16,9 @@ from dsbs.core.errors import StudentError
 from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig, choose
 from dsbs.students.decoding import batches, inference
+from dsbs.students.folders import SETTINGS
 from dsbs.students.lost import count_lost
 from dsbs.students.model import StudentModel
-from dsbs.students.stored import SETTINGS
 from dsbs.students.tensors import pad
 from dsbs.tasks.answers import without_choices
 

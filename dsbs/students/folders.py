@@ -21,6 +21,7 @@ from dsbs.students.patterns import pattern_faults
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+SETTINGS = "dsbs"  # the key of our settings in a checkpoint's config.json
 INDEX = ".index.json"
 WEIGHTS = re.compile(r"model(?:-\d{1,6}-of-\d{1,6})?\.safetensors")
 PICKLED = re.compile(r"pytorch_model(?:-\d{1,6}-of-\d{1,6})?\.bin")

@@ -36,6 +36,7 @@ from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.folders import (
     CONFIG,
     INDEX,
+    SETTINGS,
     TOKENIZER,
     TOKENIZER_CONFIG,
     view,
@@ -43,8 +44,8 @@ from dsbs.students.folders import (
     without_panic,
 )
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
+from dsbs.students.prefixes import PREFIXES
 from dsbs.students.seq2seq import Seq2SeqModel
-from dsbs.students.stored import PREFIXES, SETTINGS
 
 # Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
 MOST_BEYOND = 2**26

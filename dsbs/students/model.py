@@ -11,9 +11,9 @@ from torch import nn
 
 from dsbs.core.records import Example, Prediction, Target
 from dsbs.students.answering import DecodingConfig
+from dsbs.students.folders import SETTINGS
 from dsbs.students.growing import Growing
 from dsbs.students.lost import count_lost
-from dsbs.students.stored import SETTINGS
 
 KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.

@@ -1,8 +1,9 @@
-"""The names of task prefixes in the data: they are text there, and no tokens."""
+"""Task prefixes: where they are, and their names in the data, where they are text and no tokens."""
 
 import re
 from collections.abc import Iterable
 
+PREFIXES = ("target", "input")  # where they are: before the target, or before the input
 _PREFIX = re.compile(r"\[(?=(?:label|rationale|answer)\])")
 
 

@@ -55,6 +55,18 @@ class Tree:
         """The nodes that have children, parents first."""
         return [node for node, children in enumerate(self.children) if children]
 
+    def path(self, node: int) -> list[int]:
+        """Return the tokens from the root to a node, both included.
+
+        >>> Tree.of(7, [[1, 2, 9], [1, 3, 9]]).path(4)
+        [7, 1, 3]
+        """
+        tokens = [self.tokens[node]]
+        while node:
+            node = self.parents[node]
+            tokens.append(self.tokens[node])
+        return tokens[::-1]
+
     def run(self, node: int) -> list[int]:
         """Return a node and its descendants down to the next branch or leaf, which are read together."""
         found = [node]

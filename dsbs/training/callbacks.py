@@ -1,15 +1,18 @@
-"""Trainer callbacks: progress in the terminal, logs for the tracker, early stopping."""
+"""Trainer callbacks: progress in the terminal, logs for W&B and other trackers, early stopping."""
 
+import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers.integrations import get_reporting_integration_callbacks
 
+from dsbs.core.errors import ConfigError
 from dsbs.core.progress import Meter
-from dsbs.core.tracking import Tracker
+from dsbs.core.tracking import OTHERS, Elsewhere, Tracker
 from dsbs.inference.metrics import show_score
-from dsbs.training.reporters import build_reporters
 from dsbs.training.settings import Training
 
 
@@ -75,3 +78,42 @@ def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallbac
     if settings.early_stopping_patience is not None:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     return callbacks
+
+
+def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
+    """Return transformers' callbacks for other trackers; local files go below the output folder.
+
+    Raises:
+        ConfigError: a tracker is installed but cannot be used.
+    """
+    set_places(elsewhere)
+    callbacks: list[TrainerCallback] = []
+    for name in elsewhere.names:
+        try:
+            # A failure in the callback's own import would be printed a second time when the callback is deleted.
+            importlib.import_module(next(filter(importlib.util.find_spec, OTHERS[name])))
+            [build] = get_reporting_integration_callbacks([name])
+            callback = build()
+        except (ImportError, RuntimeError, ValueError, AttributeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ConfigError(f"tracking.report_to=[{name}]: cannot be used here: {reason}") from error
+        if name == "tensorboard" and callback.logging_dir is None:
+            callback.logging_dir = str(elsewhere.directory / name / elsewhere.run)
+        callbacks.append(callback)
+    return callbacks
+
+
+def set_places(elsewhere: Elsewhere) -> None:
+    """Set the folders of trackers that read them from the environment; variables that the user has set stay."""
+    places = {
+        "mlflow": {
+            "MLFLOW_TRACKING_URI": f"sqlite:///{elsewhere.directory / 'mlflow' / 'mlflow.db'}",
+            "MLFLOW_EXPERIMENT_NAME": elsewhere.project,
+        },
+        "trackio": {"TRACKIO_DIR": str(elsewhere.directory / "trackio")},
+    }
+    for name in elsewhere.names:
+        if name in places:
+            (elsewhere.directory / name).mkdir(parents=True, exist_ok=True)
+        for variable, value in places.get(name, {}).items():
+            os.environ.setdefault(variable, value)

@@ -7,8 +7,9 @@ llama.cpp's own quantizer. ``llama-quantize FILE q4_k_m`` makes it of an export 
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -28,8 +29,8 @@ from dsbs.inference.exports.base import (
     write_config,
 )
 from dsbs.inference.exports.gguf_file import TYPES, write_gguf
-from dsbs.inference.exports.tree import score_tree
 from dsbs.students.answering import DecodingConfig, choose
+from dsbs.students.trees import Search, Tree
 
 QUANTIZATIONS = tuple(TYPES)
 DEFAULT = "q8_0"
@@ -120,7 +121,7 @@ class GgufWriter(ExportWriter):
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Return the best closed answer of each example, with the scores of all; see ``dsbs.students.decoding.rank``.
 
-        With ``reading.negligible`` answers that cannot win keep an upper bound as their score; see ``score_tree``.
+        With ``reading.negligible`` answers that cannot win keep an upper bound as their score; see ``Search``.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
         rows = self.words.encode_targets([text + reading.suffix for text in texts])
@@ -128,13 +129,15 @@ class GgufWriter(ExportWriter):
         paths = {text: (*row, *end) for text, row in zip(texts, rows, strict=True)}
 
         def rank(ids: list[int], place: int, slot: int) -> Prediction:
-            prompt = [*ids, self.words.starts["label"]]
-            mine = {choice: paths[choice] for choice in dict.fromkeys(examples[place].choices or ())}
-
-            def read(before: tuple[int, ...], wanted: set[int]) -> Mapping[int, float]:
-                return self._next([*prompt, *before], wanted, slot)
-
-            return choose(examples[place], score_tree(mine, read, reading.negligible))
+            choices = list(dict.fromkeys(examples[place].choices or ()))
+            tree = Tree.of(self.words.starts["label"], [paths[choice] for choice in choices])
+            search = Search(tree, reading.negligible)
+            while nodes := search.next():
+                tokens = [tree.tokens[child] for child in tree.children[nodes[0]]]
+                found = self._next([*ids, *tree.path(nodes[0])], set(tokens), slot)
+                search.tell(nodes[0], [found[token] for token in tokens])
+            prediction = choose(examples[place], dict(zip(choices, search.answers(), strict=True)))
+            return replace(prediction, confidence=search.confidence()) if reading.negligible else prediction
 
         return self._each(examples, "label", reading, rank)
 

@@ -18,7 +18,7 @@ from dsbs.inference.checkpoint import Remembered, Saved
 from dsbs.inference.metrics import score
 from dsbs.students import Student
 from dsbs.students.answering import choose
-from dsbs.students.stored import SETTINGS
+from dsbs.students.folders import SETTINGS
 from dsbs.training.backends import Fitted
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
