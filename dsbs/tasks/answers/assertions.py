@@ -30,9 +30,13 @@ CONTRAST = re.compile(r"\s{0,3},?\s{0,3}but(?:\s{1,3}(?:rather|instead))?\b")
 _HEDGES = re.compile(
     r"n't\b|\b(?:not|no|never|neither|nor|non|cannot|hardly|barely|scarcely|rarely|but|far|rather|instead|unlike|opposite|"
     r"contrary|contradicts|except|excluding|besides|without|lacks?|less|least|fewer|than|other|if|unless|would|could|"
-    r"might|may|maybe|perhaps|possibly|can|either|or|between|both|almost|nearly|wrong|false|incorrect|mistaken|unlikely|doubt\w*|ruled?|"
-    r"exclude\w*|eliminate\w*|discard\w*|dismiss\w*|reject\w*|refuse\w*|avoid\w*|fail\w*|short|out|off|question\w*|first|"
-    r"initial\w*|previous\w*|former\w*|once|was|were|used|too|until|supposed\w*|pretend\w*|ironic\w*|sarcas\w*|assum\w*|"
+    r"might|may|maybe|perhaps|possibly|can|either|or|between|both|almost|nearly|wrong\w*|false|incorrect\w*|mistaken\w*|"
+    r"erroneous\w*|unlikely|doubt\w*|rul(?:ed?|ing)|exclud\w*|eliminat\w*|discount\w*|barring|(?:apart|aside)\sfrom|save\sfor|exception|"
+    r"reverse|antithesis|inverse|contrast|border(?:line|ing)|potentially|arguably|seemingly|apparently|ostensibl\w*|feign\w*|fake\w*|"
+    r"mock\w*|in\sparts?|for\snow|nowhere|none|disagree\w*|hesitate\w*|stretch|stops\sbeing|ceases\sto|on\spaper|in\stheory|nominal\w*|"
+    r"at\s(?:best|worst)|scant\w*|lacking|void|wishes|claim(?:s|ed)|(?:further|way)\sfrom|seldom|infrequent\w*|occasional\w*|sometimes|"
+    r"(?:is|are|was|were|do|does|did|ca|wo|ai)nt|discard\w*|dismiss\w*|reject\w*|refuse\w*|avoid\w*|fail\w*|short|out|off|"
+    r"question\w*|first|initial\w*|previous\w*|former\w*|once|was|were|used|too|until|supposed\w*|pretend\w*|ironic\w*|sarcas\w*|assum\w*|"
     r"suppose|hypothetical\w*|depends?|unclear|unsure|uncertain|ambiguous|hard|difficult|impossible|whether|versus|vs|"
     r"mix\w*|though|although|however|despite|only|free|anti|some|many|people|others|surface|literally|"
     r"nicht|kein\w*|weder|niemals|außer|statt|pas|jamais|sauf|nunca|tampoco|salvo|excepto|niet|geen|não|nem|nessun\w*|"
@@ -45,12 +49,15 @@ SIGNS_OF_DENIAL = re.compile(r"[❌✗✘🚫⛔¬≠]|!=|![\w$€£]")
 TURNS = re.compile(
     r"\W{0,6}(?:if|unless|but|or|nor|and|though|although|except|only|however|not|no|maybe|perhaps|when|until|provided|"
     r"assuming|depending|is|are|was|were|may|might|could|would|can|cannot|seems?|vs|versus|"
-    r"wrong|incorrect|false|none|haha|just kidding)\b|\s{0,3}[?/|&+]|\s{1,3}[<>=]{1,2}\s"
+    r"wrong|incorrect|false|none|haha|just kidding|wait|hmm|oops|lol|unlikely|less likely|unsure|uncertain|rejected|"
+    r"excluded|eliminated|ironic\w*|sarcas\w*|allegedly|supposedly|i doubt|they say|"
+    r"which (?:is (?:wrong|false|incorrect|not)|it is not)|"
+    r"in (?:parts?|theory)|on paper|for now)\b|\s{0,3}\(?[?/|&+]|\s{1,3}[<>=]{1,2}\s"
     r"|\s{0,3}[:=(]\s{0,3}0(?:\.0+)?(?:%|\b(?!\.))|\W{0,6}(?:では|じゃ|は(?=な)|不|아니|않)"
 )
 CORRECTION = re.compile(
     r"\b(?:wait|actually|correction|scratch|oops|hmm|second thought|alternatively|sorry|could also|might also|may also|"
-    r"or maybe|or perhaps|or rather|i mean|however)\b|\bno,|^\W{0,4}(?:but|or)\b"
+    r"or maybe|or perhaps|or rather|i mean|however)\b|\bno,|^\W{0,4}(?:but|or)\b|^\W{0,4}not\W{0,4}$"
 )
 # What may follow an answer that ends its clause in meaning, if not in letters.
 _FOLLOWS = re.compile(

@@ -45,6 +45,7 @@ _COPULA = re.compile(r"(?<=\w)(?:的|です|である|だ|입니다|이다|이�
 _MINUS = re.compile(r"\b(?:minus|negative)\s{1,3}(?=\d)", re.I)
 _OUT_OF = re.compile(r"(?<=\d)(?:\sstars?)?\sout\sof\s(\d{1,3})(?=\s(?:stars?|points?)\b|\W{0,9}$)")
 _BESIDE = re.compile(r"^(?:[ .:,–—=]|-(?!\d))+")
+_EMPHASIS = re.compile(r"(?<!\w)_|_(?!\w)")
 _STRUCK = re.compile(r"~~[^~]{1,200}~~")
 
 
@@ -138,7 +139,7 @@ def match_name(text: str, names: dict[str, str]) -> str | None:
     if text in names:
         return names[text]
     # Joined words are the last resort: 'livingroom' and 'living room' can both be choices.
-    doubted = text.endswith("?") or text.startswith("!")
+    doubted = text.rstrip("!").endswith("?") or text.startswith("!")
     for shape in (spaced, squeeze, *(() if doubted else (bare,)), _joined, _fused):
         wanted = shape(text)
         found = {answer for name, answer in names.items() if shape(name) == wanted} if wanted else set()
@@ -221,7 +222,7 @@ def _read_mentions(text: str, letters: Letters, names: dict[str, str]) -> str | 
 
 
 def _read_clause(text: str, letters: Letters, names: dict[str, str]) -> str | None:
-    clause = _fold(text)
+    clause = _EMPHASIS.sub(" ", _fold(text))
     if SIGNS_OF_DENIAL.search(clause):
         return None
     mentions = list(_find_names(text, names))

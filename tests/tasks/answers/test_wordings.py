@@ -164,6 +164,9 @@ zh|消极的|消极
 other|Other, not Sports|Other
 other|Politics, other than that nothing|Politics
 hate|neither hate speech nor offensive language|neither
+mood|negative, which fits the complaint|negative
+mood|negative (low confidence)|negative
+mood|I'd say it is negative|negative
 ages|19–35|19-35
 ages|the age is 65+ years|65+
 urgency|high priority|high
@@ -314,6 +317,18 @@ stars|2–3
 stars|2:30
 nli|sans contradiction
 nli|ohne contradiction
+mood|ruling out positive
+mood|with the exception of positive
+mood|potentially positive
+mood|nowhere near positive
+mood|at best positive
+mood|_not_ positive
+mood|it isnt positive
+mood|positive (unlikely)
+mood|positive, which is wrong
+mood|positive ... not
+mood|positive?!
+mood|positive in parts
 """
 
 NUMBERS = r"""
