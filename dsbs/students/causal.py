@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dsbs.core.errors import StudentError
 from dsbs.core.files import find_packaged
-from dsbs.students.base import check_place
 from dsbs.students.pretrained import Pretrained
 
 if TYPE_CHECKING:
@@ -59,24 +58,13 @@ class Causal(Pretrained):
         Raises:
             StudentError: where they are not available, the model is not causal, or has too few positions.
         """
-        import torch
         from transformers import AutoModelForCausalLM
 
         from dsbs.students.decoder_only import DecoderOnlyModel
-        from dsbs.students.loading import first_line
 
-        check_place(self.place())
-        torch.manual_seed(seed)
-        try:
-            with self.open() as opened:
-                tokenizer, model = opened.tokenizer(), opened.network(AutoModelForCausalLM)
-        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-            raise StudentError(
-                f"student.model={self.model}: no decoder-only model could be loaded from there "
-                f"({first_line(error)}). Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder "
-                "with config.json, model.safetensors and the tokenizer, or a GGUF file: student.model=... An "
-                "encoder-decoder such as T5 is student=pretrained."
-            ) from error
-        student = DecoderOnlyModel(model, tokenizer, prefix_on)
-        self.check_room(model)
-        return self.lora.apply(student)
+        advice = (
+            "Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder with config.json, model.safetensors and the "
+            "tokenizer, or a GGUF file: student.model=... An encoder-decoder such as T5 is student=pretrained."
+        )
+        network, tokenizer = self.load(AutoModelForCausalLM, "decoder-only model", advice, seed)
+        return self.lora.apply(DecoderOnlyModel(network, tokenizer, prefix_on))

@@ -1,6 +1,6 @@
 """Frozen sentence embeddings and logistic regression."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -31,8 +31,7 @@ class Embedding(LinearStudent, PretrainedEncoder):
 
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training."""
-        settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
-        return settings | self.weights_identity()
+        return self.encoder_identity()
 
     def build_features(self, cache: Path) -> Any:
         """Return the encoder as a transformer of scikit-learn; embeddings are kept in the folder ``cache``.

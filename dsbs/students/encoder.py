@@ -14,6 +14,11 @@ from dsbs.students.minilm import find_minilm, open_weights
 if TYPE_CHECKING:
     from dsbs.students.classifier import ClassifierModel
 
+ADVICE = (
+    "Give a hub name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and the "
+    "tokenizer; without student.model it is MiniLM."
+)
+
 
 @dataclass
 class PretrainedEncoder:
@@ -32,10 +37,11 @@ class PretrainedEncoder:
     use_safetensors: bool = True
     max_input_tokens: int = 256
 
-    def weights_identity(self) -> dict[str, object]:
-        """Return what decides the weights: for a local folder a hash of its content, else hub name and revision."""
+    def encoder_identity(self) -> dict[str, object]:
+        """Return what decides the student before training: its settings; for a local folder a hash of its content."""
+        settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
         content = None if self.model is None else fingerprint_weights(Path(self.model))
-        return {"model": content or self.model, "revision": self.revision}
+        return settings | {"model": content or self.model}
 
     def load_encoder(self, loader: Any, **changes: Any) -> tuple[Any, Any]:
         """Return the network and its tokenizer.
@@ -43,21 +49,15 @@ class PretrainedEncoder:
         Raises:
             StudentError: where they are not available, or have fewer positions than ``max_input_tokens``.
         """
-        from dsbs.students.loading import first_line, open_model, quietly
+        from dsbs.students.loading import explaining, open_model, quietly
 
-        with self._place() as place:
-            try:
-                with (
-                    open_model(place, revision=self.revision, use_safetensors=self.use_safetensors) as opened,
-                    quietly(),
-                ):
-                    tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
-            except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-                raise StudentError(
-                    f"student.model={self.model}: no encoder could be loaded from there ({first_line(error)}). Give a "
-                    "hub name such as answerdotai/ModernBERT-base, or a folder with config.json, model.safetensors and "
-                    "the tokenizer; without student.model it is MiniLM."
-                ) from error
+        with (
+            self._place() as place,
+            explaining(f"student.model={self.model}: no encoder could be loaded from there", ADVICE),
+            open_model(place, revision=self.revision, use_safetensors=self.use_safetensors) as opened,
+            quietly(),
+        ):
+            tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
         room = getattr(network.config, "max_position_embeddings", None)
         if room is not None and 0 < room < self.max_input_tokens:
             raise StudentError(
@@ -98,8 +98,7 @@ class Encoder(TorchStudent, PretrainedEncoder):
 
     def identity(self) -> dict[str, object]:
         """Return what decides the student before training."""
-        settings = {key: value for key, value in asdict(self).items() if key != "use_safetensors"}  # the same weights
-        return settings | self.weights_identity()
+        return self.encoder_identity()
 
     @property
     def lengths(self) -> Lengths:

@@ -169,6 +169,20 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
 
 
 @contextmanager
+def explaining(problem: str, advice: str = "") -> Iterator[None]:
+    """Raise whatever a broken or hostile file makes the loaders raise as an error that says what is wrong, and why.
+
+    Raises:
+        StudentError: ``problem (the first line of the original message). advice``
+    """
+    try:
+        yield
+    except Exception as error:
+        why = excerpt(str(error).strip().split("\n")[0], 400) or type(error).__name__
+        raise StudentError(f"{problem} ({why}).{advice and ' '}{advice}") from error
+
+
+@contextmanager
 def quietly() -> Iterator[None]:
     """A context in which transformers logs errors only."""
     verbosity = logging.get_verbosity()
@@ -194,11 +208,8 @@ def load_student(folder: Path) -> StudentModel:
     if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIXES:
         raise StudentError(f"{folder}/config.json: not a student saved by dsbs.train.")
     settings = dict(settings)
-    try:
-        with open_model(str(folder)) as opened:
-            student = _build(opened, settings)
-    except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{folder}: the checkpoint cannot be read ({first_line(error)}).") from error
+    with explaining(f"{folder}: the checkpoint cannot be read"), open_model(str(folder)) as opened:
+        student = _build(opened, settings)
     student.settings = settings
     return student
 
@@ -214,11 +225,6 @@ def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:
     if classes:
         return ClassifierModel(model, tokenizer, prefix_on, classes)
     return MultipleChoiceModel(model, tokenizer, prefix_on, int(settings["max_input_tokens"]))
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, bounded; the name of its class where it has none."""
-    return excerpt(str(error).strip().split("\n")[0], 400) or type(error).__name__
 
 
 def load_weights(student: StudentModel, folder: Path) -> None:

@@ -5,11 +5,10 @@ from typing import Any
 
 import torch
 
-from dsbs.core.errors import StudentError
 from dsbs.students.base import check_place
 from dsbs.students.causal import PACKAGED, Causal
 from dsbs.students.decoder_only import DecoderOnlyModel, Prompt, align_right
-from dsbs.students.loading import first_line, open_model
+from dsbs.students.loading import explaining, open_model
 from dsbs.students.model import StudentModel
 from dsbs.students.seq2seq import Seq2SeqModel
 
@@ -78,12 +77,11 @@ def load_plain(model: str, revision: str | None = None) -> StudentModel:
     Raises:
         StudentError: where it is not available.
     """
-    try:
-        with open_model(_place(model), revision=revision) as opened:
-            network, tokenizer = opened.network(), opened.tokenizer()
-        return build_plain(network, tokenizer)
-    except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{model}: no model could be loaded from there ({first_line(error)}).") from error
+    with (
+        explaining(f"{model}: no model could be loaded from there"),
+        open_model(_place(model), revision=revision) as opened,
+    ):
+        return build_plain(opened.network(), opened.tokenizer())
 
 
 def load_plain_tokenizer(model: str, revision: str | None = None) -> Any:
@@ -92,11 +90,11 @@ def load_plain_tokenizer(model: str, revision: str | None = None) -> Any:
     Raises:
         StudentError: where it is not available.
     """
-    try:
-        with open_model(_place(model), revision=revision) as opened:
-            return opened.tokenizer()
-    except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-        raise StudentError(f"{model}: no tokenizer could be loaded from there ({first_line(error)}).") from error
+    with (
+        explaining(f"{model}: no tokenizer could be loaded from there"),
+        open_model(_place(model), revision=revision) as opened,
+    ):
+        return opened.tokenizer()
 
 
 def _place(model: str) -> str:

@@ -91,40 +91,44 @@ class Pretrained(GenerativeStudent):
         Raises:
             StudentError: where it is not available.
         """
-        from dsbs.students.loading import first_line
+        from dsbs.students.loading import explaining
 
         check_place(self.place())
-        try:
-            with self.open() as opened:
-                return opened.tokenizer()
-        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-            raise StudentError(
-                f"student.model={self.model}: no tokenizer could be loaded from there ({first_line(error)})."
-            ) from error
+        with explaining(f"student.model={self.model}: no tokenizer could be loaded from there"), self.open() as opened:
+            return opened.tokenizer()
 
-    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
-        """Load weights and tokenizer, and add LoRA if set; arguments are those of ``TorchStudent.prepare``.
+    def load(self, loader: Any, what: str, advice: str, seed: int) -> tuple[Any, Any]:
+        """Return network and tokenizer, new weights of the network initialized by ``seed``.
+
+        Args:
+            loader: class of transformers that loads the network.
+            what: name of such a network, for messages.
+            advice: what to type instead, for messages.
 
         Raises:
             StudentError: where they are not available, or the network has too few positions.
         """
         import torch
+
+        from dsbs.students.loading import explaining
+
+        check_place(self.place())
+        torch.manual_seed(seed)
+        problem = f"student.model={self.model}: no {what} could be loaded from there"
+        with explaining(problem, advice), self.open() as opened:
+            tokenizer, network = opened.tokenizer(), opened.network(loader)
+        self.check_room(network)
+        return network, tokenizer
+
+    def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
+        """Load weights and tokenizer, and add LoRA if set; arguments and errors: ``TorchStudent.prepare``."""
         from transformers import AutoModelForSeq2SeqLM
 
-        from dsbs.students.loading import first_line
         from dsbs.students.seq2seq import Seq2SeqModel
 
-        check_place(self.model)
-        torch.manual_seed(seed)
-        try:
-            with self.open() as opened:
-                tokenizer, model = opened.tokenizer(), opened.network(AutoModelForSeq2SeqLM)
-        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-            raise StudentError(
-                f"student.model={self.model}: no encoder-decoder could be loaded from there "
-                f"({first_line(error)}). Give a hub name such as google-t5/t5-base, or a folder with "
-                "config.json, model.safetensors and the tokenizer: student.model=FOLDER. A decoder-only model such as "
-                "SmolLM2 is student=causal."
-            ) from error
-        self.check_room(model)
-        return self.lora.apply(Seq2SeqModel(model, tokenizer, prefix_on))
+        advice = (
+            "Give a hub name such as google-t5/t5-base, or a folder with config.json, model.safetensors and the "
+            "tokenizer: student.model=FOLDER. A decoder-only model such as SmolLM2 is student=causal."
+        )
+        network, tokenizer = self.load(AutoModelForSeq2SeqLM, "encoder-decoder", advice, seed)
+        return self.lora.apply(Seq2SeqModel(network, tokenizer, prefix_on))

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from dsbs.core.errors import DataError, StudentError
+from dsbs.core.errors import DataError
 from dsbs.core.files import write_json
 from dsbs.core.progress import Meter
 from dsbs.core.untrusted import Fields, read_json_file
@@ -105,17 +105,15 @@ class SentenceEncoder:
         """
         from transformers import AutoModel
 
-        from dsbs.students.loading import first_line, open_model, quietly
+        from dsbs.students.loading import explaining, open_model, quietly
 
-        try:
+        with explaining(f"{folder}: the encoder cannot be read"):
             fields = Fields(read_json_file(folder / SETTINGS))
             pooling, most = fields.text("pooling"), fields.count("max_input_tokens")
             if not pooling or not most:
                 raise DataError(f"{SETTINGS} lacks pooling or max_input_tokens")
             with open_model(str(folder)) as opened, quietly():
                 return cls(opened.network(AutoModel), opened.tokenizer(), pooling, most)
-        except Exception as error:  # whatever a broken or hostile file makes the loaders raise
-            raise StudentError(f"{folder}: the encoder cannot be read ({first_line(error)}).") from error
 
     def _settings(self) -> dict[str, Any]:
         return {"pooling": self.pooling, "max_input_tokens": self.max_input_tokens}
