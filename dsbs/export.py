@@ -212,7 +212,8 @@ def build_card(record: dict[str, Any], usage: str) -> str:
 
 def show(record: dict[str, Any], console: Console) -> None:
     """Print parity, speed and folder of an export."""
-    console.print(f"[bold]{record['format']} {record['quantization']}[/bold]: {record['reason']}", highlight=False)
+    name = " ".join(word for word in (record["format"], record["quantization"]) if word != "none")
+    console.print(f"[bold]{name}[/bold]: {record['reason']}", highlight=False)
     for split, one in record["parity"].items():
         gap = one["largest_difference"]
         scores = " to ".join(

@@ -150,6 +150,11 @@ class PredictConfig:
         faults = range_faults(self, AT_LEAST_1, "batch_size") + option_faults(self, format=FORMATS)
         if self.input == self.output != "-":
             faults.append(f"output={self.output}: the same file as input; choose another.")
+        if self.output.lower().endswith((".csv", ".tsv", ".parquet", ".xlsx")):
+            faults.append(
+                f"output={self.output}: predictions are written as JSON lines; name a file that ends in .jsonl "
+                "(pandas.read_json(FILE, lines=True) reads it)."
+            )
         return faults
 
 

@@ -236,6 +236,9 @@ def _explain_value(error: OmegaConfBaseException, typed: Sequence[str]) -> str:
         return f"{shown}: null means 'no value', which this key does not accept. For the word null, type:\n    {quoted}"
     if wanted := _worded_type(error, place):
         return f"{shown}: expected {wanted}."
+    if OmegaConf.is_dict(error.child_node) and error.child_node:
+        keys = ", ".join(f"{key}.{name}" for name in error.child_node if name != "kind")
+        return f"{shown}: {key} takes no value itself; its keys are {keys}."
     return f"{shown}: {reason[0].lower()}{reason[1:]}."
 
 

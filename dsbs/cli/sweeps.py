@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -102,7 +103,7 @@ def describe_endings(endings: Sequence[Ending]) -> str:
         lines += [f"  {name}{_show_value(ending)}" for name, ending in done]
     if failed:
         lines.append(f"\n{len(failed)} of this sweep's jobs failed:")
-        lines += [f"  {name}\n      {ending.failure}" for name, ending in failed]
+        lines += [f"  {name}\n{indent(str(ending.failure), ' ' * 6)}" for name, ending in failed]
     measured = [(name, ending) for name, ending in done if ending.value is not None and ending.searched]
     if measured:
         name, best = max(measured, key=lambda trial: trial[1].value or 0.0)

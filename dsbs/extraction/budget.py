@@ -108,7 +108,9 @@ class Spending:
         for name, value in would_be.items():
             bound = getattr(self.budget, name)
             if bound is not None and value is not None and value > bound:
-                return f"budget.{name}={bound:g}"
+                first = not self.requests and not self.reserved.requests
+                least = f", less than the {value:.2g} that a first request may take," if first else ""
+                return f"budget.{name}={bound:g}{least}"
         return None
 
     def reserve(self, more: Reservation, sign: int = 1) -> None:

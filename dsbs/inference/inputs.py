@@ -48,11 +48,14 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
     else:
         rows = _rows_of_file(path, format, remembered.input)
     counts = RowCounts()
+    drops = remembered.task.get("empty_inputs") == "drop"  # as in the training
     for number, (place, row) in enumerate(rows, 1):
-        yield to_example(row, place, str(number), remembered, counts)
+        example = _read(row, place, str(number), remembered, counts, drops=drops)
+        if example is not None:
+            yield example
     if problems := counts.describe():
         log_once(f"input={named}: {problems}.")
-    if not counts.rows:
+    if not counts.examples:
         raise DataError(f"input={named}: it is empty; expected at least one input, one per line.")
 
 
@@ -65,6 +68,15 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
     Raises:
         DataError: where it has no input.
     """
+    example = _read(row, place, number, remembered, counts)
+    assert example is not None  # only ``drops`` leaves a row out
+    return example
+
+
+def _read(
+    row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None, *, drops: bool = False
+) -> Example | None:
+    """Return the same; None where the row has no input and such rows are dropped."""
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
     if template is None or (not _has(row, template) and "input" in row):
         template, choices = "input", choices if choices is not None and has_choices(row, choices) else "choices"
@@ -75,8 +87,12 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
         choices=choices if choices is not None and has_choices(row, choices) else None,
         gold=Gold(missing=frozenset(fold(str(word)) for word in remembered.task.get("missing", MISSING))),
         list_choices=remembered.lists_choices,
+        empty_inputs="drop" if drops else "stop",
     )
-    ((example, _, _),) = columns.pairs([(place, row)], "", counts)
+    found = [example for example, _, _ in columns.pairs([(place, row)], "", counts)]
+    if not found:
+        return None
+    example = found[0]
     if columns.id is None:
         example = replace(example, id=number)
     if example.choices is not None:

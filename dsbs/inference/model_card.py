@@ -14,6 +14,7 @@ from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.objectives import OBJECTIVES, Objective
 from dsbs.tasks.base import ACCURACY
+from dsbs.tasks.tables.templates import unescape_newlines
 
 _UNKNOWN_LICENCE = "not stated (`teacher.licence`): check its provider's terms before you distribute the student"
 _SEQ2SEQ = """\
@@ -203,7 +204,9 @@ def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
     if usage is not None and not writes:
         notes.append("It predicts the most probable closed answer.")
     if remembered["input"]:
-        notes.append(f"Inputs were formatted as {code(json.dumps(remembered['input'], ensure_ascii=False))}.")
+        notes.append(
+            f"Inputs were formatted as {code(json.dumps(unescape_newlines(remembered['input']), ensure_ascii=False))}."
+        )
     if remembered["choices"]:
         notes.append(f"The answers: {', '.join(map(code, remembered['choices']))}.")
     closed = remembered["choices"] or remembered["own_choices"]

@@ -53,6 +53,7 @@ def read(word: str) -> Any:
         (["training.bf16=perhaps"], "training.bf16=perhaps: expected true or false."),
         (["data_fraction=[1]"], "data_fraction=[1]: expected a number or a whole number or a text."),
         (["task.path=[a]"], "task.path=[a]: expected a text or null."),
+        (["tracking=5"], "tracking=5: tracking takes no value itself; its keys are tracking.report_to, "),
         (["tracking.tags=a"], "tracking.tags=a: expected a list, such as [a,b]."),
         ([*TABLE, "task.labels={a: b}"], "task.labels={a: b}: expected a list"),
         (["student=logreg", "student.C=1"], "student.C=1: expected a list of numbers, such as [0.1,1]."),

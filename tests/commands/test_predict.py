@@ -206,6 +206,7 @@ def test_text_that_starts_with_a_brace_can_be_called_text(checkpoint: Path) -> N
         ({"batch_size": 0}, "batch_size=0"),
         ({"format": "xml"}, "format=xml: expected one of auto, text, jsonl"),
         ({"input": "a.txt", "output": "a.txt"}, "the same file as input"),
+        ({"input": "a.txt", "output": "a.csv"}, "predictions are written as JSON lines"),
     ],
 )
 def test_a_wrong_setting_is_a_clear_message(checkpoint: Path, changes: dict[str, Any], says: str) -> None:
@@ -250,6 +251,14 @@ def test_rows_of_a_table_are_worded_as_in_the_training(tmp_path: Path) -> None:
     assert [line["input"] for line in lines] == ["Day 0: it rains", "Day 1: it rains", "Day 2: it rains"]
     assert [line["id"] for line in lines] == ["k0", "k1", "k2"]
     assert {line["label"] for line in lines} <= {"yes", "no"}
+    remembered = Remembered(task={"empty_inputs": "drop"}, input="{head}{body}")
+    table = tmp_path / "new.csv"
+    table.write_text("head,body,other\na,b,1\n,,\nc,,2\n")
+    found = list(read_inputs(str(table), "auto", remembered, io.BytesIO()))
+    assert [(one.id, one.input) for one in found] == [("1", "ab"), ("3", "c")]
+    table.write_text("head,body\n,\n")
+    with pytest.raises(DataError, match="at least one input"):
+        list(read_inputs(str(table), "auto", remembered, io.BytesIO()))
     assert str(tmp_path) not in (run / "checkpoint" / "config.json").read_text()
 
 

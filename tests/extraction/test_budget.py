@@ -40,6 +40,7 @@ def test_a_run_stops_cleanly_at_its_budget_and_goes_on_with_a_higher_one(
     assert answers - 1 <= teacher.asked <= answers
     assert spent["cost_usd"] == 30.0 * teacher.asked
     assert "is reached" in summary["stopped"]
+    assert ("first request may take" in summary["stopped"]) == (not answers)
     again = run_extraction(job_for(tmp_path, teacher, size=100, settings={"budget": budget}))
     assert teacher.asked <= answers, "what the store holds counts"
     assert again["splits"]["train"]["parsed"] == teacher.asked
