@@ -207,7 +207,8 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
     candidates = _candidates(block, cue, answers, choices)
     for found in candidates:
         if found.label is not None:
-            differs = any(_differs(later, found, block, answers, choices) for later in candidates)
+            more = candidates if found.cue and found.after.strip(_AROUND) else ()
+            differs = any(_differs(later, found, block, answers, choices) for later in more)
             return found._replace(label=None) if differs else found
         unread = unread or found
     return unread
