@@ -224,11 +224,10 @@ def _differs(later: Found, found: Found, block: str, answers: Answers, choices: 
 
 
 def _candidates(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
-    marks = find_cues(block, cue)  # one by one: mostly the first is enough
+    closed = bool(_listed(answers, choices))
+    marks = find_cues(block, cue, closed)  # one by one: mostly the first is enough
     mark = next(marks, None)
-    found = find_answer_object(
-        block, lambda written: answers.parse_alone(written, choices), bool(_listed(answers, choices))
-    )
+    found = find_answer_object(block, lambda written: answers.parse_alone(written, choices), closed)
     if found and len(block) - len(found.after) > (mark.start if mark else -1):
         written = found.written.strip(_AROUND)[:_LONGEST_ANSWER]
         label = answers.parse(written, choices) if written else None

@@ -21,26 +21,21 @@ _EXPLAINED = re.compile(
     r"|(?:rationale|reasoning|explanation|reason|justification)[*_ ]{0,4}:[*_]{0,4})",
     re.I,
 )
-_KINDS = (
-    r"answer|label|conclusion|output|prediction|classification|category|class|choice|verdict|(?:final )?decision|result"
-)
+_KINDS = r"answer|label|conclusion|output|prediction|classification|verdict|final decision|result"
+_CLASSES = r"class|category|choice|decision|sentiment|emotion|intent|topic|stance"
+_HEAD = r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:\d{1,2}[.)]\s{1,3}[*_]{0,4})?"
+_COLON = r"[ *_]{0,6}(?:[:=]|\s[-–—→]|\s?[-=]>)[*_]{0,4}"
 # Words that mark an answer where those of the prompt do not occur, the most reliable first.
 _COMMON = (
-    re.compile(
-        r"<(?:final[_ -]?)?(?:answer|ans|label|class|category|classification|prediction|verdict|result|output|"
-        r"sentiment|intent)>|<final>|\[(?:final[_ ])?(?:answer|label)\](?!\()[ \t]{0,4}:?",
-        re.I,
-    ),
+    re.compile(r"<(?:final[_ -]?)?(?:answer|ans|label)>|\[(?:final[_ ])?(?:answer|label)\](?!\()[ \t]{0,4}:?", re.I),
     re.compile(
         r"(?:\b(?:so|thus|hence|therefore|in conclusion)\b,?\s{1,4})?\b(?:the|my)\s{1,4}"
         r"(?:(?:final|correct|right|best|most likely|predicted|(?:most )?appropriate)\s{1,4})?"
-        r"(?:answer|option|choice|label|class|category|classification|prediction|verdict)\s{1,4}is\b[\s*_]{0,8}:?",
+        r"(?:answer|option|choice|label)\s{1,4}is\b[\s*_]{0,8}:?",
         re.I,
     ),
     re.compile(
-        r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:\d{1,2}[.)]\s{1,3}[*_]{0,4})?(?:(?:so|thus|hence|therefore),?\s)?"
-        rf"(?:(?:my|the)\s)?(?:final\s)?(?:{_KINDS})[ *_]{{0,6}}"
-        r"(?:[:=]|\s[-–—→]|\s?[-=]>)[*_]{0,4}",
+        rf"{_HEAD}(?:(?:so|thus|hence|therefore),?\s)?(?:(?:my|the)\s)?(?:final\s)?(?:{_KINDS}){_COLON}",
         re.I,
     ),
     re.compile(r"(?:^|(?<=[\n.!?>:]))[ \t#>*_-]{0,12}(?:final\s)?answer\s{1,3}is\b[\s*_]{0,8}:?", re.I),
@@ -55,6 +50,16 @@ _COMMON = (
     ),
     re.compile(r"(?:^|\n)[ \t]{0,8}####"),
     re.compile(r"(?=\\boxed\s?\{)"),
+)
+# Others that mark one of closed answers, and may mark anything else where answers are open.
+_OF_CLOSED = (
+    re.compile(rf"<(?:final[_ -]?)?(?:{_KINDS}|{_CLASSES})>|<final>", re.I),
+    re.compile(
+        r"\b(?:the|my)\s{1,4}(?:(?:final|correct|right|best|most likely|predicted|(?:most )?appropriate)\s{1,4})?"
+        r"(?:class|category|classification|prediction|verdict)\s{1,4}is\b[\s*_]{0,8}:?",
+        re.I,
+    ),
+    re.compile(rf"{_HEAD}(?:(?:my|the)\s)?(?:final\s)?(?:{_CLASSES}){_COLON}", re.I),
     re.compile(r"(?=\[\[[^\[\]\n]{1,40}\]\]\W{0,4}(?:\n|$))"),
 )
 
@@ -94,16 +99,17 @@ def explained(after: str) -> str:
     return before_next_input(after[title.end() :].partition("</")[0]) if title else ""
 
 
-def find_cues(block: str, cue: str) -> Iterator[Cue]:
+def find_cues(block: str, cue: str, closed: bool) -> Iterator[Cue]:
     """Yield the last match of each kind of cue before any invented input, the prompt's own kind first.
 
     Each one is later in the text than those yielded before it, so that the last statement counts.
 
     Args:
         block: of ``own_block``.
+        closed: whether the answers are closed.
     """
     after = -1
-    for pattern in (*own_pattern(cue), *_COMMON):
+    for pattern in (*own_pattern(cue), *_COMMON, *(_OF_CLOSED if closed else ())):
         matches = list(pattern.finditer(block))
         if not matches:
             continue
