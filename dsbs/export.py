@@ -22,7 +22,7 @@ from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.recalling import recall_settings
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.files import why_unwritable, write_json, write_text
+from dsbs.core.files import folder_bytes, why_unwritable, write_json, write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
 from dsbs.core.untrusted import read_object
@@ -106,8 +106,8 @@ def make(
             "parity": {split: asdict(one) for split, one in parity.items()},
             "min_agreement": config.min_agreement,
             "speed": speed,
-            "bytes": size_of(partial),
-            "checkpoint_bytes": size_of(checkpoint.folder),
+            "bytes": folder_bytes(partial),
+            "checkpoint_bytes": folder_bytes(checkpoint.folder),
             "seconds": round(time.monotonic() - started, 1),
             "packages": {"dsbs": __version__} | {one: version for one in PACKAGES if (version := installed(one))},
         }
@@ -178,11 +178,6 @@ def check(
     after = open_checkpoint(str(folder)).load(config.batch_size, decoding, negligible=CONFIDENT)
     parity = {split: compare(checkpoint.task, answers[split], after.predict(parts[split])) for split in parts}
     return parity, speed | {"export": asdict(measure_speed(after, examples))}
-
-
-def size_of(folder: Path) -> int:
-    """Return the size of all files in a folder, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def installed(package: str) -> str | None:

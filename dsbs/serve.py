@@ -131,11 +131,10 @@ def build_proxy(config: ServeConfig) -> Any:
     from dsbs.serving.proxy import Proxy
     from dsbs.serving.traffic import TrafficStore
 
-    path = Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"
     token = read_token(config)
     # Clients that send this server's token do not have the LLM's key, so the proxy sends it; others send their own.
     key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
-    store = TrafficStore(path, config.record.redact)
+    store = TrafficStore(config.traffic_path, config.record.redact)
     return Proxy(config.teacher.where, store, config, token, key).build()
 
 
@@ -201,9 +200,9 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
         config.prompt,
         config.mode,
         config.deferral,
-        Path(config.deferral.store) if config.deferral.store else Path(config.output_dir) / "served.sqlite",
+        config.answers_path,
         metrics,
-        TrafficStore(Path(config.record.store) if config.record.store else Path(config.output_dir) / "traffic.sqlite"),
+        TrafficStore(config.traffic_path),
     )
 
 

@@ -29,6 +29,8 @@ class Objective:
     Class attributes:
         on_policy: whether the student generates targets during training (``rollout``).
         learns_texts: whether the answers are texts of any length, which only a student with a decoder can generate.
+        compares_with_base: whether ``dsbs.compare`` also measures the student before training, with and without a
+            prompt.
         output: what a trained student writes, for its model card.
 
     Attributes:
@@ -40,6 +42,7 @@ class Objective:
 
     on_policy: ClassVar[bool] = False
     learns_texts: ClassVar[bool] = False
+    compares_with_base: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"
@@ -80,11 +83,6 @@ class Objective:
     @property
     def rationale_apart(self) -> bool:
         """Whether the rationale is a target of its own, generated when asked for."""
-        return False
-
-    @property
-    def compares_with_base(self) -> bool:
-        """Whether ``dsbs.compare`` also measures the student before training, with and without a prompt."""
         return False
 
     def faults(self) -> list[str]:

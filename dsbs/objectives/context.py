@@ -1,6 +1,7 @@
 """Context distillation: the effect of a prompt is trained into the weights (Snell et al., 2022, arXiv 2209.15189)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.taught import PLACE, STUDENT
@@ -20,15 +21,12 @@ class Context(SoftTargets):
         soft_weight: weight of the divergence in the loss; the rest is the label's.
     """
 
+    compares_with_base: ClassVar[bool] = True  # what the prompt adds, and how much of that the weights learned
+
     kind: str = "context"
     teacher_model: str | None = STUDENT
     source: str = "teacher"
     soft_weight: float = 1.0
-
-    @property
-    def compares_with_base(self) -> bool:
-        """True: comparing with the base shows what the prompt adds, and how much of that the weights learned."""
-        return True
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -3,6 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dsbs.core.checks import (
@@ -174,6 +175,16 @@ class ServeConfig:
     deferral: Deferral = field(default_factory=Deferral)
     record: Recording = field(default_factory=Recording)
     output_dir: str = "outputs"
+
+    @property
+    def traffic_path(self) -> Path:
+        """The file for recorded exchanges."""
+        return Path(self.record.store or f"{self.output_dir}/traffic.sqlite")
+
+    @property
+    def answers_path(self) -> Path:
+        """The file for the teacher's answers."""
+        return Path(self.deferral.store or f"{self.output_dir}/served.sqlite")
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -28,6 +28,7 @@ class Student:
         own_choices: whether examples may have choices of their own (multiple choice); else all share the same answers.
         fits_any_loss: whether it can be trained, by gradients, with an objective's own loss.
         reads_training: whether the ``training`` group decides the result.
+        reads_texts: whether the task's texts decide it before training: its tokenizer is trained on them.
 
     Attributes:
         kind: which class this is; a key of ``dsbs.students.STUDENTS``.
@@ -40,14 +41,10 @@ class Student:
     own_choices: ClassVar[bool] = False
     fits_any_loss: ClassVar[bool] = False
     reads_training: ClassVar[bool] = True
+    reads_texts: ClassVar[bool] = False
 
     kind: str = "???"
     name: str = "???"
-
-    @property
-    def reads_texts(self) -> bool:
-        """Whether the task's texts decide the student before training: its tokenizer is trained on them."""
-        return False
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

@@ -8,7 +8,7 @@ weights of soft targets included.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -142,6 +142,8 @@ class MultipleChoiceModel(ClassifierModel):
         max_input_tokens: longer pairs lose tokens of the input.
     """
 
+    cuts_itself: ClassVar[bool] = True  # each pair, when it is encoded
+
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str, max_input_tokens: int) -> None:
         super().__init__(model, tokenizer, prefix_on)
         self.max_input_tokens = max_input_tokens
@@ -174,11 +176,6 @@ class MultipleChoiceModel(ClassifierModel):
             )["input_ids"]
             rows.append([id for pair in pairs for id in (*pair, APART)][:-1])
         return rows
-
-    @property
-    def cuts_itself(self) -> bool:
-        """True: each pair is truncated when it is encoded."""
-        return True
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Count truncated inputs and unknown tokens; see ``count_lost``. Each input counts with its longest choice."""

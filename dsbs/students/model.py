@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import save_file
@@ -37,6 +37,10 @@ def find_unknown(tokenizer: Any) -> int | None:
 class StudentModel(nn.Module):
     """Base of the built students: a network and its tokenizer.
 
+    Class attributes:
+        cuts_itself: whether ``encode_inputs`` truncates by its own rule, so that the length of rows does not tell which
+            were truncated.
+
     Attributes:
         prefix_on: ``target`` or ``input``: where the task prefixes are.
         settings: what is saved in a checkpoint's config beside ``prefix_on``: task, objective and decoding.
@@ -45,6 +49,7 @@ class StudentModel(nn.Module):
         grows: whether answers can be scored as a tree; None until ``ranking.can_grow`` has tried.
     """
 
+    cuts_itself: ClassVar[bool] = False
     _end_id: int
 
     def __init__(self, model: Any, tokenizer: Any, prefix_on: str) -> None:
@@ -109,11 +114,6 @@ class StudentModel(nn.Module):
     def unknown_id(self) -> int | None:
         """The id of the unknown token; see ``find_unknown``."""
         return find_unknown(self.tokenizer)
-
-    @property
-    def cuts_itself(self) -> bool:
-        """Whether ``encode_inputs`` truncates by its own rule, so that the length of rows does not tell which were."""
-        return False
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""

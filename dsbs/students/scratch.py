@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dsbs.core.checks import AT_LEAST_1, SHARE_BELOW_1, Range, range_faults
 from dsbs.core.errors import StudentError
@@ -30,6 +30,8 @@ class T5Scratch(GenerativeStudent):
             decoder each.
     """
 
+    reads_texts: ClassVar[bool] = True
+
     kind: str = "t5_scratch"
     vocab_size: int = 2000
     d_model: int = 128
@@ -38,11 +40,6 @@ class T5Scratch(GenerativeStudent):
     num_layers: int = 1
     num_heads: int = 4
     dropout_rate: float = 0.1
-
-    @property
-    def reads_texts(self) -> bool:
-        """True: its tokenizer is trained on the texts of the task."""
-        return True
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""

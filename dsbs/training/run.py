@@ -3,6 +3,7 @@
 from typing import Any
 
 from dsbs.core.distributed import is_main
+from dsbs.core.files import folder_bytes
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
 from dsbs.inference.model_card import write_card
@@ -59,7 +60,7 @@ def train_run(
     if is_main():
         with writing("the student", run.folder):
             fitted.predictor.save(run.checkpoint)
-            metrics["size_bytes"] = sum(path.stat().st_size for path in run.checkpoint.rglob("*") if path.is_file())
+            metrics["size_bytes"] = folder_bytes(run.checkpoint)
             write_card(run.checkpoint, run.manifest_path, metrics)
         track_result(tracker, settings.tracking, run, metrics, run.load_manifest())
         with writing("the metrics", run.folder):
