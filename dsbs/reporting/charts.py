@@ -32,7 +32,7 @@ def draw_curve(document: dict[str, Any], width: int, height: int) -> dict[str, A
 def draw_sizes(document: dict[str, Any], width: int, height: int) -> dict[str, Any]:
     """Return the chart of scores over numbers of parameters: students of any kind, so points are not joined."""
     cells = {cell["id"]: cell for cell in document["cells"]}
-    lines = [(ladder["name"], [cells[id] for id in ladder["cells"]]) for ladder in document["sizes"]]
+    lines = [(series["name"], [cells[id] for id in series["cells"]]) for series in document["sizes"]]
     counts = sorted({cell["parameters"] for _, members in lines for cell in members})
     ticks = [(math.log2(count), show_parameters(count), "") for count in counts]
     chart = _draw_lines(document, lines, ticks, lambda cell: math.log2(cell["parameters"]), width, height)

@@ -16,7 +16,7 @@ from dsbs.reporting.savings import Saving, find_savings
 from dsbs.reporting.searches import list_searches
 from dsbs.reporting.serving import list_served
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.sizes import Ladder, describe_ladder, find_ladders
+from dsbs.reporting.sizes import SizeSeries, describe_size_series, find_size_series
 from dsbs.reporting.wording import describe_claim, describe_comparison, describe_condition, describe_saving
 
 
@@ -39,7 +39,7 @@ def to_document(report: Report) -> dict[str, Any]:
             if not item.result
         ],
         "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
-        "sizes": [to_ladder(ladder, report) for ladder in find_ladders(conditions, report.teachers)],
+        "sizes": [to_size_series(series, report) for series in find_size_series(conditions, report.teachers)],
         "controls": describe_controls(report.comparisons),
         "classes": [found for condition in conditions if (found := _to_classes(condition))],
         "calibration": [{"cell": condition.id, **bins} for condition in conditions if (bins := calibrate(condition))],
@@ -149,15 +149,15 @@ def to_saving(saving: Saving, report: Report) -> dict[str, Any]:
     }
 
 
-def to_ladder(ladder: Ladder, report: Report) -> dict[str, Any]:
+def to_size_series(series: SizeSeries, report: Report) -> dict[str, Any]:
     """Return the entry of students of growing size in ``report.json``."""
     return {
-        "name": ladder.name,
-        "cells": [condition.id for condition in ladder.students],
-        "teacher_accuracy": ladder.level,
-        "smallest_that_reaches": ladder.reaches.id if ladder.reaches else None,
-        "smallest_that_beats": ladder.beats.id if ladder.beats else None,
-        "told": describe_ladder(ladder, report.conditions),
+        "name": series.name,
+        "cells": [condition.id for condition in series.students],
+        "teacher_accuracy": series.level,
+        "smallest_that_reaches": series.reaches.id if series.reaches else None,
+        "smallest_that_beats": series.beats.id if series.beats else None,
+        "told": describe_size_series(series, report.conditions),
     }
 
 

@@ -11,11 +11,11 @@ from dsbs.tasks.base import ACCURACY
 
 
 @dataclass(frozen=True)
-class Ladder:
+class SizeSeries:
     """Conditions that differ only in the student.
 
     Attributes:
-        name: what they have in common and other ladders have not: ``step_by_step on 1/8 of the data``.
+        name: what they have in common and other series have not: ``step_by_step on 1/8 of the data``.
         students: the smallest first.
         teacher: their teacher, or None where its accuracy on test is unknown.
     """
@@ -42,20 +42,20 @@ class Ladder:
         return next((one for one in self.students if level is not None and one.estimate.low > level), None)
 
 
-def find_ladders(conditions: Sequence[Condition], teachers: Sequence[TeacherFacts]) -> list[Ladder]:
+def find_size_series(conditions: Sequence[Condition], teachers: Sequence[TeacherFacts]) -> list[SizeSeries]:
     """Return the groups of conditions that differ only in the student, with two or more sizes."""
     groups: dict[tuple[object, ...], list[Condition]] = defaultdict(list)
     for one in conditions:
         if not one.control and one.mean("parameters") is not None:
             groups[(one.data_fraction, *one.line[1:])].append(one)
     found = [group for group in groups.values() if len({one.mean("parameters") for one in group}) > 1]
-    firsts, ladders = [group[0] for group in found], []
+    firsts, found_series = [group[0] for group in found], []
     for group in found:
         group.sort(key=lambda one: one.mean("parameters") or 0.0)
         method = describe_condition(group[0], firsts, student=False)
         name = f"{method} on {show_fraction(group[0].data_fraction)} of the data"
-        ladders.append(Ladder(name, group, _find_teacher(group[0], teachers)))
-    return ladders
+        found_series.append(SizeSeries(name, group, _find_teacher(group[0], teachers)))
+    return found_series
 
 
 def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> TeacherFacts | None:
@@ -67,19 +67,19 @@ def _find_teacher(condition: Condition, teachers: Sequence[TeacherFacts]) -> Tea
     return known[0] if len({one.accuracy for one in known}) == 1 else None
 
 
-def describe_ladder(ladder: Ladder, among: Sequence[Condition]) -> str:
+def describe_size_series(series: SizeSeries, among: Sequence[Condition]) -> str:
     """Return which is the smallest student that is as accurate as its teacher, in a sentence or two."""
-    if ladder.teacher is None or ladder.level is None:
-        return f"{ladder.name}: {len(ladder.students)} sizes; the teacher's accuracy on test is not known."
-    opening = f"{ladder.name}: the teacher {ladder.teacher.name} reaches {show_score(ACCURACY, ladder.level)} on test."
-    if ladder.reaches is None:
+    if series.teacher is None or series.level is None:
+        return f"{series.name}: {len(series.students)} sizes; the teacher's accuracy on test is not known."
+    opening = f"{series.name}: the teacher {series.teacher.name} reaches {show_score(ACCURACY, series.level)} on test."
+    if series.reaches is None:
         return f"{opening} No student reaches that."
-    opening += f" The smallest student that reaches it is {_describe(ladder.reaches, among)}"
-    if ladder.beats is None:
+    opening += f" The smallest student that reaches it is {_describe(series.reaches, among)}"
+    if series.beats is None:
         return f"{opening}; none is shown to be better."
-    if ladder.beats is ladder.reaches:
+    if series.beats is series.reaches:
         return f"{opening}, and its interval lies above."
-    return f"{opening}; the smallest whose interval lies above is {_describe(ladder.beats, among)}."
+    return f"{opening}; the smallest whose interval lies above is {_describe(series.beats, among)}."
 
 
 def show_parameters(count: float) -> str:

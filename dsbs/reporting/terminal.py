@@ -14,7 +14,7 @@ from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
 from dsbs.reporting.report import Report
 from dsbs.reporting.searches import list_searches
-from dsbs.reporting.sizes import describe_ladder, find_ladders
+from dsbs.reporting.sizes import describe_size_series, find_size_series
 from dsbs.reporting.textplot import draw_text
 from dsbs.reporting.wording import describe_comparison, describe_condition, show_fraction, show_interval, show_score
 
@@ -36,8 +36,8 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
         console.print(plain(f"  - caveat: {note}"))
     for name, caveat in report.stand_ins.items():
         console.print(plain(f"  - caveat: the teacher {name} {caveat}"))
-    for ladder in find_ladders(report.conditions, report.teachers):
-        console.print(plain(f"\n{describe_ladder(ladder, report.conditions)}"))
+    for series in find_size_series(report.conditions, report.teachers):
+        console.print(plain(f"\n{describe_size_series(series, report.conditions)}"))
     console.print(Text("\nWritten:"))
     for place in places:
         console.print(plain(f"  {place}"), soft_wrap=True)
