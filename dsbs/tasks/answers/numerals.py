@@ -76,7 +76,9 @@ _UNITS = re.compile(
 # Where a clause has such words, its number is a bound, half of one, a guess or none at all.
 _HEDGES = re.compile(
     r"n't\b|\b(?:not|no|never|neither|nor|cannot|without|except|rather|instead|unlike|but|or|either|if|unless|might|may|maybe|perhaps|possibly|could|opposite|"
-    r"between|(?:minimum|maximum)\sof|at\sleast|at\smost|up\sto|and\s(?:over|up|above|more)|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s"
+    r"between|(?:minimum|maximum)\sof|(?:minimum|maximum|max|min)(?=\s[-$€£]?\d)|close\sto|upwards|north\sof|in\sexcess|short\sof|within|barely|hardly|other\sthan|"
+    r"(?:rul|exclud)ing|different\sfrom|divisible|(?:multiple|factor|square|cube)\sof|remainder\swhen|too\s(?:high|low|many|few)|"
+    r"impossible|under\spar|in\s(?:debt|the\sred)|at\sleast|at\smost|up\sto|and\s(?:over|up|above|more)|(?:more|less|fewer|greater|larger|smaller|higher|lower)\s"
     r"than|(?:over|under|above|below|beyond|past|exceeding|exceeds|approaching)(?=\s{1,3}[-($€£]{0,2}\d)|half|halves|quarters?|"
     r"thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?|hundredths?|thousandths?|twice|double|triple|"
     r"squared|cubed|root|power|factorial|minus|negative|plus|point|nearly|almost|wrong|incorrect|unknown|undefined|"
@@ -98,7 +100,7 @@ _NO_VALUE = re.compile(
     r"|(?<![\d.,)])\d{1,6}[-–]\d{1,6}\s{1,2}[^\W\d_]{2}|(?<![\d.,])0,\d{3}(?!\d)"
     # Times of the day, decades, names such as COVID-19 or option 3.
     r"|\d\s?[aApP]\.?\s?[mM]\b|\d\s?o['’]clock\b|\b\d{3}0['’]?s\b|\d-?ish\b|[^\W\d_]-\d|\d\s?(?:π|∞|pi\b)"
-    r"|\b(?:option|choice)\s?\(?\d"
+    r"|\b(?:option|choice)\s?\(?\d|\d\s[xyznij]\b(?!\s?[\d(])|\d[₀-₉]|\d\s?\(\?\)"
 )
 # A number in digits that goes on in words, or with a scale of another language.
 _GOES_ON = re.compile(

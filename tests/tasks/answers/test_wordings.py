@@ -400,6 +400,7 @@ negative two hundred|-200
 ٤٢|42
 ４２個|42
 Rs. 42|42
+The maximum profit is 42|42
 10 - 3 apples|7
 """
 
@@ -492,6 +493,14 @@ COVID-19
 3π
 option 3
 5 - 10 apples
+close to 42
+in excess of 42
+divisible by 42
+maximum 42
+42 is too high
+42 x
+42 (?)
+101₂
 """
 
 
