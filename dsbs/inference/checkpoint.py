@@ -11,7 +11,7 @@ from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.objectives.base import Objective
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import SETTINGS
-from dsbs.students.prefixes import PREFIXES
+from dsbs.students.prefixes import PREFIX_ON
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.rows import PLACES
 
@@ -58,8 +58,8 @@ class Remembered:
     def faults(self) -> list[str]:
         """Return what is wrong with the settings, one sentence each; a checkpoint is untrusted."""
         faults = []
-        if self.prefix_on not in PREFIXES:
-            faults.append(f"prefix_on={excerpt(self.prefix_on, 40)!r}: expected one of {', '.join(PREFIXES)}.")
+        if self.prefix_on not in PREFIX_ON:
+            faults.append(f"prefix_on={excerpt(self.prefix_on, 40)!r}: expected one of {', '.join(PREFIX_ON)}.")
         if self.decoding not in DECODINGS:
             faults.append(f"decoding={excerpt(self.decoding, 40)!r}: expected one of {', '.join(DECODINGS)}.")
         for key in ("max_input_tokens", "max_new_tokens"):

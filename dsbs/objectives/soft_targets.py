@@ -9,6 +9,7 @@ from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.divergences import Divergence
 from dsbs.objectives.stored_targets import summed_stored_divergence
 from dsbs.objectives.taught import STUDENT, Taught
+from dsbs.students.prefixes import KINDS
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 ANSWERS = ("votes", "logprobs", "ranking")
 TOKENS = ("teacher", "stored")
 SOURCES = (*ANSWERS, *TOKENS)
-KINDS = ("label", "rationale")
 
 
 @dataclass

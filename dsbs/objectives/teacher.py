@@ -9,17 +9,15 @@ from dsbs.core.errors import DataError, StudentError
 from dsbs.core.untrusted import read_object
 from dsbs.students.base import find_weights
 from dsbs.students.collator import Reader
-from dsbs.students.decoder_only import ANSWER
 from dsbs.students.decoding import slow_bf16
 from dsbs.students.folders import SETTINGS
 from dsbs.students.loading import load_student
-from dsbs.students.model import KINDS, Batch, StudentModel, task_prefix
+from dsbs.students.model import Batch, StudentModel
 from dsbs.students.plain import copy_plain, load_plain, load_plain_tokenizer
+from dsbs.students.prefixes import KINDS, PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PREFIXES = tuple(task_prefix(word) for word in (*KINDS, ANSWER))
 
 
 def teacher_kind(kind: str) -> str:

@@ -171,6 +171,13 @@ def group_lines(conditions: Sequence[Condition]) -> list[list[Condition]]:
     return [sorted(line, key=lambda condition: condition.data_fraction) for line in lines.values()]
 
 
+def count_examples(conditions: Iterable[Condition], share: float) -> int | None:
+    """Return the number of training examples at a share of the data; None where it differs or is unknown."""
+    means = [one.mean("train_examples") for one in conditions if one.data_fraction == share]
+    counts = {round(mean) for mean in means if mean is not None}
+    return counts.pop() if len(counts) == 1 else None
+
+
 def _find_control(run: FinishedRun) -> str | None:
     control = run.metrics.get("control")
     return None if control in (None, NO_CONTROL) else str(control)

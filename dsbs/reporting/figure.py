@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from dsbs.reporting.conditions import Condition, group_lines
+from dsbs.reporting.conditions import Condition, count_examples, group_lines
 from dsbs.reporting.report import Report
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
 from dsbs.tasks.base import ACCURACY
@@ -96,8 +96,6 @@ def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, lab
 
 
 def _name_tick(fraction: float, conditions: Sequence[Condition]) -> str:
-    alike = [condition for condition in conditions if condition.data_fraction == fraction]
-    counts = [condition.mean("train_examples") for condition in alike]
-    known = sorted({round(count) for count in counts if count is not None})
+    count = count_examples(conditions, fraction)
     name = "1" if fraction == 1 else show_fraction(fraction)
-    return f"{name}\n({known[0]:,} examples)" if len(known) == 1 else name
+    return name if count is None else f"{name}\n({count:,} examples)"

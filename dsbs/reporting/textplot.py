@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from dsbs.reporting.charts import choose_score_ticks
-from dsbs.reporting.conditions import Condition
+from dsbs.reporting.conditions import Condition, count_examples
 from dsbs.reporting.wording import describe_condition, show_fraction, show_score
 
 WIDTH, HEIGHT = 70, 14  # of the whole; of the area of points
@@ -47,8 +47,9 @@ def draw_text(conditions: Sequence[Condition]) -> list[str]:
     lines = ["".join([*cells[:LEFT], "|", *cells[LEFT + 1 :]]).rstrip() for cells in field]
     lines.append(" " * LEFT + "+" + "-" * (WIDTH - LEFT - 1))
     lines.append(_label({places[share]: show_fraction(share) for share in shares}))
-    if counts := _count_labels(shown):
-        lines.append(_label({places[share]: counts[share] for share in shares}))
+    counts = {places[share]: count_examples(shown, share) for share in shares}
+    if None not in counts.values():
+        lines.append(_label({place: f"{count:,} labels" for place, count in counts.items()}))
     lines += [f"{' ' * LEFT} {mark}  {_name(line, conditions)}" for line, mark in marks.items()]
     return lines
 
@@ -69,16 +70,6 @@ def _label(texts: dict[int, str]) -> str:
         if not line or start > len(line):
             line = line.ljust(start) + text
     return line
-
-
-def _count_labels(conditions: Sequence[Condition]) -> dict[float, str]:
-    """Return share of the data -> number of training labels as text; empty where some are unknown or differ."""
-    found: dict[float, set[str]] = {}
-    for condition in conditions:
-        count = condition.mean("train_examples")
-        found.setdefault(condition.data_fraction, set()).add("" if count is None else f"{count:,.0f} labels")
-    single = {share: texts.pop() for share, texts in found.items() if len(texts) == 1}
-    return single if len(single) == len(found) and all(single.values()) else {}
 
 
 def _name(line: tuple[str, ...], conditions: Sequence[Condition]) -> str:

@@ -66,5 +66,6 @@ class Causal(Pretrained):
             "Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder with config.json, model.safetensors and the "
             "tokenizer, or a GGUF file: student.model=... An encoder-decoder such as T5 is student=pretrained."
         )
-        network, tokenizer = self.load(AutoModelForCausalLM, "decoder-only model", advice, seed)
-        return self.lora.apply(DecoderOnlyModel(network, tokenizer, prefix_on))
+        return self.load(
+            AutoModelForCausalLM, DecoderOnlyModel, prefix_on, seed, what="decoder-only model", advice=advice
+        )

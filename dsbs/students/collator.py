@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from dsbs.core.records import Target
-from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.students.model import Batch, StudentModel
+from dsbs.students.prefixes import KINDS
 from dsbs.students.tensors import IGNORED, pad
 
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read

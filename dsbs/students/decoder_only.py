@@ -12,10 +12,8 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
-from dsbs.students.model import KINDS, task_prefix
+from dsbs.students.prefixes import ANSWER, KINDS, task_prefix
 from dsbs.students.tensors import additive
-
-ANSWER = "answer"  # the token after an input that begins with its task prefix
 
 
 @dataclass(frozen=True, slots=True)

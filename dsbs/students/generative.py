@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.decoding import generate, rank
-from dsbs.students.model import StudentModel, task_prefix
-from dsbs.students.prefixes import without_prefixes
+from dsbs.students.model import StudentModel
+from dsbs.students.prefixes import task_prefix, without_prefixes
 
 
 class GenerativeModel(StudentModel):

@@ -44,7 +44,7 @@ from dsbs.students.folders import (
     without_panic,
 )
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
-from dsbs.students.prefixes import PREFIXES
+from dsbs.students.prefixes import PREFIX_ON
 from dsbs.students.seq2seq import Seq2SeqModel
 
 # Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
@@ -205,7 +205,7 @@ def load_student(folder: Path) -> StudentModel:
         settings = Fields(read_json_file(folder / CONFIG)).raw(SETTINGS)
     except DataError as error:
         raise StudentError(f"{folder}: not a student saved by dsbs.train ({error}).") from None
-    if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIXES:
+    if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIX_ON:
         raise StudentError(f"{folder}/config.json: not a student saved by dsbs.train.")
     settings = dict(settings)
     with explaining(f"{folder}: the checkpoint cannot be read"), open_model(str(folder)) as opened:

@@ -15,17 +15,11 @@ from dsbs.students.folders import SETTINGS
 from dsbs.students.growing import Growing
 from dsbs.students.lost import count_lost
 
-KINDS = ("label", "rationale")
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
 LORA_WEIGHTS = "model.lora.safetensors"
 
 # A batch, as ``dsbs.students.collator.Collator`` returns it.
 Batch = dict[str, Any]
-
-
-def task_prefix(kind: str) -> str:
-    """Return the task prefix of a kind of target: ``[label]`` or ``[rationale]`` (paper, section 3.2)."""
-    return f"[{kind}]"
 
 
 def find_unknown(tokenizer: Any) -> int | None:

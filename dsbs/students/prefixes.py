@@ -1,10 +1,20 @@
-"""Task prefixes: where they are, and their names in the data, where they are text and no tokens."""
+"""Task prefixes, which say what a student is to write: its kinds of targets, their tokens, and where these are."""
 
 import re
 from collections.abc import Iterable
 
-PREFIXES = ("target", "input")  # where they are: before the target, or before the input
-_PREFIX = re.compile(r"\[(?=(?:label|rationale|answer)\])")
+KINDS = ("label", "rationale")  # of targets
+ANSWER = "answer"  # the token after a decoder-only student's input that begins with its task prefix
+PREFIX_ON = ("target", "input")  # where the task prefixes are
+
+
+def task_prefix(kind: str) -> str:
+    """Return the task prefix of a kind of target: ``[label]`` or ``[rationale]`` (paper, section 3.2)."""
+    return f"[{kind}]"
+
+
+PREFIXES = tuple(task_prefix(word) for word in (*KINDS, ANSWER))
+_PREFIX = re.compile(rf"\[(?=(?:{'|'.join((*KINDS, ANSWER))})\])")
 
 
 def without_prefixes(texts: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from dsbs.students.base import GenerativeStudent, check_place, fingerprint_weigh
 from dsbs.students.lora import Lora
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from dsbs.students.loading import Opened
@@ -97,11 +98,22 @@ class Pretrained(GenerativeStudent):
         with explaining(f"student.model={self.model}: no tokenizer could be loaded from there"), self.open() as opened:
             return opened.tokenizer()
 
-    def load(self, loader: Any, what: str, advice: str, seed: int) -> tuple[Any, Any]:
-        """Return network and tokenizer, new weights of the network initialized by ``seed``.
+    def load(
+        self,
+        loader: Any,
+        build: "Callable[[Any, Any, str], StudentModel]",
+        prefix_on: str,
+        seed: int,
+        *,
+        what: str,
+        advice: str,
+    ) -> "StudentModel":
+        """Return the student built of network and tokenizer, with LoRA if set.
 
         Args:
             loader: class of transformers that loads the network.
+            build: (network, tokenizer, ``prefix_on``) -> student.
+            seed: of newly initialized weights.
             what: name of such a network, for messages.
             advice: what to type instead, for messages.
 
@@ -117,8 +129,9 @@ class Pretrained(GenerativeStudent):
         problem = f"student.model={self.model}: no {what} could be loaded from there"
         with explaining(problem, advice), self.open() as opened:
             tokenizer, network = opened.tokenizer(), opened.network(loader)
+        student = build(network, tokenizer, prefix_on)
         self.check_room(network)
-        return network, tokenizer
+        return self.lora.apply(student)
 
     def build(self, texts: Iterable[str], prefix_on: str, seed: int) -> "StudentModel":
         """Load weights and tokenizer, and add LoRA if set; arguments and errors: ``TorchStudent.prepare``."""
@@ -130,5 +143,4 @@ class Pretrained(GenerativeStudent):
             "Give a hub name such as google-t5/t5-base, or a folder with config.json, model.safetensors and the "
             "tokenizer: student.model=FOLDER. A decoder-only model such as SmolLM2 is student=causal."
         )
-        network, tokenizer = self.load(AutoModelForSeq2SeqLM, "encoder-decoder", advice, seed)
-        return self.lora.apply(Seq2SeqModel(network, tokenizer, prefix_on))
+        return self.load(AutoModelForSeq2SeqLM, Seq2SeqModel, prefix_on, seed, what="encoder-decoder", advice=advice)

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from dsbs.core.errors import StudentError
 from dsbs.students.generative import GenerativeModel
 from dsbs.students.growing import Growing, copy_cache
-from dsbs.students.model import KINDS, task_prefix
+from dsbs.students.prefixes import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
 # Networks with relative positions alone: two targets can be packed into one row.

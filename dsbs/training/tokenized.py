@@ -16,7 +16,8 @@ from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
 from dsbs.students.collator import SHARED, Reader, Row, tokenize
-from dsbs.students.model import KINDS, StudentModel
+from dsbs.students.model import StudentModel
+from dsbs.students.prefixes import KINDS
 
 FORMAT = 3  # version of the file format; part of the file's name
 CHUNK = 1000  # rows tokenized together

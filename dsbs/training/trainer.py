@@ -17,7 +17,8 @@ from dsbs.objectives.base import Objective
 from dsbs.students.collator import Collator, Row
 from dsbs.students.loading import load_weights
 from dsbs.students.memory import is_out_of_memory
-from dsbs.students.model import KINDS, Batch, StudentModel
+from dsbs.students.model import Batch, StudentModel
+from dsbs.students.prefixes import KINDS
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing

@@ -66,7 +66,7 @@ from dsbs.objectives import StepByStep
 from dsbs.objectives.losses import summed_cross_entropy
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import DecodingConfig, generate, rank, slow_bf16
-from dsbs.students.model import KINDS
+from dsbs.students.prefixes import KINDS
 from dsbs.students.scratch import train_tokenizer
 from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks import TASKS, Task

@@ -18,9 +18,8 @@ from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import check_patterns, without_panic
 from dsbs.students.lost import count_lost
-from dsbs.students.prefixes import without_prefixes
+from dsbs.students.prefixes import KINDS, without_prefixes
 
-STARTS = ("label", "rationale")
 EXPORT = "export"  # the key of the engine's settings in the config.json of an export
 
 
@@ -146,9 +145,9 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
         DataError: where it is missing or broken.
     """
     fields = Fields(export)
-    found = {kind: fields.inside("starts").count(kind) for kind in STARTS}
+    found = {kind: fields.inside("starts").count(kind) for kind in KINDS}
     starts, end = {kind: id for kind, id in found.items() if id is not None}, fields.count("end")
-    if end is None or len(starts) < len(STARTS):
+    if end is None or len(starts) < len(KINDS):
         raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
     return Words(open_tokenizer(folder), prefix_on, end, starts, bool(export["causal"]))
 

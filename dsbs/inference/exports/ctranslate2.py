@@ -20,6 +20,7 @@ from dsbs.inference.exports.base import (
     write_config,
 )
 from dsbs.inference.exports.ctranslate2_writer import CTranslate2Writer
+from dsbs.students.prefixes import KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
         "architecture": student.config.model_type,
         "quantization": quantization,
         "causal": causal,
-        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
+        "starts": {name: student.start_id(name) for name in KINDS},
         "end": end,
         "vocabulary": vocabulary,
     }

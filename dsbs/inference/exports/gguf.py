@@ -30,6 +30,7 @@ from dsbs.inference.exports.base import (
 )
 from dsbs.inference.exports.gguf_file import TYPES, write_gguf
 from dsbs.students.answering import DecodingConfig, choose
+from dsbs.students.prefixes import KINDS
 from dsbs.students.trees import Search, Tree
 
 QUANTIZATIONS = tuple(TYPES)
@@ -67,7 +68,7 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
         "architecture": student.config.model_type,
         "quantization": quantization,
         "causal": True,
-        "starts": {name: student.start_id(name) for name in ("label", "rationale")},
+        "starts": {name: student.start_id(name) for name in KINDS},
         "start": names[student.start_id("label")],
         "end": student.encode_targets([""])[0][-1],
     }

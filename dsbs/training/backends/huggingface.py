@@ -20,7 +20,8 @@ from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.base import GenerativeStudent, Lengths, TorchStudent
 from dsbs.students.memory import checkpoint_activations
-from dsbs.students.model import KINDS, StudentModel, task_prefix
+from dsbs.students.model import StudentModel
+from dsbs.students.prefixes import KINDS, task_prefix
 from dsbs.tasks.base import Task
 from dsbs.training.arguments import build_arguments
 from dsbs.training.backends.base import Fitted
