@@ -29,7 +29,7 @@ from dsbs.training.settings import TrainSettings
 # Counts of examples from which a run learned less, or nothing, in words.
 LEFT_OUT = {
     "asked_and_failed": "without a usable answer of the teacher",
-    "no_label": "without a label, not used",
+    "no_label": "without a label (not used)",
     "label_only": "learned by the label alone",
     "dropped": "dropped",
 }
@@ -95,7 +95,8 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     )
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
         console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
-    if left_out := [f"{counts[name]:,} {meaning}" for name, meaning in LEFT_OUT.items() if counts[name]]:
+    same = {"no_label"} if labels == "teacher" else set()  # there, an answer that failed is a label that is missing
+    if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts[name] and name not in same]:
         console.print(f"  train and validation: {', '.join(left_out)}")
     for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)

@@ -82,7 +82,8 @@ def find_annotations(
     asked = [*dict.fromkeys([*splits, *default_splits(settings.task)])]
     raise NotAnnotated(
         f"{missing} of the examples of this run are not annotated yet by teacher {settings.teacher.name} "
-        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Annotate them with:\n"
+        f"({folder} {'lacks them' if folder.exists() else 'does not exist'}). Annotate them with (answers that are "
+        f"stored already, such as those of unchanged rows, are not asked again):\n"
         f"    {extract_command(settings, splits, typed)}" + (f"\n  or use an existing folder:{hint}" if others else ""),
         _free_job(settings, base, asked) if settings.teacher.free else None,
     )

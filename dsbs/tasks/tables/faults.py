@@ -70,11 +70,8 @@ class RowFaults:
         """Return one message about all faults."""
         parts = []
         if self.no_input:
-            drop = ", or type task.empty_inputs=drop to drop such rows" * bool(self.split)
-            parts.append(
-                f"{_places(self.no_input, self.without_input)}: the input is empty (task.input={input!r}). Fix the "
-                f"data{drop}."
-            )
+            fault = f"{_places(self.no_input, self.without_input)}: the input is empty (task.input='{input}')."
+            parts.append(fault + " Fix the data, or type task.empty_inputs=drop to drop such rows." * bool(self.split))
         if self.unlabelled:
             parts.append(
                 f"{_places(self.unlabelled, self.without_label)}: there is no label ({self.without_label:,} of the "
