@@ -3,7 +3,7 @@
 from dsbs.core.registry import Registry
 from dsbs.tasks.base import Answers, Task
 from dsbs.tasks.release import ReleaseTask
-from dsbs.tasks.tables.table import RecordedTask, TableTask
+from dsbs.tasks.table import RecordedTask, TableTask
 from dsbs.tasks.triage import TriageTask
 
 TASKS: Registry[type[Task]] = Registry(

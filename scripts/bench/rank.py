@@ -35,7 +35,7 @@ from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.decoding import best_device, generate, rank
 from dsbs.students.loading import load_student
 from dsbs.tasks import Task
-from dsbs.tasks.tables.table import TableTask
+from dsbs.tasks.table import TableTask
 
 
 def train(arguments: argparse.Namespace, folder: Path) -> Path:

@@ -6,8 +6,8 @@ import pytest
 from fake_runs import write_run
 
 from dsbs.reporting.report import build_reports
+from dsbs.tasks.table import TableTask
 from dsbs.tasks.tables.naming import describe_shared_folder, name_data
-from dsbs.tasks.tables.table import TableTask
 
 RIGHT = [True, False] * 5
 
