@@ -18,9 +18,9 @@ from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
+from dsbs.core.units import show_fraction
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score, show_score
-from dsbs.reporting.wording import show_fraction
 from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
@@ -96,7 +96,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
         console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
     same = {"no_label"} if labels == "teacher" else set()  # there, an answer that failed is a label that is missing
-    if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts[name] and name not in same]:
+    if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts.get(name) and name not in same]:
         console.print(f"  train and validation: {', '.join(left_out)}")
     for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:
         console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)

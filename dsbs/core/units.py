@@ -1,9 +1,25 @@
 """Figures in words, for tables and messages: counts, shares, durations and sizes."""
 
+from fractions import Fraction
+
 
 def show_percent(share: float | None, digits: int = 1) -> str:
     """Return a share as a percentage: ``51.2%``; an empty text for None."""
     return "" if share is None else f"{100 * share:.{digits}f}%"
+
+
+def show_fraction(fraction: float) -> str:
+    """Return a share of the data as a simple fraction or a percentage.
+
+    >>> show_fraction(0.125), show_fraction(1.0), show_fraction(0.333333), show_fraction(0.07)
+    ('1/8', 'all', '1/3', '7%')
+    """
+    if fraction == 1:
+        return "all"
+    simple = Fraction(fraction).limit_denominator(128)
+    if simple.numerator == 1 and abs(float(simple) - fraction) < 1e-4:
+        return f"1/{simple.denominator}"
+    return f"{100 * fraction:g}%"
 
 
 def show_count(value: float | None) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsbs import __version__
+from dsbs.core.units import show_fraction
 from dsbs.dashboards.panels import (
     answer_panels,
     bar_panels,
@@ -17,7 +18,7 @@ from dsbs.dashboards.panels import (
     training_panels,
 )
 from dsbs.dashboards.study import Key, Study
-from dsbs.reporting.wording import show_fraction, show_interval, show_score
+from dsbs.reporting.wording import show_interval, show_score
 
 MOST_TITLE = 120
 SECTIONS = {

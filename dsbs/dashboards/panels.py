@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from dsbs.core.units import show_fraction
 from dsbs.dashboards.study import Key, Study
 from dsbs.reporting.figure import COLOURS
-from dsbs.reporting.wording import show_fraction
 from dsbs.training.tracked import TABLE, at_share
 
 METHOD = "method"

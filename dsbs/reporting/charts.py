@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.sizes import show_parameters
-from dsbs.reporting.wording import show_fraction, show_interval, show_score
+from dsbs.reporting.wording import show_interval, show_score
 from dsbs.tasks.base import ACCURACY
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 44

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.claims import BETTER, ONE_STUDENT, UNDECIDED, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, Comparison
 from dsbs.reporting.conditions import Condition
-from dsbs.reporting.wording import show_control, show_fraction
+from dsbs.reporting.wording import show_control
 
 # What is learned besides the label, by the control's name.
 LEARNED = {

@@ -4,9 +4,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.conditions import Condition, count_examples, group_lines
 from dsbs.reporting.report import Report
-from dsbs.reporting.wording import describe_condition, show_fraction, show_score
+from dsbs.reporting.wording import describe_condition, show_score
 from dsbs.tasks.base import ACCURACY
 
 # Okabe and Ito's palette, which is safe for colour blindness; the markers also work in black and white.

@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import TeacherFacts
-from dsbs.reporting.wording import describe_condition, show_fraction, show_interval, show_score
+from dsbs.reporting.wording import describe_condition, show_interval, show_score
 from dsbs.tasks.base import ACCURACY
 
 

@@ -5,12 +5,12 @@ import string
 from itertools import product
 from typing import Any
 
-from dsbs.core.units import show_count, show_duration, show_size
+from dsbs.core.units import show_count, show_duration, show_fraction, show_size
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import SEEDS
-from dsbs.reporting.wording import show_ends, show_fraction, show_interval, show_score, show_share
+from dsbs.reporting.wording import show_ends, show_interval, show_score, show_share
 
 Row = tuple[str, ...]
 Marks = dict[str, str]  # caveat -> its letter

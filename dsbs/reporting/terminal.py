@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsbs.core.terminal import plain, print_table
+from dsbs.core.units import show_fraction
 from dsbs.inference.metrics import name_score
 from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.notes import all_notes
@@ -16,7 +17,7 @@ from dsbs.reporting.report import Report
 from dsbs.reporting.searches import list_searches
 from dsbs.reporting.sizes import describe_size_series, find_size_series
 from dsbs.reporting.textplot import draw_text
-from dsbs.reporting.wording import describe_comparison, describe_condition, show_fraction, show_interval, show_score
+from dsbs.reporting.wording import describe_comparison, describe_condition, show_interval, show_score
 
 MOST_TRIED = 3  # settings shown per search
 

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.charts import choose_score_ticks
 from dsbs.reporting.conditions import Condition, count_examples
-from dsbs.reporting.wording import describe_condition, show_fraction, show_score
+from dsbs.reporting.wording import describe_condition, show_score
 
 WIDTH, HEIGHT = 70, 14  # of the whole; of the area of points
 LEFT = 7  # columns for the scale

@@ -2,8 +2,8 @@
 
 import shlex
 from collections.abc import Sequence
-from fractions import Fraction
 
+from dsbs.core.units import show_fraction
 from dsbs.reporting.claims import (
     BETTER,
     NOT_SHOWN,
@@ -22,20 +22,6 @@ from dsbs.reporting.effort import count_labels
 from dsbs.reporting.savings import Saving
 from dsbs.reporting.settings import ReportSettings
 from dsbs.tasks.base import ACCURACY
-
-
-def show_fraction(fraction: float) -> str:
-    """Return a share of the data as a simple fraction or a percentage.
-
-    >>> show_fraction(0.125), show_fraction(1.0), show_fraction(0.333333), show_fraction(0.07)
-    ('1/8', 'all', '1/3', '7%')
-    """
-    if fraction == 1:
-        return "all"
-    simple = Fraction(fraction).limit_denominator(128)
-    if simple.numerator == 1 and abs(float(simple) - fraction) < 1e-4:
-        return f"1/{simple.denominator}"
-    return f"{100 * fraction:g}%"
 
 
 def show_share(fraction: float) -> str:
