@@ -187,14 +187,27 @@ def explain_key(key: str, known: Sequence[str]) -> str:
         known: the last parts of the keys at that level.
     """
     before, dot, name = key.rpartition(".")
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1) or _find_abbreviated(name, known)
     group, _, rest = key.partition(".")
     having = list(_kinds_with(group, rest.partition(".")[0])) if rest else []
     if having and not (close and close[0] == name):
         verb = "has" if len(having) == 1 else "have"
         return f"{key}: the chosen {group} has no such key; {group}={f' and {group}='.join(having)} {verb} it."
-    hint = f"Did you mean {before}{dot}{close[0]}?" if close else f"Known keys: {', '.join(known)}."
+    meant = " or ".join(f"{before}{dot}{one}" for one in close)
+    hint = f"Did you mean {meant}?" if close else f"Known keys: {', '.join(known)}."
     return f"{key}: there is no such key. {hint}"
+
+
+def _find_abbreviated(name: str, known: Sequence[str]) -> list[str]:
+    """Return the keys that a shorter name may stand for.
+
+    >>> _find_abbreviated("lr", ["learning_rate", "max_steps"])
+    ['learning_rate']
+    >>> _find_abbreviated("batch_size", ["max_steps", "per_device_train_batch_size"])
+    ['per_device_train_batch_size']
+    """
+    initials = [key for key in known if "".join(word[0] for word in key.split("_")) == name]
+    return initials or [key for key in known if key.endswith(f"_{name}")]
 
 
 def _kinds_with(group: str, name: str) -> Iterator[str]:

@@ -40,6 +40,7 @@ def read(word: str) -> Any:
     ("words", "says"),
     [
         (["taks=1"], "taks: there is no such key. Did you mean task?"),
+        (["training.lr=1"], "training.lr: there is no such key. Did you mean training.learning_rate?"),
         (["task.nme=1"], "task.nme: there is no such key. Did you mean task.name?"),
         (["qqqq=1"], "qqqq: there is no such key. Known keys: task, teacher"),
         (["task.labels=[a]"], "task.labels: the chosen task has no such key; task=table and task=recorded have it."),
