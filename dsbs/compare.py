@@ -140,14 +140,18 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     missing = [one for one in candidates if one.run and not one.finished]
     known = [seconds for one in missing if one.run and (seconds := earlier_seconds(one.run)) is not None]
     done = sum(one.finished is not None for one in candidates)
-    console.print(f"{len(candidates)} runs: {done} finished, {len(missing)} to train.", highlight=False)
+    out = sum(one.run is None for one in candidates)
+    counts = f"{done} finished, {len(missing)} to train" + (f", {out} left out" if out else "")
+    console.print(f"{len(candidates)} runs: {counts}.", highlight=False)
     if missing:
         duration = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
         console.print(f"  {duration}; the teacher is not asked again, so there are no API costs.", highlight=False)
     for fault, methods in methods_by_fault(candidates).items():
-        head, *faults = (line.strip().removeprefix("- ") for line in fault.splitlines())
-        reason = " ".join(faults) if head.endswith(("setting:", "settings:")) else head
-        console.print(f"  left out: {methods}: {reason}", highlight=False, markup=False)
+        head, *more = fault.splitlines()
+        if head.endswith(("setting:", "settings:")):
+            head, more = " ".join(line.strip().removeprefix("- ") for line in more), []
+        for line in (f"  left out: {methods}: {head}", *(f"  {line}" for line in more)):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def earlier_seconds(run: Run) -> float | None:

@@ -55,6 +55,16 @@ def test_what_is_typed_twice_is_one_run_and_a_fault_is_told_whole(
     assert "left out: logreg:finetune: data_fraction=2: expected a share above 0" in capsys.readouterr().out
 
 
+def test_what_is_not_annotated_yet_is_left_out_with_the_command_to_type(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = CompareConfig(methods=["logreg:finetune", "t5_scratch:step_by_step"])
+    forecast(plan_all(config, [*SMALL, f"output_dir={tmp_path}", "teacher=openai", "teacher.model=m"]), Console())
+    shown = capsys.readouterr().out
+    assert "2 runs: 0 finished, 1 to train, 1 left out." in shown
+    assert "\n      python -m dsbs.extract task=triage teacher=openai" in shown
+
+
 @pytest.mark.parametrize(("content", "says"), [(None, "cannot be read"), ("\n \n", "the file is empty")])
 def test_a_file_of_other_texts_is_read_before_anything_is_trained(
     content: str | None, says: str, tmp_path: Path
