@@ -83,23 +83,27 @@ class Calibration:
 def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) -> float:
     """Return the temperature, from 0.05 to 20, that maximizes the likelihood of the gold answers.
 
-    Examples whose gold answer is not among the scores are left out; 1 without any.
+    One more answer, of average confidence, counts as wrong (a prior, as in Platt 1999): otherwise a student that is
+    right on all of a small validation split would get the lowest temperature, and later answers the confidence 1.
+    Examples whose gold answer is not among the scores, or the only one, are left out; 1 without any.
     """
     from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
 
-    rows = [(one, label) for one, label in zip(scores, gold, strict=True) if label in one]
+    rows = [(one, label) for one, label in zip(scores, gold, strict=True) if label in one and len(one) > 1]
     if not rows:
         return 1.0
-    values = [np.array(list(one.values())) for one, _ in rows]
+    values = [np.maximum(row := np.array(list(one.values())), row.max() - 700.0) for one, _ in rows]  # finite
     places = [list(one).index(label) for one, label in rows]
 
     def loss(log_temperature: float) -> float:
-        total = 0.0
+        right = wrong = 0.0
         for row, place in zip(values, places, strict=True):
             scaled = row / math.exp(log_temperature)
-            peak = scaled.max()
-            total += peak + math.log(np.exp(scaled - peak).sum()) - scaled[place]
-        return total / len(values)
+            total = logsumexp(scaled)
+            right += total - scaled[place]
+            wrong += total - logsumexp(np.delete(scaled, scaled.argmax()))
+        return right + wrong / len(values)
 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded").x)
 

@@ -27,6 +27,15 @@ def drawn(count: int, temperature: float, seed: int = 0) -> tuple[list[dict[str,
     return scores, gold
 
 
+def test_without_a_wrong_answer_in_validation_confidences_still_differ() -> None:
+    """Else a good student with few validation examples would never defer."""
+    scores = [{"a": -0.001 * one, "b": -6.0 - one / 4, "c": -9.0} for one in range(1, 31)]
+    temperature = fit_temperature(scores, ["a"] * 30)
+    confidences = [Calibration(temperature=temperature).of(one) for one in scores]
+    assert len(set(confidences)) == 30
+    assert sum(confidences) / 30 == pytest.approx(30 / 31, abs=0.01)
+
+
 def test_the_temperature_is_found() -> None:
     scores, gold = drawn(4000, 3.0)
     assert fit_temperature(scores, gold) == pytest.approx(3.0, rel=0.1)
