@@ -198,11 +198,11 @@ class ServeConfig:
                 faults.append("mode=record: which LLM is behind the proxy? Type teacher=openai teacher.base_url=...")
         elif self.mode != "student":
             if self.teacher is None:
-                faults.append(f"mode={self.mode} needs a teacher: teacher=openai teacher.model=... prompt=<task>")
+                faults.append(f"mode={self.mode} needs a teacher: teacher=openai teacher.model=...")
             elif self.teacher.by_id:
                 faults.append(f"teacher={self.teacher.name}: it replays recorded answers and cannot answer new inputs.")
             if self.prompt is None:
-                faults.append(f"mode={self.mode} needs the prompt of the extraction: prompt=<task>")
+                faults.append(f"mode={self.mode} needs the prompt of the extraction, which has its task's name: prompt=table")
         elif self.teacher is not None:
             faults.append("teacher: only used with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
