@@ -202,7 +202,7 @@ class ServeConfig:
             elif self.teacher.by_id:
                 faults.append(f"teacher={self.teacher.name}: it replays recorded answers and cannot answer new inputs.")
             if self.prompt is None:
-                faults.append(f"mode={self.mode} needs the prompt of the extraction, which has its task's name: prompt=table")
+                faults.append(f"mode={self.mode} needs the extraction's prompt, named like the task: prompt=table")
         elif self.teacher is not None:
             faults.append("teacher: only used with mode=defer or mode=shadow.")
         if not 0 <= self.port < 65536:
