@@ -112,7 +112,8 @@ def survey_job(
             absent = requests.keys() - store.present(requests) - sent
             if absent:
                 wanted = {key: requests[key] for key in absent}
-                absent -= neighbours.lend(store, wanted) if take else neighbours.count(wanted)
+                found, pending = neighbours.lend(store, wanted) if take else neighbours.count(wanted)
+                absent, sent = absent - found - pending, sent | pending
             complete = complete and not (absent or sent)
             finished += len(batch) if complete else 0
             again = (absent | sent) & counted

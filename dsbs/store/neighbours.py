@@ -1,7 +1,8 @@
 """Completions of the same requests in the stores of other folders, which are reused instead of requested again.
 
 When rows are added to the data, the folder of the extraction is another one, but most of its requests were answered
-before. Other stores are only read, whatever version of dsbs wrote them.
+before. Other stores are only read, whatever version of dsbs wrote them. Batches that they wait for are waited for here,
+too: the results can be collected more than once.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 SOUND = "typeof(text) = 'text' AND typeof(created) = 'real'"
 BATCHES = "token, address, file, remote, requests, characters, created"
+PENDING = "remote IS NOT NULL AND ended IS NULL"  # of a batch; without an id at the endpoint it may never be sent
 
 
 class Neighbours:
@@ -35,13 +37,13 @@ class Neighbours:
 
     Attributes:
         lent: folder -> completions that were found in it.
-        under_way: folder -> requests of the rest that are pending in its batches.
+        pending: folder -> requests that are pending in its batches.
     """
 
     def __init__(self, root: Path | None, own: Path, origin: Origin) -> None:
         self.origin = origin
         self.lent: Counter[Path] = Counter()
-        self.under_way: Counter[Path] = Counter()
+        self.pending: Counter[Path] = Counter()
         self._open: dict[Path, sqlite3.Connection] = {}
         if root is None or origin.by_id:  # a replay joins by example, and examples of other data have the same ids
             return
@@ -55,7 +57,8 @@ class Neighbours:
         except (*BROKEN, DataError) as error:
             logger.warning("%s cannot be read (%s): its answers are asked again.", path, error)
             return
-        query = "SELECT 1 FROM origins WHERE prefix = ? AND completions > 0"
+        query = f"""SELECT 1 FROM origins WHERE prefix = ? AND (
+            completions > 0 OR number IN (SELECT origin FROM batches WHERE {PENDING}))"""
         known = self._ask(lambda db: db.execute(query, (self.origin.prefix,)).fetchone(), path.parent)
         if not any(row for _, row in known):
             self._drop(path.parent)
@@ -85,39 +88,48 @@ class Neighbours:
         paces = self._ask(lambda db: measure_pace(db.execute(PACE, (self.origin.prefix,))))
         return next((pace for _, pace in paces if pace), None)
 
-    def count(self, keys: Collection[bytes]) -> set[bytes]:
-        """Return those of the keys that a neighbour has a completion of; counted in ``lent`` and ``under_way``."""
+    def count(self, keys: Collection[bytes]) -> tuple[set[bytes], set[bytes]]:
+        """Return those of the keys that a neighbour has a completion of, and those that are pending in its batches.
+
+        They are counted in ``lent`` and ``pending``.
+        """
         found: set[bytes] = set()
         rest = list(keys)
         for folder, here in self._ask(lambda db: {row[0] for row in among(db, rest, f"completions WHERE {SOUND}")}):
             self.lent[folder] += len(here)
             found |= here
             rest[:] = [key for key in rest if key not in found]
-        self._look_for_batches(rest)
+        return found, {key for keys in self._find_pending(rest).values() for key in keys}
+
+    def _find_pending(self, keys: list[bytes]) -> dict[Path, dict[bytes, int]]:
+        """Return folder -> key -> number of the batch that it is pending in; counted in ``pending``."""
+        found: dict[Path, dict[bytes, int]] = {}
+        rest, pending = list(keys), f"batch_requests JOIN batches ON number = batch WHERE {PENDING}"
+        for folder, here in self._ask(lambda db: dict(among(db, rest, pending, ", batch"))):
+            found[folder] = here
+            self.pending[folder] += len(here)
+            rest[:] = [key for key in rest if key not in here]
         return found
 
-    def _look_for_batches(self, keys: Sequence[bytes]) -> None:
-        for folder, count in self._ask(lambda db: sum(1 for _ in among(db, keys, "batch_requests"))):
-            self.under_way[folder] += count
-
-    def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> set[bytes]:
-        """Copy completions into a store and return their keys; counted in ``lent`` and ``under_way``."""
+    def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> tuple[set[bytes], set[bytes]]:
+        """Copy completions and pending batches into a store; return the keys of ``count``."""
         found: set[bytes] = set()
         rest = list(requests)
         for folder, rows in self._ask(lambda db: _read(db, rest)):
-            numbers = _take_batches(
-                store, self.origin, self._open[folder], {outcome.batch for _, outcome in rows if outcome.batch}
-            )
+            numbers = {outcome.batch for _, outcome in rows if outcome.batch}
+            taken = {number: _take_batch(store, self.origin, self._open[folder], number) for number in numbers}
             for start in range(0, len(rows), BATCH):
                 store.add(self.origin, [
-                    (requests[key], replace(outcome, batch=numbers.get(outcome.batch or 0)))
+                    (requests[key], replace(outcome, batch=taken.get(outcome.batch or 0)))
                     for key, outcome in rows[start : start + BATCH]
                 ])  # fmt: skip
             self.lent[folder] += len(rows)
             found.update(key for key, _ in rows)
             rest[:] = [key for key in rest if key not in found]
-        self._look_for_batches(rest)
-        return found
+        for folder, batch_of in self._find_pending(rest).items():
+            for number in set(batch_of.values()):
+                _take_batch(store, self.origin, self._open[folder], number)
+        return found, store.in_batches(rest)
 
     def describe(self) -> list[str]:
         """Return a sentence about completions that were found, and one about pending requests, if there are any."""
@@ -125,9 +137,9 @@ class Neighbours:
         if self.lent.total():
             notes.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "
                         "are not asked again.")  # fmt: skip
-        if self.under_way.total():
-            notes.append(f"{self.under_way.total():,} of the requests are in pending batches of "
-                        f"{_name(self.under_way)}. Collect them there first, or they are paid for twice.")  # fmt: skip
+        if self.pending.total():
+            notes.append(f"{self.pending.total():,} of the requests are pending in batches of {_name(self.pending)}; "
+                         "they are not sent again.")  # fmt: skip
         return notes
 
 
@@ -140,20 +152,29 @@ def _read(db: sqlite3.Connection, keys: Sequence[bytes]) -> list[tuple[bytes, Co
     return [(key, build_completion(parts)) for key, *parts in rows]
 
 
-def _take_batches(
-    store: CompletionStore, origin: Origin, db: sqlite3.Connection, numbers: Collection[int]
-) -> dict[int, int]:
-    """Write down the batches through which completions came, as ended; their price is that of a batch."""
-    taken: dict[int, int] = {}
-    for number in numbers:
-        with contextlib.suppress(sqlite3.Error):
-            row = db.execute(f"SELECT {BATCHES} FROM batches WHERE number = ?", (number,)).fetchone()
-            if row is None:
-                continue
-            with store.transaction():
+def _take_batch(store: CompletionStore, origin: Origin, db: sqlite3.Connection, number: int) -> int | None:
+    """Copy a batch, with the requests that are pending in it, and return its number in the store.
+
+    One that is no longer pending is copied as ended; completions that came with it have the price of a batch.
+    """
+    with contextlib.suppress(sqlite3.Error):
+        query = f"SELECT {BATCHES}, CASE WHEN {PENDING} THEN NULL ELSE created END FROM batches WHERE number = ?"
+        row = db.execute(query, (number,)).fetchone()
+        if row is None:
+            return None
+        with store.transaction():
+            store.execute(
+                f"INSERT OR IGNORE INTO batches ({BATCHES}, ended, origin) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, origin.number),
+            )
+            query = "SELECT number, ended FROM batches WHERE token = ?"
+            taken, ended = store.execute(query, row[:1]).fetchone()
+            query = "SELECT key, line, place, request FROM batch_requests WHERE batch = ?"
+            for key, *parts in db.execute(query, (number,)) if ended is None else ():
                 store.execute(
-                    f"INSERT OR IGNORE INTO batches ({BATCHES}, origin, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (*row, origin.number, row[-1]),
+                    "INSERT OR IGNORE INTO batch_requests (batch, key, line, place, request) SELECT ?, ?, ?, ?, ? "
+                    "WHERE NOT EXISTS (SELECT 1 FROM completions WHERE key = ?)",
+                    (taken, key, *parts, key),
                 )
-            taken[number] = store.execute("SELECT number FROM batches WHERE token = ?", row[:1]).fetchone()[0]
-    return taken
+        return int(taken)
+    return None

@@ -11,7 +11,7 @@ from batch_server import BatchServer
 from fault_server import serve
 from scripted import CountTask, ScriptedTeacher, count_prompt, job_for, load_annotations
 
-from dsbs.core.records import Example
+from dsbs.core.records import Completion, Example
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.job import Job
 from dsbs.extraction.settings import BatchSettings
@@ -133,16 +133,47 @@ def test_a_store_that_cannot_be_read_is_named_and_passed_over(tmp_path: Path, ca
     assert str(broken) in caplog.text
 
 
-def test_what_came_through_a_batch_keeps_its_price_and_what_is_under_way_is_told(tmp_path: Path) -> None:
+def test_what_came_through_a_batch_keeps_its_price(tmp_path: Path) -> None:
     prices: dict[str, Any] = {"prompt_price": 1e6, "completion_price": 2e6}
     with serve(BatchServer()) as server:
         teacher = OpenAITeacher(name="openai", model="m", base_url=server.url, **prices)
         batch = {"executor": "batch", "batch": BatchSettings(poll=0.01)}
         run_extraction(job_in(tmp_path, "one", teacher, 4, settings=batch))
         split = run_extraction(job_in(tmp_path, "two", teacher, 6))["splits"]["train"]
-        assert (split["requests"], split["cost_usd"]) == (2, 4 * 20.0 + 2 * 40.0)
-        server.looks = 10**6
-        batch["batch"] = BatchSettings(poll=0.01, wait=False)
-        run_extraction(job_in(tmp_path, "three", teacher, 9, settings=batch))
-        survey, _ = estimate_extraction(job_in(tmp_path, "four", teacher, 9))
-    assert "3 of the requests are in pending batches of count/three" in survey.found[1]
+    assert (split["requests"], split["cost_usd"]) == (2, 4 * 20.0 + 2 * 40.0)
+
+
+def test_rows_that_are_added_while_a_batch_is_pending_do_not_send_the_others_again(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=3)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        settings = {"executor": "batch", "batch": BatchSettings(poll=0.01, wait=False)}
+        run_extraction(job_in(tmp_path, "one", teacher, 4, settings=settings))
+        survey, estimate = estimate_extraction(job_in(tmp_path, "two", teacher, 6, settings=settings))
+        assert (survey.in_batches, estimate.requests) == (4, 2)
+        assert survey.found == ["4 of the requests are pending in batches of count/one; they are not sent again."]
+        alone = run_extraction(job_in(tmp_path, "three", teacher, 4))
+        assert "4 requests are pending in batches at the endpoint; executor=batch" in alone["stopped"]
+        settings["batch"] = BatchSettings(poll=0.01)
+        split = run_extraction(job_in(tmp_path, "two", teacher, 6, settings=settings))["splits"]["train"]
+        assert (split["requests"], split["parsed"], len(server.batches)) == (6, 6, 2)
+        for name in ("one", "three"):  # results can be collected more than once
+            assert run_extraction(job_in(tmp_path, name, teacher, 4, settings=settings))["stopped"] is None
+    assert set(server.asked.values()) == {1}
+
+
+def test_a_batch_that_was_collected_in_part_is_neither_sent_again_nor_taken_for_ended(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=0)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        settings = {"executor": "batch", "batch": BatchSettings(poll=0.01, wait=False)}
+        server.looks = 9
+        run_extraction(job_in(tmp_path, "one", teacher, 4, settings=settings))
+        with CompletionStore(tmp_path / "count" / "one" / "completions.sqlite") as store:
+            job = job_in(tmp_path, "one", teacher, 4)
+            origin = job.register(store)
+            request = job.requests(next(job.examples("train")), "train")[0]
+            store.add(origin, [(request, Completion("It has 10. So the answer is 10.", "stop", batch=1))])
+        server.looks = 0
+        settings["batch"] = BatchSettings(poll=0.01)
+        split = run_extraction(job_in(tmp_path, "two", teacher, 6, settings=settings))["splits"]["train"]
+    assert (split["requests"], split["parsed"], len(server.batches)) == (5, 6, 2)
+    assert max(server.asked.values()) == 1
