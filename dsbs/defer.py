@@ -29,7 +29,7 @@ from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import Policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
 from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, measure, wanted_share
-from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, total_of
+from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, price_of, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.exports.records import find_source
@@ -178,11 +178,10 @@ def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
     """Return the costs of teacher, extraction and training, as far as known."""
     metrics = Fields(read_object(run / "metrics.json"))
     summary = load_summary(rationales) if rationales else None
-    spent, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
-    per_1000 = config.teacher_usd_per_1000
-    if per_1000 is None and spent is not None and requests:
-        per_1000 = 1000 * spent / requests
-    return Costs(per_1000, spent, metrics.number("seconds"))
+    price, per_1000 = price_of(summary), config.teacher_usd_per_1000
+    if per_1000 is None and price:
+        per_1000 = 1000 * price[0] / price[1]
+    return Costs(per_1000, total_of(summary, "cost_usd"), metrics.number("seconds"))
 
 
 def show(record: dict[str, Any], path: Path, console: Console) -> None:

@@ -12,7 +12,7 @@ from dsbs.extraction.job import Job, batches
 from dsbs.extraction.page import Look
 from dsbs.extraction.parsing import answer_probabilities, mean_probabilities, vote
 from dsbs.extraction.prompts import WHOLE
-from dsbs.store import CompletionStore, Failure, Origin, Outcome
+from dsbs.store import CompletionStore, Failure, Origin, Outcome, Spent
 from dsbs.teachers.prices import Rates
 
 
@@ -43,33 +43,20 @@ class SplitCount(ExampleCount):
     Attributes:
         statuses: examples by status.
         systems: system prompt -> its counts, where there is a pool of them.
-        prompt_tokens, completion_tokens: of all completions.
-        batched: (prompt, completion) tokens of those completions that came with batches.
+        spent: tokens of the completions.
         weighed: completions with log-probabilities.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     systems: dict[str, ExampleCount] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    batched: tuple[int, int] = (0, 0)
+    spent: Spent = field(default_factory=Spent)
     weighed: int = 0
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
-        """Return the cost of the completions in dollars, or None where no price is known."""
-        if rates is None or batch_rates is None:
+        """Return the cost of the completions in dollars, or None where prices or tokens are unknown."""
+        if rates is None or batch_rates is None or (self.spent.uncounted and any(rates)):
             return None
-        tokens = (self.prompt_tokens, self.completion_tokens)
-        return round(reckon(tokens, self.batched, rates, batch_rates), 6)
-
-    def add_completion(self, completion: Completion) -> None:
-        """Count the tokens of a completion."""
-        self.prompt_tokens += completion.prompt_tokens or 0
-        self.completion_tokens += completion.completion_tokens or 0
-        if completion.batch is not None:
-            read, written = self.batched
-            self.batched = (read + (completion.prompt_tokens or 0), written + (completion.completion_tokens or 0))
-        self.weighed += completion.logprobs is not None
+        return round(reckon(self.spent.all[1:], self.spent.batched[1:], rates, batch_rates), 6)
 
 
 def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, look: Look) -> SplitCount:
@@ -92,6 +79,7 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
             yield annotation
 
     write_annotations(job.folder, split, annotations())
+    count.spent = store.spent(origin, split)
     return count
 
 
@@ -153,7 +141,5 @@ def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation
         one.parsed += annotation.label is not None
         one.gold += example.label is not None
         one.correct += right
-    for completion in outcomes:
-        if isinstance(completion, Completion):
-            count.add_completion(completion)
+    count.weighed += sum(isinstance(one, Completion) and one.logprobs is not None for one in outcomes)
     return right

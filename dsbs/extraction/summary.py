@@ -61,11 +61,19 @@ def summarise(
         "extraction": job.base or job.folder.name,
         "splits": splits,
         "stopped": stopped,
-        "notes": list(tally.notes),
+        "notes": [*tally.notes, *_note_uncounted(job, counts)],
         "data": job.task.data_counts(),
         "overlap": _count_overlap(job),
         "seconds": round(seconds, 3),
     }
+
+
+def _note_uncounted(job: Job, counts: dict[str, SplitCount]) -> list[str]:
+    """Return a sentence where the cost is unknown because the endpoint returned no token counts."""
+    uncounted, rates = sum(count.spent.uncounted for count in counts.values()), job.teacher.rates()
+    if not uncounted or not rates or not any(rates):
+        return []
+    return [f"The endpoint returned no token counts with {uncounted:,} answers, so their cost is unknown."]
 
 
 def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) -> dict[str, Any]:
@@ -78,8 +86,9 @@ def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) ->
         "teacher_accuracy": count.accuracy,
         "requests": requests,
         "cached": cached,
-        "prompt_tokens": count.prompt_tokens,
-        "completion_tokens": count.completion_tokens,
+        "completions": count.spent.all.completions,
+        "prompt_tokens": count.spent.all.prompt_tokens,
+        "completion_tokens": count.spent.all.completion_tokens,
         "cost_usd": count.cost(rates, batch_rates),
         "statuses": dict(count.statuses.most_common()),
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dsbs.extraction.annotations import total_of
+from dsbs.extraction.annotations import price_of, total_of
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import TeacherFacts
 
@@ -132,13 +132,13 @@ def price_teacher(teachers: Sequence[TeacherFacts], summary: dict[str, Any] | No
     if not teachers:
         return None
     facts = teachers[0]
-    requests, usd = total_of(summary, "requests"), total_of(summary, "cost_usd")
+    requests, price = total_of(summary, "requests"), price_of(summary)
     seconds = (summary or {}).get("seconds")
     return TeacherCosts(
         facts.name,
         facts.accuracy,
         facts.split,
-        1000 * usd / requests if usd is not None and requests else None,
+        price and 1000 * price[0] / price[1],
         1000 * seconds / requests if seconds and requests else None,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import read_object
-from dsbs.extraction.annotations import total_of
+from dsbs.extraction.annotations import price_of
 from dsbs.inference.exports.speed import read_speed
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import find_summary
@@ -26,7 +26,7 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     usd: dict[Key, tuple[float, int]] = {}
     for condition in conditions:
         for run in condition.runs:
-            price = _price(find_summary(run))
+            price = price_of(find_summary(run))
             for path in sorted(run.folder.glob("exports/*/export.json")):
                 record = _read(path)
                 if record is None:
@@ -36,7 +36,7 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
                     key = (*student, kind, name)
                     measured = found.setdefault(key, {}).setdefault(run.folder, [])
                     measured.append(speed[kind] | {"threads": speed["threads"]})
-                    if price is not None:
+                    if price and price[0]:
                         usd[key] = price
     return [_row(key, speeds, usd.get(key)) for key, speeds in sorted(found.items())]
 
@@ -52,12 +52,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     if speed is None or "refused" in record or not all(isinstance(part, str) and len(part) < 40 for part in form):
         return None
     return {"form": " ".join(map(str, form)), "speed": speed}
-
-
-def _price(summary: dict[str, Any] | None) -> tuple[float, int] | None:
-    """Return dollars and number of requests of an extraction; None where unknown."""
-    cost, requests = total_of(summary, "cost_usd"), total_of(summary, "requests")
-    return (float(cost), int(requests)) if cost and requests else None
 
 
 def _row(key: Key, speeds: Mapping[Path, Sequence[dict[str, Any]]], price: tuple[float, int] | None) -> dict[str, Any]:

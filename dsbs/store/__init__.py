@@ -3,7 +3,7 @@
 from dsbs.store.batches import Batch, Batches, line_name
 from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.neighbours import Neighbours
-from dsbs.store.origin import Failure, Origin, Outcome, Totals
+from dsbs.store.origin import Failure, Origin, Outcome, Spent, Totals
 
 __all__ = [
     "Batch",
@@ -13,6 +13,7 @@ __all__ = [
     "Neighbours",
     "Origin",
     "Outcome",
+    "Spent",
     "Totals",
     "line_name",
     "open_store",

@@ -17,11 +17,12 @@ from dsbs.core.errors import DataError, RunError
 from dsbs.core.logprobs import pack, unpack
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_COUNT, load_json, storable
-from dsbs.store.origin import Failure, Origin, Outcome, Totals, name_origin
+from dsbs.store.origin import Failure, Origin, Outcome, Spent, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,
     BUSY_SECONDS,
     PACE,
+    SPENT,
     among,
     check_rows,
     guard,
@@ -29,6 +30,7 @@ from dsbs.store.reading import (
     measure_pace,
     open_reading,
     place_fault,
+    sum_spent,
 )
 from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
 
@@ -202,6 +204,10 @@ class CompletionStore:
         """Return the same for those completions that came with batches."""
         sums = ", ".join(f"coalesce(sum({name}), 0)" for name in Totals._fields)
         return Totals(*self._db.execute(f"SELECT {sums} FROM batches WHERE origin = ?", (origin.number,)).fetchone())
+
+    def spent(self, origin: Origin, split: str) -> Spent:
+        """Return what the completions of an origin and split took; one that several examples share counts once."""
+        return sum_spent(self._db.execute(SPENT, (origin.number, split)))
 
     def pace(self, origin: Origin) -> float | None:
         """Return completions a second when the origin was last asked, or None where there are too few to tell."""

@@ -42,6 +42,20 @@ class Totals(NamedTuple):
     completion_tokens: int = 0
 
 
+class Spent(NamedTuple):
+    """What the completions of a split took.
+
+    Attributes:
+        all: their totals.
+        batched: totals of those that came with batches.
+        uncounted: completions without token counts.
+    """
+
+    all: Totals = Totals()
+    batched: Totals = Totals()
+    uncounted: int = 0
+
+
 class Failure(NamedTuple):
     """Why a request ended without a completion; the next run sends it again."""
 

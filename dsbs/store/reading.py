@@ -14,6 +14,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.untrusted import MOST_COUNT, load_json
+from dsbs.store.origin import Spent, Totals
 from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, lens, read_format
 
 BUSY_SECONDS = 60
@@ -31,6 +32,10 @@ MOST_ORIGINS = 10_000
 PACE = """SELECT created FROM completions JOIN origins ON number = origin WHERE prefix = ? AND created > 0
     ORDER BY completions.rowid DESC LIMIT 500"""
 FEWEST_FOR_PACE = 20
+# Totals of the completions of an origin and split, those without token counts, and whether they came with batches.
+SPENT = """SELECT count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),
+    count(*) - count(prompt_tokens + completion_tokens), batch IS NOT NULL
+    FROM completions WHERE origin = ? AND split = ? GROUP BY 5"""
 _PLACE = ("full", "readonly", "unable to open")  # SQLite's words where the fault is not the file's
 
 
@@ -127,6 +132,18 @@ def measure_pace(rows: Iterable[tuple[float]]) -> float | None:
     times = sorted(row[0] for row in rows)
     gaps = sorted(after - before for before, after in pairwise(times))[:-1]
     return len(gaps) / sum(gaps) if len(times) >= FEWEST_FOR_PACE and sum(gaps) > 0 else None
+
+
+def sum_spent(rows: Iterable[tuple[int, ...]]) -> Spent:
+    """Return the sum of the rows of ``SPENT``.
+
+    >>> sum_spent([(2, 20, 10, 1, False), (3, 30, 15, 0, True)]).all
+    Totals(completions=5, prompt_tokens=50, completion_tokens=25)
+    """
+    sums = {bool(row[4]): row[:4] for row in rows}
+    single, batched = (sums.get(in_batch, (0, 0, 0, 0)) for in_batch in (False, True))
+    *totals, uncounted = map(sum, zip(single, batched, strict=True))
+    return Spent(Totals(*totals), Totals(*batched[:3]), uncounted)
 
 
 def check_rows(db: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotati
 
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Completion, Example, Request
+from dsbs.extraction.annotations import price_of
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.settings import Budget
 
@@ -55,6 +56,22 @@ def test_a_budget_in_dollars_needs_a_price(tmp_path: Path) -> None:
 
 def test_a_model_without_a_known_price_costs_null(tmp_path: Path) -> None:
     assert run_extraction(job_for(tmp_path, Unpriced()))["splits"]["train"]["cost_usd"] is None
+
+
+def test_tokens_that_the_server_does_not_tell_make_no_price_of_0(tmp_path: Path) -> None:
+    says = lambda request: Completion(correct(request), "stop")  # noqa: E731
+    summary = run_extraction(job_for(tmp_path, Priced(says=says)))
+    assert summary["splits"]["train"]["cost_usd"] is None
+    assert "no token counts with 10 answers" in summary["notes"][0]
+
+
+def test_the_price_of_an_answer_counts_answers_of_earlier_runs(tmp_path: Path) -> None:
+    run_extraction(job_for(tmp_path, Priced(), size=100, limit=90))
+    summary = run_extraction(job_for(tmp_path, Priced(), size=100))
+    assert (summary["splits"]["train"]["requests"], price_of(summary)) == (10, (3000.0, 100))
+    earlier = {"samples": 2, "splits": {"train": {"examples": 50, "cost_usd": 3000.0}}}  # without completions
+    assert price_of(earlier) == (3000.0, 100)
+    assert price_of(None) is None
 
 
 def test_tokens_that_the_server_does_not_tell_are_estimated_for_the_budget(tmp_path: Path) -> None:

@@ -192,6 +192,7 @@ def test_the_same_question_is_asked_once(tmp_path: Path) -> None:
     assert teacher.asked == 5
     assert split_of(summary)["examples"] == split_of(summary)["parsed"] == 10
     assert (split_of(summary)["requests"], split_of(summary)["cached"]) == (5, 5)
+    assert (split_of(summary)["completions"], split_of(summary)["completion_tokens"]) == (5, 50), "it was paid once"
 
 
 def test_a_new_prompt_asks_anew_in_the_same_store(tmp_path: Path) -> None:

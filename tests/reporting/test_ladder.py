@@ -41,12 +41,12 @@ def test_an_interval_that_reaches_below_is_said() -> None:
 
 def test_the_teacher_is_priced_by_its_extraction() -> None:
     facts = [TeacherFacts("llm", 0.9, "test")]
-    summary = {"seconds": 60.0, "splits": {"train": {"requests": 300, "cost_usd": 0.5}}}
+    summary = {"seconds": 60.0, "splits": {"train": {"requests": 300, "completions": 900, "cost_usd": 1.5}}}
     costs = price_teacher(facts, summary)
     assert costs is not None
     assert costs.usd_per_1000 == pytest.approx(5 / 3)
     assert costs.milliseconds == pytest.approx(200.0)
-    unknown = price_teacher(facts, {"splits": {"train": {"requests": 3, "cost_usd": None}}})
+    unknown = price_teacher(facts, {"splits": {"train": {"requests": 3, "completions": 3, "cost_usd": None}}})
     assert unknown is not None
     assert unknown.usd_per_1000 is None
     assert price_teacher([], None) is None

@@ -32,7 +32,7 @@ def test_a_row_for_each_student_and_form(tmp_path: Path) -> None:
     summary = tmp_path / "rationales/triage/handbook-12345678/summary.json"
     told = json.loads(summary.read_text())
     for split in told["splits"].values():
-        split["requests"] = 5000
+        split["completions"] = 5000
     summary.write_text(json.dumps(told))
     (report,) = build_reports(runs)
     document = to_document(report)
