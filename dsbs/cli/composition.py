@@ -25,6 +25,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
@@ -90,6 +91,11 @@ class ConfigLoader(ConfigLoaderImpl):
             if not override.is_hydra_override() and repository.group_exists(override.key_or_group)
         ]
         self._primary = config_name
+        usual = _default_options(config_name, self.repository)
+        for group in (one.key_or_group for one in parsed if one.is_delete() and one.key_or_group in usual):
+            raise ConfigCompositionException(
+                f"~{group}: it cannot be left out: {group}=OPTION; --help lists the options."
+            )
         repository.prompt_typed = "prompt" in self._typed
         return parsed, repository
 

@@ -308,6 +308,8 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
             f"  A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}; a text with a comma in quotes: "
             f"{shlex.quote(f'{key}={quote_text(value)}')}"
         )
+    if found := re.match(r"Sweep parameters '(.*)' requires --multirun", message):
+        return f"{found[1]}: several values make a sweep, which needs -m:\n    dsbs {command} -m {shlex.join(words)}"
     if found := re.match(r"Could not append to config. An item is already at '(.*)'", message):
         return f"+{found[1]}: this key exists already; leave out the +."
     if found := re.match(r"Could not delete from config. '(.*)' does not exist", message):
@@ -318,6 +320,6 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         methods = " Students and objectives go together: methods=[logreg:finetune]" if takes_methods else ""
         return f"{group}: dsbs {command} takes no such option.{methods}"
     if "Config group override must be a string" in message:
-        return "An option of a group is a name: GROUP=NAME; --help lists the options. To leave a group out: ~GROUP"
+        return "An option of a group is a name: GROUP=NAME; --help lists the options."
     lines = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]
     return " ".join(lines)

@@ -59,6 +59,11 @@ class HandbookTeacher(Teacher):
             faults.append(
                 "teacher.wrong_kind + teacher.wrong_label + teacher.broken_format: expected at most 1 in all."
             )
+        if self.model != MODEL:
+            faults.append(
+                f"teacher.model={self.model}: teacher=handbook is a script and no model; did you mean teacher=openai "
+                f"teacher.model={self.model}?"
+            )
         if self.path is not None:
             faults.append(f"teacher.path={self.path}: the handbook reads no files; did you mean teacher=recorded?")
         return faults

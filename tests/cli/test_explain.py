@@ -61,6 +61,8 @@ def read(word: str) -> Any:
         (["seed=0,1"], "seed=0,1: several values make a sweep, which needs -m:\n    dsbs train -m seed=0,1\n"),
         (["task.path=a,b.csv"], """a text with a comma in quotes: 'task.path="a,b.csv"'"""),
         (["+seed=1"], "+seed: this key exists already; leave out the +."),
+        (["~teacher"], "~teacher: it cannot be left out: teacher=OPTION"),
+        (["seed=range(3)"], "seed=range(3): several values make a sweep, which needs -m:\n    dsbs"),
         (["~nosuch"], "~nosuch: there is no such key."),
         (["foo"], "foo: expected KEY=VALUE, such as seed=1"),
         (["seed", "=", "2"], "seed = 2: leave no spaces around the =. Type:\n    seed=2"),

@@ -75,3 +75,5 @@ def test_it_says_what_it_is_and_answers_its_own_task_alone() -> None:
 def test_rates_out_of_range_are_told() -> None:
     assert len(HandbookTeacher(wrong_kind=2, wrong_label=-1).faults()) == 2
     assert len(HandbookTeacher(wrong_kind=0.6, wrong_label=0.6).faults()) == 1
+    [fault] = HandbookTeacher(model="gpt-4o").faults()
+    assert "did you mean teacher=openai teacher.model=gpt-4o?" in fault
