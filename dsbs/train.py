@@ -20,7 +20,7 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
 from dsbs.core.units import show_fraction
 from dsbs.data.overlap import describe_overlap
-from dsbs.inference.metrics import name_score, show_score
+from dsbs.inference.metrics import might_improve, name_score, show_score
 from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
@@ -93,8 +93,10 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"  validation{agreement} {show_score(metric, validation[metric])} ({best}), {result}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
-    if plan.settings.student.reads_training and metrics["best_step"] == metrics["steps"]:
-        console.print("  The best checkpoint is the last one: perhaps not converged; try a larger training.max_steps.")
+    if plan.settings.student.reads_training and might_improve(metrics):
+        stopped = metrics["steps"] < plan.settings.training.max_steps
+        key = "early_stopping_patience" if stopped else "max_steps"
+        console.print(f"  The best checkpoint is the last one: perhaps not converged; try a larger training.{key}.")
     same = {"no_label"} if labels == "teacher" else set()  # there, an answer that failed is a label that is missing
     if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts.get(name) and name not in same]:
         console.print(f"  train and validation: {', '.join(left_out)}")

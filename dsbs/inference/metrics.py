@@ -1,11 +1,15 @@
 """Scoring of predictions."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from dsbs.core.records import Prediction
+from dsbs.core.records import Prediction, softmax
 from dsbs.tasks.base import ACCURACY, Task
+
+LEAST = -50.0  # of the log-probability of a single answer, so that no mean is infinite
 
 
 @dataclass
@@ -69,6 +73,24 @@ def score(task: Task, predictions: Iterable[Prediction]) -> Score:
     return result
 
 
+def mean_log_probability(predictions: Sequence[Prediction]) -> float | None:
+    """Return the mean log-probability of the gold answer among the closed ones, in nats, each clipped at -50.
+
+    It tells students of equal accuracy apart: on few examples, many are. None where answers are written freely.
+
+    >>> sure, unsure = ({"no": math.log(p), "yes": math.log(1 - p)} for p in (0.9, 0.6))
+    >>> [round(mean_log_probability([Prediction.ranked("1", "no", one)]), 3) for one in (sure, unsure)]
+    [-0.105, -0.511]
+    """
+    found = []
+    for one in predictions:
+        if not one.scores:
+            return None
+        share = softmax(one.scores).get(one.gold or "")
+        found.append(max(math.log(share), LEAST) if share else LEAST)
+    return sum(found) / len(found) if found else None
+
+
 def name_score(metric: str, against: str = "gold") -> str:
     """Return what a score is, in words.
 
@@ -81,6 +103,16 @@ def name_score(metric: str, against: str = "gold") -> str:
     if against != "teacher":
         return metric
     return "agreement with the teacher" if metric == ACCURACY else f"{metric} against the teacher"
+
+
+def might_improve(metrics: Mapping[str, Any]) -> bool:
+    """Return whether more steps might have helped a run: its best checkpoint is the last, and errs on validation.
+
+    >>> [might_improve({"best_step": 9, "steps": 9, "validation": {"accuracy": right}}) for right in (0.9, 1.0)]
+    [True, False]
+    """
+    validation = metrics.get("validation") or {}
+    return metrics["best_step"] >= metrics["steps"] and validation.get(ACCURACY) != 1
 
 
 def show_score(metric: str, value: float) -> str:

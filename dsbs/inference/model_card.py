@@ -190,7 +190,7 @@ def _facts(
     if overlap := describe_overlap(metrics.get("overlap"), "train or validation"):
         facts["test split"] = overlap[0]
     if metrics.get("notes"):
-        facts["data losses"] = " ".join(metrics["notes"])
+        facts["notes"] = " ".join(metrics["notes"])
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts

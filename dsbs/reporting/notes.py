@@ -28,7 +28,7 @@ class Note:
 
 ONE_SEED = Note("one seed: the result is about that student, not the method")
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
-LOSSES = "some data was lost (dropped, truncated or unknown tokens)"
+NOTED = "noted by the training"  # lost data, labels without examples, answers that could not be read
 GUESSES = "not clearly better than the majority class"
 CHOSEN = Note("one of several settings measured on test: choose between them on validation (test=false)")
 TUNED = ("objective", "student", "training")  # settings that are chosen
@@ -42,8 +42,8 @@ def note_condition(condition: Condition) -> list[Note]:
     if condition.unconverged:
         plural = "s" if len(condition.unconverged) > 1 else ""
         notes.append(Note(UNCONVERGED, f"seed{plural} {', '.join(map(str, condition.unconverged))}"))
-    losses = dict.fromkeys(str(note) for run in condition.runs for note in run.metrics.get("notes") or ())
-    notes += [Note(LOSSES, loss) for loss in losses]
+    noted = dict.fromkeys(str(note) for run in condition.runs for note in run.metrics.get("notes") or ())
+    notes += [Note(NOTED, note) for note in noted]
     guess = condition.majority if condition.metric == ACCURACY else None
     if guess is not None and condition.estimate.mean <= guess + GUESSING:
         notes.append(Note(GUESSES, f"{100 * guess:.1f}%"))

@@ -12,6 +12,7 @@ import yaml
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, Fields, check_yaml, excerpt, load_json, read_file
+from dsbs.inference.metrics import might_improve
 from dsbs.reporting.answers import Answered, read_answers
 from dsbs.reporting.schema import CONFIG, check, check_manifest, check_metrics, clean
 from dsbs.students import STUDENTS
@@ -72,7 +73,7 @@ class FinishedRun:
         """Whether the best checkpoint of a student that is trained in steps is the last: more might have helped."""
         kind = str(self.config.get("student.kind"))
         in_steps = kind not in STUDENTS or STUDENTS[kind].reads_training
-        return in_steps and int(self.metrics["best_step"]) >= int(self.metrics["steps"])
+        return in_steps and might_improve(self.metrics)
 
 
 @dataclass(frozen=True)

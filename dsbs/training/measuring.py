@@ -17,6 +17,7 @@ from dsbs.inference.predictor import Predictor, load_predictor, perplexity_of
 from dsbs.students.answering import BEST_ONLY
 from dsbs.training.backends import Fitted
 from dsbs.training.disk import writing
+from dsbs.training.notes import describe_answers
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.settings import GENERATED, LAST_STEP, MEASURES, TrainSettings
@@ -42,8 +43,8 @@ def measure_test(
         with writing("the predictions", run.folder):
             write_predictions(run.folder / "predictions.parquet", predictions, recipe.task, test)
     speed = {"milliseconds_per_example": round(1000 * seconds / len(test), 3)} if test else {}
-    figures = score(recipe.task, predictions).figures() | perplexity_of(predictor, test)
-    return {"test": figures, **speed}
+    found = score(recipe.task, predictions)
+    return {"test": found.figures() | perplexity_of(predictor, test), **speed, "notes": describe_answers(found)}
 
 
 def measure_validation(recipe: Recipe, fitted: Fitted, data: RunData) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def measure_finished(
     found = dict(metrics)
     if "test" not in found:
         found |= measure_test(recipe, load_predictor(saved), data.test, run, settings.explain)
+        found["notes"] = [*metrics.get("notes", ()), *found["notes"]]
     if GENERATED in settings.also_measure and data.test:
         free = replace(saved, decoding="generate")
         writes = recipe.student.writes

@@ -1,11 +1,13 @@
-"""Losses of data on the way to a student, such as truncated inputs, in sentences: terminal, model card, report."""
+"""What figures alone do not say, such as truncated inputs, in sentences: terminal, model card, report."""
 
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
+from dsbs.core.untrusted import excerpt
 from dsbs.data.join import RunData
 from dsbs.data.overlap import count_overlap
+from dsbs.inference.metrics import Score
 from dsbs.students.lost import describe_lost
 from dsbs.tasks.base import Task
 
@@ -40,6 +42,24 @@ def describe_missing_labels(data: RunData) -> list[str]:
             named = ", ".join(lacking[:_SHOWN]) + (f" and {len(lacking) - _SHOWN:,} more" * (len(lacking) > _SHOWN))
             one = len(lacking) == 1
             notes.append(f"No {part} example has the label{'s' * (not one)} {named}: {so} {'it' if one else 'them'}.")
+    return notes
+
+
+def describe_answers(found: Score) -> list[str]:
+    """Return how many answers to test could not be read, and whether all are the same; a sentence each.
+
+    >>> describe_answers(Score(examples=9, unanswered=2))
+    ['2 of 9 answers to test could not be read as an answer of the task; they count as wrong.']
+    """
+    notes = []
+    if found.unanswered:
+        notes.append(
+            f"{found.unanswered:,} of {found.examples:,} answers to test could not be read as an answer of the task; "
+            "they count as wrong."
+        )
+    given = {answer for _, answer in found.confusion}
+    if len(given) == 1 < len({gold for gold, _ in found.confusion}) and not found.unanswered:
+        notes.append(f"The student answers all {found.examples:,} test examples alike: {excerpt(given.pop())}.")
     return notes
 
 

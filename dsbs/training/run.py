@@ -55,7 +55,11 @@ def train_run(
         "counts": (counts := {**data.counts, **fitted.counts}),
         "overlap": overlap,
         "data": recipe.task.data_counts(),
-        "notes": [*describe_losses(recipe.task, counts), *describe_missing_labels(data)],
+        "notes": [
+            *describe_losses(recipe.task, counts),
+            *describe_missing_labels(data),
+            *tested.get("notes", ()),
+        ],
     }
     if is_main():
         with writing("the student", run.folder):

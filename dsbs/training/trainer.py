@@ -31,6 +31,7 @@ from dsbs.training.tokenized import RowFile
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[StudentModel], dict[str, float]]
+LIKELIHOOD = "log_probability"  # of validation's labels, a mean: the better of checkpoints with the same score
 
 
 class DistillationTrainer(ShardingTrainer):
@@ -268,6 +269,18 @@ class DistillationTrainer(ShardingTrainer):
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Return whether this checkpoint is the best so far; of equal scores, the one of more probable labels is.
+
+        On few examples many checkpoints have the same score, the first ones of a training among them.
+        """
+        key, state = f"eval_{self.args.metric_for_best_model}", self.state
+        found = {one["step"]: (one[key], one.get(f"eval_{LIKELIHOOD}", 0.0)) for one in state.log_history if key in one}
+        better = state.best_global_step is None or found[state.global_step] > found[state.best_global_step]
+        if better:
+            state.best_metric, state.best_global_step = metrics[key], state.global_step
+        return better
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
         """Create the optimizer.

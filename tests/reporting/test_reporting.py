@@ -226,6 +226,11 @@ def test_a_run_whose_best_checkpoint_is_its_last_is_flagged(tmp_path: Path) -> N
     assert [one.unconverged for one in build(tmp_path).conditions].count([0]) == 1
 
 
+def test_a_run_without_an_error_on_validation_is_not_flagged(tmp_path: Path) -> None:
+    write_run(tmp_path, share(80), best_step=100, validation={"accuracy": 1.0, "examples": 50})
+    assert build(tmp_path).conditions[0].unconverged == []
+
+
 def test_a_single_seed_is_said_to_be_one_student(tmp_path: Path) -> None:
     write_headline(tmp_path, eighth=(92,))
     report = build(tmp_path)

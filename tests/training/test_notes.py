@@ -2,9 +2,11 @@
 
 import pytest
 
-from dsbs.core.records import Example
+from dsbs.core.records import Example, Prediction
 from dsbs.data.join import RunData
-from dsbs.training.notes import describe_missing_labels
+from dsbs.inference.metrics import score
+from dsbs.tasks.triage import TriageTask
+from dsbs.training.notes import describe_answers, describe_missing_labels
 
 MANY = tuple("abcdefgh")
 
@@ -34,3 +36,22 @@ def test_labels_without_an_example_are_told(
     choices: tuple[str, ...] | None, taught: str, tested: str, told: list[str]
 ) -> None:
     assert describe_missing_labels(run_data(choices, taught, "".join(tested))) == told
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (["a", "b", "a"], []),
+        (["b", "b", "b"], ["The student answers all 3 test examples alike: b."]),
+        ([None, "b", "b"], ["1 of 3 answers to test could not be read as an answer of the task; they count as wrong."]),
+        ([None] * 3, ["3 of 3 answers to test could not be read as an answer of the task; they count as wrong."]),
+    ],
+)
+def test_answers_that_cannot_be_read_or_are_all_the_same_are_told(answers: list[str | None], told: list[str]) -> None:
+    golds = ("a", "b", "b")
+    predictions = [Prediction(gold, gold, answer) for gold, answer in zip(golds, answers, strict=True)]
+    assert describe_answers(score(TriageTask(), predictions)) == told
+
+
+def test_one_answer_that_is_always_right_is_no_news() -> None:
+    assert describe_answers(score(TriageTask(), [Prediction("1", "a", "a"), Prediction("2", "a", "a")])) == []

@@ -22,7 +22,7 @@ from dsbs.training.arguments import build_arguments
 from dsbs.training.callbacks import build_callbacks
 from dsbs.training.checkpointing import last_checkpoint
 from dsbs.training.settings import Training
-from dsbs.training.trainer import DistillationTrainer
+from dsbs.training.trainer import LIKELIHOOD, DistillationTrainer
 
 
 def assert_same_step(one: dict[str, Any], two: dict[str, Any]) -> None:
@@ -187,11 +187,15 @@ def stopped(trainer: DistillationTrainer, step: int) -> None:
 
 
 def trainer_on(
-    folder: Path, accuracies: list[float] | None = None, student: StudentModel | None = None, **changes: Any
+    folder: Path,
+    accuracies: list[float] | None = None,
+    student: StudentModel | None = None,
+    likelihoods: list[float] | None = None,
+    **changes: Any,
 ) -> DistillationTrainer:
     """Return a trainer of a tiny student whose validation measures what it is told."""
     student = student or tiny_t5()
-    told = iter(accuracies or [])
+    told, likely = iter(accuracies or []), iter(likelihoods or [])
     rows, _ = tokenize(
         student,
         [example.input for example, _ in annotated(8, set())],
@@ -206,7 +210,7 @@ def trainer_on(
         student,
         Finetune(name="finetune"),
         rows,
-        lambda model: {"accuracy": next(told, 0.0)},
+        lambda model: {"accuracy": next(told, 0.0), **dict(zip([LIKELIHOOD], likely, strict=False))},
         build_arguments(settings, 0, folder),
         build_callbacks(settings, Tracker()),
     )
@@ -221,6 +225,22 @@ def test_training_stops_when_patience_is_used_up_and_the_best_weights_come_back(
     best._load_from_checkpoint(str(tmp_path / "checkpoint-2"))
     for ours, theirs in zip(trainer.student.parameters(), best.student.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_of_checkpoints_with_the_same_score_the_one_of_more_probable_labels_is_best(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, [0.2, 0.5, 0.5, 0.5, 0.4], likelihoods=[-0.1, -0.9, -0.3, -0.6, -0.1], max_steps=5)
+    trainer.train()
+    assert (trainer.account()["best_step"], trainer.state.best_metric) == (3, 0.5)
+    unknown = trainer_on(tmp_path / "free", [0.5, 0.5], max_steps=2)  # answers that are written freely
+    unknown.train()
+    assert unknown.account()["best_step"] == 1
+
+
+def test_a_resumed_run_knows_how_probable_the_labels_were(tmp_path: Path) -> None:
+    stopped(trainer_on(tmp_path, [0.5, 0.5], likelihoods=[-0.3, -0.6]), 2)
+    again = trainer_on(tmp_path, [0.5, 0.5], likelihoods=[-0.4, -0.2], max_steps=4)
+    again.train(last_checkpoint(tmp_path))
+    assert again.account()["best_step"] == 4
 
 
 def test_a_resumed_run_has_used_up_the_same_patience(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dsbs.core.records import Example, Target
 from dsbs.core.tracking import Tracker
 from dsbs.core.untrusted import excerpt
 from dsbs.data.join import RunData
-from dsbs.inference.metrics import name_score, score
+from dsbs.inference.metrics import mean_log_probability, name_score, score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.base import GenerativeStudent, Lengths, TorchStudent
@@ -33,7 +33,7 @@ from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
 from dsbs.training.tokenized import RowFile, prepare_rows
-from dsbs.training.trainer import DistillationTrainer
+from dsbs.training.trainer import LIKELIHOOD, DistillationTrainer
 from dsbs.training.unknown import check_unknown
 
 
@@ -59,9 +59,10 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
 
     def validate(model: StudentModel) -> dict[str, float]:
         predictor.student = model
-        value = score(recipe.task, predictor.predict(data.choosing)).value
+        predictions = predictor.predict(data.choosing)
+        value, likelihood = score(recipe.task, predictions).value, mean_log_probability(predictions)
         assert value is not None  # a run without examples to validate on does not start
-        return {metric: value}
+        return {metric: value} | ({} if likelihood is None else {LIKELIHOOD: likelihood})
 
     trainer = DistillationTrainer(
         student,

@@ -16,10 +16,9 @@ from sklearn.pipeline import Pipeline
 
 from dsbs.core.errors import StudentError
 from dsbs.core.progress import Meter
-from dsbs.core.records import Prediction
 from dsbs.core.tracking import Tracker
 from dsbs.data.join import RunData
-from dsbs.inference.metrics import name_score, score, show_score
+from dsbs.inference.metrics import mean_log_probability, name_score, score, show_score
 from dsbs.inference.predictor import PREDICTORS
 from dsbs.inference.sklearn_predictor import SklearnPredictor
 from dsbs.students.linear import LinearStudent
@@ -209,13 +208,8 @@ def try_strengths(
         predictions = predictor.predict(data.choosing)
         value = score(recipe.task, predictions).value
         assert value is not None  # a run without examples to validate on does not start
-        likelihood = _mean_log_probability(predictions)
+        likelihood = mean_log_probability(predictions)
+        assert likelihood is not None  # a classifier scores all of its answers
         yield Candidate(predictor, C, value, likelihood, steps, time.monotonic() - started)
         if not several:
             return
-
-
-def _mean_log_probability(predictions: list[Prediction]) -> float:
-    """Return the mean log-probability of the gold answers in nats, each clipped at -50."""
-    known = [(one.scores or {}).get(one.gold or "", -50.0) for one in predictions]
-    return sum(max(score, -50.0) for score in known) / len(known)
