@@ -217,6 +217,7 @@ async def _collect(
                 logger.warning("%s %s failed: %s", request.split, request.id, outcome.message)
         watching.arrived(request, outcome)
 
+    tally.proven = survey.stored > 0 or job.teacher.by_id
     spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:

@@ -146,6 +146,18 @@ def test_bad_examples_in_a_row_do_not_end_a_run_that_works(tmp_path: Path) -> No
     assert (split_of(summary)["parsed"], split_of(summary)["failed"]) == (40, 60)
 
 
+def test_examples_that_are_rejected_for_good_let_the_same_command_succeed_again(tmp_path: Path) -> None:
+    def says(request: Request) -> Any:
+        number = int(request.id.split("-")[1])
+        return TeacherError("HTTP 400: too long", reason="HTTP 400") if number >= 20 else correct(request)
+
+    teacher = ScriptedTeacher(says=says)
+    for _ in range(2):
+        summary = run_extraction(job_for(tmp_path, teacher, size=50, settings={"concurrency": 4}))
+        assert (split_of(summary)["parsed"], split_of(summary)["failed"]) == (20, 30)
+    assert teacher.asked == 80
+
+
 def test_a_fault_of_ours_ends_the_run_and_is_not_taken_for_the_teachers(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_extraction(job_for(tmp_path, ScriptedTeacher(says=lambda request: ZeroDivisionError("bug"))))

@@ -106,6 +106,14 @@ def test_a_table_elsewhere_joins_by_id_or_by_position(tmp_path: Path) -> None:
     assert found[0][2].startswith("request_failed")
 
 
+def test_a_table_of_the_later_examples_alone_is_joined_to_them(tmp_path: Path) -> None:
+    (tmp_path / "gen").mkdir()
+    write(tmp_path / "gen" / "rows.jsonl", [{"id": f"train-{n}", "gen": "So. Answer: neutral"} for n in range(30, 40)])
+    rows = [ROWS[1] | {"x": str(number)} for number in range(40)]
+    found = read(tmp_path, rows, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen", id="id")
+    assert [label for label, _, _ in found] == [None] * 30 + ["neutral"] * 10
+
+
 def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
     write(tmp_path / "gen" / "rows.jsonl", [{"gen": "a"}] * 3)

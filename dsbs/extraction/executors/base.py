@@ -29,6 +29,8 @@ class Tally:
 
     Attributes:
         by_split: requests that ended, answered or failed, by split.
+        proven: whether the teacher is known to answer: earlier runs have answers, or it replays what is there. Then
+            requests that it rejects are those examples' fault.
         answered: requests with a completion.
         failed: requests that failed for good.
         retried: attempts that failed and were repeated.
@@ -39,6 +41,7 @@ class Tally:
     """
 
     by_split: Counter[str] = field(default_factory=Counter)
+    proven: bool = False
     answered: int = 0
     failed: int = 0
     retried: int = 0

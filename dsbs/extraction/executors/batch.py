@@ -208,7 +208,7 @@ class BatchExecutor(Executor):
         self._close(sent)
         answered, failed = self.tally.answered - answered, self.tally.failed - failed
         # With several samples the endpoint may only not know `n`: the next run asks one by one.
-        sure = self.settings.samples == 1 and state.status == "completed"
+        sure = self.settings.samples == 1 and state.status == "completed" and not self.tally.proven
         if sure and not answered and failed >= HOPELESS_ATTEMPTS:
             error = f"None of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
             self.stop("hopeless", TeacherError(error + self.collector.last_fault))

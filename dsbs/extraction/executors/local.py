@@ -143,8 +143,9 @@ class LocalExecutor(Executor):
         failure = Failure(error.reason, str(error))
         await self._commit([(request, failure) for request in together])
         self.tally.failed_in_a_row += 1
-        hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if self.tally.answered else HOPELESS_ATTEMPTS)
-        if hopeless and (error.retryable or not self.tally.answered):
+        known = self.tally.answered or self.tally.proven
+        hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if known else HOPELESS_ATTEMPTS)
+        if hopeless and (error.retryable or not known):
             self.stop("hopeless", error)
 
     async def _attempt(self, together: list[Request]) -> Sequence[Completion]:
@@ -183,7 +184,7 @@ class LocalExecutor(Executor):
         if error.reason in BUSY:
             if error.retry_after:
                 self.pause.ask(error.retry_after)
-        elif not self.tally.answered and not self.stopped:
+        elif not (self.tally.answered or self.stopped or (self.tally.proven and not error.retryable)):
             self.tally.failed_attempts_before_answer += 1
             if self.tally.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
                 self.stop("hopeless", error)

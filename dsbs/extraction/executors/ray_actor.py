@@ -39,6 +39,7 @@ class WorkerConfig:
         share: this actor's fraction of the server's rate limits.
         shard: its store.
         home: the driver's working directory, for relative paths; ignored where it does not exist.
+        proven: see ``Tally``.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class WorkerConfig:
     share: float
     shard: Path
     home: Path
+    proven: bool = False
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
-        self.tally = Tally()
+        self.tally = Tally(proven=config.proven)
         self.spending = Spending(Budget(), None, Totals(), config.teacher.most_written)
         self.executor: LocalExecutor | None = None
         self._error: Exception | None = None

@@ -171,6 +171,7 @@ class RayExecutor(Executor):
             share=1 / self.count,
             shard=shard,
             home=Path.cwd(),
+            proven=self.tally.proven,
         )
         return ActorHandle(
             start_actor(self.ray, node, Worker, config),
