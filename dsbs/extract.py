@@ -112,7 +112,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
             f"{count['parsed']:,}",
             f"{count['failed']:,}",
             f"{count['statuses'].get(OK, 0):,}",
-            "no gold labels" if accuracy is None else f"{100 * accuracy:.2f}%",
+            ("no gold labels" if count["parsed"] else "") if accuracy is None else f"{100 * accuracy:.2f}%",
             f"{count['requests']:,}",
             "unknown" if cost is None else f"${cost:.2f}",
         )

@@ -32,7 +32,10 @@ class ExampleCount:
 
     @property
     def accuracy(self) -> float | None:
-        """The teacher's accuracy on the examples with a gold label, no answer counting as wrong; None without any."""
+        """The teacher's accuracy on the examples with a gold label and a completion; None without any.
+
+        A completion without an answer counts as wrong; a request that failed is asked again by the next run.
+        """
         return self.correct / self.gold if self.gold else None
 
 
@@ -139,7 +142,7 @@ def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation
     for one in counted:
         one.examples += 1
         one.parsed += annotation.label is not None
-        one.gold += example.label is not None
+        one.gold += example.label is not None and any(isinstance(outcome, Completion) for outcome in outcomes)
         one.correct += right
     count.weighed += sum(isinstance(one, Completion) and one.logprobs is not None for one in outcomes)
     return right

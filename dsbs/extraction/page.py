@@ -112,7 +112,9 @@ class Look:
         Args:
             annotation: its annotation, filters applied.
         """
-        self._count_class(example, annotation, right)
+        failed = bool(outcomes) and not any(isinstance(outcome, Completion) for outcome in outcomes)
+        if not failed:
+            self._count_class(example, annotation, right)
         shown = Shown(split, example, annotation, _join_messages(outcomes), None if example.label is None else right)
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
@@ -122,7 +124,7 @@ class Look:
             if len(examples) < SHOWN_PER_STATUS:
                 examples.append(shown)
         self.sample.add(shown)
-        if example.label is not None and not right:
+        if example.label is not None and not right and not failed:
             self.wrong.add(shown)
 
     def _count_class(self, example: Example, annotation: Annotation, right: bool) -> None:

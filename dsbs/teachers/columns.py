@@ -45,13 +45,15 @@ class RecordedColumns:
         if request.split not in self._texts:
             self._texts[request.split] = self.read(request.split)
         texts = self._texts[request.split].get(request.id)
-        if texts is None:
-            raise TeacherError(f"{self._place()}: no row for the example {request.id!r} of {request.split}.")
+        if texts is None or not any(texts):
+            raise TeacherError(f"{self._place()}: no completion of the example {request.id!r} of {request.split}.")
         if request.sample >= len(texts):
             raise TeacherError(
                 f"{self._place()} holds {len(texts)} completions for the example {request.id!r}; set samples=1, or to "
                 "the number of elements where the column holds lists.", fatal=True,
             )  # fmt: skip
+        if not texts[request.sample]:
+            raise TeacherError(f"{self._place()}: no completion {request.sample} of the example {request.id!r}.")
         return Completion(texts[request.sample], "stop" if self.rationale else None, model=self.model)
 
     def read(self, split: str) -> dict[str, list[str]]:
@@ -60,11 +62,12 @@ class RecordedColumns:
         Raises:
             DataError: where no split has a column, or rows and examples do not match.
         """
-        if self.path is not None and split not in (files := find_files(self.path, "teacher.path")):
+        source = self._source_split(split)
+        if self.path is not None and source not in (files := find_files(self.path, "teacher.path")):
             log_once(f"teacher.path={self.path}: found {', '.join(files)}, but nothing for {split}.")
-            return {example.id: [""] for example in self.task.examples(split)}
+            return {}
         wanted = [name for name in (self.column, self.rationale, self.label) if name is not None]
-        lacking = self._check_columns(split, wanted)
+        lacking = self._check_columns(source, wanted)
         if lacking:
             log_once(f"{self._place()}: {split} has no column {lacking[0]!r}, so its examples have no annotations.")
         unread: Counter[str] = Counter()
@@ -103,31 +106,46 @@ class RecordedColumns:
         if self.path is None:
             yield from self._own().pairs(split)
             return
-        rows = self._rows(split)
+        rows = self._rows(self._source_split(split))
         if self.id is not None:
             by_id: dict[str, tuple[str, Row]] = {}
             for place, row in rows:
-                by_id[_text_of(look_up(row, self.id), place, self.id, "teacher.id")] = place, row
+                id = _text_of(look_up(row, self.id), place, self.id, "teacher.id")
+                if id in by_id:
+                    raise DataError(
+                        f"{place}: duplicate id {id!r} (teacher.id={self.id}), also at {by_id[id][0]}. For several "
+                        "completions of an example: a list of them in one row, and samples=N."
+                    )
+                if id:
+                    by_id[id] = place, row
             for example in self.task.examples(split):
                 if example.id in by_id:
                     yield (example, *by_id[example.id])
             return
-        examples, there = list(self.task.examples(split)), list(rows)
+        wanted, there = {example.id for example in self.task.examples(split)}, list(rows)
+        examples = list(self.task.examples(split))
+        if isinstance(self.task, RowsTask):  # of a test split that is cut off train, both
+            examples = [example for example, *_ in RowsTask.pairs(self.task, self._source_split(split))]
         if len(examples) != len(there):
             raise DataError(
                 f"{self._place()}: {len(there):,} rows for split {split!r}, but task {self.task.name} has "
                 f"{len(examples):,} examples. They join by position, so the counts must be equal; teacher.id=COLUMN "
                 "joins them by id."
             )
-        yield from ((example, *pair) for example, pair in zip(examples, there, strict=True))
+        yield from ((one, *pair) for one, pair in zip(examples, there, strict=True) if one.id in wanted)
 
     def _rows(self, split: str) -> Rows:
+        """Yield the rows of a split of the source."""
         if self.path is None:
             return self._own().source.rows(split)
         return (pair for file in find_files(self.path, "teacher.path")[split] for pair in read_rows(file))
 
+    def _source_split(self, split: str) -> str:
+        """Return the split of the source that holds a split: train for a test split that is cut off it."""
+        return "train" if isinstance(self.task, RowsTask) and split not in self.task.source.splits() else split
+
     def _check_columns(self, split: str, wanted: Sequence[str]) -> list[str]:
-        """Return the columns that a split lacks."""
+        """Return the columns that a split of the source lacks."""
         lacking = [name for name in wanted if not self._has(split, name)]
         splits = self._own().source.splits() if self.path is None else find_files(self.path, "teacher.path")
         for name in lacking:
@@ -139,7 +157,6 @@ class RecordedColumns:
         return lacking
 
     def _has(self, split: str, name: str) -> bool:
-        split = "train" if self.path is None and split not in self._own().source.splits() else split
         return any(look_up(row, name) is not ABSENT for _, row in islice(self._rows(split), _LOOKED_AT))
 
     def _own(self) -> RowsTask:

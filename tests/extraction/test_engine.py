@@ -78,6 +78,7 @@ def test_a_failed_request_is_listed_with_its_reason_and_asked_again_by_the_next_
 
     summary = run_extraction(job_for(tmp_path, ScriptedTeacher(says=says)))
     assert split_of(summary)["examples"] == 10
+    assert split_of(summary)["teacher_accuracy"] == 1.0, "that is no answer of the teacher"
     assert load_annotations(tmp_path, "train")["train-1"].status == "request_failed: HTTP 400"
     teacher = ScriptedTeacher()
     summary = run_extraction(job_for(tmp_path, teacher))

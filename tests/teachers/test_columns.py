@@ -8,7 +8,7 @@ import pytest
 from scripted import load_annotations
 
 from dsbs.core import terminal
-from dsbs.core.errors import DataError
+from dsbs.core.errors import DataError, TeacherError
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Prompt
@@ -46,7 +46,7 @@ def test_raw_completions_of_a_column_are_read_as_any_others(tmp_path: Path) -> N
         ("entailment", "So.", "ok"),
         ("neutral", None, "no_rationale"),
         ("contradiction", None, "no_rationale"),
-        (None, None, "empty"),
+        (None, None, "request_failed: no completion"),
     ]
 
 
@@ -114,6 +114,35 @@ def test_a_table_of_the_later_examples_alone_is_joined_to_them(tmp_path: Path) -
     assert [label for label, _, _ in found] == [None] * 30 + ["neutral"] * 10
 
 
+@pytest.mark.parametrize("id", ["id", None])
+def test_a_test_split_that_is_cut_off_has_its_completions_in_the_same_table(tmp_path: Path, id: str | None) -> None:
+    write(tmp_path / "data.jsonl", [{"id": f"r{n}", "x": f"A {n}", "label": n % 2} for n in range(40)])
+    write(tmp_path / "gen.jsonl", [{"id": f"r{n}", "gen": f"So {n}. Answer: {NLI[n % 2]}"} for n in range(40)])
+    task = TableTask(path=str(tmp_path / "data.jsonl"), input="x", id="id", label_names=NLI[:2], test_share=0.3)
+    teacher = RecordedTeacher(name="recorded", path=str(tmp_path / "gen.jsonl"), column="gen", id=id)
+    summary = run_extraction(Job(task, teacher, Prompt(name="p"), tmp_path / "out", ["train", "test"]))
+    accuracies = {split: part["teacher_accuracy"] for split, part in summary["splits"].items()}
+    assert accuracies == {"train": 1.0, "test": 1.0}
+
+
+def test_a_split_without_completions_has_no_accuracy(tmp_path: Path) -> None:
+    write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
+    write(tmp_path / "train.jsonl", ROWS)
+    task = TableTask(path=str(tmp_path), input="x", label_names=NLI)
+    job = Job(
+        task, RecordedTeacher(name="recorded", column="said"), Prompt(name="p"), tmp_path / "out", ["train", "test"]
+    )
+    splits = run_extraction(job)["splits"]
+    assert (splits["train"]["teacher_accuracy"], splits["test"]["teacher_accuracy"]) == (1.0, None)
+
+
+def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gen").mkdir()
+    write(tmp_path / "gen" / "rows.jsonl", [{"id": "train-1", "gen": "Answer: neutral"}] * 2)
+    with pytest.raises(DataError, match=r"rows.jsonl:2: duplicate id 'train-1' .* also at .*rows.jsonl:1.*samples=N"):
+        read(tmp_path, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen", id="id")
+
+
 def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
     write(tmp_path / "gen" / "rows.jsonl", [{"gen": "a"}] * 3)
@@ -127,7 +156,8 @@ def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(
     terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
     write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
-    assert read(tmp_path, column="said", split="test") == [(None, None, "empty")]
+    with pytest.raises(TeacherError, match="None of 1 requests was answered"):
+        read(tmp_path, column="said", split="test")
     assert "task=table: test has no column 'said', so its examples have no annotations." in caplog.text
 
 
