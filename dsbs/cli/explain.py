@@ -298,6 +298,8 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*)'", message):
         word = found[1]
         key, _, value = word.partition("=")
+        if _takes_list(key):
+            return f"{word}: expected a list. Type:\n    {shlex.quote(f'{key}=[{value}]')}"
         if re.fullmatch(r"-?\d+,\d+", value):
             point = f"  A number has a decimal point: {key}={value.replace(',', '.')}\n"
         else:

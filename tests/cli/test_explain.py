@@ -60,6 +60,7 @@ def read(word: str) -> Any:
         (["student=logreg", "student.C=1"], "student.C=1: expected a list of numbers, such as [0.1,1]."),
         (["seed=0,1"], "seed=0,1: several values make a sweep, which needs -m:\n    dsbs train -m seed=0,1\n"),
         (["task.path=a,b.csv"], """a text with a comma in quotes: 'task.path="a,b.csv"'"""),
+        (["also_measure=last,generate"], "expected a list. Type:\n    'also_measure=[last,generate]'"),
         (["+seed=1"], "+seed: this key exists already; leave out the +."),
         (["~teacher"], "~teacher: it cannot be left out: teacher=OPTION"),
         (["seed=range(3)"], "seed=range(3): several values make a sweep, which needs -m:\n    dsbs"),
