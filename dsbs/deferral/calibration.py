@@ -66,6 +66,8 @@ class Calibration:
         values = sorted((score / self.temperature for score in scores.values()), reverse=True)
         weights = [math.exp(value - values[0]) for value in values]
         total = math.fsum(weights)
+        if math.isnan(total):  # a score is NaN, or none is finite
+            return 0.0
         raw = weights[0] / total
         if self.confidence == "margin":
             raw = (weights[0] - (weights[1] if len(weights) > 1 else 0.0)) / total
@@ -85,25 +87,28 @@ def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) 
 
     One more answer, of average confidence, counts as wrong (a prior, as in Platt 1999): otherwise a student that is
     right on all of a small validation split would get the lowest temperature, and later answers the confidence 1.
-    Examples whose gold answer is not among the scores, or the only one, are left out; 1 without any.
+    So do examples whose gold answer the student cannot give (a label of no training example): no temperature makes it
+    more probable. Examples with less than two answers that it can give are left out; 1 without any.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    rows = [(one, label) for one, label in zip(scores, gold, strict=True) if label in one and len(one) > 1]
+    rows: list[tuple[np.ndarray, int | None]] = []
+    for one, label in zip(scores, gold, strict=True):
+        known = [answer for answer, score in one.items() if math.isfinite(score)]
+        if len(known) > 1:
+            rows.append((np.array([one[answer] for answer in known]), known.index(label) if label in known else None))
     if not rows:
         return 1.0
-    values = [np.maximum(row := np.array(list(one.values())), row.max() - 700.0) for one, _ in rows]  # finite
-    places = [list(one).index(label) for one, label in rows]
 
     def loss(log_temperature: float) -> float:
-        right = wrong = 0.0
-        for row, place in zip(values, places, strict=True):
+        found = wrong = 0.0
+        for row, place in rows:
             scaled = row / math.exp(log_temperature)
-            total = logsumexp(scaled)
-            right += total - scaled[place]
-            wrong += total - logsumexp(np.delete(scaled, scaled.argmax()))
-        return right + wrong / len(values)
+            total, others = logsumexp(scaled), logsumexp(np.delete(scaled, scaled.argmax()))
+            found += total - (others if place is None else scaled[place])
+            wrong += total - others
+        return found + wrong / len(rows)
 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded").x)
 

@@ -37,16 +37,17 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float) -> float:
     if least is None:
         return float("inf")
     found, correct = float("inf"), 0
-    # At most 50 tests: one after every answer would soon end by a single wrong one.
-    stride = max(1, len(order) // 50)
+    # At most 50 tests: one after every answer would soon end by a single wrong one. Equally confident answers are kept
+    # together, so a test that is due among them comes after the last one.
+    stride, due = max(1, len(order) // 50), least
     for kept, place in enumerate(order, 1):
         correct += right[place]
         last_of_ties = kept == len(order) or confidences[order[kept]] < confidences[place]
-        if kept < least or not last_of_ties or ((kept - least) % stride and kept != len(order)):
+        if not last_of_ties or (kept < due and kept != len(order)) or kept < least:
             continue
         if lower_bound(correct, kept) < goal:
             break
-        found = confidences[place]
+        found, due = confidences[place], kept + stride
     return found
 
 

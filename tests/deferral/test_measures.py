@@ -36,6 +36,14 @@ def test_without_a_wrong_answer_in_validation_confidences_still_differ() -> None
     assert sum(confidences) / 30 == pytest.approx(30 / 31, abs=0.01)
 
 
+def test_a_label_that_training_lacked_does_not_make_all_confidences_equal() -> None:
+    """No temperature makes it more probable; one such example in validation got the highest."""
+    scores, gold = drawn(50, 1.0)
+    unlearned = [one | {"d": -math.inf} for one in scores]
+    assert fit_temperature(unlearned, [*gold[:-1], "d"]) < 2 * fit_temperature(unlearned, gold) < 4
+    assert fit_temperature([{"a": 0.0, "d": -math.inf}] * 9, ["a"] * 9) == 1.0
+
+
 def test_the_temperature_is_found() -> None:
     scores, gold = drawn(4000, 3.0)
     assert fit_temperature(scores, gold) == pytest.approx(3.0, rel=0.1)
@@ -79,6 +87,13 @@ def test_a_goal_beyond_reach_keeps_nothing() -> None:
     assert choose_threshold([0.9] * 20, [True] * 20, 0.99) == math.inf
     assert choose_threshold([0.9] * 20, [False] * 20, 0.5) == math.inf
     assert choose_threshold([0.9] * 400, [True] * 400, 0.99) == 0.9
+
+
+def test_a_goal_is_reached_where_confidences_have_few_values() -> None:
+    """Such as the agreement of ten samples: the end of equal ones rarely is where a test would be due."""
+    levels = [level for level in range(10, 0, -1) for _ in range(97)]
+    right = [level > 4 or number % 2 == 0 for number, level in enumerate(levels)]
+    assert choose_threshold(levels, right, 0.9) == 4
 
 
 def test_shares() -> None:
