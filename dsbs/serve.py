@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     if config.mode == "student":
         return None
     policy = find_policy(config)
-    service.measured = policy.calibration.measures
+    service.replace(replace(service.student, measured=policy.calibration.measures))
     return Referee(
         policy,
         config.teacher,
@@ -257,7 +258,8 @@ def reload_on_hangup(config: ServeConfig, service: Any, referee: Any) -> None:
         try:
             student, policy = load_student(config), None if referee is None else find_policy(config)
             if policy is not None:
-                referee.policy, service.measured = policy, policy.calibration.measures
+                student = replace(student, measured=policy.calibration.measures)
+                referee.replace(policy, student.task)
             service.replace(student)
             logger.info("reloaded %s", config.checkpoint)
         except DsbsError as error:

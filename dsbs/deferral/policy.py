@@ -24,7 +24,9 @@ class Policy:
     Attributes:
         threshold: answers with a lower confidence are deferred; infinite: all.
         share: of validation that is deferred.
-        labels: answer -> its share among the student's answers to validation, to detect drift.
+        labels: answer -> its share among the student's answers to validation, to detect drift; empty where examples
+            have no closed answers in common.
+        examples: of validation; 0 where unknown.
         source: a hash of the checkpoint that it was chosen for, if known.
     """
 
@@ -32,6 +34,7 @@ class Policy:
     threshold: float
     share: float = 0.0
     labels: dict[str, float] = field(default_factory=dict)
+    examples: int = 0
     source: str | None = None
 
     def confidence(self, prediction: Prediction) -> float:
@@ -72,7 +75,8 @@ def load_policy(path: Path) -> Policy:
         )
         threshold = math.inf if values["threshold"] is None else float(values["threshold"])
         labels = {str(label): float(share) for label, share in values["labels"].items()}
-        policy = Policy(calibration, threshold, float(values["share"]), labels, Fields(values).text("source"))
+        examples, source = Fields(values).count("examples") or 0, Fields(values).text("source")
+        policy = Policy(calibration, threshold, float(values["share"]), labels, examples, source)
     except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{path}: not written by dsbs.defer. Run python -m dsbs.defer checkpoint=... again.") from None
     numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]

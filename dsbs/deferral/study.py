@@ -18,6 +18,7 @@ from dsbs.deferral.measures import (
 )
 from dsbs.deferral.policy import Policy, shares_of
 from dsbs.deferral.settings import DeferConfig
+from dsbs.inference.checkpoint import shared_choices
 from dsbs.inference.confidence import SCORED
 from dsbs.reporting.reliability import expected_calibration_error
 from dsbs.tasks.base import Task
@@ -74,7 +75,9 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
     else:
         threshold = threshold_of_share(confidences, wanted_share(config, costs))
     deferred = sum(one < threshold for one in confidences) / len(confidences)
-    return Policy(calibration, threshold, deferred, shares_of(list(part.predictions))), kind
+    shared, _ = shared_choices(part.examples)
+    labels = shares_of(list(part.predictions)) if shared else {}
+    return Policy(calibration, threshold, deferred, labels, len(confidences)), kind
 
 
 def describe_ties(wanted: float, policy: Policy, predictions: Sequence[Prediction]) -> str | None:

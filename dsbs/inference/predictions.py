@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,21 @@ def to_line(
         line["input"] = example.input
     line |= {
         "label": prediction.label,
-        "score": _finite(prediction.score),
-        "confidence": _finite(prediction.confidence),
+        "score": finite(prediction.score),
+        "confidence": finite(prediction.confidence),
     }
     if scores:
-        known = prediction.scores
-        line["scores"] = None if known is None else {choice: _finite(score) for choice, score in known.items()}
+        line["scores"] = finite_scores(prediction.scores)
     if rationale:
         line["rationale"] = prediction.rationale
     return json.dumps(line, ensure_ascii=False)
 
 
-def _finite(value: float | None) -> float | None:
+def finite(value: float | None) -> float | None:
+    """Return a number, or None for one that JSON lacks: NaN and infinity."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def finite_scores(scores: Mapping[str, float] | None) -> dict[str, float | None] | None:
+    """Return the log-probabilities of closed answers, None for those of answers that the student does not know."""
+    return None if scores is None else {choice: finite(score) for choice, score in scores.items()}

@@ -17,9 +17,10 @@ from starlette.routing import Route
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.records import Example
+from dsbs.inference.predictions import finite, finite_scores
 from dsbs.serving.answering import TEACHER, Answered, Answerer, Silence
 from dsbs.serving.batcher import Full
-from dsbs.serving.chat import Reader, chunks, completion, count_choices, write_reply
+from dsbs.serving.chat import Reader, check_form, chunks, completion, count_choices, write_reply
 from dsbs.serving.openapi import SCHEMA
 from dsbs.serving.settings import ServeConfig
 
@@ -102,7 +103,7 @@ class App:
     async def _both(self, example: Example, found: Answered) -> dict[str, Any]:
         """Return the answers of both student and teacher, whichever was given."""
         mine = found.student or found.prediction
-        student = {"label": mine.label, "confidence": mine.confidence, "rationale": mine.rationale}
+        student = {"label": mine.label, "confidence": finite(mine.confidence), "rationale": mine.rationale}
         if found.source == TEACHER:
             content: dict[str, Any] = {"label": found.prediction.label, "rationale": found.prediction.rationale}
         elif found.note:  # it was asked just now
@@ -125,13 +126,15 @@ class App:
         """
         body = await self._json(request)
         count, stream = count_choices(body), self._flag(body, "stream")
+        check_form(body, self.config.chat)
         example = self.answerer.service.read(self.reader.read(body), 1)
         if self.config.chat.wants_rationale:
             self.answerer.service.check_rationale()
         [found] = await self.answerer.answer([example], self.config.chat.wants_rationale)
         text = write_reply(found.prediction, self.config.chat)
         extra = {key: value for key, value in show_answer(found, False, False).items() if key != "label"}
-        whole = completion(text, self.answerer.service.student.name, count, count_tokens(example, text), extra)
+        usage = count_tokens(example, text, count)
+        whole = completion(text, self.answerer.service.student.name, count, usage, extra)
         if not stream:
             return JSONResponse(whole)
         options = body.get("stream_options")
@@ -256,19 +259,19 @@ def refuse(request: Request, token: str | None, chat: bool) -> Response | None:
 def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any]:
     """Return an answer in the format of ``/predict``, with rationale or scores if wanted."""
     one = found.prediction
-    answer: dict[str, Any] = {"label": one.label, "confidence": one.confidence, "source": found.source}
+    answer: dict[str, Any] = {"label": one.label, "confidence": finite(one.confidence), "source": found.source}
     if found.note:
         answer["note"] = found.note
     if rationale:
         answer["rationale"] = one.rationale
     if scores:
-        answer["scores"] = None if one.scores is None else dict(one.scores)
+        answer["scores"] = finite_scores(one.scores)
     return answer
 
 
-def count_tokens(example: Example, text: str) -> tuple[int, int]:
-    """Return estimates of tokens read and written, at four characters each; no client is billed by them."""
-    return max(1, round(len(example.input) / 4)), max(1, round(len(text) / 4))
+def count_tokens(example: Example, text: str, count: int) -> tuple[int, int]:
+    """Return estimates of tokens read, and written ``count`` times, of four characters; nobody is billed by them."""
+    return max(1, round(len(example.input) / 4)), count * max(1, round(len(text) / 4))
 
 
 def _no_constant(name: str) -> None:

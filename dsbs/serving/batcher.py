@@ -97,16 +97,14 @@ class Batcher:
                 await asyncio.sleep(self.limits.max_wait_ms / 1000)
             while batch := self._take():
                 started = time.monotonic()
-                try:
-                    found = await loop.run_in_executor(self._thread, self._answer, batch)
-                except Exception as error:
-                    for one in batch:
-                        if not one.done.done():
-                            one.done.set_exception(error)
-                    continue
-                for one, prediction in zip(batch, found, strict=True):
-                    if not one.done.done():
-                        one.done.set_result(prediction)
+                found = await loop.run_in_executor(self._thread, self._answer, batch)
+                for one, answer in zip(batch, found, strict=True):
+                    if one.done.done():
+                        continue
+                    if isinstance(answer, Exception):
+                        one.done.set_exception(answer)
+                    else:
+                        one.done.set_result(answer)
                 self.seconds_per_batch += 0.2 * (time.monotonic() - started - self.seconds_per_batch)
 
     def _take(self) -> list[_Waiting]:
@@ -121,5 +119,11 @@ class Batcher:
         self.observe(len(batch))
         return batch
 
-    def _answer(self, batch: list[_Waiting]) -> list[Prediction]:
-        return self.answer([one.example for one in batch], batch[0].rationale)
+    def _answer(self, batch: list[_Waiting]) -> list[Prediction | Exception]:
+        """Return an answer, or why there is none, for each of a batch; where it fails, each is answered alone."""
+        try:
+            return list(self.answer([one.example for one in batch], batch[0].rationale))
+        except Exception as error:
+            if len(batch) == 1:
+                return [error]
+        return [self._answer([one])[0] for one in batch]

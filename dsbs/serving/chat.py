@@ -10,10 +10,12 @@ import re2
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Prediction
-from dsbs.serving.settings import Chat
+from dsbs.serving.settings import REPLIES, Chat
 from dsbs.tasks.tables.templates import unescape_newlines
 
 MOST_CHOICES = 16
+FIELDS = ("label", "confidence", "rationale")  # of chat.reply
+CALLS = ("tool_choice", "function_call")  # objects that name a tool
 _QUIET = re2.Options()
 _QUIET.log_errors = False
 
@@ -105,11 +107,46 @@ def count_choices(body: dict[str, Any]) -> int:
     return count
 
 
+def check_form(body: dict[str, Any], settings: Chat) -> None:
+    """Check that a chat request requires no reply of another form than ours, which its client could not read.
+
+    Raises:
+        DataError: it requires a call of a tool, log-probabilities of tokens, or JSON where ``chat.reply`` is not.
+    """
+    form = body.get("response_format")
+    if isinstance(form, dict) and form.get("type") in ("json_object", "json_schema") and not replies_json(settings):
+        raise DataError(
+            "response_format: this server replies with text. Started with chat.reply=json it replies with JSON, or "
+            r"""with the object that the application expects: "chat.reply='{\"answer\": \"{label}\"}'"."""
+        )
+    if body.get("tool_choice") == "required" or any(isinstance(body.get(key), dict) for key in CALLS):
+        raise DataError("tool_choice: a student calls no tools, it replies with text.")
+    if body.get("logprobs") is True:
+        raise DataError("logprobs: there are none of tokens; the reply has the confidence, under dsbs.confidence.")
+
+
+def replies_json(settings: Chat) -> bool:
+    """Return whether replies are JSON objects.
+
+    >>> replies_json(Chat(reply='{"stars": {label}}')), replies_json(Chat(reply="{label} stars"))
+    (True, False)
+    """
+    if settings.reply in REPLIES:
+        return settings.reply == "json"
+    try:
+        filled = fill(unescape_newlines(settings.reply), dict.fromkeys(FIELDS, "0"))
+        return isinstance(json.loads(filled), dict)
+    except ValueError:
+        return False
+
+
 def write_reply(prediction: Prediction, settings: Chat) -> str:
     """Return an answer in the format of ``chat.reply``.
 
     >>> write_reply(Prediction("1", None, "refund", "It leaks.", confidence=0.9), Chat(reply="rationale"))
     'It leaks. So the answer is refund.'
+    >>> write_reply(Prediction("1", None, 'a "lemon"'), Chat(reply='{"label": "{label}", "sure": {confidence}}'))
+    '{"label": "a \\\\"lemon\\\\"", "sure": null}'
     """
     label = prediction.label or ""
     confidence = None if prediction.confidence is None else round(prediction.confidence, 6)
@@ -123,6 +160,9 @@ def write_reply(prediction: Prediction, settings: Chat) -> str:
         else unescape_newlines(settings.reply)
     )
     values = {"label": label, "confidence": str(confidence), "rationale": prediction.rationale or ""}
+    if replies_json(settings):
+        values = {name: json.dumps(value, ensure_ascii=False)[1:-1] for name, value in values.items()}
+        values["confidence"] = json.dumps(confidence)
     return fill(text, values).strip()
 
 

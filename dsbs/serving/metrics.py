@@ -13,7 +13,8 @@ class Metrics:
         answers: by label and source (``student`` or ``teacher``).
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
         shift, rate: difference of the recent labels and deferrals from those on validation.
-        compared: answers given by both student and teacher: ``same`` or ``other``.
+        compared: answers given by both student and teacher: ``same`` or ``other``, and whether the student's confidence
+            is below the threshold (``deferred``: ``true`` or ``false``).
     """
 
     def __init__(self) -> None:
@@ -31,7 +32,9 @@ class Metrics:
         self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
         self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
         self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)
-        self.compared = Counter("dsbs_compared", "Answers given by student and teacher", ["outcome"], registry=registry)
+        self.compared = Counter(
+            "dsbs_compared", "Answers given by student and teacher", ["outcome", "deferred"], registry=registry
+        )
 
     def show(self) -> bytes:
         """Return all metrics in the text format."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 SPLIT = "served"
 # Recent answers whose shares of labels and deferrals are compared with those on validation.
 WINDOW = 500
-DRIFT = 0.15
+DRIFT = 0.15  # the least difference that is reported
 
 
 class Referee:
@@ -63,6 +64,12 @@ class Referee:
         self._background: set[asyncio.Task[Answered]] = set()
         self._asking: dict[bytes, asyncio.Task[Completion | Silence]] = {}  # by the key of the question
         self._ask: Ask | None = None
+
+    def replace(self, policy: Policy, task: Task) -> None:
+        """Use another student's policy, and its task to read answers; labels seen so far are none of its drift."""
+        self.policy, self.task = policy, task
+        self.labels.clear()
+        self.deferrals = 0
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -112,9 +119,9 @@ class Referee:
             return Answered(prediction, STUDENT, f"{found.why}; the student answered{unsure}")
         self.metrics.deferred.labels(TEACHER).inc()
         same = self.task.answers.equivalent(found.label, prediction.label)
-        self.metrics.compared.labels("same" if same else "other").inc()
+        deferred = self.policy.defers(prediction)
+        self.metrics.compared.labels("same" if same else "other", str(deferred).lower()).inc()
         if self.traffic is not None:
-            deferred = self.policy.defers(prediction)
             record = (prediction.confidence, deferred, prediction.label, found.label)
             try:
                 await asyncio.to_thread(self.traffic.compare, *record)
@@ -177,17 +184,21 @@ class Referee:
         """Update the shares of labels and deferrals; warn where they drift from those on validation."""
         self.labels[str(prediction.label)] += 1
         self.deferrals += deferred
-        total = self.labels.total()
+        total, known = self.labels.total(), self.policy.labels
         if total < WINDOW:
             return
-        shift = sum(abs(self.labels[one] / total - self.policy.labels.get(one, 0.0)) for one in
-                    {*self.labels, *self.policy.labels}) / 2  # fmt: skip
         rate = self.deferrals / total
-        self.metrics.shift.set(shift)
         self.metrics.rate.set(rate)
-        if shift > DRIFT and self.policy.labels:
-            logger.warning("the last %d answers differ from validation: %.0f%% of labels shifted", total, 100 * shift)
-        if self.mode == "defer" and abs(rate - self.policy.share) > DRIFT:
+        if known:
+            labels = {*self.labels, *known}
+            shift = sum(abs(self.labels[one] / total - known.get(one, 0.0)) for one in labels) / 2
+            self.metrics.shift.set(shift)
+            if shift > max(DRIFT, shift_by_chance(len(labels), total, self.policy.examples)):
+                logger.warning(
+                    "the last %d answers differ from validation: %.0f%% of labels shifted", total, 100 * shift
+                )
+        drift = max(DRIFT, shift_by_chance(2, total, self.policy.examples))
+        if self.mode == "defer" and abs(rate - self.policy.share) > drift:
             logger.warning(
                 "%.0f%% of the last %d answers were deferred, %.0f%% on validation",
                 100 * rate,
@@ -196,6 +207,21 @@ class Referee:
             )
         self.labels.clear()
         self.deferrals = 0
+
+
+def shift_by_chance(outcomes: int, *samples: int) -> float:
+    """Return the total variation distance of two samples' shares that chance exceeds in at most 5% of cases.
+
+    It is a bound on its mean, and one on what exceeds that (McDiarmid 1989).
+
+    Args:
+        samples: their sizes; 0: unknown, taken as without noise.
+
+    >>> round(shift_by_chance(4, 500, 500), 2), round(shift_by_chance(4, 500, 16), 2)
+    (0.14, 0.56)
+    """
+    noise = sum(1 / size for size in samples if size)
+    return math.sqrt(outcomes * noise) / 2 + math.sqrt(noise * math.log(20) / 2)
 
 
 def _worth_retrying(error: BaseException) -> bool:

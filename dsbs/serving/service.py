@@ -1,7 +1,6 @@
 """The student of a server, which can be replaced while requests come in."""
 
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +27,7 @@ class Student:
         task: of the training.
         objective: of the training; decides whether there are rationales.
         name: for clients.
+        measured: the confidence that ``add_confidence`` is to measure, and its number of samples; None: none.
     """
 
     predictor: Predictor
@@ -35,6 +35,7 @@ class Student:
     task: Task
     objective: Objective
     name: str
+    measured: tuple[str, int] | None = None
 
 
 class Service:
@@ -42,21 +43,20 @@ class Service:
 
     def __init__(self, student: Student) -> None:
         self.student = student
-        self.measured: tuple[str, int] | None = None  # what ``add_confidence`` is to measure
-        self._lock = threading.Lock()
 
     def replace(self, student: Student) -> None:
         """Use another student from the next batch on."""
-        with self._lock:
-            self.student = student
+        self.student = student
 
     def answer(self, examples: Sequence[Example], rationale: bool) -> list[Prediction]:
         """Return the answers in the order of the examples, whose ids need not be unique."""
-        student = self.student
-        numbered = [replace(example, id=str(number)) for number, example in enumerate(examples)]
+        student, numbered = self.student, list(examples)
+        if len(examples) > 1:  # a single one keeps its id, for messages
+            numbered = [replace(example, id=str(number)) for number, example in enumerate(examples)]
         predictions = student.predictor.predict(numbered)
-        if self.measured is not None:
-            predictions = add_confidence(student.predictor, self.measured[0], numbered, predictions, self.measured[1])
+        if student.measured is not None:
+            kind, samples = student.measured
+            predictions = add_confidence(student.predictor, kind, numbered, predictions, samples)
         if rationale:
             predictions = student.predictor.explain(numbered, predictions)
         return [replace(one, id=example.id) for one, example in zip(predictions, examples, strict=True)]

@@ -102,6 +102,15 @@ def test_free_answers_are_deferred_by_a_measured_confidence(confidence: str, tmp
     assert policy.calibration.samples == 4
 
 
+def test_only_answers_that_examples_share_are_watched_for_drift() -> None:
+    """The shares of free answers, nearly all different, would always seem to drift."""
+    config = DeferConfig(checkpoint="run", share=0.2)
+    policy, _ = choose_policy(TASK, config, part(), Costs())
+    assert (sorted(policy.labels), policy.examples) == (list(LABELS), 400)
+    free = replace(part(), examples=[replace(one, choices=None) for one in part().examples])
+    assert choose_policy(TASK, config, free, Costs())[0].labels == {}
+
+
 def test_kinds_of_confidence_are_compared() -> None:
     whole = part(200)
     student = Told(whole)
@@ -190,7 +199,7 @@ def test_wrong_settings(changes: dict, message: str) -> None:
 
 
 def test_a_policy_is_read_as_it_was_written(tmp_path: Path) -> None:
-    policy = Policy(Calibration("margin", 1.5, ((0.0, 0.2), (0.4, 0.9))), 0.7, 0.25, {"refund": 1.0})
+    policy = Policy(Calibration("margin", 1.5, ((0.0, 0.2), (0.4, 0.9))), 0.7, 0.25, {"refund": 1.0}, 40)
     save_policy(tmp_path / "defer.json", policy, {"goal": "share"})
     assert load_policy(tmp_path / "defer.json") == policy
     save_policy(tmp_path / "all.json", Policy(Calibration(), math.inf), {})

@@ -16,6 +16,7 @@ from serving_client import Scripted, build, client, student
 from starlette.testclient import TestClient
 
 from dsbs.core.errors import ConfigError, DataError, RunError
+from dsbs.core.records import Prediction
 from dsbs.extraction.settings import Budget
 from dsbs.serve import bind, build_app, run, serve
 from dsbs.serving.metrics import Metrics
@@ -140,6 +141,41 @@ def test_bad_requests_get_one_sentence(path: str, body: Any, code: int) -> None:
         assert "Traceback" not in reply.text
 
 
+@pytest.mark.parametrize(
+    ("required", "says"),
+    [
+        ({"response_format": {"type": "json_object"}}, "chat.reply=json"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {}}}}, "chat.reply=json"),
+        ({"tools": [], "tool_choice": "required"}, "calls no tools"),
+        ({"tools": [], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "calls no tools"),
+        ({"logprobs": True}, "dsbs.confidence"),
+    ],
+)
+def test_a_form_that_the_reply_would_not_have_is_refused(required: dict[str, Any], says: str) -> None:
+    """Its client would fail on the reply, or read something else in it."""
+    with client() as http:
+        reply = http.post(CHAT, json=ask("It leaks.", **required))
+        assert reply.status_code == 400
+        assert says in reply.json()["error"]["message"]
+        others = {
+            "response_format": {"type": "text"},
+            "tools": [],
+            "tool_choice": "auto",
+            "logprobs": False,
+            "stop": "x",
+        }
+        assert http.post(CHAT, json=ask("It leaks.", **others)).status_code == 200
+
+
+def test_a_reply_can_be_the_object_that_the_application_expects() -> None:
+    config = ServeConfig(chat=Chat(reply='{"answer": "{label}", "why": "{rationale}", "sure": {confidence}}'))
+    with client(config=config) as http:
+        reply = http.post(CHAT, json=ask('It "leaks"\n.', n=2, response_format={"type": "json_object"})).json()
+        content = reply["choices"][0]["message"]["content"]
+        assert json.loads(content) == {"answer": "refund", "why": 'It says It "leaks"\n.', "sure": 0.9}
+        assert reply["usage"]["completion_tokens"] == 2 * round(len(content) / 4)
+
+
 def test_other_addresses_and_methods() -> None:
     with client() as http:
         assert http.get("/predict").status_code == 405
@@ -182,6 +218,25 @@ def test_requests_are_answered_together_and_beyond_the_queue_with_503() -> None:
     assert max(slow.batches) == 4
     assert len(slow.threads) == 1
     assert all(int(reply.headers["retry-after"]) >= 1 for reply in replies if reply.status_code == 503)
+
+
+def test_an_input_that_fails_fails_alone() -> None:
+    slow = Scripted(seconds=0.05)
+    with client(slow) as http, ThreadPoolExecutor(8) as pool:
+        texts = ["first", *["fine"] * 3, "broken", *["fine"] * 3]
+        replies = list(pool.map(lambda text: http.post("/predict", json={"input": text}), texts))
+    assert [reply.status_code for reply in replies] == [500 if text == "broken" else 200 for text in texts]
+    assert max(slow.batches) > 1
+
+
+def test_a_choice_that_the_student_never_learned_has_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log-probability is minus infinity, which JSON lacks."""
+    scores = {"refund": -0.1, "escalate": -math.inf}
+    told = Prediction("0", None, "refund", score=-0.1, scores=scores, confidence=1.0)
+    monkeypatch.setattr(Scripted, "predict", lambda self, examples: [told])
+    with client() as http:
+        reply = http.post("/predict", json={"input": "It leaks.", "scores": True})
+    assert reply.json()["scores"] == {"refund": -0.1, "escalate": None}
 
 
 def test_waiting_too_long_is_503() -> None:

@@ -19,8 +19,10 @@ from dsbs.extraction.settings import Budget
 from dsbs.serving.answering import Silence
 from dsbs.serving.app import App
 from dsbs.serving.metrics import Metrics
+from dsbs.serving.referee import Referee
 from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore
+from dsbs.tasks import TASKS
 
 
 def answer(made: App, count: int = 1) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def test_an_unsure_student_leaves_it_to_the_teacher_whose_answer_is_kept(tmp_pat
         assert "repair" in row["text"]
     text = made.answerer.metrics.show().decode()
     assert 'dsbs_deferred_total{outcome="teacher"} 1.0' in text
-    assert 'dsbs_compared_total{outcome="other"} 1.0' in text
+    assert 'dsbs_compared_total{deferred="true",outcome="other"} 1.0' in text
 
 
 def test_the_same_input_is_paid_once_also_after_a_restart(tmp_path: Path) -> None:
@@ -169,22 +171,53 @@ def test_where_the_teacher_fails_the_student_answers(
 def test_in_shadow_the_teacher_answers_and_both_are_compared(tmp_path: Path) -> None:
     made = app(tmp_path, ScriptedTeacher(says=says("refund")), 0.0, mode="shadow")
     assert answer(made, 3)["source"] == "teacher"
-    assert 'dsbs_compared_total{outcome="same"} 3.0' in made.answerer.metrics.show().decode()
+    assert 'dsbs_compared_total{deferred="false",outcome="same"} 3.0' in made.answerer.metrics.show().decode()
 
 
 def test_some_sure_answers_are_compared(tmp_path: Path) -> None:
     made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.0, compare=1.0)
     assert answer(made, 2)["source"] == "student"
-    assert 'dsbs_compared_total{outcome="other"} 2.0' in made.answerer.metrics.show().decode()
+    assert 'dsbs_compared_total{deferred="false",outcome="other"} 2.0' in made.answerer.metrics.show().decode()
 
 
 def test_drift_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr("dsbs.serving.referee.WINDOW", 3)
+    monkeypatch.setattr("dsbs.serving.referee.WINDOW", 20)
     made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99)
     made.answerer.referee.policy = Policy(Calibration(), 0.99, labels={"repair": 1.0})  # type: ignore[union-attr]
-    answer(made, 3)
+    answer(made, 20)
     assert "100% of labels shifted" in caplog.text
-    assert "100% of the last 3 answers were deferred" in caplog.text
+    assert "100% of the last 20 answers were deferred" in caplog.text
+
+
+FEW = Policy(Calibration(), 0.99, 0.6, {"repair": 0.4, "refund": 0.6}, examples=20)
+
+
+@pytest.mark.parametrize("policy", [FEW, Policy(Calibration(), 0.99, 0.9)])
+def test_what_chance_explains_is_no_drift(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Few answers in validation say little of the shares; free ones have none."""
+    monkeypatch.setattr("dsbs.serving.referee.WINDOW", 20)
+    made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99)
+    made.answerer.referee.policy = policy  # type: ignore[union-attr]
+    answer(made, 20)
+    assert caplog.text == ""
+
+
+def test_another_student_starts_without_drift_and_its_task_reads_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("dsbs.serving.referee.WINDOW", 20)
+    made, other = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99), TASKS["triage"](name="other")
+    referee = made.answerer.referee
+    assert isinstance(referee, Referee)
+    with TestClient(made.build()) as http:
+        for number in range(20):
+            if number == 19:
+                referee.replace(Policy(Calibration(), 0.99, labels={"repair": 1.0}), other)
+            http.post("/predict", json={"input": "My kettle leaks."})
+    assert caplog.text == ""
+    assert referee.task is other
 
 
 def test_metrics_are_of_one_server() -> None:
