@@ -148,12 +148,14 @@ class Target:
         text: the text to write.
         weight: its weight among the targets of its kind, in the sum of losses and in the count that it is divided by.
         input: the input it is written from, or None: the example's input.
+        kept: the end of the text, of which nothing is lost where the text is too long.
     """
 
     kind: str
     text: str
     weight: float = 1.0
     input: str | None = None
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

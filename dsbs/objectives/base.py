@@ -85,6 +85,11 @@ class Objective:
         """Whether the rationale is a target of its own, generated when asked for."""
         return False
 
+    @property
+    def answers_last(self) -> bool:
+        """Whether the student has to write its rationale before it answers."""
+        return False
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = name_faults("objective.name", self.name)

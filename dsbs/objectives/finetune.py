@@ -31,7 +31,7 @@ class Finetune(Objective):
         """Return the label.
 
         >>> Finetune().targets(Example("1", "Is fire cold?", "no"), None)
-        [Target(kind='label', text='no', weight=1.0, input=None)]
+        [Target(kind='label', text='no', weight=1.0, input=None, kept='')]
         """
         assert example.label is not None
         return [Target("label", example.label)]

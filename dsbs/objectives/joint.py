@@ -22,6 +22,10 @@ class _Joined(Objective):
         """Return the text of a target."""
         raise NotImplementedError
 
+    def kept(self, label: str) -> str:
+        """Return the end of a target's text that must not be truncated; by default none."""
+        return ""
+
     def split(self, text: str) -> tuple[str, str]:
         """Return label and rationale of a generated text; without a cue, all of it is the label."""
         raise NotImplementedError
@@ -31,7 +35,8 @@ class _Joined(Objective):
         assert example.label is not None
         if annotation is None or not annotation.rationale:
             return [Target("label", example.label)]
-        return [Target("label", self.join(example.label, annotation.rationale), input=self.worded(example, annotation))]
+        text = self.join(example.label, annotation.rationale)
+        return [Target("label", text, input=self.worded(example, annotation), kept=self.kept(example.label))]
 
     def worded(self, example: Example, annotation: Annotation) -> str | None:
         """Return what the student reads in place of the example's input, or None."""
@@ -60,13 +65,18 @@ class RationaleThenLabel(_Joined):
             inference it reads the input alone, as with the paper's empty system prompt.
 
     >>> RationaleThenLabel().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-    [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None)]
+    [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None, kept=' So the answer is no')]
     """
 
     kind: str = "rationale_then_label"
     reads_systems: bool = False
 
     output: ClassVar[str] = f"It writes its rationale first, then `{ANSWER_CUE}` and the label."
+
+    @property
+    def answers_last(self) -> bool:
+        """True: the label is at the end of the text."""
+        return True
 
     @property
     def reads(self) -> frozenset[str]:
@@ -79,7 +89,11 @@ class RationaleThenLabel(_Joined):
 
     def join(self, label: str, rationale: str) -> str:
         """Return rationale, cue and label."""
-        return f"{rationale} {ANSWER_CUE} {label}"
+        return f"{rationale}{self.kept(label)}"
+
+    def kept(self, label: str) -> str:
+        """Return cue and label: of a long rationale the end is lost, not the answer."""
+        return f" {ANSWER_CUE} {label}"
 
     def split(self, text: str) -> tuple[str, str]:
         """Return label and rationale of a generated text, split at the last cue; without one, all is the label."""
@@ -97,7 +111,7 @@ class LabelThenRationale(_Joined):
     """The student writes the label first, then why (explanation tuning).
 
     >>> LabelThenRationale().targets(Example("1", "Is fire cold?", "no"), Annotation("1", "no", "Fire is hot."))
-    [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0, input=None)]
+    [Target(kind='label', text='no explanation: Fire is hot.', weight=1.0, input=None, kept='')]
     """
 
     kind: str = "label_then_rationale"

@@ -39,6 +39,11 @@ class OnPolicy(Taught):
         """Whether the target has a rationale (``reasoning``)."""
         return self.reasoning
 
+    @property
+    def answers_last(self) -> bool:
+        """Whether the label is behind a rationale (``reasoning``)."""
+        return self.reasoning
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         return super().faults() + range_faults(self, AT_LEAST_1, "max_new_tokens", prefix="objective.")

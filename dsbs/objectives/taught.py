@@ -1,7 +1,7 @@
 """The base of objectives with a teacher model on this machine during training. No tensors here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dsbs.core.checks import range_faults
@@ -136,7 +136,7 @@ class Taught(Objective):
         text = self.word(example.input, self._teacher.student.tokenizer)
         from dsbs.objectives.teacher import teacher_kind
 
-        return [*targets, *(Target(teacher_kind(one.kind), one.text, one.weight, text) for one in targets)]
+        return [*targets, *(replace(one, kind=teacher_kind(one.kind), input=text) for one in targets)]
 
     def word(self, text: str, tokenizer: Any) -> str:
         """Return the teacher's prompt for an example's input.

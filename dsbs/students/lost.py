@@ -32,7 +32,8 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
 
     Args:
         counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
-            ``answers_cut``: labels too long to be generated;
+            ``answers_cut``: labels too long to be generated; ``targets_unwritten``: targets too long to be generated
+            up to the answer at their end;
             ``inputs``, or else ``train``: the number of examples.
 
     >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
@@ -47,6 +48,11 @@ the inputs are unknown to the tokenizer.']
     if long := counts.get("answers_cut"):
         notes.append(
             f"{long:,} labels of validation and test are longer than student.max_new_tokens: they cannot be generated."
+        )
+    if long := counts.get("targets_unwritten"):
+        notes.append(
+            f"{long:,} targets{of} are longer than student.max_new_tokens, and end with the answer: a student that "
+            "writes as much does not reach it. Set it as high as student.max_target_tokens."
         )
     if blank := counts.get("inputs_blank"):
         notes.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")

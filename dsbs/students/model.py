@@ -100,9 +100,16 @@ class StudentModel(nn.Module):
         """Return the input and the targets of an example as this student reads them; by default unchanged."""
         return example.input, list(targets)
 
-    def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
-        """Return token ids truncated to ``limit`` with the last one kept, and whether they were longer."""
-        return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
+    def cut(self, ids: list[int], limit: int, kept: str = "") -> tuple[list[int], bool]:
+        """Return token ids truncated to ``limit``, and whether they were longer.
+
+        Args:
+            kept: the end of the text, which stays; the end token always does.
+        """
+        if len(ids) <= limit:
+            return ids, False
+        end = min(len(self.encode_targets([kept])[0]) if kept else 1, limit)
+        return [*ids[: limit - end], *ids[-end:]], True
 
     @property
     def unknown_id(self) -> int | None:

@@ -100,6 +100,13 @@ class RowFile:
         """Return the numbers of truncated inputs and targets, ``inputs_cut`` and ``targets_cut``."""
         return {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
 
+    def count_longer(self, kind: str, limit: int) -> int:
+        """Return the number of targets of a kind with more than ``limit`` tokens."""
+        targets = pc.list_flatten(self._dataset.data.column("targets"))
+        sizes = pc.list_value_length(pc.struct_field(targets, "ids"))
+        longer = pc.and_(pc.equal(pc.struct_field(targets, "kind"), kind), pc.greater(sizes, limit))
+        return pc.sum(longer).as_py() or 0
+
     def count_unknown(self, unknown: int) -> tuple[dict[str, int], dict[str, int]]:
         """Count the tokens of the student's own inputs and targets, and those with the id ``unknown``.
 

@@ -23,7 +23,11 @@ ANNOTATION = Annotation("1", "no", "Fire is hot.")
             [Target("label", "no"), Target("rationale", "Fire is hot.")],
             [Target("label", "no")],
         ),
-        (RationaleThenLabel(), [Target("label", "Fire is hot. So the answer is no")], [Target("label", "no")]),
+        (
+            RationaleThenLabel(),
+            [Target("label", "Fire is hot. So the answer is no", kept=" So the answer is no")],
+            [Target("label", "no")],
+        ),
         (LabelThenRationale(), [Target("label", "no explanation: Fire is hot.")], [Target("label", "no")]),
     ],
     ids=lambda value: getattr(value, "kind", ""),

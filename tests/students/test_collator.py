@@ -4,7 +4,8 @@ import pytest
 import torch
 from tiny import tiny_t5
 
-from dsbs.core.records import Target
+from dsbs.core.records import Annotation, Example, Target
+from dsbs.objectives import RationaleThenLabel
 from dsbs.students.collator import Collator, tokenize
 from dsbs.students.model import Batch, StudentModel
 from dsbs.students.tensors import IGNORED
@@ -131,3 +132,16 @@ def test_a_prefix_that_stands_in_the_data_is_text() -> None:
     (row,) = student.encode_targets(["[rationale] the kettle [label]"])
     (read,) = student.encode_inputs(["the [label] kettle"], "label", 64)
     assert not {student.start_id("label"), student.start_id("rationale")} & {*row, *read}
+
+
+def test_what_a_target_keeps_is_not_cut() -> None:
+    student = tiny_t5()
+    long = RationaleThenLabel().targets(
+        Example("1", "it leaks", "refund"), Annotation("1", "refund", "the kettle leaks " * 20)
+    )
+    rows, cut = tokenize(student, ["it leaks"], [long], 64, 24)
+    [(_, _, ids, _)] = rows[0].targets
+    assert (len(ids), cut["targets_cut"]) == (24, 1)
+    text = student.decode([ids])[0].replace(" ", "")
+    assert text.startswith("thekettleleaks")
+    assert text.endswith("Sotheanswerisrefund")

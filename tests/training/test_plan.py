@@ -24,7 +24,7 @@ from dsbs.extraction.annotations import rationales_dir
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
-from dsbs.objectives import Finetune, StepByStep
+from dsbs.objectives import Finetune, RationaleThenLabel, StepByStep
 from dsbs.students import T5Scratch
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import Lengths
@@ -132,6 +132,17 @@ def test_metrics_hold_what_the_contract_names(finished: Plan) -> None:
     assert len(rows) == 16
     assert metrics["test"]["accuracy"] == sum(row["correct"] for row in rows) / 16
     assert {row["id"] for row in rows} == {f"test-{number:05d}" for number in range(16)}
+
+
+def test_rationales_that_leave_no_room_for_the_answer_are_told_before_the_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = prepare_run(settings(tmp_path, objective=RationaleThenLabel(name="rationale_then_label"), test=False))
+    with caplog.at_level("WARNING"):
+        metrics = execute(plan, "")
+    told = "64 targets of 64 examples are longer than student.max_new_tokens, and end with the answer"
+    assert any(record.message.startswith(told) for record in caplog.records)
+    assert any(note.startswith(told) for note in metrics["notes"])
 
 
 def test_the_manifest_says_what_went_in_and_who_taught(finished: Plan) -> None:

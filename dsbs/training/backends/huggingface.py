@@ -1,5 +1,6 @@
 """PyTorch students, trained by a subclass of Hugging Face's ``Seq2SeqTrainer``."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from dsbs.inference.metrics import mean_log_probability, name_score, score
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.base import GenerativeStudent, Lengths, TorchStudent
+from dsbs.students.lost import describe_lost
 from dsbs.students.memory import checkpoint_activations
 from dsbs.students.model import StudentModel
 from dsbs.students.prefixes import KINDS, task_prefix
@@ -35,6 +37,8 @@ from dsbs.training.run_folder import Run
 from dsbs.training.tokenized import RowFile, prepare_rows
 from dsbs.training.trainer import LIKELIHOOD, DistillationTrainer
 from dsbs.training.unknown import check_unknown
+
+logger = logging.getLogger(__name__)
 
 
 def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
@@ -53,9 +57,13 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     )
     if source.writes:
         counts |= count_unwritable(student, reading, [*data.validation, *data.test])
+        if recipe.objective.answers_last:  # the end token is not needed
+            counts["targets_unwritten"] = rows.count_longer("label", reading.max_new_tokens + 1)
     predictor = TorchPredictor(student, recipe.task, recipe.objective, reading)
     if student.cuts_itself:
         counts["inputs_cut"] = predictor.lost([example for example, _ in data.train])["inputs_cut"]
+    for note in describe_lost({**data.counts, **counts}):  # before hours are spent
+        logger.warning("%s", note)
 
     def validate(model: StudentModel) -> dict[str, float]:
         predictor.student = model
