@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import logging
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.annotating import annotate_split
-from dsbs.extraction.annotations import PAGE, SUMMARY
+from dsbs.extraction.annotations import PAGE, STORE, SUMMARY
 from dsbs.extraction.budget import Spending, reckon
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
@@ -75,11 +77,18 @@ def run_extraction(job: Job, watch: Callable[..., Watch] = Watch) -> dict[str, A
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
     """Return what an extraction would request and cost; it sends no requests and writes no annotations.
 
+    It takes no lock, so it leaves a folder that another process may be about to fill as it is.
+
     Raises:
         DsbsError: as ``run_extraction`` before its first request.
     """
     _check(job)
-    with _open_store(job) as store:
+    with contextlib.ExitStack() as stack:
+        if job.store_path.exists():
+            store = stack.enter_context(_open_store(job))
+        else:
+            elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            store = stack.enter_context(CompletionStore(elsewhere / STORE))
         origin = job.register(store)
         spending = _spending(job, store, origin)
         with Neighbours(job.neighbours, job.store_path, origin) as neighbours:

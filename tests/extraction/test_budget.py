@@ -12,6 +12,7 @@ from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.annotations import price_of
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.settings import Budget
+from dsbs.store import CompletionStore
 
 
 class Priced(ScriptedTeacher):
@@ -93,6 +94,18 @@ def test_a_dry_run_asks_nothing_and_leaves_no_trace(tmp_path: Path) -> None:
     assert estimate.usd == pytest.approx(estimate.prompt_tokens + estimate.completion_tokens)
     assert estimate.seconds is None  # nobody was ever asked
     assert not (tmp_path / "folder").exists()
+
+
+def test_a_dry_run_leaves_the_store_alone_that_an_extraction_has_just_begun(tmp_path: Path) -> None:
+    store = tmp_path / "folder" / "completions.sqlite"
+
+    class Meanwhile(CountTask):
+        def examples(self, split: str) -> Iterator[Example]:
+            CompletionStore(store).close()
+            yield from super().examples(split)
+
+    estimate_extraction(job_for(tmp_path / "folder", Priced(), task=Meanwhile()))
+    assert store.exists()
 
 
 def test_a_dry_run_knows_what_is_there_and_how_long_answers_are(tmp_path: Path) -> None:
