@@ -122,7 +122,8 @@ class Annotation:
         label: the teacher's answer in the task's canonical form, or None.
         rationale: why, in the teacher's words, without the answer's cue; or None.
         status: ``ok``, or the reason why this annotation is not used.
-        agreement: share of the samples that voted for the label (1.0 for a single one), or None.
+        agreement: share of all samples, also of those that failed, that voted for the label (1.0 for a single one), or
+            None.
         votes: label -> how many samples gave it, or None where that was not kept.
         probabilities: closed answer -> its probability at the position of the answer, by the teacher's
             log-probabilities; the rest up to 1 is that of other texts. None where they were not requested.

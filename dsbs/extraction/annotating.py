@@ -112,10 +112,11 @@ def read_example(job: Job, example: Example, outcomes: list[Outcome]) -> Annotat
         annotation = Annotation(example.id, status=f"request_failed: {reason}")
     else:
         annotation = annotations[0] if len(annotations) == 1 else vote(annotations, job.task.answers.equivalent)
+    agreement = annotation.agreement
+    if agreement is not None:  # samples that failed or are still to come agree with nothing
+        agreement *= len(completions) / job.settings.samples
     system = job.prompt.system_of(example.id)
-    if system is None and probabilities is None:
-        return annotation
-    return replace(annotation, system=system, probabilities=probabilities)
+    return replace(annotation, agreement=agreement, system=system, probabilities=probabilities)
 
 
 def _weigh(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fault_server import FaultServer, serve
 from scripted import CountTask, ScriptedTeacher, correct, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, TeacherError
@@ -13,6 +14,7 @@ from dsbs.extraction.annotations import price_of
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.settings import Budget
 from dsbs.store import CompletionStore
+from dsbs.teachers.openai import OpenAITeacher
 
 
 class Priced(ScriptedTeacher):
@@ -136,6 +138,15 @@ def test_what_another_portion_or_split_asks_already_is_counted_once(
         run_extraction(job_for(tmp_path / "refused", refusing, task=Same(size=10), splits=["train", "test"]))
     run_extraction(job_for(tmp_path, teacher, task=Same(size=10), splits=["train", "test"]))
     assert teacher.asked == 4
+
+
+@pytest.mark.parametrize("knows_n", [True, None])
+def test_a_budget_holds_where_every_sample_reads_the_prompt_anew(tmp_path: Path, knows_n: bool | None) -> None:
+    with serve(FaultServer(knows_n=knows_n, latency=0.01)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url, temperature=1.0, max_tokens=10)
+        settings = {"samples": 5, "budget": Budget(tokens=1000)}  # 5 * 30 tokens a question, or 20 + 5 * 10
+        split = run_extraction(job_for(tmp_path, teacher, size=50, settings=settings))["splits"]["train"]
+    assert 800 <= split["prompt_tokens"] + split["completion_tokens"] <= 1000
 
 
 def test_a_request_that_fails_frees_its_share_of_the_budget(tmp_path: Path) -> None:

@@ -159,6 +159,19 @@ def test_examples_that_are_rejected_for_good_let_the_same_command_succeed_again(
     assert teacher.asked == 80
 
 
+def test_samples_that_failed_agree_with_nothing(tmp_path: Path) -> None:
+    def says(request: Request) -> Any:
+        failed = request.id == "train-0" and request.sample
+        return TeacherError("HTTP 400: no", reason="HTTP 400") if failed else correct(request)
+
+    run_extraction(
+        job_for(tmp_path, ScriptedTeacher(says=says), settings={"samples": 4}, filter=Filter(min_agreement=0.5))
+    )
+    found = load_annotations(tmp_path, "train")
+    assert (found["train-0"].agreement, found["train-0"].status) == (0.25, "filter: min_agreement")
+    assert (found["train-1"].agreement, found["train-1"].status) == (1.0, "ok")
+
+
 def test_a_fault_of_ours_ends_the_run_and_is_not_taken_for_the_teachers(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_extraction(job_for(tmp_path, ScriptedTeacher(says=lambda request: ZeroDivisionError("bug"))))

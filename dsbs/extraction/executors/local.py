@@ -190,12 +190,13 @@ class LocalExecutor(Executor):
                 self.stop("hopeless", error)
 
     def _cost(self, together: list[Request]) -> Reservation:
-        return self.spending.estimate(self.spending.characters(together[0]), len(together))
+        # An endpoint that gives one sample at a time reads, and bills, the prompt for each of them.
+        return self.spending.estimate(len(together) * self.spending.characters(together[0]), len(together))
 
     def _expected_tokens(self, together: list[Request]) -> float:
         if self.tokens_allowed.per_minute is None:
             return 0.0
-        cost = self._cost(together)
+        cost = self.spending.estimate(self.spending.characters(together[0]), len(together))
         return cost.prompt_tokens + (self.spending.mean_written * len(together) or cost.completion_tokens)
 
 
