@@ -37,6 +37,7 @@ SPLITS = ("train", "test")
 WRITTEN = {*(f"{split}.jsonl" for split in SPLITS), UNEXPLAINED}
 MOST_FIRST = 2**24  # bytes of a first row
 BARE_WORDS = 8
+MOST_CLASSES = 50  # answers that are shown
 
 
 @command("traffic")
@@ -178,20 +179,32 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
 
 
 def compare(store: TrafficStore) -> dict[str, Any]:
-    """Return how often the student agrees with the LLM, overall and by the LLM's answer, with 95% lower bounds."""
+    """Return how often the student agrees with the LLM, with 95% lower bounds.
+
+    Answers below the threshold (``deferred``) are counted apart: ``mode=defer`` compares all of them, but only a sample
+    of the others. ``all`` and ``classes``, by the LLM's answer, are of the others.
+    """
     found, answers = store.compared(), FreeAnswers()
     same: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for _, _, student, teacher in found:
+    deferred: list[bool] = []
+    for _, below, student, teacher in found:
+        agrees = answers.equivalent(student, teacher)
+        if below:
+            deferred.append(agrees)
+            continue
         total[str(teacher)] += 1
-        same[str(teacher)] += answers.equivalent(student, teacher)
+        same[str(teacher)] += agrees
     classes = {
-        label: {"requests": count, "same": same[label], "lower_95": lower_bound(same[label], count)}
+        label: _share(same[label], count)
         for label, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))
     }
-    whole = {"requests": total.total(), "same": same.total(), "lower_95": lower_bound(same.total(), total.total())}
-    deferred = sum(deferred for _, deferred, _, _ in found)
-    return {"all": whole, "deferred": deferred, "classes": classes}
+    whole = _share(same.total(), total.total())
+    return {"all": whole, "deferred": _share(sum(deferred), len(deferred)), "classes": classes}
+
+
+def _share(same: int, requests: int) -> dict[str, Any]:
+    return {"requests": requests, "same": same, "lower_95": lower_bound(same, requests)}
 
 
 def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], console: Console) -> None:
@@ -219,17 +232,25 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
             ]
         for line in lines:
             console.print(line, highlight=False, soft_wrap=True, markup=False)
-    whole = figures["compared"]["all"]
-    if not whole["requests"]:
+    compared = figures["compared"]
+    kept, deferred, classes = compared["all"], compared["deferred"], compared["classes"]
+    if not kept["requests"] + deferred["requests"]:
         console.print("  No student answers have been compared yet: python -m dsbs.serve mode=shadow ...")
         return
     table = Table(title="Agreement of student and LLM", title_justify="left")
     for name in ("LLM's answer", "requests", "same", "at least (95%)"):
         table.add_column(name, justify="left" if name == "LLM's answer" else "right")
-    for label, one in [("all", whole), *figures["compared"]["classes"].items()]:
-        share = f"{100 * one['same'] / one['requests']:.1f}%"
-        table.add_row(plain(label), f"{one['requests']:,}", share, f"{100 * one['lower_95']:.1f}%")
+    rows = [("all that the student is sure of" if deferred["requests"] else "all", kept)]
+    rows += [*[*classes.items()][:MOST_CLASSES], ("all that it is unsure of", deferred)]
+    for label, one in rows:
+        if one["requests"]:
+            share = f"{100 * one['same'] / one['requests']:.1f}%"
+            table.add_row(plain(label), f"{one['requests']:,}", share, f"{100 * one['lower_95']:.1f}%")
     print_table(console, table)
+    if len(classes) > MOST_CLASSES:
+        console.print(f"  The {MOST_CLASSES} most frequent of {len(classes):,} answers.", highlight=False)
+    if not kept["requests"]:
+        console.print("  None was compared that the student is sure of: deferral.compare=0.02 compares a sample.")
 
 
 if __name__ == "__main__":

@@ -118,3 +118,24 @@ def test_answers_that_differ_in_case_and_spaces_agree(tmp_path: Path) -> None:
     for student in ("Refund", "refund ", "repair", None):
         store.compare(0.9, False, student, "refund")
     assert compare(store)["all"]["same"] == 2
+
+
+def test_unsure_answers_are_counted_apart_and_many_labels_are_cut(traffic: Traffic, tmp_path: Path) -> None:
+    """In mode=defer all of the unsure ones are compared, but a sample of the others: together they are no agreement."""
+    store = TrafficStore(tmp_path / "t.sqlite")
+    for number in range(60):
+        store.compare(0.9, False, f"answer {number}", f"answer {number}")
+        store.compare(0.2, True, "refund", "repair")
+    code, out, _ = traffic("store=t.sqlite")
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("\u2502")[1:4]] for line in out.splitlines()]
+    assert ["all that the student is sure of", "60", "100.0%"] in rows
+    assert ["all that it is unsure of", "60", "0.0%"] in rows
+    assert "The 50 most frequent of 60 answers" in out
+    assert "deferral.compare" not in out
+
+
+def test_where_only_unsure_answers_were_compared_it_is_told(traffic: Traffic, tmp_path: Path) -> None:
+    TrafficStore(tmp_path / "t.sqlite").compare(0.2, True, "refund", "repair")
+    _, out, _ = traffic("store=t.sqlite")
+    assert "deferral.compare=0.02" in out
