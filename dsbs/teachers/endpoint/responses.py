@@ -25,6 +25,7 @@ THINKING_PARTS = {"thinking", "reasoning", "reasoning_text", "summary_text"}
 # Fields of a text in an object, and objects around an answer.
 TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 WRAPPINGS = ("data", "result", "response", "output", "body")
+_READ = ("prompt_tokens", "input_tokens")
 _WRITTEN = ("completion_tokens", "output_tokens")
 _MOST_DEPTH = 4
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
@@ -100,7 +101,7 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
             reason="interrupted",
         )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
-    prompt_tokens, written = _count(usage, "prompt_tokens", "input_tokens"), _count(usage, *_WRITTEN)
+    prompt_tokens, written = _count(usage, *_READ), _count_written(usage)
     endings = {read_ending(_finish_reason(*one, key)) for one in sound}
     if written == 0 and endings <= {STOP, None} and not any(one.text.strip() or one.reasoning for one, _ in sound):
         raise TeacherError(
@@ -139,6 +140,16 @@ def _find_error(fields: Fields, answered: bool) -> Any:
         if said
         else None
     )
+
+
+def _count_written(usage: Fields) -> int | None:
+    """Return the tokens written; xAI and Gemini count those of the thinking, which are billed, in the total alone."""
+    read, written, total = _count(usage, *_READ), _count(usage, *_WRITTEN), _count(usage, "total_tokens")
+    if read is None or written is None or total is None:
+        return written
+    thought = _count(usage.inside("completion_tokens_details"), "reasoning_tokens")
+    apart = max(total - read - written, 0)
+    return written + (apart if thought is None else min(apart, thought))
 
 
 def _count(usage: Fields, *names: str) -> int | None:

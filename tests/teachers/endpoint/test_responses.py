@@ -153,6 +153,26 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
     [
         ({"prompt_tokens": "10", "completion_tokens": "5"}, (10, 5)),
         ({"input_tokens": 10, "output_tokens": 5}, (10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 75}, (10, 65)),  # thinking in the total alone
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 5,
+                "total_tokens": 99,
+                "completion_tokens_details": {"reasoning_tokens": 60},
+            },
+            (10, 65),
+        ),
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 65,
+                "total_tokens": 75,
+                "completion_tokens_details": {"reasoning_tokens": 60},
+            },
+            (10, 65),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5}, (10, 5)),
         ({"prompt_tokens": 10.0, "completion_tokens": None}, (10, None)),
         ({"prompt_tokens": "ten", "completion_tokens": -1}, (None, None)),
         (None, (None, None)),
