@@ -56,6 +56,7 @@ def summarise(
         "model": job.identity["teacher"].get("model"),
         "stand_in": job.teacher.stand_in,
         "prompt": job.prompt.name,
+        "take": dict(vars(job.prompt.take)),
         "filter": job.filter.title,
         "samples": job.settings.samples,
         "extraction": job.base or job.folder.name,

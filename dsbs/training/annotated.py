@@ -25,6 +25,7 @@ from dsbs.extraction.annotations import (
 )
 from dsbs.extraction.filters import FilterCheck, restore
 from dsbs.extraction.job import Job
+from dsbs.extraction.parsing import Take
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.training.settings import TrainSettings
 from dsbs.training.stored import StoredTokens
@@ -211,6 +212,14 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
             "The annotations were extracted with filter=%s; this run applies its own, filter=%s. "
             "Type filter=%s to apply the former.",
             *(extracted, settings.filter.title, extracted.split(" ")[0]),
+        )
+    took, wanted = summary.get("take"), settings.prompt.take
+    if took is not None and wanted != Take() and vars(wanted) != took:
+        logger.warning(
+            "%s: the rationales were taken from the completions with other settings than this run's "
+            "prompt.rationale_from=%s (or thought_sentences, thought_words). To take them anew, type it with "
+            "dsbs.extract, too: that sends no request.",
+            *(folder, wanted.source),
         )
     return {
         "rationales": str(folder),

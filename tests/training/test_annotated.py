@@ -74,6 +74,20 @@ def test_filtered_annotations_lie_apart_and_each_run_takes_those_that_fit(tmp_pa
     assert described[0]["annotations"]["folder"] == described[1]["annotations"]["folder"]
 
 
+def test_rationales_that_were_taken_otherwise_than_this_run_says_are_told(tmp_path: Path, caplog) -> None:
+    mine = settings(tmp_path)
+    folder = extract(mine)
+    thinking = dataclasses.replace(mine, prompt=dataclasses.replace(mine.prompt, rationale_from="thinking"))
+    describe_annotations(mine, folder)
+    assert "rationale_from" not in caplog.text
+    describe_annotations(thinking, folder)
+    assert "prompt.rationale_from=thinking" in caplog.text
+    caplog.clear()
+    assert extract(thinking) == folder
+    describe_annotations(thinking, folder)
+    assert "rationale_from" not in caplog.text
+
+
 def test_where_nothing_fits_the_command_asks_for_the_same_filter_and_samples(tmp_path: Path) -> None:
     mine = settings(tmp_path, filter=Filter("gold", agrees_with_gold=True), samples=3)
     with pytest.raises(NotAnnotated, match=r"dsbs\.extract .*filter=gold .*samples=3"):
