@@ -88,9 +88,10 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         result = f"no {metric} is known: there are no gold labels to test on"
     validation = metrics["validation"]
     if chosen := validation.get("chosen_on"):
-        best += f", chosen on {chosen['examples']:,} of {validation['examples']:,}"
+        best += f", chosen on {chosen['examples']:,}"
     console.print(
-        f"  validation{agreement} {show_score(metric, validation[metric])} ({best}), {result}; "
+        f"  validation{agreement} {show_score(metric, validation[metric])} of {validation['examples']:,} ({best}), "
+        f"{result}; "
         f"{metrics['seconds']:.0f} s, {metrics['examples_per_second']:.0f} examples/s"
     )
     if plan.settings.student.reads_training and might_improve(metrics):

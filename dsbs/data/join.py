@@ -90,6 +90,8 @@ class Join:
                 f"The annotation of example {annotation.id} predates votes, which this objective needs. "
                 "Run the same dsbs.extract command again: it sends no new requests, and adds them."
             )
+        if "votes" in self.reads:
+            counts["single_vote"] += sum((annotation.votes or {}).values()) == 1
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not any((annotation.probabilities or {}).values())
         hidden: dict[str, Any] = {name: None for name in LATER_FIELDS if name not in self.reads}

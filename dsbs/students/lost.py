@@ -34,6 +34,7 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
         counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
             ``answers_cut``: labels too long to be generated; ``targets_unwritten``: targets too long to be generated
             up to the answer at their end;
+            ``single_vote`` and ``without_probabilities``: examples whose teacher gives no distribution;
             ``inputs``, or else ``train``: the number of examples.
 
     >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
@@ -53,6 +54,15 @@ the inputs are unknown to the tokenizer.']
         notes.append(
             f"{long:,} targets{of} are longer than student.max_new_tokens, and end with the answer: a student that "
             "writes as much does not reach it. Set it as high as student.max_target_tokens."
+        )
+    if single := counts.get("single_vote"):
+        notes.append(
+            f"{single:,}{of} have a single sample of the teacher: as a distribution it says no more than the label. "
+            "dsbs.extract samples=5 asks for more."
+        )
+    if without := counts.get("without_probabilities"):
+        notes.append(
+            f"{without:,}{of} have no log-probabilities of the closed answers: they are learned by the label alone."
         )
     if blank := counts.get("inputs_blank"):
         notes.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")

@@ -10,6 +10,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.records import Annotation, Example
 from dsbs.data.join import Join, RunData, count_missing, load_run_data, load_test
 from dsbs.data.subsets import Selection
+from dsbs.students.lost import describe_lost
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
 
@@ -173,6 +174,19 @@ def test_votes_reach_objectives_that_read_them_and_do_not_rename_the_data_of_the
     assert [annotation and annotation.votes for _, annotation in wanted.train] == [{"a": 2, "b": 1}, None, None]
     alone = load(annotations=voted, needs_rationales=False, reads=frozenset({"votes"}))
     assert list(alone.train) == list(wanted.train)
+
+
+def test_a_distribution_that_is_a_label_is_told() -> None:
+    once = {"train": [replace(one, votes={one.label: 1} if one.label else None) for one in ALONE["train"]]}
+    data = load(annotations=once, needs_rationales=False, reads=frozenset({"votes"}))
+    told = "2 of 3 examples have a single sample of the teacher"
+    assert [note.startswith(told) for note in describe_lost(data.counts)] == [True]
+    assert describe_lost(load(annotations=ALONE, needs_rationales=False, reads=frozenset({"votes"})).counts) == []
+    few = {"train": [replace(ALONE["train"][0], probabilities=None), *ALONE["train"][1:]]}
+    data = load(annotations=few, needs_rationales=False, reads=frozenset({"probabilities"}))
+    assert describe_lost(data.counts) == [
+        "1 of 3 examples have no log-probabilities of the closed answers: they are learned by the label alone."
+    ]
 
 
 ALONE = {
