@@ -30,7 +30,7 @@ from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import print_table
-from dsbs.core.units import show_duration, show_size
+from dsbs.core.units import show_duration, show_fraction, show_size
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
@@ -218,19 +218,18 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
     Raises:
         DataError: no run has a test score.
     """
-    from dsbs.extraction.annotations import load_summary
     from dsbs.reporting.conditions import group_runs
     from dsbs.reporting.ladder import advise, build_rungs, draw_frontier, price_teacher
     from dsbs.reporting.reading import FinishedRun, read_run
-    from dsbs.reporting.teachers import annotation_folders, find_teachers
+    from dsbs.reporting.teachers import find_summary, find_teachers
 
     runs = [read_run(one.run.folder) for one in candidates if one.run and one.finished]
     read = [run for run in runs if isinstance(run, FinishedRun) and run.metrics["test"].get(run.metric) is not None]
     if not read:
         raise DataError("No run could be measured: the task has no test examples with gold answers, or all failed.")
     conditions, _ = group_runs(read)
-    folders = [folder for run in read for folder in annotation_folders(run)]
-    teacher = price_teacher(find_teachers(read), load_summary(folders[0]) if folders else None)
+    summary = next(filter(None, map(find_summary, read)), None)
+    teacher = price_teacher(find_teachers(read), summary, read[0].metric)
     rungs = build_rungs(conditions)
     folder = Path(config.output_dir) / "compare" / path_part(str(read[0].metrics["task"]), "task")
     advice = advise(rungs, teacher)
@@ -244,7 +243,7 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
     }
     write_json(folder / "compare.json", record)
     for format in ("svg", "png"):
-        (folder / f"frontier.{format}").write_bytes(draw_frontier(rungs, teacher, format))
+        (folder / f"frontier.{format}").write_bytes(draw_frontier(rungs, teacher, format, read[0].metric))
     show(record, console)
     for sentence in advice:
         console.print(f"  {sentence}", highlight=False, markup=False)
@@ -279,6 +278,8 @@ def compare_with_base(
 
 def show(record: dict[str, Any], console: Console) -> None:
     """Print the ladder, with a star for students on the frontier."""
+    from dsbs.reporting.wording import show_interval  # imports scipy, which is slow
+
     table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
     for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
         table.add_column(name, justify="left" if name in ("student", "objective") else "right")
@@ -287,10 +288,10 @@ def show(record: dict[str, Any], console: Console) -> None:
         table.add_row(
             one["student"],
             one["objective"],
-            f"{one['data_fraction']:g}",
+            show_fraction(one["data_fraction"]),
             str(one["seeds"]),
             show_score(metric, one["score"]),
-            f"{show_score(metric, one['low'])} to {show_score(metric, one['high'])}",
+            show_interval(metric, one["low"], one["high"]),
             "" if one["parameters"] is None else f"{one['parameters']:,.0f}",
             show_size(one["size_bytes"]),
             show_duration(one["train_seconds"]),
@@ -301,7 +302,7 @@ def show(record: dict[str, Any], console: Console) -> None:
     if teacher := record["teacher"]:
         score, usd, milliseconds = (teacher[key] for key in ("score", "usd_per_1000", "milliseconds"))
         facts = [
-            f"{'score unknown' if score is None else show_score(metric, score)} on {teacher['split']}",
+            "score unknown" if score is None else f"{show_score(metric, score)} on {teacher['split']}",
             "price unknown" if usd is None else f"${usd:.4f} per 1,000 answers",
             "speed unknown" if milliseconds is None else f"{milliseconds:.3g} ms per answer, many at once",
         ]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dsbs.core.units import show_fraction
 from dsbs.extraction.annotations import price_of, total_of
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import TeacherFacts
+from dsbs.tasks.base import ACCURACY
 
 REQUIREMENTS = (0.99, 0.95, 0.9)  # shares of the teacher's score
 
@@ -40,7 +42,7 @@ class Rung:
     @property
     def name(self) -> str:
         """The rung's name for messages."""
-        return f"{self.student}, {self.objective}, {self.data_fraction:g} of the data"
+        return f"{self.student}, {self.objective}, {show_fraction(self.data_fraction)} of the data"
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ class TeacherCosts:
     """Accuracy, price and speed of the teacher; None where unknown.
 
     Attributes:
-        score: its accuracy on ``split``.
+        score: its accuracy on ``split``, if the students are scored by it, too.
         split: ``test``, or ``train``.
         usd_per_1000: dollars for 1,000 answers.
-        milliseconds: of the extraction per answer, with many requests at once.
+        milliseconds: of the last extraction per answer, with many requests at once, unless most answers were stored.
     """
 
     name: str
@@ -112,6 +114,8 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
     reference_name = "the teacher's accuracy"
     if reference is None:
         reference, reference_name = max(rung.score for rung in timed), "the best student's score"
+    if reference <= 0:  # of a metric below zero no share is a requirement
+        return []
     shares_of: dict[str, list[float]] = {}
     for share in REQUIREMENTS:
         able = [rung for rung in timed if rung.score >= share * reference]
@@ -127,26 +131,33 @@ def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
     ]
 
 
-def price_teacher(teachers: Sequence[TeacherFacts], summary: dict[str, Any] | None) -> TeacherCosts | None:
-    """Return the teacher's price and speed from the summary of its extraction; None without a teacher."""
+def price_teacher(
+    teachers: Sequence[TeacherFacts], summary: dict[str, Any] | None, metric: str = ACCURACY
+) -> TeacherCosts | None:
+    """Return the teacher's price and speed from the summary of its extraction; None without a teacher.
+
+    Args:
+        metric: of the students.
+    """
     if not teachers:
         return None
-    facts = teachers[0]
-    requests, price = total_of(summary, "requests"), price_of(summary)
+    facts, price = teachers[0], price_of(summary)
+    requests, cached = total_of(summary, "requests"), total_of(summary, "cached") or 0
     seconds = (summary or {}).get("seconds")
     return TeacherCosts(
         facts.name,
-        facts.accuracy,
-        facts.split,
-        price and 1000 * price[0] / price[1],
-        1000 * seconds / requests if seconds and requests else None,
+        facts.accuracy if metric == ACCURACY else None,
+        facts.split if metric == ACCURACY else None,
+        1000 * price[0] / price[1] if price else None,
+        1000 * seconds / requests if seconds and requests and requests >= cached else None,
     )
 
 
-def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: str) -> bytes:
+def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: str, metric: str = ACCURACY) -> bytes:
     """Return an image of scores over milliseconds per answer, with the frontier as a line."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     timed = [(rung, rung.milliseconds) for rung in rungs if rung.milliseconds]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ladder", "font.size": 11}):
@@ -157,7 +168,7 @@ def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: s
             low, high = max(rung.score - rung.low, 0.0), max(rung.high - rung.score, 0.0)
             axes.errorbar(milliseconds, rung.score, [[low], [high]], fmt="o", color=colour, capsize=3)
             axes.annotate(
-                f"{rung.student}, {rung.objective}, {rung.data_fraction:g}".replace("$", r"\$"),
+                f"{rung.student}, {rung.objective}, {show_fraction(rung.data_fraction)}".replace("$", r"\$"),
                 (milliseconds, rung.score),
                 xytext=(6, 4),
                 textcoords="offset points",
@@ -173,7 +184,9 @@ def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: s
         if timed:
             axes.set_xscale("log")
         axes.set_xlabel("milliseconds per answer")
-        axes.set_ylabel("test score")
+        axes.set_ylabel(f"test {metric}")
+        if metric == ACCURACY:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         axes.spines[["top", "right"]].set_visible(False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format=format)

@@ -100,10 +100,11 @@ SUMMARY = {
     "splits": OBJECT,
     "model": TEXT.or_none(),
     "teacher": TEXT.or_none(),
+    "samples": COUNT.or_none(),
 }
 SPLIT = {
     "teacher_accuracy": SHARE.or_none(),
-    **dict.fromkeys(("cost_usd", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
+    **dict.fromkeys(("cost_usd", "examples", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
 }
 
 

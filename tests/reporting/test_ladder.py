@@ -27,7 +27,7 @@ def test_the_frontier() -> None:
 def test_advice_takes_the_fastest_that_is_good_enough() -> None:
     first, second = advise(RUNGS, TEACHER)
     assert first == "At least 99% of the teacher's accuracy: no student."
-    assert second == "At least 95% or 90% of the teacher's accuracy: encoder, finetune, 1 of the data, 5 ms."
+    assert second == "At least 95% or 90% of the teacher's accuracy: encoder, finetune, all of the data, 5 ms."
     [only] = advise([rung("logreg", 0.99, 0.1)], TEACHER)
     assert "99% or 95% or 90%" in only
     assert "the best student's score" in advise(RUNGS, None)[0]
@@ -50,6 +50,25 @@ def test_the_teacher_is_priced_by_its_extraction() -> None:
     assert unknown is not None
     assert unknown.usd_per_1000 is None
     assert price_teacher([], None) is None
+
+
+def test_a_resumed_extraction_prices_all_of_its_answers_and_is_no_measure_of_speed() -> None:
+    """Dollars are those of all runs, so they buy all answers and not those of the last run."""
+    train = {"examples": 900, "requests": 0, "cached": 0, "cost_usd": 9.0}  # of an earlier run
+    test = {"examples": 100, "requests": 20, "cached": 80, "cost_usd": 1.0}
+    costs = price_teacher(
+        [TeacherFacts("llm", 0.9, "test")], {"seconds": 5.0, "splits": {"train": train, "test": test}}
+    )
+    assert costs is not None
+    assert (costs.usd_per_1000, costs.milliseconds) == (10.0, None)
+
+
+def test_a_teachers_accuracy_is_no_measure_of_students_with_another_metric() -> None:
+    costs = price_teacher([TeacherFacts("llm", 0.9, "test")], None, "rouge_l")
+    assert costs is not None
+    assert (costs.score, costs.split) == (None, None)
+    assert "the best student's score" in advise(RUNGS, costs)[0]
+    assert advise([rung("a", -3.0, 1.0)], costs) == []  # no share of a score below zero is a requirement
 
 
 def test_the_plot_is_drawn() -> None:
