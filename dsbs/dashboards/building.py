@@ -18,7 +18,8 @@ from dsbs.dashboards.panels import (
     training_panels,
 )
 from dsbs.dashboards.study import Key, Study
-from dsbs.reporting.wording import show_interval, show_score
+from dsbs.inference.metrics import show_score
+from dsbs.reporting.wording import show_interval
 
 MOST_TITLE = 120
 SECTIONS = {

@@ -116,9 +116,16 @@ def might_improve(metrics: Mapping[str, Any]) -> bool:
 
 
 def show_score(metric: str, value: float) -> str:
-    """Return a score as text: a percentage for accuracy.
+    """Return a score as text: a percentage for accuracy, which is 0% or 100% only where nothing or everything is right.
 
     >>> show_score("accuracy", 0.51234), show_score("rouge_l", 0.51234)
-    ('51.23%', '0.5123')
+    ('51.2%', '0.512')
+    >>> show_score("accuracy", 0.99985), show_score("accuracy", 1.0)
+    ('99.98%', '100.0%')
     """
-    return f"{100 * value:.2f}%" if metric == ACCURACY else f"{value:.4f}"
+    if metric != ACCURACY:
+        return f"{value:.3f}"
+    digits = 1
+    while 0 < value < 1 and round(100 * value, digits) in (0, 100) and digits < 6:
+        digits += 1
+    return f"{100 * value:.{digits}f}%"

@@ -60,7 +60,11 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
         raise DataError("predictions.parquet has a duplicate id")
     if not np.isfinite(scores).all():
         raise DataError("predictions.parquet has scores that are not finite")
-    if len(ids) != (test.get("examples") or len(ids)) or not ids or abs(scores.mean() - test[metric]) > 1e-6:
+    if (
+        len(ids) != (test.get("examples") or len(ids))
+        or not ids
+        or not np.isclose(scores.mean(), test[metric], 1e-6, 1e-6)
+    ):
         raise DataError(f"predictions.parquet and metrics.json do not agree on the test {metric}")
     return Answered(
         test_set=fingerprint([[id, gold] for id, gold in zip(ids, golds, strict=True)], length=16),

@@ -32,10 +32,11 @@ def count_confusion(condition: Condition, classes: Sequence[str]) -> dict[str, A
     """
     counts: Counter[tuple[str, str]] = Counter()
     for run in condition.runs:
-        if run.answers:
+        if answers := run.answers:
             counts.update(
-                (gold, NONE if label is None else label if label in classes else OTHER)
-                for gold, label in zip(run.answers.golds, run.answers.labels, strict=True)
+                # A right answer may be written otherwise than the gold one: 7.0 for 7.
+                (gold, gold if right else NONE if label is None else label if label in classes else OTHER)
+                for gold, label, right in zip(answers.golds, answers.labels, answers.correct.tolist(), strict=True)
             )
     columns = [*classes, *(extra for extra in (OTHER, NONE) if any(label == extra for _, label in counts))]
     return {"columns": columns, "rows": [[counts[gold, label] for label in columns] for gold in classes]}
@@ -45,6 +46,7 @@ def score_classes(condition: Condition, classes: Sequence[str]) -> list[dict[str
     """Return precision, recall and F1 of each class over all seeds; the precision is None of classes never answered."""
     confusion = count_confusion(condition, classes)
     table = np.array(confusion["rows"], dtype=float)
+    known = sum(run.answers is not None for run in condition.runs)
     rows = []
     for index, name in enumerate(classes):
         right, answered, there = table[index, index], table[:, index].sum(), table[index].sum()
@@ -52,7 +54,7 @@ def score_classes(condition: Condition, classes: Sequence[str]) -> list[dict[str
         rows.append(
             {
                 "class": name,
-                "examples": int(there) // len(condition.runs),
+                "examples": int(there) // known,
                 "precision": precision,
                 "recall": right / there,
                 "f1": 2 * right / (answered + there),

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dsbs.core.units import show_fraction
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.sizes import show_parameters
-from dsbs.reporting.wording import show_interval, show_score
+from dsbs.reporting.wording import show_interval
 from dsbs.tasks.base import ACCURACY
 
 LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 44
@@ -65,16 +66,18 @@ def _draw_lines(
     values += [one["accuracy"] for one in teachers]
     ticks = choose_score_ticks(metric, min(values), max(values))
     y = _scale(ticks[0], max(ticks[-1], *values), height - BOTTOM, TOP)
+    labels = label_ticks(metric, ticks)
+    left = _left_of(labels)
     pad = 26  # for points that stand beside each other
-    x = _scale(x_ticks[0][0], x_ticks[-1][0], LEFT + pad, width - RIGHT - pad)
+    x = _scale(x_ticks[0][0], x_ticks[-1][0], left + pad, width - RIGHT - pad)
     step = min(9.0, 40 / max(1, len(lines)))
     return {
         "width": width,
         "height": height,
         "bottom": height - BOTTOM,
-        "left": LEFT,
+        "left": left,
         "right": width - RIGHT,
-        "y_ticks": [{"y": y(tick), "text": show_score(metric, tick).replace(".0%", "%")} for tick in ticks],
+        "y_ticks": [{"y": y(tick), "text": text} for tick, text in zip(ticks, labels, strict=True)],
         "x_ticks": [{"x": x(place), "text": text, "below": below} for place, text, below in x_ticks],
         "teachers": [
             {
@@ -129,7 +132,7 @@ def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: floa
         margin: non-inferiority margin, as a difference of scores; 0: none is marked.
     """
     ends = [100 * item[key] for item in comparisons for key in ("ci_low_adjusted", "ci_high_adjusted")]
-    reach = max([5.0, *(abs(end) for end in ends if abs(end) < 100)])
+    reach = max([5.0, *(abs(end) for end in ends if abs(end) != 100)])  # 100: cut off, and says nothing of the others
     x = _scale(-reach, reach, 6, width - 6)
 
     def clip(value: float) -> float:
@@ -160,7 +163,7 @@ def draw_scale(cells: Sequence[Cell], metric: str, width: int = 200) -> dict[str
     keys = {"x": metric, "low": "ci_low", "high": "ci_high"}
     return {
         "width": width,
-        "ticks": [{"x": x(tick), "text": show_score(metric, tick).replace(".0%", "%")} for tick in ticks],
+        "ticks": [{"x": x(tick), "text": text} for tick, text in zip(ticks, label_ticks(metric, ticks), strict=True)],
         "points": {cell["id"]: {name: x(cell[key]) for name, key in keys.items()} for cell in cells},
     }
 
@@ -197,23 +200,26 @@ def draw_history(
         return {}
     values = [value for _, points in lines for _, value in points]
     last = max(step for _, points in lines for step, _ in points)
-    ticks = choose_ticks(min(values), max(values), wanted=3)
-    x = _scale(0, last, LEFT, width - RIGHT)
-    y = _scale(min(ticks[0], *values), max(ticks[-1], *values), height - 24, TOP)
-    show = (lambda value: show_score(metric, value)) if series == "validation" else (lambda value: f"{value:.3g}")
+    metric = metric if series == "validation" else series
+    ticks = choose_score_ticks(metric, min(values), max(values), wanted=3)
+    labels = label_ticks(metric, ticks)
+    left = _left_of(labels)
+    x = _scale(0, last, left, width - RIGHT)
+    y = _scale(ticks[0], max(ticks[-1], *values), height - 24, TOP)
     return {
         "width": width,
         "height": height,
-        "left": LEFT,
+        "left": left,
         "right": width - RIGHT,
         "bottom": height - 24,
         "last": f"{last:,}",
-        "y_ticks": [{"y": y(tick), "text": show(tick).replace(".0%", "%")} for tick in ticks],
+        "y_ticks": [{"y": y(tick), "text": text} for tick, text in zip(ticks, labels, strict=True)],
         "lines": [
             {
                 "colour": number % COLOURS,
-                "tip": f"seed {seed}: {show(points[-1][1])} at step {points[-1][0]:,}",
+                "tip": f"seed {seed}: {show_score(metric, points[-1][1])} at step {points[-1][0]:,}",
                 "path": " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in points),
+                "alone": (x(points[0][0]), y(points[0][1])) if len(points) == 1 else None,
             }
             for number, (seed, points) in enumerate(lines)
         ],
@@ -221,12 +227,17 @@ def draw_history(
 
 
 def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return about ``wanted`` round numbers that span a range.
+    """Return about ``wanted`` round numbers that span a range; one value gets a range of 10% around it.
 
     >>> [round(tick, 2) for tick in choose_ticks(0.23, 0.61)]
     [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    >>> [round(tick, 2) for tick in choose_ticks(0.9, 0.9, wanted=3)]
+    [0.85, 0.9, 0.95]
     """
-    span = max(high - low, 1e-6)
+    if high - low <= 1e-6 * abs(high):
+        around = 0.05 * abs(high) or 0.05
+        low, high = low - around, high + around
+    span = high - low
     rough = span / wanted
     unit = 10 ** math.floor(math.log10(rough))
     step = next(unit * times for times in (1, 2, 5, 10) if unit * times >= rough - 1e-12)
@@ -236,8 +247,25 @@ def choose_ticks(low: float, high: float, wanted: int = 5) -> list[float]:
 
 
 def choose_score_ticks(metric: str, low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers that span a range of scores; an accuracy above 100% is left out."""
-    return [tick for tick in choose_ticks(low, high, wanted) if metric != ACCURACY or tick < 1.001]
+    """Return round numbers that span a range of scores, of accuracies none below 0 or above 100%."""
+    return [tick for tick in choose_ticks(low, high, wanted) if metric != ACCURACY or -1e-9 < tick < 1 + 1e-9]
+
+
+def label_ticks(metric: str, ticks: Sequence[float]) -> list[str]:
+    """Return the texts of an axis of scores, with as many decimals as tell its numbers apart.
+
+    >>> label_ticks("accuracy", [0.995, 0.9975, 1.0]), label_ticks("mine", [-20_000, -10_000])
+    (['99.5%', '99.8%', '100.0%'], ['-20,000', '-10,000'])
+    """
+    times, unit = (100, "%") if metric == ACCURACY else (1, "")
+    step = times * (ticks[1] - ticks[0]) if len(ticks) > 1 else 1.0
+    digits = max(0, -math.floor(math.log10(step) + 1e-6))
+    return [f"{times * tick:,.{digits}f}{unit}" for tick in ticks]
+
+
+def _left_of(labels: Sequence[str]) -> int:
+    """Return where a chart begins to the right of the texts of its axis."""
+    return max(LEFT, 7 * max(map(len, labels)) + 8)
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Scale:

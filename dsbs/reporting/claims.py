@@ -59,28 +59,30 @@ def choose_verdict(difference: float, p_value: float, one_seed: bool = False) ->
     return BETTER if difference > 0 else WORSE
 
 
-def seeds_to_settle(result: Difference, margin: float) -> Remedy | None:
+def seeds_to_settle(result: Difference, margin: float, family: int = 1) -> Remedy | None:
     """Return how many seeds would settle the claim either way, if the true difference is the observed one.
 
     None where a side has one seed, so that the variance between seeds is unknown.
 
     Args:
         margin: non-inferiority margin, as a difference of scores.
+        family: the number of comparisons that share the 5% level; each has its part of it (Bonferroni), lest seeds be
+            promised to show what Holm's adjustment still leaves open.
     """
     if result.spread.seeds is None:
         return None
     distance = abs(result.difference + margin)
     for seeds in range(2, MOST_SEEDS + 1):
         error, freedom = result.spread.error(seeds)
-        if distance >= error * _reach(freedom):
+        if distance >= error * _reach(freedom, family):
             return Remedy(seeds)
     error, freedom = result.spread.error(MOST_SEEDS)
-    limit = math.sqrt(result.spread.examples) * _reach(math.inf)
+    limit = math.sqrt(result.spread.examples) * _reach(math.inf, family)
     if distance and distance < limit:
         return Remedy(None, math.ceil(result.spread.test_examples * (limit / distance) ** 2))
     return Remedy(None)
 
 
-def _reach(freedom: float) -> float:
+def _reach(freedom: float, family: int) -> float:
     """Return how many standard errors a difference must lie from a bound to be detected with probability ``POWER``."""
-    return float(stats.t.ppf(LEVEL, freedom) + stats.t.ppf(POWER, freedom))
+    return float(stats.t.isf((1 - LEVEL) / family, freedom) + stats.t.ppf(POWER, freedom))

@@ -3,12 +3,13 @@
 from typing import Any
 
 from dsbs.core.units import show_fraction
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.charts import draw_differences, draw_scale
 from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, UNDECIDED, WORSE
 from dsbs.reporting.comparisons import CONTROL, CONTROL_BASELINE, HEADLINE, SAME_FRACTION
 from dsbs.reporting.control_verdict import LEARNED
 from dsbs.reporting.tables import Marks, describe_note, name_cells
-from dsbs.reporting.wording import show_control, show_interval, show_p, show_points, show_score
+from dsbs.reporting.wording import show_control, show_interval, show_p, show_points
 
 Item = dict[str, Any]
 TITLES = {HEADLINE: "A share of the data against all of it", SAME_FRACTION: "On the same share of the data"}

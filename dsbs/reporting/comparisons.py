@@ -22,6 +22,7 @@ class Comparison:
         kind: ``headline`` (a share of the data against all of it), ``same fraction``, ``control`` (a candidate against
             itself on annotations that a control changed) or ``control against baseline``.
         margin: non-inferiority margin, as a difference of scores.
+        family: the number of comparisons of its kind, for which p-values are adjusted.
         result: candidate minus baseline, or None where they cannot be compared.
         p_adjusted: two-sided p-value, adjusted by Holm among the comparisons of the same kind.
         p_noninferior: adjusted one-sided p-value of the null hypothesis "worse by the margin or more".
@@ -33,6 +34,7 @@ class Comparison:
     candidate: Condition
     baseline: Condition
     margin: float
+    family: int = 1
     result: Difference | None = None
     p_adjusted: float = 1.0
     p_noninferior: float = 1.0
@@ -76,7 +78,7 @@ class Comparison:
     @property
     def remedy(self) -> Remedy | None:
         """The sample size that would settle the claim; None where it is unknown."""
-        return seeds_to_settle(self.result, self.margin) if self.result else None
+        return seeds_to_settle(self.result, self.margin, self.family) if self.result else None
 
 
 def compare_conditions(conditions: Sequence[Condition], settings: ReportSettings) -> list[Comparison]:
@@ -107,13 +109,13 @@ def choose_equal(
 ) -> list[Comparison]:
     """Return the headline candidates' comparisons on equal labels.
 
-    Without a headline, those of the candidates on the smallest share of the data.
+    Without a headline, those of the candidates on the share of the claim, or on the smallest.
     """
     wanted = [item.candidate for item in comparisons if item.kind == HEADLINE]
     if not wanted:
         candidates = [one for one in conditions if one.objective in settings.candidates and not one.control]
-        smallest = min((one.data_fraction for one in candidates), default=None)
-        wanted = [one for one in candidates if one.data_fraction == smallest]
+        share = settings.share or min((one.data_fraction for one in candidates), default=None)
+        wanted = [one for one in candidates if one.data_fraction == share]
     return [
         item
         for item in comparisons
@@ -192,6 +194,20 @@ def find_baselines(
     return alike or found
 
 
+def refuse(candidate: Condition, baseline: Condition) -> str | None:
+    """Return why two conditions cannot be compared, or None."""
+    for role, condition in (("candidate", candidate), ("baseline", baseline)):
+        if condition.fault:
+            return f"{role}: {condition.fault}"
+    if candidate.test_set != baseline.test_set:
+        return "they were tested on different examples"
+    if differences := differing_settings([candidate.data], [baseline.data]):
+        return f"they learned from different data ({'; '.join(differences)})"
+    if candidate.scores().shape[1] < 2:
+        return "there is a single test example"
+    return None
+
+
 def may_pair_seeds(comparison: Comparison) -> bool:
     """Return whether a comparison pairs seeds.
 
@@ -223,7 +239,13 @@ def _finish(comparisons: Sequence[Comparison]) -> list[Comparison]:
     noninferior = iter(adjust_holm([item.result.p_above(-item.margin) for item in made if item.result]))
     beyond = iter(adjust_holm([item.result.p_below(-item.margin) for item in made if item.result]))
     return [
-        replace(item, p_adjusted=next(two_sided), p_noninferior=next(noninferior), p_beyond=next(beyond))
+        replace(
+            item,
+            family=len(made),
+            p_adjusted=next(two_sided),
+            p_noninferior=next(noninferior),
+            p_beyond=next(beyond),
+        )
         if item.result
         else item
         for item in computed
@@ -232,17 +254,7 @@ def _finish(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def _compute(comparison: Comparison) -> Comparison:
     candidate, baseline = comparison.candidate, comparison.baseline
-    for role, condition in (("candidate", candidate), ("baseline", baseline)):
-        if condition.fault:
-            return replace(comparison, refusal=f"{role}: {condition.fault}")
-    if candidate.metric != baseline.metric:
-        return replace(comparison, refusal=f"they were scored by {candidate.metric} and by {baseline.metric}")
-    if candidate.test_set != baseline.test_set:
-        return replace(comparison, refusal="they were tested on different examples")
-    if differences := differing_settings([candidate.data], [baseline.data]):
-        return replace(comparison, refusal=f"they learned from different data ({'; '.join(differences)})")
-    try:
-        result = compare_scores(candidate.scores(), baseline.scores(), may_pair_seeds(comparison))
-    except ValueError as error:
-        return replace(comparison, refusal=str(error))
+    if refusal := refuse(candidate, baseline):
+        return replace(comparison, refusal=refusal)
+    result = compare_scores(candidate.scores(), baseline.scores(), may_pair_seeds(comparison))
     return replace(comparison, result=result)

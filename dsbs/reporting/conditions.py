@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from dsbs.data.controls import NO_CONTROL
 from dsbs.reporting.reading import FinishedRun, LeftOut
-from dsbs.reporting.stats import Estimate, estimate_score, estimate_share
+from dsbs.reporting.stats import Estimate, estimate_means, estimate_score
 from dsbs.reporting.variants import data_of, differing_settings, find_variant_keys, freeze, shorten, show_value
+from dsbs.tasks.base import ACCURACY
 
 
 @dataclass
@@ -89,7 +90,10 @@ class Condition:
     def estimate(self) -> Estimate:
         """Mean test score with its 95% interval."""
         if self.fault:
-            return estimate_share(self.per_seed, min(int(run.metrics["test"]["examples"]) for run in self.runs))
+            examples = min(int(run.metrics["test"]["examples"]) for run in self.runs)
+            known = [run.answers.scores for run in self.runs if run.answers]
+            spread = None if self.metric == ACCURACY else float(np.mean([one.var() / len(one) for one in known]))
+            return estimate_means(self.per_seed, examples, spread)
         return estimate_score(self.scores())
 
     @property

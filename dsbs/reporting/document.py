@@ -25,6 +25,10 @@ def to_document(report: Report) -> dict[str, Any]:
     known = [teacher for teacher in report.teachers if teacher.accuracy is not None]
     conditions = report.conditions
     runs = [run for condition in conditions for run in condition.runs]
+    savings, without = find_savings(conditions, report.settings)
+    refused = {(item.candidate.id, item.baseline.id): item.refusal for item in report.comparisons if not item.result}
+    for one in without:
+        refused.setdefault((one.candidate.id, one.baseline.id), one.reason)
     return {
         "task": report.task,
         "metric": report.metric,
@@ -34,11 +38,10 @@ def to_document(report: Report) -> dict[str, Any]:
         "cells": [to_cell(condition, report) for condition in conditions],
         "comparisons": [to_comparison(item, report) for item in report.comparisons if item.result],
         "refused_comparisons": [
-            {"baseline": item.baseline.id, "candidate": item.candidate.id, "reason": item.refusal}
-            for item in report.comparisons
-            if not item.result
+            {"baseline": baseline, "candidate": candidate, "reason": reason}
+            for (candidate, baseline), reason in refused.items()
         ],
-        "labels_saved": [to_saving(saving, report) for saving in find_savings(conditions, report.settings)],
+        "labels_saved": [to_saving(saving, report) for saving in savings],
         "sizes": [to_size_series(series, report) for series in find_size_series(conditions, report.teachers)],
         "controls": describe_controls(report.comparisons),
         "classes": [found for condition in conditions if (found := _to_classes(condition))],

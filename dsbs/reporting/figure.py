@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsbs.core.units import show_fraction
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.conditions import Condition, count_examples, group_lines
 from dsbs.reporting.report import Report
-from dsbs.reporting.wording import describe_condition, show_score
+from dsbs.reporting.wording import describe_condition
 from dsbs.tasks.base import ACCURACY
 
 # Okabe and Ito's palette, which is safe for colour blindness; the markers also work in black and white.
@@ -40,7 +41,7 @@ def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
         for index, line in enumerate(lines):
             _draw_line(axes, line, index, len(lines), describe_condition(line[0], conditions))
         for index, teacher in enumerate(report.teachers):
-            if teacher.accuracy is None:
+            if teacher.accuracy is None or report.metric != ACCURACY:
                 continue
             stand_in = ", scripted stand-in" if teacher.stand_in else ""
             value = show_score(ACCURACY, teacher.accuracy)
@@ -68,8 +69,10 @@ def _save(figure: Any, format: str) -> bytes:
 
 
 def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, label: str) -> None:
-    # Lines stand a little beside each other, so that intervals at the same share of the data can be told apart.
-    shift = 2 ** (0.07 * (index - (count - 1) / 2))
+    # Lines stand a little beside each other, so that intervals at the same share of the data can be told apart; seeds
+    # stand half-way to the next line.
+    step = min(0.12, 0.6 / count)
+    shift = 2 ** (step * (index - (count - 1) / 2))
     places = [condition.data_fraction * shift for condition in line]
     estimates = [condition.estimate for condition in line]
     means = [estimate.mean for estimate in estimates]
@@ -92,7 +95,7 @@ def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, lab
         zorder=3,
     )
     for place, condition in zip(places, line, strict=True):
-        beside = [place * 1.05] * len(condition.per_seed)
+        beside = [place * 2 ** (step / 2)] * len(condition.per_seed)
         axes.scatter(beside, condition.per_seed, s=16, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=4)
 
 

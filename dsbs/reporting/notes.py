@@ -7,7 +7,8 @@ from dsbs.reporting.conditions import Condition
 from dsbs.reporting.variants import is_within
 from dsbs.tasks.base import ACCURACY
 
-GUESSING = 0.02  # an accuracy at most this far above the majority class is noted
+# An accuracy at most this far above the majority class is noted, or half of the way from there to 100% if that is less.
+GUESSING = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Note:
 
 
 ONE_SEED = Note("one seed: the result is about that student, not the method")
+ONE_EXAMPLE = Note("one test example: the interval covers no others")
+NOT_COMPARED = "in no comparison, as its answers are not known or not to the same examples"
 UNCONVERGED = "perhaps not converged: the best checkpoint of a seed is its last"
 NOTED = "noted by the training"  # lost data, labels without examples, answers that could not be read
 GUESSES = "not clearly better than the majority class"
@@ -37,6 +40,10 @@ TUNED = ("objective", "student", "training")  # settings that are chosen
 def note_condition(condition: Condition) -> list[Note]:
     """Return the caveats of a condition."""
     notes = [ONE_SEED] if len(condition.runs) == 1 else []
+    if condition.fault:
+        notes.append(Note(NOT_COMPARED, condition.fault))
+    elif condition.scores().shape[1] == 1:
+        notes.append(ONE_EXAMPLE)
     if any(is_within(key, TUNED) for key in condition.settings):
         notes.append(CHOSEN)
     if condition.unconverged:
@@ -45,7 +52,7 @@ def note_condition(condition: Condition) -> list[Note]:
     noted = dict.fromkeys(str(note) for run in condition.runs for note in run.metrics.get("notes") or ())
     notes += [Note(NOTED, note) for note in noted]
     guess = condition.majority if condition.metric == ACCURACY else None
-    if guess is not None and condition.estimate.mean <= guess + GUESSING:
+    if guess is not None and condition.estimate.mean <= guess + min(GUESSING, (1 - guess) / 2):
         notes.append(Note(GUESSES, f"{100 * guess:.1f}%"))
     return notes
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from dsbs.core.html import render
 from dsbs.core.units import show_percent
-from dsbs.inference.metrics import name_score
+from dsbs.inference.metrics import name_score, show_score
 from dsbs.reporting.charts import draw_calibration, draw_curve, draw_history, draw_sizes
 from dsbs.reporting.comparison_tables import list_comparisons, list_controls, list_verdicts
 from dsbs.reporting.tables import (
@@ -20,7 +20,6 @@ from dsbs.reporting.tables import (
     name_cells,
     show_searches,
 )
-from dsbs.reporting.wording import show_score
 from dsbs.tasks.base import ACCURACY
 
 Item = dict[str, Any]

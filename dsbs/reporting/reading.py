@@ -70,7 +70,7 @@ class FinishedRun:
 
     @property
     def ends_at_its_best(self) -> bool:
-        """Whether the best checkpoint of a student that is trained in steps is the last: more might have helped."""
+        """Whether more steps might have helped a student that is trained in steps; see ``might_improve``."""
         kind = str(self.config.get("student.kind"))
         in_steps = kind not in STUDENTS or STUDENTS[kind].reads_training
         return in_steps and might_improve(self.metrics)
@@ -147,6 +147,8 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
     metric = metrics.get("metric") or ACCURACY
     config |= trace_origin(config, manifest)
     if metrics.get("test") is None:  # a search, which leaves the test split alone
+        if metrics["validation"].get(metric) is None:
+            return LeftOut(folder, f"cannot be read: metrics.json lacks validation.{metric}", command)
         return FinishedRun(folder, metrics, config, manifest, None, "its test split was not read (test=false)")
     if metrics["test"][metric] is None:
         return LeftOut(folder, "not measured: its task has no test examples with gold labels", command)
@@ -155,6 +157,8 @@ def read_run(folder: Path) -> FinishedRun | LeftOut:
         answers = read_answers(folder / "predictions.parquet", metrics["test"], metric)
     except DataError as error:
         answers, fault = None, str(error)
+        if metric != ACCURACY or not metrics["test"].get("examples"):  # without the answers there is no interval
+            return LeftOut(folder, _without(folder / "predictions.parquet", error, "predictions.parquet: "), command)
     return FinishedRun(folder, metrics, config, manifest, answers, fault)
 
 
@@ -234,8 +238,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     return flat
 
 
-def _without(path: Path, error: DataError) -> str:
-    return str(error).removeprefix(f"{path}: ")
+def _without(path: Path, error: DataError, instead: str = "") -> str:
+    return str(error).replace(f"{path}: ", instead)
 
 
 def _read_failure(folder: Path) -> str:

@@ -1,5 +1,6 @@
 """The report of a task: conditions, comparisons, teachers, and the runs left out."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,21 @@ class Report:
         return {str(run.metrics["teacher"]): caveat for run in runs if (caveat := find_stand_in(run))}
 
 
+def split_by_metric(runs: list[FinishedRun]) -> tuple[list[FinishedRun], list[LeftOut]]:
+    """Return a task's runs that are scored by the metric of most of them, and the others, which do not compare."""
+    [(metric, _)] = Counter(run.metric for run in runs).most_common(1)
+    others = [
+        LeftOut(
+            run.folder,
+            f"scored by {run.metric}, while this report is about {metric}; a task.name of its own gives it a report",
+            run.manifest.get("command"),
+        )
+        for run in runs
+        if run.metric != metric
+    ]
+    return [run for run in runs if run.metric == metric], others
+
+
 def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Report]:
     """Return a report for each task of the runs under a folder.
 
@@ -83,7 +99,8 @@ def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Re
     for run in finished:
         by_task.setdefault(str(run.metrics["task"]), []).append(run)
     reports = []
-    for task, found in sorted(by_task.items()):
+    for task, of_task in sorted(by_task.items()):
+        found, others_scored = split_by_metric(of_task)
         runs = [run for run in found if run.tested]
         searched = [run for run in found if not run.tested]
         conditions, repeats = group_runs(runs)
@@ -91,5 +108,6 @@ def build_reports(root: Path, settings: ReportSettings | None = None) -> list[Re
         others = [run for run in left_out if task in run.folder.parts or not set(by_task) & set(run.folder.parts)]
         comparisons = compare_conditions(conditions, settings)
         teachers = find_teachers(runs)
-        reports.append(Report(task, root, conditions, comparisons, teachers, [*others, *repeats], settings, searched))
+        out = [*others, *others_scored, *repeats]
+        reports.append(Report(task, root, conditions, comparisons, teachers, out, settings, searched))
     return reports

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dsbs.reporting.comparisons import find_baselines
+from dsbs.reporting.comparisons import find_baselines, refuse
 from dsbs.reporting.conditions import Condition, group_lines
 from dsbs.reporting.effort import count_labels
 from dsbs.reporting.settings import ReportSettings
+from dsbs.reporting.stats import LEVEL, compare_scores
 
 DRAWS, CHUNK = 2000, 250
 ALREADY, NEVER = -math.inf, math.inf  # reached on the smallest share; not reached on the largest
@@ -27,6 +28,8 @@ class Saving:
         low: lower end of the 95% interval; None: below the smallest share with runs.
         high: upper end of the interval; None: not reached.
         reached: whether the curve reaches the score.
+        noninferior: whether, on the share that was run at or after ``high``, the candidate is shown to be at most the
+            margin worse. A bootstrap of answers that all agree looks certain even with five test examples.
         bound: whether ``fraction`` is the smallest share with runs, and so an upper bound.
         curve: share -> mean score of the candidate.
     """
@@ -37,6 +40,7 @@ class Saving:
     low: float | None
     high: float | None
     reached: bool
+    noninferior: bool
     bound: bool
     curve: dict[float, float]
     target: float
@@ -48,8 +52,8 @@ class Saving:
 
     @property
     def shown(self) -> bool:
-        """Whether the interval ends below all of the data, with several seeds everywhere."""
-        return self.high is not None and self.high < 1 and not self.one_seed
+        """Whether the interval ends below all of the data, the comparison there agrees, and all have several seeds."""
+        return self.high is not None and self.high < 1 and self.noninferior and not self.one_seed
 
     def training_labels(self, fraction: float | None) -> float | None:
         """Return the number of training labels at a share of the data; None where unknown."""
@@ -68,21 +72,38 @@ class Saving:
         return float(np.interp(fraction, shares, labels))
 
 
-def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> list[Saving]:
+@dataclass(frozen=True)
+class Refused:
+    """A curve whose labels saved are unknown.
+
+    Attributes:
+        candidate: the first condition of the curve that cannot be compared with the baseline.
+        reason: why not.
+    """
+
+    candidate: Condition
+    baseline: Condition
+    reason: str
+
+
+def find_savings(conditions: Sequence[Condition], settings: ReportSettings) -> tuple[list[Saving], list[Refused]]:
     """Return the labels saved by each curve of a candidate, where the baseline was run on all data."""
-    savings = []
+    savings, refused = [], []
     for line in group_lines([one for one in conditions if one.objective in settings.candidates and not one.control]):
         for baseline in find_baselines(line[0], conditions, settings.baseline, 1.0):
-            if all(_comparable(condition, baseline) for condition in line):
-                savings.append(measure_saving(line, baseline))
-    return savings
+            faults = [Refused(one, baseline, reason) for one in line if (reason := refuse(one, baseline))]
+            refused += faults[:1]
+            if not faults:
+                savings.append(measure_saving(line, baseline, settings.allowance))
+    return savings, refused
 
 
-def measure_saving(line: list[Condition], baseline: Condition) -> Saving:
+def measure_saving(line: list[Condition], baseline: Condition, margin: float) -> Saving:
     """Return where a candidate's curve reaches the baseline's score, with a bootstrap interval.
 
     Args:
         line: the candidate's conditions, smallest share first.
+        margin: non-inferiority margin, as a difference of scores.
     """
     shares = np.array([condition.data_fraction for condition in line])
     scores = [condition.scores() for condition in line]
@@ -90,6 +111,7 @@ def measure_saving(line: list[Condition], baseline: Condition) -> Saving:
     target = float(baseline.scores().mean())
     point = find_crossing(shares, curve, target)
     low, high = bootstrap_crossing(shares, scores, baseline.scores())
+    after = next((one for share, one in zip(shares, scores, strict=True) if share >= high * (1 - 1e-9)), None)
     return Saving(
         candidate=line,
         baseline=baseline,
@@ -97,6 +119,7 @@ def measure_saving(line: list[Condition], baseline: Condition) -> Saving:
         low=low if math.isfinite(low) else None,
         high=float(shares[0]) if high == ALREADY else high if math.isfinite(high) else None,
         reached=point != NEVER,
+        noninferior=after is not None and compare_scores(after, baseline.scores()).p_above(-margin) < 1 - LEVEL,
         bound=point == ALREADY,
         curve=dict(zip(shares.tolist(), curve.tolist(), strict=True)),
         target=target,
@@ -166,7 +189,3 @@ def _draw_means(
         return mean
     drawn = np.take_along_axis(by_seed, generator.integers(seeds, size=by_seed.shape), axis=1)
     return mean + (drawn.mean(axis=1) - mean) * math.sqrt(seeds / (seeds - 1))
-
-
-def _comparable(candidate: Condition, baseline: Condition) -> bool:
-    return not candidate.fault and not baseline.fault and candidate.test_set == baseline.test_set

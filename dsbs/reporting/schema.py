@@ -104,7 +104,7 @@ SUMMARY = {
 }
 SPLIT = {
     "teacher_accuracy": SHARE.or_none(),
-    **dict.fromkeys(("cost_usd", "examples", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
+    **dict.fromkeys(("cost_usd", "examples", "completions", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
 }
 
 

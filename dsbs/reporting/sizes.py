@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dsbs.core.units import show_fraction
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.teachers import TeacherFacts
-from dsbs.reporting.wording import describe_condition, show_interval, show_score
+from dsbs.reporting.wording import describe_condition, show_interval
 from dsbs.tasks.base import ACCURACY
 
 

@@ -136,16 +136,22 @@ def estimate_score(scores: Scores) -> Estimate:
     between_examples = _example_part(scores.mean(axis=0))[0] if examples > 1 else 0.0
     if seeds == 1:
         return _estimate(mean, between_examples, None, examples, is_binary(scores))
-    if seeds >= RESIDUAL_SEEDS:
+    if seeds >= RESIDUAL_SEEDS and examples > 1:
         between_examples = max(0.0, between_examples - _answer_part(scores)[0])
     return _estimate(mean, between_examples, _seed_part(scores), examples, is_binary(scores))
 
 
-def estimate_share(per_seed: Sequence[float], examples: int) -> Estimate:
-    """Return what ``estimate_score`` does, from accuracies alone, where it is unknown which answers are right."""
-    mean, seeds = float(np.mean(per_seed)), len(per_seed)
+def estimate_means(per_seed: Sequence[float], examples: int, between_examples: float | None = None) -> Estimate:
+    """Return what ``estimate_score`` does, from means alone, where seeds did not answer the same examples.
+
+    Args:
+        between_examples: variance of a mean over test examples; None: that of an accuracy.
+    """
+    mean, seeds, binary = float(np.mean(per_seed)), len(per_seed), between_examples is None
     between_seeds = (float(np.var(per_seed, ddof=1)) / seeds, seeds - 1.0) if seeds > 1 else None
-    return _estimate(mean, mean * (1 - mean) / examples, between_seeds, examples, binary=True)
+    if between_examples is None:
+        between_examples = mean * (1 - mean) / examples
+    return _estimate(mean, between_examples, between_seeds, examples, binary)
 
 
 def _estimate(

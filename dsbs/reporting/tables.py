@@ -7,10 +7,11 @@ from typing import Any
 
 from dsbs.core.units import show_count, show_duration, show_fraction, show_size
 from dsbs.data.overlap import describe_overlap
-from dsbs.inference.metrics import name_score
+from dsbs.inference.metrics import name_score, show_score
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import SEEDS
-from dsbs.reporting.wording import show_ends, show_interval, show_score, show_share
+from dsbs.reporting.wording import show_ends, show_interval, show_share
+from dsbs.tasks.base import ACCURACY
 
 Row = tuple[str, ...]
 Marks = dict[str, str]  # caveat -> its letter
@@ -34,7 +35,7 @@ def collect_caveats(document: dict[str, Any]) -> tuple[list[tuple[str, str]], Ma
 
 
 def list_conditions(document: dict[str, Any], marks: Marks) -> list[Row]:
-    """Return the rows of conditions, then of teachers with a known accuracy."""
+    """Return the rows of conditions, then of teachers with a known accuracy, if that is the metric."""
     metric = document["metric"]
     rows: list[Row] = []
     for cell in document["cells"]:
@@ -46,7 +47,7 @@ def list_conditions(document: dict[str, Any], marks: Marks) -> list[Row]:
         name, share = cell["name"], show_fraction(cell["data_fraction"])
         rows.append((name, share, show_score(metric, cell[metric]), interval, seeds, *labels, letters))
     for teacher in document["teacher"]["all"]:
-        if teacher["accuracy"] is not None:
+        if teacher["accuracy"] is not None and metric == ACCURACY:
             name = f"teacher {teacher['name']}" + (" (scripted stand-in)" if teacher["stand_in"] else "")
             rows.append((name, "", f"{100 * teacher['accuracy']:.1f}%", f"on {teacher['split']}", *[""] * 5))
     return rows

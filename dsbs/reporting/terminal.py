@@ -10,14 +10,16 @@ from rich.text import Text
 
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.units import show_fraction
-from dsbs.inference.metrics import name_score
+from dsbs.inference.metrics import name_score, show_score
 from dsbs.reporting.comparisons import HEADLINE
-from dsbs.reporting.notes import all_notes
+from dsbs.reporting.conditions import Condition
+from dsbs.reporting.notes import note_comparison, note_condition
 from dsbs.reporting.report import Report
 from dsbs.reporting.searches import list_searches
 from dsbs.reporting.sizes import describe_size_series, find_size_series
 from dsbs.reporting.textplot import draw_text
-from dsbs.reporting.wording import describe_comparison, describe_condition, show_interval, show_score
+from dsbs.reporting.wording import describe_comparison, describe_condition, show_interval
+from dsbs.tasks.base import ACCURACY
 
 MOST_TRIED = 3  # settings shown per search
 
@@ -32,8 +34,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
         console.print(plain(line), soft_wrap=True)
     for text in [*describe_equal_labels(report), *report.headlines]:
         console.print(plain(f"\n{text}"))
-    notes = dict.fromkeys(note for item in report.comparisons if item.kind == HEADLINE for note in all_notes(item))
-    for note in notes:
+    for note in list_caveats(report):
         console.print(plain(f"  - caveat: {note}"))
     for name, caveat in report.stand_ins.items():
         console.print(plain(f"  - caveat: the teacher {name} {caveat}"))
@@ -47,6 +48,25 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
 def describe_equal_labels(report: Report) -> list[str]:
     """Return the headline candidates' comparisons on equal labels, in words."""
     return [f"Equal labels: {describe_comparison(item, report.conditions)}" for item in report.equal_labels]
+
+
+def list_caveats(report: Report) -> list[str]:
+    """Return the caveats of the comparisons that are told, and of conditions in none, with what each is about."""
+    told = [*report.equal_labels, *(item for item in report.comparisons if item.kind == HEADLINE)]
+    caveats = [
+        f"{_name(one, report)}: {note}" for one in report.conditions if one.fault for note in note_condition(one)
+    ]
+    for item in told:
+        names = [_name(side, report) for side in (item.candidate, item.baseline)]
+        for name, side in zip(names, (item.candidate, item.baseline), strict=True):
+            caveats += [f"{name}: {note}" for note in note_condition(side)]
+        caveats += [f"{' against '.join(names)}: {note}" for note in note_comparison(item)]
+    return list(dict.fromkeys(caveats))
+
+
+def _name(condition: Condition, report: Report) -> str:
+    share = show_fraction(condition.data_fraction)
+    return f"{describe_condition(condition, report.conditions)} on {share} of the data"
 
 
 def build_table(report: Report) -> Table:
@@ -105,7 +125,7 @@ def _caption(report: Report) -> Text | None:
     lines = []
     for teacher in report.teachers:
         stand_in = " (scripted stand-in)" if teacher.stand_in else ""
-        if teacher.accuracy is not None:
+        if teacher.accuracy is not None and report.metric == ACCURACY:
             lines.append(f"teacher {teacher.name}{stand_in}: {100 * teacher.accuracy:.1f}% on {teacher.split}")
     if any(cell.unconverged for cell in report.conditions):
         lines.append("* perhaps not converged: the best checkpoint is the last")

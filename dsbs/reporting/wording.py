@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from dsbs.core.units import show_fraction
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.claims import (
     BETTER,
     NOT_SHOWN,
@@ -27,15 +28,6 @@ from dsbs.tasks.base import ACCURACY
 def show_share(fraction: float) -> str:
     """Return an interpolated share of the data as a percentage, 1 as ``all``."""
     return "all" if fraction == 1 else f"{100 * fraction:.3g}%"
-
-
-def show_score(metric: str, value: float) -> str:
-    """Return a mean score as text, an accuracy as a percentage.
-
-    >>> show_score("accuracy", 0.5123), show_score("rouge_l", 0.5123)
-    ('51.2%', '0.512')
-    """
-    return f"{100 * value:.1f}%" if metric == ACCURACY else f"{value:.3f}"
 
 
 def show_interval(metric: str, low: float, high: float) -> str:
@@ -101,8 +93,9 @@ def describe_comparison(comparison: Comparison, among: Sequence[Condition]) -> s
         return f"{text} They cannot be compared: {comparison.refusal}."
     low, high = comparison.interval
     p_value = show_p(comparison.p_adjusted)
+    unit = "" if comparison.candidate.metric == ACCURACY else f"hundredths of {comparison.candidate.metric}; "
     text += f" Difference {100 * comparison.result.difference:+.1f} points"
-    text += f" (95% interval {100 * low:+.1f} to {100 * high:+.1f}"
+    text += f" ({unit}95% interval {100 * low:+.1f} to {100 * high:+.1f}"
     text += "). " if comparison.one_seed else f", p {p_value}). "
     return text + describe_claim(comparison)
 
@@ -111,9 +104,11 @@ def describe_claim(comparison: Comparison) -> str:
     """Return what a comparison shows, and what would settle it, in a sentence or two."""
     points = show_points(comparison.margin)
     if comparison.claim == ONE_STUDENT:
+        both = len(comparison.candidate.runs) == len(comparison.baseline.runs)
+        sides, whom = ("Both sides have", "these two students") if both else ("One side has", "this student")
         return (
-            "One side has a single seed, so this is about this student only: the interval covers examples, not "
-            "seeds. Run three seeds or more on both sides."
+            f"{sides} a single seed, so this is about {whom} only: the interval does not cover other seeds. Run three "
+            "seeds or more on both sides."
         )
     claim = {
         SHOWN: f"Non-inferiority (at most {points} worse) is shown",
@@ -177,7 +172,11 @@ def describe_saving(saving: Saving, among: Sequence[Condition]) -> str:
         )
     if saving.one_seed:
         return f"{text} A condition has a single seed, so the interval is too narrow, and nothing is shown."
-    return text if saving.shown else f"{text} The interval includes all of the data, so no saving is shown."
+    if saving.shown:
+        return text
+    if saving.high is not None and saving.high < 1:
+        return f"{text} Where it ends, at most the margin worse is not shown, so no saving is shown."
+    return f"{text} The interval includes all of the data, so no saving is shown."
 
 
 def show_ends(low: float | None, high: float | None, first: float) -> str:
@@ -205,6 +204,8 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
         (settings.candidates[0], share or 0.125, _has(conditions, settings.candidates, share, below=1.0)),
         (settings.baseline, 1.0, _has(conditions, [settings.baseline], 1.0)),
     ]
+    if share == 1:
+        return "With fraction=1 there is no claim about less data; on all of it methods are compared at equal labels."
     claim = f"The main claim ({candidates} on less data against {settings.baseline} on all of it) cannot be checked"
     lacks = []
     for objective, fraction, found in wanted:
@@ -214,9 +215,11 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
         if not able:
             students = ", ".join(sorted({condition.student for condition in conditions}))
             return f"{claim}: {students} cannot be trained with {objective}. candidates=[...] names others."
-        lacks.append(shlex.join(complete_command(able, objective, show_fraction(fraction) if fraction < 1 else "1")))
-    missing = f" Missing: {' and '.join(f'`{line}`' for line in lacks)}." if lacks else " Students or data differ."
-    return f"{claim} yet.{missing}"
+        shown = show_fraction(fraction)
+        lacks.append(shlex.join(complete_command(able, objective, shown if "/" in shown else f"{fraction:g}")))
+    if not lacks:
+        return f"{claim} yet. Their students, data or settings differ."
+    return f"{claim} yet. Missing: {' and '.join(f'`{line}`' for line in lacks)}."
 
 
 def describe_headlines(
@@ -239,6 +242,7 @@ def _has(
 ) -> bool:
     return any(
         condition.objective in objectives
+        and not condition.control
         and (condition.data_fraction == fraction if fraction else below is None or condition.data_fraction < below)
         for condition in conditions
     )

@@ -110,7 +110,7 @@ def test_a_student_whose_backend_and_predictor_are_a_plugins_goes_through_all_co
     assert "```python" not in card
     code, out, err = say("evaluate", f"checkpoint={metrics.parent}")
     assert code == 0, err
-    assert "100.00%" in out
+    assert "100.0%" in out
     (tmp_path / "questions.txt").write_text("which shape has 3 sides?\n", encoding="utf-8")
     code, out, err = say("predict", f"checkpoint={checkpoint}", "input=questions.txt", "scores=true")
     assert code == 0, err

@@ -82,7 +82,7 @@ def test_a_finished_run_is_told_without_importing_torch(tmp_path: Path, monkeypa
     (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     [said] = say(tmp_path, words)
     assert "finished already" in said
-    assert "25.00%" in said
+    assert "25.0%" in said
 
 
 def test_a_training_waits_for_no_package_that_it_does_not_use_and_nothing_speaks_meanwhile() -> None:

@@ -46,7 +46,7 @@ def test_a_line_that_is_due_and_asked_for_is_told_once(
     monkeypatch.setattr(meter.time, "monotonic", lambda: now)
     with Meter("training", 100, 0, Console(file=StringIO())) as training:
         now = 90.0
-        training.update(50, "validation accuracy 60.00%", log=True)
+        training.update(50, "validation accuracy 60.0%", log=True)
     assert len(caplog.messages) == 1
 
 

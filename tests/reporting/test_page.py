@@ -10,7 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 from fake_runs import write_run, write_study
 
-from dsbs.reporting.charts import choose_ticks, draw_curve
+from dsbs.reporting.charts import (
+    choose_score_ticks,
+    choose_ticks,
+    draw_curve,
+    draw_differences,
+    draw_history,
+    label_ticks,
+)
 from dsbs.reporting.document import to_document
 from dsbs.reporting.page import build_page
 from dsbs.reporting.report import build_reports
@@ -158,6 +165,27 @@ def test_ticks_span_what_they_are_for() -> None:
         assert ticks[0] <= low + 1e-9
         assert ticks[-1] >= high - 1e-9
         assert len(ticks) <= 12
+
+
+@pytest.mark.parametrize("score", [0.0, 0.9, 1.0])
+def test_a_course_of_one_point_is_a_point_within_an_axis_of_its_own(score: float) -> None:
+    runs = [{"seed": 0, "validation": [(100, score)], "loss": [(100, score)]}]
+    for series in ("validation", "loss"):
+        chart = draw_history(runs, "accuracy", series)
+        texts = [tick["text"] for tick in chart["y_ticks"]]
+        assert len(set(texts)) == len(texts) > 1
+        assert 0 < chart["lines"][0]["alone"][1] < chart["height"]
+        if series == "validation":
+            assert all(0 <= float(text.removesuffix("%")) <= 100 for text in texts)
+
+
+def test_neighbouring_numbers_of_an_axis_differ_and_have_the_room_they_take() -> None:
+    for metric, low, high in (("accuracy", 0.9993, 1.0), ("accuracy", 0.2, 0.4), ("mine", -20_000, -12_000)):
+        texts = label_ticks(metric, choose_score_ticks(metric, low, high))
+        assert len(set(texts)) == len(texts) > 1
+    cells = [{"ci_low_adjusted": low, "ci_high_adjusted": low + 5, "difference": low + 2} for low in (3.0, 900.0)]
+    first, second = draw_differences(cells)
+    assert first["x"] < second["x"]  # of a metric in the hundreds: in proportion, not both at the edge
 
 
 def test_the_docs_name_every_key_and_the_line_for_a_paper_works(study: Path) -> None:

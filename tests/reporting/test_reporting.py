@@ -19,8 +19,8 @@ from dsbs.reporting.provenance import trace_runs
 from dsbs.reporting.reading import read_runs
 from dsbs.reporting.report import Report, build_reports
 from dsbs.reporting.settings import ReportSettings
-from dsbs.reporting.tables import collect_caveats, list_facts
-from dsbs.reporting.terminal import describe_equal_labels, show_report
+from dsbs.reporting.tables import collect_caveats, list_conditions, list_facts
+from dsbs.reporting.terminal import describe_equal_labels, list_caveats, show_report
 from dsbs.reporting.wording import show_control
 from dsbs.reporting.writing import write_report
 
@@ -413,6 +413,148 @@ def test_intervals_beside_holms_p_value_agree_with_it(tmp_path: Path) -> None:
         outside = item["ci_low_adjusted"] > 0 or item["ci_high_adjusted"] < 0
         assert outside == (item["p_adjusted"] < 0.05)
         assert item["ci_low_adjusted"] <= item["ci_low"] <= item["ci_high"] <= item["ci_high_adjusted"]
+
+
+def write_scores(folder: Path, scores: list[float], metric: str = "mine:score") -> Path:
+    """Let a run be scored by another metric."""
+    table = pq.read_table(folder / "predictions.parquet").to_pydict() | {"metric_score": scores}
+    pq.write_table(pa.table(table), folder / "predictions.parquet")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics |= {"metric": metric, "test": {metric: sum(scores) / len(scores), "examples": len(scores)}}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+def test_runs_scored_by_another_metric_are_left_out_of_the_report(tmp_path: Path) -> None:
+    write_headline(tmp_path)
+    other = write_scores(write_run(tmp_path, share(50), seed=7), [0.5] * 50 + [0.7] * 50)
+    report = build(tmp_path)
+    assert report.metric == "accuracy"
+    assert [run.folder for run in report.left_out] == [other]
+    assert report.left_out[0].reason.startswith("scored by mine:score, while this report is about accuracy")
+    write_report(report, tmp_path / "report")
+
+
+def test_scores_without_answers_have_no_interval_and_are_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, share(80), test={"accuracy": 0.8})
+    for seed in (1, 2):
+        folder = write_scores(write_run(tmp_path, share(80), seed=seed), [-5.0] * 50 + [-9.0] * 50)
+        if seed == 2:
+            (folder / "predictions.parquet").unlink()
+    (tmp_path / "train/triage/t5_scratch/finetune/1.0/0-aaaaaaaa/predictions.parquet").unlink()
+    finished, left_out = read_runs(tmp_path)
+    assert [run.seed for run in finished] == [1]
+    assert [run.reason for run in left_out] == ["predictions.parquet: cannot be read (No such file or directory)."] * 2
+
+
+def test_large_scores_agree_with_their_mean_up_to_rounding(tmp_path: Path) -> None:
+    folder = write_scores(write_run(tmp_path, share(80)), [1e9 + index / 7 for index in range(100)])
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["test"]["mine:score"] += 1e-4
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert read_runs(tmp_path)[0][0].fault is None
+
+
+def test_seeds_of_another_metric_on_different_examples_get_an_interval(tmp_path: Path) -> None:
+    for seed, gold in enumerate(("yes", "yes", "maybe")):
+        write_scores(write_run(tmp_path, share(80), seed=seed, gold=gold), [-5.0] * 50 + [-9.0 - seed] * 50)
+    (cell,) = to_document(build(tmp_path))["cells"]
+    assert cell["ci_low"] < cell["mine:score"] < cell["ci_high"]
+    assert cell["notes"][0]["text"].startswith("in no comparison")
+
+
+def test_a_teachers_accuracy_is_no_score_of_another_metric(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        run = write_run(tmp_path, share(80), seed=seed, objective="step_by_step")
+        write_scores(run, [0.5] * 50 + [0.7] * 50, "rouge_l")
+    folder = tmp_path / "rationales/triage/handbook-12345678"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text(json.dumps({"splits": {"test": {"teacher_accuracy": 0.96}}}))
+    write_report(build(tmp_path), tmp_path / "report")
+    assert "teacher handbook on test" not in (tmp_path / "report/accuracy_over_fraction.svg").read_text()
+    assert len(list_conditions(json.loads((tmp_path / "report/report.json").read_text()), {})) == 1
+
+
+@pytest.mark.parametrize("examples", [1, 2])
+def test_a_test_split_of_hardly_an_example_gets_its_report(tmp_path: Path, examples: int) -> None:
+    for seed in range(5):
+        write_run(tmp_path, [True] * examples, seed=seed, objective="step_by_step", fraction=0.125)
+        write_run(tmp_path, [True] * examples, seed=seed)
+    document = to_document(build(tmp_path))
+    alone = any(note["text"].startswith("one test example") for note in document["cells"][0]["notes"])
+    assert alone == (examples == 1)
+    assert [item["reason"] for item in document["refused_comparisons"]] == ["there is a single test example"] * alone
+
+
+def test_classes_count_what_is_right_however_it_is_written(tmp_path: Path) -> None:
+    """Of numbers 7.0 is 7; and a seed whose answers are lost does not count as one."""
+    for seed in (0, 1, 2):
+        folder = write_run(tmp_path, share(80), seed=seed)
+        table = pq.read_table(folder / "predictions.parquet").to_pydict()
+        golds = ["7", "8"] * 50
+        labels = [f"{gold}.0" if right else None for gold, right in zip(golds, table["correct"], strict=True)]
+        pq.write_table(pa.table(table | {"gold": golds, "label": labels}), folder / "predictions.parquet")
+    (folder / "predictions.parquet").unlink()
+    (found,) = to_document(build(tmp_path))["classes"]
+    assert [(one["examples"], one["precision"], one["recall"]) for one in found["scores"]] == [(50, 1.0, 0.8)] * 2
+    assert found["confusion"]["columns"] == ["7", "8", "(no answer)"]
+
+
+def test_nearly_all_of_an_imbalanced_test_split_is_more_than_the_majority_class(tmp_path: Path) -> None:
+    golds = ["a"] * 985 + ["b"] * 15
+    for seed, right in enumerate((985, 990, 996)):
+        folder = write_run(tmp_path, share(right, of=1000), fraction=1 / 2**seed)
+        table = pq.read_table(folder / "predictions.parquet").to_pydict() | {"gold": golds}
+        pq.write_table(pa.table(table), folder / "predictions.parquet")
+    notes = [[note.text for note in note_condition(one)] for one in build(tmp_path).conditions]  # smallest share first
+    assert [any(text.startswith("not clearly better") for text in one) for one in notes] == [False, True, True]
+
+
+def test_fraction_1_is_no_claim_and_a_control_is_no_candidate(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for objective in ("finetune", "step_by_step"):
+            write_run(tmp_path, share(80 + seed), objective=objective, seed=seed)
+    (report,) = build_reports(tmp_path / "train", ReportSettings(fraction=1))
+    assert report.headlines[0].startswith("With fraction=1 there is no claim about less data")
+    assert [item.candidate.data_fraction for item in report.equal_labels] == [1.0]
+    write_run(tmp_path, share(60), objective="step_by_step", fraction=0.07, control="shuffled")
+    (report,) = build_reports(tmp_path / "train", ReportSettings(fraction=0.07))
+    assert "Missing: `python -m dsbs.train" in report.headlines[0]
+    assert "objective=step_by_step data_fraction=0.07" in report.headlines[0]
+
+
+def test_equal_labels_are_those_of_the_claims_share(tmp_path: Path) -> None:
+    for fraction in (0.125, 0.25):
+        for objective in ("finetune", "step_by_step"):
+            write_run(tmp_path, share(80), objective=objective, fraction=fraction)
+    (report,) = build_reports(tmp_path / "train", ReportSettings(fraction="1/4"))
+    assert [item.candidate.data_fraction for item in report.equal_labels] == [0.25]
+
+
+def test_caveats_in_the_terminal_name_what_they_are_about(tmp_path: Path) -> None:
+    """Also without a headline, and for what is in no comparison."""
+    for objective in ("finetune", "step_by_step"):
+        config = {"training.max_steps": len(objective)}
+        write_run(tmp_path, share(80), objective=objective, fraction=0.125, config=config)
+    write_run(tmp_path, share(80), objective="step_by_step", fraction=0.5, test={"accuracy": 0.7, "examples": 100})
+    caveats = list_caveats(build(tmp_path))
+    assert "step_by_step on 1/8 of the data: one seed: the result is about that student, not the method" in caveats
+    assert (
+        "step_by_step on 1/8 of the data against finetune on 1/8 of the data: settings differ (max_steps 12 against 8)"
+    ) in caveats
+    assert any(one.startswith("step_by_step on 1/2 of the data: in no comparison") for one in caveats)
+
+
+def test_a_search_without_a_validation_score_is_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path, share(50))
+    for seed, validation in ((1, {}), (2, {"accuracy": None, "examples": 0})):
+        folder = write_run(tmp_path, share(50), seed=seed, validation=validation)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        del metrics["test"]
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert [run.reason for run in build(tmp_path).left_out] == [
+        "cannot be read: metrics.json lacks validation.accuracy"
+    ] * 2
 
 
 @pytest.mark.parametrize("name", ["rouge_l", "my_scores:length"])

@@ -23,7 +23,7 @@ def test_a_curve_is_read_at_its_first_crossing() -> None:
 
 def test_labels_are_counted_with_those_to_choose_by(tmp_path: Path) -> None:
     (report,) = build_reports(write_study(tmp_path))
-    (saving,) = find_savings(report.conditions, report.settings)
+    ((saving,), _) = find_savings(report.conditions, report.settings)
     assert saving.reached
     assert saving.fraction is not None
     assert 1 / 16 < saving.fraction < 1
@@ -68,3 +68,30 @@ def test_a_saving_is_shown_only_where_its_interval_ends_before_all_of_the_data(
     assert content["reached"]
     assert content["shown"] is shown
     assert content["told"].endswith(words)
+
+
+@pytest.mark.parametrize(("examples", "shown"), [(5, False), (1000, True)])
+def test_answers_that_all_agree_show_a_saving_only_where_they_are_many(
+    tmp_path: Path, examples: int, shown: bool
+) -> None:
+    for seed in range(3):
+        for objective, fraction in (("step_by_step", 0.125), ("finetune", 1.0)):
+            write_run(tmp_path, [True] * examples, objective=objective, fraction=fraction, seed=seed)
+    (report,) = build_reports(tmp_path / "train", ReportSettings())
+    (content,) = to_document(report)["labels_saved"]
+    assert content["shown"] is shown
+    assert ("so no saving is shown" in content["told"]) is not shown
+
+
+def test_a_curve_with_a_condition_that_cannot_be_compared_is_not_dropped_in_silence(tmp_path: Path) -> None:
+    for seed in range(2):
+        for fraction in (0.125, 0.25):
+            write_run(tmp_path, share(80), objective="step_by_step", fraction=fraction, seed=seed)
+        write_run(tmp_path, share(70), seed=seed)
+    (tmp_path / "train/triage/t5_scratch/step_by_step/0.25/1-aaaaaaaa/predictions.parquet").unlink()
+    (report,) = build_reports(tmp_path / "train", ReportSettings())
+    document = to_document(report)
+    assert document["labels_saved"] == []
+    (refused,) = document["refused_comparisons"]
+    assert refused["candidate"].endswith("/0.25")
+    assert "predictions.parquet" in refused["reason"]

@@ -1,7 +1,10 @@
 """The curve in a terminal: a letter at each mean, its interval around it, labels below."""
 
+import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fake_runs import share, write_run
 
 from dsbs.reporting.report import build_reports
@@ -28,6 +31,23 @@ def test_each_method_has_a_letter_at_its_score(tmp_path: Path) -> None:
     assert lines[16].split() == ["100", "labels", "800", "labels"]
     assert [line.split() for line in lines[17:]] == [["A", "finetune"], ["B", "step_by_step"]]
     assert sum("|" in line[8:] for line in field) > 2  # intervals
+
+
+def test_long_numbers_of_the_axis_are_whole(tmp_path: Path) -> None:
+    for fraction, level in ((1.0, -20_000.0), (0.125, -9_000.0)):
+        folder = write_run(tmp_path, share(50), fraction=fraction)
+        table = pq.read_table(folder / "predictions.parquet").to_pydict()
+        scores = [level + index for index in range(100)]
+        pq.write_table(pa.table(table | {"metric_score": scores}), folder / "predictions.parquet")
+        metrics = json.loads((folder / "metrics.json").read_text())
+        metrics |= {"metric": "mine:score", "test": {"mine:score": sum(scores) / 100, "examples": 100}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    (report,) = build_reports(tmp_path / "train")
+    lines = draw_text(report.conditions)
+    assert [line.partition("|")[0].strip() for line in lines[:14] if line.split("|")[0].strip()] == [
+        "-5,000", "-10,000", "-15,000", "-20,000",
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 70
 
 
 def test_one_condition_is_no_curve(tmp_path: Path) -> None:

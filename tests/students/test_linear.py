@@ -230,7 +230,7 @@ def test_a_broken_file_is_a_message_of_the_checkpoint(run: Path, tmp_path: Path,
 def test_the_card_says_how_to_use_it_without_dsbs(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = (colours / "checkpoint" / "README.md").read_text(encoding="utf-8")
     assert "library_name: sklearn" in card
-    assert "| accuracy, test | 100.00% of 12 examples |" in card
+    assert "| accuracy, test | 100.0% of 12 examples |" in card
     code = re.search("```python\n(.*?)```", card, re.S).group(1)  # type: ignore[union-attr]
     monkeypatch.chdir(colours / "checkpoint")
     printed: list[str] = []
