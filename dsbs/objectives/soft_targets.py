@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ANSWERS = ("votes", "logprobs", "ranking")
 TOKENS = ("teacher", "stored")
 SOURCES = (*ANSWERS, *TOKENS)
+LEAST_RANKED = -80.0  # nats of an answer behind the best: above 0 in float32, so that reverse KL stays bounded
 
 
 @dataclass
@@ -205,7 +206,8 @@ class SoftTargets(Taught):
 
             scores = self._ranked[example.id]
             top = max(scores.values())
-            found = {answer: math.exp(scores.get(answer, -math.inf) - top) for answer in (example.label, *scores)}
+            behind = {answer: scores.get(answer, -math.inf) - top for answer in (example.label, *scores)}
+            found = {answer: math.exp(max(nats, LEAST_RANKED)) for answer, nats in behind.items()}
         elif annotation is None:
             return {example.label: 1.0}
         elif self.source == "logprobs":

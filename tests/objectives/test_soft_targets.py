@@ -16,7 +16,7 @@ from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation, Example
 from dsbs.objectives import Finetune, SoftTargets, StepByStep
 from dsbs.objectives.closed_answers import group_answers
-from dsbs.objectives.divergences import DIVERGENCES, FLOOR
+from dsbs.objectives.divergences import DIVERGENCES, FLOOR, Divergence
 from dsbs.students.collator import Collator
 from dsbs.students.model import StudentModel
 from dsbs.training.plan import check_choices
@@ -138,3 +138,12 @@ def test_a_task_without_closed_answers_is_told_before_anything_is_loaded() -> No
     with pytest.raises(ConfigError, match=r"objective=soft_targets: example 7 of task svamp has no closed answers"):
         check_choices(settings, data)
     check_choices(TrainSettings(task=task, objective=Finetune(name="finetune")), data)
+
+
+def test_an_answer_far_behind_in_a_ranking_keeps_reverse_kl_bounded() -> None:
+    objective = SoftTargets(name="soft_targets", source="ranking", teacher_model="run", divergence="reverse_kl")
+    objective.take_ranking({"1": {"no": -1.0, "yes": -300.0, "perhaps": -math.inf}})
+    targets = objective.targets(Example("1", "Is fire cold?", "no", ("no", "yes", "perhaps")), None)
+    weights = torch.tensor([target.weight for target in targets])
+    answers = group_answers(torch.tensor([-1.0, -1.5, -1.5]), weights, torch.zeros(3, dtype=torch.long))
+    assert 0 < Divergence("reverse_kl")(answers.teacher(1.0), answers.student(1.0)).item() < 80
