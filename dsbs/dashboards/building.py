@@ -107,7 +107,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
         if sets:
             blocks += [wr.H1(title), wr.PanelGrid(runsets=sets, panels=panels)]
     blocks += [wr.H1("How it came about"), wr.MarkdownBlock(_describe_origin(study))]
-    title = f"{study.task}: distilling step by step against {study.baseline}"
+    title = f"{study.task}: {' and '.join(study.candidates)} against {study.baseline}"
     return wr.Report(
         entity=entity,
         project=project,
