@@ -70,7 +70,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
         "checkpoint": str(checkpoint.folder),
         "goal": config.goal,
         "goal_value": getattr(config, config.goal),
-        "note": describe_missed_goal(config, policy, validation, costs),
+        "note": describe_missed_goal(config, policy, validation, costs) or describe_labels(config, run, held_out),
         "calibrated_by": kind,
         "validation": measure(task, policy, validation, costs),
         "test": measure(task, policy, part(held_out.test, "test"), costs) if held_out.test else None,
@@ -88,6 +88,20 @@ def describe_missed_goal(config: DeferConfig, policy: Policy, validation: Part, 
     if config.goal in ("accuracy", "agreement"):
         return None
     return describe_ties(wanted_share(config, costs), policy, validation.predictions)
+
+
+def describe_labels(config: DeferConfig, run: Path, held_out: HeldOut) -> str | None:
+    """Return that accuracy on validation is agreement with the teacher, where it matters and its labels are there."""
+    if Fields(read_object(run / "metrics.json")).text("labels") != "teacher":
+        return None
+    if not held_out.test:
+        return "Validation has the teacher's labels: what is called accuracy here is agreement with the teacher."
+    if config.goal != "accuracy":
+        return None
+    return (
+        f"The threshold keeps answers that agree with the teacher with accuracy={config.accuracy:g}, as validation has "
+        "the teacher's labels; the figures above are against the gold labels of test."
+    )
 
 
 def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | None]:

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 from trained import train_tiny
 
-from dsbs.defer import defer
+from dsbs.core.records import Example
+from dsbs.defer import defer, describe_labels
 from dsbs.deferral.settings import DeferConfig
+from dsbs.inference.checkpoint import Remembered
 from dsbs.serve import find_policy, reload_on_hangup
+from dsbs.serving.service import Student
 from dsbs.serving.settings import ServeConfig
 from dsbs.students import STUDENTS
+from dsbs.training.held_out import HeldOut
 
 
 @pytest.fixture
@@ -41,8 +45,10 @@ def test_a_threshold_of_other_weights_is_told_and_a_reload_reads_the_new_one(
     assert "defer.json: its threshold was chosen for other weights than these" in caplog.text
 
     defer(DeferConfig(checkpoint=str(run), share=0.25))
-    referee, students = SimpleNamespace(policy=first), list[Any]()
-    monkeypatch.setattr("dsbs.serve.load_student", lambda config: "student")
+    policies, students = list[Any](), list[Any]()
+    referee = SimpleNamespace(replace=lambda policy, task: policies.append((policy, task)))
+    loaded = Student(None, Remembered(), "task", None, "new")  # type: ignore[arg-type]
+    monkeypatch.setattr("dsbs.serve.load_student", lambda config: loaded)
     before = signal.getsignal(signal.SIGHUP)
     try:
         reload_on_hangup(config, SimpleNamespace(replace=students.append), referee)
@@ -52,5 +58,19 @@ def test_a_threshold_of_other_weights_is_told_and_a_reload_reads_the_new_one(
             time.sleep(0.01)
     finally:
         signal.signal(signal.SIGHUP, before)
-    assert students == ["student"]
-    assert referee.policy == find_policy(config) != first
+    assert students == [loaded]
+    [(policy, task)] = policies
+    assert policy == find_policy(config) != first
+    assert task == "task"
+
+
+@pytest.mark.parametrize("labels", ["gold", "teacher"])
+def test_accuracy_on_labels_of_the_teacher_is_told(run: Path, labels: str) -> None:
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"labels": labels}))
+    held_out = HeldOut([], [Example("1", "It leaks.", "refund")])
+    told = describe_labels(DeferConfig(checkpoint=str(run), accuracy=0.9), run, held_out)
+    assert (told is not None and "agree with the teacher with accuracy=0.9" in told) == (labels == "teacher")
+    assert describe_labels(DeferConfig(checkpoint=str(run), agreement=0.9), run, held_out) is None
+    told = describe_labels(DeferConfig(checkpoint=str(run), share=0.9), run, HeldOut([], []))
+    assert (told is not None and "is agreement with the teacher" in told) == (labels == "teacher")
