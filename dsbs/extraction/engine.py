@@ -20,7 +20,7 @@ from dsbs.extraction.budget import Spending, reckon
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
 from dsbs.extraction.executors.base import Tally
-from dsbs.extraction.executors.ray_shards import merge_shards
+from dsbs.extraction.executors.ray_shards import SHARDS, merge_shards
 from dsbs.extraction.job import Job
 from dsbs.extraction.locking import hold_store, sweep
 from dsbs.extraction.page import Look, build_page
@@ -84,7 +84,7 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
     """
     _check(job)
     with contextlib.ExitStack() as stack:
-        if job.store_path.exists():
+        if job.store_path.exists() or (job.folder / SHARDS).exists():
             store = stack.enter_context(_open_store(job))
         else:
             elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -13,6 +13,7 @@ from tiny import causal_folder, seq2seq_folder
 from trained import train_tiny
 
 from dsbs.core.records import Example
+from dsbs.inference.metrics import show_score
 from dsbs.inference.model_card import build_card
 from dsbs.objectives import Finetune, StepByStep
 from dsbs.students import Causal, Lora, Pretrained
@@ -78,8 +79,8 @@ def test_the_card_tells_data_objective_teacher_licence_and_accuracy(runs: dict[s
         "| labels | gold |",
         "| teacher | handbook, model handbook (scripted stand-in); its labels on the train split are 100.0% correct |",
         "| license of the teacher's outputs | Apache-2.0, as dsbs |",
-        f"| accuracy, test | {100 * metrics['test']['accuracy']:.2f}% of 16 examples |",
-        f"| accuracy, validation | {100 * metrics['validation']['accuracy']:.2f}% of 8 examples |",
+        f"| accuracy, test | {show_score('accuracy', metrics['test']['accuracy'])} of 16 examples |",
+        f"| accuracy, validation | {show_score('accuracy', metrics['validation']['accuracy'])} of 8 examples |",
         "| training | 4 steps,",
         "`refund`",
     ):

@@ -263,8 +263,8 @@ def test_agreement_by_class_has_bounds(tmp_path: Path) -> None:
     for number in range(20):
         store.compare(0.9, number < 5, "refund", "refund" if number % 4 else "repair")
     figures = summarise(store, TrafficConfig())["compared"]
-    assert figures["all"]["same"] == 15
-    assert figures["deferred"] == 5
+    assert (figures["all"]["requests"], figures["all"]["same"]) == (15, 12)
+    assert (figures["deferred"]["requests"], figures["deferred"]["same"]) == (5, 3)
     assert 0.5 < figures["classes"]["refund"]["lower_95"] < 1.0
     assert figures["classes"]["repair"]["same"] == 0
 

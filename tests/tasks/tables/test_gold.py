@@ -350,7 +350,8 @@ def stays_the_same(gold, cell, named):
     """Whether a gold label is what stood there: the cell up to case and space, what it is a name of, or its value."""
     stood = up_to_case_and_space(str(cell))
     spellings = {up_to_case_and_space(name): label for name, label in named.items()}
-    if gold in (spellings.get(stood), spellings.get(stood.removesuffix(".0"))) or up_to_case_and_space(gold) == stood:
+    same = (stood, stood.removesuffix(".0"), f"{stood}.0")
+    if gold in map(spellings.get, same) or up_to_case_and_space(gold) == stood:
         return True
     try:
         return float(gold) == float(cell)
