@@ -22,7 +22,7 @@ from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_exe
 from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.ray_shards import SHARDS, merge_shards
 from dsbs.extraction.job import Job
-from dsbs.extraction.locking import hold_store, sweep
+from dsbs.extraction.locking import hold_questions, hold_store, sweep
 from dsbs.extraction.page import Look, build_page
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
@@ -70,8 +70,12 @@ def run_extraction(job: Job, watch: Callable[..., Watch] = Watch) -> dict[str, A
     Raises:
         DsbsError: saying what is wrong; completions that were committed stay, and the same call resumes.
     """
-    with hold_store(job.store_path, wait=job.settings.executor == "local"):
-        return asyncio.run(extract(job, watch))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hold_store(job.store_path, wait=job.settings.executor == "local"))
+        if job.neighbours is None or job.teacher.by_id:
+            return asyncio.run(extract(job, watch))
+        all_sent = stack.enter_context(hold_questions(job.folder.parent, job.asker))
+        return asyncio.run(extract(job, watch, all_sent))
 
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
@@ -98,8 +102,12 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
         return survey, estimate_job(job, survey, spending, pace)
 
 
-async def extract(job: Job, watch: Callable[..., Watch]) -> dict[str, Any]:
-    """Run an extraction in the current event loop, without locking its folder; see ``run_extraction``."""
+async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Run an extraction in the current event loop, without locking its folder; see ``run_extraction``.
+
+    Args:
+        all_sent: see ``Parts``.
+    """
     started = time.monotonic()
     _check(job)
     tally, stopped = Tally(), None
@@ -117,7 +125,7 @@ async def extract(job: Job, watch: Callable[..., Watch]) -> dict[str, Any]:
         spending = _spending(job, store, origin)
         if survey.to_come:
             try:
-                stopped = await _collect(job, store, origin, survey, spending, tally, watch)
+                stopped = await _collect(job, store, origin, survey, spending, tally, watch, all_sent)
                 _check_answers(job, survey, tally, stopped)
             except Exception as raised:  # what came before it is annotated first
                 error = raised
@@ -201,6 +209,7 @@ async def _collect(
     spending: Spending,
     tally: Tally,
     watch: Callable[..., Watch],
+    all_sent: Callable[[], None],
 ) -> str | None:
     """Ask for what is missing.
 
@@ -231,7 +240,7 @@ async def _collect(
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:
         async with Committer(store, origin, notice) as committer:
-            parts = Parts(job, origin, committer, tally, spending)
+            parts = Parts(job, origin, committer, tally, spending, all_sent)
             async with open_executor(parts) as executor:
                 with (
                     watch(job, survey, spending, tally, executor) as watching,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
+from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
 from dsbs.extraction.filters import Filter
@@ -61,6 +62,11 @@ class Job:
             "teacher": self.teacher.identity(),
             "prompt": self.prompt.identity(),
         }
+
+    @property
+    def asker(self) -> str:
+        """A name for teacher and prompt; extractions that share it may ask the same questions."""
+        return f"{self.teacher.name}-{fingerprint([self.identity['teacher'], self.identity['prompt']])}"
 
     def check(self) -> None:
         """Check splits, samples and exemplars against task and teacher.

@@ -1,4 +1,4 @@
-"""The lock of an extraction's folder: two processes would send, and pay for, the same requests twice."""
+"""Locks of extractions: two processes would send, and pay for, the same requests twice."""
 
 import contextlib
 import json
@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +15,8 @@ from dsbs.core.errors import RunError
 from dsbs.core.files import write_json
 
 logger = logging.getLogger(__name__)
+
+MOMENT = 0.2  # seconds in which one that has just begun writes down who it is
 
 
 @contextlib.contextmanager
@@ -28,40 +30,72 @@ def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
     Raises:
         RunError: naming the process that holds it, without ``wait``; where the folder cannot be written.
     """
-    path, holder = store.with_name(f"{store.name}.lock"), store.with_name(f"{store.name}.holder")
     missing = [folder for folder in (store.parent, *store.parent.parents) if not folder.exists()]
+    lock = _acquire(store, "another process is extracting into this folder", wait)
+    try:
+        yield
+    finally:
+        _holder(store).unlink(missing_ok=True)
+        if not store.exists():
+            sweep(store, missing)
+        lock.release()
+
+
+@contextlib.contextmanager
+def hold_questions(folder: Path, asker: str) -> Iterator[Callable[[], None]]:
+    """A context in which no other extraction of a task asks the same teacher in the same way.
+
+    Their folders differ, but many of their questions may be the same. The next one waits, and then finds the answers.
+
+    Args:
+        folder: of the task, with the extractions in it.
+        asker: a name for teacher and prompt.
+
+    Yields:
+        a function that ends it early.
+    """
+    name = folder / f".{asker}"
+    lock = _acquire(name, f"another process is asking the same teacher about {folder.name}", wait=True)
+
+    def release() -> None:
+        if lock.is_locked:
+            sweep(name, [])
+            lock.release()
+
+    try:
+        yield release
+    finally:
+        release()
+
+
+def _acquire(name: Path, what: str, wait: bool) -> FileLock:
+    """Return the lock beside a path, acquired, and write down who holds it; see ``hold_store``."""
+    path, place = name.with_name(f"{name.name}.lock"), name.parent
     lock = FileLock(path)
     try:
         while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=MOMENT)
             except Timeout:
-                who = _read(holder)
+                who = _read(_holder(name))
                 if not wait:
-                    raise RunError(
-                        f"{store.parent}: another process is extracting into this folder ({who}); wait or stop it."
-                    ) from None
-                logger.warning("%s: another process is extracting into this folder (%s); waiting, then "
-                               "asking for what is missing.", store.parent, who)  # fmt: skip
+                    raise RunError(f"{place}: {what} ({who}); wait or stop it.") from None
+                logger.warning("%s: %s (%s); waiting, then asking for what is missing.", place, what, who)
                 lock.acquire()
             if path.exists():
                 break
             lock.release()  # the other one has left no trace, its lock neither
     except OSError as error:
-        raise RunError(
-            f"{store.parent}: cannot be written ({error}). Set output_dir=FOLDER to another folder."
-        ) from None
-    try:
-        with contextlib.suppress(OSError):
-            now = time.strftime("%Y-%m-%d %H:%M:%S")
-            write_json(holder, {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        if not store.exists():
-            sweep(store, missing)
-        lock.release()
+        raise RunError(f"{place}: cannot be written ({error}). Set output_dir=FOLDER to another folder.") from None
+    with contextlib.suppress(OSError):
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        write_json(_holder(name), {"pid": os.getpid(), "host": socket.gethostname(), "since": now})
+    return lock
+
+
+def _holder(name: Path) -> Path:
+    return name.with_name(f"{name.name}.holder")
 
 
 def sweep(store: Path, folders: Sequence[Path]) -> None:

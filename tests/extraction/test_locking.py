@@ -30,6 +30,24 @@ def test_the_second_says_who_is_at_work_waits_and_asks_for_what_is_missing(
     assert not (tmp_path / "completions.sqlite.holder").exists()
 
 
+def test_extractions_into_two_folders_at_the_same_moment_ask_their_common_questions_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    teachers = [ScriptedTeacher(delay=0.05), ScriptedTeacher(delay=0.05)]
+    jobs = [
+        job_for(tmp_path / "count" / str(size), teacher, size, neighbours=tmp_path, settings={"concurrency": 2})
+        for size, teacher in zip((10, 8), teachers, strict=True)
+    ]
+    threads = [threading.Thread(target=run_extraction, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(teacher.asked for teacher in teachers) == 10
+    assert "another process is asking the same teacher about count (process " in caplog.text
+    assert {path.name for path in (tmp_path / "count").iterdir()} == {"10", "8"}
+
+
 def test_who_does_not_wait_is_told_who_holds_it(tmp_path: Path) -> None:
     with hold_store(tmp_path / "s.sqlite", wait=False):  # noqa: SIM117
         with (

@@ -1,9 +1,11 @@
 """A completion belongs to its question: growing data, other splits and shares pay for new questions only."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -158,6 +160,22 @@ def test_rows_that_are_added_while_a_batch_is_pending_do_not_send_the_others_aga
         assert (split["requests"], split["parsed"], len(server.batches)) == (6, 6, 2)
         for name in ("one", "three"):  # results can be collected more than once
             assert run_extraction(job_in(tmp_path, name, teacher, 4, settings=settings))["stopped"] is None
+    assert set(server.asked.values()) == {1}
+
+
+def test_nobody_waits_for_batches_that_were_sent_to_come_back(tmp_path: Path) -> None:
+    with serve(BatchServer(looks=10**6)) as server:
+        teacher = OpenAITeacher(name="openai", model="m", base_url=server.url)
+        settings = {"executor": "batch", "batch": BatchSettings(poll=0.01)}
+        first = Thread(target=run_extraction, args=(job_in(tmp_path, "one", teacher, 4, settings=settings),))
+        first.start()
+        while not server.calls["retrieve"]:
+            time.sleep(0.01)
+        once = {"executor": "batch", "batch": BatchSettings(wait=False)}
+        second = run_extraction(job_in(tmp_path, "two", teacher, 6, settings=once))
+        assert "6 requests are pending in batches" in second["stopped"]
+        server.looks = 0
+        first.join()
     assert set(server.asked.values()) == {1}
 
 

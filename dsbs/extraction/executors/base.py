@@ -118,6 +118,7 @@ class Parts:
 
     Attributes:
         tally, spending: updated by the executor.
+        all_sent: called by an executor that knows before its end that it will send nothing more.
         under_way: keys of requests in flight.
     """
 
@@ -126,6 +127,7 @@ class Parts:
     committer: Committer
     tally: Tally
     spending: Spending
+    all_sent: Callable[[], None] = lambda: None
     under_way: set[bytes] = field(default_factory=set)
 
 

@@ -93,6 +93,8 @@ class BatchExecutor(Executor):
         feed = Feed(self._split(questions), self.spending)
         while not self.stopped:
             await self._send(feed)
+            if feed.exhausted:
+                self.parts.all_sent()
             await self._look()
             if (not self.sent and feed.exhausted) or not self.settings.batch.wait:
                 break
