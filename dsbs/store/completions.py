@@ -181,6 +181,10 @@ class CompletionStore:
         row = self._db.execute(query, (split, id, sample)).fetchone()
         return build_completion(row) if row else None
 
+    def questions(self) -> Iterator[tuple[str, str, str]]:
+        """Yield split, id and question of the completions; of several questions about an example the newest last."""
+        yield from self._db.execute("SELECT split, id, question FROM completions ORDER BY created")
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yield every completion with its split, id, sample, question and origin, in the order of arrival."""
         shown = f"origin, split, id, sample, question, {COLUMNS}, reasoning, logprobs"

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 from dsbs.core.errors import DataError, TeacherError
 from dsbs.core.records import Completion, Example, Request
 from dsbs.core.terminal import log_once
+from dsbs.core.untrusted import excerpt
+from dsbs.tasks.answers import without_choices
 from dsbs.tasks.base import Task
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.tables.files import find_files
 from dsbs.tasks.tables.gold import UnreadLabel
 from dsbs.tasks.tables.rows import RowsTask
 from dsbs.tasks.tables.sources import Row, read_rows
-from dsbs.tasks.tables.templates import ABSENT, look_up
+from dsbs.tasks.tables.templates import ABSENT, fill, look_up, template_columns
 
 _LOOKED_AT = 100  # rows of a split that show whether it has a column
 Rows = Iterable[tuple[str, Row]]
@@ -132,7 +135,28 @@ class RecordedColumns:
                 f"{len(examples):,} examples. They join by position, so the counts must be equal; teacher.id=COLUMN "
                 "joins them by id."
             )
+        self._check_order(examples, there)
         yield from ((one, *pair) for one, pair in zip(examples, there, strict=True) if one.id in wanted)
+
+    def _check_order(self, examples: Sequence[Example], rows: Sequence[tuple[str, Row]]) -> None:
+        """Refuse a table that has the inputs as well, if one of its rows has that of another example."""
+        if not isinstance(self.task, RowsTask):
+            return
+        template, missing = self.task.columns.input, self.task.columns.gold.missing
+        inputs = [without_choices(example.input, example.choices or ()) for example in examples]
+        known = set(inputs)
+        for input, (place, row) in zip(inputs, rows, strict=True):
+            if any(look_up(row, name) is ABSENT for name in template_columns(template)):
+                continue
+            with suppress(DataError):  # of the same name, but something else
+                if (found := fill(template, row, place, missing).strip()) != input and found in known:
+                    break
+        else:
+            return
+        raise DataError(
+            f"{place}: this row has the input of another example than the one in its position ({excerpt(found)}). Rows "
+            f"of {self._place()} join by position: sort them as the data, or join by id with teacher.id=COLUMN."
+        )
 
     def _rows(self, split: str) -> Rows:
         """Yield the rows of a split of the source."""

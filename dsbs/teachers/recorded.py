@@ -1,5 +1,6 @@
 """A teacher that replays completions from files."""
 
+import hashlib
 import json
 import re
 from collections.abc import AsyncIterator
@@ -112,7 +113,7 @@ class RecordedTeacher(Teacher):
             yield RecordedColumns(task, self.path, self.column, self.rationale, self.label, self.id, self.model).ask
         elif store_path := self._store_path():
             with CompletionStore(store_path, read_only=True) as store:
-                yield _replay_store(store)
+                yield _replay_store(store, task)
         else:
             yield self._replay_arrays(task, self._arrays())
 
@@ -134,19 +135,46 @@ class RecordedTeacher(Teacher):
         return ask
 
 
-def _replay_store(store: CompletionStore) -> Ask:
-    """Return the ``Ask`` of a store: the completion of the same question, else of the same split and id."""
+def _replay_store(store: CompletionStore, task: Task) -> Ask:
+    """Return the ``Ask`` of a store: the completion of the same question, else of the same split and id.
+
+    The latter is for inputs that are worded otherwise now. Without an id column ids are positions, so it is not used
+    where the question is that of another example: then rows were added or removed since.
+    """
     origins = store.origins()
+    asked: dict[tuple[str, str], bytes] = {}
+    places: dict[bytes, tuple[str, str]] = {}
+    inputs: set[bytes] = set()
+
+    def find(request: Request) -> Completion | None:
+        if not inputs:
+            inputs.update(_digest(one.input) for split in task.splits() for one in task.examples(split))
+            asked.update(((split, id), _digest(question)) for split, id, question in store.questions())
+            places.update((question, place) for place, question in asked.items())
+        place, question = (request.split, request.id), _digest(request.question)
+        if asked.get(place) != question:
+            place = places.get(question, place)
+        if (known := asked.get(place)) != question and known in inputs:
+            raise TeacherError(
+                f"{store.path}: the completion recorded for {request.split} {request.id} answers another example of "
+                "the data, and none answers this one. Were rows added or removed since?"
+            )
+        return store.find(*place, request.sample)
 
     async def ask(request: Request) -> Completion:
         keys = [origin.key(request) for origin in origins]
-        found = next(iter(store.completions(keys, logprobs=True).values()), None)
-        found = found or store.find(request.split, request.id, request.sample)
+        found = next(iter(store.completions(keys, logprobs=True).values()), None) or find(request)
         if found is None:
             raise TeacherError(f"{store.path} holds no completion of this example.")
         return found
 
     return ask
+
+
+def _digest(question: str) -> bytes:
+    """Return a short hash over a question without the list of its choices, whatever its spaces."""
+    words = question.partition("\nAnswer Choices:\n")[0].split()
+    return hashlib.blake2b(" ".join(words).encode(errors="surrogatepass"), digest_size=12).digest()
 
 
 def join_by_position(task: Task, split: str, files: list[Path]) -> dict[str, str]:

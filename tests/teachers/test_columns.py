@@ -150,6 +150,16 @@ def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
         read(tmp_path, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen")
 
 
+def test_rows_in_another_order_than_the_data_are_refused_where_they_show_it(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    said.mkdir()
+    write(said / "train.jsonl", [{"x": row["x"], "gen": row["said"]} for row in ROWS[::-1]])
+    with pytest.raises(DataError, match=r"train.jsonl:1: this row has the input of another example .*teacher.id"):
+        read(tmp_path, path=str(said), column="gen")
+    write(said / "train.jsonl", [{"x": row["said"]} for row in ROWS])
+    assert read(tmp_path, path=str(said), column="x")[0] == ("entailment", "So.", "ok")
+
+
 def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(tmp_path: Path, caplog) -> None:
     with pytest.raises(DataError, match=r"there is no column 'gen'\. The columns are: x, label, why, said"):
         read(tmp_path, column="gen")

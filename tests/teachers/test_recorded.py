@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from scripted import CountTask, ScriptedTeacher, count_prompt, job_for
 
 from dsbs.core.errors import DataError, TeacherError
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.engine import run_extraction
+from dsbs.extraction.prompts import Prompt
+from dsbs.store import CompletionStore
 from dsbs.teachers.recorded import RecordedTeacher
 
 
@@ -93,11 +97,48 @@ def test_a_store_that_lacks_an_example_fails_that_example_alone(tmp_path: Path) 
     assert (summary["splits"]["train"]["parsed"], summary["splits"]["train"]["failed"]) == (9, 1)
 
 
+@dataclass
+class Rows(CountTask):
+    """Ids are positions: a row that is added at the head moves all others."""
+
+    first: int = 0
+
+    def examples(self, split: str) -> Iterator[Example]:
+        for place, number in enumerate(range(self.first, self.size)):
+            text = f"row {'a' * number}"
+            yield Example(f"{split}-{place}", text, str(len(text)), ("1", str(len(text))))
+
+
+@pytest.mark.parametrize("prompt", [count_prompt(), count_prompt(instruction="Count.", show_choices=True)])
+def test_where_rows_were_added_the_others_keep_their_completions_and_no_row_gets_anothers(
+    tmp_path: Path, prompt: Prompt
+) -> None:
+    run_extraction(job_for(tmp_path / "live", ScriptedTeacher(), task=Rows(size=10, first=1), splits=["train"]))
+    prompt.exemplars = []
+    teacher = RecordedTeacher(name="recorded", path=str(tmp_path / "live"))
+    replay = job_for(tmp_path / "replay", teacher, task=Rows(size=10), prompt=prompt)
+    split = run_extraction(replay)["splits"]["train"]
+    assert (split["parsed"], split["failed"], split["teacher_accuracy"]) == (9, 1, 1.0)
+    with CompletionStore(tmp_path / "replay" / "completions.sqlite") as store:
+        failures = list(store.execute("SELECT id, message FROM failures"))
+    assert [id for id, _ in failures] == ["train-0"]
+    assert "recorded for train train-0 answers another example of the data" in failures[0][1]
+
+
+def test_inputs_that_are_worded_otherwise_now_find_their_completions_by_id(tmp_path: Path) -> None:
+    class Worded(CountTask):
+        def examples(self, split: str) -> Iterator[Example]:
+            return (replace(example, input=f"Please: {example.input}") for example in super().examples(split))
+
+    run_extraction(job_for(tmp_path / "live", ScriptedTeacher()))
+    teacher = RecordedTeacher(name="recorded", path=str(tmp_path / "live"))
+    split = run_extraction(job_for(tmp_path / "replay", teacher, task=Worded()))["splits"]["train"]
+    assert (split["parsed"], split["teacher_accuracy"]) == (10, 1.0)
+
+
 def test_examples_with_the_same_question_keep_their_own_completions(tmp_path: Path) -> None:
     class Same(CountTask):
-        def examples(self, split: str):  # type: ignore[no-untyped-def]
-            from dataclasses import replace
-
+        def examples(self, split: str) -> Iterator[Example]:
             return (replace(example, input="the same") for example in super().examples(split))
 
     write_arrays(tmp_path, {0: 10})
