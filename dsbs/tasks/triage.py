@@ -8,6 +8,8 @@ All texts are made from the lists below and ``task.seed``; a pair of product and
 together, so that nothing can be memorized.
 """
 
+import itertools
+import math
 import random
 import re
 from collections.abc import Iterator
@@ -152,6 +154,8 @@ class TriageTask(Task):
         seed: random seed of the messages.
         products: number of products, at most 120; more make the task harder.
         complaints: number of complaints, at most 120; more make the task harder.
+        skew: how much more often some products and complaints are named than others, as in real data: the k-th of a
+            family or kind is drawn with weight k ** -skew. 0: all alike.
         train: examples in the train split; fewer make the task harder.
         validation: examples in the validation split.
         test: examples in the test split.
@@ -161,6 +165,7 @@ class TriageTask(Task):
     seed: int = 0
     products: int = 84
     complaints: int = 84
+    skew: float = 0.0
     train: int = 4800
     validation: int = 1000
     test: int = 1000
@@ -176,6 +181,8 @@ class TriageTask(Task):
         for key in ("products", "complaints"):
             if not 6 <= getattr(self, key) <= 120 or getattr(self, key) % 6:
                 faults.append(f"task.{key}={getattr(self, key)}: expected a multiple of 6 from 6 to 120.")
+        if not 0 <= self.skew <= 5:
+            faults.append(f"task.skew={self.skew:g}: expected 0 to 5.")
         faults += range_faults(self, AT_LEAST_1, "train", "validation", "test", prefix="task.")
         if self.path is not None:
             faults.append(f"task.path={self.path}: triage is built in and reads no files; did you mean task=table?")
@@ -209,10 +216,15 @@ class TriageTask(Task):
 
     @cached_property
     def _pairs(self) -> list[tuple[str, str]]:
-        products = [name for text in PRODUCTS.values() for name in _phrases(text)[: self.products // 6]]
-        complaints = [name for text in COMPLAINTS.values() for name in _phrases(text)[: self.complaints // 6]]
-        pairs = [(product, complaint) for product in products for complaint in complaints]
-        random.Random(f"triage pairs {self.seed}").shuffle(pairs)  # noqa: S311 - seeded, draws data
+        products = _common_first(PRODUCTS, self.products, self.skew)
+        complaints = _common_first(COMPLAINTS, self.complaints, self.skew)
+        pairs = list(itertools.product(products, complaints))
+        drawing = random.Random(f"triage pairs {self.seed}")  # noqa: S311 - seeded, draws data
+        if self.skew:  # a weighted draw without replacement (Efraimidis and Spirakis, 2006)
+            weights = {pair: products[pair[0]] * complaints[pair[1]] for pair in pairs}
+            pairs.sort(key=lambda pair: math.log(1 - drawing.random()) / weights[pair], reverse=True)
+            del pairs[self.train + self.validation + self.test :]
+        drawing.shuffle(pairs)
         return pairs
 
     def hidden_facts(self, example: Example) -> str | None:
@@ -228,7 +240,15 @@ class TriageTask(Task):
     def identity(self) -> dict[str, object]:
         """Return what decides the examples."""
         keys = ("kind", "seed", "products", "complaints", "train", "validation", "test")
-        return {key: getattr(self, key) for key in keys} | {"version": 1}
+        skew = {"skew": self.skew} if self.skew else {}
+        return {key: getattr(self, key) for key in keys} | skew | {"version": 1}
+
+
+def _common_first(groups: dict[str, str], names: int, skew: float) -> dict[str, float]:
+    """Return the first of each group's names, as many in all, with the weight that each is drawn with."""
+    return {
+        name: rank**-skew for text in groups.values() for rank, name in enumerate(_phrases(text)[: names // 6], start=1)
+    }
 
 
 def _message(product: str, complaint: str, wording: random.Random) -> str:
