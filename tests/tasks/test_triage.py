@@ -86,6 +86,20 @@ def test_fewer_products_or_complaints_make_an_easier_task(products: int, complai
     assert {facts.family for facts in everything} == set(PRODUCTS)
 
 
+def test_with_skew_the_first_of_each_family_and_kind_are_named_more_often_in_every_split() -> None:
+    task = TriageTask(name="triage", products=120, complaints=120, skew=2.0)
+    for split in task.splits():
+        facts = [facts_of(example) for example in task.examples(split)]
+        named = Counter(fact.product for fact in facts) | Counter(fact.complaint for fact in facts)
+        first = min(named["kettle"], named["armchair"], named["was cracked"], named["took a month"])
+        assert first > 2 * max(named["popcorn machine"], named["mirror"], named["had come unglued"])
+        assert len({fact.product for fact in facts}) > 110  # rare ones occur as well
+    everything = [example.input for example in every_example(task)]
+    assert len({(fact.product, fact.complaint) for fact in map(read_facts, everything) if fact}) == len(everything)
+    assert "skew" in task.identity()
+    assert "skew" not in triage().identity()  # runs from before the key keep their names
+
+
 def test_an_article_fits_its_product() -> None:
     texts = [example.input for example in every_example(TriageTask(name="triage", train=1000))]
     assert not [text for text in texts if " a armchair" in text or " a oboe" in text or " an kettle" in text]
@@ -101,6 +115,7 @@ def test_its_answers_are_the_four_decisions(answer: str) -> None:
     [
         ({"products": 5}, "task.products=5: expected a multiple of 6 from 6 to 120"),
         ({"complaints": 126}, "task.complaints=126: expected a multiple of 6"),
+        ({"skew": -1.0}, "task.skew=-1: expected 0 to 5"),
         ({"train": 0}, "task.train=0: expected at least 1"),
         ({"train": 113}, "= 145, but 12 products and 12 complaints make only 144 different messages"),
         ({"path": "reviews.csv"}, "did you mean task=table"),
