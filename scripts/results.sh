@@ -12,7 +12,7 @@
 #
 # SEEDS=0,1,2   other seeds       JOBS=2   runs side by side, with `pip install 'dsbs[joblib]'`
 # OUT=outputs   where it goes     Further words go to every training, such as
-#   bash scripts/results.sh search task.name=triage_hard task.products=114 task.complaints=114
+#   bash scripts/results.sh search task.name=triage_hard task.products=120 task.complaints=120 task.skew=1
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
