@@ -16,16 +16,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import chain
+from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.config import PredictConfig
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.files import open_whole, why_unwritable
+from dsbs.core.files import why_unwritable
 from dsbs.core.progress import LINE_SECONDS
+from dsbs.core.records import Example, Prediction
 from dsbs.inference.checkpoint import check_output
+from dsbs.inference.exports.records import find_source
 from dsbs.inference.inputs import read_inputs
+from dsbs.inference.output import Rows, open_rows
 from dsbs.inference.predictions import to_line
 from dsbs.inference.predictor import stream
 from dsbs.students.answering import CONFIDENT
@@ -61,31 +65,42 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     inputs = read_inputs(config.input, config.format, checkpoint.remembered, stdin)
     examples = chain([next(inputs)], inputs)  # a wrong input is reported before the student is loaded
     predictor = checkpoint.load(config.batch_size, negligible=0.0 if config.scores else CONFIDENT)
-    count, lost = 0, Counter[str]()
-    started = reported = time.monotonic()
-    with _open(config, stdout) as file:
-        for example, prediction in stream(predictor, examples, config.batch_size, config.rationale, lost):
-            file.write(to_line(example, prediction, config.rationale, config.with_input, config.scores) + "\n")
-            count += 1
-            if count % config.batch_size == 0:
-                file.flush()
-                if (now := time.monotonic()) - reported >= LINE_SECONDS:
-                    logger.info("%s answered, %.0f/s", f"{count:,}", count / (now - started))
-                    reported = now
-        file.flush()
-    for sentence in describe_lost(lost):
-        logger.warning(sentence)
+    lost = Counter[str]()
+    with _open(config, checkpoint.folder, stdout) as rows:
+        try:
+            found = stream(predictor, rows.missing(examples), config.batch_size, config.rationale, lost)
+            return _write(config, rows, found)
+        finally:
+            for sentence in describe_lost(lost):
+                logger.warning(sentence)
+
+
+def _write(config: PredictConfig, rows: Rows, found: Iterator[tuple[Example, Prediction]]) -> int:
+    """Write answers as they come, and return their number."""
+    count, started = 0, time.monotonic()
+    reported = started
+    for example, prediction in found:
+        rows.write(example, to_line(example, prediction, config.rationale, config.with_input, config.scores))
+        count += 1
+        if count % config.batch_size == 0:
+            rows.flush()
+            if (now := time.monotonic()) - reported >= LINE_SECONDS:
+                logger.info("%s answered, %.0f/s", f"{count:,}", count / (now - started))
+                reported = now
+    rows.flush()
     return count
 
 
 @contextmanager
-def _open(config: PredictConfig, stdout: TextIO) -> Iterator[TextIO]:
+def _open(config: PredictConfig, checkpoint: Path, stdout: TextIO) -> Iterator[Rows]:
     if config.output == "-":
-        yield stdout
+        yield Rows(stdout)
         return
+    path = check_output(config.output, config.input)
+    settings = [find_source(checkpoint), config.rationale, config.with_input, config.scores]
     try:
-        with open_whole(check_output(config.output, config.input)) as file:
-            yield file
+        with open_rows(path, settings) as rows:
+            yield rows
     except OSError as error:
         raise RunError(f"output={config.output}: cannot be written: {why_unwritable(error)}.") from None
 

@@ -128,7 +128,8 @@ class PredictConfig:
     Attributes:
         checkpoint: the folder of a finished run, its checkpoint, or a copy of that.
         input: a file of inputs; ``-``: standard input.
-        output: a file, written atomically; ``-``: standard output.
+        output: a file, which appears when it is complete; until then its rows are in ``<output>.partial``, where the
+            same command continues after an interruption. ``-``: standard output.
         format: ``text``, ``jsonl``, or ``auto``: by the input's name or first line.
         rationale: also write the student's rationales.
         with_input: include each input in the output.

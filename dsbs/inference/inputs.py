@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ from dsbs.inference.checkpoint import Remembered
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import MISSING, fold
 from dsbs.tasks.tables.choices import has_choices
-from dsbs.tasks.tables.columns import Columns, RowCounts
+from dsbs.tasks.tables.columns import SOON, Columns, RowCounts
 from dsbs.tasks.tables.delimited import DELIMITERS
 from dsbs.tasks.tables.foreign import name_foreign
 from dsbs.tasks.tables.gold import Gold
@@ -49,7 +49,7 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
         rows = _rows_of_file(path, format, remembered.input)
     counts = RowCounts()
     drops = remembered.task.get("empty_inputs") == "drop"  # as in the training
-    for number, (place, row) in enumerate(rows, 1):
+    for number, (place, row) in enumerate(_complete(rows, remembered.input), 1):
         example = _read(row, place, str(number), remembered, counts, drops=drops)
         if example is not None:
             yield example
@@ -57,6 +57,19 @@ def read_inputs(named: str, format: str, remembered: Remembered, stdin: BinaryIO
         log_once(f"input={named}: {problems}.")
     if not counts.examples:
         raise DataError(f"input={named}: it is empty; expected at least one input, one per line.")
+
+
+def _complete(rows: Iterable[tuple[str, Row]], template: str | None) -> Iterator[tuple[str, Row]]:
+    """Yield the rows; a column that the first one lacks, as JSON writers leave it out, is empty if soon one has it."""
+    iterator = iter(rows)
+    for place, row in iterator:
+        lacks = [name for name in template_columns(template or "") if look_up(row, name) is ABSENT]
+        soon = [] if "input" in row else list(islice(iterator, SOON if lacks else 0))
+        found = [name for name in lacks if any(look_up(other, name) is not ABSENT for _, other in soon)]
+        yield place, {**row, **dict.fromkeys(found)}
+        yield from soon
+        break
+    yield from iterator
 
 
 def to_example(row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None = None) -> Example:

@@ -20,6 +20,7 @@ from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.records import Example
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.inputs import read_inputs
+from dsbs.inference.output import open_rows
 from dsbs.predict import predict
 from dsbs.tasks import TASKS
 
@@ -112,7 +113,59 @@ def test_the_output_is_whole_or_not_there(checkpoint: Path, tmp_path: Path) -> N
     with pytest.raises(DataError, match="standard input:3"):
         answer(checkpoint, '{"input": "one"}\n{"input": "two"}\n{"input": \n', output=str(output), batch_size=1)
     assert len(output.read_text().splitlines()) == 2
+    assert answer(checkpoint, "one\n", output=str(output)) == []
     assert [path.name for path in output.parent.iterdir()] == ["answers.jsonl"]
+
+
+def test_an_interrupted_prediction_goes_on_where_it_was(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output, partial = tmp_path / "answers.jsonl", tmp_path / "answers.jsonl.partial"
+    rows = [json.dumps({"input": f"My kettle leaks {number}"}) for number in range(5)]
+    with caplog.at_level("INFO", "dsbs"), pytest.raises(DataError, match="standard input:4"):
+        answer(checkpoint, "\n".join([*rows[:3], "{"]), output=str(output), batch_size=1)
+    assert f"The answers so far are in {partial}; the same command continues there." in caplog.text
+    assert [json.loads(line)["id"] for line in partial.read_text().splitlines()] == ["1", "2", "3"]
+    partial.write_text(partial.read_text().replace('"id": "1"', '"id": "kept"')[:-1])  # a third row that was cut off
+    with caplog.at_level("INFO", "dsbs"):
+        answer(checkpoint, "\n".join(rows), output=str(output), batch_size=1)
+    assert "2 answers of the interrupted command are kept." in caplog.text
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["id"] for row in found] == ["kept", "2", "3", "4", "5"]
+    assert found[1:] == answer(checkpoint, "\n".join(rows), batch_size=1)[1:]
+    assert list(tmp_path.iterdir()) == [output]
+
+
+@pytest.mark.parametrize("changes", [{"with_input": True}, {"text": "another\ntwo\n"}])
+def test_rows_of_other_settings_or_inputs_are_not_kept(
+    checkpoint: Path, tmp_path: Path, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "answers.jsonl"
+    with pytest.raises(DataError, match="not UTF-8"):
+        answer(checkpoint, b"one\ntwo\n\xff", output=str(output), batch_size=1)
+    text = changes.pop("text", "one\ntwo\n")
+    with caplog.at_level("INFO", "dsbs"):
+        answer(checkpoint, text, output=str(output), **changes)
+    assert "starting over" in caplog.text
+    assert output.read_text().splitlines() == [json.dumps(row) for row in answer(checkpoint, text, **changes)]
+
+
+def test_two_commands_do_not_write_one_output(checkpoint: Path, tmp_path: Path) -> None:
+    with (
+        open_rows(tmp_path / "answers.jsonl", []),
+        pytest.raises(RunError, match="another process is writing it"),
+    ):
+        answer(checkpoint, "one", output=str(tmp_path / "answers.jsonl"))
+    assert [path.name for path in tmp_path.iterdir()] == ["answers.jsonl"]
+
+
+def test_a_column_that_some_rows_lack_is_empty_there_as_in_the_training() -> None:
+    remembered = Remembered(input="{head}: {body}")
+    rows = [{"head": "a"}, {"head": "b", "body": "rain"}, {"head": "c"}]
+    found = inputs("".join(json.dumps(row) + "\n" for row in rows), remembered)
+    assert [example.input for example in found] == ["a:", "b: rain", "c:"]
+    with pytest.raises(DataError, match="standard input:1: there is no column 'body'"):
+        inputs('{"head": "a"}\n{"head": "b"}\n', remembered)
 
 
 def test_inputs_are_read_as_they_are_answered(checkpoint: Path) -> None:
