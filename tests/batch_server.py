@@ -29,6 +29,7 @@ class BatchServer(FaultServer):
             (before anything was done), ``lost`` (all was done, the answer is lost), ``hang`` (it never comes),
             ``cut`` (half of a file), or None.
         most_lines: lines of a batch that are too many.
+        most_pending: batches at one time; what is sent beyond them is rejected a little later.
         metadata: whether batches keep what they are told to remember.
         page: batches of a page of the list.
         files: what was uploaded or written, by id.
@@ -40,6 +41,7 @@ class BatchServer(FaultServer):
     ends: tuple[str, ...] = ("completed",)
     trouble: Trouble = lambda name, number: None
     most_lines: int = 50_000
+    most_pending: int = 10**6
     metadata: bool = True
     page: int = 2
     files: dict[str, bytes] = field(default_factory=dict)
@@ -111,6 +113,9 @@ class BatchServer(FaultServer):
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0}, "looks": 0, "lines": lines,
             "end": self.ends[min(number, len(self.ends) - 1)] if len(lines) <= self.most_lines else "failed",
         }  # fmt: skip
+        pending = [other for other in self.batches.values() if other["status"] in ("validating", "in_progress")]
+        if len(pending) >= self.most_pending:
+            batch |= {"end": "failed", "looks": self.looks}
         self.batches[batch["id"]] = batch
         return web.json_response(_public(batch))
 
@@ -155,12 +160,15 @@ class BatchServer(FaultServer):
         number, self._number = self._number, self._number + 1
         fault = self.script(number, question)
         self.asked[question] += 1
+        refused = self.refuses(body)
         result = {"id": f"r{number}", "custom_id": line["custom_id"], "error": None}
         if fault == "missing":
             return
         if fault == "expired":
             error = {"code": "batch_expired", "message": "Not executed before the completion window expired."}
             errors.append(_dump(result | {"response": None, "error": error}))
+        elif refused is not None:
+            errors.append(_dump(result | {"response": {"status_code": 400, "body": {"error": {"message": refused}}}}))
         elif (fault is not None and fault.isdigit()) or (self.knows_n is False and body.get("n", 1) > 1):
             error = {"error": {"message": f"Fault {fault}", "code": "invalid"}}
             errors.append(_dump(result | {"response": {"status_code": int(fault or 400), "body": error}}))

@@ -7,7 +7,7 @@ failure is committed. So whenever a process is killed, nothing is lost and nothi
 import json
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,6 +114,22 @@ class Batches:
         """Return pending requests of a batch, at most ``most``."""
         query = "SELECT request FROM batch_requests WHERE batch = ? LIMIT ?"
         return [self._unpack(row[0]) for row in self.store.execute(query, (batch.number, most))]
+
+    def lines(self, batch: Batch) -> list[list[Request]]:
+        """Return all pending requests of a batch, by line."""
+        query = "SELECT line, request FROM batch_requests WHERE batch = ? ORDER BY line, place"
+        found: dict[bytes, list[Request]] = {}
+        for line, request in self.store.execute(query, (batch.number,)):
+            found.setdefault(line, []).append(self._unpack(request))
+        return list(found.values())
+
+    def release(self, requests: Iterable[Request]) -> None:
+        """Take requests out of their batch: they may be sent again."""
+        keys = list(map(self.origin.key, requests))
+        if keys:
+            with self.store.transaction():
+                for key in keys:
+                    self.store.execute("DELETE FROM batch_requests WHERE key = ?", (key,))
 
     def waiting(self) -> int:
         """Return the number of pending requests in all open batches."""

@@ -6,7 +6,9 @@ without the endpoint's id looks for its token at the endpoint: either it was cre
 
 import asyncio
 import contextlib
+import logging
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,18 +22,30 @@ from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.endpoint.batches import BatchApi, BatchState
 
+logger = logging.getLogger(__name__)
+
 MEGABYTE = 1_000_000
+# Seconds without an answer after which polling ends: by then all batches have.
+MOST_UNREACHABLE = 24 * 3600.0
+MALFORMED = "malformed answer"
 # Endpoints without `n` reject the line or give one answer; then the samples are requested one by one.
 ONE_BY_ONE = {"HTTP 400", "HTTP 422", NO_LINE}
 
 
 @dataclass
 class Sent:
-    """A batch at the endpoint, its state there, and the reserved tokens."""
+    """A batch at the endpoint.
+
+    Attributes:
+        state: its state there.
+        cost: the reserved tokens.
+        used: changes of ``BatchApi.adapted`` with which it was sent; None: an earlier process sent it.
+    """
 
     batch: Batch
     state: BatchState
     cost: Reservation
+    used: int | None = None
 
 
 class BatchExecutor(Executor):
@@ -59,7 +73,10 @@ class BatchExecutor(Executor):
         super().__init__(parts.job.settings, parts.tally)
         self.api, self.books, self.parts, self.spending = api, books, parts, parts.spending
         self.sent: dict[int, Sent] = {}
+        self.at_once = self.settings.batch.at_once
+        self._feed = Feed([], self.spending)
         self._tried: set[int] = set()
+        self._unreachable: float | None = None
         self.collector = Collector(api, books, parts.committer, self.persist)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
@@ -90,7 +107,7 @@ class BatchExecutor(Executor):
 
     async def _work(self, questions: Iterable[list[Request]]) -> None:
         await self._recover()
-        feed = Feed(self._split(questions), self.spending)
+        self._feed = feed = Feed(self._split(questions), self.spending)
         while not self.stopped:
             await self._send(feed)
             if feed.exhausted:
@@ -100,6 +117,7 @@ class BatchExecutor(Executor):
                 break
             if self.sent:
                 await self._sleep(self.settings.batch.poll)
+        self.tally.notes |= dict.fromkeys(self.collector.adapted.values())
 
     def _split(self, questions: Iterable[list[Request]]) -> Iterator[list[Request]]:
         for together in questions:
@@ -132,7 +150,7 @@ class BatchExecutor(Executor):
     async def _send(self, feed: Feed) -> None:
         """Send as many batches as ``batch.at_once`` and the budget allow."""
         most = self.settings.batch.megabytes * MEGABYTE
-        while not self.stopped and len(self.sent) < self.settings.batch.at_once:
+        while not self.stopped and len(self.sent) < self.at_once:
             with tempfile.TemporaryFile() as file:
 
                 def fits(together: list[Request], file: BinaryIO = file) -> bool:
@@ -151,6 +169,7 @@ class BatchExecutor(Executor):
             return
 
     async def _send_one(self, portion: Portion, file: BinaryIO) -> None:
+        used = len(self.api.adapted)
         batch = self.books.plan(self.api.address, portion.questions, portion.characters)
         for together in portion.questions:
             self.parts.under_way.difference_update(map(self.books.origin.key, together))
@@ -161,7 +180,7 @@ class BatchExecutor(Executor):
             if not error.retryable:  # it was refused, so there is nothing to look for
                 self.books.end(batch)
             raise
-        self._expect(self.books.note_remote(batch, state.remote), state, portion.cost)
+        self._expect(self.books.note_remote(batch, state.remote), state, portion.cost, used)
 
     async def _create(self, batch: Batch) -> BatchState:
         assert batch.file is not None
@@ -172,9 +191,9 @@ class BatchExecutor(Executor):
         self._tried.add(batch.number)
         return await self.api.create(batch.file, batch.token)
 
-    def _expect(self, batch: Batch, state: BatchState, cost: Reservation) -> None:
+    def _expect(self, batch: Batch, state: BatchState, cost: Reservation, used: int | None = None) -> None:
         self.spending.reserve(cost)
-        self.sent[batch.number] = Sent(batch, state, cost)
+        self.sent[batch.number] = Sent(batch, state, cost, used)
 
     async def _look(self) -> None:
         """Poll the batches, and collect those that have ended."""
@@ -187,6 +206,8 @@ class BatchExecutor(Executor):
                 if sent.state.over:
                     await self._collect(sent)
             except TeacherError as error:
+                if self._wait_for_endpoint(error):
+                    return
                 if error.reason != "HTTP 404":
                     raise
                 raise TeacherError(
@@ -194,26 +215,50 @@ class BatchExecutor(Executor):
                     f"sent with another key? {self.books.explain_abandoning(sent.batch)}",
                     fatal=True,
                 ) from None
+        self._unreachable = None
+
+    def _wait_for_endpoint(self, error: TeacherError) -> bool:
+        """Return whether to wait for the next poll, as the endpoint cannot be reached: the batches go on there."""
+        if not error.retryable or error.fatal or error.reason == MALFORMED or not self.settings.batch.wait:
+            return False
+        now = time.monotonic()
+        if self._unreachable is None:
+            self._unreachable = now
+            logger.warning("%s The batches go on at the endpoint; polling continues.", error)
+        return now - self._unreachable < MOST_UNREACHABLE and not self.stopped
 
     async def _collect(self, sent: Sent) -> None:
         """Commit the results of a batch that has ended, and close it."""
         state, answered, failed = sent.state, self.tally.answered, self.tally.failed
         if state.status == "failed":
+            waits = state.crowded and sent.used is not None and len(self.sent) > 1
+            lines = self.books.lines(sent.batch) if waits else []
             self._close(sent)
+            if waits:
+                self.at_once = len(self.sent)
+                self._send_again(lines)
+                logger.warning("%s (%s). %d batches are pending; it is sent again when one of them has ended.",
+                               state.remote, state.explanation, self.at_once)  # fmt: skip
+                return
             raise TeacherError(
                 f"Batch {state.remote} was rejected: {state.explanation or 'no explanation'}. None of its requests was "
                 "processed or billed; the next run sends it again. If it is too large, lower batch.requests or "
                 "batch.at_once.",
                 fatal=True,
             )
-        await self.collector.collect(sent.batch, state)
+        again = await self.collector.collect(sent.batch, state, sent.used)
         self._close(sent)
+        self._send_again(again)
         answered, failed = self.tally.answered - answered, self.tally.failed - failed
         # With several samples the endpoint may only not know `n`: the next run asks one by one.
         sure = self.settings.samples == 1 and state.status == "completed" and not self.tally.proven
         if sure and not answered and failed >= HOPELESS_ATTEMPTS:
             error = f"None of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
             self.stop("hopeless", TeacherError(error + self.collector.last_fault))
+
+    def _send_again(self, questions: list[list[Request]]) -> None:
+        self.parts.under_way.update(self.books.origin.key(request) for together in questions for request in together)
+        self._feed.give_back(questions)
 
     def _close(self, sent: Sent) -> None:
         self.books.end(sent.batch)

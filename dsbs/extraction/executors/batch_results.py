@@ -1,17 +1,23 @@
 """The results of a batch: its files, committed line by line, and failures for requests without a result."""
 
 import asyncio
+import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any, BinaryIO
 
 from dsbs.core.errors import TeacherError
-from dsbs.core.records import Completion
+from dsbs.core.records import Completion, Request
+from dsbs.core.untrusted import excerpt
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.store import Batch, Batches, Failure
+from dsbs.teachers.endpoint.adapting import Adaptation
 from dsbs.teachers.endpoint.batches import BatchApi, BatchState
 from dsbs.teachers.endpoint.bodies import MOST_BODY
+
+logger = logging.getLogger(__name__)
 
 GROUP = 500
 NO_LINE = "no answer in the batch"
@@ -28,18 +34,29 @@ class Collector:
 
     Attributes:
         last_fault: the message of the last failed request.
+        adapted: what the endpoint rejected -> a sentence about what was done.
     """
 
     def __init__(self, api: BatchApi, books: Batches, committer: Committer, persist: Any) -> None:
         self.api, self.books, self.committer, self.persist = api, books, committer, persist
         self.last_fault = ""
+        self.adapted: dict[str, str] = {}
+        self._used: int | None = None
+        self._again: list[list[Request]] = []
 
-    async def collect(self, batch: Batch, state: BatchState) -> None:
+    async def collect(self, batch: Batch, state: BatchState, used: int | None) -> list[list[Request]]:
         """Commit the results of a batch, and failures for its other requests. Safe to repeat.
+
+        Args:
+            used: changes of ``BatchApi.adapted`` with which it was sent; None: an earlier process sent it.
+
+        Returns:
+            questions that were rejected, but may be accepted as they are sent from now on; they are not in it any more.
 
         Raises:
             TeacherError: where a file cannot be read completely; what could be read is kept.
         """
+        self._used, self._again = used, []
         try:
             await self.persist(self._read_all, batch, state)
         except TeacherError as error:
@@ -49,10 +66,14 @@ class Collector:
         failure = Failure(reason, f"Batch {state.remote} ended as {state.status} without an answer to this request.")
         while rest := self.books.rest(batch, GROUP):
             await self._commit((request, failure) for request in rest)
+        return self._again
 
     async def _read_all(self, batch: Batch, state: BatchState) -> None:
         count = sum([await self._read(batch, file) for file in state.files])
-        if state.status == "completed" and count < state.done:
+        if count < state.done:
+            files = (await self.api.retrieve(state.remote)).files  # some may appear a little later
+            count += sum([await self._read(batch, file) for file in files if file not in state.files])
+        if count < state.done:
             error = f"The files of batch {batch.remote} hold {count:,} lines; the endpoint says {state.done:,}."
             raise TeacherError(error, retryable=True, reason=TOO_FEW)
 
@@ -80,15 +101,34 @@ class Collector:
             )
         return count
 
-    def _match(self, batch: Batch, answers: Results) -> Iterator[Arrival]:
+    def _match(self, batch: Batch, answers: Results) -> list[Arrival]:
+        """Return the outcomes of pending requests; those to be sent again are taken out of the batch."""
+        arrivals: list[Arrival] = []
+        rejected: list[list[Request]] = []
         for name, requests in self.books.find(batch, answers.keys()).items():
-            answer = answers[name]
-            for place, request in sorted(requests.items()):
-                if isinstance(answer, TeacherError):
-                    self.last_fault = str(answer)
-                    yield request, Failure(answer.reason, str(answer))
-                elif place < len(answer):
-                    yield request, replace(answer[place], batch=batch.number)
+            answer, places = answers[name], sorted(requests.items())
+            if not isinstance(answer, TeacherError):
+                done = [(request, answer[place]) for place, request in places if place < len(answer)]
+                arrivals += [(request, replace(one, batch=batch.number)) for request, one in done]
+                continue
+            found = self.api.adapt(places[0][1], answer, self._used)
+            if found is not None and self._used is not None:
+                self._note(found, answer)
+                rejected.append([request for _, request in places])
+                continue
+            self.last_fault = f"{answer} Try {found.setting}." if found else str(answer)
+            arrivals += [(request, Failure(answer.reason, self.last_fault)) for _, request in places]
+        self.books.release(chain(*rejected))
+        self._again += rejected
+        return arrivals
+
+    def _note(self, found: Adaptation, error: TeacherError) -> None:
+        if found.what not in self.adapted:
+            self.adapted[found.what] = (
+                f"The endpoint rejects {found.what} ({excerpt(error.explanation)!r}): {found.done} for this run, and "
+                f"the rejected requests are sent again. To set this yourself: {found.setting}"
+            )
+            logger.warning(self.adapted[found.what])
 
     async def _commit(self, arrivals: Iterable[Arrival]) -> None:
         await asyncio.gather(*map(self.committer.commit, arrivals))

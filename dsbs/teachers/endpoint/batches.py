@@ -11,6 +11,7 @@ from urllib.parse import quote
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
+from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
 from dsbs.teachers.endpoint.faults import explain_status, malformed
 from dsbs.teachers.endpoint.http import Connection, Reply
 from dsbs.teachers.endpoint.responses import read_answer
@@ -25,6 +26,8 @@ REASON = 40
 # Clocks differ: only a batch created this long before ours was saved cannot be ours.
 SKEW_SECONDS = 86_400.0
 NO_BATCHES = {"HTTP 404", "HTTP 405", "HTTP 501"}
+# The limit on the tokens of all pending batches.
+CROWDED = re.compile(r"token_limit_exceeded|enqueued.{0,20}limit", re.I)
 Body = Callable[[Request], dict[str, Any]]
 
 
@@ -38,6 +41,7 @@ class BatchState:
         done: lines that are finished, failed ones included.
         files: ids of the files with results and with errors, where they exist.
         explanation: the endpoint's errors about the batch as a whole; empty without.
+        crowded: whether it was rejected because of what else is pending, so that it may be sent again later.
     """
 
     remote: str
@@ -45,6 +49,7 @@ class BatchState:
     done: int = 0
     files: tuple[str, ...] = ()
     explanation: str = ""
+    crowded: bool = False
 
     @property
     def over(self) -> bool:
@@ -57,11 +62,15 @@ class BatchApi:
 
     Args:
         path: of the API, such as ``/chat/completions``.
+
+    Attributes:
+        adapted: what was changed in requests, because the endpoint rejected them.
     """
 
     def __init__(self, connection: Connection, path: str, body: Body) -> None:
         self.connection, self.body = connection, body
         self.endpoint = f"/v1{path}"
+        self.adapted: list[Adaptation] = []
 
     @property
     def address(self) -> str:
@@ -75,9 +84,29 @@ class BatchApi:
             name: of the line, which comes back with its result.
             together: the samples of one question, which become one request (``n``).
         """
-        body = self.body(together[0]) | ({"n": len(together)} if len(together) > 1 else {})
+        body = self._adapt(together[0], self.adapted) | ({"n": len(together)} if len(together) > 1 else {})
         line = {"custom_id": name, "method": "POST", "url": self.endpoint, "body": body}
         return json.dumps(line).encode() + b"\n"
+
+    def adapt(self, request: Request, error: TeacherError, used: int | None) -> Adaptation | None:
+        """Return how to change a rejected request so that it may be accepted, or None; later lines are changed so.
+
+        Args:
+            used: how many changes of ``adapted`` it had when it was sent. None: unknown; then nothing is changed.
+        """
+        before = self.adapted[: used or 0]
+        found = find_adaptation(self._adapt(request, before), error.reason, error.explanation, before)
+        if found is None or not found.setting:  # a batch cannot be streamed
+            return None
+        if used is not None and found not in self.adapted:
+            self.adapted.append(found)
+        return found
+
+    def _adapt(self, request: Request, adaptations: Sequence[Adaptation]) -> dict[str, Any]:
+        body = self.body(request)
+        for adaptation in adaptations:
+            body = adaptation.change(body) if adaptation.concerns(body) else body
+        return body
 
     async def upload(self, content: BinaryIO, token: str) -> str:
         """Upload a batch's file and return the endpoint's id of it.
@@ -161,7 +190,7 @@ class BatchApi:
             reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
             explanation = error.raw("message") or parts.raw("error")
         explanation = scrub(explanation or "no explanation", self.connection.key)
-        return name, TeacherError(f"{reason}: {explanation}", reason=reason)
+        return name, TeacherError(f"{reason}: {explanation}", reason=reason, explanation=explanation)
 
     def _read_state(self, answer: Fields) -> BatchState:
         counts = answer.inside("request_counts")
@@ -175,7 +204,9 @@ class BatchApi:
         if status is None:
             raise malformed("a batch without a status")
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
-        return BatchState(_identifier(answer), status, done, tuple(files), scrub(explanation, self.connection.key))
+        crowded = any(CROWDED.search(f"{fault.text('code')} {fault.text('message')}") for fault in faults)
+        told = scrub(explanation, self.connection.key)
+        return BatchState(_identifier(answer), status, done, tuple(files), told, crowded)
 
     async def _send(self, method: str, route: str, **parts: Any) -> Fields:
         return self._read(await self.connection.send(method, route, **parts))

@@ -1,6 +1,7 @@
 """``executor=batch``: half the price, from one process to the next, nothing sent twice."""
 
 import io
+import json
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from batch_server import BatchServer
 from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
@@ -118,6 +120,57 @@ def test_a_batch_that_is_refused_as_a_whole_is_told_and_sent_again_by_the_next_r
         assert "batch.requests" in str(caught.value)
         assert list(tmp_path.iterdir()) == []
         assert run(tmp_path / "folder", server, batch={"requests": 5, "at_once": 1})["parsed"] == 10
+
+
+def test_what_the_endpoint_rejects_in_all_lines_is_changed_and_they_are_sent_again(tmp_path: Path) -> None:
+    def refuses(body: dict[str, Any]) -> str | None:
+        if "max_tokens" in body:
+            return "Unsupported parameter: 'max_tokens' is not supported with this model."
+        return "Unsupported value: only the default temperature (1) is supported." if "temperature" in body else None
+
+    with serve(BatchServer(refuses=refuses)) as server:
+        summary = run_extraction(job_at(tmp_path / "one", server, batch={"requests": 7}, size=20))
+        split = summary["splits"]["train"]
+        assert (split["parsed"], split["requests"], set(server.answered.values())) == (20, 20, {1})
+        assert [note.partition(" (")[0] for note in summary["notes"]] == [
+            "The endpoint rejects max_tokens", "The endpoint rejects temperature"
+        ]  # fmt: skip
+        server.looks = 1
+        run(tmp_path / "two", server, batch={"wait": False})
+        with pytest.raises(TeacherError, match=r"max_tokens.* Try teacher.max_tokens=null \+teacher.extra"):
+            run(tmp_path / "two", server, batch={"wait": False})
+
+
+def test_batches_beyond_the_limit_on_pending_ones_are_sent_when_others_have_ended(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(BatchServer(looks=3, most_pending=2)) as server:
+        assert run(tmp_path, server, batch={"requests": 2})["parsed"] == 10
+    assert set(server.asked.values()) == {1}
+    assert "2 batches are pending; it is sent again when one of them has ended" in caplog.text
+
+
+def test_an_endpoint_that_cannot_be_reached_for_a_while_does_not_end_the_waiting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trouble = lambda name, number: "drop" if name == "retrieve" and 2 <= number < 20 else None  # noqa: E731
+    with serve(BatchServer(looks=3, trouble=trouble)) as server:
+        assert run(tmp_path, server, settings={"attempts": 3})["parsed"] == 10
+    assert (len(server.batches), caplog.text.count("polling continues")) == (1, 1)
+
+
+def test_results_that_appear_later_than_the_end_of_the_batch_are_waited_for(tmp_path: Path) -> None:
+    class Late(BatchServer):
+        async def _retrieve(self, request: web.Request) -> web.Response:
+            response = await super()._retrieve(request)
+            state = json.loads(response.text or "")
+            if self.calls["retrieve"] < 4:
+                state.pop("output_file_id", None)
+            return web.json_response(state)
+
+    with serve(Late(looks=0)) as server:
+        assert run(tmp_path, server)["parsed"] == 10
+    assert set(server.asked.values()) == {1}
 
 
 def test_when_no_line_is_answered_nothing_more_is_sent(tmp_path: Path) -> None:
