@@ -283,7 +283,10 @@ def _interrupts(stop: Callable[[str], None], cancel: Callable[[], None]) -> Iter
         else:
             cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM)  # batch systems send the latter before they kill
+    signals = [signal.SIGINT, signal.SIGTERM]  # batch systems send the latter before they kill
+    hangup = getattr(signal, "SIGHUP", None)  # the terminal was closed
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup
+        signals.append(hangup)
     try:
         for number in signals:
             loop.add_signal_handler(number, interrupted)

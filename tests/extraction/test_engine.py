@@ -1,6 +1,7 @@
 """The engine: what is asked, kept, counted and resumed."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 from scripted import CountTask, ScriptedTeacher, correct, count_prompt, job_for, load_annotations
 
 from dsbs.core.errors import ConfigError, DataError, TeacherError
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Completion, Example, Request
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar
+from dsbs.store import CompletionStore
 
 
 def split_of(summary: dict[str, Any], split: str = "train") -> dict[str, Any]:
@@ -175,6 +177,22 @@ def test_samples_that_failed_agree_with_nothing(tmp_path: Path) -> None:
 def test_a_fault_of_ours_ends_the_run_and_is_not_taken_for_the_teachers(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         run_extraction(job_for(tmp_path, ScriptedTeacher(says=lambda request: ZeroDivisionError("bug"))))
+
+
+def test_when_the_data_cannot_be_read_any_more_what_is_in_flight_is_kept(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(delay=0.05)
+
+    class Vanishing(CountTask):
+        def examples(self, split: str) -> Iterator[Example]:
+            for number, example in enumerate(super().examples(split)):
+                if number >= 500 and teacher.asked:
+                    raise DataError("The file is gone.")
+                yield example
+
+    with pytest.raises(DataError, match="The file is gone"):
+        run_extraction(job_for(tmp_path, teacher, task=Vanishing(size=600)))
+    with CompletionStore(tmp_path / "completions.sqlite") as store:
+        assert store.count() == teacher.asked > 400
 
 
 def test_never_more_at_once_than_allowed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
 from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
@@ -61,11 +62,12 @@ def test_killed_at_25_random_moments_the_result_is_that_of_an_undisturbed_run(tm
     assert max(server.asked.values()) <= 1 + KILLS
 
 
-def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "closed terminal"])
+def test_ctrl_c_finishes_what_is_in_flight_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     with serve(FaultServer(latency=0.2)) as server:
         process = start(tmp_path, server)
         wait_for(server, 20, process)
-        os.kill(process.pid or 0, signal.SIGINT)
+        os.kill(process.pid or 0, number)
         process.join(30)
         asked = server.requests
         assert process.exitcode == 1

@@ -57,15 +57,13 @@ class LocalExecutor(Executor):
         """Send all requests; see ``Executor.run``. Asynchronous questions must end when it has ``stopped``."""
         room = asyncio.Semaphore(self.settings.concurrency)
         try:
-            async for samples in _in_turn(questions):
-                for together in [samples] if self.several else [[sample] for sample in samples]:
-                    await room.acquire()
-                    cost = self._cost(together)
-                    if self.stopped or not await self._affordable(cost):
+            try:
+                async for samples in _in_turn(questions):
+                    await self._start_all(samples, room)
+                    if self.stopped:
                         break
-                    self._start(together, cost, room)
-                if self.stopped:
-                    break
+            except Exception as error:  # the data cannot be read any more; what is in flight is paid for
+                self.stop("error", error)
             while self._tasks:
                 await asyncio.wait(self._tasks)
         finally:
@@ -80,6 +78,14 @@ class LocalExecutor(Executor):
     def notes(self) -> list[str]:
         """Sentences about the teacher for the user, such as adaptations to its endpoint."""
         return list(getattr(self.ask, "notes", ()))
+
+    async def _start_all(self, samples: list[Request], room: asyncio.Semaphore) -> None:
+        for together in [samples] if self.several else [[sample] for sample in samples]:
+            await room.acquire()
+            cost = self._cost(together)
+            if self.stopped or not await self._affordable(cost):
+                return
+            self._start(together, cost, room)
 
     def _start(self, together: list[Request], cost: Reservation, room: asyncio.Semaphore) -> None:
         self.spending.reserve(cost)
