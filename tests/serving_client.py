@@ -22,7 +22,7 @@ from dsbs.tasks import TASKS
 
 
 class Scripted:
-    """Answers with the first choice; `slow` sleeps, `broken` fails; counts what it was asked."""
+    """Answers with the first choice; `slow` sleeps, `broken` fails, `endless` is too long; counts what it was asked."""
 
     def __init__(self, seconds: float = 0.0, label: str = "refund") -> None:
         self.seconds, self.label = seconds, label
@@ -40,6 +40,9 @@ class Scripted:
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
         return [replace(one, rationale=f"It says {of.input}") for one, of in zip(predictions, examples, strict=True)]
+
+    def lost(self, examples: Sequence[Example]) -> dict[str, int]:
+        return {"inputs": len(examples), "inputs_cut": sum("endless" in example.input for example in examples)}
 
 
 def student(predictor: Any, rationales: bool = True) -> Student:

@@ -172,6 +172,7 @@ class Prediction:
         scores: log-probability of each closed answer, in nats; None where the answer is written freely. The
             probabilities need not add up to 1: other texts have a share, too.
         confidence: probability of the label among the closed answers (their softmax), or None.
+        truncated: whether the input was longer than the student reads; told by servers.
     """
 
     id: str
@@ -181,6 +182,7 @@ class Prediction:
     score: float | None = None
     scores: Mapping[str, float] | None = None
     confidence: float | None = None
+    truncated: bool = False
 
     @classmethod
     def ranked(cls, id: str, gold: str | None, scores: Mapping[str, float]) -> "Prediction":

@@ -86,4 +86,5 @@ class Answerer:
         for one in found:
             label = one.prediction.label if self.service.student.remembered.choices else "free"
             self.metrics.answers.labels(str(label), one.source).inc()
+        self.metrics.truncated.inc(sum(prediction.truncated for prediction in predictions))
         return found

@@ -262,6 +262,8 @@ def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any
     answer: dict[str, Any] = {"label": one.label, "confidence": finite(one.confidence), "source": found.source}
     if found.note:
         answer["note"] = found.note
+    if one.truncated:
+        answer["truncated"] = True
     if rationale:
         answer["rationale"] = one.rationale
     if scores:

@@ -11,6 +11,7 @@ class Metrics:
     Attributes:
         requests: HTTP requests by path and status.
         answers: by label and source (``student`` or ``teacher``).
+        truncated: inputs that were longer than the student reads.
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
         shift, rate: difference of the recent labels and deferrals from those on validation.
         compared: answers given by both student and teacher: ``same`` or ``other``, and whether the student's confidence
@@ -29,6 +30,7 @@ class Metrics:
         )
         self.waiting = Gauge("dsbs_waiting", "Examples in the queue", registry=registry)
         self.answers = Counter("dsbs_answers", "Answers by label and source", ["label", "source"], registry=registry)
+        self.truncated = Counter("dsbs_truncated", "Inputs longer than the student reads", registry=registry)
         self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
         self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
         self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)

@@ -10,7 +10,7 @@ _ROW = {
         _TEXT,
         {
             "type": "object",
-            "required": ["input"],
+            "description": "the columns used in training, or input",
             "properties": {"input": _TEXT, "choices": {"type": "array", "items": _TEXT, "minItems": 1}},
         },
     ]
@@ -24,6 +24,7 @@ _ANSWER = {
         "confidence": {"type": ["number", "null"]},
         "source": {"enum": ["student", "teacher"]},
         "note": {"type": "string"},
+        "truncated": {"type": "boolean", "description": "the student read only the beginning of the input"},
         "rationale": {"type": ["string", "null"]},
         "scores": {"type": ["object", "null"], "additionalProperties": {"type": ["number", "null"]}},
         "student": {"type": "object"},

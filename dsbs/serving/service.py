@@ -7,6 +7,7 @@ from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example, Prediction
+from dsbs.core.terminal import log_once
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.confidence import add_confidence
 from dsbs.inference.inputs import to_example
@@ -59,7 +60,13 @@ class Service:
             predictions = add_confidence(student.predictor, kind, numbered, predictions, samples)
         if rationale:
             predictions = student.predictor.explain(numbered, predictions)
-        return [replace(one, id=example.id) for one, example in zip(predictions, examples, strict=True)]
+        cut = find_truncated(student.predictor, numbered)
+        if any(cut):
+            log_once("Inputs longer than the student reads are truncated; /metrics counts them (dsbs_truncated).")
+        return [
+            replace(one, id=example.id, truncated=long)
+            for one, example, long in zip(predictions, examples, cut, strict=True)
+        ]
 
     def read(self, row: Any, number: int) -> Example:
         """Return the example of an input.
@@ -84,3 +91,10 @@ class Service:
         """
         if not self.student.objective.needs_rationales:
             raise ConfigError(f"Trained with {self.student.objective.name}, this student writes no rationales.")
+
+
+def find_truncated(predictor: Predictor, examples: Sequence[Example]) -> list[bool]:
+    """Return for each example whether the student reads only the beginning of its input."""
+    if not predictor.lost(examples).get("inputs_cut"):
+        return [False] * len(examples)
+    return [bool(predictor.lost([example]).get("inputs_cut")) for example in examples]

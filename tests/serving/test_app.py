@@ -42,6 +42,15 @@ def test_one_input_or_many() -> None:
         assert first["scores"] == {"refund": -0.1, "repair": -2.4}
 
 
+def test_an_input_that_the_student_does_not_read_to_its_end_is_told() -> None:
+    with client() as http:
+        first, second = http.post("/predict", json={"inputs": ["It leaks.", "an endless text"]}).json()["predictions"]
+        assert "truncated" not in first
+        assert second == {"label": "refund", "confidence": 0.9, "source": "student", "truncated": True}
+        assert http.post(CHAT, json=ask("an endless text")).json()["dsbs"]["truncated"] is True
+        assert "dsbs_truncated_total 2.0" in http.get("/metrics").text
+
+
 def test_chat_replies_with_the_label() -> None:
     with client() as http:
         reply = http.post(CHAT, json=ask("It leaks.", n=2, temperature=0)).json()

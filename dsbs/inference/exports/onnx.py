@@ -138,7 +138,6 @@ class OnnxPredictor(Exported):
         saved.check_ranks()
         classes, padding, most = read_settings(saved.folder)
         tokenizer = open_tokenizer(saved.folder)
-        tokenizer.enable_truncation(most, strategy="longest_first" if classes else "only_first")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = count_threads(), 1
         options.log_severity_level = 3
@@ -195,7 +194,7 @@ class OnnxPredictor(Exported):
 
     def _logits(self, texts: Sequence[Any]) -> np.ndarray:
         """Return the logits of texts, or of pairs, [N, classes]; batches are of about equal length."""
-        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        rows = self._encode(texts, self.max_input_tokens)
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
         found: dict[int, np.ndarray] = {}
         for start in range(0, len(order), self.batch_size):
@@ -215,10 +214,17 @@ class OnnxPredictor(Exported):
 
     def lost(self, examples: Sequence[Example]) -> dict[str, int]:
         """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
-        longer, most = Tokenizer.from_str(self.tokenizer.to_str()), self.max_input_tokens
-        longer.enable_truncation(most + 1)
-        rows = [encoding.ids for encoding in longer.encode_batch([example.input for example in examples])]
-        return count_lost(rows, most, unknown_id(longer))
+        texts: list[Any] = [example.input for example in examples]
+        if not self.classes:
+            longest = [max(example.choices or (), key=len, default="") for example in examples]
+            inputs = [without_choices(example.input, example.choices or ()) for example in examples]
+            texts = list(zip(inputs, longest, strict=True))
+        rows = self._encode(texts, self.max_input_tokens + 1)
+        return count_lost(rows, self.max_input_tokens, unknown_id(self.tokenizer))
+
+    def _encode(self, texts: Sequence[Any], most: int) -> list[list[int]]:
+        self.tokenizer.enable_truncation(most, strategy="longest_first" if self.classes else "only_first")
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
 
 
 def read_settings(folder: Path) -> tuple[list[str], int, int]:

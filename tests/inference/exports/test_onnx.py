@@ -83,6 +83,15 @@ def test_an_export_answers_as_its_checkpoint(kind: str, network: str, tmp_path: 
             assert alone.scores == pytest.approx(one.scores, abs=1e-4)
         with pytest.raises(RunError, match="cannot be saved again"):
             predictor.save(tmp_path / "copy")
+    texts = ["a reddish thing, number 1 " * times for times in (1, 4, 5, 6, 20)]
+    asked = [Example(str(n), text, None, ("red", "green", "blue")) for n, text in enumerate(texts)]
+    if kind == "own":
+        choices = ("red", "a blue or a green thing", "a green or a blue thing")
+        asked = [Example(one.id, with_choices(one.input, choices), None, choices) for one in asked]
+    before, after = (open_checkpoint(str(one)).load(2) for one in (run, folder))
+    assert after.lost(asked)["inputs_cut"] == before.lost(asked)["inputs_cut"] == (4 if kind == "own" else 2)
+    for one, other in zip(before.predict(asked), after.predict(asked), strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-3)
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
