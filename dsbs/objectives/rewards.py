@@ -1,16 +1,16 @@
 """Rewards, returns and importance weights of samples, for ``minillm`` (Gu et al., 2024, section 2.2)."""
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from accelerate.utils import send_to_device
 
-from dsbs.objectives.divergences import soften
+from dsbs.objectives.divergences import mix, soften
 from dsbs.objectives.teacher import LiveTeacher
 from dsbs.students.collator import Collator, Row
-from dsbs.students.sampling import LARGEST, evaluating
+from dsbs.students.decoding import evaluating
+from dsbs.students.sampling import LARGEST
 from dsbs.students.tensors import IGNORED
 
 if TYPE_CHECKING:
@@ -72,10 +72,7 @@ def importance_weights(log_p: torch.Tensor, log_q: torch.Tensor, teacher_share: 
     >>> [round(weight, 4) for weight in weights.tolist()]
     [0.3333, 1.0]
     """
-    if teacher_share == 0:
-        return torch.ones_like(log_q)
-    mixed = torch.logaddexp(log_p + math.log(teacher_share), log_q + math.log1p(-teacher_share))
-    return (log_q - mixed).exp()
+    return (log_q - mix(log_p, log_q, teacher_share)).exp()
 
 
 def mean_returns(rewards: torch.Tensor, known: torch.Tensor) -> torch.Tensor:

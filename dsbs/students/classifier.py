@@ -93,11 +93,7 @@ class ClassifierModel(StudentModel):
         return states.index_select(0, rows)
 
     def decode_logits(
-        self,
-        states: torch.Tensor,
-        attention_mask: torch.Tensor,
-        decoder_input_ids: torch.Tensor,
-        blocks: torch.Tensor | None = None,
+        self, states: torch.Tensor, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> torch.Tensor:
         """Return the logits [R, 1, classes]: the states, with a position."""
         return states.unsqueeze(1)

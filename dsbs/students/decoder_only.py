@@ -128,11 +128,7 @@ class DecoderOnlyModel(GenerativeModel):
         return Prompt(states.ids.index_select(0, rows), cache)
 
     def decode_logits(
-        self,
-        states: Prompt,
-        attention_mask: torch.Tensor,
-        decoder_input_ids: torch.Tensor,
-        blocks: torch.Tensor | None = None,
+        self, states: Prompt, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> torch.Tensor:
         """Return logits [R, T, V]; see ``StudentModel``."""
         # Nothing attends to the padding after a target's end: attention is causal.

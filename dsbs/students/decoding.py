@@ -108,11 +108,20 @@ def batches(
 
 @contextmanager
 def inference(student: StudentModel, bf16: bool) -> Iterator[None]:
-    """A context without gradients and dropout, in bfloat16 autocast if ``bf16``; restores the training mode."""
-    training = student.training
-    student.eval()
+    """As ``evaluating``, of one student; the tensors that it computes cannot take part in a training."""
+    with torch.inference_mode(), evaluating([student], bf16):
+        yield
+
+
+@contextmanager
+def evaluating(models: Sequence[StudentModel], bf16: bool) -> Iterator[None]:
+    """A context without gradients and dropout, in bfloat16 autocast if ``bf16``; restores the training modes."""
+    modes = [model.training for model in models]
+    for model in models:
+        model.eval()
     try:
-        with torch.inference_mode(), torch.autocast(student.device.type, dtype=torch.bfloat16, enabled=bf16):
+        with torch.no_grad(), torch.autocast(models[0].device.type, dtype=torch.bfloat16, enabled=bf16):
             yield
     finally:
-        student.train(training)
+        for model, mode in zip(models, modes, strict=True):
+            model.train(mode)

@@ -186,26 +186,13 @@ class StudentModel(nn.Module):
         """
         raise ValueError
 
-    @property
-    def packs(self) -> bool:
-        """Whether several targets of an input can be packed into one row of decoder inputs."""
-        return False
-
-    def decode_logits(
-        self,
-        states: Any,
-        attention_mask: torch.Tensor,
-        decoder_input_ids: torch.Tensor,
-        blocks: torch.Tensor | None = None,
-    ) -> torch.Tensor:
+    def decode_logits(self, states: Any, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor) -> torch.Tensor:
         """Return logits [R, T, V].
 
         Args:
             states: of R inputs.
             attention_mask: of the inputs [R, S].
             decoder_input_ids: [R, T].
-            blocks: with packed targets, the number of the target at each position [R, T] or [1, T]; targets do not
-                attend to each other. None: each row is one target.
         """
         raise NotImplementedError
 

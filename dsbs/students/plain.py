@@ -35,11 +35,7 @@ class PlainDecoderOnly(DecoderOnlyModel):
         return False
 
     def decode_logits(
-        self,
-        states: Prompt,
-        attention_mask: torch.Tensor,
-        decoder_input_ids: torch.Tensor,
-        blocks: torch.Tensor | None = None,
+        self, states: Prompt, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> torch.Tensor:
         """Return logits [R, T, V]; the first token of ``decoder_input_ids`` [R, T] is ignored."""
         written, length = decoder_input_ids[:, 1:], decoder_input_ids.shape[1]

@@ -5,8 +5,7 @@ A row's sample depends on its own random numbers alone, not on its batch or the 
 
 import logging
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from dsbs.core.errors import RunError, StudentError
 from dsbs.core.records import Example
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.decoder_only import DecoderOnlyModel, align_right
+from dsbs.students.decoding import evaluating
 from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import StudentModel
 from dsbs.students.plain import PlainDecoderOnly
@@ -174,20 +174,6 @@ def pick(probabilities: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
 
 def _cut_off(row: list[int], end_id: int) -> list[int]:
     return row[: row.index(end_id) + 1] if end_id in row else row
-
-
-@contextmanager
-def evaluating(models: Sequence[StudentModel], bf16: bool) -> Iterator[None]:
-    """A context without gradients and dropout, in bfloat16 autocast if ``bf16``; restores the training modes."""
-    modes = [model.training for model in models]
-    for model in models:
-        model.eval()
-    try:
-        with torch.no_grad(), torch.autocast(models[0].device.type, dtype=torch.bfloat16, enabled=bf16):
-            yield
-    finally:
-        for model, mode in zip(models, modes, strict=True):
-            model.train(mode)
 
 
 def open_decoder(model: StudentModel, inputs: Sequence[list[int]], kind: str) -> "_Seq2SeqDecoder | _CausalDecoder":

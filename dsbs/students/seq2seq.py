@@ -90,7 +90,7 @@ class Seq2SeqModel(GenerativeModel):
 
     @property
     def packs(self) -> bool:
-        """Whether its positions are relative, so that targets can be packed into one row."""
+        """Whether its positions are relative, so that several targets of an input can be packed into one row."""
         return self.model.config.model_type in RELATIVE
 
     def decode_logits(
@@ -100,7 +100,12 @@ class Seq2SeqModel(GenerativeModel):
         decoder_input_ids: torch.Tensor,
         blocks: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Return logits [R, T, V]; see ``StudentModel``."""
+        """Return logits [R, T, V]; see ``StudentModel``.
+
+        Args:
+            blocks: with packed targets, the number of the target at each position [R, T] or [1, T]; targets do not
+                attend to each other. None: each row is one target.
+        """
         seen = None
         if blocks is not None:
             same = blocks.unsqueeze(2).eq(blocks.unsqueeze(1)).tril()
