@@ -145,13 +145,13 @@ def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
         raise DataError(f"{path}: not valid JSON ({excerpt(str(error))}).") from None
 
 
-def read_object(path: Path, most: int = MOST_FILE) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:
         DataError: as ``read_json_file``, and where it is not an object.
     """
-    value = read_json_file(path, most)
+    value = read_json_file(path)
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected an object, found {type(value).__name__}.")
     return value

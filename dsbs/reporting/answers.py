@@ -14,8 +14,8 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.base import ACCURACY
 
-# Columns that may be missing in older runs; their values are then None.
 MOST_ROWS, MOST_BYTES = 2_000_000, 2**30
+# Columns that may be missing in older runs; their values are then None.
 OPTIONAL = ("label", "rationale", "confidence", "input")
 
 
@@ -60,11 +60,8 @@ def read_answers(path: Path, test: dict[str, Any], metric: str) -> Answered:
         raise DataError("predictions.parquet has a duplicate id")
     if not np.isfinite(scores).all():
         raise DataError("predictions.parquet has scores that are not finite")
-    if (
-        len(ids) != (test.get("examples") or len(ids))
-        or not ids
-        or not np.isclose(scores.mean(), test[metric], 1e-6, 1e-6)
-    ):
+    same_count = len(ids) == (test.get("examples") or len(ids))
+    if not ids or not same_count or not np.isclose(scores.mean(), test[metric], 1e-6, 1e-6):
         raise DataError(f"predictions.parquet and metrics.json do not agree on the test {metric}")
     return Answered(
         test_set=fingerprint([[id, gold] for id, gold in zip(ids, golds, strict=True)], length=16),

@@ -14,12 +14,10 @@ class LabelCount:
     """Labels of a condition, means over its seeds.
 
     Attributes:
-        source: ``gold`` or ``teacher``.
         training: labelled training examples.
         choosing: labelled validation examples that the checkpoint is chosen on.
     """
 
-    source: str
     training: float
     choosing: float
 
@@ -32,7 +30,7 @@ class LabelCount:
 def count_labels(condition: Condition) -> LabelCount | None:
     """Return how many labels a condition used, or None where that is unknown."""
     training, choosing = condition.mean("train_examples"), condition.mean("validation_examples")
-    return None if training is None or choosing is None else LabelCount(condition.labels, training, choosing)
+    return None if training is None or choosing is None else LabelCount(training, choosing)
 
 
 def measure_effort(condition: Condition) -> dict[str, Any]:

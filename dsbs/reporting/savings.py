@@ -31,7 +31,6 @@ class Saving:
         noninferior: whether, on the share that was run at or after ``high``, the candidate is shown to be at most the
             margin worse. A bootstrap of answers that all agree looks certain even with five test examples.
         bound: whether ``fraction`` is the smallest share with runs, and so an upper bound.
-        curve: share -> mean score of the candidate.
     """
 
     candidate: list[Condition]
@@ -42,7 +41,6 @@ class Saving:
     reached: bool
     noninferior: bool
     bound: bool
-    curve: dict[float, float]
     target: float
 
     @property
@@ -121,7 +119,6 @@ def measure_saving(line: list[Condition], baseline: Condition, margin: float) ->
         reached=point != NEVER,
         noninferior=after is not None and compare_scores(after, baseline.scores()).p_above(-margin) < 1 - LEVEL,
         bound=point == ALREADY,
-        curve=dict(zip(shares.tolist(), curve.tolist(), strict=True)),
         target=target,
     )
 
