@@ -30,7 +30,7 @@ from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import print_table
-from dsbs.core.units import show_duration, show_fraction, show_size
+from dsbs.core.units import pluralize, show_count, show_duration, show_fraction, show_size
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
@@ -142,7 +142,7 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
     done = sum(one.finished is not None for one in candidates)
     out = sum(one.run is None for one in candidates)
     counts = f"{done} finished, {len(missing)} to train" + (f", {out} left out" if out else "")
-    console.print(f"{len(candidates)} runs: {counts}.", highlight=False)
+    console.print(f"{pluralize(len(candidates), 'run')}: {counts}.", highlight=False)
     if missing:
         duration = f"about {show_duration(sum(known))} for {len(known)} of them" if known else "time unknown so far"
         console.print(f"  {duration}; the teacher is not asked again, so there are no API costs.", highlight=False)
@@ -292,7 +292,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             str(one["seeds"]),
             show_score(metric, one["score"]),
             show_interval(metric, one["low"], one["high"]),
-            "" if one["parameters"] is None else f"{one['parameters']:,.0f}",
+            show_count(one["parameters"]),
             show_size(one["size_bytes"]),
             show_duration(one["train_seconds"]),
             "" if one["milliseconds"] is None else f"{one['milliseconds']:.3g}",

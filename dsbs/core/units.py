@@ -27,6 +27,15 @@ def show_count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with its noun, which takes an ``s`` unless the count is 1.
+
+    >>> pluralize(1, "seed"), pluralize(2000, "row")
+    ('1 seed', '2,000 rows')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def show_duration(seconds: float | None) -> str:
     """Return a duration in a suitable unit; an empty text for None.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dsbs import __version__
-from dsbs.core.units import show_fraction
+from dsbs.core.units import pluralize, show_count, show_fraction
 from dsbs.dashboards.panels import (
     answer_panels,
     bar_panels,
@@ -112,7 +112,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
         entity=entity,
         project=project,
         title=title[:MOST_TITLE],
-        description=f"{len(study.runs)} runs, as of {study.document.get('made', 'an unknown date')}",
+        description=f"{pluralize(len(study.runs), 'run')}, as of {study.document.get('made', 'an unknown date')}",
         blocks=blocks,
         width="fluid",
     )
@@ -181,7 +181,7 @@ def _tabulate(study: Study) -> str:
         (
             str(cell["name"]),
             show_fraction(cell["data_fraction"]),
-            "" if cell.get("labels_total") is None else f"{cell['labels_total']:,.0f}",
+            show_count(cell.get("labels_total")),
             str(len(cell["seeds"])),
             show_score(metric, cell[metric]),
             show_interval(metric, cell["ci_low"], cell["ci_high"]),

@@ -68,12 +68,9 @@ ignoring numbers).']
     if figures["near"]:
         of = f" of {figures['compared']:,} that were compared" * (figures["compared"] < figures["examples"])
         least = "" if figures.get("complete", True) else "at least "
-        parts.append(
-            f"{least}{figures['near']:,}{of} are near duplicates of one there"
-            if parts
-            else f"{least}{figures['near']:,}{of} are near duplicates of one in {there}"
-        )
-        parts[-1] += " (90% of the words, ignoring numbers)"
+        where = "there" if parts else f"in {there}"
+        near = f"{least}{figures['near']:,}{of} are near duplicates of one {where}"
+        parts.append(f"{near} (90% of the words, ignoring numbers)")
     return [f"Of {figures['examples']:,} test inputs, {', '.join(parts)}."] if parts else []
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.terminal import log_once
+from dsbs.core.units import pluralize
 from dsbs.tasks.base import Task
 from dsbs.tasks.equal_inputs import first_id, input_key
 
@@ -133,8 +134,8 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         different = len({*inputs.values()})
         if repeated := len(inputs) - different if different > 1 else 0:
             log_once(
-                f"{repeated:,} rows of train repeat the input of another row; rows with equal inputs stay on the "
-                "same side of the split into train and validation."
+                f"{pluralize(repeated, 'row')} of train with the input of another row; rows with equal inputs stay on "
+                "the same side of the split into train and validation."
             )
         validation = cut_validation(inputs, task.validation_share, split_seed)
         train = [id for id in inputs if id not in validation]

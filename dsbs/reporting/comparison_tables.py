@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dsbs.core.units import show_fraction
+from dsbs.core.units import pluralize, show_fraction
 from dsbs.inference.metrics import show_score
 from dsbs.reporting.charts import draw_differences, draw_scale
 from dsbs.reporting.claims import BETTER, ONE_STUDENT, SHOWN, SHOWN_WORSE, UNDECIDED, WORSE
@@ -166,7 +166,7 @@ def _show_result(document: dict[str, Any], item: Item, marks: Marks) -> dict[str
 
 def _describe_score(cell: Item, metric: str) -> tuple[str, str]:
     """Return a side of a card as (name, score): ``step_by_step on 1/8 (600 labels, 3 seeds)``."""
-    seeds = f"{len(cell['seeds'])} seed{'s' if len(cell['seeds']) > 1 else ''}"
+    seeds = pluralize(len(cell["seeds"]), "seed")
     labels = "" if cell["labels_training"] is None else f"{cell['labels_training']:,.0f} training labels, "
     return f"{cell['name']} on {show_fraction(cell['data_fraction'])} ({labels}{seeds})", show_score(
         metric, cell[metric]

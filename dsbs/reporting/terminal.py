@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dsbs.core.terminal import plain, print_table
-from dsbs.core.units import show_fraction
+from dsbs.core.units import show_count, show_fraction
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.reporting.comparisons import HEADLINE
 from dsbs.reporting.conditions import Condition
@@ -86,11 +86,11 @@ def build_table(report: Report) -> Table:
         table.add_row(
             plain(describe_condition(cell, report.conditions)),
             show_fraction(cell.data_fraction),
-            "" if examples is None else f"{examples:,.0f}",
+            show_count(examples),
             str(len(cell.runs)),
             show_score(cell.metric, estimate.mean),
             show_interval(cell.metric, estimate.low, estimate.high),
-            ("" if steps is None else f"{steps:,.0f}") + ("*" if cell.unconverged else ""),
+            show_count(steps) + ("*" if cell.unconverged else ""),
         )
     return table
 
@@ -116,7 +116,7 @@ def build_search_table(report: Report) -> Table:
                 "" if place else show_fraction(search["data_fraction"]),
                 "" if place else str(len(search["tried"])),
                 show_score(search["metric"], one["validation"]),
-                "" if one["steps"] is None else f"{one['steps']:,.0f}",
+                show_count(one["steps"]),
             )
     return table
 

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from dsbs.core.units import show_fraction
+from dsbs.core.units import pluralize, show_fraction
 from dsbs.inference.metrics import show_score
 from dsbs.reporting.claims import (
     BETTER,
@@ -234,7 +234,7 @@ def describe_headlines(
 
 def count_seeds(condition: Condition) -> str:
     """Return the number of seeds as text: ``3 seeds``."""
-    return f"{len(condition.runs)} seed{'s' if len(condition.runs) > 1 else ''}"
+    return pluralize(len(condition.runs), "seed")
 
 
 def _has(

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from dsbs.core.units import pluralize
+
 WORTH_TELLING = 0.001  # share of unknown tokens above which they are reported
 LIMITS = {"inputs": "max_input_tokens", "targets": "max_target_tokens"}  # keys of a student
 
@@ -38,22 +40,21 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
             ``inputs``, or else ``train``: the number of examples.
 
     >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
-    ['12 inputs of 300 examples were longer than student.max_input_tokens and were truncated.', '2.0% of the tokens of \
+    ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated.', '2.0% of the tokens of \
 the inputs are unknown to the tokenizer.']
     """
     notes, examples = [], counts.get("inputs", counts.get("train"))
     of = "" if examples is None else f" of {examples:,} examples"
     for part, key in LIMITS.items():
         if cut := counts.get(f"{part}_cut"):
-            notes.append(f"{cut:,} {part}{of} were longer than student.{key} and were truncated.")
+            notes.append(f"{pluralize(cut, part[:-1])}{of} exceeded student.{key}: truncated.")
     if long := counts.get("answers_cut"):
-        notes.append(
-            f"{long:,} labels of validation and test are longer than student.max_new_tokens: they cannot be generated."
-        )
+        labels = pluralize(long, "label")
+        notes.append(f"{labels} of validation and test cannot be generated: longer than student.max_new_tokens.")
     if long := counts.get("targets_unwritten"):
         notes.append(
-            f"{long:,} targets{of} are longer than student.max_new_tokens, and end with the answer: a student that "
-            "writes as much does not reach it. Set it as high as student.max_target_tokens."
+            f"{pluralize(long, 'target')}{of} cannot be written up to the answer at the end: longer than "
+            "student.max_new_tokens. Set it as high as student.max_target_tokens."
         )
     if single := counts.get("single_vote"):
         notes.append(
@@ -65,7 +66,7 @@ the inputs are unknown to the tokenizer.']
             f"{without:,}{of} have no log-probabilities of the closed answers: they are learned by the label alone."
         )
     if blank := counts.get("inputs_blank"):
-        notes.append(f"{blank:,} inputs{of} have no known feature: the student guesses.")
+        notes.append(f"{pluralize(blank, 'input')}{of} without a known feature: the student guesses.")
     for part in LIMITS:
         share = counts.get(f"{part}_unknown", 0) / max(counts.get(f"{part}_tokens", 0), 1)
         if share > WORTH_TELLING:

@@ -137,7 +137,7 @@ def test_data_that_has_changed_since_the_training_is_told(table_run: Path, capsy
 
 def test_a_label_that_the_student_never_saw_is_named_with_its_line(table_run: Path, tmp_path: Path) -> None:
     other = write_rows(tmp_path / "notes.jsonl", [{"text": "a note", "mood": "angry"}])
-    with pytest.raises(DataError, match=r"'angry': 1 times, first at .*notes\.jsonl:1"):
+    with pytest.raises(DataError, match=r"'angry': 1 time, first at .*notes\.jsonl:1"):
         evaluate(EvaluateConfig(checkpoint=str(table_run), path=str(other)))
 
 
@@ -240,7 +240,4 @@ def test_what_the_student_does_not_read_is_told(
     figures = evaluate(config)
     assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
     show(figures, config, Console(width=200))
-    assert (
-        "1 inputs of 2 examples were longer than student.max_input_tokens and were truncated."
-        in capsys.readouterr().out
-    )
+    assert "1 input of 2 examples exceeded student.max_input_tokens: truncated." in capsys.readouterr().out

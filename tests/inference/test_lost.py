@@ -21,7 +21,7 @@ def test_a_student_that_writes(prefix_on: str) -> None:
     counts = tiny_t5(prefix_on).lost(asked(LONG, STRANGE, "the sofa"), 16)
     assert (counts["inputs"], counts["inputs_cut"]) == (3, 1)
     assert counts["inputs_unknown"] >= 1
-    assert describe_lost(counts)[0].startswith("1 inputs of 3 examples were longer than student.max_input_tokens")
+    assert describe_lost(counts)[0].startswith("1 input of 3 examples exceeded student.max_input_tokens")
     assert describe_lost(tiny_t5(prefix_on).lost(examples(3), 64)) == []
 
 

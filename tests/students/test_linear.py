@@ -289,7 +289,7 @@ def test_inputs_of_which_nothing_is_known_are_told(run: Path) -> None:
     counts = json.loads((run / "metrics.json").read_text())["counts"]
     assert (counts["inputs"], counts["inputs_blank"]) == (64, 0)
     assert describe_losses(small_triage(), counts | {"inputs_blank": 4}) == [
-        "4 inputs of 64 examples have no known feature: the student guesses."
+        "4 inputs of 64 examples without a known feature: the student guesses."
     ]
 
 

@@ -109,7 +109,7 @@ def test_unknown_labels_are_listed_together(tmp_path):
     assert "3 rows of train" in text
     assert "'3': 2 times, first at" in text
     assert "esnli_train.json:4" in text
-    assert "'4': 1 times" in text
+    assert "'4': 1 time" in text
 
 
 def test_a_missing_column_and_an_empty_split_are_told(tmp_path):

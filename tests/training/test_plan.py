@@ -140,7 +140,7 @@ def test_rationales_that_leave_no_room_for_the_answer_are_told_before_the_traini
     plan = prepare_run(settings(tmp_path, objective=RationaleThenLabel(name="rationale_then_label"), test=False))
     with caplog.at_level("WARNING"):
         metrics = execute(plan, "")
-    told = "64 targets of 64 examples are longer than student.max_new_tokens, and end with the answer"
+    told = "64 targets of 64 examples cannot be written up to the answer at the end"
     assert any(record.message.startswith(told) for record in caplog.records)
     assert any(note.startswith(told) for note in metrics["notes"])
 

@@ -83,8 +83,8 @@ def test_losses_are_told_in_sentences(tmp_path: Path) -> None:
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="x")
     list(task.examples("train"))
     assert describe_losses(task, {"train": 2, "inputs_cut": 1, "targets_cut": 0}) == [
-        f"{tmp_path / 'rows.jsonl'}, train: 1 rows without a label (1 'NaN').",
-        "1 inputs of 2 examples were longer than student.max_input_tokens and were truncated.",
+        f"{tmp_path / 'rows.jsonl'}, train: 1 row without a label (1 'NaN').",
+        "1 input of 2 examples exceeded student.max_input_tokens: truncated.",
     ]
     assert describe_losses(TableTask(), {"train": 2, "inputs_cut": 0}) == []
 

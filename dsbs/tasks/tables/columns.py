@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
+from dsbs.core.units import pluralize
 from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
@@ -63,14 +64,14 @@ class RowCounts:
         words = ", ".join(f"{count:,} {word!r}" for word, count in self.words.most_common(5))
         if any(word.lower() in _ALSO_NAMES for word in self.words):
             words += "; if that is a label: task.missing=[]"
-        kept = self.without_label - self.left_out
-        counted = {
-            f"rows without a label{f' ({words})' * bool(words)}": kept,
-            f"rows dropped because they have no label{f' ({words})' * bool(words)}": self.left_out,
-            "rows dropped because they have no input": self.without_input,
-            "inputs in which a lone surrogate was replaced": self.replaced,
-        }
-        return ", ".join(f"{count:,} {what}" for what, count in counted.items() if count)
+        words = f" ({words})" if words else ""
+        counted = (
+            (self.without_label - self.left_out, "row", f"without a label{words}"),
+            (self.left_out, "row", f"without a label{words}: dropped"),
+            (self.without_input, "row", "without an input: dropped"),
+            (self.replaced, "input", "in which a lone surrogate was replaced"),
+        )
+        return ", ".join(f"{pluralize(count, noun)} {what}" for count, noun, what in counted if count)
 
 
 @dataclass(frozen=True)

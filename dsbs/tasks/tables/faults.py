@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dsbs.core.units import pluralize
 from dsbs.tasks.answers.arithmetic import evaluate
 from dsbs.tasks.cells import MISSING
 
@@ -78,12 +79,10 @@ class RowFaults:
                 f"rows of {self.split}). Type task.unlabelled=drop to drop them, or task.unlabelled=keep."
             )
         if self.unread:
-            rows = (
-                f"{count:,} rows of {self.split} have"
-                if (count := self.unread.total()) > 1
-                else (f"1 row of {self.split} has")
-            )
-            lines = [f"  {raw!r}: {self.unread[raw]:,} times, first at {self.first_places[raw]}" for raw in self.shown]
+            count = self.unread.total()
+            rows = f"{pluralize(count, 'row')} of {self.split} {'has' if count == 1 else 'have'}"
+            times = {raw: pluralize(self.unread[raw], "time") for raw in self.shown}
+            lines = [f"  {raw!r}: {times[raw]}, first at {self.first_places[raw]}" for raw in times]
             if len(self.unread) > _SHOWN:
                 lines.append(f"  and {len(self.unread) - _SHOWN:,} more")
             parts += [f"{rows} a label that is not an answer of the task (expected {expected}):", *lines, advice]

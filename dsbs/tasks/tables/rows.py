@@ -81,9 +81,9 @@ class RowsTask(Task):
         self.counts[split] = counts
         if not counts.examples:
             place = self.path or self.hub
-            left = f" {counts.describe()} were dropped." if counts.rows else ""
+            found = f" Found {counts.describe()}." if counts.rows else ""
             raise DataError(
-                f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{left}"
+                f"The {split} split of task={self.name} ({place}) is empty: expected at least one row.{found}"
             )
 
     def data_counts(self) -> dict[str, dict[str, int]]:

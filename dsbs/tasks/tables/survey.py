@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from dsbs.core.terminal import log_once
+from dsbs.core.units import pluralize
 from dsbs.tasks.answers.shapes import bare, in_ascii_signs
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.tables.choices import read_list
@@ -72,7 +73,7 @@ class LabelSurvey:
         hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
         if kind == "number" and (pointed := self._pointed()):
             hint = f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
-        others = f" ({merged:,} other spellings of them are the same)" * bool(merged and kind == "closed")
+        others = f" ({pluralize(merged, 'other spelling')} merged)" * bool(merged and kind == "closed")
         return (
             f"{'more than ' * self.too_many}{len(labels):,} different labels in {self.rows:,} rows of column "
             f"{column!r}{others}: {found} (task.answer_kind={kind}).{hint}"
@@ -122,8 +123,8 @@ class LabelSurvey:
         """Return what to do about labels that look alike, or that may stand for none; empty where there are none."""
         groups = self.look_alike()
         if "-1" in self.labels():
-            rows = self.spellings[_key("-1")].total()
-            return f"-1 is taken for a label ({rows:,} rows). If it stands for none: 'task.missing=[nan, \"-1\"]'"
+            rows = pluralize(self.spellings[_key("-1")].total(), "row")
+            return f"-1 is taken for a label ({rows}). If it stands for none: 'task.missing=[nan, \"-1\"]'"
         if not groups:
             return ""
         alike = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:_SHOWN])

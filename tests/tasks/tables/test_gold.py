@@ -70,7 +70,7 @@ def test_classes_that_a_file_declares_are_the_answers_however_few_rows_there_are
     assert list(gaps.examples("train")) == examples
     renamed = TableTask(path=task.path, input="x", label_names=["nein", "ja", "vielleicht"])
     assert [example.label for example in renamed.examples("train")] == ["ja", None, None, "ja"]
-    with pytest.raises(DataError, match="'3': 1 times, first at"):
+    with pytest.raises(DataError, match="'3': 1 time, first at"):
         list(declared(tmp_path / "rows.parquet", [0, 3], ["no", "yes", "maybe"]).examples("train"))
 
 
@@ -223,10 +223,10 @@ def test_labels_that_point_in_two_ways_are_refused(tmp_path):
     rows = [{"q": "?", "options": ["contradiction", "entailment", "neutral"], "key": key} for key in ("neutral", "c")]
     write_jsonl(tmp_path / "rows.jsonl", rows)
     task = TableTask(path=str(tmp_path / "rows.jsonl"), input="q", label="key", choices="options")
-    with pytest.raises(DataError, match=r"(?s)expected one of the row's choices.*'c': 1 times.*task\.label_form="):
+    with pytest.raises(DataError, match=r"(?s)expected one of the row's choices.*'c': 1 time.*task\.label_form="):
         list(task.examples("train"))
     letters = TableTask(path=task.path, input="q", label="key", choices="options", label_form="letter")
-    with pytest.raises(DataError, match=r"'neutral': 1 times"):
+    with pytest.raises(DataError, match=r"'neutral': 1 time"):
         list(letters.examples("train"))
 
 
@@ -254,7 +254,7 @@ def test_rows_without_a_label_are_counted_left_out_or_stop_the_run(tmp_path):
     assert task.counts["train"].describe() == "3 rows without a label (1 'n/a', 1 'NaN')"
     task.unlabelled = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0", "train-2", "train-4"]
-    assert task.counts["train"].describe().startswith("3 rows dropped because they have no label")
+    assert task.counts["train"].describe() == "3 rows without a label (1 'n/a', 1 'NaN'): dropped"
     task.unlabelled = "stop"
     with pytest.raises(DataError, match=r"rows\.jsonl:2, .*:4, .*:6: there is no label \(3 of the rows of train\)"):
         list(task.examples("train"))
@@ -274,7 +274,7 @@ def test_a_missing_input_is_never_a_text(tmp_path, cell, name):
         list(task.examples("train"))
     task.empty_inputs = "drop"
     assert [example.id for example in task.examples("train")] == ["train-0"]
-    assert task.counts["train"].describe() == "1 rows dropped because they have no input"
+    assert task.counts["train"].describe() == "1 row without an input: dropped"
 
 
 def test_names_of_labels_that_count_from_1_are_told_with_what_to_type(tmp_path):

@@ -191,4 +191,4 @@ def test_half_characters_are_replaced_and_counted(tmp_path):
     assert (first.input, first.label, first.id) == ("so \ufffd", "a\ufffd", "i\ufffd")
     assert second.input == "fine \U0001f600"
     assert task.counts["train"].replaced == 1
-    assert "1 inputs in which a lone surrogate was replaced" in task.counts["train"].describe()
+    assert "1 input in which a lone surrogate was replaced" in task.counts["train"].describe()

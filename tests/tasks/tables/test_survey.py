@@ -57,7 +57,7 @@ def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
     task = table(tmp_path, ["Sports", "sports", "news", "news", None])
     list(task.examples("train"))
     assert caplog.messages[0] == (
-        "2 different labels in 4 rows of column 'label' (1 other spellings of them are the same): closed answers "
+        "2 different labels in 4 rows of column 'label' (1 other spelling merged): closed answers "
         "'Sports', 'news' (task.answer_kind=closed)."
     )
     caplog.clear()
@@ -123,7 +123,7 @@ def test_a_label_that_train_lacks_says_what_to_type(tmp_path):
         rows = [{"x": str(number), "label": label} for number, label in enumerate(labels)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = TableTask(path=str(tmp_path), input="x")
-    with pytest.raises(DataError, match=r"(?s)'mixed': 1 times.*add them to task\.labels.*task\.answer_kind=free"):
+    with pytest.raises(DataError, match=r"(?s)'mixed': 1 time,.*add them to task\.labels.*task\.answer_kind=free"):
         list(task.examples("test"))
 
 
