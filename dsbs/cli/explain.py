@@ -6,8 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -17,14 +16,13 @@ from omegaconf.errors import (
 )
 
 from dsbs.cli.composition import conf_dir, kind_of_option
-from dsbs.cli.config import BROKEN, GROUPS, ROOTS, SINGLE
-from dsbs.cli.overrides import hide_keys, show_key, split_list, split_pairs
+from dsbs.cli.config import BROKEN, GROUPS, ROOTS
+from dsbs.cli.quoting import is_readable, quote_text, quote_word, takes_list, types_of
 
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
 WORDED_LISTS = {int: "a list of whole numbers, such as [0,1]", float: "a list of numbers, such as [0.1,1]"}
-_CURLY = str.maketrans("\u201c\u201d\u201e\u2018\u2019", '"""\'\'')  # as word processors write quotes
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 
@@ -71,7 +69,7 @@ def _explain_blanks(words: Sequence[str]) -> str | None:
 
 def _explain_grammar(word: str) -> str | None:
     """Return what is wrong with a word that Hydra cannot read, or None where it can."""
-    if _reads(word):
+    if is_readable(word):
         return None
     if "=" not in word:
         return f"{word}: expected KEY=VALUE, such as seed=1; --help lists the keys."
@@ -81,78 +79,6 @@ def _explain_grammar(word: str) -> str | None:
     if quoted := quote_word(word):
         return f"{word}: this value has characters that need quotes. Type:\n    {quoted}"
     return f"{word}: expected KEY=VALUE; --help lists the keys."
-
-
-def quote_word(word: str) -> str | None:
-    r"""Return an override with the quotes that Hydra and a shell need; None where quotes do not help.
-
-    >>> print(quote_word(r"task.input={title}\n{body}"))
-    'task.input="{title}\n{body}"'
-    >>> print(quote_word("task.labels=[gut, schön]"), quote_word("task.path=a=b.csv"))
-    'task.labels=[gut,"schön"]' 'task.path="a=b.csv"'
-    """
-    key, _, value = word.partition("=")
-    meant = [*(_closed(value) if _takes_list(key) else ()), value]
-    quoted = (text for one in meant for text in (*([one] if one != value else []), *_quoted(one)))
-    return next((shlex.quote(f"{key}={text}") for text in quoted if _reads(f"{key}={text}")), None)
-
-
-def _types_of(key: str) -> list[Any]:
-    """Return the types that a key has in the schemas."""
-    group, _, name = key.lstrip("+~").rpartition(".")
-    schemas = [SINGLE[group]] if group in SINGLE else [*GROUPS.get(group, {}).values()] if group else [*ROOTS.values()]
-    fields = [getattr(schema, "__dataclass_fields__", {}).get(name) for schema in schemas]
-    return [field.type for field in fields if field is not None]
-
-
-def _takes_list(key: str) -> bool:
-    """Return whether a key takes a list, by the schemas."""
-    return any(getattr(kind, "__origin__", None) is list for kind in _types_of(key))
-
-
-def _closed(value: str) -> Iterator[str]:
-    """Yield what may have been meant as a list: straight quotes, a tuple, a bracket that is missing."""
-    value = value.translate(_CURLY)
-    inner = value.strip("[]()").rstrip().removesuffix(",")
-    if value[:1] + value[-1:] in ("[]", "()") or (value[:1] == "[") != (value[-1:] == "]"):
-        yield f"[{inner}]"
-
-
-def _quoted(value: str) -> Iterator[str]:
-    inner = value[1:-1]
-    if value.startswith("{") and value.endswith("}") and "," in inner and not {*":{}"} & {*inner}:
-        yield f"[{','.join(_quote_part(part) for part in split_list(inner))}]"  # a set, as Python writes it
-        return
-    if pairs := split_pairs(value):
-        yield "{" + ", ".join(f"{show_key(key)}: {_quote_part(text)}" for key, text in pairs) + "}"
-        return
-    if value.startswith("[") and value.endswith("]"):
-        yield f"[{','.join(_quote_part(part) for part in split_list(inner))}]"
-    yield quote_text(value)
-
-
-def _quote_part(text: str) -> str:
-    return text.strip() if _reads(f"x=[{text.strip()}]") else quote_text(text.strip())
-
-
-def quote_text(text: str) -> str:
-    r"""Return a text in quotes for Hydra, which takes a backslash as an escape only before a quote.
-
-    >>> print(quote_text("it's"), quote_text('say "hi"'))
-    "it's" 'say "hi"'
-    """
-    quote = "'" if '"' in text and "'" not in text else '"'
-    escaped = re.sub(rf"(\\*){quote}", lambda found: found[1] * 2 + "\\" + quote, text)
-    tail = len(escaped) - len(escaped.rstrip("\\"))
-    return f"{quote}{escaped}{chr(92) * tail}{quote}"
-
-
-def _reads(word: str) -> bool:
-    try:
-        OverridesParser.create().parse_override(hide_keys(word))
-    except (OverrideParseException, HydraException, ValueError):
-        return False
-    return True
 
 
 def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
@@ -273,7 +199,7 @@ def _quote_null(word: str) -> str | None:
 def _worded_type(error: OmegaConfBaseException, key: str) -> str | None:
     """Return in words what type of value a key takes."""
     if error.object_type in (list, dict):  # not one of its values, but all of it
-        return _worded_container(error.object_type, _types_of(key))
+        return _worded_container(error.object_type, types_of(key))
     field = getattr(error.object_type, "__dataclass_fields__", {}).get(key.rpartition(".")[2])
     if field is None:
         return None
@@ -298,7 +224,7 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
     if found := re.match(r"Ambiguous value for argument '(.*)'", message):
         word = found[1]
         key, _, value = word.partition("=")
-        if _takes_list(key):
+        if takes_list(key):
             return f"{word}: expected a list. Type:\n    {shlex.quote(f'{key}=[{value}]')}"
         if re.fullmatch(r"-?\d+,\d+", value):
             point = f"  A number has a decimal point: {key}={value.replace(',', '.')}\n"

@@ -5,7 +5,6 @@ is passed to Hydra with each such key encoded as a name, and the config gets the
 ``1.10``, which Hydra would read as the number 1.1.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +14,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from omegaconf import Container, DictConfig, OmegaConf, StringNode
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_TYPED = ("null", "true", "false", "nan", "inf")  # names that Hydra takes for something else
+from dsbs.core.command_line import is_bare, quoted
+
 _HIDDEN = re.compile(r"__key_((?:[0-9a-f]{2})*)__")
 _KEY = re.compile(r"[+~]*[\w.@/-]+")
 
@@ -34,22 +33,8 @@ def hide_keys(word: str) -> str:
     """
     key, equals, value = word.partition("=")
     pairs = split_pairs(value) if _KEY.fullmatch(key) else []
-    hidden = ", ".join(f"{key if is_name(key) else f'__key_{key.encode().hex()}__'}: {text}" for key, text in pairs)
+    hidden = ", ".join(f"{key if is_bare(key) else f'__key_{key.encode().hex()}__'}: {text}" for key, text in pairs)
     return f"{key}{equals}{{{hidden}}}" if pairs else word
-
-
-def is_name(key: str) -> bool:
-    """Return whether Hydra accepts a key between braces unquoted, as text."""
-    return bool(_NAME.fullmatch(key)) and key.lower() not in _TYPED
-
-
-def show_key(key: str) -> str:
-    """Return a key as it may be typed, in quotes where it needs them.
-
-    >>> show_key("pos"), show_key("not good")
-    ('pos', '"not good"')
-    """
-    return key if is_name(key) else json.dumps(key, ensure_ascii=False)
 
 
 def split_pairs(value: str) -> list[tuple[str, str]]:
@@ -70,7 +55,7 @@ def reveal_keys(text: str) -> str:
     >>> reveal_keys(hide_keys("task.synonyms={schön: good}"))
     'task.synonyms={"schön": good}'
     """
-    return _HIDDEN.sub(lambda found: show_key(bytes.fromhex(found[1]).decode()), text)
+    return _HIDDEN.sub(lambda found: quoted(bytes.fromhex(found[1]).decode()), text)
 
 
 def restore_keys(node: DictConfig) -> None:

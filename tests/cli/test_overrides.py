@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas
-from dsbs.cli.overrides import hide_all, hide_keys, restore_keys, reveal_keys, show_key
+from dsbs.cli.overrides import hide_all, hide_keys, restore_keys, reveal_keys
+from dsbs.core.command_line import quoted
 
 KEYS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12).filter(str.strip)
 
@@ -41,7 +42,7 @@ def test_keys_come_back_as_they_were_typed(typed: str, meant: dict[str, object])
 
 @given(st.dictionaries(KEYS, st.sampled_from(["good", "bad"]), min_size=1, max_size=4))
 def test_any_words_can_be_keys(meant: dict[str, str]) -> None:
-    typed = ", ".join(f"{show_key(key)}: {value}" for key, value in meant.items())
+    typed = ", ".join(f"{quoted(key)}: {value}" for key, value in meant.items())
     assert read(f"task.synonyms={{{typed}}}") == meant
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from dsbs.core.command_line import quoted
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.core.units import pluralize
@@ -12,7 +13,7 @@ from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.tables.choices import RowChoices, find_choices
-from dsbs.tasks.tables.faults import RowFaults, word
+from dsbs.tasks.tables.faults import RowFaults
 from dsbs.tasks.tables.gold import FORMS, Gold, UnreadLabel
 from dsbs.tasks.tables.sources import Row
 from dsbs.tasks.tables.templates import ABSENT, fill, look_up, no_column, require
@@ -228,7 +229,7 @@ class Columns:
             return f"Fix the data, {take}, or set task.answer_kind=free."
         numbered = [name for name in self.gold.names if name.isdecimal()]
         if numbered and faults.unread.keys() == {str(len(numbered))}:  # 0 to 4 are named, and there is a 5
-            names = [word(self.gold.names[name]) for name in numbered]
+            names = [quoted(self.gold.names[name]) for name in numbered]
             counted = ", ".join(f'"{number}": {name}' for number, name in enumerate(names, 1))
             typed = shlex.join([f"task.labels=[{', '.join(names)}]", f"task.synonyms={{{counted}}}"])
             return (

@@ -1,11 +1,11 @@
 """Faults in the rows of a split, collected while they are read and reported together."""
 
-import json
 import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 
+from dsbs.core.command_line import quoted
 from dsbs.core.units import pluralize
 from dsbs.tasks.answers.arithmetic import evaluate
 from dsbs.tasks.cells import MISSING
@@ -16,8 +16,6 @@ _DECIMAL_COMMA = re.compile(r"(?<![\d,])(?:\d{1,3}(?:[. ]\d{3})+|\d+),\d+(?![\d,
 # Patterns that take a number out of a text, the likeliest first: GSM8K's, and whatever is the only number.
 _PATTERNS = ("#### *(.+)", "#### *(-?[0-9][0-9.,]*[0-9]|-?[0-9])", "-?[0-9][0-9.,]*", "-?[0-9]+(?:[.,][0-9]+)*")
 _NUMBER_INSIDE = re.compile(r"[^\d-]*-?\d[\d.,]*[^\d]*")
-_TYPED = ("null", "nan", "inf", "true", "false")  # what Hydra takes for something else than a text
-_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*")
 
 
 @dataclass
@@ -90,11 +88,11 @@ class RowFaults:
 
     def synonyms(self) -> str:
         """Return the setting that maps the unread labels to answers, to be filled in."""
-        return shlex.quote(f"task.synonyms={{{', '.join(f'{word(raw)}: LABEL' for raw in self.shown)}}}")
+        return shlex.quote(f"task.synonyms={{{', '.join(f'{quoted(raw)}: LABEL' for raw in self.shown)}}}")
 
     def missing(self) -> str:
         """Return the setting that declares the unread labels to be missing values."""
-        return shlex.quote(f"task.missing=[{', '.join(map(word, [*MISSING, *self.shown]))}]")
+        return shlex.quote(f"task.missing=[{', '.join(map(quoted, [*MISSING, *self.shown]))}]")
 
     def pattern(self) -> str | None:
         """Return the setting that extracts a number from every unread label, or None where no known pattern does."""
@@ -113,11 +111,6 @@ class RowFaults:
     def shown(self) -> list[str]:
         """The most frequent of the unread labels, at most ``_SHOWN``."""
         return [raw for raw, _ in self.unread.most_common(_SHOWN)]
-
-
-def word(raw: str) -> str:
-    """Return a word as Hydra takes it in a list."""
-    return raw if _NAME.fullmatch(raw) and raw.lower() not in _TYPED else json.dumps(raw, ensure_ascii=False)
 
 
 def _takes_number(pattern: str, raw: str) -> bool:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
+from dsbs.core.command_line import quoted
 from dsbs.core.terminal import log_once
 from dsbs.core.units import pluralize
 from dsbs.tasks.answers.shapes import bare, in_ascii_signs
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.tables.choices import read_list
 from dsbs.tasks.tables.columns import SOON, Columns
-from dsbs.tasks.tables.faults import word
 from dsbs.tasks.tables.gold import FORMS, UnreadLabel, match, position_of
 from dsbs.tasks.tables.sources import Row, Source
 from dsbs.tasks.tables.templates import ABSENT, look_up
@@ -128,7 +128,7 @@ class LabelSurvey:
         if not groups:
             return ""
         alike = "; ".join(" and ".join(map(repr, labels)) for labels in groups[:_SHOWN])
-        typed = ", ".join(f"{word(other)}: {word(one)}" for one, *others in groups[:_SHOWN] for other in others)
+        typed = ", ".join(f"{quoted(other)}: {quoted(one)}" for one, *others in groups[:_SHOWN] for other in others)
         return f"These look alike, but are different labels: {alike}. To join them: " + shlex.quote(
             f"task.synonyms={{{typed}}}"
         )
