@@ -27,9 +27,9 @@ from dsbs.cli.explain import explain
 from dsbs.cli.overrides import hide_all, reveal_keys
 from dsbs.cli.streams import lost_output, open_streams
 from dsbs.cli.sweeps import (
-    MULTIRUN,
     describe_endings,
     endings_folder,
+    is_multirun,
     note_ending,
     read_endings,
     sweep_fault,
@@ -45,11 +45,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 RESUMING = ("extract", "train", "compare")
 # Flags of Hydra's: those with a value, and those that would put other configs, or a pickle, in the place of ours.
 _VALUED = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
-_REFUSED = {
-    "config_name": "--config-name",
-    "config_path": "--config-path",
-    "experimental_rerun": "--experimental-rerun",
-}
+_REFUSED = ("--config-name", "--config-path", "--experimental-rerun")
 _program: list[str] = []  # how the command of this process was called, without what was typed behind it
 
 
@@ -154,7 +150,7 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
 
 def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words: list[str]) -> None:
     """Let Hydra compose the config and run the job or jobs; explain in our words what it rejects."""
-    if {*MULTIRUN} & {*words} and any(word.endswith("launcher=joblib") for word in words):
+    if is_multirun(words) and any(word.endswith("launcher=joblib") for word in words):
         from dsbs.cli.workers import install  # joblib takes its time
 
         install()
@@ -168,7 +164,7 @@ def _start_hydra(name: str, guarded: Callable[[DictConfig], float | None], words
             raise
         _fail(name, reveal_keys(explain(error, name, words)))
     except Exception as error:
-        if {*MULTIRUN} & {*words} and os.environ.get(FULL_ERROR) != "1":
+        if is_multirun(words) and os.environ.get(FULL_ERROR) != "1":
             _fail(name, f"the sweep ended early, by {type(error).__name__}: {error}")
         traceback.print_exc()
         _fail(name, f"unexpected {type(error).__name__}: {error}")
@@ -239,8 +235,8 @@ def _show_and_end(name: str, words: Sequence[str]) -> bool:
     if unknown:
         key, _, value = unknown[0].lstrip("-").partition("=")
         _fail(name, f"{unknown[0]}: there is no such flag. Keys are typed without dashes: {key}={value or '…'}")
-    for attribute, flag in _REFUSED.items():
-        if getattr(flags, attribute):
+    for flag in _REFUSED:
+        if getattr(flags, flag[2:].replace("-", "_")):
             _fail(name, f"{flag}: dsbs {name} has one root config. --config-dir FOLDER adds options of your own.")
     if flags.help:
         from dsbs.cli.help import show_help

@@ -19,7 +19,6 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from dsbs.cli.composition import install
 from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
 from dsbs.core.errors import ConfigError
-from dsbs.core.registry import Registry
 from dsbs.core.tracking import Tracking
 from dsbs.dashboards.settings import DashboardConfig
 from dsbs.data.controls import CONTROLS
@@ -160,22 +159,19 @@ class PredictConfig:
 
 
 # Command -> its root config. A new one also has conf/<name>.yaml, and dsbs/<name>.py whose docstring is its help.
-ROOTS: Registry[Any] = Registry(
-    None,
-    {
-        "extract": ExtractConfig,
-        "train": TrainSettings,
-        "evaluate": EvaluateConfig,
-        "predict": PredictConfig,
-        "report": ReportConfig,
-        "export": ExportConfig,
-        "serve": ServeConfig,
-        "defer": DeferConfig,
-        "traffic": TrafficConfig,
-        "compare": CompareConfig,
-        "dashboard": DashboardConfig,
-    },
-)
+ROOTS: dict[str, Any] = {
+    "extract": ExtractConfig,
+    "train": TrainSettings,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "report": ReportConfig,
+    "export": ExportConfig,
+    "serve": ServeConfig,
+    "defer": DeferConfig,
+    "traffic": TrafficConfig,
+    "compare": CompareConfig,
+    "dashboard": DashboardConfig,
+}
 # The parts of a config: those that are of several kinds, and those of one.
 GROUPS: dict[str, Mapping[str, Any]] = {
     "task": TASKS,

@@ -34,19 +34,16 @@ def plugin_conf_dirs() -> tuple[Path, ...]:
     for group in PLUGIN_GROUPS:
         for point in find_entry_points(group):
             module = point.value.partition(":")[0].strip()
-            names = [module] if group == "dsbs.conf" else [module.partition(".")[0]]
-            for name in names:
-                try:
-                    spec = find_spec(name)
-                except (ImportError, ValueError):  # told when somebody asks for what it brings
-                    continue
-                places = [Path(place) for place in (spec.submodule_search_locations if spec else None) or []]
-                for place in places:
-                    inside = place / "conf"
-                    if inside.is_dir():
-                        folders[inside] = None
-                    elif group == "dsbs.conf" and place.is_dir():
-                        folders[place] = None
+            try:
+                spec = find_spec(module if group == "dsbs.conf" else module.partition(".")[0])
+            except (ImportError, ValueError):  # reported when somebody asks for what it brings
+                continue
+            for place in map(Path, (spec.submodule_search_locations if spec else None) or []):
+                inside = place / "conf"
+                if inside.is_dir():
+                    folders[inside] = None
+                elif group == "dsbs.conf" and place.is_dir():
+                    folders[place] = None
     return tuple(folders)
 
 

@@ -29,7 +29,6 @@ PLUGINS = {
     "search/optuna": ("hydra_optuna_sweeper", "optuna"),
     "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
 }
-MULTIRUN = ("-m", "--multirun")
 LOST = (
     "died without a message: killed (often by the kernel, out of memory), or its machine was lost; the same command "
     "resumes from its last checkpoint"
@@ -50,6 +49,11 @@ class Ending:
     failure: str | None = LOST
     value: float | None = None
     searched: bool = False
+
+
+def is_multirun(words: Sequence[str]) -> bool:
+    """Return whether the words of a command ask for a sweep."""
+    return not {"-m", "--multirun"}.isdisjoint(words)
 
 
 def sweeps() -> bool:
@@ -143,15 +147,15 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
     for word in words:
         key, _, value = word.partition("=")
-        if key in ("launcher", "search") and value != "null" and not {*MULTIRUN} & set(words):
+        if key in ("launcher", "search") and value != "null" and not is_multirun(words):
             return f"{word} is for sweeps, which -m starts: python -m dsbs.{command} -m {shlex.join(words)}"
-        if key == "output" and {*MULTIRUN} & set(words) and value not in ("null", "-") and not {*",$"} & set(value):
+        if key == "output" and is_multirun(words) and value not in ("null", "-") and not {*",$"} & set(value):
             varies = next((other.partition("=")[0] for other in words if "," in other), "KEY")
             return (
                 f"{word}: every job of the sweep would write there. Name it by what varies:\n"
                 f"    'output=${{{varies}}}-{Path(value).name}'"
             )
-        if command == "defer" and {*MULTIRUN} & set(words) and _varies(word) and not _compares(words):
+        if command == "defer" and is_multirun(words) and _varies(word) and not _compares(words):
             return (
                 f"{word}: every job of the sweep would overwrite the run's one defer.json. Type one value: {key}="
                 f"{value.partition(',')[0]} (defer.html shows the risk at every coverage). -m is for several runs, "

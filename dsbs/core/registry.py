@@ -14,12 +14,12 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
     """A mapping from names to classes (or modules) that imports each when it is first looked up.
 
     Args:
-        group: the group of entry points through which packages add to it; None: they cannot.
+        group: the group of entry points through which packages add to it.
         own: the entries of dsbs itself: the object, or where it is: ``module:name``, or ``module`` for a module.
         base: the class that the entries of packages must extend, or None.
     """
 
-    def __init__(self, group: str | None, own: Mapping[str, Kind | str], base: type | None = None) -> None:
+    def __init__(self, group: str, own: Mapping[str, Kind | str], base: type | None = None) -> None:
         self.group, self.base = group, base
         self._own: dict[str, Kind | str] = dict(own)
         self._loaded: dict[str, Kind] = {}
@@ -60,7 +60,7 @@ class Registry(MutableMapping[str, Kind], Generic[Kind]):
         return name in self._own or name in self._added()
 
     def _added(self) -> dict[str, metadata.EntryPoint]:
-        return {point.name: point for point in find_entry_points(self.group)} if self.group else {}
+        return {point.name: point for point in find_entry_points(self.group)}
 
     def _load(self, point: metadata.EntryPoint) -> Kind:
         try:
