@@ -1,8 +1,8 @@
 """Untrusted input: files and JSON of endpoints, runs, stores and checkpoints, read within bounds and checked by type.
 
-All of it is read through here: ``open_regular``, ``read_file`` and ``read_json_file`` for files, ``load_json`` for the
-syntax, ``Fields`` for the parts. A part of another type than expected counts as missing; a text is bounded and can be
-written to any file. Names that become paths are checked by ``dsbs.core.names``.
+All of it is read through here: ``open_regular``, ``read_file``, ``read_json_file`` and ``read_yaml`` for files,
+``load_json`` for the syntax, ``Fields`` for the parts. A part of another type than expected counts as missing; a text
+is bounded and can be written to any file. Names that become paths are checked by ``dsbs.core.names``.
 """
 
 import json
@@ -155,6 +155,20 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected an object, found {type(value).__name__}.")
     return value
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the YAML document in a file.
+
+    Raises:
+        DataError: as ``read_file``, and where it is not YAML or not as ``check_yaml`` wants it.
+    """
+    try:
+        text = read_file(path, MOST_YAML).decode()
+        check_yaml(text)
+        return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - a safe loader
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path}: not valid YAML ({excerpt(str(error).splitlines()[0])}).") from None
 
 
 def check_yaml(text: str) -> None:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
-from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, Fields, check_yaml, excerpt, load_json, read_file
+from dsbs.core.untrusted import Fields, excerpt, load_json, read_file, read_yaml
 from dsbs.inference.metrics import might_improve
 from dsbs.reporting.answers import Answered, read_answers
 from dsbs.reporting.schema import CONFIG, check, check_manifest, check_metrics, clean
 from dsbs.students import STUDENTS
 from dsbs.tasks.base import ACCURACY
+from dsbs.training.run_folder import flatten
 
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.
@@ -194,20 +193,6 @@ def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
     return dict(zip(keys, (math.prod(cut) * settings.get("processes", 1), 1), strict=True))
 
 
-def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested mapping as one with dotted keys.
-
-    >>> flatten({"objective": {"name": "finetune", "alpha": 0.5}, "seed": 0})
-    {'objective.name': 'finetune', 'objective.alpha': 0.5, 'seed': 0}
-    """
-    if not isinstance(node, dict):
-        return {prefix: node}
-    flat: dict[str, Any] = {}
-    for key, value in node.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = load_json(read_file(path, MOST_JSON))
@@ -224,11 +209,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _read_config(path: Path) -> dict[str, Any]:
     """Return ``config.yaml``, flat."""
     try:
-        text = read_file(path, MOST_YAML).decode()
-        check_yaml(text)
-        values = yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - it is a safe one
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path.name}: {excerpt(str(error).splitlines()[0])}") from None
+        values = read_yaml(path)
     except DataError as error:
         raise DataError(f"{path.name}: {_without(path, error)}") from None
     if not isinstance(values, dict):

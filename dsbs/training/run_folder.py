@@ -146,3 +146,17 @@ def name_run(output_dir: str, settings: dict[str, Any]) -> Run:
         / f"{settings['seed']}-{fingerprint(settings)}"
     )
     return Run(folder, settings)
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Return a nested mapping as one with dotted keys.
+
+    >>> flatten({"objective": {"name": "finetune", "alpha": 0.5}, "seed": 0})
+    {'objective.name': 'finetune', 'objective.alpha': 0.5, 'seed': 0}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    flat: dict[str, Any] = {}
+    for key, value in node.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

@@ -1,7 +1,7 @@
 """Runs that were stopped, beside a new one: with other settings it is another run, which does not resume them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from filelock import FileLock, Timeout
 
 from dsbs.core.errors import DataError
 from dsbs.core.untrusted import Fields, excerpt, read_object
-from dsbs.training.run_folder import Run
+from dsbs.training.run_folder import Run, flatten
 
 MOST = 4  # differences that are named
 DATA = ("train", "validation", "test")  # settings of a run that are hashes of its data
@@ -64,7 +64,7 @@ def list_differences(before: Any, now: Any) -> list[str]:
     >>> list_differences({"train": "a"}, {"train": "c"})
     ['other train data']
     """
-    old, new = dict(_flatten(before)), dict(_flatten(now))
+    old, new = flatten(before), flatten(now)
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
     named = [f"{key}={_show(old, key)} (here {_show(new, key)})" for key in keys if key not in DATA]
     return named or [f"other {key} data" for key in keys]
@@ -72,11 +72,3 @@ def list_differences(before: Any, now: Any) -> list[str]:
 
 def _show(settings: Mapping[str, Any], key: str) -> str:
     return excerpt(str(settings[key]), 60) if key in settings else "unset"
-
-
-def _flatten(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        yield key, value
-        return
-    for name, part in value.items():
-        yield from _flatten(part, f"{key}.{name}" if key else name)

@@ -2,15 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dsbs.core.errors import DataError
 from dsbs.core.names import is_name
-from dsbs.core.untrusted import MOST_YAML, YAML_LOADER, check_yaml, read_file
+from dsbs.core.untrusted import read_yaml
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.settings import TableSettings
 from dsbs.tasks.tables.splits import split_of
@@ -63,9 +60,9 @@ def describe_shared_folder(output_dir: str | Path, task: Task) -> str:
 
 def _read_task(path: Path) -> dict[str, Any]:
     """Return the settings of the task in a run's config; ``{}`` where they cannot be read."""
-    with suppress(DataError, ValueError, yaml.YAMLError):
-        text = read_file(path, MOST_YAML).decode()
-        check_yaml(text)
-        task = (yaml.load(text, Loader=YAML_LOADER) or {}).get("task")  # noqa: S506 - a safe loader
-        return task if isinstance(task, dict) else {}
-    return {}
+    try:
+        config = read_yaml(path)
+    except DataError:
+        return {}
+    task = config.get("task") if isinstance(config, dict) else None
+    return task if isinstance(task, dict) else {}
