@@ -237,11 +237,9 @@ def load_test(task: Task, needed: bool = True) -> list[Example]:
     there = "test" in task.splits()
     examples = [example for example in task.examples("test") if example.label is not None] if there else []
     if needed and not examples:
-        what = (
-            "no example of the test split has a gold label"
-            if there
-            else (f"the data has no test split; it has {', '.join(task.splits())}")
-        )
+        what = "no example of the test split has a gold label"
+        if not there:
+            what = f"the data has no test split; it has {', '.join(task.splits())}"
         cut = " task.test_share=0.2 splits one off train;" * (not there and hasattr(task, "test_share"))
         raise DataError(
             f"task={task.name}: {what}, so nothing can be measured.{cut} labels=teacher trains without one, and "
@@ -258,9 +256,8 @@ def check_gold(task: Task) -> None:
     """
     if "train" in task.splits() and all(example.label is None for example in task.examples("train")):
         _, row = next(task.source.rows("train")) if isinstance(task, RowsTask) else ("", {})
+        columns = f" The columns are: {', '.join(map(str, row))}." if row else ""
         raise DataError(
-            f"task={task.name}: no example of train has a gold label. Type labels=teacher to train on the "
-            "teacher's labels, or name the column of the gold labels (task.label)."
-            + f" The columns are: {', '.join(map(str, row))}."
-            * bool(row)
+            f"task={task.name}: no example of train has a gold label. Type labels=teacher to train on the teacher's "
+            f"labels, or name the column of the gold labels (task.label).{columns}"
         )

@@ -14,7 +14,7 @@ from dsbs.tasks.tables.columns import Columns
 from dsbs.tasks.tables.gold import Gold
 from dsbs.tasks.tables.rows import RowsTask
 from dsbs.tasks.tables.sources import FileSource, Source
-from dsbs.tasks.tables.splits import SPLITS, words_of
+from dsbs.tasks.tables.splits import SPLITS, WORDS
 
 NLI = ("entailment", "neutral", "contradiction")
 _NLI_COLUMNS = Columns(
@@ -108,10 +108,9 @@ class ReleaseTask(RowsTask):
             DataError: where ``path`` is no folder, or has neither of the files for train and test.
         """
         if self.path is None:
-            splits = BENCHMARKS[self.benchmark].hub_splits
-            return self.hub_source(splits)
+            return self.hub_source(BENCHMARKS[self.benchmark].hub_splits)
         folder = Path(self.path).expanduser()
-        found = {split: self._file(folder, words_of(split)) for split in SPLITS}
+        found = {split: self._file(folder, WORDS[split]) for split in SPLITS}
         files = {split: [path] for split, path in found.items() if path is not None}
         if "train" not in files and "test" not in files:
             raise DataError(self._not_found(folder))

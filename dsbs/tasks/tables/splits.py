@@ -3,25 +3,15 @@
 import re
 from collections.abc import Iterable
 
-SPLITS = ("train", "validation", "test")
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "trainset": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "eval": "validation",
-    "evaluation": "validation",
-    "development": "validation",
-    "validset": "validation",
-    "valset": "validation",
-    "devset": "validation",
-    "test": "test",
-    "testing": "test",
-    "testset": "test",
-}
+# Words for each split, its own name first.
+WORDS = {
+    "train": ["train", "training", "trainset"],
+    "validation": ["validation", "valid", "val", "dev", "eval", "evaluation", "development",
+                   "validset", "valset", "devset"],
+    "test": ["test", "testing", "testset"],
+}  # fmt: skip
+SPLITS = tuple(WORDS)
+SPLIT_WORDS = {word: split for split, words in WORDS.items() for word in words}
 
 
 def split_of(name: str) -> str | None:
@@ -32,15 +22,6 @@ def split_of(name: str) -> str | None:
     """
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word in SPLIT_WORDS]
     return SPLIT_WORDS[words[-1]] if words else None
-
-
-def words_of(split: str) -> list[str]:
-    """Return all words for a split, its own name first.
-
-    >>> words_of("validation")[:6]
-    ['validation', 'valid', 'val', 'dev', 'eval', 'evaluation']
-    """
-    return [word for word, known in SPLIT_WORDS.items() if known == split]
 
 
 def choose_names(names: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:

@@ -122,12 +122,10 @@ def role_of(message: dict[str, Any]) -> str | None:
 
 def _content(message: dict[str, Any]) -> Any:
     content = message.get("content", message.get("value"))
-    texts = (
-        [part.get("text") if isinstance(part, dict) else part for part in content]
-        if (isinstance(content, list))
-        else None
-    )
-    return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
+    if not isinstance(content, list):
+        return content
+    texts = [part.get("text") if isinstance(part, dict) else part for part in content]
+    return "\n".join(map(str, texts)) if texts and _are(str, texts) else content
 
 
 def parse_printed(text: str) -> Any:
