@@ -15,7 +15,7 @@ GUESSED_COMPLETION_TOKENS = 512
 
 @dataclass
 class Reservation:
-    """Tokens reserved for requests in flight."""
+    """Tokens of requests in flight, or of those that were lost."""
 
     requests: int = 1
     prompt_tokens: float = 0.0
@@ -38,6 +38,7 @@ class Spending:
         usd_before: cost of ``before`` in dollars, where some of it had other rates; None: at ``rates``.
 
     Attributes:
+        lost: estimated tokens of requests that were given up after they were sent: they may be billed.
         guessed: whether token counts were estimated, because the server did not return them.
     """
 
@@ -53,7 +54,7 @@ class Spending:
         self.requests, self.prompt_tokens, self.completion_tokens = before
         reckoned = self.price(self.prompt_tokens, self.completion_tokens)
         self._at_other_rates = 0.0 if usd_before is None or reckoned is None else usd_before - reckoned
-        self.reserved = Reservation(requests=0)
+        self.reserved, self.lost = Reservation(requests=0), Reservation(requests=0)
         self._characters = 0
         self._told_tokens = 0
         self.guessed = False
@@ -63,12 +64,15 @@ class Spending:
     @property
     def usd(self) -> float | None:
         """Dollars spent, or None where no price is known."""
-        return self._total(self.prompt_tokens, self.completion_tokens)
+        return self._total(
+            self.prompt_tokens + self.lost.prompt_tokens, self.completion_tokens + self.lost.completion_tokens
+        )
 
     @property
     def tokens(self) -> int:
         """Tokens spent: of prompts and completions."""
-        return self.prompt_tokens + self.completion_tokens
+        lost = self.lost.prompt_tokens + self.lost.completion_tokens
+        return self.prompt_tokens + self.completion_tokens + round(lost)
 
     def _total(self, prompt_tokens: float, completion_tokens: float) -> float | None:
         price = self.price(prompt_tokens, completion_tokens)
@@ -98,8 +102,8 @@ class Spending:
 
     def exceeded(self, more: Reservation) -> str | None:
         """Return the bound, as a setting, that would be exceeded by ``more`` on top of what is in flight; or None."""
-        prompt = self.prompt_tokens + self.reserved.prompt_tokens + more.prompt_tokens
-        written = self.completion_tokens + self.reserved.completion_tokens + more.completion_tokens
+        taken = self.reserved + self.lost + more
+        prompt, written = self.prompt_tokens + taken.prompt_tokens, self.completion_tokens + taken.completion_tokens
         would_be = {
             "requests": self.requests + self.reserved.requests + more.requests,
             "tokens": prompt + written,
@@ -150,8 +154,16 @@ class Spending:
 
     def lose(self, cost: Reservation) -> None:
         """Count the estimated tokens of a request that was given up after it was sent: it may be billed."""
-        self.prompt_tokens += round(cost.prompt_tokens)
-        self.completion_tokens += round(cost.completion_tokens)
+        self.lost += cost
+
+    def describe_lost(self) -> list[str]:
+        """Return a sentence for the user about what was lost, if anything was."""
+        if not self.lost.requests:
+            return []
+        return [
+            f"{self.lost.requests:,} attempts timed out. The endpoint may bill them: budgets count them, the cost in "
+            "the summary does not. If answers take longer, raise teacher.timeout."
+        ]
 
     def check(self) -> None:
         """Check that there is a price, where the budget has a bound in dollars.

@@ -250,8 +250,7 @@ async def _collect(
                     try:
                         await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
                     finally:
-                        if cut.count:
-                            tally.notes[cut.describe()] = None
+                        tally.notes |= dict.fromkeys([cut.describe()] * (cut.count > 0) + spending.describe_lost())
                 return executor.stopped
 
 

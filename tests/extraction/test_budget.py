@@ -88,6 +88,25 @@ def test_tokens_that_the_server_does_not_tell_are_estimated_for_the_budget(tmp_p
     assert teacher.asked < asked + 40, "what came before counts, too"
 
 
+def test_attempts_that_timed_out_may_be_billed_and_count_in_the_budget(tmp_path: Path) -> None:
+    class Bounded(Priced):
+        most_written = 10
+
+    seen: set[str] = set()
+
+    def says(request: Request) -> Any:
+        if request.id in seen:
+            return correct(request)
+        seen.add(request.id)
+        return TeacherError("no answer in time", retryable=True, reason="timeout")
+
+    teacher = Bounded(says=says)
+    settings: dict[str, Any] = {"budget": Budget(usd=900.0), "concurrency": 2}
+    summary = run_extraction(job_for(tmp_path, teacher, size=100, settings=settings))
+    assert 25 <= teacher.asked <= 34, "30 attempts of $30"
+    assert "attempts timed out. The endpoint may bill them" in summary["notes"][0]
+
+
 def test_a_dry_run_asks_nothing_and_leaves_no_trace(tmp_path: Path) -> None:
     teacher = Priced()
     survey, estimate = estimate_extraction(job_for(tmp_path / "folder", teacher, size=100, settings={"samples": 2}))

@@ -19,7 +19,8 @@ from dsbs.teachers.endpoint.headers import ServerLimits
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
 BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
-OVERLOAD = BUSY | {"timeout"}
+TIMEOUT = "timeout"
+OVERLOAD = BUSY | {TIMEOUT}
 
 
 class LocalExecutor(Executor):
@@ -170,6 +171,8 @@ class LocalExecutor(Executor):
                 else:
                     completions = [await self.ask(together[0])]
             except TeacherError as error:
+                if error.reason == TIMEOUT:
+                    self.spending.lose(self._cost(together))
                 self._note_trouble(error, started)
                 raise
         self.concurrency.answered()

@@ -13,7 +13,7 @@ from filelock import Timeout
 
 from dsbs.core.errors import DsbsError, RunError
 from dsbs.core.records import Completion, Request
-from dsbs.extraction.budget import Spending
+from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import Tally
 from dsbs.extraction.executors.local import LocalExecutor
@@ -59,6 +59,7 @@ class Report:
     Attributes:
         arrivals: (key of the request, completion or failure); they are in the shard as well.
         retried: attempts that failed and were repeated.
+        lost: what may be billed although no answer came.
         at_once, pause: limits of the server; see ``describe_pace``.
         stopped: why the actor stopped by itself, or None.
         error: its error, or None.
@@ -68,6 +69,7 @@ class Report:
 
     arrivals: list[tuple[bytes, Outcome]]
     retried: int = 0
+    lost: Reservation = field(default_factory=lambda: Reservation(requests=0))
     at_once: int | None = None
     pause: float = 0.0
     stopped: str | None = None
@@ -130,6 +132,7 @@ class Worker:
     def _report(self) -> Report:
         over = self._running.done() if self._running is not None else self._stopping
         report, error = Report(self._arrivals, self.tally.retried, over=over), self._error
+        report.lost, self.spending.lost = self.spending.lost, report.lost
         self._arrivals, self.tally.retried = [], 0
         self._news.clear()
         if (executor := self.executor) is not None:

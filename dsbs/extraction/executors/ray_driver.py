@@ -198,6 +198,7 @@ class RayExecutor(Executor):
         """Commit what an actor handed over, and apply its report."""
         handle.report = report
         self.tally.retried += report.retried
+        self.spending.lose(report.lost)
         self.tally.notes |= dict.fromkeys(report.notes)
         if report.error and handle.node != socket.gethostname():
             report.error = copy.copy(report.error)  # the actor may report it again
