@@ -246,7 +246,11 @@ class BatchExecutor(Executor):
                 "batch.at_once.",
                 fatal=True,
             )
-        again = await self.collector.collect(sent.batch, state, sent.used)
+        # What another process sent may be sent again by that one.
+        resend = self.settings.batch.wait and sent.used is not None
+        again = await self.collector.collect(sent.batch, state, sent.used, resend=resend)
+        if state.status == "expired" and again:
+            logger.warning("Batch %s expired; %d of its questions are sent again.", state.remote, len(again))
         self._close(sent)
         self._send_again(again)
         answered, failed = self.tally.answered - answered, self.tally.failed - failed

@@ -43,25 +43,34 @@ class Collector:
         self.adapted: dict[str, str] = {}
         self._used: int | None = None
         self._again: list[list[Request]] = []
+        self._resends = False
 
-    async def collect(self, batch: Batch, state: BatchState, used: int | None) -> list[list[Request]]:
+    async def collect(
+        self, batch: Batch, state: BatchState, used: int | None, *, resend: bool = False
+    ) -> list[list[Request]]:
         """Commit the results of a batch, and failures for its other requests. Safe to repeat.
 
         Args:
             used: changes of ``BatchApi.adapted`` with which it was sent; None: an earlier process sent it.
+            resend: whether requests of a batch that expired are to be sent again, if it answered others.
 
         Returns:
-            questions that were rejected, but may be accepted as they are sent from now on; they are not in it any more.
+            questions to be sent again: those, and what was rejected, but may be accepted as it is sent from now on;
+            they are not in the batch any more.
 
         Raises:
             TeacherError: where a file cannot be read completely; what could be read is kept.
         """
         self._used, self._again = used, []
+        self._resends = resend and state.status == "expired" and state.answered > 0
         try:
             await self.persist(self._read_all, batch, state)
         except TeacherError as error:
             if error.reason != TOO_FEW:  # else that is all there is
                 raise
+        if self._resends:
+            self._again += self.books.lines(batch)
+            return self._again
         reason = REASONS.get(state.status, NO_LINE)
         failure = Failure(reason, f"Batch {state.remote} ended as {state.status} without an answer to this request.")
         while rest := self.books.rest(batch, GROUP):
@@ -110,6 +119,8 @@ class Collector:
             if not isinstance(answer, TeacherError):
                 done = [(request, answer[place]) for place, request in places if place < len(answer)]
                 arrivals += [(request, replace(one, batch=batch.number)) for request, one in done]
+                continue
+            if self._resends and answer.reason == REASONS["expired"]:
                 continue
             found = self.api.adapt(places[0][1], answer, self._used)
             if found is not None and self._used is not None:

@@ -38,7 +38,7 @@ class BatchState:
     Attributes:
         remote: the endpoint's id of the batch.
         status: as the endpoint names it; one of ``OVER`` when it has ended.
-        done: lines that are finished, failed ones included.
+        answered, failed: lines that are finished.
         files: ids of the files with results and with errors, where they exist.
         explanation: the endpoint's errors about the batch as a whole; empty without.
         crowded: whether it was rejected because of what else is pending, so that it may be sent again later.
@@ -46,10 +46,16 @@ class BatchState:
 
     remote: str
     status: str
-    done: int = 0
+    answered: int = 0
+    failed: int = 0
     files: tuple[str, ...] = ()
     explanation: str = ""
     crowded: bool = False
+
+    @property
+    def done(self) -> int:
+        """Lines that are finished."""
+        return self.answered + self.failed
 
     @property
     def over(self) -> bool:
@@ -194,7 +200,7 @@ class BatchApi:
 
     def _read_state(self, answer: Fields) -> BatchState:
         counts = answer.inside("request_counts")
-        done = sum(counts.count(name) or 0 for name in ("completed", "failed"))
+        answered, failed = (counts.count(name) or 0 for name in ("completed", "failed"))
         faults = list(islice(answer.inside("errors").each("data"), 3))
         explanation = "; ".join(
             (f"line {line}: " if (line := fault.count("line")) is not None else "") + excerpt(fault.raw("message"))
@@ -206,7 +212,7 @@ class BatchApi:
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
         crowded = any(CROWDED.search(f"{fault.text('code')} {fault.text('message')}") for fault in faults)
         told = scrub(explanation, self.connection.key)
-        return BatchState(_identifier(answer), status, done, tuple(files), told, crowded)
+        return BatchState(_identifier(answer), status, answered, failed, tuple(files), told, crowded)
 
     async def _send(self, method: str, route: str, **parts: Any) -> Fields:
         return self._read(await self.connection.send(method, route, **parts))

@@ -105,11 +105,23 @@ def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_r
 def test_of_a_batch_that_did_not_end_well_what_came_is_kept_and_the_rest_is_asked_by_the_next_run(
     tmp_path: Path, end: str
 ) -> None:
-    server = BatchServer(ends=(end, "completed"), script=fault_at(*range(5), kind="missing"))
+    server = BatchServer(looks=0, ends=(end, "completed"), script=fault_at(*range(5), kind="missing"))
     with serve(server):
-        assert run(tmp_path, server)["statuses"] == {f"request_failed: batch {end}": 5, "ok": 5}
+        assert run(tmp_path, server, batch={"wait": False})["statuses"] == {f"request_failed: batch {end}": 5, "ok": 5}
         server.script = lambda number, question: None
         assert run(tmp_path, server)["requests"] == 5
+    assert set(server.answered.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", ["missing", "expired"])
+def test_who_waits_sends_again_what_expired_while_anything_is_answered(tmp_path: Path, kind: str) -> None:
+    server = BatchServer(ends=("expired", "completed"), script=lambda number, question: kind if number < 5 else None)
+    with serve(server):
+        split = run(tmp_path / "some", server)
+        assert (split["parsed"], split["requests"], len(server.batches)) == (10, 10, 2)
+        server.ends, server.script = ("expired",), lambda number, question: kind
+        with pytest.raises(TeacherError, match="None of 10 requests was answered"):
+            run(tmp_path / "none", server)
     assert set(server.answered.values()) == {1}
 
 
