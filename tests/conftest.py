@@ -3,7 +3,9 @@
 import gc
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,29 @@ def pytest_collection() -> Iterator[None]:
         gc.freeze()
         gc.enable()
         gc.collect = lambda generation=1: collect(min(generation, 1))
+
+
+@pytest.fixture
+def run_dsbs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in an empty folder: its name, then its words; return its exit code, its output and its errors."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(name: str, *words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"dsbs.{name}", *words])
+        GlobalHydra.instance().clear()
+        code = 0
+        try:
+            import_module(f"dsbs.{name}").main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, *capfd.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

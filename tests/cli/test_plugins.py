@@ -9,13 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from tiny import examples
 from trained import small_triage
 
 from dsbs.cli.composition import list_options
 from dsbs.cli.config import BROKEN
-from dsbs.cli.main import main
 from dsbs.cli.plugins import plugin_conf_dirs
 from dsbs.core.records import Annotation
 from dsbs.core.registry import _all_entry_points
@@ -46,12 +44,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def say(
-    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Say]:
-    """Run ``dsbs`` where the package is installed; return its exit code, its output and its errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+def say(installed: Path, run_dsbs: Say, monkeypatch: pytest.MonkeyPatch) -> Iterator[Say]:
+    """Run a command where the package is installed; see ``run_dsbs``."""
     monkeypatch.syspath_prepend(str(installed))
 
     def forget() -> None:
@@ -59,19 +53,8 @@ def say(
         plugin_conf_dirs.cache_clear()
         BROKEN.clear()
 
-    def say(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsbs", *words])
-        GlobalHydra.instance().clear()
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
     forget()
-    yield say
+    yield run_dsbs
     forget()
 
 
@@ -83,7 +66,7 @@ def test_a_run_of_a_plugin_is_trained_measured_and_asked_like_any_other(say: Say
     [metrics] = tmp_path.rglob("metrics.json")
     run = metrics.parent
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["command"] == " ".join(["dsbs train", *words])
+    assert manifest["command"] == " ".join(["python -m dsbs.train", *words])
     assert manifest["settings"]["objective"]["kind"] == "with_hints"
     code, out, err = say("evaluate", f"checkpoint={run}")
     assert code == 0, err

@@ -1,34 +1,23 @@
 """``python -m dsbs.extract`` as a user meets it."""
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from batch_server import BatchServer
 from fault_server import serve
-from hydra.core.global_hydra import GlobalHydra
-
-from dsbs import extract
 
 KEY = "sk-planted-0123456789abcdef"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def run(run_dsbs: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str]]:
     """Run the command in an empty folder; return its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["dsbs.extract", *words])
-        GlobalHydra.instance().clear()
-        code = 0
-        try:
-            extract.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capfd.readouterr()
-        return code, said.out + said.err
+        code, out, err = run_dsbs("extract", *words)
+        return code, out + err
 
     return run
 

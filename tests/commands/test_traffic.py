@@ -1,32 +1,21 @@
 """``python -m dsbs.traffic``: recorded traffic becomes data, and no data of another call stays beside it."""
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dsbs.serving.traffic import Exchange, TrafficStore
-from dsbs.traffic import compare, main
+from dsbs.traffic import compare
 
 Traffic = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Traffic:
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsbs traffic", *words])
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        return code, *capfd.readouterr()
-
-    return run
+def traffic(run_dsbs: Traffic) -> Traffic:
+    return partial(run_dsbs, "traffic")
 
 
 def record(path: Path, count: int, message: str = "Classify: It leaks {}.\nLabel:", answer: str = "refund") -> None:

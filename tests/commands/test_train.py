@@ -4,16 +4,14 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from forked import killed
-from hydra.core.global_hydra import GlobalHydra
 
-from dsbs import train
 from dsbs.training.checkpointing import StopCallback
 
 SMALL = [
@@ -26,23 +24,9 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+def run(run_dsbs: Command) -> Command:
     """Run the command in an empty folder; return its exit code, its output and its errors."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["dsbs.train", *words])
-        GlobalHydra.instance().clear()
-        code = 0
-        try:
-            train.main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
-    return run
+    return partial(run_dsbs, "train")
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 import json
 import re
 import shlex
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fault_server import FaultServer, serve
-from hydra.core.global_hydra import GlobalHydra
 
-from dsbs import extract, report, train
 from dsbs.tasks import TableTask
 
 SMALL = [
@@ -18,25 +16,18 @@ SMALL = [
     "student.num_heads=2", "training.max_steps=4", "training.eval_steps=2", "training.warmup_steps=0",
     "training.per_device_train_batch_size=8", "tracking.mode=disabled",
 ]  # fmt: skip
-COMMANDS = {"extract": extract.main, "train": train.main, "report": report.main}
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+def run(
+    run_dsbs: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
     """Run a command in an empty folder; return its exit code and what it printed."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "300")
 
-    def run(name: str, *words: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"dsbs.{name}", *words])
-        GlobalHydra.instance().clear()
-        code = 0
-        try:
-            COMMANDS[name]()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capfd.readouterr()
-        return code, said.out + said.err
+    def run(*words: str) -> tuple[int, str]:
+        code, out, err = run_dsbs(*words)
+        return code, out + err
 
     return run
 
