@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from dsbs.tasks.answers.arithmetic import evaluate, join_numbers
+from dsbs.tasks.answers.mentions import by_letter
 from dsbs.tasks.answers.numerals import MOST, read_number, same
 from dsbs.tasks.answers.shapes import bare, spaced, squeeze, tidy
-from dsbs.tasks.answers.wordings import by_letter, read_closed
+from dsbs.tasks.answers.wordings import read_closed
 
 READINGS = ("tolerant", "paper")
 Choices = tuple[str, ...] | None
