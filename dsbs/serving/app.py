@@ -26,6 +26,7 @@ from dsbs.serving.settings import ServeConfig
 
 logger = logging.getLogger(__name__)
 PAGE = Path(__file__).with_name("page.html")
+FLAGS = ("rationale", "scores", "teacher")  # of a request to ``/predict``
 OPEN = {"/healthz", "/readyz"}  # for load balancers, without a token
 
 
@@ -82,11 +83,13 @@ class App:
         body = await self._json(request)
         many = "inputs" in body
         rows = body["inputs"] if many else [body.get("input")]
+        if isinstance(body.get("input"), str) and not many:
+            rows = [{name: value for name, value in body.items() if name not in FLAGS}]  # it may have choices, too
         if many == ("input" in body) or not isinstance(rows, list):
             raise BadRequest('Expected either {"input": ...} or {"inputs": [...]}.')
         if not rows or len(rows) > self.config.limits.max_inputs:
             raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} per request.")
-        rationale, scores, teacher = (self._flag(body, name) for name in ("rationale", "scores", "teacher"))
+        rationale, scores, teacher = (self._flag(body, name) for name in FLAGS)
         if teacher and many:
             raise BadRequest("teacher: expected with input, not with inputs.")
         if teacher and self.answerer.referee is None:

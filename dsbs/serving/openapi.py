@@ -5,13 +5,14 @@ from typing import Any
 from dsbs import __version__
 
 _TEXT = {"type": "string", "minLength": 1}
+_CHOICES = {"type": "array", "items": _TEXT, "minItems": 2}
 _ROW = {
     "oneOf": [
         _TEXT,
         {
             "type": "object",
             "description": "the columns used in training, or input",
-            "properties": {"input": _TEXT, "choices": {"type": "array", "items": _TEXT, "minItems": 1}},
+            "properties": {"input": _TEXT, "choices": _CHOICES},
         },
     ]
 }
@@ -39,7 +40,7 @@ _PREDICT = {
             "type": "object",
             "required": ["input"],
             "not": {"required": ["inputs"]},
-            "properties": {"input": _ROW} | _FLAGS | _TEACHER,
+            "properties": {"input": _ROW, "choices": _CHOICES} | _FLAGS | _TEACHER,
         },
         {
             "type": "object",

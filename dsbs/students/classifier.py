@@ -167,11 +167,24 @@ class MultipleChoiceModel(ClassifierModel):
         rows = []
         for text in texts:
             input, *choices = text.split(_BETWEEN)
-            pairs = self.tokenizer(
-                [input] * len(choices), choices, truncation="only_first", max_length=self.max_input_tokens
-            )["input_ids"]
-            rows.append([id for pair in pairs for id in (*pair, APART)][:-1])
+            rows.append([id for pair in self._pairs(input, choices) for id in (*pair, APART)][:-1])
         return rows
+
+    def _pairs(self, input: str, choices: list[str]) -> list[list[int]]:
+        """Return the token ids of an input with each choice; where a choice leaves the input no room, both are cut."""
+
+        def pairs(how: str) -> list[list[int]]:
+            inputs = [input] * len(choices)
+            found = self.tokenizer(inputs, choices, truncation=how, max_length=self.max_input_tokens)
+            rows: list[list[int]] = found["input_ids"]
+            return rows
+
+        try:
+            return pairs("only_first")
+        except Exception:  # the library raises nothing more specific
+            if len(choices) == 1:
+                return pairs("longest_first")
+        return [row for choice in choices for row in self._pairs(input, [choice])]
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Count truncated inputs and unknown tokens; see ``count_lost``. Each input counts with its longest choice."""

@@ -42,6 +42,20 @@ def test_one_input_or_many() -> None:
         assert first["scores"] == {"refund": -0.1, "repair": -2.4}
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_input_may_have_choices_of_its_own(inside: bool) -> None:
+    made = build(Scripted())
+    made.answerer.service.student.remembered.own_choices = True
+    made.answerer.service.student.remembered.choices_column = "any"
+    row = {"input": "It leaks.", "any": ["refund", "repair"]}
+    with TestClient(made.build()) as http:
+        reply = http.post("/predict", json={"input": row, "scores": True} if inside else row | {"scores": True})
+        assert (reply.status_code, reply.json()["label"]) == (200, "refund")
+        reply = http.post("/predict", json=row | {"any": ["refund"]} if not inside else {"input": "It leaks."})
+        assert reply.status_code == 400
+        assert "choices" in reply.json()["error"]
+
+
 def test_an_input_that_the_student_does_not_read_to_its_end_is_told() -> None:
     with client() as http:
         first, second = http.post("/predict", json={"inputs": ["It leaks.", "an endless text"]}).json()["predictions"]

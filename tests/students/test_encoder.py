@@ -24,7 +24,7 @@ from dsbs.evaluate import evaluate
 from dsbs.objectives import OBJECTIVES, Finetune, SoftTargets
 from dsbs.students import Encoder
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.classifier import ClassifierModel, MultipleChoiceModel
+from dsbs.students.classifier import APART, ClassifierModel, MultipleChoiceModel
 from dsbs.students.collator import Collator, tokenize
 from dsbs.students.loading import load_student
 from dsbs.tasks import TASKS
@@ -177,6 +177,9 @@ def test_long_inputs_lose_their_own_tokens_and_keep_the_choices(student: Encoder
     (ids,) = model.encode_inputs([model.reword(Example("1", "thing " * 99, None, COLOURS), [])[0]], "label", 32)
     assert len(ids) == 3 * 32 + 2
     assert model.tokenizer.decode(ids[-2:]) == "blue [SEP]"
+    worded, _ = model.reword(Example("2", "a thing", None, ("red thing " * 40, "blue")), [])
+    (ids,) = model.encode_inputs([worded], "label", 32)  # a choice may leave the input no room
+    assert [len(row) for row in (ids[: ids.index(APART)], ids[ids.index(APART) + 1 :])] == [32, 6]
 
 
 def test_other_classes_are_other_rows(student: Encoder) -> None:

@@ -194,7 +194,7 @@ class OnnxPredictor(Exported):
 
     def _logits(self, texts: Sequence[Any]) -> np.ndarray:
         """Return the logits of texts, or of pairs, [N, classes]; batches are of about equal length."""
-        rows = self._encode(texts, self.max_input_tokens)
+        rows = self._encode(texts)
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
         found: dict[int, np.ndarray] = {}
         for start in range(0, len(order), self.batch_size):
@@ -219,12 +219,20 @@ class OnnxPredictor(Exported):
             longest = [max(example.choices or (), key=len, default="") for example in examples]
             inputs = [without_choices(example.input, example.choices or ()) for example in examples]
             texts = list(zip(inputs, longest, strict=True))
-        rows = self._encode(texts, self.max_input_tokens + 1)
+        self.tokenizer.no_truncation()
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
         return count_lost(rows, self.max_input_tokens, unknown_id(self.tokenizer))
 
-    def _encode(self, texts: Sequence[Any], most: int) -> list[list[int]]:
-        self.tokenizer.enable_truncation(most, strategy="longest_first" if self.classes else "only_first")
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+    def _encode(self, texts: Sequence[Any], *, both: bool = False) -> list[list[int]]:
+        """Return the token ids of texts, or of pairs; where a choice leaves the input no room, both are cut."""
+        how = "longest_first" if self.classes or both else "only_first"
+        self.tokenizer.enable_truncation(self.max_input_tokens, strategy=how)
+        try:
+            return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
+        except Exception:  # the library raises nothing more specific
+            if how == "longest_first":
+                raise
+        return [row for text in texts for row in self._encode([text], both=len(texts) == 1)]
 
 
 def read_settings(folder: Path) -> tuple[list[str], int, int]:

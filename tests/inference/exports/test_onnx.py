@@ -88,8 +88,9 @@ def test_an_export_answers_as_its_checkpoint(kind: str, network: str, tmp_path: 
     if kind == "own":
         choices = ("red", "a blue or a green thing", "a green or a blue thing")
         asked = [Example(one.id, with_choices(one.input, choices), None, choices) for one in asked]
+        asked += [Example("5", "a thing", None, ("red", "a blue thing " * 20))]  # there is no room for the input
     before, after = (open_checkpoint(str(one)).load(2) for one in (run, folder))
-    assert after.lost(asked)["inputs_cut"] == before.lost(asked)["inputs_cut"] == (4 if kind == "own" else 2)
+    assert after.lost(asked)["inputs_cut"] == before.lost(asked)["inputs_cut"] == (5 if kind == "own" else 2)
     for one, other in zip(before.predict(asked), after.predict(asked), strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-3)
     code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
