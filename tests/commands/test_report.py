@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_runs import share, write_run
-from hydra.core.global_hydra import GlobalHydra
 
-from dsbs import report
-
+Command = Callable[..., tuple[int, str, str]]
 CHECK = """
 import sys, runpy
 sys.argv = ["dsbs.report", *sys.argv[1:]]
@@ -18,13 +17,6 @@ runpy.run_module("dsbs.report", run_name="__main__")
 heavy = [name for name in ("torch", "transformers", "datasets", "openai") if name in sys.modules]
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """
-
-
-def run_report(monkeypatch: pytest.MonkeyPatch, cwd: Path, *words: str) -> None:
-    monkeypatch.chdir(cwd)
-    monkeypatch.setattr(sys, "argv", ["dsbs.report", *words])
-    GlobalHydra.instance().clear()
-    report.main()
 
 
 def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Path) -> None:
@@ -49,9 +41,9 @@ def test_the_command_writes_a_report_without_torch_and_nothing_else(tmp_path: Pa
     assert (tmp_path / "outputs/report/triage/report.json").exists()
 
 
-def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path, run_dsbs: Command) -> None:
     write_run(tmp_path / "outputs", share(80))
-    run_report(monkeypatch, tmp_path, "runs=outputs/train", "output_dir=out")
+    assert run_dsbs("report", "runs=outputs/train", "output_dir=out")[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "outputs"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report", "wandb"]
     (run,) = (tmp_path / "out" / "wandb").glob("offline-run-*")
@@ -67,26 +59,19 @@ def test_the_curve_goes_to_wandb_under_the_output_folder(tmp_path: Path, monkeyp
         ("tracking.mode=on", ["auto, online, offline, disabled"]),
     ],
 )
-def test_a_mistake_is_one_message_and_an_exit_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], word: str, told: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run_report(monkeypatch, tmp_path, word)
-    assert ended.value.code == 1
-    said = capfd.readouterr().err
+def test_a_mistake_is_one_message_and_an_exit_code(run_dsbs: Command, word: str, told: list[str]) -> None:
+    code, _, said = run_dsbs("report", word)
+    assert code == 1
     for part in told:
         assert part in said
     assert "Traceback" not in said
 
 
-def test_an_objective_that_no_run_has_is_refused_unless_it_is_one_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_an_objective_that_no_run_has_is_refused_unless_it_is_one_of_ours(tmp_path: Path, run_dsbs: Command) -> None:
     write_run(tmp_path / "outputs", share(80))
-    with pytest.raises(SystemExit):
-        run_report(monkeypatch, tmp_path, "runs=outputs/train", "baseline=fine_tune", "candidates=[finetune,sbs]")
-    said = capfd.readouterr().err
+    code, _, said = run_dsbs("report", "runs=outputs/train", "baseline=fine_tune", "candidates=[finetune,sbs]")
+    assert code == 1
     assert "baseline: fine_tune: there is no such objective among the runs, which have finetune." in said
     assert "candidates: sbs: there is no such" in said
-    run_report(monkeypatch, tmp_path, "runs=outputs/train", "baseline=distill", "tracking.mode=disabled")
+    assert run_dsbs("report", "runs=outputs/train", "baseline=distill", "tracking.mode=disabled")[0] == 0
     assert (tmp_path / "outputs/report/triage/report.json").exists()

@@ -1,16 +1,14 @@
 """Two processes, one run."""
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from forked import in_two_processes, train
-from hydra.core.global_hydra import GlobalHydra
 
 from dsbs.core.distributed import count_processes, gather, is_main, main_first
-from dsbs.train import main
 
 SMALL = [
     "task.products=12", "task.complaints=12", "task.train=64", "task.validation=15", "task.test=17",
@@ -21,17 +19,16 @@ SMALL = [
 
 
 def test_two_processes_train_and_measure_as_one_with_twice_the_batch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_dsbs: Callable[..., tuple[int, str, str]]
 ) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     in_two_processes(train, [*SMALL, "training.per_device_train_batch_size=4"], tmp_path / "two")
     out, err = ("".join((tmp_path / "two" / f"{name}{rank}").read_text() for rank in (0, 1)) for name in ("out", "err"))
     monkeypatch.chdir(tmp_path / "one")
-    monkeypatch.setattr(sys, "argv", ["dsbs.train", *SMALL, "training.per_device_train_batch_size=8"])
-    GlobalHydra.instance().clear()
-    main()
-    for said in (capfd.readouterr().out, out):
+    code, own, _ = run_dsbs("train", *SMALL, "training.per_device_train_batch_size=8")
+    assert code == 0
+    for said in (own, out):
         assert said.count("triage · t5_scratch · step_by_step on 64 examples") == 1
     assert err.count("training: 0 of 6") == 1
     runs = sorted(tmp_path.rglob("metrics.json"))

@@ -1,15 +1,13 @@
 """Keys of the machine are nowhere to be found in what a training leaves behind."""
 
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands.test_train import SMALL
-from hydra.core.global_hydra import GlobalHydra
 from wandb_files import read_recorded
 
-from dsbs import train
 from dsbs.core.tracking import derive_run_id
 from dsbs.dashboards.study import Study
 from dsbs.reporting.reading import FinishedRun, read_run
@@ -23,24 +21,19 @@ KEYS = {
 
 
 def test_keys_are_in_no_file_of_a_run_nor_in_what_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_dsbs: Callable[..., tuple[int, str, str]]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name, key in KEYS.items():
         monkeypatch.setenv(name, key)
     words = [word for word in SMALL if not word.startswith("tracking")]
     words += ["tracking.mode=offline", "tracking.artifact=true", "tracking.report_to=[wandb,tensorboard]"]
-    monkeypatch.setattr(sys, "argv", ["dsbs.train", *words, "training.logging_steps=2", "data_fraction=1/2"])
-    GlobalHydra.instance().clear()
-    train.main()
-    captured = capfd.readouterr()
+    code, out, err = run_dsbs("train", *words, "training.logging_steps=2", "data_fraction=1/2")
+    assert code == 0, err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     names = {path.name for path in files}
     assert {"config.yaml", "manifest.json", "metrics.json", "completions.sqlite", "summary.json"} <= names
     assert [path for path in files if "wandb" in path.parts]
-    texts = {"output": captured.out + captured.err} | {
-        str(path): path.read_bytes().decode(errors="replace") for path in files
-    }
+    texts = {"output": out + err} | {str(path): path.read_bytes().decode(errors="replace") for path in files}
     found = [(place, name) for place, text in texts.items() for name, key in KEYS.items() if key[3:20] in text]
     assert found == []
     check_recorded(tmp_path)
