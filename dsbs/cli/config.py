@@ -182,7 +182,7 @@ GROUPS: dict[str, Mapping[str, Any]] = {
 }
 SINGLE = {"prompt": Prompt, "filter": Filter, "training": Training, "tracking": Tracking}
 PARTS = (*GROUPS, *SINGLE)
-# Schemas of plugins that cannot be loaded -> why; told when one is asked for.
+# Schemas of plugins that cannot be loaded -> why; reported when one is asked for.
 BROKEN: dict[str, str] = {}
 # What Hydra's store holds, as making a node out of a dataclass takes milliseconds: place -> dataclass.
 STORED: dict[tuple[str, str], Any] = {}

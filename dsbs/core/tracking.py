@@ -255,7 +255,7 @@ def open_tracker(
 
 
 def _start(mode: str, directory: Path, options: Mapping[str, Any]) -> Any:
-    """Start a run with W&B's own output silenced: what matters is told by ``open_tracker``."""
+    """Start a run with W&B's own output silenced: what matters is logged by ``open_tracker``."""
     directory.mkdir(parents=True, exist_ok=True)
     import wandb
 

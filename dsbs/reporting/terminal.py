@@ -51,7 +51,7 @@ def describe_equal_labels(report: Report) -> list[str]:
 
 
 def list_caveats(report: Report) -> list[str]:
-    """Return the caveats of the comparisons that are told, and of conditions in none, with what each is about."""
+    """Return the caveats of the comparisons that are shown, and of conditions in none, with what each is about."""
     told = [*report.equal_labels, *(item for item in report.comparisons if item.kind == HEADLINE)]
     caveats = [
         f"{_name(one, report)}: {note}" for one in report.conditions if one.fault for note in note_condition(one)

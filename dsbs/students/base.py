@@ -135,7 +135,7 @@ class GenerativeStudent(TorchStudent):
         raise NotImplementedError
 
     def load_tokenizer(self) -> Any:
-        """Return the tokenizer without loading weights, or None where it cannot be had alone."""
+        """Return the tokenizer without loading weights, or None where it cannot be loaded alone."""
         return None
 
 

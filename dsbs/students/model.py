@@ -71,7 +71,7 @@ class StudentModel(nn.Module):
 
     @property
     def _no_split_modules(self) -> list[str]:
-        """The classes of the network's layers; accelerate gathers a student that is cut up by them."""
+        """The classes of the network's layers; accelerate gathers a sharded student by them."""
         found = {type(module).__name__ for module in self.model.modules()}
         # Embeddings may share their weights with the output, and are gathered with it.
         return sorted(name for name in self.model._no_split_modules if name in found and "Embeddings" not in name)

@@ -17,7 +17,7 @@ def read_classes(path: Path) -> dict[str, list[str]]:
         with open_regular(path) as opened:
             return class_names(pyarrow.parquet.read_schema(opened).metadata or {})
     except (OSError, pyarrow.ArrowException):
-        return {}  # told when its rows are read
+        return {}  # reported when its rows are read
 
 
 def class_names(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

@@ -176,7 +176,7 @@ def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSur
         raw = columns.label_text(row, place)
         if raw is None:
             continue
-        with suppress(UnreadLabel):  # told when the rows are read
+        with suppress(UnreadLabel):  # reported when the rows are read
             if (text := gold.read(raw)) is not None:
                 survey.add(match(text, named, gold.names) or text)
         if len(survey.spellings) > MOST_LABELS:
