@@ -16,12 +16,12 @@ _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR)
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: a reader sees the old content or the new one, never half of it."""
-    with open_whole(path) as file:
+    with open_atomic(path) as file:
         file.write(text)
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to; it is renamed to ``path`` at the end, and removed after an error.
 
     A device or a named pipe is written to directly.
@@ -48,9 +48,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def open_whole(path: Path) -> Iterator[TextIO]:
+def open_atomic(path: Path) -> Iterator[TextIO]:
     """Open a text file for writing that appears as ``path`` when it is closed; after an error it does not."""
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8") as file:
         yield file
         file.flush()
         if partial != path:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import DataError
-from dsbs.core.files import whole
+from dsbs.core.files import atomic_path
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import LATER_FIELDS, Annotation
@@ -106,7 +106,7 @@ def annotations_path(folder: Path, split: str) -> Path:
 def write_annotations(folder: Path, split: str, annotations: Iterable[Annotation]) -> None:
     """Write ``<split>.parquet``, a row group in memory at a time; it appears when it is complete, or not at all."""
     rest = iter(annotations)
-    with whole(annotations_path(folder, split)) as partial, pq.ParquetWriter(partial, SCHEMA) as file:
+    with atomic_path(annotations_path(folder, split)) as partial, pq.ParquetWriter(partial, SCHEMA) as file:
         while group := list(islice(rest, ROW_GROUP)):
             columns = [[getattr(annotation, name) for annotation in group] for name in SCHEMA.names]
             file.write_batch(pa.record_batch(columns, schema=SCHEMA))

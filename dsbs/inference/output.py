@@ -13,7 +13,7 @@ from typing import BinaryIO, TextIO
 from filelock import FileLock, Timeout
 
 from dsbs.core.errors import RunError
-from dsbs.core.files import open_whole
+from dsbs.core.files import open_atomic
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Example
 
@@ -98,7 +98,7 @@ def open_rows(path: Path, settings: object) -> Iterator[Rows]:
         RunError: another process writes it.
     """
     if path.exists() and not path.is_file():
-        with open_whole(path) as stream:
+        with open_atomic(path) as stream:
             yield Rows(stream)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def open_rows(path: Path, settings: object) -> Iterator[Rows]:
                 with partial.open("a+b") as file:
                     rows = KeptRows(file, settings)
                     yield rows
-                    with open_whole(path) as whole:
+                    with open_atomic(path) as whole:
                         whole.writelines(rows.plain())
                 partial.unlink()
             finally:

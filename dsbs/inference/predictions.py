@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.files import whole
+from dsbs.core.files import atomic_path
 from dsbs.core.records import Example, Prediction
 from dsbs.tasks.base import Task
 
@@ -39,7 +39,7 @@ def write_predictions(
         + [("scores", pa.map_(pa.string(), pa.float64())), ("metric_score", pa.float64()), ("input", pa.string())],
         metadata={"metric": task.metric},
     )
-    with whole(path) as partial:
+    with atomic_path(path) as partial:
         pq.write_table(pa.table(columns, schema=schema), partial)
 
 

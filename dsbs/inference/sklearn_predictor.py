@@ -11,7 +11,7 @@ from unittest.mock import patch
 import numpy as np
 
 from dsbs.core.errors import StudentError
-from dsbs.core.files import whole, write_json
+from dsbs.core.files import atomic_path, write_json
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import excerpt
 from dsbs.inference.checkpoint import Remembered, Saved
@@ -130,7 +130,7 @@ class SklearnPredictor:
 
 def save_model(model: Any, folder: Path) -> None:
     """Write an estimator of scikit-learn to a folder, with skops."""
-    with whole(folder / MODEL) as partial:
+    with atomic_path(folder / MODEL) as partial:
         import_skops().dump(model, partial, compression=zipfile.ZIP_DEFLATED)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dsbs.core.errors import ConfigError, RunError
-from dsbs.core.files import open_whole, whole
+from dsbs.core.files import atomic_path, open_atomic
 from dsbs.store.completions import CompletionStore
 from dsbs.store.origin import name_origin
 
@@ -56,11 +56,11 @@ def export(store: CompletionStore, to: str, *, public: bool = False) -> int:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise ConfigError(f"--to {to}: exists already; choose another name.")
     if path.suffix == ".jsonl":
-        with open_whole(path) as file:
+        with open_atomic(path) as file:
             for row in _rows(store):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     elif path.suffix == ".parquet":
-        with whole(path) as partial:
+        with atomic_path(path) as partial:
             _write_parquet(store, partial)
     elif path.suffix:
         raise ConfigError(f"--to {to}: expected NAME.jsonl, NAME.parquet, a folder, or hub:OWNER/NAME.")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from dsbs.core.distributed import gather, is_main
 from dsbs.core.errors import RunError
-from dsbs.core.files import whole
+from dsbs.core.files import atomic_path
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Example
@@ -118,7 +118,7 @@ def name_again(example: Example, asked: Example, scores: Mapping[str, float]) ->
 
 def _write(path: Path, rows: Iterator[tuple[str, Mapping[str, float]]]) -> None:
     """Write the file by rename: it is complete or not there."""
-    with whole(path) as partial, pq.ParquetWriter(partial, SCHEMA) as writer:
+    with atomic_path(path) as partial, pq.ParquetWriter(partial, SCHEMA) as writer:
         while part := list(islice(rows, CHUNK)):
             ids, scores = zip(*part, strict=True)
             writer.write_batch(pa.record_batch([list(ids), list(scores)], schema=SCHEMA))

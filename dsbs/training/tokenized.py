@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dsbs.core.files import whole
+from dsbs.core.files import atomic_path
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
@@ -197,7 +197,7 @@ def _tokenize(
 
 def _write(path: Path, chunks: Iterable[list[dict[str, Any]]]) -> None:
     """Write the file by rename, so that it is complete or absent."""
-    with whole(path) as partial, partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
+    with atomic_path(path) as partial, partial.open("wb") as file, pa.ipc.new_stream(file, SCHEMA) as writer:
         for chunk in chunks:
             writer.write_batch(pa.RecordBatch.from_pylist(chunk, schema=SCHEMA))
 

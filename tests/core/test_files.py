@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dsbs.core.files import explain_refusal, open_whole, whole, write_text
+from dsbs.core.files import atomic_path, explain_refusal, open_atomic, write_text
 from dsbs.inference.checkpoint import check_output
 
 
@@ -55,7 +55,7 @@ def test_a_folder_is_refused_before_anything_is_written_and_a_link_to_one_stays(
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("folder")
     for name in ("folder", "link"):
-        with pytest.raises(IsADirectoryError), open_whole(tmp_path / name):
+        with pytest.raises(IsADirectoryError), open_atomic(tmp_path / name):
             pytest.fail("it was opened")
     assert (tmp_path / "link").is_symlink()
 
@@ -68,6 +68,6 @@ def test_an_output_that_is_a_link_is_written_where_it_leads(tmp_path: Path) -> N
 
 
 def test_whole_leaves_nothing_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), whole(tmp_path / "x") as partial:
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "x") as partial:
         partial.write_text("half" * (1 // 0) if partial.write_text("half") else "")
     assert not list(tmp_path.iterdir())
