@@ -111,6 +111,7 @@ class BatchServer(FaultServer):
             "id": f"batch_{number}", "object": "batch", "status": "validating", "created_at": 2_000_000_000 + number,
             "input_file_id": body["input_file_id"], "metadata": body["metadata"] if self.metadata else None,
             "request_counts": {"total": len(lines), "completed": 0, "failed": 0}, "looks": 0, "lines": lines,
+            "output_file_id": None, "error_file_id": "",  # both are sent for no file
             "end": self.ends[min(number, len(self.ends) - 1)] if len(lines) <= self.most_lines else "failed",
         }  # fmt: skip
         pending = [other for other in self.batches.values() if other["status"] in ("validating", "in_progress")]

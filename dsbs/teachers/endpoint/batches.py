@@ -209,7 +209,7 @@ class BatchApi:
         status = answer.text("status")
         if status is None:
             raise malformed("a batch without a status")
-        files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if name in answer]
+        files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if answer.raw(name)]
         crowded = any(CROWDED.search(f"{fault.text('code')} {fault.text('message')}") for fault in faults)
         told = scrub(explanation, self.connection.key)
         return BatchState(_identifier(answer), status, answered, failed, tuple(files), told, crowded)
