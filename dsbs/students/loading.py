@@ -208,10 +208,21 @@ def load_student(folder: Path) -> StudentModel:
     if not isinstance(settings, dict) or settings.get("prefix_on") not in PREFIX_ON:
         raise StudentError(f"{folder}/config.json: not a student saved by dsbs.train.")
     settings = dict(settings)
+    check_tokenizer(folder)
     with explaining(f"{folder}: the checkpoint cannot be read"), open_model(str(folder)) as opened:
         student = _build(opened, settings)
     student.settings = settings
     return student
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Check that a saved student has the config of its tokenizer, without which transformers guesses another one.
+
+    Raises:
+        StudentError: where it is missing.
+    """
+    if not (folder / TOKENIZER_CONFIG).is_file():
+        raise StudentError(f"{folder}: {TOKENIZER_CONFIG} is missing; the checkpoint is incomplete, copy it again.")
 
 
 def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:

@@ -105,8 +105,9 @@ class SentenceEncoder:
         """
         from transformers import AutoModel
 
-        from dsbs.students.loading import explaining, open_model, quietly
+        from dsbs.students.loading import check_tokenizer, explaining, open_model, quietly
 
+        check_tokenizer(folder)
         with explaining(f"{folder}: the encoder cannot be read"):
             fields = Fields(read_json_file(folder / SETTINGS))
             pooling, most = fields.text("pooling"), fields.count("max_input_tokens")

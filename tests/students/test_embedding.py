@@ -125,6 +125,9 @@ def test_a_broken_encoder_is_a_message_of_the_checkpoint(run: Path, tmp_path: Pa
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(StudentError, match=r"mine/encoder: the encoder cannot be read"):
         open_checkpoint(str(tmp_path / "mine")).load(8)
+    (tmp_path / "mine" / "encoder" / "tokenizer_config.json").unlink()
+    with pytest.raises(StudentError, match=r"mine/encoder: tokenizer_config\.json is missing"):
+        open_checkpoint(str(tmp_path / "mine")).load(8)
 
 
 def test_weights_count_by_their_content(student: Embedding, tmp_path: Path) -> None:

@@ -253,3 +253,11 @@ def test_a_checkpoint_with_other_classes_than_its_head_is_refused(run: Path, tmp
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     with pytest.raises(StudentError, match="mine"):
         load_student(tmp_path / "mine")
+
+
+def test_a_checkpoint_without_the_config_of_its_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:
+    """The library would guess another tokenizer, whose answers are others."""
+    folder = shutil.copytree(run / "checkpoint", tmp_path / "copied")
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(StudentError, match="the checkpoint is incomplete"):
+        load_student(folder)
