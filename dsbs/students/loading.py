@@ -221,7 +221,7 @@ def check_tokenizer(folder: Path) -> None:
     Raises:
         StudentError: where it is missing.
     """
-    if not (folder / TOKENIZER_CONFIG).is_file():
+    if not (folder / TOKENIZER_CONFIG).exists():
         raise StudentError(f"{folder}: {TOKENIZER_CONFIG} is missing; the checkpoint is incomplete, copy it again.")
 
 
