@@ -59,8 +59,8 @@ def load_student(config: ServeConfig) -> Any:
     # A calibration's temperature may make answers matter that are negligible without it.
     predictor = checkpoint.load(config.limits.max_batch, negligible=CONFIDENT if config.mode == "student" else 0.0)
     name = config.name or f"{checkpoint.task.name}-{checkpoint.objective.name}"
-    choices = checkpoint.remembered.choices
-    predictor.predict([Example("0", "warm-up", choices=tuple(choices) if choices else None)])
+    choices = checkpoint.remembered.choices or (["yes", "no"] if checkpoint.remembered.own_choices else [])
+    predictor.predict([Example("0", "warm-up", choices=tuple(choices) or None)])
     return Student(predictor, checkpoint.remembered, checkpoint.task, checkpoint.objective, name)
 
 

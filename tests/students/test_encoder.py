@@ -22,6 +22,9 @@ from dsbs.core.errors import StudentError
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.evaluate import evaluate
 from dsbs.objectives import OBJECTIVES, Finetune, SoftTargets
+from dsbs.serve import load_student as load_served
+from dsbs.serving.service import Service
+from dsbs.serving.settings import ServeConfig
 from dsbs.students import Encoder
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.classifier import APART, ClassifierModel, MultipleChoiceModel
@@ -261,3 +264,9 @@ def test_a_checkpoint_without_the_config_of_its_tokenizer_is_refused(run: Path, 
     (folder / "tokenizer_config.json").unlink()
     with pytest.raises(StudentError, match="the checkpoint is incomplete"):
         load_student(folder)
+
+
+def test_a_student_of_choices_of_each_input_is_served(picked: Path) -> None:
+    served = load_served(ServeConfig(checkpoint=str(picked)))
+    examples = [Example("1", "a redish thing", None, ("red", "blue")), Example("2", "a bluish thing", None, COLOURS)]
+    assert [len(one.scores) for one in Service(served).answer(examples, rationale=False)] == [2, 3]
