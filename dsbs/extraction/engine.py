@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from dsbs.core.errors import ConfigError, RunError, TeacherError
+from dsbs.core.errors import ConfigError, DataError, RunError, TeacherError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.annotating import annotate_split
@@ -131,6 +131,11 @@ async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], 
                 error = raised
                 if not store.count():
                     raise
+            if job.task.changed():
+                raise error or DataError(
+                    f"{job.task.path}: the data changed while its questions were asked, so nothing was annotated. The "
+                    f"answers are stored in {job.folder}; the same command finds them and asks for what is new."
+                )
         waiting = Batches(store, origin).waiting()
         stopped = stopped or (_describe_waiting(job, waiting) if waiting else None)
         look = Look()

@@ -111,6 +111,10 @@ class Task:
         """Return ``data_counts`` in words, a sentence for each split."""
         return []
 
+    def changed(self) -> bool:
+        """Return whether the data is no longer that of ``identity``."""
+        return False
+
     def identity(self) -> dict[str, object]:
         """Return what decides the examples: settings and a hash of the content, but no paths."""
         raise NotImplementedError

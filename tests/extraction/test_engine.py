@@ -14,6 +14,7 @@ from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Exemplar
 from dsbs.store import CompletionStore
+from dsbs.tasks import TableTask
 
 
 def split_of(summary: dict[str, Any], split: str = "train") -> dict[str, Any]:
@@ -193,6 +194,27 @@ def test_when_the_data_cannot_be_read_any_more_what_is_in_flight_is_kept(tmp_pat
         run_extraction(job_for(tmp_path, teacher, task=Vanishing(size=600)))
     with CompletionStore(tmp_path / "completions.sqlite") as store:
         assert store.count() == teacher.asked > 400
+
+
+def test_where_the_data_changes_meanwhile_no_row_gets_the_answer_of_another(tmp_path: Path) -> None:
+    data = tmp_path / "d.csv"
+    rows = [f"row {'a' * number}" for number in range(6)]
+    data.write_text("\n".join(["text", *rows]))
+
+    def says(request: Request) -> str:
+        data.write_text("\n".join(["text", "a new row", *rows]))
+        return correct(request)
+
+    teacher = ScriptedTeacher(says=says)
+    table = {"path": str(data), "input": "text", "label": None, "answer_kind": "number"}
+    job = job_for(tmp_path / "rationales" / "table" / "one", teacher, task=TableTask(**table))
+    with pytest.raises(DataError, match="changed while its questions were asked"):
+        run_extraction(job)
+    assert not (job.folder / "train.parquet").exists()
+    again = job_for(tmp_path / "rationales" / "table" / "two", teacher, task=TableTask(**table))
+    again.neighbours = tmp_path / "rationales"
+    split = split_of(run_extraction(again))
+    assert (split["requests"], split["cached"], split["parsed"], teacher.asked) == (1, 6, 7, 7)
 
 
 def test_never_more_at_once_than_allowed(tmp_path: Path) -> None:

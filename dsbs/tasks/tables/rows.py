@@ -9,7 +9,7 @@ from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.columns import Columns, RowCounts
 from dsbs.tasks.tables.hub import HubSource
-from dsbs.tasks.tables.sources import Row, Source
+from dsbs.tasks.tables.sources import FileSource, Row, Source
 
 # Settings that say where the data is; its content is what counts.
 PLACES = ("path", "hub", "hub_config", "revision", "split_names")
@@ -104,3 +104,7 @@ class RowsTask(Task):
     def content(self) -> dict[str, object]:
         """What identifies the rows; files are hashed once."""
         return self.source.identity()
+
+    def changed(self) -> bool:
+        """Return whether the files are no longer those of ``content``."""
+        return isinstance(self.source, FileSource) and self.source.identity() != self.content
