@@ -61,11 +61,16 @@ def summed_divergence(
     Returns:
         two scalars; only the first one has gradients.
     """
-    known = target["labels"].ne(IGNORED)
-    weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[known]
+    known, weights = token_weights(target)
     common = student[known][:, : teacher.shape[-1]]
     found = divergence(soften(teacher[known], temperature), soften(common, temperature))
     return (weights * found).sum(), weights.sum()
+
+
+def token_weights(target: "Batch") -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which tokens of targets are in the loss [R, T], and the weight of each of these N tokens [N]."""
+    known = target["labels"].ne(IGNORED)
+    return known, target["weights"].unsqueeze(1).expand_as(known)[known]
 
 
 def count_tokens(labels: torch.Tensor) -> torch.Tensor:

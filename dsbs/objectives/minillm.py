@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsbs.core.checks import ABOVE_0, NOT_NEGATIVE, SHARE_BELOW_1, range_faults
 from dsbs.objectives.base import Terms
-from dsbs.objectives.divergences import Divergence
+from dsbs.objectives.divergences import Divergence, soften
 from dsbs.objectives.on_policy import OnPolicy, write_over
 
 if TYPE_CHECKING:
@@ -97,11 +97,9 @@ class MiniLLM(OnPolicy):
         """Return the sums of the two terms over the tokens of samples, and how many there are."""
         import torch
 
-        from dsbs.objectives.divergences import soften
-        from dsbs.students.tensors import IGNORED
+        from dsbs.objectives.losses import token_weights
 
-        known = target["labels"].ne(IGNORED)
-        weights = target["weights"].unsqueeze(1).expand_as(known)[known]
+        known, weights = token_weights(target)
         signals = {name: values[known] for name, values in target["signals"].items()}
         if not signals:  # nothing to learn from: a row that only fills a process's batch
             signals = {name: torch.zeros_like(weights) for name in ("importance", "returns", "log_q")}

@@ -1,5 +1,6 @@
 """Soft targets: the student matches the teacher's distribution, not only its most probable answer."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -202,8 +203,6 @@ class SoftTargets(Taught):
         assert example.label is not None
         assert example.choices
         if self.asks_ranking:
-            import math
-
             scores = self._ranked[example.id]
             top = max(scores.values())
             behind = {answer: scores.get(answer, -math.inf) - top for answer in (example.label, *scores)}

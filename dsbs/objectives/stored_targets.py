@@ -103,10 +103,9 @@ def summed_stored_divergence(
     """
     import torch
 
-    from dsbs.students.tensors import IGNORED
+    from dsbs.objectives.losses import token_weights
 
-    there = target["labels"].ne(IGNORED)
-    weights = target["weights"].unsqueeze(1).expand_as(target["labels"])[there]
+    there, weights = token_weights(target)
     log_q = logits[there].float()[:, :vocabulary].log_softmax(-1)
     found = -log_q.gather(1, target["labels"][there].unsqueeze(1)).squeeze(1)
     signals = {name: values[there] for name, values in target["signals"].items()}
