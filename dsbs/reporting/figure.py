@@ -58,12 +58,12 @@ def draw_scores(report: Report, formats: Sequence[str]) -> dict[str, bytes]:
         axes.grid(axis="y", color="#dddddd", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=1 if len(lines) > 4 else 2, frameon=False, fontsize=10)
-        return {format: _save(figure, format) for format in formats}
+        return {format: save_figure(figure, format) for format in formats}
 
 
-def _save(figure: Any, format: str) -> bytes:
+def save_figure(figure: Any, format: str) -> bytes:
+    """Return a figure as an image, without date and version: the same runs give the same file."""
     stream = io.BytesIO()
-    # No date and no version: the same runs give the same file.
     figure.savefig(stream, format=format, metadata={"Software": None} if format == "png" else {"Date": None})
     return stream.getvalue()
 

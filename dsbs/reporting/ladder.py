@@ -1,6 +1,5 @@
 """The ladder of students for a task: score, size and speed of each, and which one to choose."""
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from typing import Any
 from dsbs.core.units import show_fraction
 from dsbs.extraction.annotations import price_of, total_of
 from dsbs.reporting.conditions import Condition
+from dsbs.reporting.figure import save_figure
 from dsbs.reporting.teachers import TeacherFacts
 from dsbs.tasks.base import ACCURACY
 
@@ -188,6 +188,4 @@ def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: s
         if metric == ACCURACY:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         axes.spines[["top", "right"]].set_visible(False)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=format)
-    return buffer.getvalue()
+        return save_figure(figure, format)

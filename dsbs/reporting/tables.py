@@ -8,6 +8,7 @@ from typing import Any
 from dsbs.core.units import show_count, show_duration, show_fraction, show_size
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import name_score, show_score
+from dsbs.reporting.notes import Note
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import SEEDS
 from dsbs.reporting.wording import show_ends, show_interval, show_share
@@ -194,4 +195,4 @@ def _bare(metric: str, value: float) -> str:
 
 def describe_note(note: dict[str, str]) -> str:
     """Return a caveat with its detail."""
-    return f"{note['text']} ({note['detail']})" if note["detail"] else note["text"]
+    return str(Note(**note))

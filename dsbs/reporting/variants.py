@@ -8,33 +8,12 @@ from dsbs.training.settings import NO_MATTER
 
 # Settings that do not define a condition: paths, speed, logging, evaluation, and what a condition is named by anyway.
 NO_VARIANT = (
-    "seed",
-    "data_fraction",
-    "labels",
-    "output_dir",
-    "tracking",
-    "resume",
-    "sweep",
-    "rationales",
-    "concurrency",
-    "workers",
-    "task.path",
-    "task.name",
-    "student.name",
-    "objective.name",
-    "teacher.name",
-    "teacher.path",
-    "teacher.api_key_env",
-    "teacher.base_url",
-    "learnt.rows",
-    "learnt.hash",
-    # In learnt.filter, with its name.
-    "filter",
-    "gate",
-    "test",
-    "also_measure",
-    "explain",
-    "training.eval_steps",
+    *("seed", "data_fraction", "labels", "output_dir", "tracking", "rationales"),
+    *("task.path", "task.name", "student.name", "objective.name"),
+    *("teacher.name", "teacher.path", "teacher.api_key_env", "teacher.base_url"),
+    *("learnt.rows", "learnt.hash"),
+    *("filter", "gate"),  # in learnt.filter, with its name
+    *("test", "also_measure", "explain", "training.eval_steps"),
     *(f"training.{key}" for key in NO_MATTER),
 )
 # Settings that do not matter to a run without a teacher.
