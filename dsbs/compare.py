@@ -37,16 +37,8 @@ from dsbs.train import make_plan
 from dsbs.training.plan import Plan
 from dsbs.training.run_folder import Run
 
-OWN = (
-    "methods",
-    "fractions",
-    "seeds",
-    "train",
-    "each",
-    "other",
-    "dry_run",
-)  # all other overrides are passed on to train
-
+# Keys of compare itself; all other overrides are passed on to train.
+OWN = ("methods", "fractions", "seeds", "train", "each", "other", "dry_run")
 PROGRESS = " training: "  # marks lines of progress in the log of a training
 
 

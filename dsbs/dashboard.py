@@ -17,6 +17,7 @@ from dsbs.cli.command import command
 from dsbs.cli.config import collect_faults
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.progress import standard_output
+from dsbs.core.units import pluralize
 from dsbs.core.wandb_mode import choose_mode
 from dsbs.dashboards.settings import DashboardConfig
 
@@ -42,7 +43,9 @@ def main(config: DashboardConfig) -> None:
     console, output_dir = standard_output(), Path(config.output_dir)
     for study in read_studies(Path(config.runs), output_dir):
         dashboard = build_dashboard(study)
-        console.print(f"[bold]{study.task}[/bold]: {len(study.runs)} runs, {len(dashboard.sections)} sections")
+        console.print(
+            f"[bold]{study.task}[/bold]: {pluralize(len(study.runs), 'run')}, {len(dashboard.sections)} sections"
+        )
         for panel in dashboard.left_out:
             console.print(f"  left out: {panel}", markup=False, highlight=False, soft_wrap=True)
         show = publish if mode == "online" else keep
@@ -59,13 +62,10 @@ def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> N
     words += [f"output_dir={config.output_dir}"] * (config.output_dir != "outputs")
     console.print(f"  {path}", soft_wrap=True, highlight=False)
     lines = find_recorded(dashboard.study, config.output_dir)
-    if lines:
-        advice = "upload the runs, then publish:"
-    else:
-        advice, words = (
-            "upload the runs from their folders, as W&B recorded none, and publish:",
-            [*words, "upload=true"],
-        )
+    advice = "upload the runs, then publish:"
+    if not lines:
+        advice = "upload the runs from their folders, as W&B recorded none, and publish:"
+        words.append("upload=true")
     console.print(f"Nothing was published. With a key (`wandb login`), {advice}", highlight=False, soft_wrap=True)
     for line in (*lines, shlex.join(["python", "-m", "dsbs.dashboard", *words])):
         console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)

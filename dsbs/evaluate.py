@@ -23,6 +23,7 @@ from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.tracking import Tracking
+from dsbs.core.units import pluralize
 from dsbs.core.untrusted import Fields, read_object
 from dsbs.data.join import fingerprint_examples
 from dsbs.inference.checkpoint import Remembered, check_output
@@ -62,16 +63,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         raise DataError(f"{error}{hint}") from None
     predictor = checkpoint.load(config.batch_size, config.decoding, task, BEST_ONLY)
     predictions = predictor.predict(examples)
-    figures = describe(score(task, predictions), checkpoint.remembered) | perplexity_of(predictor, examples)
-    figures |= {"without_gold": without_gold}
-    figures |= {"changed": config.path is None and has_changed(checkpoint.run, config.split, examples)}
-    figures |= {"lost": predictor.lost(examples)}
-    figures = {
+    figures: dict[str, Any] = {
         "checkpoint": str(checkpoint.folder),
         "task": task.name,
         "split": config.split,
         "path": config.path,
-        **figures,
+        **describe(score(task, predictions), checkpoint.remembered),
+        **perplexity_of(predictor, examples),
+        "without_gold": without_gold,
+        "changed": config.path is None and has_changed(checkpoint.run, config.split, examples),
+        "lost": predictor.lost(examples),
     }
     if output is not None:
         try:
@@ -170,7 +171,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         note = f"The {config.split} split is not the one that the training measured: its data has changed since."
         console.print(f"  {note}", soft_wrap=True, highlight=False)
     if figures["without_gold"]:
-        console.print(f"  {figures['without_gold']:,} examples without a gold answer are not counted.")
+        console.print(f"  Not counted: {pluralize(figures['without_gold'], 'example')} without a gold answer.")
     for sentence in describe_lost(figures["lost"]):
         console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:
