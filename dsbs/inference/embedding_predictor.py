@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from dsbs.core.records import Example
 from dsbs.inference.sklearn_predictor import SklearnPredictor, load_model, save_model
@@ -14,6 +14,8 @@ ENCODER = "encoder"  # the folder in a checkpoint
 @dataclass
 class EmbeddingPredictor(SklearnPredictor):
     """A pipeline of a ``SentenceEncoder`` and a classifier, saved separately in one checkpoint."""
+
+    truncates: ClassVar[bool] = True
 
     @property
     def parameters(self) -> int:

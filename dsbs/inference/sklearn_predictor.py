@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import numpy as np
@@ -50,8 +50,11 @@ class SklearnPredictor:
     """A fitted pipeline.
 
     Attributes:
+        truncates: whether long inputs are not read to their end; ``lost`` takes about as long as an answer.
         pipeline: its last step has ``classes_`` and ``predict_log_proba``.
     """
+
+    truncates: ClassVar[bool] = False
 
     pipeline: Any
     remembered: Remembered

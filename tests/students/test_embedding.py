@@ -21,6 +21,7 @@ from dsbs.core.errors import StudentError
 from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.inference.sklearn_predictor import TRUSTED
+from dsbs.serving.service import find_truncated
 from dsbs.students import Embedding
 from dsbs.students.sentence_encoder import SentenceEncoder
 from dsbs.tasks import TASKS
@@ -173,3 +174,9 @@ def test_the_card_says_how_to_use_it_without_dsbs(run: Path, monkeypatch: pytest
     code = code.replace('load("model.skops")', f'load("model.skops", trusted={list(TRUSTED)})')
     exec(code.replace("Your input.", "a greenish thing, number 4"), {"print": printed.append})
     assert printed == ["green"]
+
+
+def test_a_server_tells_which_inputs_are_truncated(run: Path) -> None:
+    predictor = open_checkpoint(str(run)).load(8)
+    asked = [Example("1", "a red thing"), Example("2", "a red thing " * 40)]
+    assert find_truncated(predictor, asked) == [False, True]
