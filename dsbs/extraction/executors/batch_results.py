@@ -84,6 +84,9 @@ class Collector:
             count += sum([await self._read(batch, file) for file in files if file not in state.files])
         if count < state.done:
             error = f"The files of batch {batch.remote} hold {count:,} lines; the endpoint says {state.done:,}."
+            if state.answered and not count:  # they are paid for, so they are not given up
+                error = f"{error} The same command retries. {self.books.explain_abandoning(batch)}"
+                raise TeacherError(error, retryable=True, reason="malformed answer")
             raise TeacherError(error, retryable=True, reason=TOO_FEW)
 
     async def _read(self, batch: Batch, file: str) -> int:

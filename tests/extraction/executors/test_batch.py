@@ -185,6 +185,22 @@ def test_results_that_appear_later_than_the_end_of_the_batch_are_waited_for(tmp_
     assert set(server.asked.values()) == {1}
 
 
+def test_answers_without_a_file_of_results_are_not_given_up(tmp_path: Path) -> None:
+    class Hiding(BatchServer):
+        hides = True
+
+        async def _retrieve(self, request: web.Request) -> web.Response:
+            state = json.loads((await super()._retrieve(request)).text or "")
+            return web.json_response(state | ({"output_file_id": ""} if self.hides else {}))
+
+    with serve(Hiding(looks=0)) as server:
+        with pytest.raises(TeacherError, match=r"hold 0 lines; the endpoint says 10\..* abandon "):
+            run(tmp_path, server, settings={"attempts": 2})
+        server.hides = False
+        assert run(tmp_path, server)["parsed"] == 10
+    assert set(server.asked.values()) == {1}
+
+
 def test_when_no_line_is_answered_nothing_more_is_sent(tmp_path: Path) -> None:
     with serve(BatchServer(script=lambda number, question: "400")) as server, pytest.raises(TeacherError) as caught:
         run(tmp_path, server, size=100, batch={"requests": 20, "at_once": 1})
