@@ -26,6 +26,8 @@ OPENAI = "https://api.openai.com/v1"
 # Address OpenAI's own client looks for an address.
 ENVIRONMENT = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 APIS = ("chat", "completions")
+# Bytes of a token with its log-probability in an answer, and the tokens of one without a bound.
+LOGPROB_BYTES, GUESSED_TOKENS = 100, 2048
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 
@@ -226,7 +228,8 @@ class OpenAITeacher(Teacher):
 
         self.announce()
         async with Connection(self.where, self.find_key()) as connection:
-            yield BatchApi(connection, self.route, self.body)
+            tokens = (self.most_written or GUESSED_TOKENS) * (self.top_logprobs + 1) if self.top_logprobs else 0
+            yield BatchApi(connection, self.route, self.body, tokens * LOGPROB_BYTES)
 
     @property
     def where(self) -> Address:

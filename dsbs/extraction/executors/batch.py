@@ -150,6 +150,7 @@ class BatchExecutor(Executor):
     async def _send(self, feed: Feed) -> None:
         """Send as many batches as ``batch.at_once`` and the budget allow."""
         most = self.settings.batch.megabytes * MEGABYTE
+        most_lines = min(self.settings.batch.requests, self.api.most_lines(self.settings.samples))
         while not self.stopped and len(self.sent) < self.at_once:
             with tempfile.TemporaryFile() as file:
 
@@ -160,7 +161,7 @@ class BatchExecutor(Executor):
                     file.write(line)
                     return True
 
-                portion = feed.take(self.settings.batch.requests, fits)
+                portion = feed.take(most_lines, fits)
                 if portion.questions:
                     await self._send_one(portion, file)
                     continue

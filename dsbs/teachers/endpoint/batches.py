@@ -12,6 +12,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
 from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
+from dsbs.teachers.endpoint.bodies import MOST_FILE
 from dsbs.teachers.endpoint.faults import explain_status, malformed
 from dsbs.teachers.endpoint.http import Connection, Reply
 from dsbs.teachers.endpoint.responses import read_answer
@@ -68,13 +69,14 @@ class BatchApi:
 
     Args:
         path: of the API, such as ``/chat/completions``.
+        answer_bytes: how large an answer may become; 0: small.
 
     Attributes:
         adapted: what was changed in requests, because the endpoint rejected them.
     """
 
-    def __init__(self, connection: Connection, path: str, body: Body) -> None:
-        self.connection, self.body = connection, body
+    def __init__(self, connection: Connection, path: str, body: Body, answer_bytes: int = 0) -> None:
+        self.connection, self.body, self.answer_bytes = connection, body, answer_bytes
         self.endpoint = f"/v1{path}"
         self.adapted: list[Adaptation] = []
 
@@ -82,6 +84,10 @@ class BatchApi:
     def address(self) -> str:
         """The base URL of the endpoint."""
         return self.connection.where.base_url
+
+    def most_lines(self, samples: int) -> int:
+        """Return how many lines of so many samples a batch may have, so that its file of results can be downloaded."""
+        return max(1, MOST_FILE // max(1, self.answer_bytes * samples))
 
     def line(self, name: str, together: Sequence[Request]) -> bytes:
         """Return one line of a batch's file.

@@ -82,6 +82,15 @@ def test_what_is_too_much_for_one_batch_is_cut_into_several(
     assert all(len(content) <= 800 for content in list(server.files.values())[:1] if "megabytes" in limits)
 
 
+def test_with_log_probabilities_batches_are_small_enough_for_their_results_to_be_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsbs.teachers.endpoint.batches.MOST_FILE", 100_000)
+    with serve(BatchServer()) as server:
+        assert run(tmp_path, server, teacher={"top_logprobs": 20, "max_tokens": 15})["parsed"] == 10
+    assert [len(batch["lines"]) for batch in server.batches.values()] == [3, 3, 3, 1]
+
+
 def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_run(tmp_path: Path) -> None:
     kinds = {1: "400", 2: "malformed", 3: "missing", 4: "twice", 5: "expired"}
     script = lambda number, question: kinds.get(int(question.split()[-1]))  # noqa: E731
