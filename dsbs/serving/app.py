@@ -88,7 +88,9 @@ class App:
         if many == ("input" in body) or not isinstance(rows, list):
             raise BadRequest('Expected either {"input": ...} or {"inputs": [...]}.')
         if not rows or len(rows) > self.config.limits.max_inputs:
-            raise BadRequest(f"inputs: expected from 1 to {self.config.limits.max_inputs} per request.")
+            raise BadRequest(
+                f"inputs: expected from 1 to {self.config.limits.max_inputs} per request (limits.max_inputs)."
+            )
         rationale, scores, teacher = (self._flag(body, name) for name in FLAGS)
         if teacher and many:
             raise BadRequest("teacher: expected with input, not with inputs.")
