@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dsbs.core.checks import range_faults
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
-from dsbs.students.base import AT_LEAST_8, GenerativeStudent, find_weights, fingerprint_weights
+from dsbs.students.base import AT_LEAST_8, GenerativeStudent, find_model_folder, fingerprint_weights
 from dsbs.tasks.tables.templates import unescape_newlines
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Taught(Objective):
         identity = asdict(self) | {"teacher_input": unescape_newlines(self.teacher_input)}
         if self.teacher_model in (None, STUDENT):
             return identity
-        if (content := fingerprint_weights(find_weights(self.teacher_model))) is not None:
+        if (content := fingerprint_weights(find_model_folder(self.teacher_model))) is not None:
             identity["teacher_model"] = content
         return identity
 

@@ -7,7 +7,7 @@ import torch
 
 from dsbs.core.errors import DataError, StudentError
 from dsbs.core.untrusted import read_object
-from dsbs.students.base import find_weights
+from dsbs.students.base import find_model_folder
 from dsbs.students.collator import Reader
 from dsbs.students.decoding import slow_bf16
 from dsbs.students.folders import SETTINGS
@@ -68,7 +68,7 @@ class LiveTeacher:
             teacher = copy_plain(student)
         else:
             check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, revision), place)
-            teacher = load_model(place, revision)
+            teacher = load_teacher(place, revision)
         if bf16 and not slow_bf16():
             teacher.to(torch.bfloat16)
         teacher.to(device).eval().requires_grad_(False)
@@ -99,30 +99,30 @@ class LiveTeacher:
         return {kind: logits[..., : self.vocabulary] for kind, logits in found.items()}
 
 
-def load_model(place: str, revision: str | None = None) -> StudentModel:
+def load_teacher(place: str, revision: str | None = None) -> StudentModel:
     """Return a trained student, for a finished run or its checkpoint, or else a model without task prefixes.
 
     Raises:
         StudentError: where it is not available.
     """
-    return load_student(find_weights(place)) if is_ours(place) else load_plain(place, revision)
+    return load_student(find_model_folder(place)) if is_ours(place) else load_plain(place, revision)
 
 
 def is_ours(place: str) -> bool:
     """Return whether a place is a finished run, or its checkpoint."""
     try:
-        return SETTINGS in read_object(find_weights(place) / "config.json")
+        return SETTINGS in read_object(find_model_folder(place) / "config.json")
     except (DataError, OSError):
         return False
 
 
 def load_teacher_tokenizer(place: str, revision: str | None = None) -> Any:
-    """Return the tokenizer of a teacher without loading its weights; arguments are those of ``load_model``.
+    """Return the tokenizer of a teacher without loading its weights; arguments are those of ``load_teacher``.
 
     Raises:
         StudentError: where it is not available.
     """
-    return load_plain_tokenizer(str(find_weights(place)) if is_ours(place) else place, revision)
+    return load_plain_tokenizer(str(find_model_folder(place)) if is_ours(place) else place, revision)
 
 
 def base_vocabulary(tokenizer: Any) -> dict[str, int]:
@@ -141,13 +141,13 @@ def check_tokenizers(ours: Any, theirs: Any, place: str) -> None:
         return
     shared = sum(two.get(token) == id for token, id in one.items())
     raise StudentError(
-        f"objective.teacher_model={place}: the teacher's tokenizer ({describe(theirs)}, {len(two)} tokens) is not the "
-        f"student's ({describe(ours)}, {len(one)} tokens); {shared} tokens are shared. Token-level "
+        f"objective.teacher_model={place}: the teacher's tokenizer ({name_tokenizer(theirs)}, {len(two)} tokens) is "
+        f"not the student's ({name_tokenizer(ours)}, {len(one)} tokens); {shared} tokens are shared. Token-level "
         "distillation needs the same tokenizer. Across tokenizers, for closed answers: "
         "objective=soft_targets objective.source=ranking. For text: objective=respond."
     )
 
 
-def describe(tokenizer: Any) -> str:
+def name_tokenizer(tokenizer: Any) -> str:
     """Return class and origin of a tokenizer, for messages."""
     return f"{type(tokenizer).__name__} of {getattr(tokenizer, 'name_or_path', '') or 'this task'}"

@@ -47,12 +47,12 @@ def can_learn(condition: Condition, objective: str) -> bool:
 
 def program_of(run: FinishedRun) -> list[str]:
     """Return the command that started a run, without its overrides but with its ``--config-dir``."""
-    words = words_of(run)
+    words = arguments_of(run)
     place = words.index("--config-dir") if "--config-dir" in words[:-1] else None
     return ["python", "-m", "dsbs.train", *(words[place : place + 2] if place is not None else [])]
 
 
-def words_of(run: FinishedRun) -> list[str]:
+def arguments_of(run: FinishedRun) -> list[str]:
     """Return the arguments of a run's command: ``python -m dsbs.train``, ``dsbs train`` or a script."""
     try:
         words = shlex.split(str(run.manifest.get("command", "")))
@@ -66,7 +66,7 @@ def overrides_of(run: FinishedRun) -> list[str]:
 
     ``search=optuna`` is left out: its jobs' commands have the values that it chose.
     """
-    words = words_of(run)
+    words = arguments_of(run)
     swept = any(word in ("-m", "--multirun") for word in words)
     overrides = []
     for word in words:

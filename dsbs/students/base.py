@@ -149,7 +149,7 @@ def check_place(model: str) -> None:
         raise StudentError(f"student.model={model}: no such file or folder.")
 
 
-def find_weights(model: str) -> Path:
+def find_model_folder(model: str) -> Path:
     """Return the folder with the weights of a model given by path; for the folder of a run, its checkpoint."""
     path = Path(model).expanduser()
     checkpoint = path / "checkpoint"

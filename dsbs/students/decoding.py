@@ -11,7 +11,7 @@ from dsbs.core.progress import Meter
 from dsbs.core.records import Example, Prediction
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.model import StudentModel
-from dsbs.students.ranking import can_grow, read_rows, read_trees
+from dsbs.students.ranking import can_grow, score_rows, score_trees
 from dsbs.students.tensors import pad
 from dsbs.students.trees import Search, Tree
 
@@ -64,11 +64,11 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
                 searches = [
                     Search(trees[row], reading.negligible if len(trees[row].inner) > SMALL else 0.0) for row in choices
                 ]
-                read_trees(student, inputs, searches)
+                score_trees(student, inputs, searches)
                 scores = [search.answers() for search in searches]
             else:
                 searches = []
-                scores = read_rows(student, inputs, [[rows_of[choice] for choice in row] for row in choices])
+                scores = score_rows(student, inputs, [[rows_of[choice] for choice in row] for row in choices])
         for position, row, row_scores in zip(positions, choices, scores, strict=True):
             example = examples[position]
             scored = dict(zip(row, row_scores, strict=True))

@@ -35,7 +35,7 @@ class Group:
         return Group([self.searches[n] for n in rows], self.states.keep(rows), [self.paths[n] for n in rows])
 
 
-def read_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
+def score_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches: list[Search]) -> None:
     """Read nodes, those of all examples in the same passes, until no search needs more.
 
     Args:
@@ -134,7 +134,7 @@ def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor)
             search.tell(node, [next(found) for _ in search.tree.children[node]])
 
 
-def read_rows(
+def score_rows(
     student: StudentModel, inputs: dict[str, torch.Tensor], choices: list[list[list[int]]]
 ) -> list[list[float]]:
     """Return the log-probability, in nats, of each choice of each example, scored in a row of its own.
@@ -179,9 +179,9 @@ def _grows(student: StudentModel) -> bool:
     searches = [Search(tree, 0.0), Search(tree, 1e-9)]  # one reads all at once, the other step by step
     with torch.autocast(student.device.type, enabled=False):
         try:
-            read_trees(student, inputs, searches)
+            score_trees(student, inputs, searches)
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
             return False
-        alone = torch.tensor(read_rows(student, inputs, [rows, rows]))
+        alone = torch.tensor(score_rows(student, inputs, [rows, rows]))
     found = torch.tensor([search.answers() for search in searches])
     return bool((found - alone).abs().max() < CLOSE * alone.abs().max())

@@ -20,9 +20,9 @@ from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import OBJECTIVES, Finetune
 from dsbs.objectives.taught import Taught
-from dsbs.objectives.teacher import is_ours, load_model
+from dsbs.objectives.teacher import is_ours, load_teacher
 from dsbs.students.answering import DecodingConfig
-from dsbs.students.base import find_weights
+from dsbs.students.base import find_model_folder
 from dsbs.students.decoding import best_device
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.training.recipe import Recipe
@@ -82,7 +82,7 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
 def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, object, bool]:
     """Return the teacher, its tokenizer, and whether answers follow its prompt after a space."""
     if is_ours(place):
-        checkpoint = find_weights(place)
+        checkpoint = find_model_folder(place)
         try:
             values = load_remembered(checkpoint)
             remembered = Remembered(**values)
@@ -91,7 +91,7 @@ def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, obj
             raise RunError(f"objective.teacher_model={place}: {checkpoint}/config.json: {error}") from error
         teacher = load_predictor(Saved(checkpoint, remembered, recipe.task, kind, decoding="rank"))
         return teacher, getattr(getattr(teacher, "student", None), "tokenizer", None), False
-    model = load_model(place, objective.teacher_revision).to(best_device()).eval()
+    model = load_teacher(place, objective.teacher_revision).to(best_device()).eval()
     reading = DecodingConfig("rank", max_input_tokens=objective.teacher_max_input_tokens, bf16=objective.teacher_bf16)
     teacher = TorchPredictor(model, recipe.task, Finetune(name="finetune"), reading)
     return teacher, model.tokenizer, isinstance(model, PlainDecoderOnly)

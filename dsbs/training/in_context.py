@@ -80,10 +80,10 @@ def _measure(plan: "Plan", metrics: Mapping[str, Any], texts: Sequence[Example])
 
 
 def _load_teacher(objective: Taught) -> "StudentModel":
-    from dsbs.objectives.teacher import load_model
+    from dsbs.objectives.teacher import load_teacher
 
     assert objective.teacher_model is not None
-    return load_model(objective.teacher_model, objective.teacher_revision).eval()
+    return load_teacher(objective.teacher_model, objective.teacher_revision).eval()
 
 
 def predict_plainly(

@@ -100,14 +100,14 @@ class StoredTokens:
         return [None] * len(tokens)
 
     def _refuse(self, student: "StudentModel", counts: dict[str, int], strange: list[bytes]) -> StudentError:
-        from dsbs.objectives.teacher import describe
+        from dsbs.objectives.teacher import name_tokenizer
 
         share = counts["shared"] / max(counts["all"], 1)
         wrote = ", ".join(repr(to_text(token)) for token in strange) or "none with log-probabilities"
         return StudentError(
             f"objective.source=stored: only {100 * share:.0f}% of the labels' tokens are tokens that the teacher "
             f"({self.model}) wrote with log-probabilities; it wrote {wrote}, and the student's tokenizer is "
-            f"{describe(student.tokenizer)}. It needs the same tokenizer on both sides, answers extracted with "
+            f"{name_tokenizer(student.tokenizer)}. It needs the same tokenizer on both sides, answers extracted with "
             "teacher.top_logprobs=20, and a student that learns them verbatim (prompt=whole, labels=teacher). Across "
             "tokenizers, for closed answers: objective.source=logprobs; for text: objective=respond."
         )

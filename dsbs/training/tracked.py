@@ -124,7 +124,7 @@ def track_result(
     summary, metric = summarise_run(metrics, manifest), str(metrics.get("metric") or "accuracy")
     if (score := summary.get(f"test/{metric}")) is not None:
         tracker.log({f"test/{metric}": score, "data_fraction": metrics["data_fraction"]}, step=metrics["steps"])
-        tracker.table(TABLE, partial(read_rows, run.folder / "predictions.parquet", settings.predictions))
+        tracker.table(TABLE, partial(sample_answers, run.folder / "predictions.parquet", settings.predictions))
     tracker.summary(summary)
     if settings.artifact:
         tracker.artifact("-".join(run.folder.parts[-5:]), run.checkpoint, summary)
@@ -169,7 +169,7 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
         return (tracker.url or "offline") if tracker.active else None
 
 
-def read_rows(path: Path, most: int) -> list[dict[str, Any]]:
+def sample_answers(path: Path, most: int) -> list[dict[str, Any]]:
     """Return answers to test examples as rows of a table, with whatever looks like an API key masked.
 
     The examples are drawn as by ``explain``, so all runs show the same ones, and those with a rationale are among them.

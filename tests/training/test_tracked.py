@@ -15,7 +15,7 @@ from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError
 from dsbs.core.tracking import Tracking
 from dsbs.evaluate import evaluate
-from dsbs.training.tracked import read_rows, summarise_run
+from dsbs.training.tracked import sample_answers, summarise_run
 
 METRICS = {
     "task": "triage", "student": "t5", "objective": "step_by_step", "control": "none", "labels": "gold",
@@ -111,8 +111,8 @@ def test_evaluate_cannot_add_to_a_run_that_wandb_does_not_know(tmp_path: Path, m
     refuse(shutil.copytree(folder, tmp_path / "moved"), "W&B knows a run by its path", mode="offline")
     monkeypatch.chdir(tmp_path / "moved")
     refuse(Path(), "moved: W&B knows a run by its path")
-    rows = read_rows(folder / "predictions.parquet", 3)
+    rows = sample_answers(folder / "predictions.parquet", 3)
     assert len(rows) == 3
     assert {"id", "input", "gold", "label", "correct", "confidence", "rationale"} == rows[0].keys()
-    assert {row["id"] for row in rows} < {row["id"] for row in read_rows(folder / "predictions.parquet", 10)}
-    assert read_rows(folder / "predictions.parquet", 0) == []
+    assert {row["id"] for row in rows} < {row["id"] for row in sample_answers(folder / "predictions.parquet", 10)}
+    assert sample_answers(folder / "predictions.parquet", 0) == []

@@ -80,7 +80,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
             ",".join(tracker.elsewhere.names),
             student.name,
         )
-    rows = read_rows(recipe, data)
+    rows = target_rows(recipe, data)
     features = student.build_features(run.cache)
     inputs = fit_features(features, rows.texts)
     predictors = cast("type[SklearnPredictor]", PREDICTORS[student.format])
@@ -147,7 +147,7 @@ def _fits(features: Any, texts: list[str]) -> bool:
     return True
 
 
-def read_rows(recipe: Recipe, data: RunData) -> Rows:
+def target_rows(recipe: Recipe, data: RunData) -> Rows:
     """Return the objective's targets as weighted rows; those of weight 0 are left out.
 
     Raises:
