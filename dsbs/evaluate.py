@@ -35,7 +35,7 @@ from dsbs.students.answering import BEST_ONLY
 from dsbs.students.lost import describe_lost
 from dsbs.tasks.base import ACCURACY, Task
 
-MOST_CLASSES = 50  # labels that are shown
+MAX_CLASSES = 50  # labels that are shown
 
 
 @command("evaluate")
@@ -157,7 +157,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     value = show_score(figures["metric"], figures[figures["metric"]])
     table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
     classes = (figures["accuracy_by_class"] or {}).items()
-    shown = classes if len(classes) <= MOST_CLASSES else sorted(classes, key=lambda one: one[1])[:MOST_CLASSES]
+    shown = classes if len(classes) <= MAX_CLASSES else sorted(classes, key=lambda one: one[1])[:MAX_CLASSES]
     for name, share in shown:
         table.add_row(plain(name), show_score(ACCURACY, share), "", "")
     print_table(console, table)

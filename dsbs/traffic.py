@@ -35,9 +35,9 @@ from dsbs.tasks.answers import FreeAnswers
 UNEXPLAINED = "unexplained"  # folder of training rows without rationale, beside train.jsonl
 SPLITS = ("train", "test")
 WRITTEN = {*(f"{split}.jsonl" for split in SPLITS), UNEXPLAINED}
-MOST_FIRST = 2**24  # bytes of a first row
+MAX_FIRST = 2**24  # bytes of a first row
 BARE_WORDS = 8
-MOST_CLASSES = 50  # answers that are shown
+MAX_CLASSES = 50  # answers that are shown
 
 
 @command("traffic")
@@ -110,7 +110,7 @@ def check_folder(folder: Path) -> None:
     for split in SPLITS:
         if (path := folder / f"{split}.jsonl").is_file() and not others:
             with path.open("rb") as file:
-                first = file.readline(MOST_FIRST)
+                first = file.readline(MAX_FIRST)
             others += [path.name] * any(f'"{key}"'.encode() not in first for key in ("completion", "finish_reason"))
     if others:
         raise ConfigError(f"data={folder}: a folder with other files in it ({others[0]}); name a new one.")
@@ -241,14 +241,14 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
     for name in ("LLM's answer", "requests", "same", "at least (95%)"):
         table.add_column(name, justify="left" if name == "LLM's answer" else "right")
     rows = [("all that the student is sure of" if deferred["requests"] else "all", kept)]
-    rows += [*[*classes.items()][:MOST_CLASSES], ("all that it is unsure of", deferred)]
+    rows += [*[*classes.items()][:MAX_CLASSES], ("all that it is unsure of", deferred)]
     for label, one in rows:
         if one["requests"]:
             share = f"{100 * one['same'] / one['requests']:.1f}%"
             table.add_row(plain(label), f"{one['requests']:,}", share, f"{100 * one['lower_95']:.1f}%")
     print_table(console, table)
-    if len(classes) > MOST_CLASSES:
-        console.print(f"  The {MOST_CLASSES} most frequent of {len(classes):,} answers.", highlight=False)
+    if len(classes) > MAX_CLASSES:
+        console.print(f"  The {MAX_CLASSES} most frequent of {len(classes):,} answers.", highlight=False)
     if not kept["requests"]:
         console.print("  None was compared that the student is sure of: deferral.compare=0.02 compares a sample.")
 

@@ -14,14 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import GROUPS
 from dsbs.core.errors import DataError
-from dsbs.core.untrusted import MOST_YAML, check_yaml, excerpt, read_file
+from dsbs.core.untrusted import MAX_YAML, check_yaml, excerpt, read_file
 from dsbs.extraction.filters import Filter
 from dsbs.extraction.prompts import Prompt
 from dsbs.training.settings import TrainSettings
 
 Part = TypeVar("Part")
-MOST_DEPTH = 16
-MOST_VALUES = 25_000
+MAX_DEPTH = 16
+MAX_VALUES = 25_000
 HUB = ("hub", "hub_config", "revision")
 
 
@@ -31,7 +31,7 @@ def recall(schema: type[Part], values: Any, place: str) -> Part:
     Raises:
         DataError: for keys that the schema does not know, and values of the wrong type.
     """
-    if not isinstance(values, dict) or not _is_plain(values) or count_values(values) > MOST_VALUES:
+    if not isinstance(values, dict) or not _is_plain(values) or count_values(values) > MAX_VALUES:
         raise DataError(f"{place}: expected plain keys and values.")
     try:
         return cast(Part, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(values))))
@@ -53,7 +53,7 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
         return "${" not in value
     if isinstance(value, dict):
         value = [*value, *value.values()]
-    return not isinstance(value, list) or (depth < MOST_DEPTH and all(_is_plain(item, depth + 1) for item in value))
+    return not isinstance(value, list) or (depth < MAX_DEPTH and all(_is_plain(item, depth + 1) for item in value))
 
 
 def recall_part(group: str, values: Any, place: str) -> Any:
@@ -77,7 +77,7 @@ def recall_run(run: Path) -> dict[str, Any]:
     """
     path = run / "config.yaml"
     try:
-        text = read_file(path, MOST_YAML).decode()
+        text = read_file(path, MAX_YAML).decode()
         check_yaml(text)
         values = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (ValueError, yaml.YAMLError, OmegaConfBaseException, RecursionError) as error:

@@ -16,14 +16,14 @@ from typing import Any
 
 from dsbs.core.untrusted import is_finite, load_json
 
-MOST_POSITIONS = 32_768  # tokens of a completion
-MOST_TOP = 128  # alternatives at a position
-MOST_BYTES = 256  # of a token
+MAX_POSITIONS = 32_768  # tokens of a completion
+MAX_TOP = 128  # alternatives at a position
+MAX_BYTES = 256  # of a token
 LEAST = -9999.0  # what endpoints say of a token that is next to impossible
 LEAST_TAIL = math.log(1e-8)  # rounding leaves no more to be known
 ROUNDING = 1e-2  # log-probabilities above 0 by no more than this are 0
 DIGITS = 4  # after the point, of what is stored
-MOST_CHARACTERS = 64 * 2**20  # of what is stored
+MAX_CHARACTERS = 64 * 2**20  # of what is stored
 _BYTES = re.compile(r"bytes:(?:\\x[0-9a-fA-F]{2})+")
 
 
@@ -59,7 +59,7 @@ def read_position(token: Any, logprob: Any, top: Iterable[tuple[Any, Any]]) -> T
     found: dict[bytes, float] = {}
     for name, value in top:
         other = to_bytes(name)
-        if other is None or not _is_logprob(value) or len(found) >= MOST_TOP:
+        if other is None or not _is_logprob(value) or len(found) >= MAX_TOP:
             return None
         found[other] = max(_clean(value), found.get(other, LEAST))
     ordered = tuple(sorted(found.items(), key=lambda item: (-item[1], item[0])))
@@ -88,10 +88,10 @@ def to_bytes(token: Any) -> bytes | None:
     (b' \xc3\xa9', b'\xf0\x9f', None, None)
     """
     if isinstance(token, str):
-        token = token[: MOST_BYTES + 1] if not _BYTES.fullmatch(token) else bytes.fromhex(token[8:].replace("\\x", ""))
+        token = token[: MAX_BYTES + 1] if not _BYTES.fullmatch(token) else bytes.fromhex(token[8:].replace("\\x", ""))
     if isinstance(token, str):
         token = token.encode(errors="surrogatepass")
-    return token if isinstance(token, bytes) and len(token) <= MOST_BYTES else None
+    return token if isinstance(token, bytes) and len(token) <= MAX_BYTES else None
 
 
 def to_text(token: bytes) -> str:
@@ -135,13 +135,13 @@ def unpack(text: Any) -> tuple[TokenLogprobs, ...] | None:
     >>> unpack("[[1]]"), unpack(None)
     (None, None)
     """
-    if not isinstance(text, str) or len(text) > MOST_CHARACTERS:
+    if not isinstance(text, str) or len(text) > MAX_CHARACTERS:
         return None
     try:
         rows = load_json(text)
     except ValueError:
         return None
-    if not isinstance(rows, list) or len(rows) > MOST_POSITIONS:
+    if not isinstance(rows, list) or len(rows) > MAX_POSITIONS:
         return None
     found = [_unpack_row(row) for row in rows]
     return tuple(one for one in found if one is not None) if found and None not in found else None

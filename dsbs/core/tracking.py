@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 WANDB = "wandb"
 # Trackers that Hugging Face's Trainer reports to -> packages of which one is needed; also the names of our extras.
 OTHERS = {"mlflow": ("mlflow",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
-MOST_TAG, MOST_NAME = 64, 128  # characters of a tag and of an artifact's name that W&B takes
+MAX_TAG, MAX_NAME = 64, 128  # characters of a tag and of an artifact's name that W&B takes
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -173,7 +173,7 @@ class Tracker:
         def store(run: Any) -> None:
             import wandb
 
-            stored = wandb.Artifact(_NO_NAME.sub("-", name)[:MOST_NAME], type="model", metadata=dict(metadata))
+            stored = wandb.Artifact(_NO_NAME.sub("-", name)[:MAX_NAME], type="model", metadata=dict(metadata))
             stored.add_dir(str(folder))
             run.log_artifact(stored)
 
@@ -235,7 +235,7 @@ def open_tracker(
         "project": settings.project,
         "entity": settings.entity,
         "group": settings.group or group,
-        "tags": list(dict.fromkeys(tag[:MOST_TAG] for tag in (*settings.tags, *tags) if tag)),
+        "tags": list(dict.fromkeys(tag[:MAX_TAG] for tag in (*settings.tags, *tags) if tag)),
         "id": run_id,
         "name": name,
         "config": dict(config),

@@ -20,27 +20,27 @@ import yaml
 from dsbs.core.errors import DataError
 
 # Bytes of a file of settings or figures; what is larger holds data, and is read as a stream.
-MOST_FILE = 4 * 2**20
+MAX_FILE = 4 * 2**20
 # Bytes of a line that a student is to answer; students read a few thousand words.
-MOST_LINE = 2**20
+MAX_LINE = 2**20
 # Bytes of a row of data, and characters of what becomes a part of an example.
-MOST_ROW = 2**24
-MOST_INPUT = 2**20
-MOST_LABEL = 100_000
+MAX_ROW = 2**24
+MAX_INPUT = 2**20
+MAX_LABEL = 100_000
 # Characters of a text that a stranger may send; names and reasons are shorter.
-MOST_TEXT = 1_000_000
-MOST_NAME = 200
-MOST_COUNT = 10**12
+MAX_TEXT = 1_000_000
+MAX_NAME = 200
+MAX_COUNT = 10**12
 # Values of a JSON document: each takes some 60 bytes or more, however short it is written.
-MOST_VALUES = 2_000_000
+MAX_VALUES = 2_000_000
 # Characters of a config that a run wrote down, and how deep it may be.
-MOST_YAML = 2**18
-MOST_DEPTH = 32
+MAX_YAML = 2**18
+MAX_DEPTH = 32
 YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is there, ten times as fast
 _STARTS = (b",", b"[", b"{")
 
 
-def load_json(content: bytes | str, exact: bool = False, most: int = MOST_VALUES) -> Any:
+def load_json(content: bytes | str, exact: bool = False, most: int = MAX_VALUES) -> Any:
     """Read a JSON document.
 
     Args:
@@ -98,7 +98,7 @@ def check_regular(folder: Path) -> None:
 
 
 def bounded_lines(
-    file: IO[AnyStr], name: str, most: int = MOST_LINE, expected: str = "one input per line"
+    file: IO[AnyStr], name: str, most: int = MAX_LINE, expected: str = "one input per line"
 ) -> Iterator[AnyStr]:
     """Yield the lines of a stream, checking their length.
 
@@ -117,7 +117,7 @@ def bounded_lines(
         yield line
 
 
-def read_file(path: Path, most: int = MOST_FILE) -> bytes:
+def read_file(path: Path, most: int = MAX_FILE) -> bytes:
     """Return the content of a file.
 
     Raises:
@@ -133,7 +133,7 @@ def read_file(path: Path, most: int = MOST_FILE) -> bytes:
     return content
 
 
-def read_json_file(path: Path, most: int = MOST_FILE) -> Any:
+def read_json_file(path: Path, most: int = MAX_FILE) -> Any:
     """Return the JSON document in a file.
 
     Raises:
@@ -164,7 +164,7 @@ def read_yaml(path: Path) -> Any:
         DataError: as ``read_file``, and where it is not YAML or not as ``check_yaml`` wants it.
     """
     try:
-        text = read_file(path, MOST_YAML).decode()
+        text = read_file(path, MAX_YAML).decode()
         check_yaml(text)
         return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - a safe loader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
@@ -183,7 +183,7 @@ def check_yaml(text: str) -> None:
             if isinstance(event, yaml.AliasEvent):
                 raise ValueError("it has aliases (*name), which dsbs never writes")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_DEPTH:
+            if depth > MAX_DEPTH:
                 raise ValueError("it is nested too deeply")
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(excerpt(str(error).split("\n")[0]) or "it is not YAML") from None
@@ -198,7 +198,7 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def excerpt(value: Any, most: int = MOST_NAME) -> str:
+def excerpt(value: Any, most: int = MAX_NAME) -> str:
     """Return an untrusted value on one line, for a message: bounded, without control characters.
 
     >>> excerpt("no" + chr(27) + "[31m  such\\nmodel"), excerpt(b"xx\\xff", 2), excerpt(["a", 1])
@@ -252,12 +252,12 @@ class Fields:
         """Return a field unchecked, or None; only to quote it with ``excerpt``."""
         return self._values.get(name)
 
-    def text(self, name: str, most: int = MOST_NAME) -> str | None:
+    def text(self, name: str, most: int = MAX_NAME) -> str | None:
         """Return a text field, cut to ``most`` characters and made ``storable``; None if it is not a text."""
         value = self._values.get(name)
         return storable(value[:most]) if isinstance(value, str) else None
 
-    def count(self, name: str, most: int = MOST_COUNT) -> int | None:
+    def count(self, name: str, most: int = MAX_COUNT) -> int | None:
         """Return an integer field from 0 to ``most``; None if it is not one."""
         value = self._values.get(name)
         if isinstance(value, float) and value.is_integer():

@@ -21,7 +21,7 @@ from dsbs.dashboards.study import Key, Study
 from dsbs.inference.metrics import show_score
 from dsbs.reporting.wording import show_interval
 
-MOST_TITLE = 120
+MAX_TITLE = 120
 SECTIONS = {
     "Score over the share of the data": curve_panels,
     "Against standard fine-tuning": bar_panels,
@@ -75,7 +75,7 @@ def build_workspace(dashboard: Dashboard, entity: str, project: str) -> Any:
     return ws.Workspace(
         entity=entity,
         project=project,
-        name=f"dsbs: {study.task}"[:MOST_TITLE],
+        name=f"dsbs: {study.task}"[:MAX_TITLE],
         sections=[ws.Section(name=title, panels=panels, is_open=True) for title, panels in dashboard.sections.items()],
         settings=ws.WorkspaceSettings(x_axis="step", max_runs=100),
         runset_settings=ws.RunsetSettings(
@@ -111,7 +111,7 @@ def build_report(dashboard: Dashboard, entity: str, project: str) -> Any:
     return wr.Report(
         entity=entity,
         project=project,
-        title=title[:MOST_TITLE],
+        title=title[:MAX_TITLE],
         description=f"{pluralize(len(study.runs), 'run')}, as of {study.document.get('made', 'an unknown date')}",
         blocks=blocks,
         width="fluid",

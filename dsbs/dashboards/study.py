@@ -10,7 +10,7 @@ from dsbs.core.names import path_part
 from dsbs.core.tracking import derive_run_id
 from dsbs.core.untrusted import read_json_file
 from dsbs.data.controls import NO_CONTROL
-from dsbs.reporting.reading import MOST_JSON, FinishedRun, read_runs
+from dsbs.reporting.reading import MAX_JSON, FinishedRun, read_runs
 from dsbs.reporting.writing import JSON
 from dsbs.training.tracked import TABLE, curves, describe_run, summarise_run
 
@@ -119,7 +119,7 @@ def _read_study(task: str, found: dict[str, FinishedRun], runs: Path, output_dir
         raise DataError(
             f"{folder / JSON}: missing; a dashboard shows the verdict of a report. Write it first:\n    {command}"
         )
-    document = read_json_file(folder / JSON, MOST_JSON)
+    document = read_json_file(folder / JSON, MAX_JSON)
     if not isinstance(document, dict) or not all(key in document for key in NEEDED):
         raise DataError(f"{folder / JSON}: not as this version writes it. Write it again:\n    {command}")
     counted = {derive_run_id(Path(place)) for cell in document["cells"] for place in cell["folders"]}

@@ -20,9 +20,9 @@ from dsbs.tasks.equal_inputs import input_key
 
 TENTHS = 9  # of the words of two inputs together that near duplicates share
 FEWEST_WORDS = 4  # of inputs of fewer different words only equal ones are counted
-MOST_COMPARED = 5_000  # test inputs that are compared word by word; of more, so many are drawn
+MAX_COMPARED = 5_000  # test inputs that are compared word by word; of more, so many are drawn
 _CHUNK = 10_000  # others that are looked up together
-MOST_PAIRS = 5_000_000  # pairs that are compared word by word, a second or two a million
+MAX_PAIRS = 5_000_000  # pairs that are compared word by word, a second or two a million
 
 _WORDS = re.compile(r"\w+")
 
@@ -83,7 +83,7 @@ def count_overlap(inputs: Iterable[str], others: Iterable[str]) -> Overlap:
     import numpy as np
 
     keys = array("Q")
-    drawn = nsmallest(MOST_COMPARED, _noting(inputs, keys), key=lambda text: rank_of(text, 0, "overlap"))
+    drawn = nsmallest(MAX_COMPARED, _noting(inputs, keys), key=lambda text: rank_of(text, 0, "overlap"))
     index = _Index(drawn)
     own = np.frombuffer(keys, dtype=np.uint64)
     known = np.unique(own)
@@ -136,7 +136,7 @@ class _Index:
             if len(words := words_of(text)) >= FEWEST_WORDS:
                 self._texts.setdefault(words, []).append(text)
         self.size = sum(map(len, self._texts.values()))
-        self.budget = MOST_PAIRS
+        self.budget = MAX_PAIRS
         self._sets = list(self._texts)
         self._found: set[int] = set()
         counts = Counter(word for words in self._sets for word in words)

@@ -12,7 +12,7 @@ from dsbs.core.files import write_json
 from dsbs.core.records import Prediction
 from dsbs.core.untrusted import Fields, is_finite, read_object
 from dsbs.deferral.calibration import Calibration
-from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
+from dsbs.inference.confidence import MAX_SAMPLES, MEASURED, SAMPLES, SCORED
 
 NAME = "defer.json"
 
@@ -85,7 +85,7 @@ def load_policy(path: Path) -> Policy:
         or math.isnan(threshold)
         or calibration.temperature <= 0
         or calibration.confidence not in (*SCORED, *MEASURED)
-        or not 2 <= calibration.samples <= MOST_SAMPLES
+        or not 2 <= calibration.samples <= MAX_SAMPLES
     ):
         raise DataError(f"{path}: its calibration is invalid. Run python -m dsbs.defer checkpoint=... again.")
     return policy

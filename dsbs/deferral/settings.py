@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
-from dsbs.inference.confidence import MEASURED, MOST_SAMPLES, SAMPLES, SCORED
+from dsbs.inference.confidence import MAX_SAMPLES, MEASURED, SAMPLES, SCORED
 
 CONFIDENCES = (*SCORED, *MEASURED)
 CALIBRATIONS = ("auto", "temperature", "isotonic", "none")
@@ -71,6 +71,6 @@ class DeferConfig:
                 faults.append(f"{key}={value}: expected dollars, 0 or more.")
         if self.confidence in MEASURED and self.calibration == "temperature":
             faults.append(f"calibration=temperature: confidence={self.confidence} has no scores that it could scale.")
-        if not 2 <= self.samples <= MOST_SAMPLES:
-            faults.append(f"samples={self.samples}: expected from 2 to {MOST_SAMPLES:,}.")
+        if not 2 <= self.samples <= MAX_SAMPLES:
+            faults.append(f"samples={self.samples}: expected from 2 to {MAX_SAMPLES:,}.")
         return faults

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted"
 # Reasons of failures that are logged when they first occur; all of them are in the annotations.
-MOST_REASONS = 5
+MAX_REASONS = 5
 TICK = 1.0  # seconds between two looks of a ``Watch``
 
 
@@ -235,7 +235,7 @@ async def _collect(
                 logger.warning(cut.describe())
         else:
             tally.failed += 1
-            if outcome.reason not in tally.failures and len(tally.failures) < MOST_REASONS:
+            if outcome.reason not in tally.failures and len(tally.failures) < MAX_REASONS:
                 tally.failures[outcome.reason] = outcome
                 logger.warning("%s %s failed: %s", request.split, request.id, outcome.message)
         watching.arrived(request, outcome)

@@ -15,7 +15,7 @@ from dsbs.store import Outcome
 
 TEMPLATES = Path(__file__).with_name("templates")
 LONGEST_TEXT = 1500
-MOST_TAKEN_FOR = 3
+MAX_TAKEN_FOR = 3
 SHOWN = 50
 SHOWN_PER_STATUS = 3
 LENGTH_STEP = 10
@@ -171,7 +171,7 @@ def build_page(summary: dict[str, Any], look: Look) -> str:
         classes=sorted(look.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
         sample=sample,
         more=[shown for shown in look.wrong.drawn() if (shown.split, shown.example.id) not in there],
-        taken_for=MOST_TAKEN_FOR,
+        taken_for=MAX_TAKEN_FOR,
         longest=LONGEST_TEXT,
     )
 

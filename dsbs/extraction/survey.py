@@ -11,7 +11,7 @@ from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job, batches
 from dsbs.store import CompletionStore, Neighbours, Origin
 
-MOST_LEAKS_NAMED = 5
+MAX_LEAKS_NAMED = 5
 # A batch expires after this time.
 BATCH_SECONDS = 24 * 3600.0
 
@@ -104,7 +104,7 @@ def survey_job(
             if not job.teacher.by_id and (leaks := job.prompt.leaks(batch)):
                 raise ConfigError(
                     f"prompt={job.prompt.name}: exemplars occur in split {split!r} of the data (examples "
-                    f"{', '.join(leaks[:MOST_LEAKS_NAMED])}), so the prompt would contain the answer. Replace "
+                    f"{', '.join(leaks[:MAX_LEAKS_NAMED])}), so the prompt would contain the answer. Replace "
                     "these exemplars."
                 )
             requests = {origin.key(request): request for example in batch for request in job.requests(example, split)}

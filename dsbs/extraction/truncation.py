@@ -1,11 +1,11 @@
 """Detection of prompts that a server truncated silently."""
 
 # English has four or five characters a token, code three; no tokenizer puts so many into one on average.
-MOST_CHARACTERS_PER_TOKEN = 8
+MAX_CHARACTERS_PER_TOKEN = 8
 # Shorter prompts are too short to tell.
 FEWEST_CHARACTERS = 2000
 # As many prompts whose lengths differ by this factor do not have the same number of tokens by chance.
-MOST_ALIKE = 3
+MAX_ALIKE = 3
 SPREAD = 1.2
 FEWEST_TOKENS = 256
 
@@ -37,7 +37,7 @@ class CutPrompts:
         """
         if not prompt_tokens or characters < FEWEST_CHARACTERS:
             return False
-        if characters < MOST_CHARACTERS_PER_TOKEN * prompt_tokens and not self._is_bound(characters, prompt_tokens):
+        if characters < MAX_CHARACTERS_PER_TOKEN * prompt_tokens and not self._is_bound(characters, prompt_tokens):
             return False
         self.count += 1
         self._worst = max(self._worst, (characters, prompt_tokens))
@@ -51,7 +51,7 @@ class CutPrompts:
             self._largest, self._lengths, self._alike = prompt_tokens, [characters, characters], 0
         self._lengths = [min(self._lengths[0], characters), max(self._lengths[1], characters)]
         self._alike += 1
-        return self._alike >= MOST_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
+        return self._alike >= MAX_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
 
     def describe(self) -> str:
         """Return a sentence about the truncated prompts, with the worst one."""

@@ -17,10 +17,10 @@ from dsbs.tasks.tables.rows import PLACES
 
 EXPORTS = "exports"  # the folder in a run where its exports lie
 DECODINGS = ("auto", "rank", "generate")
-MOST_CONFIG = 2**25  # that of an export holds its vocabulary
-MOST_TOKENS = 2**20
-MOST_CHOICES = 10_000
-MOST_TEXT = 10_000
+MAX_CONFIG = 2**25  # that of an export holds its vocabulary
+MAX_TOKENS = 2**20
+MAX_CHOICES = 10_000
+MAX_TEXT = 10_000
 _LISTED = 5
 _DEPTH = 6  # from the output folder down to a run
 
@@ -63,13 +63,13 @@ class Remembered:
         if self.decoding not in DECODINGS:
             faults.append(f"decoding={excerpt(self.decoding, 40)!r}: expected one of {', '.join(DECODINGS)}.")
         for key in ("max_input_tokens", "max_new_tokens"):
-            if not 1 <= getattr(self, key) <= MOST_TOKENS:
-                faults.append(f"{key}={excerpt(getattr(self, key), 40)}: expected from 1 to {MOST_TOKENS:,}.")
-        if self.choices is not None and not 1 <= len(self.choices) <= MOST_CHOICES:
-            faults.append(f"choices: expected from 1 to {MOST_CHOICES:,} answers, found {len(self.choices):,}.")
+            if not 1 <= getattr(self, key) <= MAX_TOKENS:
+                faults.append(f"{key}={excerpt(getattr(self, key), 40)}: expected from 1 to {MAX_TOKENS:,}.")
+        if self.choices is not None and not 1 <= len(self.choices) <= MAX_CHOICES:
+            faults.append(f"choices: expected from 1 to {MAX_CHOICES:,} answers, found {len(self.choices):,}.")
         texts = (*(self.choices or ()), self.input or "", self.id_column or "", self.choices_column or "")
-        if any(len(text) > MOST_TEXT for text in texts):
-            faults.append(f"choices, input, id_column, choices_column: expected at most {MOST_TEXT:,} characters.")
+        if any(len(text) > MAX_TEXT for text in texts):
+            faults.append(f"choices, input, id_column, choices_column: expected at most {MAX_TEXT:,} characters.")
         return faults
 
 
@@ -224,7 +224,7 @@ def load_remembered(checkpoint: Path) -> dict[str, Any]:
     """
     path = checkpoint / "config.json"
     try:
-        remembered = Fields(read_json_file(path, MOST_CONFIG)).raw(SETTINGS)
+        remembered = Fields(read_json_file(path, MAX_CONFIG)).raw(SETTINGS)
     except DataError as error:
         raise DataError(f"{path}: not a student saved by dsbs.train ({error}).") from None
     if remembered is None:

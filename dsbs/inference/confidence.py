@@ -16,7 +16,7 @@ from dsbs.students.answering import DecodingConfig
 # Measures that follow from the scores of closed answers, and those computed here.
 SCORED = ("probability", "margin")
 MEASURED = ("agreement", "logprob")
-SAMPLES, MOST_SAMPLES = 10, 1000
+SAMPLES, MAX_SAMPLES = 10, 1000
 GENERATE, RANK = "generate", "rank"
 
 

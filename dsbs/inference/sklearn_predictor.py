@@ -29,10 +29,10 @@ KNOWN: dict[str, tuple[Any, ...]] = {
     "memory": (None,),
     "n_jobs": (None, 1),
 }
-MOST_NGRAM = 100
+MAX_NGRAM = 100
 # Bytes that an archive may unpack to, and how many times its own size more.
-MOST_UNPACKED = 2**30
-MOST_PACKED = 20
+MAX_UNPACKED = 2**30
+MAX_PACKED = 20
 CHUNK = 1024  # examples whose features are in memory at a time
 # All that is built from a file beside plain values and arrays; whatever else a file names is refused.
 TRUSTED = (
@@ -168,7 +168,7 @@ def _check_archive(path: Path) -> None:
         raise StudentError(f"{path}: expected a regular file.")
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(part.file_size for part in archive.infolist())
-    if unpacked > MOST_UNPACKED + MOST_PACKED * path.stat().st_size:
+    if unpacked > MAX_UNPACKED + MAX_PACKED * path.stat().st_size:
         raise StudentError(f"{path}: it unpacks to {unpacked:,} bytes, more than such a student may have.")
 
 
@@ -185,7 +185,7 @@ def _model_faults(model: Any, depth: int = 0) -> Iterator[str]:
         if name in settings and settings[name] not in known:
             yield f"{name}={excerpt(settings[name], 60)!r}"
     longest = settings.get("ngram_range", (1, 1))
-    if not isinstance(longest, tuple) or not all(isinstance(n, int) and 1 <= n <= MOST_NGRAM for n in longest):
+    if not isinstance(longest, tuple) or not all(isinstance(n, int) and 1 <= n <= MAX_NGRAM for n in longest):
         yield f"ngram_range={excerpt(longest, 60)}"
 
 

@@ -14,7 +14,7 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.untrusted import excerpt, open_regular
 from dsbs.tasks.base import ACCURACY
 
-MOST_ROWS, MOST_BYTES = 2_000_000, 2**30
+MAX_ROWS, MAX_BYTES = 2_000_000, 2**30
 # Columns that may be missing in older runs; their values are then None.
 OPTIONAL = ("label", "rationale", "confidence", "input")
 
@@ -117,12 +117,12 @@ def _read_bounded(file: Any, names: list[str]) -> dict[str, list[Any]]:
     """Read columns in batches, up to a limit: a kilobyte of Parquet may encode a billion rows."""
     rows: dict[str, list[Any]] = {name: [] for name in names}
     size = 0
-    if file.metadata.num_rows > MOST_ROWS:
-        raise DataError(f"predictions.parquet: {file.metadata.num_rows:,} rows, of at most {MOST_ROWS:,}")
+    if file.metadata.num_rows > MAX_ROWS:
+        raise DataError(f"predictions.parquet: {file.metadata.num_rows:,} rows, of at most {MAX_ROWS:,}")
     for batch in file.iter_batches(batch_size=8192, columns=names):
         size += batch.nbytes
-        if size > MOST_BYTES:
-            raise DataError(f"predictions.parquet: more than {MOST_BYTES:,} bytes of answers")
+        if size > MAX_BYTES:
+            raise DataError(f"predictions.parquet: more than {MAX_BYTES:,} bytes of answers")
         for name in names:
             rows[name] += batch.column(name).to_pylist()
     return rows

@@ -10,7 +10,7 @@ import numpy as np
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.reliability import expected_calibration_error, reliability
 
-MOST_CLASSES, MOST_SQUARE = 100, 20  # in a table of scores; in a table of confusions
+MAX_CLASSES, MAX_SQUARE = 100, 20  # in a table of scores; in a table of confusions
 OTHER, NONE = "(another answer)", "(no answer)"
 
 
@@ -20,7 +20,7 @@ def find_classes(condition: Condition) -> list[str] | None:
     if answers is None:
         return None
     counts = Counter(answers.golds)
-    few = len(counts) <= MOST_CLASSES and len(answers.golds) >= 2 * len(counts)
+    few = len(counts) <= MAX_CLASSES and len(answers.golds) >= 2 * len(counts)
     return sorted(counts) if few and len(counts) > 1 else None
 
 

@@ -10,7 +10,7 @@ from dsbs.reporting.stats import LEVEL, Difference
 SHOWN, NOT_SHOWN, SHOWN_WORSE, ONE_STUDENT = "shown", "not shown", "shown worse", "this student only"
 BETTER, UNDECIDED, WORSE = "better", "no difference shown", "worse"
 POWER = 0.8  # that `seeds_to_settle` plans for
-MOST_SEEDS = 100
+MAX_SEEDS = 100
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def seeds_to_settle(result: Difference, margin: float, family: int = 1) -> Remed
     if result.spread.seeds is None:
         return None
     distance = abs(result.difference + margin)
-    for seeds in range(2, MOST_SEEDS + 1):
+    for seeds in range(2, MAX_SEEDS + 1):
         error, freedom = result.spread.error(seeds)
         if distance >= error * _reach(freedom, family):
             return Remedy(seeds)
-    error, freedom = result.spread.error(MOST_SEEDS)
+    error, freedom = result.spread.error(MAX_SEEDS)
     limit = math.sqrt(result.spread.examples) * _reach(math.inf, family)
     if distance and distance < limit:
         return Remedy(None, math.ceil(result.spread.test_examples * (limit / distance) ** 2))

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from dsbs import __version__
-from dsbs.reporting.breakdown import MOST_SQUARE, calibrate, count_confusion, find_classes, score_classes
+from dsbs.reporting.breakdown import MAX_SQUARE, calibrate, count_confusion, find_classes, score_classes
 from dsbs.reporting.comparisons import Comparison, unequal_settings
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.control_verdict import describe_controls
@@ -168,7 +168,7 @@ def _to_classes(condition: Condition) -> dict[str, Any] | None:
     classes = find_classes(condition)
     if not classes:
         return None
-    confusion = count_confusion(condition, classes) if len(classes) <= MOST_SQUARE else None
+    confusion = count_confusion(condition, classes) if len(classes) <= MAX_SQUARE else None
     scores = score_classes(condition, classes)
     macro = sum(one["f1"] for one in scores) / len(scores)
     return {"cell": condition.id, "scores": scores, "macro_f1": macro, "confusion": confusion}

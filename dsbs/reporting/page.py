@@ -23,7 +23,7 @@ from dsbs.reporting.tables import (
 from dsbs.tasks.base import ACCURACY
 
 Item = dict[str, Any]
-MOST_CARDS = 4
+MAX_CARDS = 4
 TEMPLATES = Path(__file__).with_name("templates")
 READING = (
     "A score is the mean over seeds and test examples. The test split is read once per run, with the checkpoint that "
@@ -55,7 +55,7 @@ def build_page(document: dict[str, Any], samples: dict[str, Any]) -> str:
         title=f"{' and '.join(settings['candidates'])} against {settings['baseline']}",
         metric=metric,
         names=names,
-        cards=_split(list_verdicts(document, marks), MOST_CARDS),
+        cards=_split(list_verdicts(document, marks), MAX_CARDS),
         about=_describe_about(document),
         wide=draw_curve(document, 760, 380),
         narrow=draw_curve(document, 390, 330),

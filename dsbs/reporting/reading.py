@@ -20,7 +20,7 @@ from dsbs.training.run_folder import flatten
 MARKS = ("metrics.json", "failed.json", "manifest.json", "config.yaml")
 # Folders of other stages, where `runs` names a folder above the runs.
 ELSEWHERE = ("rationales", "report", "wandb")
-MOST_JSON = 2**24  # of metrics with their history
+MAX_JSON = 2**24  # of metrics with their history
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def trace_batch(manifest: dict[str, Any]) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = load_json(read_file(path, MOST_JSON))
+        value = load_json(read_file(path, MAX_JSON))
     except DataError as error:
         raise DataError(f"{path.name} is corrupt or missing ({_without(path, error)})") from None
     except ValueError as error:

@@ -10,13 +10,13 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.names import EXPECTED, is_name
-from dsbs.core.untrusted import MOST_COUNT, excerpt, is_finite, storable
+from dsbs.core.untrusted import MAX_COUNT, excerpt, is_finite, storable
 from dsbs.tasks.base import ACCURACY
 
-MOST_DEPTH = 8
-MOST_TEXT = 4000
-MOST_KEY = 200
-MOST_VALUES = 200_000
+MAX_DEPTH = 8
+MAX_TEXT = 4000
+MAX_KEY = 200
+MAX_VALUES = 200_000
 _CONTROL_TITLE = re.compile(r"([^()]{1,100})(?:\([A-Za-z0-9_=., -]{1,100}\))?")
 _METRIC_NAME = re.compile(r"([^:]{1,100})(?::[A-Za-z_][A-Za-z0-9_]{0,99})?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -42,11 +42,11 @@ class Kind:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_COUNT
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def _is_amount(value: Any) -> bool:
-    return is_finite(value) and 0 <= value <= MOST_COUNT
+    return is_finite(value) and 0 <= value <= MAX_COUNT
 
 
 def _begins_with_name(value: Any, form: re.Pattern[str]) -> bool:
@@ -167,20 +167,20 @@ def clean(value: Any, place: str) -> Any:
     Raises:
         DataError: values are nested too deeply, too many, or not finite numbers.
     """
-    left = [MOST_VALUES]
+    left = [MAX_VALUES]
 
     def walk(node: Any, path: str, depth: int) -> Any:
         left[0] -= 1
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             raise DataError(f"{place}: {path or 'it'} is nested too deeply")
         if left[0] < 0:
-            raise DataError(f"{place}: more than {MOST_VALUES:,} values")
+            raise DataError(f"{place}: more than {MAX_VALUES:,} values")
         if isinstance(node, dict):
             return {_key(key): walk(item, f"{path}.{_key(key)}".lstrip("."), depth + 1) for key, item in node.items()}
         if isinstance(node, list):
             return [walk(item, f"{path}[]", depth + 1) for item in node]
         if isinstance(node, str):
-            return storable(_CONTROL.sub(" ", node[:MOST_TEXT]))
+            return storable(_CONTROL.sub(" ", node[:MAX_TEXT]))
         if node is None or isinstance(node, bool):
             return node
         if isinstance(node, int | float):
@@ -193,4 +193,4 @@ def clean(value: Any, place: str) -> Any:
 
 
 def _key(key: Any) -> str:
-    return excerpt(str(key) if isinstance(key, str | int | float | bool) else type(key).__name__, MOST_KEY)
+    return excerpt(str(key) if isinstance(key, str | int | float | bool) else type(key).__name__, MAX_KEY)

@@ -21,7 +21,7 @@ from dsbs.reporting.textplot import draw_text
 from dsbs.reporting.wording import describe_comparison, describe_condition, show_interval
 from dsbs.tasks.base import ACCURACY
 
-MOST_TRIED = 3  # settings shown per search
+MAX_TRIED = 3  # settings shown per search
 
 
 def show_report(report: Report, places: Sequence[Path], console: Console) -> None:
@@ -109,7 +109,7 @@ def build_search_table(report: Report) -> Table:
     for heading in ("data", "tried", "score", "steps"):
         table.add_column(heading, justify="right")
     for search in searches:
-        for place, one in enumerate(search["tried"][:MOST_TRIED]):
+        for place, one in enumerate(search["tried"][:MAX_TRIED]):
             table.add_row(
                 plain("" if place else f"{search['student']}, {search['objective']}"),
                 plain(one["variant"] or "as configured"),

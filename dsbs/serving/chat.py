@@ -13,7 +13,7 @@ from dsbs.core.records import Prediction
 from dsbs.serving.settings import REPLIES, Chat
 from dsbs.tasks.tables.templates import unescape_newlines
 
-MOST_CHOICES = 16
+MAX_CHOICES = 16
 FIELDS = ("label", "confidence", "rationale")  # of chat.reply
 CALLS = ("tool_choice", "function_call")  # objects that name a tool
 _QUIET = re2.Options()
@@ -102,8 +102,8 @@ def count_choices(body: dict[str, Any]) -> int:
     """
     count = body.get("n", 1)
     count = 1 if count is None else count
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_CHOICES:
-        raise DataError(f"n: expected a whole number from 1 to {MOST_CHOICES}.")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_CHOICES:
+        raise DataError(f"n: expected a whole number from 1 to {MAX_CHOICES}.")
     return count
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 # Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
 HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization",
        "proxy-authenticate", "host", "content-length", "accept-encoding"}  # fmt: skip
-MOST_RECORDED = 16_000_000  # bytes of an answer; larger ones are not recorded
+MAX_RECORDED = 16_000_000  # bytes of an answer; larger ones are not recorded
 
 
 class CutOff(Exception):
@@ -159,10 +159,10 @@ class Proxy:
                     yield last
                 last = piece
                 size += len(piece)
-                if body is not None and size <= MOST_RECORDED:
+                if body is not None and size <= MAX_RECORDED:
                     pieces.append(piece)
             if body is not None:
-                await self._record(body, b"".join(pieces) if size <= MOST_RECORDED else b"", started, secrets)
+                await self._record(body, b"".join(pieces) if size <= MAX_RECORDED else b"", started, secrets)
             if last:
                 yield last
         except httpx.HTTPError as error:

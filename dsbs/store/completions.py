@@ -16,7 +16,7 @@ from typing import Any
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.logprobs import pack, unpack
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MOST_COUNT, load_json, storable
+from dsbs.core.untrusted import MAX_COUNT, load_json, storable
 from dsbs.store.origin import Failure, Origin, Outcome, Spent, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,
@@ -278,7 +278,7 @@ def _storable(value: Any) -> Any:
     """Return a text or a count that SQLite can hold, else None: one odd field must not lose what comes beside it."""
     if isinstance(value, str):
         return storable(value)
-    return value if isinstance(value, int) and 0 <= value <= MOST_COUNT else None
+    return value if isinstance(value, int) and 0 <= value <= MAX_COUNT else None
 
 
 @contextmanager

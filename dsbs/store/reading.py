@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError, RunError
-from dsbs.core.untrusted import MOST_COUNT, load_json
+from dsbs.core.untrusted import MAX_COUNT, load_json
 from dsbs.store.origin import Spent, Totals
 from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, lens, read_format
 
@@ -24,10 +24,10 @@ SECONDS = 60.0
 BYTES_PER_SECOND = 2**20
 # Instructions of SQLite after which the time is looked at.
 STEPS = 10_000
-MOST_CELL = 2**26
+MAX_CELL = 2**26
 # What reading a broken file raises; the latter where SQLite's own words quote it.
 BROKEN = (sqlite3.Error, UnicodeDecodeError)
-MOST_ORIGINS = 10_000
+MAX_ORIGINS = 10_000
 # The last answers that came one by one, and how many of them tell a pace.
 PACE = """SELECT created FROM completions JOIN origins ON number = origin WHERE prefix = ? AND created > 0
     ORDER BY completions.rowid DESC LIMIT 500"""
@@ -77,7 +77,7 @@ def guard(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA trusted_schema=OFF")
     db.execute("PRAGMA cell_size_check=ON")
     db.text_factory = _decode
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_CELL)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_CELL)
 
 
 def _decode(raw: bytes) -> str:
@@ -162,7 +162,7 @@ def check_rows(db: sqlite3.Connection) -> None:
         if count:
             raise sqlite3.DatabaseError(f"its table {table} has invalid rows ({count:,}{' or more' * (count == 1000)})")
     for place, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
-        if place >= MOST_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
+        if place >= MAX_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
             raise sqlite3.DatabaseError("its table origins has unexpected content")
 
 
@@ -171,8 +171,8 @@ def _condition(name: str, kind: str, needed: bool) -> str:
     holds = {
         "TEXT": f"typeof({name}) = 'text'",
         "BLOB": f"typeof({name}) = 'blob' AND length({name}) <= 64",
-        "INTEGER": f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {MOST_COUNT}",
-        "REAL": f"typeof({name}) IN ('real', 'integer') AND {name} BETWEEN 0 AND {MOST_COUNT}",
+        "INTEGER": f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {MAX_COUNT}",
+        "REAL": f"typeof({name}) IN ('real', 'integer') AND {name} BETWEEN 0 AND {MAX_COUNT}",
     }[kind]
     return holds if needed else f"{name} IS NULL OR ({holds})"
 

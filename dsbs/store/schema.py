@@ -54,7 +54,7 @@ UPGRADES = {
     "3": ("ALTER TABLE completions ADD COLUMN logprobs TEXT",),
 }
 _ADDED = re.compile(r"CREATE TABLE (\w+)|ALTER TABLE (\w+) ADD COLUMN (\w+)")  # what such a statement adds
-MOST_PARTS = 100
+MAX_PARTS = 100
 
 # Our trigger, of this version and earlier ones: it counts, and does nothing else.
 _COUNTING = re.compile(
@@ -92,9 +92,9 @@ def check_schema(db: sqlite3.Connection, schema: str = "main") -> None:
     Raises:
         sqlite3.DatabaseError: for views, other triggers and indexes, virtual tables, computed columns and checks.
     """
-    listed = list(db.execute(f"SELECT type, name, sql, rootpage FROM {schema}.sqlite_master LIMIT {MOST_PARTS + 1}"))
-    if len(listed) > MOST_PARTS:
-        raise sqlite3.DatabaseError(f"it has more than {MOST_PARTS} tables")
+    listed = list(db.execute(f"SELECT type, name, sql, rootpage FROM {schema}.sqlite_master LIMIT {MAX_PARTS + 1}"))
+    if len(listed) > MAX_PARTS:
+        raise sqlite3.DatabaseError(f"it has more than {MAX_PARTS} tables")
     for kind, name, sql, page in listed:
         words = " ".join(str(sql or "").lower().split())
         ours = {

@@ -36,9 +36,9 @@ TOKENIZER = frozenset(
 )
 FAST = "tokenizer.json"
 LENGTH = "model_max_length"
-MOST_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
-MOST_CONFIG = 4 * 2**20
-MOST_TOKENIZER = 2**28
+MAX_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
+MAX_CONFIG = 4 * 2**20
+MAX_TOKENIZER = 2**28
 # Keys of either config that name code, kernels, or files and models elsewhere.
 _ELSEWHERE = re.compile(
     r"auto_map|custom_\w+|\w*name_or_path|\w+_files?|\w*_path|\w+_dir|kernel\w*|use_kernels|\w*tp_plan|"
@@ -48,10 +48,10 @@ _CODE = re.compile(r"_?(?:attn|experts)_implementation(?:_internal)?")
 _IMPLEMENTATIONS = (None, "eager", "sdpa")
 _COUNTS = re.compile(r"\w*layers?|\w*blocks?|\w*experts?|depth|\w*depth")
 FEW = 1024  # experts and the like may share a tensor
-MOST_NUMBER = 2**40
-MOST_POSITIONS = 2**24
-MOST_VALUES = 2**50
-MOST_DEPTH = 16
+MAX_NUMBER = 2**40
+MAX_POSITIONS = 2**24
+MAX_VALUES = 2**50
+MAX_DEPTH = 16
 
 
 class View(NamedTuple):
@@ -78,12 +78,12 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
     """
     weights = find_weights(folder, pickled)
     tensors = count_tensors(weights)
-    config = clean_config(_read_json(folder, CONFIG, MOST_CONFIG), folder / CONFIG, tensors)
+    config = clean_config(_read_json(folder, CONFIG, MAX_CONFIG), folder / CONFIG, tensors)
     with tempfile.TemporaryDirectory(prefix="dsbs-") as temporary:
         place = Path(temporary)
         (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         if (folder / TOKENIZER_CONFIG).exists():
-            cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MOST_TOKENIZER), folder / TOKENIZER_CONFIG)
+            cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MAX_TOKENIZER), folder / TOKENIZER_CONFIG)
             if not isinstance(cleaned.get(LENGTH, 0), int | float | None):
                 value = excerpt(cleaned[LENGTH], 60)
                 raise StudentError(f"{folder / TOKENIZER_CONFIG}: {LENGTH}={value}: expected a number.")
@@ -127,7 +127,7 @@ def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
             return [_inside(folder, single, found=True)]
         index = folder / f"{single}{INDEX}"
         if index.exists():
-            named = _read_json(folder, index.name, MOST_TOKENIZER).get("weight_map")
+            named = _read_json(folder, index.name, MAX_TOKENIZER).get("weight_map")
             files = sorted({str(name) for name in named.values()}) if isinstance(named, dict) else []
             if strange := [name for name in files if not pattern.fullmatch(name)]:
                 raise StudentError(
@@ -159,7 +159,7 @@ def count_tensors(weights: list[Path]) -> dict[str, int] | None:
 def _read_header(path: Path) -> dict[str, int]:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        content = file.read(size) if size <= MOST_TOKENIZER else b""
+        content = file.read(size) if size <= MAX_TOKENIZER else b""
     try:
         header = load_json(content)
         shapes = {str(name): entry["shape"] for name, entry in header.items() if name != "__metadata__"}
@@ -172,7 +172,7 @@ def _read_header(path: Path) -> dict[str, int]:
 def _product(shape: list[int]) -> int:
     found = 1
     for size in shape:
-        if not isinstance(size, int) or not 0 <= size <= MOST_NUMBER or found > MOST_VALUES:
+        if not isinstance(size, int) or not 0 <= size <= MAX_NUMBER or found > MAX_VALUES:
             raise ValueError
         found *= size
     return found
@@ -203,7 +203,7 @@ def check_patterns(folder: Path) -> None:
         return
     path = _inside(folder, FAST)
     try:
-        values = load_json(read_file(path, MOST_TOKENIZER), most=MOST_WORDS)
+        values = load_json(read_file(path, MAX_TOKENIZER), most=MAX_WORDS)
     except ValueError as error:
         raise StudentError(f"{folder / FAST}: not valid JSON ({excerpt(str(error))}).") from None
     for pattern in pattern_faults(values):
@@ -232,7 +232,7 @@ def drop_elsewhere(values: dict[str, Any], place: Path) -> dict[str, Any]:
     """Return JSON values without keys that name code, kernels, files or models elsewhere, at any depth."""
 
     def clean(value: Any, depth: int) -> Any:
-        if depth > MOST_DEPTH:
+        if depth > MAX_DEPTH:
             raise StudentError(f"{place}: nested too deeply.")
         if isinstance(value, list):
             return [clean(item, depth + 1) for item in value]
@@ -247,7 +247,7 @@ def drop_elsewhere(values: dict[str, Any], place: Path) -> dict[str, Any]:
 
 def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0) -> None:
     """Check every number and every name of an implementation in a config."""
-    if depth > MOST_DEPTH:
+    if depth > MAX_DEPTH:
         raise StudentError(f"{place}: nested too deeply.")
     if _CODE.fullmatch(key) and (
         not all(one in _IMPLEMENTATIONS for one in value.values())
@@ -269,7 +269,7 @@ def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0)
         raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected from 0 to 1.")
     elif isinstance(value, int) and not isinstance(value, bool):
         counts = _COUNTS.fullmatch(key)
-        bound = max(most, FEW) if counts else MOST_POSITIONS if "position" in key else MOST_NUMBER
+        bound = max(most, FEW) if counts else MAX_POSITIONS if "position" in key else MAX_NUMBER
         if abs(value) > bound:
             why = f", for there are {most:,} tensors" if counts else ""
             raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected at most {bound:,}{why}.")

@@ -48,7 +48,7 @@ from dsbs.students.prefixes import PREFIX_ON
 from dsbs.students.seq2seq import Seq2SeqModel
 
 # Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
-MOST_BEYOND = 2**26
+MAX_BEYOND = 2**26
 
 
 @contextmanager
@@ -162,7 +162,7 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
         build: Callable[[Any], Any] = getattr(loader, "from_config", None) or loader._from_config
         network = build(copy.deepcopy(config))
     wanted = sum(part.numel() for part in (*network.parameters(), *network.buffers()))
-    if wanted > 2 * values + MOST_BEYOND:
+    if wanted > 2 * values + MAX_BEYOND:
         raise StudentError(
             f"{named}: config.json describes a network of {wanted:,} parameters, but its weights have {values:,}."
         )

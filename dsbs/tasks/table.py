@@ -19,7 +19,7 @@ from dsbs.tasks.tables.hub import HubSource
 from dsbs.tasks.tables.rows import PLACES, RowsTask
 from dsbs.tasks.tables.settings import TableSettings
 from dsbs.tasks.tables.sources import FileSource, Row, Source
-from dsbs.tasks.tables.survey import MOST_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
+from dsbs.tasks.tables.survey import MAX_LABELS, LabelSurvey, find_form, first_row_without, survey_labels
 from dsbs.tasks.tables.templates import no_column
 
 _LATER = ("label_pattern", "label_form", "missing", "unlabelled", "empty_inputs", "metric")
@@ -190,7 +190,7 @@ class TableTask(TableSettings):
         found = survey.labels()
         if survey.too_many:
             raise DataError(
-                f"task.answer_kind=closed: more than {MOST_LABELS} different labels in column {self.label!r}; "
+                f"task.answer_kind=closed: more than {MAX_LABELS} different labels in column {self.label!r}; "
                 "use task.answer_kind=free or number for such data."
             )
         if not found and self._row_without_label is not None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from dsbs.core.checks import ABOVE_0, AT_LEAST_1, NOT_NEGATIVE, SHARE, option_faults, range_faults
 from dsbs.core.errors import TeacherError
-from dsbs.core.logprobs import MOST_TOP
+from dsbs.core.logprobs import MAX_TOP
 from dsbs.core.records import Request
 from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
 from dsbs.core.terminal import log_once
@@ -127,8 +127,8 @@ class OpenAITeacher(Teacher):
         faults += range_faults(self, SHARE, "batch_discount", prefix="teacher.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             faults.append(f"teacher.top_p={self.top_p}: expected above 0 and up to 1.")
-        if self.top_logprobs is not None and not 1 <= self.top_logprobs <= MOST_TOP:
-            faults.append(f"teacher.top_logprobs={self.top_logprobs}: expected from 1 to {MOST_TOP}, or null.")
+        if self.top_logprobs is not None and not 1 <= self.top_logprobs <= MAX_TOP:
+            faults.append(f"teacher.top_logprobs={self.top_logprobs}: expected from 1 to {MAX_TOP}, or null.")
         if (self.prompt_price is None) != (self.completion_price is None):
             faults.append("teacher.prompt_price and teacher.completion_price: set both or neither.")
         reserved = {"model", "messages", "prompt", "stream", "n"} & self.extra.keys()

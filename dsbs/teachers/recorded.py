@@ -16,7 +16,7 @@ from dsbs.core.untrusted import excerpt, read_file
 from dsbs.store import CompletionStore, open_store
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.files import find_files
-from dsbs.tasks.tables.sources import MOST_ARRAY
+from dsbs.tasks.tables.sources import MAX_ARRAY
 from dsbs.tasks.tables.splits import choose_names
 from dsbs.teachers.base import Ask, Teacher
 from dsbs.teachers.columns import RecordedColumns
@@ -219,7 +219,7 @@ def load_array(file: Path) -> list[str]:
         DataError: with the file and the place of the fault.
     """
     try:
-        texts: Any = json.loads(read_file(file, MOST_ARRAY).decode("utf-8-sig"))
+        texts: Any = json.loads(read_file(file, MAX_ARRAY).decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{file}:{error.lineno}: broken JSON: {error.msg} (column {error.colno}). Expected one array of texts."

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
     from dsbs.training.plan import Plan
 
-MOST_TEXTS = 1000
-MOST_BYTES = 64 * 2**20
+MAX_TEXTS = 1000
+MAX_BYTES = 64 * 2**20
 
 
 def measure_in_context(
@@ -112,13 +112,13 @@ def predict_plainly(
 
 
 def load_texts(path: str) -> list[Example]:
-    """Return the first ``MOST_TEXTS`` lines of a file as gold answers of empty inputs.
+    """Return the first ``MAX_TEXTS`` lines of a file as gold answers of empty inputs.
 
     Raises:
         DataError: the file has no text, or cannot be read.
     """
-    lines = read_file(Path(path), MOST_BYTES).decode(errors="replace").splitlines()
-    texts = [line.strip() for line in lines if line.strip()][:MOST_TEXTS]
+    lines = read_file(Path(path), MAX_BYTES).decode(errors="replace").splitlines()
+    texts = [line.strip() for line in lines if line.strip()][:MAX_TEXTS]
     if not texts:
         raise DataError(f"other={path}: expected texts, one per line; the file is empty.")
     return [Example(str(number), "", text) for number, text in enumerate(texts)]

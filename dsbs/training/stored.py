@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Share of label tokens that the teacher's tokens must match; below it the two tokenizers differ.
 LEAST_SHARED = 0.9
-MOST_SAMPLES = 64
+MAX_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class StoredTokens:
 
 
 def _samples(store: CompletionStore, id: str) -> Iterator[tuple[TokenLogprobs, ...]]:
-    for sample in range(MOST_SAMPLES):
+    for sample in range(MAX_SAMPLES):
         completion = store.find("train", id, sample)
         if completion is None:
             return

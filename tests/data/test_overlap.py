@@ -58,7 +58,7 @@ def test_svamp_asks_in_test_what_it_asks_in_train_with_other_numbers(data_folder
 
 
 def test_of_many_some_are_compared_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "MOST_COMPARED", 10)
+    monkeypatch.setattr(overlap, "MAX_COMPARED", 10)
     texts = [f"the letter {chr(97 + n)}{chr(97 + m)} is a fine thing" for n in range(5) for m in range(5)]
     found = count_overlap(texts, [text.replace("fine", "very fine") for text in texts])
     assert (found.examples, found.compared) == (25, 10)
@@ -69,7 +69,7 @@ def test_of_many_some_are_compared_and_it_is_said(monkeypatch: pytest.MonkeyPatc
 
 
 def test_comparing_ends_where_there_are_too_many_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlap, "MOST_PAIRS", 50)
+    monkeypatch.setattr(overlap, "MAX_PAIRS", 50)
     draw = random.Random(0)
     texts = [" ".join(draw.choices("abcdefghijklmnopqrst", k=12)) for _ in range(200)]
     found = count_overlap(texts[:100], texts[100:] + texts[:1])

@@ -286,7 +286,7 @@ def test_what_no_checkpoint_of_ours_says_is_told_in_a_sentence(
 ) -> None:
     bring_code(checkpoint)
     change, sentence = REFUSED[kind]
-    monkeypatch.setattr("dsbs.inference.checkpoint.MOST_CHOICES", 100)
+    monkeypatch.setattr("dsbs.inference.checkpoint.MAX_CHOICES", 100)
     change(checkpoint)
     with pytest.raises(DsbsError, match=sentence) as caught:
         answer(checkpoint)
@@ -344,7 +344,7 @@ def test_neither_choice_about_loading_gives_a_run_another_name() -> None:
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import zipfile
 
-    monkeypatch.setattr("dsbs.students.minilm.MOST_UNPACKED", 2**20)
+    monkeypatch.setattr("dsbs.students.minilm.MAX_UNPACKED", 2**20)
     with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.safetensors", b"\0" * 2**21)
     with pytest.raises(StudentError, match="unpacks to more than"):

@@ -103,7 +103,7 @@ def test_a_sound_one_answers(classifier: Any, tmp_path: Path) -> None:
 
 
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sklearn_predictor, "MOST_UNPACKED", 2**20)
+    monkeypatch.setattr(sklearn_predictor, "MAX_UNPACKED", 2**20)
     write(tmp_path, fitted())
     with zipfile.ZipFile(tmp_path / MODEL, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.npy", bytes(2**24))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dsbs.core.errors import DataError
-from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, MOST_ROW
+from dsbs.core.untrusted import MAX_INPUT, MAX_LABEL, MAX_ROW
 from dsbs.tasks import TableTask
 from dsbs.tasks.tables.sources import read_rows
 from dsbs.teachers.recorded import load_array
@@ -26,13 +26,13 @@ FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a folder": ("train.jsonl", Path.mkdir, "expected a regular file, found a folder"),
     "a folder for columns": ("train.parquet", Path.mkdir, "expected a regular file, found a folder"),
     "a link that leads to itself": ("train.jsonl", lambda path: path.symlink_to(path), "cannot be read"),
-    "a line without end": ("train.jsonl", lambda path: path.write_text("a" * (MOST_ROW + 1)), ":1: a line of"),
+    "a line without end": ("train.jsonl", lambda path: path.write_text("a" * (MAX_ROW + 1)), ":1: a line of"),
     "a later line without end": (
-        "train.jsonl", lambda path: path.write_text(ROW + "a" * (MOST_ROW + 1)), ":2: a line of more"
+        "train.jsonl", lambda path: path.write_text(ROW + "a" * (MAX_ROW + 1)), ":2: a line of more"
     ),
-    "a header without end": ("train.csv", lambda path: path.write_text("a," * MOST_ROW), ":1: a line of more"),
+    "a header without end": ("train.csv", lambda path: path.write_text("a," * MAX_ROW), ":1: a line of more"),
     "columns without end": ("train.csv", lambda path: path.write_text("a," * 10**5), "expected at most 10,000"),
-    "an open quote": ("train.csv", lambda path: path.write_text('a,b\n"' + "a\n" * (MOST_ROW // 2)), "broken CSV"),
+    "an open quote": ("train.csv", lambda path: path.write_text('a,b\n"' + "a\n" * (MAX_ROW // 2)), "broken CSV"),
     "a number of 5,000 digits": (
         "train.jsonl", lambda path: path.write_text('{"input": ' + "9" * 5000 + "}"), ":1: not valid JSON"
     ),
@@ -77,10 +77,10 @@ def test_a_place_that_is_none_is_told_in_a_sentence(path: str) -> None:
 
 
 CELLS: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
-    "an input without end": ({"input": "a " * MOST_INPUT}, {}, "train.jsonl:1: an input of .* characters"),
-    "a label without end": ({"label": "a" * (MOST_LABEL + 1)}, {}, "train.jsonl:1: a label of 100,001 characters"),
+    "an input without end": ({"input": "a " * MAX_INPUT}, {}, "train.jsonl:1: an input of .* characters"),
+    "a label without end": ({"label": "a" * (MAX_LABEL + 1)}, {}, "train.jsonl:1: a label of 100,001 characters"),
     "a number without end": (
-        {"label": "9" * (MOST_LABEL + 1)}, {"answer_kind": "number"}, "train.jsonl:1: a label of 100,001"
+        {"label": "9" * (MAX_LABEL + 1)}, {"answer_kind": "number"}, "train.jsonl:1: a label of 100,001"
     ),
     "an id without end": ({"id": "a" * 1001}, {"id": "id"}, "train.jsonl:1: an id of 1,001 characters"),
     "choices without end": ({"choices": ["a", "b"] * 501}, {"choices": "choices"}, "1,002 choices"),
@@ -102,7 +102,7 @@ def test_cells_without_end_are_told_with_their_place(kind: str, tmp_path: Path) 
 
 
 def test_a_page_that_repeats_a_cell_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dsbs.tasks.tables.sources.MOST_BATCH", 2**24)
+    monkeypatch.setattr("dsbs.tasks.tables.sources.MAX_BATCH", 2**24)
     pq.write_table(pa.table({"input": ["x" * 2**17] * 256}), tmp_path / "train.parquet")
     assert (tmp_path / "train.parquet").stat().st_size < 2**18
     with pytest.raises(DataError, match=":1: 256 rows of more than"):

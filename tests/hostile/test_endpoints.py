@@ -18,7 +18,7 @@ from scripted import CountTask, job_for, load_annotations
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MOST_TEXT
+from dsbs.core.untrusted import MAX_TEXT
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.executors.pacing import Pause
 from dsbs.extraction.retrying import Retrying
@@ -216,8 +216,8 @@ def test_what_is_no_answer_is_told_in_one_short_line(kind: str) -> None:
 
 
 def test_a_completion_without_end_is_cut_and_counts_as_cut_off() -> None:
-    (said,) = read_completions(json.dumps({"choices": [{"text": "a" * (MOST_TEXT + 7)}]}).encode())
-    assert (len(said.text), said.finish_reason) == (MOST_TEXT, "length")
+    (said,) = read_completions(json.dumps({"choices": [{"text": "a" * (MAX_TEXT + 7)}]}).encode())
+    assert (len(said.text), said.finish_reason) == (MAX_TEXT, "length")
 
 
 ERRORS: dict[str, Any] = {

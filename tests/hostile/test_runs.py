@@ -175,7 +175,7 @@ def test_a_run_whose_answers_cannot_be_read_is_told_and_cannot_be_compared(kind:
 
 def test_a_kilobyte_that_stands_for_a_billion_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_run(tmp_path, share(90))
-    for name, bound in (("MOST_ROWS", "of at most 50"), ("MOST_BYTES", "more than 50 bytes of answers")):
+    for name, bound in (("MAX_ROWS", "of at most 50"), ("MAX_BYTES", "more than 50 bytes of answers")):
         with monkeypatch.context() as patched:
             patched.setattr(f"dsbs.reporting.answers.{name}", 50)
             found = read_run(folder)

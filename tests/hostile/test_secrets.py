@@ -12,7 +12,7 @@ from dsbs.cli.config import to_object
 from dsbs.core import terminal
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.terminal import visible
-from dsbs.core.untrusted import MOST_LINE
+from dsbs.core.untrusted import MAX_LINE
 from dsbs.extraction.prompts import Exemplar, Prompt
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.inputs import read_inputs
@@ -94,7 +94,7 @@ def test_where_a_key_goes_is_told_once_before_the_first_request(
 
 
 def test_a_line_without_end_is_told_with_its_number() -> None:
-    text = b"one\n" + b"x" * (MOST_LINE + 5) + b"\n"
+    text = b"one\n" + b"x" * (MAX_LINE + 5) + b"\n"
     with pytest.raises(DataError, match="standard input:2: a line of more than"):
         list(read_inputs("-", "text", Remembered(), io.BytesIO(text)))
 

@@ -84,7 +84,7 @@ def test_a_store_that_runs_something_is_refused(
 def test_a_store_that_holds_something_else_is_refused(
     kind: str, command: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reading, "MOST_CELL", 2**20)
+    monkeypatch.setattr(reading, "MAX_CELL", 2**20)
     statement, sentence = ODD[kind]
     with closing(sqlite3.connect(store)) as db:
         db.executescript(statement)

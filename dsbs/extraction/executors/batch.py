@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 1_000_000
 # Seconds without an answer after which polling ends: by then all batches have.
-MOST_UNREACHABLE = 24 * 3600.0
+MAX_UNREACHABLE = 24 * 3600.0
 MALFORMED = "malformed answer"
 # Endpoints without `n` reject the line or give one answer; then the samples are requested one by one.
 ONE_BY_ONE = {"HTTP 400", "HTTP 422", NO_LINE}
@@ -226,7 +226,7 @@ class BatchExecutor(Executor):
         if self._unreachable is None:
             self._unreachable = now
             logger.warning("%s The batches go on at the endpoint; polling continues.", error)
-        return now - self._unreachable < MOST_UNREACHABLE and not self.stopped
+        return now - self._unreachable < MAX_UNREACHABLE and not self.stopped
 
     async def _collect(self, sent: Sent) -> None:
         """Commit the results of a batch that has ended, and close it."""

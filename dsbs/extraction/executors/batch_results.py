@@ -15,7 +15,7 @@ from dsbs.extraction.committing import Arrival, Committer
 from dsbs.store import Batch, Batches, Failure
 from dsbs.teachers.endpoint.adapting import Adaptation
 from dsbs.teachers.endpoint.batches import BatchApi, BatchState
-from dsbs.teachers.endpoint.bodies import MOST_BODY
+from dsbs.teachers.endpoint.bodies import MAX_BODY
 
 logger = logging.getLogger(__name__)
 
@@ -155,10 +155,10 @@ def _take_lines(file: BinaryIO) -> list[bytes]:
     """
     lines: list[bytes] = []
     size = 0
-    while len(lines) < GROUP and size <= MOST_BODY and (line := file.readline(MOST_BODY + 1)):
+    while len(lines) < GROUP and size <= MAX_BODY and (line := file.readline(MAX_BODY + 1)):
         lines.append(line)
         size += len(line)
-        if len(line) > MOST_BODY and not line.endswith(b"\n"):
-            while (rest := file.readline(MOST_BODY)) and not rest.endswith(b"\n"):
+        if len(line) > MAX_BODY and not line.endswith(b"\n"):
+            while (rest := file.readline(MAX_BODY)) and not rest.endswith(b"\n"):
                 pass
     return lines

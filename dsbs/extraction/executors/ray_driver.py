@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # Questions that an actor holds for each concurrent request, so that it need not wait for the next.
 AHEAD = 2
 # Actors that may be lost without an answer in between, for each that there should be.
-MOST_LOSSES = 2
+MAX_LOSSES = 2
 
 
 @dataclasses.dataclass
@@ -245,7 +245,7 @@ class RayExecutor(Executor):
             "An actor on %s was lost; %d answers were recovered from its shard, %d questions go to another. %s",
             handle.node, len(found), rest, cause,
         )  # fmt: skip
-        if self.losses > MOST_LOSSES * self.count:
+        if self.losses > MAX_LOSSES * self.count:
             self.stop("actors lost", RunError(
                 f"{self.losses} actors were lost with no answer in between, the last one on {handle.node}. {cause} "
                 "Every node needs the same versions of Python, ray and dsbs (pip install 'dsbs[ray]'). Earlier answers "

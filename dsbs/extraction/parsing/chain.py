@@ -30,7 +30,7 @@ STATUSES = {
     "refused": "the server or the model refused to answer (content filter, refusal)",
 }
 
-_MOST_LINES = 300
+_MAX_LINES = 300
 _TERMINATED = re.compile(r"[.!?)\]}\"'”*`>$]\s{0,8}$")
 # Words with which a text that has given its answer takes it back.
 _CORRECTION = re.compile(
@@ -267,7 +267,7 @@ def _read_marked(block: str, cue: Cue, answers: Answers, choices: tuple[str, ...
 def _find_alone(block: str, start: int, answers: Answers, choices: tuple[str, ...] | None) -> Iterator[Found]:
     """Yield an answer that is all there is to a line, the last line or the first, where no other line says another."""
     written = list(dict.fromkeys(filter(None, (line.strip(_AROUND) for line in block.split("\n")))))
-    if not written or len(written) > _MOST_LINES or block.rfind(written[-1]) < start:
+    if not written or len(written) > _MAX_LINES or block.rfind(written[-1]) < start:
         return
     read = {line: _read_lone(line, answers, choices) for line in written}
     if len({label for label in read.values() if label is not None}) != 1:

@@ -17,8 +17,8 @@ ANSWERS = ("answer", "finalanswer", "label", "finallabel", "category", "class", 
 RATIONALES = ("rationale", "reasoning", "explanation", "reason", "justification", "thought", "thoughts", "thinking",
               "analysis", "chainofthought", "steps", "evidence")  # fmt: skip
 _INNER = ("answer", "label", "value", "text")
-_MOST_OBJECTS = 50
-_MOST_DEPTH = 4
+_MAX_OBJECTS = 50
+_MAX_DEPTH = 4
 _FENCE = re.compile(r"\s*(?:`{3}|~{3})\w{0,10}\s*$|^\s*(?:`{3}|~{3})\s*")
 # A model that was given the first brace goes on behind it.
 _WITHOUT_BRACE = re.compile(r"""\s{0,9}["'](\w{1,40})["']\s{0,9}:""")
@@ -69,7 +69,7 @@ def find_answer_object(text: str, alone: Callable[[str], str | None], closed_set
     if '{\\"' in text:  # an object within a string
         text = re.sub(r'\\["n]', lambda match: _ESCAPED[match[0]], text)
     start, found, last = text.find("{"), None, -1
-    for _ in range(_MOST_OBJECTS):
+    for _ in range(_MAX_OBJECTS):
         if start < 0:
             break
         value, end = read_object(text, start)
@@ -97,7 +97,7 @@ def _objects(value: Any, depth: int) -> Iterator[Fields]:
     """Yield an object and those in it, the outer ones first; arguments of a tool call may be an object as text."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         value = read_object(value, value.index("{"))[0]
-    if not isinstance(value, dict) or depth > _MOST_DEPTH:
+    if not isinstance(value, dict) or depth > _MAX_DEPTH:
         return
     fields = {plain_key(key): part for key, part in value.items()}
     yield fields

@@ -6,7 +6,7 @@ from dsbs.extraction.parsing.objects import ANSWERS, RATIONALES, plain_key
 
 _ROW = re.compile(r"[ \t]{0,8}\|(.+)\|[ \t]{0,8}")
 _RULE = re.compile(r"[\s:|-]+")
-_MOST_ROWS = 20
+_MAX_ROWS = 20
 
 
 def unfold(text: str) -> str:
@@ -24,7 +24,7 @@ def unfold(text: str) -> str:
         return text
     lines = text.split("\n")
     places = [place for place, line in enumerate(lines) if _ROW.fullmatch(line)]
-    if not 2 <= len(places) <= _MOST_ROWS or places[-1] - places[0] >= len(places):
+    if not 2 <= len(places) <= _MAX_ROWS or places[-1] - places[0] >= len(places):
         return text
     rows = [[cell.strip() for cell in lines[place].strip().strip("|").split("|")] for place in places]
     rows = [row for row in rows if not _RULE.fullmatch("|".join(row))]

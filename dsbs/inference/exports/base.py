@@ -13,7 +13,7 @@ from dsbs.core.errors import DataError, RunError, StudentError
 from dsbs.core.files import write_json
 from dsbs.core.records import Example, Prediction
 from dsbs.core.untrusted import Fields, read_json_file
-from dsbs.inference.checkpoint import MOST_CONFIG
+from dsbs.inference.checkpoint import MAX_CONFIG
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import check_patterns, without_panic
@@ -185,7 +185,7 @@ def read_export(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """
     path = folder / "config.json"
     try:
-        export = read_json_file(path, MOST_CONFIG)[EXPORT]
+        export = read_json_file(path, MAX_CONFIG)[EXPORT]
         missing = [key for key in keys if key not in export]
     except (DataError, KeyError, TypeError):
         raise DataError(f"{path}: not an export written by dsbs.export.") from None

@@ -37,7 +37,7 @@ QUANTIZATIONS = ("float32", "int8")
 DEFAULT = "float32"
 DECODING = None
 FILE = "student.onnx"
-MOST_ID = 2**31 - 1
+MAX_ID = 2**31 - 1
 
 
 def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def read_settings(folder: Path) -> tuple[list[str], int, int]:
     classes, fields = export["classes"], Fields(export)
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{folder}/config.json: {EXPORT}.classes: expected a list of texts.")
-    padding, most = fields.count("padding", most=MOST_ID), fields.count("max_input_tokens", most=MOST_ID)
+    padding, most = fields.count("padding", most=MAX_ID), fields.count("max_input_tokens", most=MAX_ID)
     if padding is None or not most:
         raise DataError(f"{folder}/config.json: {EXPORT}.padding, {EXPORT}.max_input_tokens: expected whole numbers.")
     return classes, padding, most

@@ -37,7 +37,7 @@ _BOXED = re.compile(r"\\(?:boxed|fbox)\s{0,3}\{")
 _TAG = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})>")
 _MATHS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _DENIED = re.compile(r"\b(?:not|never|neither|nor|cannot)\b|n['’]t\b", re.I)
-_MOST_LAYERS = 12
+_MAX_LAYERS = 12
 _REMEMBERED = 200
 
 
@@ -50,7 +50,7 @@ def tidy(text: str) -> str:
     ('train station', 'train station', 'bus')
     """
     text = _marked(text.strip())
-    for _ in range(_MOST_LAYERS):
+    for _ in range(_MAX_LAYERS):
         before = text
         text = _unwrapped(text.strip(_WRAPPING) if text.strip(_WRAPPING) else text.strip())
         if text.endswith((".", "。")) and not text.endswith(".."):
@@ -79,7 +79,7 @@ def _marked(text: str) -> str:
     """Return what the only box or the only pair of answer tags of a text holds; else the text."""
     boxes = list(_BOXED.finditer(text))
     if boxes and not _DENIED.search(text, 0, boxes[0].start()):
-        contents = {_braced(text, box.end()) for box in boxes[:_MOST_LAYERS]}
+        contents = {_braced(text, box.end()) for box in boxes[:_MAX_LAYERS]}
         content = contents.pop()
         return text if contents or content is None else content
     tags = [tag for tag in _TAG.finditer(text) if "answer" in tag[2].lower() or "label" in tag[2].lower()]

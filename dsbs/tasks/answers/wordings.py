@@ -16,7 +16,7 @@ from dsbs.tasks.answers.shapes import CLAUSE, QUOTES, bare, in_ascii_signs, spac
 from dsbs.tasks.cells import plain_number
 
 MOST = 1000
-_MOST_LEADS = 10
+_MAX_LEADS = 10
 _LONE_SIGN = re.compile(r"([A-Za-z])\s?([.):]|[-–—=](?=\s))?(?:\s{1,3}(\S.*))?", re.S)
 _JOINT = re.compile(r"(?<=\w)-(?=[^\W\d])|_")
 _BRACKETED = re.compile(r"<\s?([^<>/]{1,80}?)\s?>[.!]?")
@@ -55,7 +55,7 @@ def read_closed(text: str, listed: Sequence[str], names: dict[str, str], lettere
     if bracketed := _BRACKETED.fullmatch(whole):  # the place of a label in a prompt, filled in
         whole = bracketed[1]
     rest = tidy(whole)
-    for _ in range(_MOST_LEADS):
+    for _ in range(_MAX_LEADS):
         for form in (rest, _COPULA.sub("", rest)):
             if (found := match_name(form, names)) is not None:
                 return found

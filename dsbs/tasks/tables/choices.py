@@ -11,7 +11,7 @@ from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.tables.sources import Row
 from dsbs.tasks.tables.templates import ABSENT, look_up, parse_printed, require, template_columns
 
-MOST_CHOICES = 1000
+MAX_CHOICES = 1000
 _LONGEST = 20_000  # characters of a cell that is read as a list
 # An element of a list as Python, pandas or numpy write it: quoted, or a word or number without blanks.
 _ELEMENT = re.compile(r"""\s*('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"\[\]]+)\s*(,?)""", re.S)
@@ -104,8 +104,8 @@ def read_choices(value: Any, place: str) -> tuple[str, ...]:
     found = read_list(value) if isinstance(value, str) else value
     choices: tuple[str, ...] = ()
     if isinstance(found, list | tuple):
-        if len(found) > MOST_CHOICES:
-            raise DataError(f"{place}: {len(found):,} choices (task.choices); expected at most {MOST_CHOICES:,}.")
+        if len(found) > MAX_CHOICES:
+            raise DataError(f"{place}: {len(found):,} choices (task.choices); expected at most {MAX_CHOICES:,}.")
         choices = tuple(
             storable(to_text(choice, place, "choices", "task.choices")).strip() if not is_missing(choice, ()) else ""
             for choice in found

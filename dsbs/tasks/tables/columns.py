@@ -9,7 +9,7 @@ from dsbs.core.command_line import quoted
 from dsbs.core.errors import DataError
 from dsbs.core.records import Example
 from dsbs.core.units import pluralize
-from dsbs.core.untrusted import MOST_INPUT, MOST_LABEL, storable
+from dsbs.core.untrusted import MAX_INPUT, MAX_LABEL, storable
 from dsbs.tasks.answers import with_choices
 from dsbs.tasks.cells import is_missing, to_text
 from dsbs.tasks.tables.choices import RowChoices, find_choices
@@ -22,7 +22,7 @@ _NO_ROW: Row = {}
 SOON = 1000  # rows after which a column that none of them has is reported
 UNLABELLED = ("keep", "drop", "stop")
 EMPTY_INPUTS = ("stop", "drop")
-MOST_ID = 1000  # characters
+MAX_ID = 1000  # characters
 _ALSO_NAMES = ("none", "na", "null")  # words for a missing value that classes are called by, too
 
 
@@ -145,7 +145,7 @@ class Columns:
         value = look_up(row, self.label)
         if value is ABSENT or is_missing(value, ()):
             return None
-        return _check_length(to_text(value, place, self.label, "task.label"), MOST_LABEL, place, "a label")
+        return _check_length(to_text(value, place, self.label, "task.label"), MAX_LABEL, place, "a label")
 
     def choices_of(self, row: Row, place: str) -> RowChoices | None:
         """Return the closed answers of a row, or None where rows have none of their own."""
@@ -154,7 +154,7 @@ class Columns:
     def _example(self, row: Row, place: str, id: str, faults: RowFaults, counts: RowCounts) -> Example | None:
         text = storable(raw := fill(self.input, row, place, self.gold.missing, faults.absent).strip())
         counts.replaced += text != raw
-        _check_length(text, MOST_INPUT, place, "an input")
+        _check_length(text, MAX_INPUT, place, "an input")
         if not text:
             counts.without_input += 1
             if self.empty_inputs != "drop":
@@ -174,7 +174,7 @@ class Columns:
             return default
         value = require(row, self.id, place, "id")
         id = "" if is_missing(value, ()) else storable(to_text(value, place, self.id, "task.id")).strip()
-        _check_length(id, MOST_ID, place, "an id")
+        _check_length(id, MAX_ID, place, "an id")
         if not id:
             raise DataError(f"{place}: the id is empty (column {self.id!r}); task.id=null numbers the rows instead.")
         return id

@@ -11,10 +11,10 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.terminal import log_once
-from dsbs.core.untrusted import MOST_ROW, bounded_lines, open_regular
+from dsbs.core.untrusted import MAX_ROW, bounded_lines, open_regular
 from dsbs.tasks.cells import seen
 
-MOST_COLUMNS = 10_000
+MAX_COLUMNS = 10_000
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _LOOKED_AT = 30  # lines of a file that show what separates its cells
 _LONGEST_LINE = 1 << 16
@@ -27,7 +27,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         DataError: for broken quotes, rows of another length than the header, and duplicate column names.
     """
-    csv.field_size_limit(MOST_ROW)
+    csv.field_size_limit(MAX_ROW)
     with _open(path) as file:
         head = list(islice(iter(lambda: file.readline(_LONGEST_LINE), ""), _LOOKED_AT))
     excel = _EXCEL.fullmatch(head[0]) if head else None
@@ -55,7 +55,7 @@ def _open(path: Path) -> TextIOWrapper:
 
 def _lines(path: Path) -> Iterator[str]:
     with _open(path) as file:
-        yield from bounded_lines(file, str(path), MOST_ROW, "one row per line")
+        yield from bounded_lines(file, str(path), MAX_ROW, "one row per line")
 
 
 def sniff_delimiter(head: list[str], usual: str = ",") -> str:
@@ -113,10 +113,10 @@ def check_names(names: list[str], place: str) -> None:
     """Check the names of columns.
 
     Raises:
-        DataError: for duplicate names, and for more than ``MOST_COLUMNS``.
+        DataError: for duplicate names, and for more than ``MAX_COLUMNS``.
     """
-    if len(names) > MOST_COLUMNS:
-        raise DataError(f"{place}: {len(names):,} columns; expected at most {MOST_COLUMNS:,}.")
+    if len(names) > MAX_COLUMNS:
+        raise DataError(f"{place}: {len(names):,} columns; expected at most {MAX_COLUMNS:,}.")
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise DataError(

@@ -12,7 +12,7 @@ from dsbs.tasks.base import Task
 from dsbs.tasks.tables.settings import TableSettings
 from dsbs.tasks.tables.splits import split_of
 
-MOST_READ = 50  # runs of a folder
+MAX_READ = 50  # runs of a folder
 _PLAIN = ("data", "dataset", "rows")  # names of files that say nothing
 
 
@@ -48,7 +48,7 @@ def describe_shared_folder(output_dir: str | Path, task: Task) -> str:
     if own is None:
         return ""
     root = Path(output_dir) / "train" / task.name
-    for path in sorted(root.glob("*/*/*/*/config.yaml"))[:MOST_READ]:
+    for path in sorted(root.glob("*/*/*/*/config.yaml"))[:MAX_READ]:
         other = name_data(_read_task(path))
         if other not in (None, own):
             return (

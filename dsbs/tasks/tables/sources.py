@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
-from dsbs.core.untrusted import MOST_ROW, bounded_lines, excerpt, open_regular, read_file
+from dsbs.core.untrusted import MAX_ROW, bounded_lines, excerpt, open_regular, read_file
 from dsbs.tasks.tables.class_names import class_names, column_of, name_classes, read_classes
 from dsbs.tasks.tables.delimited import check_names, read_csv
 from dsbs.tasks.tables.foreign import SUFFIXES, advise, name_foreign
 from dsbs.tasks.tables.splits import SPLITS
 
 Row = Mapping[str, Any]
-MOST_ARRAY = 2**30  # bytes of a file that is one array, which is read whole
+MAX_ARRAY = 2**30  # bytes of a file that is one array, which is read whole
 SAVE_AS_UTF8 = "Save the file as UTF-8; from Windows or Excel: iconv -f CP1252 -t UTF-8 FILE > NEW_FILE"
 BATCH = 256
-MOST_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a cell without end
+MAX_BATCH = 2**30  # bytes of as many rows; a few pages of a file can repeat a cell without end
 
 
 def is_utf16(head: bytes) -> bool:
@@ -120,7 +120,7 @@ def _read_head(path: Path, known: bool) -> bytes:
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> DataError:
     """Return the error about a text file in another encoding, with the first line that is not UTF-8."""
     with open_regular(path) as file:
-        lines = enumerate(bounded_lines(file, str(path), MOST_ROW, "one row per line"), 1)
+        lines = enumerate(bounded_lines(file, str(path), MAX_ROW, "one row per line"), 1)
         line = next((number for number, content in lines if not _is_utf8(content)), 1)
     return DataError(f"{path}:{line}: not UTF-8: {error.reason}. {SAVE_AS_UTF8}")
 
@@ -139,13 +139,13 @@ def _read_json(path: Path) -> Iterator[tuple[str, Row]]:
             yield from _read_json_array(path)
             return
         file.seek(0)
-        for number, line in enumerate(bounded_lines(file, str(path), MOST_ROW, "one object per line"), 1):
+        for number, line in enumerate(bounded_lines(file, str(path), MAX_ROW, "one object per line"), 1):
             if line.strip():
                 yield f"{path}:{number}", parse_row(line.rstrip(), f"{path}:{number}")
 
 
 def _read_json_array(path: Path) -> Iterator[tuple[str, Row]]:
-    text = read_file(path, MOST_ARRAY).decode("utf-8-sig")
+    text = read_file(path, MAX_ARRAY).decode("utf-8-sig")
     try:
         items = json.loads(text, object_pairs_hook=_unique)
     except DataError as error:
@@ -222,8 +222,8 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Row]]:
             }
             number = 0
             for batch in file.iter_batches(batch_size=BATCH):
-                if batch.nbytes > MOST_BATCH:
-                    raise DataError(f"{path}:{number + 1}: {batch.num_rows} rows of more than {MOST_BATCH:,} bytes.")
+                if batch.nbytes > MAX_BATCH:
+                    raise DataError(f"{path}:{number + 1}: {batch.num_rows} rows of more than {MAX_BATCH:,} bytes.")
                 for row in batch.to_pylist():
                     number += 1
                     name_classes(row, classes)

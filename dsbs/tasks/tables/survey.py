@@ -19,15 +19,15 @@ from dsbs.tasks.tables.gold import FORMS, UnreadLabel, match, position_of
 from dsbs.tasks.tables.sources import Row, Source
 from dsbs.tasks.tables.templates import ABSENT, look_up
 
-MOST_LABELS = 1000  # different labels at which the survey stops
+MAX_LABELS = 1000  # different labels at which the survey stops
 # At most so many different labels are classes, if each occurs EACH times on average.
-MOST_CLASSES, MOST_NUMBERS, EACH = 500, 12, 2
+MAX_CLASSES, MAX_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 _TRUTH = {"true", "false"}
 _JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
-_SHOWN, _MOST_SHOWN = 5, 20  # labels, and characters of one
+_SHOWN, _MAX_SHOWN = 5, 20  # labels, and characters of one
 _FORMS_IN_WORDS = {
     "text": "the answers themselves", "letter": "letters", "position": "counted from 0", "number": "counted from 1"
 }  # fmt: skip
@@ -41,7 +41,7 @@ class LabelSurvey:
         spellings: label, folded (or its value, for a plain number) -> counts of its spellings.
         lists: number of labels that are lists written as text.
         solutions: number of labels that end in ``####`` and a number, as GSM8K's do.
-        too_many: whether there are more than ``MOST_LABELS``, where counting stopped.
+        too_many: whether there are more than ``MAX_LABELS``, where counting stopped.
     """
 
     rows: int = 0
@@ -60,14 +60,14 @@ class LabelSurvey:
         """
         numbers = all(not isinstance(key, str) for key in self.spellings)
         different = len(self.spellings if numbers else self.labels())
-        few = 2 <= different <= (MOST_NUMBERS if numbers else MOST_CLASSES) and self.rows >= EACH * different
+        few = 2 <= different <= (MAX_NUMBERS if numbers else MAX_CLASSES) and self.rows >= EACH * different
         return "closed" if few else "number" if numbers and self.rows else "free"
 
     def describe(self, column: str) -> str:
         """Return the result in words."""
         kind, merged = self.kind(), self.merged()
         labels = self.labels()
-        names = [name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}..." for name in labels[:_SHOWN]]
+        names = [name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..." for name in labels[:_SHOWN]]
         shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
         found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
         hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
@@ -179,7 +179,7 @@ def survey_labels(rows: Iterable[tuple[str, Row]], columns: Columns) -> LabelSur
         with suppress(UnreadLabel):  # reported when the rows are read
             if (text := gold.read(raw)) is not None:
                 survey.add(match(text, named, gold.names) or text)
-        if len(survey.spellings) > MOST_LABELS:
+        if len(survey.spellings) > MAX_LABELS:
             survey.too_many = True
             break
     return survey

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MOST_NAME, Fields, excerpt, load_json
+from dsbs.core.untrusted import MAX_NAME, Fields, excerpt, load_json
 from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
-from dsbs.teachers.endpoint.bodies import MOST_FILE
+from dsbs.teachers.endpoint.bodies import MAX_FILE
 from dsbs.teachers.endpoint.faults import explain_status, malformed
 from dsbs.teachers.endpoint.http import Connection, Reply
 from dsbs.teachers.endpoint.responses import read_answer
@@ -21,7 +21,7 @@ from dsbs.teachers.endpoint.words import scrub
 OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"
 PAGE = 100
-MOST_PAGES = 1000
+MAX_PAGES = 1000
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{0,199}")
 REASON = 40
 # Clocks differ: only a batch created this long before ours was saved cannot be ours.
@@ -87,7 +87,7 @@ class BatchApi:
 
     def most_lines(self, samples: int) -> int:
         """Return how many lines of so many samples a batch may have, so that its file of results can be downloaded."""
-        return max(1, MOST_FILE // max(1, self.answer_bytes * samples))
+        return max(1, MAX_FILE // max(1, self.answer_bytes * samples))
 
     def line(self, name: str, together: Sequence[Request]) -> bytes:
         """Return one line of a batch's file.
@@ -146,7 +146,7 @@ class BatchApi:
             since: Unix time when it was saved; it was not created before.
         """
         after: dict[str, str] = {}
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             page = await self._send("GET", "/batches", params={"limit": str(PAGE), **after})
             batches = list(page.each("data"))
             if not page.has("data"):
@@ -253,7 +253,7 @@ def _quoted(id: str) -> str:
 
 def _identifier(answer: Fields, name: str = "id") -> str:
     """Return an id; it goes into addresses and to the store, so it may hold no more than ids do."""
-    value = answer.text(name, most=MOST_NAME + 1)
+    value = answer.text(name, most=MAX_NAME + 1)
     if value is None or not IDENTIFIER.fullmatch(value):
         raise malformed(f"{name}: {excerpt(answer.raw(name))}")
     return value

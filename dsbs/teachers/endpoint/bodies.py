@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from dsbs.core.errors import TeacherError
 
 MEGABYTE = 2**20
-MOST_BODY = 16 * MEGABYTE
+MAX_BODY = 16 * MEGABYTE
 # Of an error's explanation the head is enough.
-MOST_ERROR = 2**16
+MAX_ERROR = 2**16
 # A file of a batch's results goes to the disk: 50,000 answers with room for 80 kB each.
-MOST_FILE = 4 * 2**30
+MAX_FILE = 4 * 2**30
 # Bodies above this size wait for each other, so that many at once do not fill the memory either.
 LARGE = MEGABYTE
 LARGE_AT_ONCE = 2

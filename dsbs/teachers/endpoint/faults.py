@@ -13,7 +13,7 @@ from dsbs.teachers.endpoint.words import (
     BUSY,
     EXCERPT,
     FILTERED,
-    MOST_SAID,
+    MAX_SAID,
     NO_CREDIT,
     NO_MODEL,
     NO_MONEY,
@@ -192,7 +192,7 @@ def _advise_address(explanation: str, where: Address) -> str:
 def explain_error_object(error: Any, where: Address | None, key: str) -> TeacherError:
     """Return the error of an error object within an answer with status 200, as OpenRouter sends it."""
     fields = Fields(error if isinstance(error, dict) else {"message": error})
-    explanation = scrub(read_words(fields) or error or "no explanation", key, MOST_SAID)
+    explanation = scrub(read_words(fields) or error or "no explanation", key, MAX_SAID)
     status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:

@@ -10,7 +10,7 @@ from typing import Any
 # Seconds of the longest single wait, and of the longest that is understood.
 LONGEST_WAIT = 3600.0
 LONGEST_TOLD = 366 * 24 * 3600.0
-MOST_LOOKED_AT = 20_000  # bytes of a body
+MAX_LOOKED_AT = 20_000  # bytes of a body
 # Larger numbers are no durations, but Unix times, in seconds or in milliseconds.
 _TIME, _MILLISECONDS = 1e9, 1e11
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens",
@@ -78,7 +78,7 @@ def read_wait(headers: Any, content: bytes, explanation: str) -> float | None:
         # Of several limits it is not said which one was exceeded; the first to pass is tried.
         wait = min((seconds for seconds in resets if seconds), default=None)
     if wait is None:
-        found = _IN_BODY.search(content[:MOST_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(explanation)
+        found = _IN_BODY.search(content[:MAX_LOOKED_AT].decode(errors="replace")) or _IN_WORDS.search(explanation)
         wait = _read_wait(_LETTERS.sub(_shorten, found[1].lower())) if found else None
     return wait
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dsbs.core.errors import TeacherError
 from dsbs.teachers.endpoint.address import Address
-from dsbs.teachers.endpoint.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MOST_BODY, MOST_ERROR, MOST_FILE, read_body
+from dsbs.teachers.endpoint.bodies import ACCEPTED, LARGE, LARGE_AT_ONCE, MAX_BODY, MAX_ERROR, MAX_FILE, read_body
 from dsbs.teachers.endpoint.faults import explain_connection
 from dsbs.teachers.endpoint.proxies import find_proxy
 
@@ -106,7 +106,7 @@ class Connection:
         async with self._request("GET", route, FILE_PATIENCE) as response:
             if response.status != 200:
                 return Reply(response.status, response.headers, await self._read(response))
-            async for piece in read_body(response.content.iter_any(), response.headers, MOST_FILE):
+            async for piece in read_body(response.content.iter_any(), response.headers, MAX_FILE):
                 target.write(piece)
             return Reply(response.status, response.headers, b"")
 
@@ -152,7 +152,7 @@ class Connection:
         if size is not None and size <= LARGE and not failed and "Content-Encoding" not in response.headers:
             return await response.read()
         pieces: list[bytes] = []
-        most, read = MOST_ERROR if failed else MOST_BODY, 0
+        most, read = MAX_ERROR if failed else MAX_BODY, 0
         async with AsyncExitStack() as stack:
             async for piece in read_body(response.content.iter_any(), response.headers, most, cut=failed):
                 before, read = read, read + len(piece)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from dsbs.core.logprobs import MOST_POSITIONS, TokenLogprobs, read_position
+from dsbs.core.logprobs import MAX_POSITIONS, TokenLogprobs, read_position
 from dsbs.core.untrusted import Fields
 
 
@@ -20,7 +20,7 @@ def read_logprobs(choice: Fields) -> tuple[TokenLogprobs, ...] | None:
     parts = _chat(fields) if isinstance(fields.raw("content"), list) else _completions(fields)
     found: list[TokenLogprobs] = []
     for part in parts:
-        if part is None or len(found) == MOST_POSITIONS:
+        if part is None or len(found) == MAX_POSITIONS:
             return None
         found.append(part)
     return tuple(found) or None

@@ -10,7 +10,7 @@ from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
-from dsbs.core.untrusted import MOST_TEXT, Fields, is_finite, load_json, storable
+from dsbs.core.untrusted import MAX_TEXT, Fields, is_finite, load_json, storable
 from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.endpoint.faults import explain_error_object, malformed
 from dsbs.teachers.endpoint.logprobs import read_logprobs
@@ -27,7 +27,7 @@ TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 WRAPPINGS = ("data", "result", "response", "output", "body")
 _READ = ("prompt_tokens", "input_tokens")
 _WRITTEN = ("completion_tokens", "output_tokens")
-_MOST_DEPTH = 4
+_MAX_DEPTH = 4
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
 
 
@@ -109,7 +109,7 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
         )
     return [
         Completion(
-            text=(hide(one.text, key) or "")[:MOST_TEXT],
+            text=(hide(one.text, key) or "")[:MAX_TEXT],
             finish_reason=_finish_reason(one, choice, key),
             model=model,
             prompt_tokens=prompt_tokens if prompt_tokens is None or place == 0 else 0,
@@ -171,7 +171,7 @@ def _without_key(logprobs: tuple[TokenLogprobs, ...] | None, key: str) -> tuple[
 
 
 def _finish_reason(reply: Reply, choice: Fields, key: str) -> str | None:
-    if len(reply.text) > MOST_TEXT:
+    if len(reply.text) > MAX_TEXT:
         return "length"
     own, native = choice.text("finish_reason"), choice.text("native_finish_reason")
     if native and read_ending(own) == STOP and read_ending(native) in (LENGTH, REFUSED, BROKEN):
@@ -184,7 +184,7 @@ def _read_choice(choice: Fields) -> Reply | None:
     """Return what a choice says, at most a character more than is kept; None where it is no choice."""
     name = "message" if "message" in choice else "delta"
     if name not in choice:
-        text = choice.text("text", most=MOST_TEXT + 1)
+        text = choice.text("text", most=MAX_TEXT + 1)
         filtered = read_ending(choice.text("finish_reason")) in (REFUSED, LENGTH)  # before a word was written
         empty = choice.has("text") and "text" not in choice
         return Reply(text or "") if text is not None or filtered or empty else None
@@ -194,7 +194,7 @@ def _read_choice(choice: Fields) -> Reply | None:
     holders = (message, *(message.inside(holder) for holder in HOLDERS), choice)
     thoughts = [thought for holder in holders for name in THOUGHTS if (thought := _read_text(holder.raw(name)))][:1]
     texts: list[str] = []
-    refusal = message.text("refusal", most=MOST_TEXT)
+    refusal = message.text("refusal", most=MAX_TEXT)
     if isinstance(message.raw("content"), list):
         for kind, text in _read_parts(message):
             if kind == "refusal":
@@ -216,10 +216,10 @@ def _read_choice(choice: Fields) -> Reply | None:
 def _read_content(content: Any) -> str | None:
     """Return the text of a content that is no list: a text, a number, an object with a text, or an answer as object."""
     if isinstance(content, str):
-        return storable(content[: MOST_TEXT + 1])
+        return storable(content[: MAX_TEXT + 1])
     if isinstance(content, dict) and not any(name in content for name in TEXTS):
         has_text = any(isinstance(part, str) for part in content.values())
-        return json.dumps(content, ensure_ascii=False)[:MOST_TEXT] if has_text else None
+        return json.dumps(content, ensure_ascii=False)[:MAX_TEXT] if has_text else None
     return str(content) if is_finite(content) else _read_text(content)
 
 
@@ -234,8 +234,8 @@ def _read_calls(message: Fields) -> list[str]:
 def _read_text(value: Any, depth: int = 0) -> str | None:
     """Return a text, the text of an object, or those of a list, as OpenRouter sends; or None."""
     if isinstance(value, str):
-        return storable(value[:MOST_TEXT]) or None
-    if depth > _MOST_DEPTH:
+        return storable(value[:MAX_TEXT]) or None
+    if depth > _MAX_DEPTH:
         return None
     if isinstance(value, list):
         return "\n".join(text for one in value if (text := _read_text(one, depth + 1))).strip() or None
@@ -249,7 +249,7 @@ def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:
     for raw, part in zip(message.raw("content"), message.each("content"), strict=True):
         kind = part.text("type") or "text"
         if isinstance(raw, str):
-            yield "text", storable(raw[:MOST_TEXT])
+            yield "text", storable(raw[:MAX_TEXT])
             continue
         kind = "thinking" if part.raw("thought") is True else kind
         text = _read_text(part.raw("text")) or _read_text(part.raw(kind)) or _read_text(raw)

@@ -7,7 +7,7 @@ from typing import Any
 from dsbs.core.errors import TeacherError
 from dsbs.core.untrusted import Fields, load_json
 
-_MOST_CHOICES = 1000
+_MAX_CHOICES = 1000
 
 
 def is_stream(content: bytes) -> bool:
@@ -38,7 +38,7 @@ def join_events(content: bytes) -> dict[str, Any]:
             raise ValueError("an event is no object")
         whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
         for choice in Fields(chunk).each("choices"):
-            choices.setdefault(choice.count("index", most=_MOST_CHOICES) or 0, _Choice()).add(choice)
+            choices.setdefault(choice.count("index", most=_MAX_CHOICES) or 0, _Choice()).add(choice)
     if not choices:
         if "error" not in whole:
             raise ValueError("no completion")
@@ -88,7 +88,7 @@ class _Choice:
                 self.lists.setdefault(name, []).extend(value)
         for call in Fields(part).each("tool_calls"):
             arguments = call.inside("function").raw("arguments")
-            pieces = self.calls.setdefault(call.count("index", most=_MOST_CHOICES) or 0, [])
+            pieces = self.calls.setdefault(call.count("index", most=_MAX_CHOICES) or 0, [])
             pieces.append(arguments if isinstance(arguments, str) else "")
         content = chunk.inside("logprobs").raw("content")
         self.logprobs += content if isinstance(content, list) else []

@@ -8,10 +8,10 @@ from dsbs.teachers.endpoint.address import NO_KEY
 
 EXCERPT = 200
 # Characters of an endpoint's words that are looked at: gateways put their own before those of the server.
-MOST_SAID = 2000
+MAX_SAID = 2000
 # Shorter keys, such as ``none``, are no secrets.
 SECRET = 12
-_MOST_DEPTH = 3
+_MAX_DEPTH = 3
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,300})", re.I)
 _TAGS = re.compile(r"<(?:style|script).{0,5000}?</(?:style|script)>|<[^<>]{0,300}>", re.I | re.S)
 # Codes and types of errors that end the money.
@@ -106,7 +106,7 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
         explanation = plain_text(explanation)
     kinds = [kind for name in ("code", "type") if (kind := fields.text(name))]
     code = next((kind for kind in kinds if kind in NO_MONEY), kinds[0] if kinds else "")
-    return scrub(explanation or "no explanation", key, MOST_SAID), code
+    return scrub(explanation or "no explanation", key, MAX_SAID), code
 
 
 def read_words(fields: Fields, depth: int = 0) -> Any:
@@ -117,7 +117,7 @@ def read_words(fields: Fields, depth: int = 0) -> Any:
     explanation = next(
         filter(None, map(fields.raw, ("message", "Message", "detail", "msg", "error_msg", "status_msg"))), None
     )
-    if isinstance(explanation, dict) and depth < _MOST_DEPTH:
+    if isinstance(explanation, dict) and depth < _MAX_DEPTH:
         return read_words(Fields(explanation), depth + 1) or explanation
     if isinstance(explanation, str) and isinstance(more := fields.inside("metadata").raw("raw"), str):
         return f"{explanation}: {more}"

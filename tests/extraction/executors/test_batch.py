@@ -85,7 +85,7 @@ def test_what_is_too_much_for_one_batch_is_cut_into_several(
 def test_with_log_probabilities_batches_are_small_enough_for_their_results_to_be_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dsbs.teachers.endpoint.batches.MOST_FILE", 100_000)
+    monkeypatch.setattr("dsbs.teachers.endpoint.batches.MAX_FILE", 100_000)
     with serve(BatchServer()) as server:
         assert run(tmp_path, server, teacher={"top_logprobs": 20, "max_tokens": 15})["parsed"] == 10
     assert [len(batch["lines"]) for batch in server.batches.values()] == [3, 3, 3, 1]

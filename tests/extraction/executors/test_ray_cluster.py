@@ -115,7 +115,7 @@ def test_actors_that_are_lost_one_after_the_other_end_the_run(tmp_path: Path, mo
         return ray.remote(Unstartable).options(num_cpus=0).remote()
 
     monkeypatch.setattr(ray_driver, "start_actor", fails)
-    monkeypatch.setattr(ray_driver, "MOST_LOSSES", 0)
+    monkeypatch.setattr(ray_driver, "MAX_LOSSES", 0)
     with serve() as server, pytest.raises(ray_driver.RunError, match=r"no module of that name.*same versions"):
         run_extraction(job_on("ray", tmp_path / "folder", server.url))
     assert list(tmp_path.iterdir()) == []

@@ -161,7 +161,7 @@ def test_a_csv_of_semicolons_is_read_and_told(tmp_path, head, caplog):
 def test_the_line_of_a_fault_counts_what_excel_wrote_first(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"rows\.csv:4: 3 cells, but the header has 2 columns.*semicolons"):
         read(table(tmp_path, "sep=;\nx;y\na;b\na;b;c\n", "rows.csv"))
-    monkeypatch.setattr(delimited, "MOST_ROW", 10)
+    monkeypatch.setattr(delimited, "MAX_ROW", 10)
     monkeypatch.setattr("csv.field_size_limit", lambda most: None)
     with pytest.raises(DataError, match=r"rows\.csv:3: a line of more than 10 characters; expected one row per line"):
         read(table(tmp_path, f"sep=;\nx;y\n{'a' * 11};b\n", "rows.csv"))

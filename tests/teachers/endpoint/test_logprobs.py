@@ -11,7 +11,7 @@ import pytest
 from fault_server import FaultServer, serve
 from scripted import CountTask, count_prompt, job_for, load_annotations
 
-from dsbs.core.logprobs import LEAST, LEAST_TAIL, MOST_BYTES, MOST_TOP, tail_of
+from dsbs.core.logprobs import LEAST, LEAST_TAIL, MAX_BYTES, MAX_TOP, tail_of
 from dsbs.core.records import Example
 from dsbs.core.untrusted import Fields
 from dsbs.extraction.engine import run_extraction
@@ -148,11 +148,11 @@ HOSTILE: list[dict[str, Any]] = [
     content(bytes=[256]),
     content(bytes=[-1]),
     content(bytes=["a"]),
-    content(token="a" * (MOST_BYTES + 1), bytes=None),
+    content(token="a" * (MAX_BYTES + 1), bytes=None),
     content(top_logprobs={"a": -1}),
     content(top_logprobs=[{"token": "a", "logprob": float("inf")}]),
     content(top_logprobs=[{"logprob": -1.0}]),
-    content(top_logprobs=[{"token": str(n), "logprob": -9.0} for n in range(MOST_TOP + 1)]),
+    content(top_logprobs=[{"token": str(n), "logprob": -9.0} for n in range(MAX_TOP + 1)]),
     {"logprobs": {"tokens": ["a"], "token_logprobs": []}},
     {"logprobs": {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": []}},
     {"logprobs": {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [[]]}},
