@@ -13,7 +13,7 @@ from dsbs.reporting.reading import FinishedRun
 
 
 def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
-    """Return an entry for each student, objective, labels, control and share of the data with a search.
+    """Return an entry for each data set, student, objective, labels, control and share of the data with a search.
 
     Returns:
         ``student``, ``objective``, ``labels``, ``data_fraction``, ``metric``, and ``tried``: for each setting, best
@@ -24,7 +24,8 @@ def list_searches(runs: Sequence[FinishedRun]) -> list[dict[str, Any]]:
     searches: dict[tuple[Any, ...], list[Condition]] = defaultdict(list)
     for condition in conditions:
         labels = (condition.labels, condition.teacher, condition.control)
-        searches[(condition.student, condition.objective, *labels, condition.data_fraction)].append(condition)
+        data = str(sorted(condition.data.items()))  # scores on different data do not compare
+        searches[(condition.student, condition.objective, *labels, condition.data_fraction, data)].append(condition)
     return [
         {
             "student": tried[0].student,

@@ -731,6 +731,17 @@ def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_p
     assert "Searches on validation" in (tmp_path / "report/index.html").read_text()
 
 
+def test_searches_on_different_data_are_apart(tmp_path: Path) -> None:
+    for index, products in enumerate((84, 120)):
+        folder = write_run(tmp_path, share(50), suffix=str(index), config={"task.products": products})
+        metrics = json.loads((folder / "metrics.json").read_text())
+        del metrics["test"]
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    found = to_document(build(tmp_path))["searches"]
+    variants = sorted([one["variant"] for one in search["tried"]] for search in found)
+    assert variants == [["products=120"], ["products=84"]]
+
+
 def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
     folder = write_run(tmp_path, share(50))
     metrics = json.loads((folder / "metrics.json").read_text())
