@@ -327,7 +327,7 @@ def test_a_decoder_needs_a_layer() -> None:
         (None, "config.json is missing"),
         ("{", "not a student saved by dsbs.train"),
         ('{"model_type": "t5"}', "not a student saved by dsbs.train"),
-        ('{"model_type": "t5", "dsbs": {"prefix_on": "target"}}', "the checkpoint cannot be read"),
+        ('{"model_type": "t5", "dsbs": {"prefix_on": "target"}}', "tokenizer_config.json is missing"),
     ],
 )
 def test_a_folder_without_a_student_of_ours_is_a_clear_message(content: str | None, says: str, tmp_path: Path) -> None:

@@ -401,7 +401,7 @@ def test_labels_longer_than_a_target_are_told_with_the_length_that_holds_them() 
     free = [Example("1", "", f"{labels[2]} {labels[2]}"), Example("2", "", labels[2]), Example("3", "", None)]
     assert count_unwritable(student, reading, [*asked[:1], *free]) == {"answers_cut": 1}
     assert count_unwritable(student, dataclasses.replace(reading, max_new_tokens=8), asked[:1]) == {}  # ranked
-    assert "1 labels of validation and test" in describe_lost({"answers_cut": 1})[0]
+    assert "1 label of validation and test" in describe_lost({"answers_cut": 1})[0]
     with pytest.raises(StudentError, match=rf"has {size} tokens.*Type student\.max_target_tokens={size}, or"):
         check_lengths(student, Lengths(64, size - 1, 64), "auto", asked)
     with pytest.raises(StudentError, match=rf"within 2: .*Type student\.max_new_tokens={size}, or"):
