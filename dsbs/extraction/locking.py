@@ -55,7 +55,8 @@ def hold_questions(folder: Path, asker: str) -> Iterator[Callable[[], None]]:
         a function that ends it early.
     """
     name = folder / f".{asker}"
-    lock = _acquire(name, f"another process is asking the same teacher about {folder.name}", wait=True)
+    what = f"another process is asking the same teacher about {folder.name}"
+    lock = _acquire(name, what, wait=True, hint=" For other data, a name of its own avoids this: task.name=NAME.")
 
     def release() -> None:
         if lock.is_locked:
@@ -68,7 +69,7 @@ def hold_questions(folder: Path, asker: str) -> Iterator[Callable[[], None]]:
         release()
 
 
-def _acquire(name: Path, what: str, wait: bool) -> FileLock:
+def _acquire(name: Path, what: str, wait: bool, hint: str = "") -> FileLock:
     """Return the lock beside a path, acquired, and write down who holds it; see ``hold_store``."""
     path, place = name.with_name(f"{name.name}.lock"), name.parent
     lock = FileLock(path)
@@ -81,7 +82,7 @@ def _acquire(name: Path, what: str, wait: bool) -> FileLock:
                 who = _read(_holder(name))
                 if not wait:
                     raise RunError(f"{place}: {what} ({who}); wait or stop it.") from None
-                logger.warning("%s: %s (%s); waiting, then asking for what is missing.", place, what, who)
+                logger.warning("%s: %s (%s); waiting, then asking for what is missing.%s", place, what, who, hint)
                 lock.acquire()
             if path.exists():
                 break

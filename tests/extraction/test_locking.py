@@ -45,6 +45,7 @@ def test_extractions_into_two_folders_at_the_same_moment_ask_their_common_questi
         thread.join()
     assert sum(teacher.asked for teacher in teachers) == 10
     assert "another process is asking the same teacher about count (process " in caplog.text
+    assert "task.name=NAME" in caplog.text
     assert {path.name for path in (tmp_path / "count").iterdir()} == {"10", "8"}
 
 
