@@ -25,8 +25,8 @@ def quote_word(word: str) -> str | None:
     """
     key, _, value = word.partition("=")
     meant = [*(_closed(value) if takes_list(key) else ()), value]
-    quoted = (text for one in meant for text in (*([one] if one != value else []), *_quoted(one)))
-    return next((shlex.quote(f"{key}={text}") for text in quoted if is_readable(f"{key}={text}")), None)
+    texts = (text for one in meant for text in (*([one] if one != value else []), *_quoted(one)))
+    return next((shlex.quote(f"{key}={text}") for text in texts if is_readable(f"{key}={text}")), None)
 
 
 def types_of(key: str) -> list[Any]:
