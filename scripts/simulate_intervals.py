@@ -44,31 +44,31 @@ class Method:
         self.level = place * math.sqrt(1 + DIFFICULTY**2 + self.quality**2)
 
     def answer(
-        self, difficulty: NDArray[np.float64], qualities: NDArray[np.float64], dice: np.random.Generator
+        self, difficulty: NDArray[np.float64], qualities: NDArray[np.float64], rng: np.random.Generator
     ) -> NDArray[np.float64]:
         """Return the scores of some seeds, (seeds, examples)."""
         chance = self.level + DIFFICULTY * difficulty + self.quality * qualities[:, None]
-        return (chance + dice.standard_normal((len(qualities), len(difficulty))) > 0).astype(float)
+        return (chance + rng.standard_normal((len(qualities), len(difficulty))) > 0).astype(float)
 
 
-def draw_difficulties(examples: int, methods: int, dice: np.random.Generator) -> NDArray[np.float64]:
+def draw_difficulties(examples: int, methods: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return how hard each example is for each method, (methods, examples); positive is easy."""
-    shared = dice.standard_normal(examples)
-    own = dice.standard_normal((methods, examples))
+    shared = rng.standard_normal(examples)
+    own = rng.standard_normal((methods, examples))
     return math.sqrt(ALIKE) * shared + math.sqrt(1 - ALIKE) * own
 
 
 def studies(count: int) -> Iterator[np.random.Generator]:
-    """Yield independent dice, the same in every run."""
+    """Yield independent random generators, the same in every run."""
     yield from (np.random.default_rng([0, number]) for number in range(count))
 
 
 def simulate_condition(accuracy: float, examples: int, spread: float, seeds: int, count: int) -> tuple[float, float]:
     """Return how often the interval of a condition holds the truth: ours, and one over seeds alone."""
     method, ours, alone = Method(accuracy, spread), 0, 0
-    for dice in studies(count):
-        (difficulty,) = draw_difficulties(examples, 1, dice)
-        scores = method.answer(difficulty, dice.standard_normal(seeds), dice)
+    for rng in studies(count):
+        (difficulty,) = draw_difficulties(examples, 1, rng)
+        scores = method.answer(difficulty, rng.standard_normal(seeds), rng)
         estimate = estimate_score(scores)
         ours += estimate.low <= accuracy <= estimate.high
         means = scores.mean(axis=1)
@@ -83,11 +83,11 @@ def simulate_pair(
     """Return how a comparison comes out where the truth is ``difference``, unpaired and paired by seed."""
     candidate, baseline = Method(accuracy + difference, spread), Method(accuracy, spread)
     told = dict.fromkeys(("covered", "significant", "shown", "paired covered", "width", "paired width"), 0.0)
-    for dice in studies(count):
-        hard = draw_difficulties(examples, 2, dice)
-        shared, own = dice.standard_normal(seeds), dice.standard_normal((2, seeds))
+    for rng in studies(count):
+        hard = draw_difficulties(examples, 2, rng)
+        shared, own = rng.standard_normal(seeds), rng.standard_normal((2, seeds))
         qualities = math.sqrt(alike_seeds) * shared + math.sqrt(1 - alike_seeds) * own
-        first, second = [method.answer(hard[i], qualities[i], dice) for i, method in enumerate((candidate, baseline))]
+        first, second = [method.answer(hard[i], qualities[i], rng) for i, method in enumerate((candidate, baseline))]
         result = compare_scores(first, second)
         told["covered"] += result.low <= difference <= result.high
         told["significant"] += result.p_value < 0.05
@@ -106,10 +106,10 @@ def simulate_family(accuracy: float, effects: tuple[float, ...], seeds: int, spr
     """
     methods = [Method(accuracy + effect, spread) for effect in (0.0, *effects)]
     false, all_held = 0, 0
-    for dice in studies(count):
-        hard = draw_difficulties(1000, len(methods), dice)
+    for rng in studies(count):
+        hard = draw_difficulties(1000, len(methods), rng)
         baseline, *others = (
-            method.answer(hard[i], dice.standard_normal(seeds), dice) for i, method in enumerate(methods)
+            method.answer(hard[i], rng.standard_normal(seeds), rng) for i, method in enumerate(methods)
         )
         results = [compare_scores(other, baseline) for other in others]
         adjusted = adjust_holm([result.p_value for result in results])
@@ -126,11 +126,9 @@ def simulate_saving(seeds: int, spread: float, count: int) -> float:
     curve, target, held = np.array([0.66, 0.73, 0.79, 0.83, 0.86]), 0.80, 0
     truth = find_crossing(shares, curve, target)
     methods = [Method(level, spread) for level in (*curve, target)]
-    for number, dice in enumerate(studies(count)):
-        hard = draw_difficulties(1000, len(methods), dice)
-        *line, baseline = (
-            method.answer(hard[i], dice.standard_normal(seeds), dice) for i, method in enumerate(methods)
-        )
+    for number, rng in enumerate(studies(count)):
+        hard = draw_difficulties(1000, len(methods), rng)
+        *line, baseline = (method.answer(hard[i], rng.standard_normal(seeds), rng) for i, method in enumerate(methods))
         low, high = bootstrap_crossing(shares, line, baseline, draws=500, seed=number)
         held += low <= truth <= high
     return held / count

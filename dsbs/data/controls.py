@@ -49,7 +49,7 @@ class Control:
 
     @property
     def title(self) -> str:
-        """The name with the settings that are not the defaults, as ``metrics.json`` has it.
+        """The name with the control's own settings, as ``metrics.json`` has it.
 
         >>> TeacherNoise(name="teacher_noise", rate=0.4).title
         'teacher_noise(rate=0.4)'
@@ -70,12 +70,12 @@ class Control:
         """Return the annotation to learn from in place of an example's own; called before tokenization."""
         return annotation
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Return what is learned instead, in the same order; called after tokenization.
 
         Args:
             materials: the examples of the subset that have a rationale.
-            dice: random generator that nothing else draws from.
+            rng: random generator that nothing else draws from.
         """
         return list(materials)
 
@@ -89,9 +89,9 @@ class Shuffled(Control):
 
     kind: str = "shuffled"
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Exchange the rationales; no example keeps one of the same wording as long as there is another."""
-        return _exchange(materials, range(len(materials)), dice)
+        return _exchange(materials, range(len(materials)), rng)
 
 
 @dataclass
@@ -100,7 +100,7 @@ class SameLabel(Control):
 
     kind: str = "same_label"
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Exchange within each label; an example that is alone with its label loses its rationale."""
         found = list(materials)
         groups: dict[bytes, list[int]] = defaultdict(list)
@@ -110,7 +110,7 @@ class SameLabel(Control):
             if len(places) == 1:
                 found[places[0]] = replace(found[places[0]], rationale=None)
             else:
-                found = _exchange(found, places, dice)
+                found = _exchange(found, places, rng)
         return found
 
 
@@ -120,9 +120,9 @@ class Permuted(Control):
 
     kind: str = "permuted"
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Permute the tokens of each rationale."""
-        return [replace(one, rationale=dice.permutation(_rationale(one))) for one in materials]
+        return [replace(one, rationale=rng.permutation(_rationale(one))) for one in materials]
 
 
 @dataclass
@@ -131,7 +131,7 @@ class LabelRepeated(Control):
 
     kind: str = "label_repeated"
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Repeat the label's tokens up to the rationale's length."""
         return [replace(one, rationale=np.resize(one.label, len(_rationale(one)))) for one in materials]
 
@@ -142,14 +142,14 @@ class RandomText(Control):
 
     kind: str = "random_text"
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Draw the tokens of each rationale from the unigram distribution of all rationales."""
         if not materials:
             return []
         tokens, counts = np.unique(np.concatenate([_rationale(one) for one in materials]), return_counts=True)
         shares = counts / counts.sum()
         return [
-            replace(one, rationale=dice.choice(tokens, len(_rationale(one)), p=shares).astype(np.int32))
+            replace(one, rationale=rng.choice(tokens, len(_rationale(one)), p=shares).astype(np.int32))
             for one in materials
         ]
 
@@ -169,11 +169,11 @@ class ExtraCompute(Control):
         """Return what is wrong with the settings."""
         return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Make the copy the input (its last token stays) and the input the target, as long as the rationale."""
         found = []
         for one in materials:
-            stays = dice.random(len(one.input)) >= self.noise
+            stays = rng.random(len(one.input)) >= self.noise
             stays[-1:] = True
             target = np.resize(one.input[:-1] if len(one.input) > 1 else one.input, len(_rationale(one)))
             found.append(replace(one, rationale=target, noised=one.input[stays]))
@@ -215,12 +215,12 @@ class TeacherNoise(Control):
         """Return what is wrong with the settings."""
         return [] if 0 < self.rate <= 1 else [f"control.rate={self.rate}: expected a share above 0 and up to 1."]
 
-    def rearrange(self, materials: Sequence[Material], dice: np.random.Generator) -> list[Material]:
+    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
         """Give a share of the examples a rationale that came with another label."""
         found = list(materials)
-        for place in dice.permutation(len(materials))[: round(self.rate * len(materials))]:
+        for place in rng.permutation(len(materials))[: round(self.rate * len(materials))]:
             one = materials[place]
-            others = (materials[donor] for donor in dice.integers(len(materials), size=TRIES))
+            others = (materials[donor] for donor in rng.integers(len(materials), size=TRIES))
             other = next((other for other in others if not np.array_equal(other.label, one.label)), one)
             found[place] = replace(one, rationale=other.rationale)
         return found
@@ -231,17 +231,17 @@ def _rationale(one: Material) -> Ids:
     return one.rationale
 
 
-def _exchange(materials: Sequence[Material], places: Sequence[int], dice: np.random.Generator) -> list[Material]:
+def _exchange(materials: Sequence[Material], places: Sequence[int], rng: np.random.Generator) -> list[Material]:
     """Return the materials with the rationales at some places exchanged: a derangement, by wording where there are
     enough wordings, else by example.
     """
     found = list(materials)
-    for place, donor in zip(places, derange([_rationale(materials[p]).tobytes() for p in places], dice), strict=True):
+    for place, donor in zip(places, derange([_rationale(materials[p]).tobytes() for p in places], rng), strict=True):
         found[place] = replace(materials[place], rationale=materials[places[donor]].rationale)
     return found
 
 
-def derange(values: Sequence[Hashable], dice: np.random.Generator) -> list[int]:
+def derange(values: Sequence[Hashable], rng: np.random.Generator) -> list[int]:
     """Return a permutation without fixed points that, as far as possible, gives no place an equal value.
 
     >>> values = ["a", "a", "b", "b", "c"]
@@ -251,14 +251,14 @@ def derange(values: Sequence[Hashable], dice: np.random.Generator) -> list[int]:
     """
     order = list(range(len(values)))
     for place in range(len(order) - 1, 0, -1):  # Sattolo: one cycle through all, so nothing stays
-        other = int(dice.integers(place))
+        other = int(rng.integers(place))
         order[place], order[other] = order[other], order[place]
 
     def clash(place: int, donor: int) -> bool:
         return place == donor or values[place] == values[donor]
 
     for place in range(len(order)):
-        for other in dice.integers(len(order), size=TRIES).tolist() if clash(place, order[place]) else ():
+        for other in rng.integers(len(order), size=TRIES).tolist() if clash(place, order[place]) else ():
             if not clash(place, order[other]) and not clash(other, order[place]):
                 order[place], order[other] = order[other], order[place]
                 break

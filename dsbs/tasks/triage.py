@@ -219,12 +219,12 @@ class TriageTask(Task):
         products = _common_first(PRODUCTS, self.products, self.skew)
         complaints = _common_first(COMPLAINTS, self.complaints, self.skew)
         pairs = list(itertools.product(products, complaints))
-        drawing = random.Random(f"triage pairs {self.seed}")  # noqa: S311 - seeded, draws data
+        rng = random.Random(f"triage pairs {self.seed}")  # noqa: S311 - seeded, draws data
         if self.skew:  # a weighted draw without replacement (Efraimidis and Spirakis, 2006)
             weights = {pair: products[pair[0]] * complaints[pair[1]] for pair in pairs}
-            pairs.sort(key=lambda pair: math.log(1 - drawing.random()) / weights[pair], reverse=True)
+            pairs.sort(key=lambda pair: math.log(1 - rng.random()) / weights[pair], reverse=True)
             del pairs[self.train + self.validation + self.test :]
-        drawing.shuffle(pairs)
+        rng.shuffle(pairs)
         return pairs
 
     def hidden_facts(self, example: Example) -> str | None:

@@ -93,21 +93,21 @@ class HandbookTeacher(Teacher):
 
     def write(self, message: str, sample: int = 0) -> str:
         """Return the completion for a message; the same one for the same message and number of the sample."""
-        dice = random.Random(f"handbook {self.seed} {sample} {message}")  # noqa: S311 - seeded, draws errors
+        rng = random.Random(f"handbook {self.seed} {sample} {message}")  # noqa: S311 - seeded, draws errors
         facts = read_facts(message)
         if facts is None:
             return "The message names no product and complaint that the handbook knows."
-        fate = dice.random()
+        fate = rng.random()
         if fate < self.broken_format:
-            return _choose(BROKEN, dice).format(product=facts.product)
+            return _choose(BROKEN, rng).format(product=facts.product)
         if fate < self.broken_format + self.wrong_kind:
-            kind = dice.choice([kind for kind in COMPLAINTS if kind != facts.kind])
+            kind = rng.choice([kind for kind in COMPLAINTS if kind != facts.kind])
             facts = facts._replace(kind=kind, decision=policy()[facts.family, kind])
         label = facts.decision
         if self.broken_format + self.wrong_kind <= fate < self.broken_format + self.wrong_kind + self.wrong_label:
-            label = dice.choice([decision for decision in DECISIONS if decision != label])
+            label = rng.choice([decision for decision in DECISIONS if decision != label])
         return f"{REASONS.format(**facts._asdict())} {self.cue} {label}."
 
 
-def _choose(wordings: str, dice: random.Random) -> str:
-    return " ".join(dice.choice(wordings.split("|")).split())
+def _choose(wordings: str, rng: random.Random) -> str:
+    return " ".join(rng.choice(wordings.split("|")).split())

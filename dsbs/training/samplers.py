@@ -37,12 +37,12 @@ class LengthGroups(Sampler[int]):
         return len(self.read)
 
     def __iter__(self) -> Iterator[int]:
-        draw = np.random.default_rng([self.seed, self.epoch])
-        order = draw.permutation(len(self))
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self))
         whole = len(order) - len(order) % self.batch_size
         pools = np.split(order[:whole], range(POOL * self.batch_size, whole, POOL * self.batch_size))
         batches = np.concatenate([self._sort(pool) for pool in pools]).reshape(-1, self.batch_size)
-        yield from draw.permutation(batches).ravel().tolist()
+        yield from rng.permutation(batches).ravel().tolist()
         yield from order[whole:].tolist()
 
     def _sort(self, pool: np.ndarray) -> np.ndarray:

@@ -23,12 +23,12 @@ def ids(*numbers: int) -> np.ndarray:
 
 def subset(count: int = 60, labels: int = 3) -> list[Material]:
     """Return examples of some labels with rationales of different lengths and, mostly, wordings."""
-    dice = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     return [
         Material(
-            ids(*dice.integers(10, 90, 4 + n % 5), 1),
+            ids(*rng.integers(10, 90, 4 + n % 5), 1),
             ids(100 + n % labels, 200),
-            ids(*dice.integers(10, 30, 1 + n % 7)),
+            ids(*rng.integers(10, 30, 1 + n % 7)),
         )
         for n in range(count)
     ]

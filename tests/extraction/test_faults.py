@@ -21,15 +21,15 @@ def teacher_at(server: FaultServer, **settings: object) -> OpenAITeacher:
 
 
 def test_with_a_fifth_of_faults_of_all_kinds_every_example_ends_answered_or_listed(tmp_path: Path) -> None:
-    dice = random.Random(0)
+    rng = random.Random(0)
     kinds = [fault for fault in FAULTS if fault not in ("hang", "drip", "no_choices")]  # the last is final
 
     def script(number: int, question: str) -> str | None:
         if question.endswith(" 7"):  # one example never gets an answer
             return "400"
         if number % 400 == 20:  # these cost a whole timeout each
-            return dice.choice(["hang", "drip"])
-        return dice.choice(kinds) if dice.random() < 0.2 else None
+            return rng.choice(["hang", "drip"])
+        return rng.choice(kinds) if rng.random() < 0.2 else None
 
     with serve(FaultServer(script=script)) as server:
         job = job_for(

@@ -34,14 +34,14 @@ def wait_for(server: FaultServer, requests: int, process: BaseProcess) -> None:
 
 
 def test_killed_at_25_random_moments_the_result_is_that_of_an_undisturbed_run(tmp_path: Path) -> None:
-    dice, kills = random.Random(0), 0
+    rng, kills = random.Random(0), 0
     run_extraction(job_for(tmp_path / "undisturbed", ScriptedTeacher(), size=SIZE))
     with serve(FaultServer(latency=0.005)) as server:
         while True:
             process = start(tmp_path / "killed", server)
             if kills < KILLS:
-                wait_for(server, server.requests + dice.randint(1, SIZE // KILLS), process)
-                time.sleep(dice.random() * 0.01)
+                wait_for(server, server.requests + rng.randint(1, SIZE // KILLS), process)
+                time.sleep(rng.random() * 0.01)
             else:
                 process.join(60)
             finished = not process.is_alive()
