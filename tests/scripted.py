@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,12 @@ def count_prompt(**changes: Any) -> Prompt:
     return Prompt(**({"name": "count", "exemplars": exemplars} | changes))
 
 
-def job_for(folder: Path, teacher: Teacher, size: int = 10, **changes: Any) -> Job:
-    """Return an extraction of ``size`` examples of train, with short waits."""
+def job_for(folder: Path, teacher: Teacher, size: int = 10, limit: int | None = None, **changes: Any) -> Job:
+    """Return an extraction of the first ``limit`` of ``size`` examples of train, with short waits."""
     settings = ExtractionSettings(**({"backoff": 0.01, "max_backoff": 0.1} | changes.pop("settings", {})))
     parts: dict[str, Any] = {"task": CountTask(size=size), "prompt": count_prompt(), "splits": ["train"]}
+    if limit is not None:
+        parts["select"] = {"train": [example.id for example in islice(parts["task"].examples("train"), limit)]}
     return Job(teacher=teacher, folder=folder, settings=settings, **(parts | changes))
 
 

@@ -31,7 +31,6 @@ class Job:
         folder: the folder of store, annotations and summary (``dsbs.extraction.annotations.variant_dir``).
         splits: the source's splits to ask about.
         select: split -> ids to ask about; a split that is missing here is asked about completely. None: all are.
-        limit: maximum examples of each split.
         settings: pace, retries and budget.
         neighbours: a folder of other extractions, whose completions of the same requests are reused; None: none.
         base: the name of the folder for one sample without a filter; empty: that of ``folder``.
@@ -44,7 +43,6 @@ class Job:
     splits: Collection[str]
     filter: Filter = field(default_factory=Filter)
     select: Mapping[str, Collection[str]] | None = None
-    limit: int | None = None
     settings: ExtractionSettings = field(default_factory=ExtractionSettings)
     neighbours: Path | None = None
     base: str = ""
@@ -106,8 +104,7 @@ class Job:
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a split to ask about."""
         wanted = self.select.get(split) if self.select is not None else None
-        examples = self.task.examples(split)
-        return islice((example for example in examples if wanted is None or example.id in wanted), self.limit)
+        return (example for example in self.task.examples(split) if wanted is None or example.id in wanted)
 
     def requests(self, example: Example, split: str) -> list[Request]:
         """Return the requests of an example, one for every sample."""

@@ -72,7 +72,7 @@ def _complete(rows: Iterable[tuple[str, Row]], template: str | None) -> Iterator
     yield from iterator
 
 
-def to_example(row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None = None) -> Example:
+def to_example(row: Row, place: str, number: str, remembered: Remembered) -> Example:
     """Return a row as an example: with the template of training if it has the columns, else with its ``input``.
 
     Args:
@@ -81,13 +81,13 @@ def to_example(row: Row, place: str, number: str, remembered: Remembered, counts
     Raises:
         DataError: where it has no input.
     """
-    example = _read(row, place, number, remembered, counts)
+    example = _read(row, place, number, remembered, RowCounts())
     assert example is not None  # only ``drops`` leaves a row out
     return example
 
 
 def _read(
-    row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts | None, *, drops: bool = False
+    row: Row, place: str, number: str, remembered: Remembered, counts: RowCounts, *, drops: bool = False
 ) -> Example | None:
     """Return the same; None where the row has no input and such rows are dropped."""
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column

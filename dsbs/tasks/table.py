@@ -100,14 +100,14 @@ class TableTask(TableSettings):
 
     @property
     def _kind(self) -> str:
-        """What the answers are: closed, number or free."""
+        """What the answers are: closed, number, text or free."""
         if self._declared:
             return "closed"
-        if self.answer_kind != "auto" or self.label is None:
-            return "free" if self.answer_kind == "auto" else self.answer_kind
-        if self._classes:
-            return "closed"
-        return self._survey.kind()
+        if self.answer_kind != "auto":
+            return self.answer_kind
+        if self.label is None:
+            return "free"
+        return "closed" if self._classes else self._survey.kind()
 
     @property
     def _names(self) -> dict[str, str]:
@@ -157,8 +157,10 @@ class TableTask(TableSettings):
 
     @cached_property
     def _form(self) -> str:
-        if self.label_form != "auto" or self.label is None:
-            return "text" if self.label_form == "auto" else self.label_form
+        if self.label_form != "auto":
+            return self.label_form
+        if self.label is None:
+            return "text"
         return find_form(self._first_rows(), self._columns(self._plain_gold))
 
     def _first_rows(self) -> Iterator[tuple[str, Row]]:

@@ -211,7 +211,9 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
         logger.warning(
             "The annotations were extracted with filter=%s; this run applies its own, filter=%s. "
             "Type filter=%s to apply the former.",
-            *(extracted, settings.filter.title, extracted.split(" ")[0]),
+            extracted,
+            settings.filter.title,
+            extracted.split(" ")[0],
         )
     took, wanted = summary.get("take"), settings.prompt.take
     if took is not None and wanted != Take() and vars(wanted) != took:
@@ -219,7 +221,8 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
             "%s: the rationales were taken from the completions with other settings than this run's "
             "prompt.rationale_from=%s (or thought_sentences, thought_words). To take them anew, type it with "
             "dsbs.extract, too: that sends no request.",
-            *(folder, wanted.source),
+            folder,
+            wanted.source,
         )
     return {
         "rationales": str(folder),

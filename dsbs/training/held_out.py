@@ -41,7 +41,15 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     if settings.labels == "teacher":
         _, annotations = find_annotations(settings, selection)
     # Which annotations of train can be learned from does not matter here.
-    join = Join(settings.task, selection, annotations, settings.labels, False, False, filter=build_filter(settings))
+    join = Join(
+        settings.task,
+        selection,
+        annotations,
+        settings.labels,
+        drop=False,
+        needs_rationales=False,
+        filter=build_filter(settings),
+    )
     data = load_run_data(join)
     known = manifest.get("settings", {})
     for name, examples in (("validation", data.validation), ("test", data.test)):

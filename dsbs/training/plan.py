@@ -82,10 +82,17 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     annotations: dict[str, Annotations] = {}
     if settings.needs_annotations:
         rationales, annotations = find_annotations(settings, selection, typed)
-    drop, needed = settings.without_annotation == "drop", settings.objective.needs_rationales
-    data = load_run_data(
-        Join(task, selection, annotations, settings.labels, drop, needed, settings.reads, build_filter(settings))
+    join = Join(
+        task,
+        selection,
+        annotations,
+        settings.labels,
+        drop=settings.without_annotation == "drop",
+        needs_rationales=settings.objective.needs_rationales,
+        reads=settings.reads,
+        filter=build_filter(settings),
     )
+    data = load_run_data(join)
     data.limit_validation(settings.validation.limit, settings.split_seed)
     check_choices(settings, data)
     check_answers(settings.student, task, data.examples())
@@ -95,11 +102,11 @@ def plan_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
         settings.student,
         settings.training,
         settings.seed,
-        settings.decoding,
-        settings.prompt,
-        settings.control,
-        settings.labels_weight,
-        stored_tokens(settings, rationales, data, typed),
+        decoding=settings.decoding,
+        prompt=settings.prompt,
+        control=settings.control,
+        labels_weight=settings.labels_weight,
+        stored=stored_tokens(settings, rationales, data, typed),
     )
     identity = run_identity(settings, data, fraction)
     if recipe.stored is not None:

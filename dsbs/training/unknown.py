@@ -13,7 +13,7 @@ _SHOWN_TEXT = 60
 
 
 def check_unknown(
-    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float, writes: bool = True
+    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float, writes: bool
 ) -> dict[str, int]:
     """Count the unknown tokens of inputs and targets.
 

@@ -28,7 +28,7 @@ def rows(inputs: list[str], rationales: list[str]) -> Rows:
 def check(folder: Path, texts: Rows, most: float = 0.1, prefix_on: str = "target", **more) -> dict[str, int]:
     student = tiny_t5(prefix_on)
     found = prepare_rows(student, texts, len(texts), 64, 64, folder, **more)
-    return check_unknown(student, found, texts, most)
+    return check_unknown(student, found, texts, most, writes=True)
 
 
 KNOWN = [example.input for example in examples(30)]
