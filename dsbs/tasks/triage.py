@@ -156,6 +156,8 @@ class TriageTask(Task):
         complaints: number of complaints, at most 120; more make the task harder.
         skew: how much more often some products and complaints are named than others, as in real data: the k-th of a
             family or kind is drawn with weight k ** -skew. 0: all alike.
+        label_noise: share of the labels of train and validation that are wrong, as careless annotators leave them; the
+            labels of test are right.
         train: examples in the train split; fewer make the task harder.
         validation: examples in the validation split.
         test: examples in the test split.
@@ -166,6 +168,7 @@ class TriageTask(Task):
     products: int = 84
     complaints: int = 84
     skew: float = 0.0
+    label_noise: float = 0.0
     train: int = 4800
     validation: int = 1000
     test: int = 1000
@@ -183,6 +186,8 @@ class TriageTask(Task):
                 faults.append(f"task.{key}={getattr(self, key)}: expected a multiple of 6 from 6 to 120.")
         if not 0 <= self.skew <= 5:
             faults.append(f"task.skew={self.skew:g}: expected 0 to 5.")
+        if not 0 <= self.label_noise < 1:
+            faults.append(f"task.label_noise={self.label_noise:g}: expected 0 or more, and less than 1.")
         faults += range_faults(self, AT_LEAST_1, "train", "validation", "test", prefix="task.")
         if self.path is not None:
             faults.append(f"task.path={self.path}: triage is built in and reads no files; did you mean task=table?")
@@ -210,8 +215,12 @@ class TriageTask(Task):
         start = sum(sizes[name] for name in self.splits()[: self.splits().index(split)])
         families, kinds, *_ = _lookup()
         wording = random.Random(f"triage wording {self.seed} {split}")  # noqa: S311 - seeded, draws data
+        erring = random.Random(f"triage labels {self.seed} {split}")  # noqa: S311 - seeded, draws data
         for position, (product, complaint) in enumerate(self._pairs[start : start + sizes[split]]):
             decision = policy()[families[product], kinds[complaint]]
+            wrong = erring.choice([other for other in DECISIONS if other != decision])
+            if erring.random() < self.label_noise and split != "test":
+                decision = wrong
             yield Example(f"{split}-{position:05d}", _message(product, complaint, wording), decision, DECISIONS)
 
     @cached_property
@@ -240,8 +249,8 @@ class TriageTask(Task):
     def identity(self) -> dict[str, object]:
         """Return what decides the examples."""
         keys = ("kind", "seed", "products", "complaints", "train", "validation", "test")
-        skew = {"skew": self.skew} if self.skew else {}
-        return {key: getattr(self, key) for key in keys} | skew | {"version": 1}
+        harder = {key: getattr(self, key) for key in ("skew", "label_noise") if getattr(self, key)}
+        return {key: getattr(self, key) for key in keys} | harder | {"version": 1}
 
 
 def _common_first(groups: dict[str, str], names: int, skew: float) -> dict[str, float]:

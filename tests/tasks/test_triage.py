@@ -100,6 +100,16 @@ def test_with_skew_the_first_of_each_family_and_kind_are_named_more_often_in_eve
     assert "skew" not in triage().identity()  # runs from before the key keep their names
 
 
+def test_label_noise_makes_labels_wrong_where_a_student_learns_and_is_chosen_and_nowhere_else() -> None:
+    clean, noisy = (TriageTask(name="triage", label_noise=noise) for noise in (0.0, 0.2))
+    for split, wrong in [("train", 0.2), ("validation", 0.2), ("test", 0.0)]:
+        pairs = list(zip(clean.examples(split), noisy.examples(split), strict=True))
+        assert all(one.input == other.input for one, other in pairs)
+        assert sum(one.label != other.label for one, other in pairs) / len(pairs) == pytest.approx(wrong, abs=0.03)
+    assert "label_noise" in noisy.identity()
+    assert "label_noise" not in clean.identity()  # runs from before the key keep their names
+
+
 def test_an_article_fits_its_product() -> None:
     texts = [example.input for example in every_example(TriageTask(name="triage", train=1000))]
     assert not [text for text in texts if " a armchair" in text or " a oboe" in text or " an kettle" in text]
@@ -116,6 +126,7 @@ def test_its_answers_are_the_four_decisions(answer: str) -> None:
         ({"products": 5}, "task.products=5: expected a multiple of 6 from 6 to 120"),
         ({"complaints": 126}, "task.complaints=126: expected a multiple of 6"),
         ({"skew": -1.0}, "task.skew=-1: expected 0 to 5"),
+        ({"label_noise": 1.0}, "task.label_noise=1: expected 0 or more, and less than 1"),
         ({"train": 0}, "task.train=0: expected at least 1"),
         ({"train": 113}, "= 145, but 12 products and 12 complaints make only 144 different messages"),
         ({"path": "reviews.csv"}, "did you mean task=table"),
