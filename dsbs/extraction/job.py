@@ -12,8 +12,7 @@ from dsbs.core.fingerprint import fingerprint
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.extraction.annotations import STORE
 from dsbs.extraction.filters import Filter
-from dsbs.extraction.parsing import annotate, annotate_whole
-from dsbs.extraction.prompts import WHOLE, Prompt
+from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import CompletionStore, Origin
 from dsbs.tasks.base import Task
@@ -112,16 +111,7 @@ class Job:
 
     def annotate(self, example: Example, completion: Completion) -> Annotation:
         """Return the annotation that a completion gives."""
-        if self.prompt.answer_format == WHOLE:
-            return annotate_whole(example, completion, self.task.answers, most_written=self.teacher.most_written)
-        return annotate(
-            example,
-            completion,
-            self.prompt.cue,
-            self.task.answers,
-            take=self.prompt.take,
-            most_written=self.teacher.most_written,
-        )
+        return self.prompt.annotate(example, completion, self.task.answers, self.teacher.most_written)
 
     def register(self, store: CompletionStore) -> Origin:
         """Register the origin of the requests in a store, and return it.

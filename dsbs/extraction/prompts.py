@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
-from dsbs.core.records import Example, Request
+from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.core.secrets import looks_secret
-from dsbs.extraction.parsing import RATIONALES_FROM, Take
+from dsbs.extraction.parsing import RATIONALES_FROM, Take, annotate, annotate_whole
 from dsbs.tasks.answers import letter_of, with_choices
+from dsbs.tasks.base import Answers
 
 _LISTED = re.compile(r"\nAnswer Choices:\n\(a\) .*$", re.S)
 _JSON_INSTRUCTION = 'Write one JSON object with the keys "rationale" and, after it, "answer": the answer alone.'
@@ -138,6 +139,14 @@ class Prompt:
             self.answer_format,
             self.system_role,
         )
+
+    def annotate(
+        self, example: Example, completion: Completion, answers: Answers, most_written: int | None
+    ) -> Annotation:
+        """Return the annotation that a completion of this prompt gives; arguments are those of ``parsing.annotate``."""
+        if self.answer_format == WHOLE:
+            return annotate_whole(example, completion, answers, most_written=most_written)
+        return annotate(example, completion, self.cue, answers, take=self.take, most_written=most_written)
 
     def system_of(self, id: str) -> str | None:
         """Return the system prompt of an example, or None where there is no pool of them.

@@ -13,6 +13,7 @@ class Metrics:
         answers: by label and source (``student`` or ``teacher``).
         truncated: inputs that were longer than the student reads.
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
+        recorded: exchanges that passed through the proxy (``mode=record``), by outcome: ``recorded``, ``not_recorded``.
         shift, rate: difference of the recent labels and deferrals from those on validation.
         compared: answers given by both student and teacher: ``same`` or ``other``, and whether the student's confidence
             is below the threshold (``deferred``: ``true`` or ``false``).
@@ -32,6 +33,7 @@ class Metrics:
         self.answers = Counter("dsbs_answers", "Answers by label and source", ["label", "source"], registry=registry)
         self.truncated = Counter("dsbs_truncated", "Inputs longer than the student reads", registry=registry)
         self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
+        self.recorded = Counter("dsbs_recorded", "Exchanges through the proxy", ["outcome"], registry=registry)
         self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
         self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)
         self.compared = Counter(

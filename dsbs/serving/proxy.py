@@ -174,15 +174,15 @@ class Proxy:
     async def _record(self, body: bytes, answer: bytes, started: float, secrets: list[str]) -> None:
         exchange = read_exchange(body, answer, started)
         if exchange is None:
-            self.metrics.deferred.labels("not_recorded").inc()
+            self.metrics.recorded.labels("not_recorded").inc()
             logger.warning("an answer is not a readable chat completion; it was forwarded and not recorded")
             return
         try:
             await asyncio.to_thread(self.store.add, exchange, secrets)
-            self.metrics.deferred.labels("recorded").inc()
+            self.metrics.recorded.labels("recorded").inc()
         except RunError as error:
             # The application is not to suffer; but nobody may believe that all is recorded.
-            self.metrics.deferred.labels("not_recorded").inc()
+            self.metrics.recorded.labels("not_recorded").inc()
             logger.error("an answer was forwarded and NOT recorded: %s", error)
 
 

@@ -15,7 +15,6 @@ from dsbs.core.records import LABELLED, Annotation, Completion, Example, Predict
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.budget import Spending
 from dsbs.extraction.committing import Committer
-from dsbs.extraction.parsing import annotate
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
@@ -81,10 +80,8 @@ class Referee:
             example = Example("0", "warm-up")
             identity = {"teacher": self.teacher.identity(), "prompt": self.prompt.identity(), "served": self.task.name}
             self.origin: Origin = store.origin(identity, self.prompt.request(example, SPLIT))
-            most_written = getattr(self.teacher, "most_written", None)
-            self.spending = Spending(
-                self.deferral.budget, self.teacher.rates(), store.totals(self.origin), most_written
-            )
+            totals = store.totals(self.origin)
+            self.spending = Spending(self.deferral.budget, self.teacher.rates(), totals, self.teacher.most_written)
             self.spending.check()
             self.committer = await stack.enter_async_context(Committer(store, self.origin, lambda arrival: None))
             self._ask = await stack.enter_async_context(self.teacher.connect(self.task))
@@ -147,7 +144,7 @@ class Referee:
             if isinstance(found, Silence):
                 return found
             completion = found
-        annotation = annotate(example, completion, self.prompt.cue, self.task.answers)
+        annotation = self.prompt.annotate(example, completion, self.task.answers, self.teacher.most_written)
         if annotation.label is None or annotation.status not in LABELLED:
             return Silence("unread", "the teacher's answer could not be parsed")
         return annotation

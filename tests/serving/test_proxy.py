@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_and_the_application_gets_its_answer(
     monkeypatch.setattr(TrafficStore, "add", full)
     with proxy(tmp_path) as http:
         assert http.post("/v1/chat/completions", json=ask("a")).status_code == 200
-        assert 'dsbs_deferred_total{outcome="not_recorded"} 1.0' in http.get("/metrics").text
+        assert 'dsbs_recorded_total{outcome="not_recorded"} 1.0' in http.get("/metrics").text
     assert "NOT recorded" in caplog.text
 
 

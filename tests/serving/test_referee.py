@@ -15,6 +15,7 @@ from dsbs.core.errors import ConfigError, RunError, TeacherError
 from dsbs.core.records import Annotation, Completion, Example, Request
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
+from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import Budget
 from dsbs.serving.answering import Silence
 from dsbs.serving.app import App
@@ -22,7 +23,7 @@ from dsbs.serving.metrics import Metrics
 from dsbs.serving.referee import Referee
 from dsbs.serving.traffic import TrafficStore
 from dsbs.store import CompletionStore
-from dsbs.tasks import TASKS
+from dsbs.tasks import TASKS, TableTask
 
 
 def answer(made: App, count: int = 1) -> dict[str, Any]:
@@ -52,6 +53,22 @@ def test_an_unsure_student_leaves_it_to_the_teacher_whose_answer_is_kept(tmp_pat
     text = made.answerer.metrics.show().decode()
     assert 'dsbs_deferred_total{outcome="teacher"} 1.0' in text
     assert 'dsbs_compared_total{deferred="true",outcome="other"} 1.0' in text
+
+
+def test_a_prompt_without_a_cue_takes_the_teachers_whole_text(tmp_path: Path) -> None:
+    text = "First, unplug it.\n\nThen call us."
+    teacher = ScriptedTeacher(says=lambda request: Completion(text, "stop", "llm", 10, 5))
+    referee = app(tmp_path, teacher, 0.99).answerer.referee
+    assert isinstance(referee, Referee)
+    referee.prompt, referee.task = Prompt(name="whole", answer_format="whole"), TableTask(answer_kind="text")
+
+    async def ask() -> Annotation | Silence:
+        async with referee.running():
+            return await referee.opinion(Example("1", "My kettle leaks."))
+
+    found = asyncio.run(ask())
+    assert isinstance(found, Annotation)
+    assert found.label == text
 
 
 def test_the_same_input_is_paid_once_also_after_a_restart(tmp_path: Path) -> None:
