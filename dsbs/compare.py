@@ -102,7 +102,7 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
                 try:
                     plan = make_plan(compose_settings("train", words), words)
                     candidate.run, candidate.plan = plan.run, plan if plan.recipe.objective.compares_with_base else None
-                    candidate.finished = candidate.run.finished_metrics()
+                    candidate.finished = plan.finished_metrics()
                 except DsbsError as error:
                     candidate.fault = str(error)
                 if candidate.run is None or candidate.run.folder not in known:  # not typed twice, as in seeds=[0,0]

@@ -21,7 +21,6 @@ from dsbs.core.progress import standard_output
 from dsbs.core.units import show_fraction
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import might_improve, name_score, show_score
-from dsbs.training.measuring import lacks_measures
 from dsbs.training.notes import OTHERS
 from dsbs.training.plan import Plan, execute, prepare_run
 from dsbs.training.settings import TrainSettings
@@ -43,9 +42,7 @@ def main(settings: TrainSettings) -> float:
         The validation score, for searches over settings; the test score is not used for that.
     """
     plan = main_first(lambda: make_plan(settings))
-    finished = plan.run.finished_metrics()
-    if finished and lacks_measures(finished, settings):
-        finished = None  # it is still to be measured on test
+    finished = plan.finished_metrics()
     metrics = finished or execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)), typed_command())
     if is_main():
         show(metrics, plan, finished is not None, standard_output())

@@ -50,6 +50,11 @@ class Plan:
     described: dict[str, Any]
     rationales: Path | None
 
+    def finished_metrics(self) -> dict[str, Any] | None:
+        """Return the run's metrics, or None where it is not finished, or lacks test scores that the settings want."""
+        metrics = self.run.finished_metrics()
+        return None if metrics is None or lacks_measures(metrics, self.settings) else metrics
+
 
 def prepare_run(settings: TrainSettings, typed: Sequence[str] = ()) -> Plan:
     """Plan a run; where annotations are missing and the teacher costs nothing, extract them first.

@@ -39,6 +39,18 @@ def test_what_fits_is_trained_once_and_the_rest_is_listed(tmp_path: Path, capsys
     assert earlier_seconds(again[0].run) == again[0].finished["seconds"]
 
 
+def test_a_run_of_a_search_is_measured_on_test_before_it_is_compared(tmp_path: Path) -> None:
+    config = CompareConfig(methods=["logreg:finetune"], output_dir=str(tmp_path))
+    train_one([*SMALL, f"output_dir={tmp_path}", "student=logreg", "objective=finetune", "test=false"], Console())
+    [candidate] = plan_all(config, [*SMALL, f"output_dir={tmp_path}"])
+    assert candidate.run is not None
+    assert "test" not in (candidate.run.finished_metrics() or {"test": ""})
+    assert candidate.finished is None
+    train_all([candidate], Console())
+    assert candidate.finished
+    assert candidate.finished["test"]["accuracy"] is not None
+
+
 def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
     config = CompareConfig(methods=["logreg:step_by_step"])
     with pytest.raises(DataError, match="No student fits"):
