@@ -3,7 +3,7 @@
 #
 #   bash scripts/results.sh triage              the curve: both methods on 1/16 … 1 of the built-in task
 #   bash scripts/results.sh controls            step-by-step on 1/8 with every control, and fine-tuning at equal steps
-#   bash scripts/results.sh hard                triage_hard: what experiment=triage_hard sets
+#   bash scripts/results.sh hard | noise        triage_hard, triage_noise: what these experiments set
 #   bash scripts/results.sh search              the same grid for both methods on 1/8 and on all, on validation alone
 #   bash scripts/results.sh control_search      alpha and dropout for each control on 1/8, on validation alone
 #   bash scripts/results.sh sizes | unlabelled  experiment=model_size, experiment=unlabelled
@@ -51,9 +51,9 @@ controls)
     train experiment=controls seed="${SEEDS:-0,1,2,3,4}" control=none objective=finetune
     report /triage fraction=1/8
     ;;
-hard)
-    train experiment=triage_hard seed="${SEEDS:-0,1,2,3,4}"
-    report /triage_hard fraction=1/8
+hard | noise)
+    train experiment="triage_$1" seed="${SEEDS:-0,1,2,3,4}"
+    report "/triage_$1" fraction=1/8
     ;;
 search)
     train experiment=equal_search data_fraction=0.125,1.0 seed="${SEEDS:-0}"

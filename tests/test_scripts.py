@@ -19,6 +19,7 @@ echo "$@" >>"$RECORD"
         ("triage", 2, "dsbs.train -m experiment=one_eighth seed=0,1 task.train=64 output_dir=mine launcher=joblib"),
         ("controls", 4, "control=teacher_noise control.rate=0.1,0.2,0.4 task.train=64"),
         ("hard", 2, "dsbs.report runs=mine/train/triage_hard output_dir=mine fraction=1/8"),
+        ("noise", 2, "dsbs.train -m experiment=triage_noise seed=0,1"),
         ("search", 2, "experiment=equal_search data_fraction=0.125,1.0 seed=0,1 task.train=64"),
         ("sizes", 2, "experiment=model_size"),
         ("unlabelled", 2, "baseline=distill"),

@@ -14,7 +14,7 @@ from dsbs.cli.settings import compose_settings
 from dsbs.data.subsets import parse_fraction
 from dsbs.training.plan import Plan, prepare_run
 
-SWEEPS = ("controls", "equal_search", "model_size", "one_eighth", "triage_hard", "unlabelled")
+SWEEPS = ("controls", "equal_search", "model_size", "one_eighth", "triage_hard", "triage_noise", "unlabelled")
 SMALL = ["task.products=12", "task.complaints=12", "task.train=64", "task.validation=16", "task.test=16"]
 
 
