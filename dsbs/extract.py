@@ -49,10 +49,7 @@ def build_job(config: ExtractConfig) -> Job:
         ConfigError: names all faults at once.
         DataError: the task's data or the teacher's files cannot be found.
     """
-    faults = collect_faults(config) + config.faults()
-    if config.limit is not None and config.limit < 1:
-        faults.append(f"limit={config.limit}: expected at least 1, or null for no limit.")
-    if faults:
+    if faults := collect_faults(config) + config.faults():
         raise ConfigError.from_faults(faults)
     if shared := describe_shared_folder(config.output_dir, config.task):
         log_once(shared)

@@ -99,8 +99,8 @@ class GenerativeStudent(TorchStudent):
     """Base of the students that generate text: encoder-decoders and decoders.
 
     Attributes:
-        max_input_tokens: longer inputs are truncated (counted in the manifest).
-        max_target_tokens: longer targets are truncated (counted in the manifest).
+        max_input_tokens: longer inputs are truncated (counted in ``metrics.json``).
+        max_target_tokens: longer targets are truncated (counted in ``metrics.json``).
         max_new_tokens: maximum generated tokens.
     """
 
