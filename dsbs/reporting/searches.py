@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dsbs.reporting.commands import overrides_of
+from dsbs.reporting.commands import overrides_of, program_of
 from dsbs.reporting.conditions import Condition, group_runs
 from dsbs.reporting.reading import FinishedRun
 
@@ -50,5 +50,5 @@ def _describe(condition: Condition) -> dict[str, Any]:
         "seeds": condition.seeds,
         "validation": float(np.mean([run.metrics["validation"][run.metric] for run in condition.runs])),
         "steps": condition.mean("steps"),
-        "command": shlex.join(["python", "-m", "dsbs.train", *sweep, *words, f"seed={seeds}", "test=true"]),
+        "command": shlex.join([*program_of(run), *sweep, *words, f"seed={seeds}", "test=true"]),
     }

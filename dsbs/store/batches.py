@@ -29,7 +29,7 @@ class Batch:
         file: the endpoint's id of the uploaded requests, or None before that.
         remote: the endpoint's id of the batch, or None where it is not known (yet).
         requests: completions that were requested.
-        characters: length of the uploaded file.
+        characters: length of its requests, from which their tokens are estimated.
         created: Unix time in seconds.
     """
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # with what asks over HTTP, imported when a connection is ope
     from dsbs.teachers.endpoint.batches import BatchApi
 
 OPENAI = "https://api.openai.com/v1"
-# Address OpenAI's own client looks for an address.
+# Where OpenAI's own client looks for an address.
 ENVIRONMENT = ("OPENAI_BASE_URL", "OPENAI_API_BASE")
 APIS = ("chat", "completions")
 # Bytes of a token with its log-probability in an answer, and the tokens of one without a bound.

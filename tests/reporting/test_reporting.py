@@ -717,7 +717,7 @@ def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_p
             metrics = json.loads((folder / "metrics.json").read_text())
             del metrics["test"]
             (folder / "metrics.json").write_text(json.dumps(metrics))
-            command = "python -m dsbs.train -m seed=0,1 student.dropout=0.1,0.2 test=false"
+            command = "python -m dsbs.train --config-dir my -m seed=0,1 student.dropout=0.1,0.2 test=false"
             (folder / "manifest.json").write_text(json.dumps({"command": command}))
     report = build(tmp_path)
     (search,) = to_document(report)["searches"]
@@ -725,7 +725,8 @@ def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_p
         ("dropout=0.2", 0.9),
         ("dropout=0.1", 0.7),
     ]
-    assert search["tried"][0]["command"] == "python -m dsbs.train -m student.dropout=0.2 seed=0,1 test=true"
+    again = "python -m dsbs.train --config-dir my -m student.dropout=0.2 seed=0,1 test=true"
+    assert search["tried"][0]["command"] == again
     assert len(report.conditions) == 3  # what is searched is no condition
     write_report(report, tmp_path / "report")
     assert "Searches on validation" in (tmp_path / "report/index.html").read_text()
