@@ -49,6 +49,7 @@ def summed_divergence(
     student: torch.Tensor,
     target: "Batch",
     temperature: float = 1.0,
+    hard_end: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sum of the divergence over the tokens of targets, in nats, and the sum of the weights.
 
@@ -57,13 +58,16 @@ def summed_divergence(
         teacher: its logits over the common tokens [R, T, V].
         student: its logits [R, T, V or more], with gradients.
         target: ``labels`` [R, T], ``IGNORED`` at padding, and ``weights`` [R].
+        hard_end: an end token that is learned by cross-entropy; None: as every other token.
 
     Returns:
         two scalars; only the first one has gradients.
     """
     known, weights = token_weights(target)
-    common = student[known][:, : teacher.shape[-1]]
-    found = divergence(soften(teacher[known], temperature), soften(common, temperature))
+    own = soften(student[known][:, : teacher.shape[-1]], temperature)
+    found = divergence(soften(teacher[known], temperature), own)
+    if hard_end is not None:
+        found = torch.where(target["labels"][known].eq(hard_end), -own[:, hard_end], found)
     return (weights * found).sum(), weights.sum()
 
 

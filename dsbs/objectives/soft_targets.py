@@ -278,5 +278,7 @@ class SoftTargets(Taught):
             if self.reads_stored_tokens:
                 terms[name] = summed_stored_divergence(self._divergence, logits[kind], target, self._vocabulary)
             else:
-                terms[name] = summed_divergence(self._divergence, taught[kind], logits[kind], target, self.temperature)
+                terms[name] = summed_divergence(
+                    self._divergence, taught[kind], logits[kind], target, self.temperature, self.teacher.hard_end
+                )
         return terms

@@ -1,5 +1,6 @@
 """The base of objectives with a teacher model on this machine during training. No tensors here."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dsbs.students.collator import Reader
     from dsbs.students.model import StudentModel
 
+logger = logging.getLogger(__name__)
 PLACE = "{input}"
 STUDENT = "student"  # names the student before training as its teacher
 
@@ -123,6 +125,13 @@ class Taught(Objective):
                 max_input_tokens=self.teacher_max_input_tokens,
                 as_given=self.teacher_input == PLACE and not self.teacher_chat,
             )
+            if self._teacher.continues and not self.teacher_chat and not self.word("", None)[-1:].isspace():
+                logger.warning(
+                    "objective.teacher_input=%s: this teacher continues its prompt, so it reads the answer directly "
+                    "behind it, without a space. End it with a line break (\\n), or type objective.teacher_chat=true "
+                    "for a model that was trained to chat.",
+                    self.teacher_input,
+                )
 
     @property
     def readers(self) -> "Mapping[str, Reader]":

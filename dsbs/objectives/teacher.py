@@ -13,7 +13,7 @@ from dsbs.students.decoding import slow_bf16
 from dsbs.students.folders import SETTINGS
 from dsbs.students.loading import load_student
 from dsbs.students.model import Batch, StudentModel
-from dsbs.students.plain import copy_plain, load_plain, load_plain_tokenizer
+from dsbs.students.plain import PlainDecoderOnly, copy_plain, load_plain, load_plain_tokenizer
 from dsbs.students.prefixes import KINDS, PREFIXES
 
 if TYPE_CHECKING:
@@ -82,6 +82,20 @@ class LiveTeacher:
         same = as_given and alike[0] == alike[1]
         readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, max_input_tokens) for kind in KINDS}
         return cls(teacher, vocabulary, same, readers)
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is a causal model without task prefixes: an answer is what continues its prompt."""
+        return isinstance(self.student, PlainDecoderOnly)
+
+    @property
+    def hard_end(self) -> int | None:
+        """The end token, where its probability says nothing about an answer's end; None: it is a token as others are.
+
+        After a given answer a causal model without task prefixes writes whatever follows in its texts, so a student
+        that learned this would not end its answers.
+        """
+        return self.student.end_id if self.continues else None
 
     def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:
         """Return kind -> the teacher's logits over the common tokens [R, T, V], at the positions of the student's."""

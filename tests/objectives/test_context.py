@@ -61,6 +61,16 @@ def test_the_teacher_stays_as_it_was_while_the_student_learns() -> None:
     assert loss_of(student, objective, some_data())[0].item() < loss.item()
 
 
+def test_a_prompt_that_the_answer_would_stick_to_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    glued = replace(context(BUILDS["llama"]()), teacher_input="{input}\\nAnswer:")
+    assert not caplog.messages
+    glued.prepare(BUILDS["t5"](), CPU)  # the decoder of another network begins anew
+    assert not caplog.messages
+    glued.prepare(BUILDS["llama"](), CPU)
+    [message] = caplog.messages
+    assert "without a space. End it with a line break" in message
+
+
 def test_however_a_step_is_cut_and_padded_it_is_the_same() -> None:
     student = BUILDS["llama"]()
     objective = context(student, soft_weight=0.7)

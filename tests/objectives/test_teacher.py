@@ -17,8 +17,10 @@ from dsbs.objectives import SoftTargets, StepByStep
 from dsbs.objectives.divergences import DIVERGENCES
 from dsbs.objectives.losses import summed_divergence
 from dsbs.students import Causal, Pretrained
+from dsbs.students.collator import Collator
 from dsbs.students.loading import Opened
 from dsbs.students.model import StudentModel
+from dsbs.students.plain import PlainDecoderOnly
 from dsbs.students.tensors import IGNORED
 from dsbs.training import consulting
 
@@ -57,7 +59,10 @@ def save_as_run(student: StudentModel, folder: Path) -> Path:
 
 
 def plainly(student: StudentModel, objective: SoftTargets) -> tuple[float, int]:
-    """Return forward KL over the label tokens, one example and one token at a time, and how many tokens there are."""
+    """Return forward KL over the label tokens, one example and one token at a time, and how many tokens there are.
+
+    The end after a causal model as the hub has it is learned by cross-entropy.
+    """
     teacher, total, tokens = objective.teacher, 0.0, 0
     for example, _ in some_data():
         [target] = student.encode_targets([example.label or ""])
@@ -74,8 +79,10 @@ def plainly(student: StudentModel, objective: SoftTargets) -> tuple[float, int]:
                 whole = torch.tensor([[*ids, *starts, *target[:-1]]])
                 logits = model.model(input_ids=whole).logits[0, -len(target) :]
             distributions.append(logits[:, : teacher.vocabulary].log_softmax(-1).tolist())
-        for p, q in zip(*distributions, strict=True):
-            total += sum(math.exp(x) * (x - y) for x, y in zip(p, q, strict=True))
+        given_end = target[-1] if isinstance(teacher.student, PlainDecoderOnly) else None
+        for token, p, q in zip(target, *distributions, strict=True):
+            kl = sum(math.exp(x) * (x - y) for x, y in zip(p, q, strict=True))
+            total += -q[token] if token == given_end else kl
             tokens += 1
     return total, tokens
 
@@ -116,6 +123,26 @@ def test_however_a_step_is_cut_and_padded_it_is_the_same(name: str, folders: dic
     student = tiny_llama()
     objective = taught(folders["llama"], student, divergence=name, soft_weight=0.7, rationales=True, temperature=2.0)
     assert_same_however_cut(student, objective, rows_of(student, objective, some_data()))
+
+
+def test_a_student_ends_its_answers_though_its_teacher_writes_on(folders: dict[str, Path]) -> None:
+    """What a model of a hub writes after an answer is no part of it: the student would never end."""
+    student = tiny_llama()
+    objective = taught(folders["llama"], student, teacher_input="{input}\nAnswer:\n", temperature=2.0)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=0.01)
+    for _ in range(30):
+        loss, _ = loss_of(student, objective, some_data())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    batch = Collator(student)(rows_of(student, objective, some_data()))
+    label = batch["targets"]["label"]
+    with torch.no_grad():
+        logits = student({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
+        taught_logits = objective.teacher.logits(batch, ("label",))["label"]
+    ends = label["labels"].eq(student.end_id)
+    assert logits.softmax(-1)[ends][:, student.end_id].min() > 0.8
+    assert taught_logits.softmax(-1)[ends][:, student.end_id].max() < 0.2
 
 
 def test_without_soft_weight_it_is_step_by_step(folders: dict[str, Path]) -> None:
