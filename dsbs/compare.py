@@ -21,9 +21,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.cli.command import command, typed_overrides
+from dsbs.cli.command import command, typed_words
 from dsbs.cli.config import CompareConfig
 from dsbs.cli.settings import compose_settings
+from dsbs.core.command_line import split_flags
 from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.core.files import write_json
 from dsbs.core.names import path_part
@@ -68,7 +69,7 @@ def main(config: CompareConfig) -> None:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     console = standard_output()
-    candidates = plan_all(config, typed_overrides())
+    candidates = plan_all(config, typed_words())
     forecast(candidates, console)
     if config.dry_run:
         return
@@ -89,14 +90,15 @@ def plan_all(config: CompareConfig, typed: Sequence[str]) -> list[Candidate]:
         from dsbs.training.in_context import load_texts
 
         load_texts(config.other)  # checked before anything is trained
-    shared = [word for word in typed if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
+    flags, overrides = split_flags(typed)
+    shared = [word for word in overrides if word.lstrip("+").split("=")[0].split(".")[0] not in OWN]
     candidates: list[Candidate] = []
     known: set[Path] = set()
     for method in config.methods:
         student, _, objective = method.partition(":")
         for fraction in config.fractions:
             for seed in config.seeds:
-                words = [*shared, f"student={student}", f"objective={objective}", f"data_fraction={fraction}"]
+                words = [*flags, *shared, f"student={student}", f"objective={objective}", f"data_fraction={fraction}"]
                 words += [f"seed={seed}", *config.train, *shlex.split(config.each.get(student, ""))]
                 candidate = Candidate(method, words)
                 try:

@@ -35,6 +35,7 @@ from dsbs.cli.sweeps import (
     sweep_fault,
     sweeps,
 )
+from dsbs.core.command_line import CONFIG_DIR
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
 from dsbs.core.files import explain_refusal
@@ -44,7 +45,7 @@ from dsbs.core.terminal import VisibleFormatter, visible
 FULL_ERROR = "HYDRA_FULL_ERROR"
 RESUMING = ("extract", "train", "compare")
 # Flags of Hydra's: those with a value, and those that would put other configs, or a pickle, in the place of ours.
-_VALUED = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
+_VALUED = (CONFIG_DIR, "-cd", "--cfg", "-c", "--package", "-p")
 _REFUSED = ("--config-name", "--config-path", "--experimental-rerun")
 _program: list[str] = []  # how the command of this process was called, without what was typed behind it
 
@@ -52,6 +53,11 @@ _program: list[str] = []  # how the command of this process was called, without 
 def typed_overrides() -> list[str]:
     """Return the overrides that were typed; in a sweep, those of this job."""
     return [reveal_keys(word) for word in HydraConfig.get().overrides.task]
+
+
+def typed_words() -> list[str]:
+    """Return the overrides, after the flag that other commands for the same options need, too: ``--config-dir``."""
+    return [*(_program[-2:] if CONFIG_DIR in _program else []), *typed_overrides()]
 
 
 def typed_command() -> str:
@@ -258,7 +264,7 @@ def _program_of(name: str, words: Sequence[str]) -> list[str]:
         program = ["python", sys.argv[0]]
     parser: ArgumentParser = get_args_parser()
     folder = parser.parse_known_args(list(words))[0].config_dir
-    return [*program, *(["--config-dir", folder] if folder else [])]
+    return [*program, *([CONFIG_DIR, folder] if folder else [])]
 
 
 def _fail(name: str, message: str) -> NoReturn:

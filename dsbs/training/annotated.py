@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.command_line import split_flags
 from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint_files
 from dsbs.core.records import Annotation, Example
@@ -129,8 +130,9 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
     """Return the ``dsbs.extract`` command that annotates what a run needs.
 
     Args:
-        typed: the overrides that the user typed; those of task, teacher, prompt and filter are repeated.
+        typed: what the user typed; flags and the overrides of task, teacher, prompt and filter are repeated.
     """
+    flags, overrides = split_flags(typed)
     words = {"task": f"task={settings.task.name}", "teacher": f"teacher={settings.teacher.name}"}
     if settings.task.path:
         words["task.path"] = f"task.path={settings.task.path}"
@@ -138,7 +140,7 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
         value = getattr(settings.teacher, key, None)
         if value and key in vars(settings.teacher):
             words[f"teacher.{key}"] = f"teacher.{key}={value}"
-    for word in typed:
+    for word in overrides:
         key = word.split("=")[0].lstrip("+")
         if key.split(".")[0] in ("task", "teacher", "prompt", "filter"):
             words[key] = word
@@ -155,7 +157,7 @@ def extract_command(settings: TrainSettings, splits: list[str], typed: Sequence[
         words["labels"] = f"labels={settings.labels}"
     if settings.output_dir != "outputs":
         words["output_dir"] = f"output_dir={settings.output_dir}"
-    return shlex.join(["python", "-m", "dsbs.extract", *words.values()])
+    return shlex.join(["python", "-m", "dsbs.extract", *flags, *words.values()])
 
 
 def stored_tokens(

@@ -51,6 +51,23 @@ def test_a_run_of_a_search_is_measured_on_test_before_it_is_compared(tmp_path: P
     assert candidate.finished["test"]["accuracy"] is not None
 
 
+def test_options_of_the_users_own_reach_its_trainings_and_what_it_says_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("train/student").mkdir(parents=True)  # a folder that is named like a key of compare
+    Path("train/student/words.yaml").write_text(
+        "defaults:\n  - /schema/student@_here_: logreg\n  - _self_\nname: words\n"
+    )
+    flags = ["--config-dir", "train"]
+    config = CompareConfig(methods=["words:finetune", "t5_scratch:step_by_step"])
+    words, scratch = plan_all(config, [*flags, *SMALL, "teacher=openai", "teacher.model=m"])
+    assert words.run is not None
+    assert train_one(words.words, Console())[0] == 0
+    assert words.run.finished_metrics()
+    assert "python -m dsbs.extract --config-dir train task=triage teacher=openai" in str(scratch.fault)
+
+
 def test_where_nothing_fits_it_says_why(tmp_path: Path) -> None:
     config = CompareConfig(methods=["logreg:step_by_step"])
     with pytest.raises(DataError, match="No student fits"):
