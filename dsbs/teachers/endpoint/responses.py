@@ -156,7 +156,8 @@ def _count(usage: Fields, *names: str) -> int | None:
     """Return a number of tokens under the first name that has one; some gateways write numbers as text."""
     for name in names:
         text = usage.text(name) or ""
-        if (count := int(text) if text.isascii() and text.isdigit() else usage.count(name)) is not None:
+        given = Fields({name: int(text)}) if text.isascii() and text.isdigit() else usage
+        if (count := given.count(name)) is not None:
             return count
     return None
 

@@ -175,6 +175,7 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5}, (10, 5)),
         ({"prompt_tokens": 10.0, "completion_tokens": None}, (10, None)),
         ({"prompt_tokens": "ten", "completion_tokens": -1}, (None, None)),
+        ({"prompt_tokens": "9" * 30, "completion_tokens": 10**30}, (None, None)),
         (None, (None, None)),
         ([1], (None, None)),
     ],
