@@ -100,6 +100,10 @@ class Taught(Objective):
         """
         if self.teacher_model is None or self.teacher_model == STUDENT:
             return
+        if self.has_teacher:
+            from dsbs.objectives.teacher import check_form
+
+            check_form(self.teacher_model, self.answers_last)
         if self.compares_tokens and (tokenizer := student.load_tokenizer()) is not None:
             from dsbs.objectives.teacher import check_tokenizers, load_teacher_tokenizer
 

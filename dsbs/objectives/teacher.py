@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dsbs.core.errors import DataError, StudentError
-from dsbs.core.untrusted import read_object
+from dsbs.core.untrusted import Fields, read_object
+from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
 from dsbs.students.base import find_model_folder
 from dsbs.students.collator import Reader
 from dsbs.students.decoding import slow_bf16
@@ -128,6 +129,32 @@ def is_ours(place: str) -> bool:
         return SETTINGS in read_object(find_model_folder(place) / "config.json")
     except (DataError, OSError):
         return False
+
+
+def check_form(place: str, reasons: bool) -> None:
+    """Check that a finished run writes its answers as the student is to: behind a rationale, or at once.
+
+    Args:
+        reasons: whether the student's targets begin with the rationale.
+
+    Raises:
+        StudentError: it writes them otherwise, so its distributions at the student's tokens say nothing.
+    """
+    if not is_ours(place):
+        return
+    settings = Fields(read_object(find_model_folder(place) / "config.json")).inside(SETTINGS).inside("objective")
+    kind = settings.text("kind")
+    joined = kind in (RationaleThenLabel.kind, LabelThenRationale.kind) or settings.raw("reasoning") is True
+    if kind is None or (joined == reasons and kind != LabelThenRationale.kind):
+        return
+    wanted, other = "the rationale, then the label", RationaleThenLabel.kind
+    if not reasons:
+        wanted, other = "the label alone", "finetune or step_by_step"
+    raise StudentError(
+        f"objective.teacher_model={place}: what this run writes ({kind}) is not what the student learns, {wanted}, so "
+        f"their tokens cannot be compared. Choose a run of objective={other}; objective=gkd and minillm learn "
+        f"rationale and label with objective.reasoning=true."
+    )
 
 
 def load_teacher_tokenizer(place: str, revision: str | None = None) -> Any:

@@ -13,10 +13,10 @@ from trained import TINY, small_triage, train_tiny
 
 from dsbs.core.errors import StudentError
 from dsbs.inference.predictor import load_predictor
-from dsbs.objectives import SoftTargets, StepByStep
+from dsbs.objectives import GKD, SoftTargets, StepByStep
 from dsbs.objectives.divergences import DIVERGENCES
 from dsbs.objectives.losses import summed_divergence
-from dsbs.students import Causal, Pretrained
+from dsbs.students import Causal, Pretrained, T5Scratch
 from dsbs.students.collator import Collator
 from dsbs.students.loading import Opened
 from dsbs.students.model import StudentModel
@@ -150,6 +150,19 @@ def test_without_soft_weight_it_is_step_by_step(folders: dict[str, Path]) -> Non
     objective = taught(folders["t5"], student, soft_weight=0.0, rationales=True, alpha=0.3)
     plain, _ = loss_of(student, StepByStep(alpha=0.3), some_data())
     assert loss_of(student, objective, some_data())[0].item() == pytest.approx(plain.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "advice"), [("rationale_then_label", "reasoning=true"), ("finetune", None)])
+def test_a_run_that_writes_its_rationale_first_teaches_no_labels(kind: str, advice: str | None, tmp_path: Path) -> None:
+    student = tiny_t5().eval()
+    student.settings = {"task": {}, "objective": {"kind": kind}}
+    student.save(tmp_path / "checkpoint")
+    labels = SoftTargets(name="soft_targets", source="teacher", teacher_model=str(tmp_path))
+    reasons = GKD(name="gkd", teacher_model=str(tmp_path), reasoning=True)
+    wrong, right = (reasons, labels) if advice is None else (labels, reasons)
+    right.check(T5Scratch(name="tiny"))
+    with pytest.raises(StudentError, match=advice or "Choose a run of objective=rationale_then_label"):
+        wrong.check(T5Scratch(name="tiny"))
 
 
 def test_a_run_with_its_prefix_elsewhere_reads_texts_of_its_own(tmp_path: Path) -> None:
