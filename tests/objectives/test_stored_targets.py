@@ -97,7 +97,8 @@ def store_all(
         for place, id in enumerate(row.targets[0][2]):
             told = logits[place].float().log_softmax(-1)
             top = [(names[other] or b"", float(told[other])) for other in told.topk(most).indices.tolist()]
-            said.append(TokenLogprobs(names[id] or b"", float(told[id]), tuple(top)))
+            known = TokenLogprobs(names[id] or b"", float(told[id]), tuple(top))
+            said.append(None if id == teacher.hard_end else known)  # a hard target for both
         found.append(Row(row.inputs, row.targets[:1], {"label": signals_of(said, ids, most)}))
     return found
 
