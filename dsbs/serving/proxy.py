@@ -94,6 +94,8 @@ class Proxy:
 
     async def show_metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus' format."""
+        if refusal := refuse(request, self.token, chat=False):
+            return refusal
         return Response(self.metrics.show(), media_type="text/plain; version=0.0.4")
 
     async def forward(self, request: Request) -> Response:

@@ -58,7 +58,7 @@ class PretrainedEncoder:
             quietly(),
         ):
             tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
-        room = getattr(network.config, "max_position_embeddings", None)
+        room = count_positions(network)
         if room is not None and 0 < room < self.max_input_tokens:
             raise StudentError(
                 f"student.max_input_tokens={self.max_input_tokens}: {self.model or 'MiniLM'} reads at most {room}."
@@ -77,6 +77,17 @@ class PretrainedEncoder:
         else:
             check_place(self.model)
             yield self.model
+
+
+def count_positions(network: Any) -> int | None:
+    """Return how many tokens a network has positions for; None: unlimited.
+
+    RoBERTa and its kin number positions from behind that of padding, so some of ``max_position_embeddings`` are unused.
+    """
+    room: int | None = getattr(network.config, "max_position_embeddings", None)
+    tables = [module for name, module in network.named_modules() if name.endswith("position_embeddings")]
+    padding = getattr(tables[0], "padding_idx", None) if tables else None
+    return room if room is None or padding is None else room - padding - 1
 
 
 @dataclass

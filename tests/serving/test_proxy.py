@@ -139,6 +139,7 @@ def test_errors_pass_as_they_are_and_are_not_recorded(tmp_path: Path) -> None:
 def test_with_a_token_the_llm_gets_its_own_key(tmp_path: Path) -> None:
     with proxy(tmp_path, token="ours-0123456789", key=KEY) as http:
         assert http.post("/v1/chat/completions", json=ask("a")).status_code == 401
+        assert http.get("/metrics").status_code == 401
         reply = http.post("/v1/chat/completions", json=ask("a"), headers={"Authorization": "Bearer ours-0123456789"})
         assert reply.headers["x-authorization"] == f"Bearer {KEY}"
 

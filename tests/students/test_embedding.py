@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from quiz import Colours
 from tiny import encoder_folder
 from trained import train_tiny
-from transformers import AutoModel
+from transformers import AutoModel, RobertaConfig, RobertaModel
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.config import EvaluateConfig
@@ -23,6 +24,7 @@ from dsbs.evaluate import evaluate
 from dsbs.inference.sklearn_predictor import TRUSTED
 from dsbs.serving.service import find_truncated
 from dsbs.students import Embedding
+from dsbs.students.encoder import count_positions
 from dsbs.students.sentence_encoder import SentenceEncoder
 from dsbs.tasks import TASKS
 
@@ -180,3 +182,16 @@ def test_a_server_tells_which_inputs_are_truncated(run: Path) -> None:
     predictor = open_checkpoint(str(run)).load(8)
     asked = [Example("1", "a red thing"), Example("2", "a red thing " * 40)]
     assert find_truncated(predictor, asked) == [False, True]
+
+
+@pytest.mark.parametrize(("padding", "room"), [(1, 512), (0, 513)])
+def test_positions_that_roberta_keeps_for_padding_are_no_token_s(padding: int, room: int) -> None:
+    config = RobertaConfig(
+        vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
+        max_position_embeddings=514, pad_token_id=padding,
+    )  # fmt: skip
+    network = RobertaModel(config)
+    assert count_positions(network) == room
+    network(torch.full((1, room), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        network(torch.full((1, room + 1), 5))
