@@ -5,7 +5,7 @@ MAX_CHARACTERS_PER_TOKEN = 8
 # Shorter prompts are too short to tell.
 FEWEST_CHARACTERS = 2000
 # As many prompts whose lengths differ by this factor do not have the same number of tokens by chance.
-MAX_ALIKE = 3
+FEWEST_ALIKE = 3
 SPREAD = 1.2
 FEWEST_TOKENS = 256
 
@@ -51,7 +51,7 @@ class CutPrompts:
             self._largest, self._lengths, self._alike = prompt_tokens, [characters, characters], 0
         self._lengths = [min(self._lengths[0], characters), max(self._lengths[1], characters)]
         self._alike += 1
-        return self._alike >= MAX_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
+        return self._alike >= FEWEST_ALIKE and self._lengths[1] > SPREAD * self._lengths[0]
 
     def describe(self) -> str:
         """Return a sentence about the truncated prompts, with the worst one."""
