@@ -47,7 +47,8 @@ def measure_perplexity(
 ) -> Perplexity | None:
     """Return the perplexity of gold answers given their inputs; None where there are none.
 
-    It is over the student's own tokens, so only students with the same tokenizer can be compared.
+    It is over the student's own tokens, so only students with the same tokenizer can be compared. Of an answer that is
+    longer than a student with a fixed number of positions reads, only the beginning counts.
 
     Args:
         examples: those without a gold answer are left out.
@@ -63,7 +64,9 @@ def measure_perplexity(
     if not known:
         return None
     inputs, targets = zip(*known, strict=True)
-    rows, _ = tokenize(student, inputs, targets, reading.max_input_tokens, NO_BOUND)
+    before = 0 if student.config.is_encoder_decoder else reading.max_input_tokens
+    most = max(1, (getattr(student.config, "max_position_embeddings", None) or NO_BOUND) - before)
+    rows, _ = tokenize(student, inputs, targets, reading.max_input_tokens, most)
     nll, tokens = 0.0, 0
     for part in cut_passes(rows, TOKENS_PER_PASS):
         batch = send_to_device(Collator(student)(part), student.device)

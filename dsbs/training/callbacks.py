@@ -72,11 +72,20 @@ class TrackingCallback(TrainerCallback):
         self.tracker.log(named, step=state.global_step)
 
 
+class Patience(EarlyStoppingCallback):
+    """Early stopping that counts evaluations from the first score above 0: students that generate take long to it."""
+
+    def check_metric_value(self, args: Any, state: TrainerState, control: Any, metric_value: float) -> None:
+        """Count evaluations without improvement."""
+        if state.best_metric != 0 or metric_value != 0:
+            super().check_metric_value(args, state, control, metric_value)
+
+
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
     """Return the callbacks that depend on settings: trackers, early stopping."""
     callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.elsewhere)]
     if settings.early_stopping_patience is not None:
-        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+        callbacks.append(Patience(settings.early_stopping_patience))
     return callbacks
 
 

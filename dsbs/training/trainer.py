@@ -273,10 +273,15 @@ class DistillationTrainer(ShardingTrainer):
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Return whether this checkpoint is the best so far; of equal scores, the one of more probable labels is.
 
-        On few examples many checkpoints have the same score, the first ones of a training among them.
+        On few examples many checkpoints have the same score, the first ones of a training among them: where answers are
+        generated, all may have 0. Where their probability is unknown, the last one with 0 is the best so far.
         """
         key, state = f"eval_{self.args.metric_for_best_model}", self.state
-        found = {one["step"]: (one[key], one.get(f"eval_{LIKELIHOOD}", 0.0)) for one in state.log_history if key in one}
+        found = {
+            one["step"]: (one[key], one.get(f"eval_{LIKELIHOOD}", 0 if one[key] else one["step"]))
+            for one in state.log_history
+            if key in one
+        }
         better = state.best_global_step is None or found[state.global_step] > found[state.best_global_step]
         if better:
             state.best_metric, state.best_global_step = metrics[key], state.global_step

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from objectives.steps import tiny_llama
 from quiz import Quiz
-from tiny import examples, tiny_t5
+from tiny import examples, seq2seq_model, tiny_t5
 
 from dsbs.inference import perplexity
 from dsbs.inference.perplexity import Perplexity, measure_perplexity
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import Finetune
 from dsbs.students.answering import DecodingConfig
+from dsbs.students.seq2seq import Seq2SeqModel
 from dsbs.tasks.answers import TextAnswers
 
 
@@ -43,3 +44,13 @@ def test_only_whole_texts_have_one() -> None:
 
 def test_beyond_floats_there_is_none() -> None:
     assert Perplexity(1e6, 10).figures() == {"perplexity": None, "perplexity_tokens": 10}
+
+
+def test_of_a_text_longer_than_the_positions_of_a_student_the_beginning_counts() -> None:
+    tokenizer = tiny_t5().tokenizer
+    student = Seq2SeqModel(seq2seq_model("bart", len(tokenizer)), tokenizer, "target")
+    asked = [replace(one, label="on and " * 600, choices=None) for one in examples(1)]
+    assert len(student.encode_targets([str(asked[0].label)])[0]) > 512
+    found = measure_perplexity(student, asked, DecodingConfig())
+    assert found is not None
+    assert found.tokens == 512

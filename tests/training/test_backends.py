@@ -1,5 +1,6 @@
 """What a training sets up around the Trainer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from trained import train_tiny
 
+from dsbs.tasks import TASKS
 from dsbs.training.settings import Training
-from dsbs.training.trainer import DistillationTrainer
+from dsbs.training.trainer import LIKELIHOOD, DistillationTrainer
 
 
 def keeps_denormals() -> bool:
@@ -28,3 +30,28 @@ def test_a_training_alone_flushes_numbers_that_a_cpu_is_slow_with(
     train_tiny(tmp_path, objective="finetune", training=Training(max_steps=1, eval_steps=1), test=False)
     assert kept == [False]
     assert keeps_denormals()
+
+
+def test_of_texts_that_are_never_equal_it_is_known_how_probable_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainers, train = [], DistillationTrainer.train
+
+    def look(trainer: DistillationTrainer, **options: Any) -> Any:
+        trainers.append(trainer)
+        return train(trainer, **options)
+
+    monkeypatch.setattr(DistillationTrainer, "train", look)
+    data = tmp_path / "texts.jsonl"
+    rows = [{"input": f"note {n}", "label": f"The thing is {n}.\nIt is good, and so is {n + 1}."} for n in range(40)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASKS["table"](name="texts", path=str(data), answer_kind="text", test_share=0.2)  # type: ignore[call-arg]
+    train_tiny(tmp_path, task, "finetune", training=Training(max_steps=4, eval_steps=2, warmup_steps=0), test=False)
+    found = [
+        (one["eval_accuracy"], one[f"eval_{LIKELIHOOD}"])
+        for one in trainers[0].state.log_history
+        if "eval_accuracy" in one
+    ]
+    assert [score for score, _ in found] == [0.0, 0.0]
+    assert found[0][1] < found[1][1] < 0
+    assert trainers[0].account()["best_step"] == 4

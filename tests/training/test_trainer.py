@@ -231,9 +231,18 @@ def test_of_checkpoints_with_the_same_score_the_one_of_more_probable_labels_is_b
     trainer = trainer_on(tmp_path, [0.2, 0.5, 0.5, 0.5, 0.4], likelihoods=[-0.1, -0.9, -0.3, -0.6, -0.1], max_steps=5)
     trainer.train()
     assert (trainer.account()["best_step"], trainer.state.best_metric) == (3, 0.5)
-    unknown = trainer_on(tmp_path / "free", [0.5, 0.5], max_steps=2)  # answers that are written freely
+    unknown = trainer_on(tmp_path / "free", [0.5, 0.5], max_steps=2)  # answers behind a rationale
     unknown.train()
     assert unknown.account()["best_step"] == 1
+
+
+def test_while_nothing_is_right_patience_is_not_used_up_and_the_last_checkpoint_is_best(tmp_path: Path) -> None:
+    trainer = trainer_on(tmp_path, [0.0, 0.0, 0.0, 0.1, 0.1, 0.0], early_stopping_patience=2)
+    trainer.train()
+    assert (trainer.account()["steps"], trainer.account()["best_step"]) == (6, 4)
+    nothing = trainer_on(tmp_path / "nothing", early_stopping_patience=1, max_steps=3)
+    nothing.train()
+    assert (nothing.account()["steps"], nothing.account()["best_step"]) == (3, 3)
 
 
 def test_a_resumed_run_knows_how_probable_the_labels_were(tmp_path: Path) -> None:
