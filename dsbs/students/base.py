@@ -100,7 +100,7 @@ class GenerativeStudent(TorchStudent):
 
     Attributes:
         max_input_tokens: longer inputs are truncated (counted in ``metrics.json``).
-        max_target_tokens: longer targets are truncated (counted in ``metrics.json``).
+        max_target_tokens: longer targets are truncated, and have no end token then (counted in ``metrics.json``).
         max_new_tokens: maximum generated tokens.
     """
 

@@ -192,7 +192,7 @@ class MultipleChoiceModel(ClassifierModel):
         rows = self.tokenizer([row[0] for row in pairs], [max(row[1:], key=len, default="") for row in pairs])
         return count_lost(rows["input_ids"], self.max_input_tokens, self.unknown_id)
 
-    def cut(self, ids: list[int], limit: int, kept: str = "") -> tuple[list[int], bool]:
+    def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
         """Return the ids unchanged: the pairs are truncated already."""
         return ids, False
 

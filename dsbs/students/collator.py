@@ -60,7 +60,7 @@ def tokenize(
 
     Args:
         inputs: the examples' inputs, which targets without an input of their own read.
-        max_target_tokens: longer targets are truncated; the end token stays, and what a target keeps.
+        max_target_tokens: longer targets are truncated; see ``StudentModel.cut_target``.
         readers: kind of target -> how its inputs are encoded, where the student does not read them.
     """
     readers = readers or {}
@@ -77,7 +77,7 @@ def tokenize(
             cut["inputs_cut"] += was_cut
         row_targets = []
         for target, name in zip(row, names[position], strict=True):
-            target_ids, was_cut = student.cut(next(ids), max_target_tokens, target.kept)
+            target_ids, was_cut = student.cut_target(next(ids), max_target_tokens, target.kept)
             cut["targets_cut"] += was_cut
             row_targets.append((target.kind, name, target_ids, target.weight))
         rows.append(Row(row_inputs, row_targets))

@@ -100,16 +100,22 @@ class StudentModel(nn.Module):
         """Return the input and the targets of an example as this student reads them; by default unchanged."""
         return example.input, list(targets)
 
-    def cut(self, ids: list[int], limit: int, kept: str = "") -> tuple[list[int], bool]:
-        """Return token ids truncated to ``limit``, and whether they were longer.
+    def cut(self, ids: list[int], limit: int) -> tuple[list[int], bool]:
+        """Return an input's token ids truncated to ``limit``, and whether they were longer; the last token stays."""
+        return ([*ids[: limit - 1], ids[-1]], True) if len(ids) > limit else (ids, False)
+
+    def cut_target(self, ids: list[int], limit: int, kept: str = "") -> tuple[list[int], bool]:
+        """Return a target's token ids truncated to ``limit``, and whether they were longer.
+
+        A truncated target has no end token: the student would learn to stop there, in the middle of a sentence.
 
         Args:
-            kept: the end of the text, which stays; the end token always does.
+            kept: the end of the text, which stays, with the end token.
         """
         if len(ids) <= limit:
             return ids, False
-        end = min(len(self.encode_targets([kept])[0]) if kept else 1, limit)
-        return [*ids[: limit - end], *ids[-end:]], True
+        end = min(len(self.encode_targets([kept])[0]), limit) if kept else 0
+        return [*ids[: limit - end], *ids[len(ids) - end :]], True
 
     @property
     def unknown_id(self) -> int | None:

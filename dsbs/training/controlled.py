@@ -8,37 +8,50 @@ import numpy as np
 from dsbs.core.fingerprint import fingerprint
 from dsbs.data.controls import Control, Material
 from dsbs.students.collator import Row
+from dsbs.students.model import StudentModel
 from dsbs.training.tokenized import RowFile
 
 NOISED = "noised"  # name of the encoder input with gaps
 
 
-def control_rows(rows: RowFile, control: Control, seed: int, folder: Path) -> RowFile:
+def control_rows(
+    rows: RowFile, control: Control, student: StudentModel, max_target_tokens: int, seed: int, folder: Path
+) -> RowFile:
     """Return the rows with their rationales replaced by a control, in another file; without a control, as they are."""
     if control.identity() is None:
         return rows
-    materials = {place: material for place in range(len(rows)) if (material := to_material(rows[place]))}
+    end_id = student.end_id
+    materials = {place: material for place in range(len(rows)) if (material := to_material(rows[place], end_id))}
     changed = control.rearrange(list(materials.values()), np.random.default_rng(seed))
     by_place = dict(zip(materials, changed, strict=True))
     path = folder / f"rows-{fingerprint([rows.path.name, control.identity(), seed], length=16)}.arrow"
-    return rows.rewrite(path, lambda place, row: with_material(row, by_place[place]) if place in by_place else row)
+
+    def change(place: int, row: Row) -> Row:
+        return with_material(row, by_place[place], end_id, max_target_tokens) if place in by_place else row
+
+    return rows.rewrite(path, change)
 
 
-def to_material(row: Row) -> Material | None:
+def to_material(row: Row, end_id: int) -> Material | None:
     """Return a row's token ids for a control; None where a rationale is not a target of its own."""
     targets = {kind: (source, ids) for kind, source, ids, _ in row.targets}
     if "rationale" not in targets or "label" not in targets:
         return None
     source, rationale = targets["rationale"]
-    label = targets["label"][1]
-    read, label_ids, rationale_ids = (
-        np.array(ids, dtype=np.int32) for ids in (row.inputs[source], label[:-1], rationale[:-1])
-    )
-    return Material(read, label_ids, rationale_ids)
+    written = (unended(ids, end_id) for ids in (targets["label"][1], rationale))
+    return Material(*(np.array(ids, dtype=np.int32) for ids in (row.inputs[source], *written)))
 
 
-def with_material(row: Row, material: Material) -> Row:
-    """Return a row with the rationale of ``material``, or none, and its noised input where there is one."""
+def unended(ids: list[int], end_id: int) -> list[int]:
+    """Return a target's token ids without its end token, which one that was truncated does not have."""
+    return ids[:-1] if ids[-1] == end_id else ids
+
+
+def with_material(row: Row, material: Material, end_id: int, max_target_tokens: int) -> Row:
+    """Return a row with the rationale of ``material``, or none, and its noised input where there is one.
+
+    A rationale that fills ``max_target_tokens`` was truncated, so it has no end token.
+    """
     targets, inputs = [], dict(row.inputs)
     for kind, source, ids, weight in row.targets:
         if kind != "rationale":
@@ -46,6 +59,7 @@ def with_material(row: Row, material: Material) -> Row:
         elif material.rationale is not None:
             if material.noised is not None:
                 inputs[NOISED], source = material.noised.tolist(), NOISED
-            targets.append((kind, source, [*material.rationale.tolist(), ids[-1]], weight))
+            ids = [*material.rationale.tolist(), end_id][:max_target_tokens]
+            targets.append((kind, source, ids, weight))
     used = {source for _, source, _, _ in targets}
     return replace(row, inputs={name: ids for name, ids in inputs.items() if name in used}, targets=targets)

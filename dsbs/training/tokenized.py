@@ -19,7 +19,7 @@ from dsbs.students.collator import SHARED, Reader, Row, tokenize
 from dsbs.students.model import StudentModel
 from dsbs.students.prefixes import KINDS
 
-FORMAT = 3  # version of the file format; part of the file's name
+FORMAT = 4  # version of the file format and of how targets are truncated; part of the file's name
 CHUNK = 1000  # rows tokenized together
 IDS = pa.list_(pa.int32())
 CUT = ("inputs_cut", "targets_cut")

@@ -63,13 +63,16 @@ def test_labels_and_rationales_are_padded_apart_and_keep_their_weights() -> None
     assert label["labels"].shape[0] == 3
 
 
-def test_what_is_too_long_is_cut_counted_and_keeps_its_end() -> None:
+def test_what_is_too_long_is_cut_and_counted_and_a_target_that_is_cut_teaches_no_end() -> None:
     student = tiny_t5()
+    end = student.config.eos_token_id
     rows, cut = tokenize(student, ["the kettle " * 30, "it"], [TARGETS[0], TARGETS[1]], 10, 4)
     assert cut == {"inputs_cut": 1, "targets_cut": 1}
     assert len(rows[0].inputs["shared"]) == 10
-    assert rows[0].inputs["shared"][-1] == student.config.eos_token_id
-    assert rows[0].targets[1][2][-1] == student.config.eos_token_id
+    assert rows[0].inputs["shared"][-1] == end
+    [whole] = student.encode_targets([TARGETS[0][1].text])
+    assert rows[0].targets[1][2] == whole[:4]
+    assert [ids[-1] == end for row in rows for _, _, ids, _ in row.targets] == [True, False, True]
 
 
 def test_padding_is_hidden_from_the_encoder() -> None:
@@ -141,7 +144,7 @@ def test_what_a_target_keeps_is_not_cut() -> None:
     )
     rows, cut = tokenize(student, ["it leaks"], [long], 64, 24)
     [(_, _, ids, _)] = rows[0].targets
-    assert (len(ids), cut["targets_cut"]) == (24, 1)
+    assert (len(ids), cut["targets_cut"], ids[-1]) == (24, 1, student.end_id)
     text = student.decode([ids])[0].replace(" ", "")
     assert text.startswith("thekettleleaks")
     assert text.endswith("Sotheanswerisrefund")

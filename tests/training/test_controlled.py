@@ -23,11 +23,11 @@ def student() -> Any:
     return tiny_t5()
 
 
-def rows_of(student: Any, folder: Path) -> RowFile:
+def rows_of(student: Any, folder: Path, max_target_tokens: int = 64) -> RowFile:
     objective = StepByStep(name="step_by_step", prefix_on=student.prefix_on)
     pairs = annotated(24, with_rationale=set(range(20)))
     texts = [(example.input, objective.targets(example, annotation)) for example, annotation in pairs]
-    return prepare_rows(student, texts, len(pairs), 64, 64, folder)
+    return prepare_rows(student, texts, len(pairs), 64, max_target_tokens, folder)
 
 
 def target(row: Row, kind: str) -> list[int] | None:
@@ -37,7 +37,7 @@ def target(row: Row, kind: str) -> list[int] | None:
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_keep_labels_weights_inputs_and_end_tokens(student: Any, tmp_path: Path, name: str) -> None:
     rows = rows_of(student, tmp_path)
-    found = control_rows(rows, CONTROLS[name](name=name), 0, tmp_path)
+    found = control_rows(rows, CONTROLS[name](name=name), student, 64, 0, tmp_path)
     assert found.cut() == rows.cut()
     assert len(found) == len(rows)
     for row, other in zip(rows, found, strict=True):
@@ -50,16 +50,27 @@ def test_rows_keep_labels_weights_inputs_and_end_tokens(student: Any, tmp_path: 
             assert rationale[-1] == student.config.eos_token_id
             assert student.config.eos_token_id not in rationale[:-1]
     assert Collator(student)(list(found))["targets"].keys() == {"label", "rationale"}
-    again = control_rows(rows, CONTROLS[name](name=name), 0, tmp_path)
+    again = control_rows(rows, CONTROLS[name](name=name), student, 64, 0, tmp_path)
     assert again.path == found.path
-    assert control_rows(rows, CONTROLS[name](name=name), 1, tmp_path).path != found.path
+    assert control_rows(rows, CONTROLS[name](name=name), student, 64, 1, tmp_path).path != found.path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rationale_that_was_cut_has_no_end_whoever_gets_it(student: Any, tmp_path: Path, name: str) -> None:
+    rows = rows_of(student, tmp_path, 10)
+    found = control_rows(rows, CONTROLS[name](name=name), student, 10, 0, tmp_path)
+    before, after = ([ids for row in part if (ids := target(row, "rationale"))] for part in (rows, found))
+    assert {len(ids) for ids in before} == {3, 7, 10}
+    for ids in before + after:
+        assert student.end_id not in ids[:-1]
+        assert (ids[-1] == student.end_id) == (len(ids) < 10)
 
 
 @pytest.mark.parametrize("prefix_on", ["target", "input"])
 def test_a_copy_with_gaps_is_read_for_the_rationale_alone(tmp_path: Path, prefix_on: str) -> None:
     student = tiny_t5(prefix_on)
     control = CONTROLS["extra_compute"](name="extra_compute")
-    for row in list(control_rows(rows_of(student, tmp_path), control, 0, tmp_path))[:20]:
+    for row in list(control_rows(rows_of(student, tmp_path), control, student, 64, 0, tmp_path))[:20]:
         label, noised = ("shared", "noised") if prefix_on == "target" else ("label", "noised")
         assert set(row.inputs) == {label, noised}
         assert {kind: source for kind, source, _, _ in row.targets} == {"label": label, "rationale": noised}

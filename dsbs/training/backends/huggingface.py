@@ -188,7 +188,7 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
             rows = prepare_rows(student, texts, len(data.train), lengths.input, lengths.target, run.cache, readers)
             if recipe.stored is not None:
                 rows = recipe.stored.attach(rows, student, data, run.cache)
-            return control_rows(rows, recipe.control, recipe.seed, run.cache).path
+            return control_rows(rows, recipe.control, student, lengths.target, recipe.seed, run.cache).path
 
     path, *_ = gather([main_first(prepare)])
     assert path is not None
