@@ -54,10 +54,10 @@ def main(config: DashboardConfig) -> None:
 
 def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
     """Write the dashboard to a file, and print the commands that publish it."""
-    from dsbs.dashboards.publishing import Place, find_project, save_specification
+    from dsbs.dashboards.publishing import Destination, find_project, save_specification
 
     entity, project = find_project(dashboard.study, config.entity, config.project, config.tracking)
-    path = save_specification(dashboard, Place(entity or "", project), None)
+    path = save_specification(dashboard, Destination(entity or "", project), None)
     words = [f"runs={config.runs}", f"entity={entity or 'NAME'}", f"project={project}"]
     words += [f"output_dir={config.output_dir}"] * (config.output_dir != "outputs")
     console.print(f"  {path}", soft_wrap=True, highlight=False)
@@ -77,28 +77,28 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
     Raises:
         RunError: W&B has none of the runs, or cannot be reached.
     """
-    from dsbs.dashboards.publishing import Publisher, find_project, recall_place, save_specification
+    from dsbs.dashboards.publishing import Publisher, find_destination, find_project, save_specification
 
     study, publisher = dashboard.study, Publisher(Path(config.output_dir))
     entity, project = find_project(study, config.entity, config.project, config.tracking)
-    place = recall_place(study, entity or publisher.find_entity(), project)
-    known = publisher.find_known(place, list(study.runs))
+    destination = find_destination(study, entity or publisher.find_entity(), project)
+    known = publisher.find_known(destination, list(study.runs))
     wanted = {name for where, name in dashboard.keys if where == "summary"}
     lacking = [id for id in study.runs if id not in known or (wanted & study.summary_of(id)) - known[id]]
     if lacking and config.upload:
-        publisher.upload(study, place, config.tracking, known, lacking)
+        publisher.upload(study, destination, config.tracking, known, lacking)
         console.print(f"  {len(lacking)} of {len(study.runs)} runs were uploaded")
     elif not known:
         raise RunError(
-            f"W&B has none of the {len(study.runs)} runs in {place.entity}/{place.project}. Add upload=true, or, where "
-            f"they were recorded offline, type: {sync_command(config.output_dir)}"
+            f"W&B has none of the {len(study.runs)} runs in {destination.entity}/{destination.project}. Add "
+            f"upload=true, or, where they were recorded offline, type: {sync_command(config.output_dir)}"
         )
     elif lacking:
         note = f"  {len(lacking)} of {len(study.runs)} runs are not at W&B, or lack what panels show: add upload=true"
         console.print(note, soft_wrap=True)
-    published = publisher.publish(dashboard, place, config.share)
-    path = save_specification(dashboard, place, published)
-    for line in (published.place.workspace, published.report, published.shared, path):
+    published = publisher.publish(dashboard, destination, config.share)
+    path = save_specification(dashboard, destination, published)
+    for line in (published.destination.workspace, published.report, published.shared, path):
         if line:
             console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     if published.shared:
@@ -107,11 +107,11 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
 
 def find_recorded(study: "Study", output_dir: str) -> list[str]:
     """Return the commands that upload the study's runs, for each folder where W&B recorded some of them offline."""
-    places = [Path(output_dir), *(run.folder.parents[5] for run in study.runs.values() if len(run.folder.parts) > 6)]
+    folders = [Path(output_dir), *(run.folder.parents[5] for run in study.runs.values() if len(run.folder.parts) > 6)]
     return [
-        sync_command(str(place))
-        for place in dict.fromkeys(places)
-        if any(next(place.glob(f"wandb/offline-run-*-{id}"), None) for id in study.runs)
+        sync_command(str(folder))
+        for folder in dict.fromkeys(folders)
+        if any(next(folder.glob(f"wandb/offline-run-*-{id}"), None) for id in study.runs)
     ]
 
 

@@ -129,7 +129,7 @@ def simulate_saving(seeds: int, spread: float, count: int) -> float:
     for number, rng in enumerate(studies(count)):
         hard = draw_difficulties(1000, len(methods), rng)
         *line, baseline = (method.answer(hard[i], rng.standard_normal(seeds), rng) for i, method in enumerate(methods))
-        low, high = bootstrap_crossing(shares, line, baseline, draws=500, seed=number)
+        low, high = bootstrap_crossing(shares, line, baseline, resamples=500, seed=number)
         held += low <= truth <= high
     return held / count
 

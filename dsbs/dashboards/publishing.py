@@ -21,8 +21,8 @@ FILE = "dashboard.json"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A W&B project.
+class Destination:
+    """The W&B project that a dashboard is published in.
 
     Attributes:
         entity: the user or team that owns it.
@@ -41,12 +41,12 @@ class Published:
     """A published dashboard.
 
     Attributes:
-        place: where; with workspace and report, which the next publication replaces.
+        destination: with workspace and report, which the next publication replaces.
         report: URL of the report.
         shared: link with which anyone can read it, or None.
     """
 
-    place: Place
+    destination: Destination
     report: str
     shared: str | None = None
 
@@ -65,7 +65,7 @@ def find_project(study: Study, entity: str | None, project: str | None, tracking
     return entity or agreed or tracking.entity, project or (projects.pop() if projects else tracking.project)
 
 
-def save_specification(dashboard: Dashboard, place: Place, published: Published | None) -> Path:
+def save_specification(dashboard: Dashboard, destination: Destination, published: Published | None) -> Path:
     """Write ``dashboard.json``, with workspace and report as W&B gets them, beside the report; return its path.
 
     The report's run sets name no project here, since that takes a request to W&B. Without a publication now, the record
@@ -75,18 +75,21 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
         DataError: the earlier file cannot be read.
     """
     study = dashboard.study
-    workspace, report = build_workspace(dashboard, place.entity, place.project), build_report(dashboard, "", "")
+    workspace, report = (
+        build_workspace(dashboard, destination.entity, destination.project),
+        build_report(dashboard, "", ""),
+    )
     keys = sorted(f"{where}:{name}" for where, name in dashboard.keys)
     content = {
         "task": study.task,
         "made": time.strftime("%Y-%m-%d %H:%M"),
         "dsbs": __version__,
-        "entity": place.entity,
-        "project": place.project,
+        "entity": destination.entity,
+        "project": destination.project,
         "runs": {id: str(run.folder) for id, run in study.runs.items()},
         "keys": keys,
         "left_out": dashboard.left_out,
-        "published": vars(published.place) if published else _recall_published(study),
+        "published": vars(published.destination) if published else _load_published(study),
         "workspace": workspace._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         "report": report._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True),
     }
@@ -94,19 +97,19 @@ def save_specification(dashboard: Dashboard, place: Place, published: Published 
     return study.folder / FILE
 
 
-def recall_place(study: Study, entity: str, project: str) -> Place:
-    """Return the place of a dashboard, with workspace and report from ``dashboard.json`` if they were published there.
+def find_destination(study: Study, entity: str, project: str) -> Destination:
+    """Return a project as destination, with workspace and report if ``dashboard.json`` says that they are there.
 
     Raises:
         DataError: the file cannot be read.
     """
-    published = _recall_published(study) or {}
+    published = _load_published(study) or {}
     if (published.get("entity"), published.get("project")) != (entity, project):
-        return Place(entity, project)
-    return Place(entity, project, published.get("workspace"), published.get("report"))
+        return Destination(entity, project)
+    return Destination(entity, project, published.get("workspace"), published.get("report"))
 
 
-def _recall_published(study: Study) -> dict[str, Any] | None:
+def _load_published(study: Study) -> dict[str, Any] | None:
     path = study.folder / FILE
     known = read_json_file(path) if path.exists() else {}
     published = known.get("published") if isinstance(known, dict) else None
@@ -127,13 +130,13 @@ class Publisher:
         """
         return str(self._ask(lambda api: api.default_entity))
 
-    def find_known(self, place: Place, ids: list[str]) -> dict[str, set[str]]:
+    def find_known(self, destination: Destination, ids: list[str]) -> dict[str, set[str]]:
         """Return id -> names in the W&B summary, for those of some runs that W&B has.
 
         Raises:
             RunError: W&B cannot be reached.
         """
-        path, wanted = f"{place.entity}/{place.project}", {"name": {"$in": ids}}
+        path, wanted = f"{destination.entity}/{destination.project}", {"name": {"$in": ids}}
 
         def ask(api: Any) -> dict[str, set[str]]:
             try:
@@ -147,14 +150,14 @@ class Publisher:
         return found
 
     def upload(
-        self, study: Study, place: Place, tracking: Tracking, known: Mapping[str, set[str]], new: list[str]
+        self, study: Study, destination: Destination, tracking: Tracking, known: Mapping[str, set[str]], new: list[str]
     ) -> None:
         """Upload runs from their folders: results, and the history of those that W&B lacks.
 
         Args:
             known: ids of the runs that W&B has; see ``find_known``.
         """
-        settings = replace(tracking, entity=place.entity, project=place.project)
+        settings = replace(tracking, entity=destination.entity, project=destination.project)
         for id in new:
             found = study.runs[id]
             run = Run(found.folder, found.manifest.get("settings") or {})
@@ -164,7 +167,7 @@ class Publisher:
                         tracker.log(row)
                 track_result(tracker, settings, run, found.metrics, found.manifest)
 
-    def publish(self, dashboard: Dashboard, place: Place, share: bool) -> Published:
+    def publish(self, dashboard: Dashboard, destination: Destination, share: bool) -> Published:
         """Save workspace and report, replacing those published before.
 
         Raises:
@@ -172,12 +175,14 @@ class Publisher:
         """
 
         def save(_: Any) -> Published:
-            workspace = _replaced(build_workspace(dashboard, place.entity, place.project), place.workspace).save()
-            report = build_report(dashboard, place.entity, place.project)
-            report.id = place.report or ""
+            workspace = _replaced(
+                build_workspace(dashboard, destination.entity, destination.project), destination.workspace
+            ).save()
+            report = build_report(dashboard, destination.entity, destination.project)
+            report.id = destination.report or ""
             report.save()
             shared = report.enable_share_link() if share else None
-            return Published(replace(place, workspace=workspace.url, report=report.id), report.url, shared)
+            return Published(replace(destination, workspace=workspace.url, report=report.id), report.url, shared)
 
         published: Published = self._ask(save)
         return published

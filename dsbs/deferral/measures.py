@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 LEVEL = 0.95  # of confidence bounds
-DRAWS = 500  # of the bootstrap
+RESAMPLES = 500  # of the bootstrap
 Numbers = Sequence[float] | np.ndarray
 Flags = Sequence[bool] | np.ndarray
 
@@ -103,8 +103,8 @@ def bootstrap_interval(measure: Callable[[np.ndarray, np.ndarray], Any], confide
         The bounds, of shape (2,) or (2, numbers of the measure).
     """
     generator, values, hits = np.random.default_rng(0), np.asarray(confidences), np.asarray(right, dtype=bool)
-    draws = (generator.integers(0, len(values), len(values)) for _ in range(DRAWS))
-    return np.quantile([measure(values[places], hits[places]) for places in draws], (0.025, 0.975), axis=0)
+    resamples = (generator.integers(0, len(values), len(values)) for _ in range(RESAMPLES))
+    return np.quantile([measure(values[rows], hits[rows]) for rows in resamples], (0.025, 0.975), axis=0)
 
 
 def interval_of_risks(confidences: Numbers, right: Flags, coverages: Sequence[float]) -> list[tuple[float, float]]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from dsbs.core.records import Annotation, Completion, Example
 from dsbs.extraction.annotations import write_annotations
-from dsbs.extraction.budget import reckon
+from dsbs.extraction.budget import price_tokens
 from dsbs.extraction.filters import FilterCheck
 from dsbs.extraction.job import Job, batches
-from dsbs.extraction.page import Look
+from dsbs.extraction.page import PageData
 from dsbs.extraction.parsing import answer_probabilities, mean_probabilities, vote
 from dsbs.extraction.prompts import WHOLE
 from dsbs.store import CompletionStore, Failure, Origin, Outcome, Spent
@@ -59,26 +59,26 @@ class SplitCount(ExampleCount):
         """Return the cost of the completions in dollars, or None where prices or tokens are unknown."""
         if rates is None or batch_rates is None or (self.spent.uncounted and any(rates)):
             return None
-        return round(reckon(self.spent.all[1:], self.spent.batched[1:], rates, batch_rates), 6)
+        return round(price_tokens(self.spent.all[1:], self.spent.batched[1:], rates, batch_rates), 6)
 
 
-def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, look: Look) -> SplitCount:
+def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, page: PageData) -> SplitCount:
     """Write ``<split>.parquet`` anew from all completions of this origin, and return the counts.
 
     Examples of earlier, larger selections stay in it.
 
     Args:
-        look: counts and samples of the page; every annotation is added.
+        page: counts and samples of the page; every annotation is added.
     """
     count, keeper = SplitCount(), FilterCheck(job.filter, job.task.answers)
 
     def annotations() -> Iterator[Annotation]:
-        for example, outcomes in _look_up(job, store, origin, split):
+        for example, outcomes in _find_outcomes(job, store, origin, split):
             annotation = read_example(job, example, outcomes)
             right = _count(job, count, example, annotation, outcomes)
             annotation = keeper.check(example, annotation)
             count.statuses[annotation.status] += 1
-            look.add(split, example, annotation, outcomes, right)
+            page.add(split, example, annotation, outcomes, right)
             yield annotation
 
     write_annotations(job.folder, split, annotations())
@@ -86,7 +86,9 @@ def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str,
     return count
 
 
-def _look_up(job: Job, store: CompletionStore, origin: Origin, split: str) -> Iterator[tuple[Example, list[Outcome]]]:
+def _find_outcomes(
+    job: Job, store: CompletionStore, origin: Origin, split: str
+) -> Iterator[tuple[Example, list[Outcome]]]:
     """Yield the examples that were asked about with what came back."""
     for batch in batches(job.task.examples(split)):
         keys = {example.id: [origin.key(request) for request in job.requests(example, split)] for example in batch}

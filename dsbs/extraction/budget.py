@@ -52,8 +52,8 @@ class Spending:
     ) -> None:
         self.budget, self.rates, self.most_written = budget, rates, most_written
         self.requests, self.prompt_tokens, self.completion_tokens = before
-        reckoned = self.price(self.prompt_tokens, self.completion_tokens)
-        self._at_other_rates = 0.0 if usd_before is None or reckoned is None else usd_before - reckoned
+        at_rates = self.price(self.prompt_tokens, self.completion_tokens)
+        self._at_other_rates = 0.0 if usd_before is None or at_rates is None else usd_before - at_rates
         self.reserved, self.lost = Reservation(requests=0), Reservation(requests=0)
         self._characters = 0
         self._told_tokens = 0
@@ -178,14 +178,14 @@ class Spending:
             )
 
 
-def reckon(tokens: tuple[int, int], batched: tuple[int, int], rates: Rates, batch_rates: Rates) -> float:
+def price_tokens(tokens: tuple[int, int], batched: tuple[int, int], rates: Rates, batch_rates: Rates) -> float:
     """Return the price of tokens in dollars, some of them at the price of batches.
 
     Args:
         tokens: all (prompt, completion) tokens.
         batched: those of batches.
 
-    >>> reckon((100, 10), (60, 10), (1.0, 2.0), (0.5, 1.0))
+    >>> price_tokens((100, 10), (60, 10), (1.0, 2.0), (0.5, 1.0))
     80.0
     """
     return sum(

@@ -7,27 +7,27 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from dsbs.core.errors import ConfigError, DataError, RunError, TeacherError
 from dsbs.core.files import write_json, write_text
-from dsbs.core.records import Completion, Request
+from dsbs.core.records import Completion
 from dsbs.extraction.annotating import annotate_split
 from dsbs.extraction.annotations import PAGE, STORE, SUMMARY
-from dsbs.extraction.budget import Spending, reckon
+from dsbs.extraction.budget import Spending, price_tokens
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors import Executor, Parts, asks_in_batches, open_executor
-from dsbs.extraction.executors.base import Tally
+from dsbs.extraction.executors import Parts, asks_in_batches, open_executor
+from dsbs.extraction.executors.base import RequestStats
 from dsbs.extraction.executors.ray_shards import SHARDS, merge_shards
 from dsbs.extraction.job import Job
-from dsbs.extraction.locking import hold_questions, hold_store, sweep
-from dsbs.extraction.page import Look, build_page
+from dsbs.extraction.locking import hold_questions, hold_store, remove_store
+from dsbs.extraction.page import PageData, build_page
+from dsbs.extraction.progress import TICK, Observer
 from dsbs.extraction.summary import summarise
 from dsbs.extraction.survey import Estimate, Survey, estimate_job, missing_samples, survey_job
 from dsbs.extraction.truncation import CutPrompts
-from dsbs.store import Batches, CompletionStore, Neighbours, Origin, Outcome
+from dsbs.store import Batches, CompletionStore, Neighbours, Origin
 from dsbs.store.batches import open_batches
 
 logger = logging.getLogger(__name__)
@@ -35,37 +35,13 @@ logger = logging.getLogger(__name__)
 INTERRUPTED = "interrupted"
 # Reasons of failures that are logged when they first occur; all of them are in the annotations.
 MAX_REASONS = 5
-TICK = 1.0  # seconds between two looks of a ``Watch``
 
 
-@dataclass
-class Watch:
-    """Looks on while requests are sent; a context manager. This one does nothing; see ``dsbs.extraction.progress``."""
-
-    job: Job
-    survey: Survey
-    spending: Spending
-    tally: Tally
-    executor: Executor
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Called after the last request."""
-
-    def arrived(self, request: Request, outcome: Outcome) -> None:
-        """Called for every completion and failure, once it is committed."""
-
-    def tick(self) -> None:
-        """Called every ``TICK`` seconds."""
-
-
-def run_extraction(job: Job, watch: Callable[..., Watch] = Watch) -> dict[str, Any]:
+def run_extraction(job: Job, new_observer: Callable[..., Observer] = Observer) -> dict[str, Any]:
     """Request what is missing, write annotations and the summary, and return the summary.
 
     Args:
-        watch: builds a ``Watch`` from its fields.
+        new_observer: builds an ``Observer`` from its fields.
 
     Raises:
         DsbsError: saying what is wrong; completions that were committed stay, and the same call resumes.
@@ -73,9 +49,9 @@ def run_extraction(job: Job, watch: Callable[..., Watch] = Watch) -> dict[str, A
     with contextlib.ExitStack() as stack:
         stack.enter_context(hold_store(job.store_path, wait=job.settings.executor == "local"))
         if job.neighbours is None or job.teacher.by_id:
-            return asyncio.run(extract(job, watch))
+            return asyncio.run(extract(job, new_observer))
         all_sent = stack.enter_context(hold_questions(job.folder.parent, job.asker))
-        return asyncio.run(extract(job, watch, all_sent))
+        return asyncio.run(extract(job, new_observer, all_sent))
 
 
 def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
@@ -102,7 +78,9 @@ def estimate_extraction(job: Job) -> tuple[Survey, Estimate]:
         return survey, estimate_job(job, survey, spending, pace)
 
 
-async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], None] = lambda: None) -> dict[str, Any]:
+async def extract(
+    job: Job, new_observer: Callable[..., Observer], all_sent: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """Run an extraction in the current event loop, without locking its folder; see ``run_extraction``.
 
     Args:
@@ -110,7 +88,7 @@ async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], 
     """
     started = time.monotonic()
     _check(job)
-    tally, stopped = Tally(), None
+    stats, stopped = RequestStats(), None
     error: Exception | None = None
     with _open_store(job) as store:
         origin = job.register(store)
@@ -121,12 +99,12 @@ async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], 
         survey.found = neighbours.describe()
         for note in survey.found:
             logger.info(note)
-            tally.notes[note] = None
+            stats.notes[note] = None
         spending = _spending(job, store, origin)
         if survey.to_come:
             try:
-                stopped = await _collect(job, store, origin, survey, spending, tally, watch, all_sent)
-                _check_answers(job, survey, tally, stopped)
+                stopped = await _collect(job, store, origin, survey, spending, stats, new_observer, all_sent)
+                _check_answers(job, survey, stats, stopped)
             except Exception as raised:  # what came before it is annotated first
                 error = raised
                 if not store.count():
@@ -138,16 +116,16 @@ async def extract(job: Job, watch: Callable[..., Watch], all_sent: Callable[[], 
                 )
         waiting = Batches(store, origin).waiting()
         stopped = stopped or (_describe_waiting(job, waiting) if waiting else None)
-        look = Look()
-        counts = {split: annotate_split(job, store, origin, split, look) for split in job.splits}
-    summary = summarise(job, survey, tally, counts, stopped, time.monotonic() - started)
+        page = PageData()
+        counts = {split: annotate_split(job, store, origin, split, page) for split in job.splits}
+    summary = summarise(job, survey, stats, counts, stopped, time.monotonic() - started)
     write_json(job.folder / SUMMARY, summary)
-    write_text(job.folder / PAGE, build_page(summary, look))
+    write_text(job.folder / PAGE, build_page(summary, page))
     if error is not None:
         raise error
     if stopped == INTERRUPTED:
         raise RunError(
-            f"Interrupted: {tally.answered:,} of {survey.to_come:,} answers are stored in {job.folder}; the "
+            f"Interrupted: {stats.answered:,} of {survey.to_come:,} answers are stored in {job.folder}; the "
             "same command resumes." + (f" {_describe_waiting(job, waiting)}." if waiting else "")
         )
     return summary
@@ -163,12 +141,12 @@ def _check(job: Job) -> None:
     job.check()
 
 
-def _check_answers(job: Job, survey: Survey, tally: Tally, stopped: str | None) -> None:
+def _check_answers(job: Job, survey: Survey, stats: RequestStats, stopped: str | None) -> None:
     """Refuse to succeed where nothing was ever answered."""
     together = asks_in_batches(job.settings) and job.settings.samples > 1  # the next run asks for them one by one
-    if tally.failures and not (tally.answered or survey.stored or stopped or together):
-        first = next(iter(tally.failures.values()))
-        raise TeacherError(f"None of {tally.failed:,} requests was answered. {first.message}")
+    if stats.failures and not (stats.answered or survey.stored or stopped or together):
+        first = next(iter(stats.failures.values()))
+        raise TeacherError(f"None of {stats.failed:,} requests was answered. {first.message}")
 
 
 @contextlib.contextmanager
@@ -186,7 +164,7 @@ def _open_store(job: Job) -> Iterator[CompletionStore]:
                 empty = not store.count() and not open_batches(store)
     finally:
         if new and empty and not any(job.folder.glob("*.parquet")):
-            sweep(job.store_path, missing)
+            remove_store(job.store_path, missing)
 
 
 def _describe_waiting(job: Job, waiting: int) -> str:
@@ -197,7 +175,7 @@ def _describe_waiting(job: Job, waiting: int) -> str:
 def _spending(job: Job, store: CompletionStore, origin: Origin) -> Spending:
     teacher, before, batched = job.teacher, store.totals(origin), store.batch_totals(origin)
     rates, (batch_rates, known) = teacher.rates(), teacher.batch_rates()
-    usd = reckon(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
+    usd = price_tokens(before[1:], batched[1:], rates, batch_rates) if rates and batch_rates else None
     if asks_in_batches(job.settings):
         if batch_rates and not known:
             logger.info("The batch price of this model is unknown; assuming the regular price less %.0f%% "
@@ -212,8 +190,8 @@ async def _collect(
     origin: Origin,
     survey: Survey,
     spending: Spending,
-    tally: Tally,
-    watch: Callable[..., Watch],
+    stats: RequestStats,
+    new_observer: Callable[..., Observer],
     all_sent: Callable[[], None],
 ) -> str | None:
     """Ask for what is missing.
@@ -227,44 +205,44 @@ async def _collect(
     def notice(arrival: Arrival) -> None:
         request, outcome = arrival
         parts.under_way.discard(origin.key(request))
-        tally.by_split[request.split] += 1
+        stats.by_split[request.split] += 1
         if isinstance(outcome, Completion):
-            tally.answered += 1
+            stats.answered += 1
             spending.count(request, outcome)
             if cut.look(spending.characters(request), outcome.prompt_tokens):
                 logger.warning(cut.describe())
         else:
-            tally.failed += 1
-            if outcome.reason not in tally.failures and len(tally.failures) < MAX_REASONS:
-                tally.failures[outcome.reason] = outcome
+            stats.failed += 1
+            if outcome.reason not in stats.failures and len(stats.failures) < MAX_REASONS:
+                stats.failures[outcome.reason] = outcome
                 logger.warning("%s %s failed: %s", request.split, request.id, outcome.message)
-        watching.arrived(request, outcome)
+        observer.arrived(request, outcome)
 
-    tally.proven = survey.stored > 0 or job.teacher.by_id
+    stats.proven = survey.stored > 0 or job.teacher.by_id
     spending.assume(survey.characters / max(survey.to_ask, 1))
     # A connection of its own for reading: writes happen in another thread meanwhile.
     with CompletionStore(job.store_path, read_only=True) as reader:
         async with Committer(store, origin, notice) as committer:
-            parts = Parts(job, origin, committer, tally, spending, all_sent)
+            parts = Parts(job, origin, committer, stats, spending, all_sent)
             async with open_executor(parts) as executor:
                 with (
-                    watch(job, survey, spending, tally, executor) as watching,
-                    _ticking(watching),
+                    new_observer(job, survey, spending, stats, executor) as observer,
+                    _ticking(observer),
                     _interrupts(executor.stop, executor.cancel),
                 ):
                     try:
                         await executor.run(missing_samples(job, reader, origin, survey, parts.under_way))
                     finally:
-                        tally.notes |= dict.fromkeys([cut.describe()] * (cut.count > 0) + spending.describe_lost())
+                        stats.notes |= dict.fromkeys([cut.describe()] * (cut.count > 0) + spending.describe_lost())
                 return executor.stopped
 
 
 @contextlib.contextmanager
-def _ticking(watching: Watch) -> Iterator[None]:
+def _ticking(observer: Observer) -> Iterator[None]:
     async def tick() -> None:
         while True:
             await asyncio.sleep(TICK)
-            watching.tick()
+            observer.tick()
 
     ticker = asyncio.create_task(tick())
     try:

@@ -37,7 +37,7 @@ def hold_store(store: Path, *, wait: bool) -> Iterator[None]:
     finally:
         _holder(store).unlink(missing_ok=True)
         if not store.exists():
-            sweep(store, missing)
+            remove_store(store, missing)
         lock.release()
 
 
@@ -60,7 +60,7 @@ def hold_questions(folder: Path, asker: str) -> Iterator[Callable[[], None]]:
 
     def release() -> None:
         if lock.is_locked:
-            sweep(name, [])
+            remove_store(name, [])
             lock.release()
 
     try:
@@ -99,8 +99,8 @@ def _holder(name: Path) -> Path:
     return name.with_name(f"{name.name}.holder")
 
 
-def sweep(store: Path, folders: Sequence[Path]) -> None:
-    """Delete a store with its side files, and those of ``folders`` that are empty then."""
+def remove_store(store: Path, folders: Sequence[Path]) -> None:
+    """Delete a store with its side files, and afterwards those of ``folders`` that are empty."""
     for path in store.parent.glob(f"{store.name}*"):
         path.unlink(missing_ok=True)
     for folder in folders:

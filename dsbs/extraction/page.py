@@ -23,7 +23,7 @@ LONGEST = 200
 
 
 @dataclass
-class Shown:
+class ShownExample:
     """An example with its annotation.
 
     Attributes:
@@ -61,7 +61,7 @@ class ClassCount:
         return self.examples - self.right
 
 
-class Draw:
+class RandomSample:
     """A random sample of a stream of examples, the same in every run; memory holds the sample alone.
 
     Args:
@@ -70,22 +70,22 @@ class Draw:
 
     def __init__(self, size: int, purpose: str) -> None:
         self.size, self.purpose = size, purpose
-        self._heap: list[tuple[int, str, str, Shown]] = []
+        self._heap: list[tuple[int, str, str, ShownExample]] = []
 
-    def add(self, shown: "Shown") -> None:
+    def add(self, shown: "ShownExample") -> None:
         """Add an example to the stream."""
         rank = -int.from_bytes(rank_of(shown.example.id, 0, f"{self.purpose} {shown.split}"), "big")
         if len(self._heap) < self.size or rank > self._heap[0][0]:
             push = heapq.heappush if len(self._heap) < self.size else heapq.heappushpop
             push(self._heap, (rank, shown.split, shown.example.id, shown))
 
-    def drawn(self) -> list[Shown]:
+    def examples(self) -> list[ShownExample]:
         """Return the sample, in random order."""
         return [shown for *_, shown in sorted(self._heap, key=lambda entry: -entry[0])]
 
 
 @dataclass
-class Look:
+class PageData:
     """Counts and samples over all splits of an extraction.
 
     Attributes:
@@ -101,9 +101,9 @@ class Look:
     classes: dict[str, ClassCount] = field(default_factory=dict)
     kind: str | None = None
     lengths: Counter[int] = field(default_factory=Counter)
-    failures: dict[str, list[Shown]] = field(default_factory=dict)
-    sample: Draw = field(default_factory=lambda: Draw(SHOWN, "look"))
-    wrong: Draw = field(default_factory=lambda: Draw(SHOWN, "wrong"))
+    failures: dict[str, list[ShownExample]] = field(default_factory=dict)
+    sample: RandomSample = field(default_factory=lambda: RandomSample(SHOWN, "look"))
+    wrong: RandomSample = field(default_factory=lambda: RandomSample(SHOWN, "wrong"))
     _answers: frozenset[str] = frozenset()
 
     def add(self, split: str, example: Example, annotation: Annotation, outcomes: list[Outcome], right: bool) -> None:
@@ -115,7 +115,9 @@ class Look:
         failed = bool(outcomes) and not any(isinstance(outcome, Completion) for outcome in outcomes)
         if not failed:
             self._count_class(example, annotation, right)
-        shown = Shown(split, example, annotation, _join_messages(outcomes), None if example.label is None else right)
+        shown = ShownExample(
+            split, example, annotation, _join_messages(outcomes), None if example.label is None else right
+        )
         if annotation.status == OK:
             words = len((annotation.rationale or "").split())
             self.lengths[min(words, LONGEST) // LENGTH_STEP * LENGTH_STEP] += 1
@@ -153,24 +155,24 @@ def _words(outcome: Outcome) -> str:
     return outcome.text if outcome.text.strip() or not outcome.reasoning else f"(thinking) {outcome.reasoning}"
 
 
-def build_page(summary: dict[str, Any], look: Look) -> str:
+def build_page(summary: dict[str, Any], page: PageData) -> str:
     """Return the HTML of the page."""
-    sample = look.sample.drawn()
+    sample = page.sample.examples()
     there = {(shown.split, shown.example.id) for shown in sample}
     return render(
         TEMPLATES,
         "rationales.html",
         summary=summary,
         teacher=str(summary["model"] or summary["teacher"]),
-        look=look,
+        page=page,
         systems=[(split, one) for split, part in summary["splits"].items() for one in part.get("systems", [])],
-        counted={status: _count(summary, status) for status in look.failures},
-        meanings={status: _explain(status) for status in look.failures},
-        lengths=[(_name_length(start), count) for start, count in sorted(look.lengths.items())],
-        most=max(look.lengths.values(), default=0),
-        classes=sorted(look.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
+        counted={status: _count(summary, status) for status in page.failures},
+        meanings={status: _explain(status) for status in page.failures},
+        lengths=[(_name_length(start), count) for start, count in sorted(page.lengths.items())],
+        most=max(page.lengths.values(), default=0),
+        classes=sorted(page.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
         sample=sample,
-        more=[shown for shown in look.wrong.drawn() if (shown.split, shown.example.id) not in there],
+        more=[shown for shown in page.wrong.examples() if (shown.split, shown.example.id) not in there],
         taken_for=MAX_TAKEN_FOR,
         longest=LONGEST_TEXT,
     )

@@ -12,9 +12,14 @@ from rich.text import Text
 
 from dsbs.core.records import Completion, Example, Request
 from dsbs.core.units import show_duration
-from dsbs.extraction.engine import Watch
+from dsbs.extraction.budget import Spending
+from dsbs.extraction.executors import Executor
+from dsbs.extraction.executors.base import RequestStats
+from dsbs.extraction.job import Job
+from dsbs.extraction.survey import Survey
 from dsbs.store import Outcome
 
+TICK = 1.0  # seconds between two calls of ``Observer.tick``
 PLAIN_SECONDS = 10.0
 # Seconds over which speed is measured.
 WINDOW = 30.0
@@ -22,8 +27,31 @@ MAXIMUM_MARKS = 200
 
 
 @dataclass
-class ProgressLine(Watch):
-    """A ``Watch`` that shows requests done, speed, tokens, dollars, share of unparsed answers, and time left.
+class Observer:
+    """Is told of every answer while requests are sent; a context manager. This one does nothing."""
+
+    job: Job
+    survey: Survey
+    spending: Spending
+    stats: RequestStats
+    executor: Executor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Called after the last request."""
+
+    def arrived(self, request: Request, outcome: Outcome) -> None:
+        """Called for every completion and failure, once it is committed."""
+
+    def tick(self) -> None:
+        """Called every ``TICK`` seconds."""
+
+
+@dataclass
+class ProgressLine(Observer):
+    """Shows requests done, speed, tokens, dollars, share of unparsed answers, and time left.
 
     Attributes:
         stream: where to write; None: standard error.
@@ -86,7 +114,7 @@ class ProgressLine(Watch):
 
     def describe(self) -> str:
         """Return the current state as one line."""
-        to_ask, spending, executor, tally = self.survey.to_come, self.spending, self.executor, self.tally
+        to_ask, spending, executor, stats = self.survey.to_come, self.spending, self.executor, self.stats
         before, count = self._marks[0]
         speed = (self.done - count) / max(time.monotonic() - before, 1e-3)
         parts = [f"{self.done:,}/{to_ask:,}"]
@@ -95,11 +123,11 @@ class ProgressLine(Watch):
         parts.append(f"{'about ' * spending.guessed}{spending.tokens:,} tokens")
         if spending.usd is not None:
             parts.append(self._dollars(spending.usd, to_ask))
-        parts.append(f"{100 * self.unparsed / tally.answered if tally.answered else 0:.1f}% unparsed")
-        if tally.failed:
-            parts.append(f"{tally.failed:,} failed")
-        if tally.retried:
-            parts.append(f"{tally.retried:,} retried")
+        parts.append(f"{100 * self.unparsed / stats.answered if stats.answered else 0:.1f}% unparsed")
+        if stats.failed:
+            parts.append(f"{stats.failed:,} failed")
+        if stats.retried:
+            parts.append(f"{stats.retried:,} retried")
         parts += executor.describe()
         if executor.stopped:
             reason = "no request succeeds" if executor.stopped == "hopeless" else executor.stopped
@@ -110,7 +138,7 @@ class ProgressLine(Watch):
 
     def _dollars(self, usd: float, to_ask: int) -> str:
         spending = self.spending
-        if not self.tally.answered or self.done >= to_ask:
+        if not self.stats.answered or self.done >= to_ask:
             return f"${usd:.2f}"
         per_request = spending.usd / spending.requests if spending.usd and spending.rates and spending.requests else 0.0
         return f"${usd:.2f} of about ${usd + per_request * (to_ask - self.done):.2f}"

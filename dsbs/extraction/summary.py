@@ -8,7 +8,7 @@ from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.data.overlap import count_overlap
 from dsbs.extraction.annotating import SplitCount
 from dsbs.extraction.annotations import load_summary
-from dsbs.extraction.executors.base import Tally
+from dsbs.extraction.executors.base import RequestStats
 from dsbs.extraction.job import Job
 from dsbs.extraction.survey import Survey
 
@@ -37,7 +37,7 @@ def _count_overlap(job: Job) -> dict[str, Any] | None:
 
 
 def summarise(
-    job: Job, survey: Survey, tally: Tally, counts: dict[str, SplitCount], stopped: str | None, seconds: float
+    job: Job, survey: Survey, stats: RequestStats, counts: dict[str, SplitCount], stopped: str | None, seconds: float
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``; splits that were extracted earlier, and not now, keep their figures.
 
@@ -49,7 +49,7 @@ def summarise(
         split: part | {"requests": 0, "cached": 0} for split, part in earlier.get("splits", {}).items()
     }
     for split, count in counts.items():
-        splits[split] = _summarise_split(job, count, tally.by_split[split], survey.cached_of(split))
+        splits[split] = _summarise_split(job, count, stats.by_split[split], survey.cached_of(split))
     return {
         "task": job.task.name,
         "teacher": job.teacher.name,
@@ -62,7 +62,7 @@ def summarise(
         "extraction": job.base or job.folder.name,
         "splits": splits,
         "stopped": stopped,
-        "notes": [*tally.notes, *_note_uncounted(job, counts)],
+        "notes": [*stats.notes, *_note_uncounted(job, counts)],
         "data": job.task.data_counts(),
         "overlap": _count_overlap(job),
         "seconds": round(seconds, 3),

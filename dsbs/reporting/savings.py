@@ -13,7 +13,7 @@ from dsbs.reporting.effort import count_labels
 from dsbs.reporting.settings import ReportSettings
 from dsbs.reporting.stats import LEVEL, compare_scores
 
-DRAWS, CHUNK = 2000, 250
+RESAMPLES, CHUNK = 2000, 250
 ALREADY, NEVER = -math.inf, math.inf  # reached on the smallest share; not reached on the largest
 
 
@@ -127,7 +127,7 @@ def bootstrap_crossing(
     shares: NDArray[np.float64],
     scores: Sequence[NDArray[np.float64]],
     baseline: NDArray[np.float64],
-    draws: int = DRAWS,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
     """Return the 95% percentile interval of ``find_crossing``; its ends may be infinite.
@@ -144,12 +144,12 @@ def bootstrap_crossing(
     generator = np.random.default_rng(seed)
     examples = baseline.shape[1]
     crossings: list[float] = []
-    for start in range(0, draws, CHUNK):
-        count = min(CHUNK, draws - start)
+    for start in range(0, resamples, CHUNK):
+        count = min(CHUNK, resamples - start)
         weights = generator.multinomial(examples, np.full(examples, 1 / examples), size=count) / examples
-        drawn = np.stack([_draw_means(one, weights, generator) for one in scores], axis=1)
-        targets = _draw_means(baseline, weights, generator)
-        crossings += [find_crossing(shares, row, one) for row, one in zip(drawn, targets, strict=True)]
+        resampled = np.stack([_resample_means(one, weights, generator) for one in scores], axis=1)
+        targets = _resample_means(baseline, weights, generator)
+        crossings += [find_crossing(shares, row, one) for row, one in zip(resampled, targets, strict=True)]
     low, high = np.quantile(np.array(crossings), [0.025, 0.975], method="inverted_cdf")
     return float(low), float(high)
 
@@ -175,14 +175,14 @@ def find_crossing(shares: NDArray[np.float64], curve: NDArray[np.float64], targe
     return math.exp(low + float(part) * (high - low))
 
 
-def _draw_means(
+def _resample_means(
     scores: NDArray[np.float64], weights: NDArray[np.float64], generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return a condition's mean in each bootstrap sample [draws], with its seeds resampled as well."""
+    """Return a condition's mean in each bootstrap sample, with its seeds resampled as well."""
     seeds = len(scores)
-    by_seed = weights @ scores.T  # (draws, seeds)
+    by_seed = weights @ scores.T  # (resamples, seeds)
     mean = by_seed.mean(axis=1)
     if seeds == 1:
         return mean
-    drawn = np.take_along_axis(by_seed, generator.integers(seeds, size=by_seed.shape), axis=1)
-    return mean + (drawn.mean(axis=1) - mean) * math.sqrt(seeds / (seeds - 1))
+    resampled = np.take_along_axis(by_seed, generator.integers(seeds, size=by_seed.shape), axis=1)
+    return mean + (resampled.mean(axis=1) - mean) * math.sqrt(seeds / (seeds - 1))

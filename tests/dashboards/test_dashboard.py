@@ -17,7 +17,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.tracking import Tracking
 from dsbs.dashboards.building import build_dashboard, build_workspace
 from dsbs.dashboards.panels import keep_known, named_keys
-from dsbs.dashboards.publishing import Place, Publisher, find_project, recall_place, save_specification
+from dsbs.dashboards.publishing import Destination, Publisher, find_destination, find_project, save_specification
 from dsbs.dashboards.study import Study, read_studies
 from dsbs.reporting.report import build_reports
 from dsbs.reporting.writing import write_report
@@ -135,7 +135,7 @@ def test_a_panel_that_names_what_no_run_has_is_left_out_and_told(study: Study) -
 
 
 def test_the_specification_is_kept_beside_the_report(study: Study, outputs: Path) -> None:
-    path = save_specification(build_dashboard(study), Place("", "mine"), None)
+    path = save_specification(build_dashboard(study), Destination("", "mine"), None)
     assert path == outputs / "report" / "triage" / "dashboard.json"
     content = json.loads(path.read_text())
     [run_set] = content["workspace"]["section"]["runSets"]
@@ -176,7 +176,7 @@ def test_runs_without_a_report_name_the_command_that_writes_it(tmp_path: Path) -
 def test_a_run_is_told_again_out_of_its_folder(study: Study, tmp_path: Path) -> None:
     [first, second, *_] = study.runs
     publisher, tracking = Publisher(tmp_path), Tracking(mode="offline", predictions=7)
-    publisher.upload(study, Place("me", "mine"), tracking, known={second: set()}, new=[first, second])
+    publisher.upload(study, Destination("me", "mine"), tracking, known={second: set()}, new=[first, second])
     recorded = {run.run_id: run for run in map(read_recorded, tmp_path.glob("wandb/offline-run-*/run-*.wandb"))}
     assert set(recorded) == {first, second}
     run = study.runs[first]
@@ -237,11 +237,11 @@ def test_online_workspace_and_report_are_saved_replaced_and_shared(
     assert "accessToken=token-0" in said
     kept = (outputs / "report/triage/dashboard.json").read_text()
     assert "token-0" not in kept
-    assert recall_place(study, ENTITY, "mine").report == next(iter(list(server.views)[1:]))
-    assert recall_place(study, "another", "mine").report is None
-    before = recall_place(study, ENTITY, "mine")
+    assert find_destination(study, ENTITY, "mine").report == next(iter(list(server.views)[1:]))
+    assert find_destination(study, "another", "mine").report is None
+    before = find_destination(study, ENTITY, "mine")
     assert say("tracking.mode=offline")[0] == 0
-    assert recall_place(study, ENTITY, "mine") == before
+    assert find_destination(study, ENTITY, "mine") == before
 
     server.refusal = f"no such user for {KEY}"
     code, said = say()

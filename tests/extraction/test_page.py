@@ -1,4 +1,4 @@
-"""A look at an extraction for people who have no Python."""
+"""The page of an extraction, for people who have no Python."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Annotation, Example, Request
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.filters import Filter
-from dsbs.extraction.page import SHOWN, Look, build_page
+from dsbs.extraction.page import SHOWN, PageData, build_page
 
 
 def page_of(folder: Path, **changes: Any) -> str:
@@ -50,7 +50,7 @@ def test_fifty_random_annotations_stand_beside_gold_and_stay_the_same(tmp_path: 
 
 def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
     labels = tuple(f"intent {number}" for number in range(77))
-    look = Look()
+    data = PageData()
     for number in range(770):
         gold = labels[number % 77]
         said = labels[3] if gold in (labels[7], labels[5]) or number == 9 else gold
@@ -58,15 +58,15 @@ def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
             said = None
         example = Example(str(number), f"question {number}", gold, labels)
         annotation = Annotation(str(number), said, "so")
-        look.add("train", example, annotation, [], right=said == gold)
-    assert len(look.classes) == 77
-    counts = look.classes["intent 7"]
+        data.add("train", example, annotation, [], right=said == gold)
+    assert len(data.classes) == 77
+    counts = data.classes["intent 7"]
     assert (counts.examples, counts.right, counts.wrong) == (10, 0, 10)
-    assert look.classes["intent 5"].taken_for == {labels[3]: 9, None: 1}
+    assert data.classes["intent 5"].taken_for == {labels[3]: 9, None: 1}
     split = {"examples": 770, "parsed": 770, "teacher_accuracy": 0.9, "statuses": {"ok": 770}, "cost_usd": None}
     split |= {"prompt_tokens": 0, "completion_tokens": 0}
     summary = {"task": "t", "teacher": "t", "model": "m", "splits": {"train": split}, "stopped": None, "prompt": "p"}
-    page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, look)
+    page = build_page(summary | {"filter": "none", "seconds": 1.0, "stand_in": None}, data)
     table = page[page.index("Accuracy by class") : page.index("Unused annotations, by reason")]
     assert table.count("<tr") == 78
     order = [table.index(f"{label}</td>") for label in ("intent 5", "intent 7", "intent 9", "intent 0")]
@@ -77,12 +77,12 @@ def test_every_class_of_many_is_counted_and_the_worst_stand_first() -> None:
 
 
 def test_answers_that_differ_from_row_to_row_are_no_classes() -> None:
-    look = Look()
+    data = PageData()
     for number in range(3):
         choices = (f"a{number}", "b")
-        look.add("train", Example(str(number), "x", "b", choices), Annotation(str(number), "b", "so"), [], right=True)
-    assert (look.kind, look.classes) == ("own", {})
-    free = Look()
+        data.add("train", Example(str(number), "x", "b", choices), Annotation(str(number), "b", "so"), [], right=True)
+    assert (data.kind, data.classes) == ("own", {})
+    free = PageData()
     free.add("train", Example("1", "x", "b"), Annotation("1", "b", "so"), [], right=True)
     assert (free.kind, free.classes) == ("free", {})
 

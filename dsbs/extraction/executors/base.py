@@ -24,7 +24,7 @@ HOPELESS_ATTEMPTS = 10
 
 
 @dataclass
-class Tally:
+class RequestStats:
     """Counts of this process.
 
     Attributes:
@@ -69,8 +69,8 @@ class Executor:
         """Return an async context manager that yields an executor, connected to the teacher."""
         raise NotImplementedError
 
-    def __init__(self, settings: ExtractionSettings, tally: Tally) -> None:
-        self.settings, self.tally = settings, tally
+    def __init__(self, settings: ExtractionSettings, stats: RequestStats) -> None:
+        self.settings, self.stats = settings, stats
         self.stopped: str | None = None
         self.error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +105,7 @@ class Executor:
 
     def _worth_retrying(self, error: BaseException) -> bool:
         worth = isinstance(error, TeacherError) and error.retryable and not error.fatal and not self.stopped
-        self.tally.retried += worth
+        self.stats.retried += worth
         return worth
 
     async def _sleep(self, seconds: float) -> None:
@@ -117,7 +117,7 @@ class Parts:
     """What every executor gets.
 
     Attributes:
-        tally, spending: updated by the executor.
+        stats, spending: updated by the executor.
         all_sent: called by an executor that knows before its end that it will send nothing more.
         under_way: keys of requests in flight.
     """
@@ -125,7 +125,7 @@ class Parts:
     job: Job
     origin: Origin
     committer: Committer
-    tally: Tally
+    stats: RequestStats
     spending: Spending
     all_sent: Callable[[], None] = lambda: None
     under_way: set[bytes] = field(default_factory=set)

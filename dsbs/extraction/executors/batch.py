@@ -70,7 +70,7 @@ class BatchExecutor(Executor):
                 yield cls(api, Batches(store, parts.origin), parts)
 
     def __init__(self, api: BatchApi, books: Batches, parts: Parts) -> None:
-        super().__init__(parts.job.settings, parts.tally)
+        super().__init__(parts.job.settings, parts.stats)
         self.api, self.books, self.parts, self.spending = api, books, parts, parts.spending
         self.sent: dict[int, Sent] = {}
         self.at_once = self.settings.batch.at_once
@@ -117,7 +117,7 @@ class BatchExecutor(Executor):
                 break
             if self.sent:
                 await self._sleep(self.settings.batch.poll)
-        self.tally.notes |= dict.fromkeys(self.collector.adapted.values())
+        self.stats.notes |= dict.fromkeys(self.collector.adapted.values())
 
     def _split(self, questions: Iterable[list[Request]]) -> Iterator[list[Request]]:
         for together in questions:
@@ -230,7 +230,7 @@ class BatchExecutor(Executor):
 
     async def _collect(self, sent: Sent) -> None:
         """Commit the results of a batch that has ended, and close it."""
-        state, answered, failed = sent.state, self.tally.answered, self.tally.failed
+        state, answered, failed = sent.state, self.stats.answered, self.stats.failed
         if state.status == "failed":
             waits = state.crowded and sent.used is not None and len(self.sent) > 1
             lines = self.books.lines(sent.batch) if waits else []
@@ -254,9 +254,9 @@ class BatchExecutor(Executor):
             logger.warning("Batch %s expired; %d of its questions are sent again.", state.remote, len(again))
         self._close(sent)
         self._send_again(again)
-        answered, failed = self.tally.answered - answered, self.tally.failed - failed
+        answered, failed = self.stats.answered - answered, self.stats.failed - failed
         # With several samples the endpoint may only not know `n`: the next run asks one by one.
-        sure = self.settings.samples == 1 and state.status == "completed" and not self.tally.proven
+        sure = self.settings.samples == 1 and state.status == "completed" and not self.stats.proven
         if sure and not answered and failed >= HOPELESS_ATTEMPTS:
             error = f"None of the {failed:,} requests of batch {state.remote} was answered; the last of them: "
             self.stop("hopeless", TeacherError(error + self.collector.last_fault))

@@ -9,7 +9,7 @@ from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Tally, describe_pace
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, RequestStats, describe_pace
 from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
@@ -35,18 +35,18 @@ class LocalExecutor(Executor):
     async def open(cls, parts: Parts) -> AsyncIterator["LocalExecutor"]:
         """Yield a ``LocalExecutor`` with the connected teacher."""
         async with parts.job.teacher.connect(parts.job.task) as ask:
-            yield cls(ask, parts.committer, parts.job.settings, parts.tally, parts.spending)
+            yield cls(ask, parts.committer, parts.job.settings, parts.stats, parts.spending)
 
     def __init__(
         self,
         ask: Ask,
         committer: Committer,
         settings: ExtractionSettings,
-        tally: Tally,
+        stats: RequestStats,
         spending: Spending,
         share: float = 1.0,
     ) -> None:
-        super().__init__(settings, tally)
+        super().__init__(settings, stats)
         self.ask, self.committer, self.spending, self.share = ask, committer, spending, share
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
@@ -71,7 +71,7 @@ class LocalExecutor(Executor):
             self.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
-            self.tally.notes |= dict.fromkeys(self.notes)
+            self.stats.notes |= dict.fromkeys(self.notes)
         if self.error:
             raise self.error
 
@@ -130,7 +130,7 @@ class LocalExecutor(Executor):
                     return
                 pairs = list(zip(together, completions, strict=False))
                 await self._commit(pairs)
-                self.tally.failed_in_a_row = 0
+                self.stats.failed_in_a_row = 0
                 together = together[len(pairs) :]
         except Exception as error:  # a full disk, or a fault of ours: it must end the run, not hide in a task
             self.stop("error", error)
@@ -149,9 +149,9 @@ class LocalExecutor(Executor):
             return  # it was not tried to the end: the next run asks it as if it were new
         failure = Failure(error.reason, str(error))
         await self._commit([(request, failure) for request in together])
-        self.tally.failed_in_a_row += 1
-        known = self.tally.answered or self.tally.proven
-        hopeless = self.tally.failed_in_a_row >= (HOPELESS_REQUESTS if known else HOPELESS_ATTEMPTS)
+        self.stats.failed_in_a_row += 1
+        known = self.stats.answered or self.stats.proven
+        hopeless = self.stats.failed_in_a_row >= (HOPELESS_REQUESTS if known else HOPELESS_ATTEMPTS)
         if hopeless and (error.retryable or not known):
             self.stop("hopeless", error)
 
@@ -193,9 +193,9 @@ class LocalExecutor(Executor):
         if error.reason in BUSY:
             if error.retry_after:
                 self.pause.ask(error.retry_after)
-        elif not (self.tally.answered or self.stopped or (self.tally.proven and not error.retryable)):
-            self.tally.failed_attempts_before_answer += 1
-            if self.tally.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
+        elif not (self.stats.answered or self.stopped or (self.stats.proven and not error.retryable)):
+            self.stats.failed_attempts_before_answer += 1
+            if self.stats.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
                 self.stop("hopeless", error)
 
     def _cost(self, together: list[Request]) -> Reservation:

@@ -15,7 +15,7 @@ from dsbs.core.errors import DsbsError, RunError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
-from dsbs.extraction.executors.base import Tally
+from dsbs.extraction.executors.base import RequestStats
 from dsbs.extraction.executors.local import LocalExecutor
 from dsbs.extraction.executors.ray_shards import hold_shard, remove_shard
 from dsbs.extraction.settings import Budget, ExtractionSettings
@@ -39,7 +39,7 @@ class WorkerConfig:
         share: this actor's fraction of the server's rate limits.
         shard: its store.
         home: the driver's working directory, for relative paths; ignored where it does not exist.
-        proven: see ``Tally``.
+        proven: see ``RequestStats``.
     """
 
     task: Task
@@ -83,7 +83,7 @@ class Worker:
 
     def __init__(self, config: WorkerConfig) -> None:
         self.config = config
-        self.tally = Tally(proven=config.proven)
+        self.stats = RequestStats(proven=config.proven)
         self.spending = Spending(Budget(), None, Totals(), config.teacher.most_written)
         self.executor: LocalExecutor | None = None
         self._error: Exception | None = None
@@ -131,9 +131,9 @@ class Worker:
 
     def _report(self) -> Report:
         over = self._running.done() if self._running is not None else self._stopping
-        report, error = Report(self._arrivals, self.tally.retried, over=over), self._error
+        report, error = Report(self._arrivals, self.stats.retried, over=over), self._error
         report.lost, self.spending.lost = self.spending.lost, report.lost
-        self._arrivals, self.tally.retried = [], 0
+        self._arrivals, self.stats.retried = [], 0
         self._news.clear()
         if (executor := self.executor) is not None:
             report.at_once, report.pause, report.notes = executor.at_once, executor.pause.asked, executor.notes
@@ -156,7 +156,7 @@ class Worker:
                     Committer(store, self._origin, self._notice) as committer,
                 ):
                     self.executor = LocalExecutor(
-                        ask, committer, config.settings, self.tally, self.spending, config.share
+                        ask, committer, config.settings, self.stats, self.spending, config.share
                     )
                     await self.executor.run(self._questions())
         except Exception as error:  # the driver has to know
@@ -188,7 +188,7 @@ class Worker:
         request, outcome = arrival
         self._arrivals.append((self._origin.key(request), outcome))
         if isinstance(outcome, Completion):
-            self.tally.answered += 1
+            self.stats.answered += 1
             self.spending.count(request, outcome)
         self._news.set()
 

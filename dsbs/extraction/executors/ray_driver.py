@@ -87,10 +87,10 @@ class RayExecutor(Executor):
             finally:
                 # A connection of its own: the committer writes in another thread meanwhile.
                 with CompletionStore(job.store_path) as store:
-                    parts.tally.answered += await asyncio.to_thread(merge_shards, store, job.folder)
+                    parts.stats.answered += await asyncio.to_thread(merge_shards, store, job.folder)
 
     def __init__(self, ray: ModuleType, parts: Parts) -> None:
-        super().__init__(parts.job.settings, parts.tally)
+        super().__init__(parts.job.settings, parts.stats)
         self.ray, self.parts, self.spending = ray, parts, parts.spending
         self.count = min(self.settings.ray.actors or count_actors(ray), self.settings.concurrency)
         self.handles: dict[int, ActorHandle] = {}
@@ -171,7 +171,7 @@ class RayExecutor(Executor):
             share=1 / self.count,
             shard=shard,
             home=Path.cwd(),
-            proven=self.tally.proven,
+            proven=self.stats.proven,
         )
         return ActorHandle(
             start_actor(self.ray, node, Worker, config),
@@ -197,9 +197,9 @@ class RayExecutor(Executor):
     async def _accept(self, handle: ActorHandle, report: Report) -> None:
         """Commit what an actor handed over, and apply its report."""
         handle.report = report
-        self.tally.retried += report.retried
+        self.stats.retried += report.retried
         self.spending.lose(report.lost)
-        self.tally.notes |= dict.fromkeys(report.notes)
+        self.stats.notes |= dict.fromkeys(report.notes)
         if report.error and handle.node != socket.gethostname():
             report.error = copy.copy(report.error)  # the actor may report it again
             report.error.args = (f"On {handle.node}: {report.error}",)

@@ -154,7 +154,7 @@ def test_of_the_limits_that_a_server_tells_it_keeps_to_its_share(tmp_path: Path)
     async def scene() -> None:
         worker = worker_for(tmp_path, Limited())
         await worker.exchange(questions(0, 1))
-        await exchange_until(worker, lambda seen: worker.tally.answered == 1)
+        await exchange_until(worker, lambda seen: worker.stats.answered == 1)
         assert worker.executor is not None
         assert worker.executor.requests_allowed.per_minute == 3000
         await worker.close()

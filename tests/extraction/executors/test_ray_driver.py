@@ -12,7 +12,7 @@ from scripted import ScriptedTeacher, correct, job_for
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Request
-from dsbs.extraction.engine import Watch, run_extraction
+from dsbs.extraction.engine import Observer, run_extraction
 from dsbs.extraction.executors import ray_actor, ray_driver
 from dsbs.extraction.executors.ray_actor import Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import explain_loss, list_nodes
@@ -145,9 +145,9 @@ def test_a_lost_actors_questions_go_to_another_and_its_answers_count(
 def test_stopped_it_lets_what_is_under_way_end(tmp_path: Path, cluster: Callable[..., Cluster]) -> None:
     cluster()
 
-    class Stopping(Watch):
+    class Stopping(Observer):
         def arrived(self, request: Request, said: Any) -> None:
-            if self.tally.answered == 20:
+            if self.stats.answered == 20:
                 assert self.executor.describe() == ["2 actors"]
                 self.executor.stop("enough")
 
