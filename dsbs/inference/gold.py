@@ -19,9 +19,14 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
         path: other data for the same task: a file or folder; None: the task's own.
 
     Raises:
-        DataError: where no example has a gold answer.
+        DataError: where no example has a gold answer, or the data does not fit the task.
     """
-    examples = list(_examples(task, split, path))
+    try:
+        examples = list(_examples(task, split, path))
+    except DataError as error:
+        if path is None or "task." not in str(error):
+            raise
+        raise DataError(f"{error}\nHere the settings under task are those of the training: change the data.") from None
     gold = [example for example in examples if example.label is not None]
     named = path or f"the {split} split of task={task.name}"
     if not examples:

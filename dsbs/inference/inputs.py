@@ -102,7 +102,13 @@ def _read(
         list_choices=remembered.lists_choices,
         empty_inputs="drop" if drops else "stop",
     )
-    found = [example for example, _, _ in columns.pairs([(place, row)], "", counts)]
+    try:
+        found = [example for example, _, _ in columns.pairs([(place, row)], "", counts)]
+    except DataError as error:
+        if _has(row, template):
+            raise
+        hint = "Name the columns as in the training, or give each input as the student reads it in a column 'input'."
+        raise DataError(f"{error} {hint}") from None
     if not found:
         return None
     example = found[0]

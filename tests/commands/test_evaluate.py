@@ -137,8 +137,9 @@ def test_data_that_has_changed_since_the_training_is_told(table_run: Path, capsy
 
 def test_a_label_that_the_student_never_saw_is_named_with_its_line(table_run: Path, tmp_path: Path) -> None:
     other = write_rows(tmp_path / "notes.jsonl", [{"text": "a note", "mood": "angry"}])
-    with pytest.raises(DataError, match=r"'angry': 1 time, first at .*notes\.jsonl:1"):
+    with pytest.raises(DataError, match=r"'angry': 1 time, first at .*notes\.jsonl:1") as caught:
         evaluate(EvaluateConfig(checkpoint=str(table_run), path=str(other)))
+    assert str(caught.value).endswith("Here the settings under task are those of the training: change the data.")
 
 
 @pytest.mark.parametrize(
