@@ -17,15 +17,12 @@ import signal
 import socket
 import threading
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
 from dsbs.core.errors import ConfigError, DsbsError, RunError
-from dsbs.deferral.calibration import Calibration
-from dsbs.deferral.policy import Policy, load_policy, policy_path
-from dsbs.inference.exports.records import find_source
+from dsbs.deferral.policy import Policy
 from dsbs.serving.settings import ServeConfig
 from dsbs.students.answering import CONFIDENT
 from dsbs.teachers.openai import OPENAI
@@ -181,6 +178,15 @@ def run(config: ServeConfig, listener: socket.socket, app: Any, what: str) -> No
     logger.info("stopped; requests in flight %s", ended)
 
 
+def find_policy(config: ServeConfig) -> Policy:
+    """Return the policy of deferral; one that defers nothing where ``mode=shadow`` has none.
+
+    Raises:
+        DataError: it is missing or broken.
+    """
+    return open_checkpoint(config.checkpoint).policy(config.deferral.policy, optional=config.mode == "shadow")
+
+
 def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
     """Return the referee of the student's answers, or None with ``mode=student``.
 
@@ -205,25 +211,6 @@ def build_referee(config: ServeConfig, service: Any, metrics: Any) -> Any:
         metrics,
         TrafficStore(config.traffic_path),
     )
-
-
-def find_policy(config: ServeConfig) -> Policy:
-    """Return the policy of deferral; one that defers nothing where ``mode=shadow`` has none.
-
-    Raises:
-        DataError: it is missing or broken.
-    """
-    checkpoint, named = open_checkpoint(config.checkpoint), config.deferral.policy
-    path = Path(named) if named else policy_path(checkpoint.folder, checkpoint.run)
-    if config.mode == "shadow" and not named and not path.is_file():
-        return Policy(Calibration(), 0.0)  # it only compares answers
-    policy = load_policy(path)
-    if policy.source not in (None, find_source(checkpoint.folder)):
-        logger.warning(
-            "%s: its threshold was chosen for other weights than these. Choose it again: python -m dsbs.defer "
-            "checkpoint=%s ...", path, config.checkpoint,
-        )  # fmt: skip
-    return policy
 
 
 def bind(config: ServeConfig) -> socket.socket:

@@ -3,6 +3,7 @@
     dsbs traffic
     dsbs traffic data=outputs/traffic test_share=0.2
     dsbs traffic data=outputs/traffic rationales=outputs/rationales/recorded/openai-0123abcd
+    dsbs traffic checkpoint=outputs/train/recorded/logreg/distill/1.0/0-1a2b3c4d
 
 The folder of the data is what dsbs extract and dsbs train take as task.path; task=recorded reads outputs/traffic.
 """
@@ -10,7 +11,6 @@ The folder of the data is what dsbs extract and dsbs train take as task.path; ta
 import hashlib
 import json
 import shlex
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command, typed_overrides
+from dsbs.cli.recalling import recall, recall_run
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
+from dsbs.core.units import pluralize
 from dsbs.core.untrusted import storable
-from dsbs.deferral.measures import lower_bound
 from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.prompts import Prompt
+from dsbs.serving.agreement import count_agreement
 from dsbs.serving.chat import Reader
 from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
@@ -37,6 +41,7 @@ SPLITS = ("train", "test")
 WRITTEN = {*(f"{split}.jsonl" for split in SPLITS), UNEXPLAINED}
 MAX_FIRST = 2**24  # bytes of a first row
 BARE_WORDS = 8
+BATCH_SIZE = 32
 MAX_CLASSES = 50  # answers that are shown
 
 
@@ -83,7 +88,9 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
         figures["written"] = write_data(Path(config.data), found, config.test_share)
         figures["unexplained"] = write_unexplained(Path(config.data))
         figures["explained"] = explained
-    return figures | {"compared": compare(store)}
+    if config.checkpoint is None:
+        return figures | {"compared": count_agreement(store.compared(), FreeAnswers())}
+    return figures | replay(found, config.checkpoint, config)
 
 
 def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
@@ -97,6 +104,31 @@ def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
     id = hashlib.blake2b(" ".join(text.split()).casefold().encode(), digest_size=8).hexdigest()
     return {"id": id, "input": text, "completion": exchange.completion, "model": exchange.model,
             "finish_reason": exchange.finish_reason, "created": exchange.created}  # fmt: skip
+
+
+def replay(rows: list[dict[str, Any]], named: str, config: TrafficConfig) -> dict[str, Any]:
+    """Return how often a student agrees with the LLM on recorded inputs that it was not trained on.
+
+    Args:
+        named: the student's checkpoint.
+
+    Raises:
+        DsbsError: the checkpoint or its training data is missing or broken.
+    """
+    from dsbs.serving.replay import Replay
+
+    checkpoint = open_checkpoint(named, config.trust_run)
+    if checkpoint.run is None:
+        raise ConfigError(
+            f"checkpoint={named}: it is not inside its run, so what it was trained on is not known here. Name the run."
+        )
+    asked = recall_run(checkpoint.run).get("prompt") or {"cue": config.chat.cue}
+    prompt = recall(Prompt, asked, f"{checkpoint.run}/config.yaml: prompt")
+    policy, task = checkpoint.policy(optional=True), checkpoint.task_of_run(None, config.trust_run)
+    predictor = checkpoint.load(BATCH_SIZE)
+    found = Replay(predictor, checkpoint.remembered, task, prompt, policy).run(rows)
+    left_out = {"trained_on": found.trained_on, "unread": found.unread}
+    return {"compared": count_agreement(found.compared, task.answers), "left_out": left_out}
 
 
 def check_folder(folder: Path) -> None:
@@ -178,33 +210,19 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
     return count
 
 
-def compare(store: TrafficStore) -> dict[str, Any]:
-    """Return how often the student agrees with the LLM, with 95% lower bounds.
-
-    Answers below the threshold (``deferred``) are counted apart: ``mode=defer`` compares all of them, but only a sample
-    of the others. ``all`` and ``classes``, by the LLM's answer, are of the others.
-    """
-    found, answers = store.compared(), FreeAnswers()
-    same: Counter[str] = Counter()
-    total: Counter[str] = Counter()
-    deferred: list[bool] = []
-    for _, below, student, teacher in found:
-        agrees = answers.equivalent(student, teacher)
-        if below:
-            deferred.append(agrees)
-            continue
-        total[str(teacher)] += 1
-        same[str(teacher)] += agrees
-    classes = {
-        label: _share(same[label], count)
-        for label, count in sorted(total.items(), key=lambda item: (-item[1], item[0]))
-    }
-    whole = _share(same.total(), total.total())
-    return {"all": whole, "deferred": _share(sum(deferred), len(deferred)), "classes": classes}
-
-
-def _share(same: int, requests: int) -> dict[str, Any]:
-    return {"requests": requests, "same": same, "lower_95": lower_bound(same, requests)}
+def describe_left_out(counts: dict[str, int] | None) -> list[str]:
+    """Return in sentences which recorded inputs a student was not compared on; none without a student."""
+    if counts is None:
+        return []
+    sentences = [f"Not compared: {pluralize(counts['trained_on'], 'input')} that the student was trained on."]
+    if not counts["trained_on"]:
+        sentences = [
+            "No recorded input is in the student's training data. If it was trained on this traffic, type the "
+            "chat.template or chat.pattern of then, or it is compared on what it was trained on."
+        ]
+    if counts["unread"]:
+        sentences.append(f"Not compared: {pluralize(counts['unread'], 'input')} without a readable text or answer.")
+    return sentences
 
 
 def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], console: Console) -> None:
@@ -234,8 +252,15 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
             console.print(line, highlight=False, soft_wrap=True, markup=False)
     compared = figures["compared"]
     kept, deferred, classes = compared["all"], compared["deferred"], compared["classes"]
+    for sentence in describe_left_out(left_out := figures.get("left_out")):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     if not kept["requests"] + deferred["requests"]:
-        console.print("  No student answers have been compared yet: python -m dsbs.serve mode=shadow ...")
+        advice = (
+            "No recorded input is new to the student. Record more: python -m dsbs.serve mode=record ..."
+            if left_out
+            else "No student was compared yet. On recorded inputs: checkpoint=RUN; on live ones: serve mode=shadow."
+        )
+        console.print(f"  {advice}", highlight=False, soft_wrap=True)
         return
     table = Table(title="Agreement of student and LLM", title_justify="left")
     for name in ("LLM's answer", "requests", "same", "at least (95%)"):
@@ -249,7 +274,7 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
     print_table(console, table)
     if len(classes) > MAX_CLASSES:
         console.print(f"  The {MAX_CLASSES} most frequent of {len(classes):,} answers.", highlight=False)
-    if not kept["requests"]:
+    if not kept["requests"] and not left_out:
         console.print("  None was compared that the student is sure of: deferral.compare=0.02 compares a sample.")
 
 

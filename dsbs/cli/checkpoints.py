@@ -1,18 +1,22 @@
 """From the folder that the user names to a trained student."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
 from dsbs.core.errors import DataError
 from dsbs.core.terminal import log_once
+from dsbs.deferral.calibration import Calibration
+from dsbs.deferral.policy import Policy, load_policy, policy_path
 from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
-from dsbs.inference.exports.records import describe_outdated
+from dsbs.inference.exports.records import describe_outdated, find_source
 from dsbs.inference.predictor import Predictor, load_predictor
 from dsbs.objectives.base import Objective
 from dsbs.tasks.base import Task
 from dsbs.tasks.metrics import allow_metric
 
+logger = logging.getLogger(__name__)
 FOUND = ("labels", "label_form", "answer_kind")  # settings of a task that may have been found in the training's data
 NO_PLACE = ("task.path", "task.hub")
 
@@ -68,6 +72,27 @@ class Checkpoint:
         return load_predictor(
             Saved(self.folder, self.remembered, asked, self.objective, batch_size, decoding, negligible)
         )
+
+    def policy(self, named: str | None = None, *, optional: bool = False) -> Policy:
+        """Return the policy of deferral that ``dsbs.defer`` chose for the checkpoint.
+
+        Args:
+            named: another file.
+            optional: whether a policy that defers nothing is returned if ``dsbs.defer`` chose none.
+
+        Raises:
+            DataError: it is missing or broken.
+        """
+        path = Path(named) if named else policy_path(self.folder, self.run)
+        if optional and not named and not path.is_file():
+            return Policy(Calibration(), 0.0)
+        policy = load_policy(path)
+        if policy.source not in (None, find_source(self.folder)):
+            logger.warning(
+                "%s: its threshold was chosen for other weights than these. Choose it again: python -m dsbs.defer "
+                "checkpoint=%s ...", path, self.folder,
+            )  # fmt: skip
+        return policy
 
 
 def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:

@@ -237,11 +237,16 @@ class TrafficConfig:
         rationales: a folder of ``dsbs.extract`` on ``data/unexplained``, whose rationales are added to recorded
             answers that have none; None: none are added.
         test_share: share of the inputs, the latest ones, for the test split.
+        checkpoint: a run's folder, its checkpoint, or an export of it: its student answers the recorded inputs that it
+            was not trained on, and is compared with the LLM's recorded answers. Nothing is requested.
+        trust_run: read the run's training data wherever the run says; type it if the run is yours.
         chat: how to find the input in the last user message, as for ``dsbs.serve``.
     """
 
     store: str = "outputs/traffic.sqlite"
     data: str | None = None
+    checkpoint: str | None = None
+    trust_run: bool = False
     rationales: str | None = None
     test_share: float = 0.1
     chat: Chat = field(default_factory=Chat)

@@ -18,6 +18,7 @@ from dsbs.store.reading import BROKEN, guard, limited, place_fault
 from dsbs.store.schema import check_schema
 
 REDACTED = "[redacted]"
+Compared = tuple[float | None, bool, str | None, str | None]  # confidence, deferred, student's answer, LLM's answer
 _JSON_VALUE = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[-+.\deE]*', re.S)  # a text or a number
 CREATE = (
     "CREATE TABLE IF NOT EXISTS traffic (id INTEGER PRIMARY KEY, created REAL NOT NULL, seconds REAL NOT NULL, "
@@ -136,8 +137,8 @@ class TrafficStore:
                 raise DataError(f"{self.path}: its messages are not valid JSON ({excerpt(str(error))}).") from None
             yield Exchange(created, seconds, _text(model), asked, completion, _text(finish_reason))
 
-    def compared(self) -> list[tuple[float | None, bool, str | None, str | None]]:
-        """Return (confidence, deferred, student's answer, teacher's answer) of each comparison, the oldest first."""
+    def compared(self) -> list[Compared]:
+        """Return the comparisons, the oldest first."""
         rows = self._db.execute("SELECT confidence, deferred, student, teacher FROM compared ORDER BY id")
         return [
             (confidence if is_finite(confidence) else None, bool(deferred), _text(student), _text(teacher))

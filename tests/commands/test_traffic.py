@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dsbs.serving.agreement import count_agreement
 from dsbs.serving.traffic import Exchange, TrafficStore
-from dsbs.traffic import compare
+from dsbs.tasks.answers import FreeAnswers
 
 Traffic = Callable[..., tuple[int, str, str]]
 
@@ -106,7 +107,7 @@ def test_answers_that_differ_in_case_and_spaces_agree(tmp_path: Path) -> None:
     store = TrafficStore(tmp_path / "t.sqlite")
     for student in ("Refund", "refund ", "repair", None):
         store.compare(0.9, False, student, "refund")
-    assert compare(store)["all"]["same"] == 2
+    assert count_agreement(store.compared(), FreeAnswers())["all"]["same"] == 2
 
 
 def test_unsure_answers_are_counted_apart_and_many_labels_are_cut(traffic: Traffic, tmp_path: Path) -> None:
@@ -128,3 +129,45 @@ def test_where_only_unsure_answers_were_compared_it_is_told(traffic: Traffic, tm
     TrafficStore(tmp_path / "t.sqlite").compare(0.2, True, "refund", "repair")
     _, out, _ = traffic("store=t.sqlite")
     assert "deferral.compare=0.02" in out
+
+
+ANSWERS = ("refund", "repair")
+
+
+def record_two_kinds(path: Path, start: int, count: int, wrong: int = 0) -> None:
+    """Record messages about leaks, which are refunded, and noises, which are repaired; the first ones wrongly."""
+    store = TrafficStore(path)
+    for number in range(start, start + count):
+        kind = (number + (number < start + wrong)) % 2
+        text = f"Classify: {('It leaks', 'It is noisy')[number % 2]}, order {number}.\nLabel:"
+        store.add(Exchange(number, 0.1, "llm", [{"role": "user", "content": text}], ANSWERS[kind], "stop"))
+    store.close()
+
+
+def test_a_student_is_compared_on_recorded_inputs_that_it_was_not_trained_on(
+    traffic: Traffic, run_dsbs: Traffic, tmp_path: Path
+) -> None:
+    template = r'chat.template="Classify: {input}\nLabel:"'
+    record_two_kinds(tmp_path / "t.sqlite", 0, 40)
+    assert traffic("store=t.sqlite", "data=data", "test_share=0", template)[0] == 0
+    words = ["task=recorded", "task.path=data", "task.labels=[refund,repair]", "teacher=recorded", "labels=teacher"]
+    assert run_dsbs("extract", *words)[0] == 0
+    code, _, err = run_dsbs("train", *words, "objective=distill", "student=logreg", "tracking.mode=disabled")
+    assert code == 0, err
+    (run,) = (tmp_path / "outputs/train").rglob("metrics.json")
+    student = f"checkpoint={run.parent.relative_to(tmp_path)}"
+
+    code, out, _ = traffic("store=t.sqlite", template, student)
+    assert code == 0
+    assert "Not compared: 40 inputs that the student was trained on." in out
+    assert "No recorded input is new to the student" in out
+
+    record_two_kinds(tmp_path / "t.sqlite", 40, 10, wrong=2)
+    code, out, _ = traffic("store=t.sqlite", template, student)
+    assert code == 0
+    rows = [[cell.strip() for cell in line.split("\u2502")[1:4]] for line in out.splitlines()]
+    assert ["all", "10", "80.0%"] in rows
+
+    code, out, _ = traffic("store=t.sqlite", student)
+    assert code == 0
+    assert "No recorded input is in the student's training data." in out
