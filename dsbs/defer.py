@@ -17,7 +17,7 @@ from rich.table import Table
 
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.recalling import is_below, recall_settings, strange_place
+from dsbs.cli.saved_settings import is_below_cwd, load_run_settings, untrusted_path_error
 from dsbs.core.errors import ConfigError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
@@ -122,10 +122,10 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
             "name the run instead (checkpoint=RUN)."
         )
     manifest = read_object(run / "manifest.json")
-    held_out = load_held_out(recall_settings(run, config.trust_run), manifest)
+    held_out = load_held_out(load_run_settings(run, config.trust_run), manifest)
     named = None if config.compare else Fields(manifest).text("rationales", most=4096)
-    if named and not (config.trust_run or is_below(named)):
-        raise strange_place(run / "manifest.json", f"rationales={excerpt(named, 400)}")
+    if named and not (config.trust_run or is_below_cwd(named)):
+        raise untrusted_path_error(run / "manifest.json", f"rationales={excerpt(named, 400)}")
     return checkpoint, run, held_out, Path(named) if named else None
 
 

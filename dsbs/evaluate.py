@@ -16,7 +16,7 @@ from rich.table import Table
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
 from dsbs.cli.config import EvaluateConfig
-from dsbs.cli.recalling import recall, recall_run
+from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import why_unwritable, write_json
 from dsbs.core.progress import standard_output
@@ -24,7 +24,7 @@ from dsbs.core.records import Example, Prediction
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.tracking import Tracking
 from dsbs.core.units import pluralize
-from dsbs.core.untrusted import Fields, read_object
+from dsbs.core.untrusted import Fields, read_object, read_yaml
 from dsbs.data.join import fingerprint_examples
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
@@ -108,7 +108,9 @@ def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
     run = checkpoint.run
     if run is None:
         raise ConfigError("track=true: this checkpoint is not inside its run, and W&B knows only runs: name the run.")
-    settings = recall(Tracking, recall_run(run).get("tracking") or {}, f"{run}/config.yaml: tracking")
+    settings = build_settings(
+        Tracking, read_yaml(run / "config.yaml").get("tracking") or {}, f"{run}/config.yaml: tracking"
+    )
     return settings, find_tracked(settings, run)
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from dsbs import __version__
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.recalling import recall_settings
+from dsbs.cli.saved_settings import load_run_settings
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import folder_bytes, why_unwritable, write_json, write_text
 from dsbs.core.progress import standard_output
@@ -151,7 +151,7 @@ def examples_of(config: ExportConfig, checkpoint: Checkpoint) -> dict[str, list[
         examples, _ = gold_examples(checkpoint.task, "test", config.path)
         parts = {"test": examples}
     else:
-        settings = recall_settings(checkpoint.run, config.trust_run)
+        settings = load_run_settings(checkpoint.run, config.trust_run)
         held_out = load_held_out(settings, read_object(checkpoint.run / "manifest.json"))
         parts = {"validation": held_out.validation, "test": held_out.test}
     return {split: examples[: config.limit] for split, examples in parts.items() if examples}

@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from dsbs.cli.recalling import check_places, recall, recall_part, recall_run
+from dsbs.cli.saved_settings import build_part, build_settings, check_data_paths
 from dsbs.core.errors import DataError
 from dsbs.core.terminal import log_once
+from dsbs.core.untrusted import read_yaml
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy, load_policy, policy_path
 from dsbs.inference.checkpoint import Remembered, Saved, find_checkpoint, load_remembered, run_of
@@ -46,17 +47,17 @@ class Checkpoint:
             trusted: whether the user typed ``trust_run=true``: data is read wherever the run says.
 
         Raises:
-            DataError: see ``check_places``.
+            DataError: see ``check_data_paths``.
         """
         if self.run is None:
             return self.task
-        run = recall_run(self.run)
+        run = read_yaml(self.run / "config.yaml")
         if path is None and not trusted:
-            check_places(run, self.run)
+            check_data_paths(run, self.run)
         values = run.get("task")
         if isinstance(values, dict):
             values |= {key: self.remembered.task[key] for key in FOUND if key in self.remembered.task}
-        task: Task = recall_part("task", values, f"{self.run}/config.yaml")
+        task: Task = build_part("task", values, f"{self.run}/config.yaml")
         return task
 
     def load(
@@ -108,14 +109,14 @@ def open_checkpoint(named: str, trusted: bool = False) -> Checkpoint:
     run = run_of(folder)
     if warning := describe_outdated(folder, run):
         log_once(warning)
-    place = f"{folder}/config.json"
-    remembered = recall(Remembered, load_remembered(folder), place)
-    task = recall_part("task", remembered.task, place)
-    objective = recall_part("objective", remembered.objective, place)
+    source = f"{folder}/config.json"
+    remembered = build_settings(Remembered, load_remembered(folder), source)
+    task = build_part("task", remembered.task, source)
+    objective = build_part("objective", remembered.objective, source)
     if trusted and (metric := getattr(task, "metric", None)):
         allow_metric(metric)
     # That it does not say where the data lies is as it should be.
     faults = [fault for fault in task.faults() if not fault.startswith(NO_PLACE)]
     if faults := remembered.faults() + faults + objective.faults():
-        raise DataError(f"{place}: not as dsbs.train saves it.\n  - " + "\n  - ".join(faults))
+        raise DataError(f"{source}: not as dsbs.train saves it.\n  - " + "\n  - ".join(faults))
     return Checkpoint(folder, run, remembered, task, objective)

@@ -157,18 +157,21 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_yaml(path: Path) -> Any:
-    """Return the YAML document in a file.
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the keys and values in a YAML file, such as the ``config.yaml`` of a run.
 
     Raises:
-        DataError: as ``read_file``, and where it is not YAML or not as ``check_yaml`` wants it.
+        DataError: as ``read_file``, and where it is not YAML, not as ``check_yaml`` wants it, or something else.
     """
     try:
         text = read_file(path, MAX_YAML).decode()
         check_yaml(text)
-        return yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - a safe loader
+        values = yaml.load(text, Loader=YAML_LOADER)  # noqa: S506 - a safe loader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path}: not valid YAML ({excerpt(str(error).splitlines()[0])}).") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: expected keys and values, found {type(values).__name__}.")
+    return {str(key): value for key, value in values.items()}
 
 
 def check_yaml(text: str) -> None:

@@ -212,8 +212,6 @@ def _read_config(path: Path) -> dict[str, Any]:
         values = read_yaml(path)
     except DataError as error:
         raise DataError(f"{path.name}: {_without(path, error)}") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{path.name}: expected keys and values, found {type(values).__name__}")
     flat = flatten(clean(values, path.name))
     check(flat, CONFIG, path.name)
     return flat

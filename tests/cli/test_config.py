@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import GROUPS, ROOTS, collect_faults, register_schemas, to_object
 from dsbs.cli.keys import default_values
-from dsbs.cli.recalling import recall, recall_part
+from dsbs.cli.saved_settings import build_part, build_settings
 from dsbs.cli.sweeps import PLUGINS
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.students import T5Scratch
@@ -204,7 +204,7 @@ def test_a_training_setting_out_of_range_is_a_clear_message(override: str, says:
 
 def test_a_part_is_read_back_from_a_file_as_what_it_was() -> None:
     task = TriageTask(name="triage", train=7)
-    assert recall_part("task", dataclasses.asdict(task), "config.json") == task
+    assert build_part("task", dataclasses.asdict(task), "config.json") == task
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_a_part_is_read_back_from_a_file_as_what_it_was() -> None:
 )
 def test_a_file_that_says_something_else_builds_nothing(values: Any, says: str) -> None:
     with pytest.raises(DataError, match=says):
-        recall_part("task", values, "config.json")
+        build_part("task", values, "config.json")
 
 
 def test_a_root_is_read_back_whole() -> None:
     with pytest.raises(DataError, match="expected plain keys and values"):
-        recall(T5Scratch, None, "config.json")
+        build_settings(T5Scratch, None, "config.json")
 
 
 def test_the_configs_are_found_whatever_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

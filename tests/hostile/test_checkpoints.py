@@ -17,8 +17,8 @@ from tiny import causal_folder, tiny_t5
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.config import PredictConfig
-from dsbs.cli.recalling import recall_run
 from dsbs.core.errors import DsbsError, StudentError
+from dsbs.core.untrusted import read_yaml
 from dsbs.inference.checkpoint import Remembered
 from dsbs.predict import predict
 from dsbs.students import Causal, MiniLM, Pretrained
@@ -361,7 +361,7 @@ CONFIGS = {
     "a list": ("- a\n", "expected keys and values"),
     "no YAML": ("a: b: c", "mapping values are not allowed"),
     "large": ("a: " + "x" * 2**19, "larger than the"),
-    "not UTF-8": ("a: \udcff", "cannot be read"),
+    "not UTF-8": ("a: \udcff", "not valid YAML"),
 }
 
 
@@ -370,7 +370,7 @@ def test_a_runs_config_is_data_within_bounds(kind: str, tmp_path: Path) -> None:
     text, sentence = CONFIGS[kind]
     (tmp_path / "config.yaml").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(DsbsError, match=sentence):
-        recall_run(tmp_path)
+        read_yaml(tmp_path / "config.yaml")
 
 
 def test_the_weights_of_a_network_that_shares_tables_are_enough(checkpoint: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 from trained import train_tiny
 
 from dsbs.cli.checkpoints import open_checkpoint
-from dsbs.cli.recalling import is_below, recall_settings
+from dsbs.cli.saved_settings import is_below_cwd, load_run_settings
 from dsbs.core.errors import ConfigError, DataError, DsbsError
 from dsbs.core.records import Annotation
 from dsbs.defer import find_parts
@@ -58,10 +58,10 @@ def test_places_of_a_strangers_run_are_not_read(kind: str, tmp_path: Path, monke
     Path("round").symlink_to("round")
     values, sentence = PLACES[kind]
     with pytest.raises(DataError, match=sentence) as caught:
-        recall_settings(run_with(tmp_path, **values), trusted=False)
+        load_run_settings(run_with(tmp_path, **values), trusted=False)
     assert "Type trust_run=true if the run is yours" in str(caught.value)
     with pytest.raises(DsbsError) as after:  # goes on: there is no more in this config
-        recall_settings(tmp_path, trusted=True)
+        load_run_settings(tmp_path, trusted=True)
     assert "trust_run" not in str(after.value)
 
 
@@ -78,12 +78,12 @@ def test_annotations_elsewhere_are_not_left_out_in_silence(tmp_path: Path, monke
 
 def test_places_below_the_folder_and_benchmarks_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_below("data/train.jsonl")
-    assert is_below(str(tmp_path / "data" / "*.csv"))
+    assert is_below_cwd("data/train.jsonl")
+    assert is_below_cwd(str(tmp_path / "data" / "*.csv"))
     svamp = {"hub": "ChilleD/SVAMP", "hub_config": None, "revision": "5e0bf1e5e7c0e9c4bc39180d224f41f3f801b7ef"}
     for task in ({**TABLE, "path": "data"}, {"kind": "release", "benchmark": "svamp", **svamp}, {"kind": "triage"}):
         with pytest.raises(DsbsError) as caught:
-            recall_settings(run_with(tmp_path, task=task), trusted=False)
+            load_run_settings(run_with(tmp_path, task=task), trusted=False)
         assert "trust_run" not in str(caught.value)
 
 

@@ -64,5 +64,5 @@ def _read_task(path: Path) -> dict[str, Any]:
         config = read_yaml(path)
     except DataError:
         return {}
-    task = config.get("task") if isinstance(config, dict) else None
+    task = config.get("task")
     return task if isinstance(task, dict) else {}
