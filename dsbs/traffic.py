@@ -20,14 +20,14 @@ from rich.table import Table
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command, typed_overrides
-from dsbs.cli.recalling import recall, recall_run
+from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.units import pluralize
-from dsbs.core.untrusted import storable
+from dsbs.core.untrusted import read_yaml, storable
 from dsbs.extraction.annotations import iterate_annotations
 from dsbs.extraction.prompts import Prompt
 from dsbs.serving.agreement import count_agreement
@@ -122,8 +122,8 @@ def replay(rows: list[dict[str, Any]], named: str, config: TrafficConfig) -> dic
         raise ConfigError(
             f"checkpoint={named}: it is not inside its run, so what it was trained on is not known here. Name the run."
         )
-    asked = recall_run(checkpoint.run).get("prompt") or {"cue": config.chat.cue}
-    prompt = recall(Prompt, asked, f"{checkpoint.run}/config.yaml: prompt")
+    asked = read_yaml(checkpoint.run / "config.yaml").get("prompt") or {"cue": config.chat.cue}
+    prompt = build_settings(Prompt, asked, f"{checkpoint.run}/config.yaml: prompt")
     policy, task = checkpoint.policy(optional=True), checkpoint.task_of_run(None, config.trust_run)
     predictor = checkpoint.load(BATCH_SIZE)
     found = Replay(predictor, checkpoint.remembered, task, prompt, policy).run(rows)
