@@ -28,7 +28,7 @@ from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import Policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, measure, wanted_share
+from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, describe_unreached, measure, wanted_share
 from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, price_of, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
@@ -169,6 +169,10 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
         "oracle. ECE: calibration error, before and after calibration. Calibration and the threshold of what is kept "
         f"({found['target']:.0%} right with 95% confidence; accuracy= sets it) come from validation.", highlight=False,
     )  # fmt: skip
+    if not any(one.get("coverage") for one in found["confidences"].values()):
+        console.print(
+            f"  {describe_unreached('accuracy', found['target'], found['validation_examples'])}", soft_wrap=True
+        )
 
 
 def name_of(checkpoint: Checkpoint) -> str:

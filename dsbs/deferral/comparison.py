@@ -61,6 +61,7 @@ def compare_kinds(
         }
     return {
         "examples": len(test),
+        "validation_examples": len(validation),
         "accuracy": 1 - wrong,
         "augrc_random": wrong / 2,
         "augrc_oracle": wrong**2 / 2,

@@ -71,7 +71,7 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
         hits = right if config.goal == "accuracy" else agreements(task, part)
         threshold = choose_threshold(confidences, hits, goal)
         if math.isinf(threshold):
-            raise ConfigError(_describe_unreached(config.goal, goal, len(hits)))
+            raise ConfigError(describe_unreached(config.goal, goal, len(hits)))
     else:
         threshold = threshold_of_share(confidences, wanted_share(config, costs))
     deferred = sum(one < threshold for one in confidences) / len(confidences)
@@ -102,7 +102,13 @@ def describe_ties(wanted: float, policy: Policy, predictions: Sequence[Predictio
     )
 
 
-def _describe_unreached(name: str, goal: float, answers: int) -> str:
+def describe_unreached(name: str, goal: float, answers: int) -> str:
+    """Return why no threshold reaches a goal.
+
+    Args:
+        name: of the goal, ``accuracy`` or ``agreement``.
+        answers: of validation.
+    """
     needed = math.ceil(math.log(0.05) / math.log(goal)) if goal < 1 else None
     if needed is None or answers < needed:
         rest = f"at least {needed:,} answers, all correct" if needed else "more answers than any data set has"

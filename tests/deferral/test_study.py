@@ -1,5 +1,6 @@
 """A threshold is chosen on validation and measured on test; what is not known is called unknown."""
 
+import io
 import json
 import math
 from collections.abc import Sequence
@@ -7,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from serving_client import student
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Annotation, Example, Prediction
-from dsbs.defer import teacher_of
+from dsbs.defer import show_comparison, teacher_of
 from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
@@ -123,13 +125,21 @@ def test_kinds_of_confidence_are_compared() -> None:
     assert kinds["probability"]["augrc_interval"][0] <= kinds["probability"]["augrc"]
     assert kinds["probability"]["ece"] < kinds["probability"]["ece_before"]
     assert found["target"] == 0.9
-    assert (kinds["probability"]["coverage"], kinds["probability"]["accuracy_kept"]) == (0, None)  # 200 are too few
+    assert (kinds["probability"]["coverage"], kinds["probability"]["accuracy_kept"]) == (0, None)
     easier = DeferConfig(checkpoint="run", compare=True, accuracy=0.7)
     assert not easier.faults()
     more = compare_kinds(TASK, student, easier, whole.examples, whole.examples)["confidences"]["probability"]
     assert 0 < more["coverage"] < 1
     assert more["accuracy_kept"] >= 0.7
     assert "does not generate text" in kinds["agreement"]["unavailable"]
+
+
+def test_too_little_validation_for_a_goal_is_said_beside_what_is_kept() -> None:
+    whole, output = part(200), io.StringIO()
+    config = DeferConfig(checkpoint="run", compare=True, accuracy=0.99)
+    found = compare_kinds(TASK, Told(whole), config, whole.examples, whole.examples)
+    show_comparison(found | {"student": "triage", "split": "test"}, Console(file=output, width=200))
+    assert "accuracy=0.99: showing it with 95% confidence takes at least 299 answers" in output.getvalue()
 
 
 class Told:
