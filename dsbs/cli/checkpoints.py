@@ -18,7 +18,8 @@ from dsbs.tasks.base import Task
 from dsbs.tasks.metrics import allow_metric
 
 logger = logging.getLogger(__name__)
-FOUND = ("labels", "label_form", "answer_kind")  # settings of a task that may have been found in the training's data
+# Settings of a task that may have been found in the training's data.
+FOUND = ("labels", "label_names", "label_form", "answer_kind")
 NO_PLACE = ("task.path", "task.hub")
 
 

@@ -94,9 +94,12 @@ class TableTask(TableSettings):
         return settings | self.content
 
     def settled(self) -> "TableTask":
-        """Return the task with the answer kind, labels and label form that were found in train as settings."""
-        labels = [*self.labels] if self.label_names or self.choices is not None else [*(self._labels or ())]
-        return replace(self, answer_kind=self._kind, labels=labels, label_form=self.columns.gold.form)
+        """Return the task with the answer kind, labels, their names and form that were found in train as settings."""
+        labels = [] if self.choices is not None else [*(self._labels or ())]
+        named = self._classes if self.label is not None and {*self._classes} <= {*labels} else []
+        names = self.label_names or named  # of 0, 1, 2, ..., as other data of the task may have them
+        form = self.columns.gold.form
+        return replace(self, answer_kind=self._kind, labels=labels, label_names=names, label_form=form)
 
     @property
     def _kind(self) -> str:
@@ -180,7 +183,7 @@ class TableTask(TableSettings):
     def _labels(self) -> tuple[str, ...] | None:
         """The closed answers of the whole task: those given, or those found in train, sorted."""
         given = [*self.labels] or [*self.label_names]
-        if self.label_names and self.label is not None and not self._classes:
+        if self.label_names and not self.labels and self.label is not None and not self._classes:
             self._log_unused_ends()
         if given or self.choices is not None or self._kind != "closed":
             return tuple(dict.fromkeys(given)) or None

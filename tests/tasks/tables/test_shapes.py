@@ -1,6 +1,7 @@
 """Values of another shape than a text: refused with what to type, or taken in a declared way."""
 
 import json
+from dataclasses import replace
 
 import datasets
 import pyarrow as pa
@@ -174,6 +175,22 @@ def test_a_parquet_file_names_its_classes_itself(tmp_path):
     task = TableTask(path=str(tmp_path / "rows.parquet"), input="x", label="y", answer_kind="closed")
     assert read(task) == [("a", "spam"), ("b", "ham"), ("c", None)]
     assert next(task.examples("train")).choices == ("ham", "spam")
+
+
+@pytest.mark.parametrize("names", [[], ["ham", "spam"]])
+def test_other_data_of_a_settled_task_may_have_the_numbers_of_its_classes(tmp_path, caplog, names):
+    features = datasets.Features({"x": datasets.Value("string"), "y": datasets.ClassLabel(names=["ham", "spam"])})
+    rows = [{"x": "a", "y": 1}, {"x": "b", "y": 0}]
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "rows.parquet")
+    settled = TableTask(path=str(tmp_path / "rows.parquet"), input="x", label="y", label_names=names).settled()
+    assert not settled.faults()
+    (tmp_path / "other.csv").write_text("x,y\nc,1\nd,spam\n")
+    terminal.log_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
+    assert read(replace(settled, path=str(tmp_path / "other.csv"))) == [("c", "spam"), ("d", "spam")]
+    assert caplog.messages == []  # not that train had no row of ham
+    free = TableTask(path=str(tmp_path / "rows.parquet"), input="x", label="y", answer_kind="text").settled()
+    assert (free.labels, free.label_names) == ([], [])
 
 
 @pytest.mark.parametrize("metadata", [b"nonsense", b"[]", b'{"info": 3}', b'{"info": {"features": {"y": 1}}}'])
