@@ -8,6 +8,7 @@ from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example
 from dsbs.tasks.base import Task
 from dsbs.tasks.tables.rows import RowsTask
+from dsbs.tasks.tables.settings import TableSettings
 from dsbs.tasks.tables.sources import read_rows
 
 
@@ -16,7 +17,8 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
 
     Args:
         split: to measure on; ignored for a single file.
-        path: other data for the same task: a file or folder; None: the task's own.
+        path: other data for the same task: a file or folder; None: the task's own. Its gold answers are in the task's
+            column, or in ``label``, if the task has none.
 
     Raises:
         DataError: where no example has a gold answer, or the data does not fit the task.
@@ -32,9 +34,10 @@ def gold_examples(task: Task, split: str, path: str | None) -> tuple[list[Exampl
     if not examples:
         raise DataError(f"{named}: it has no examples, so nothing can be measured.")
     if not gold:
+        column = getattr(task, "label", None) or TableSettings.label
         raise DataError(
-            f"None of the {len(examples)} examples of {named} has a gold "
-            "answer, so nothing can be measured. To predict them: python -m dsbs.predict checkpoint=... input=..."
+            f"None of the {len(examples)} examples of {named} has a gold answer (column {column!r}), so nothing can be "
+            "measured. To predict them: python -m dsbs.predict checkpoint=... input=..."
         )
     return gold, len(examples) - len(gold)
 
@@ -47,6 +50,8 @@ def _examples(task: Task, split: str, path: str | None) -> Iterable[Example]:
     if not isinstance(task, RowsTask):
         raise ConfigError(f"path={path}: task={task.name} generates its examples and reads no files.")
     task = replace(task, path=path)
+    if isinstance(task, TableSettings) and task.label is None:  # it was trained without
+        task = replace(task, label=TableSettings.label)
     file = Path(path).expanduser()
     if file.is_file():
         return task.columns.examples(read_rows(file), split)

@@ -12,6 +12,7 @@ from trained import train_tiny
 from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import ConfigError, DataError, DsbsError, RunError
 from dsbs.evaluate import evaluate, show
+from dsbs.inference.gold import gold_examples
 from dsbs.tasks import TASKS
 
 ROWS = [{"text": f"message {number} is {'good' if number % 2 else 'bad'}", "mood": number % 2} for number in range(40)]
@@ -140,6 +141,19 @@ def test_a_label_that_the_student_never_saw_is_named_with_its_line(table_run: Pa
     with pytest.raises(DataError, match=r"'angry': 1 time, first at .*notes\.jsonl:1") as caught:
         evaluate(EvaluateConfig(checkpoint=str(table_run), path=str(other)))
     assert str(caught.value).endswith("Here the settings under task are those of the training: change the data.")
+
+
+def test_data_without_the_column_of_gold_answers_says_which_that_is(table_run: Path, tmp_path: Path) -> None:
+    other = write_rows(tmp_path / "notes.jsonl", [{"text": "a note", "mood": None}])
+    with pytest.raises(DataError, match=r"None of the 1 examples of .* has a gold answer \(column 'mood'\)"):
+        evaluate(EvaluateConfig(checkpoint=str(table_run), path=str(other)))
+
+
+def test_a_student_trained_without_gold_labels_is_measured_by_the_column_label(tmp_path: Path) -> None:
+    task = TASKS["table"](name="moods", input="text", label=None, labels=["sad", "glad"])  # type: ignore[call-arg]
+    other = write_rows(tmp_path / "notes.jsonl", [{"text": "a", "label": "glad"}, {"text": "b", "label": None}])
+    examples, without = gold_examples(task, "test", str(other))
+    assert ([example.label for example in examples], without) == (["glad"], 1)
 
 
 @pytest.mark.parametrize(
