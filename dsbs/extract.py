@@ -27,8 +27,9 @@ from dsbs.extraction.annotations import PAGE, rationales_dir, rationales_root, v
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors import asks_in_batches
 from dsbs.extraction.job import Job
+from dsbs.extraction.page import show_accuracy
 from dsbs.extraction.progress import ProgressLine
-from dsbs.extraction.summary import advise
+from dsbs.extraction.summary import advise, describe_unlabelled
 from dsbs.tasks.tables.naming import describe_shared_folder
 
 
@@ -37,9 +38,9 @@ def main(config: ExtractConfig) -> None:
     """Run an extraction and show its summary; with ``dry_run``, show an estimate."""
     job = build_job(config)
     if config.dry_run:
-        show_estimate(job, standard_output())
+        show_estimate(job, config.labels, standard_output())
     else:
-        show(run_extraction(job, ProgressLine), job, standard_output())
+        show(run_extraction(job, ProgressLine), job, config.labels, standard_output())
 
 
 def build_job(config: ExtractConfig) -> Job:
@@ -94,7 +95,7 @@ def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, f
     return chosen or None
 
 
-def show(summary: dict[str, Any], job: Job, console: Console) -> None:
+def show(summary: dict[str, Any], job: Job, labels: str, console: Console) -> None:
     """Print the summary as a table, and the folder of the annotations."""
     table = Table(
         title=plain(f"{summary['task']}, teacher {summary['model'] or summary['teacher']}"), title_justify="left"
@@ -102,14 +103,14 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
     for name in ("split", "examples", "parsed", "failed", "used", "accuracy", "asked now", "cost"):
         table.add_column(name, justify="left" if name == "split" else "right")
     for split, count in summary["splits"].items():
-        accuracy, cost = count["teacher_accuracy"], count["cost_usd"]
+        cost = count["cost_usd"]
         table.add_row(
             plain(split),
             f"{count['examples']:,}",
             f"{count['parsed']:,}",
             f"{count['failed']:,}",
             f"{count['statuses'].get(OK, 0):,}",
-            ("no gold labels" if count["parsed"] else "") if accuracy is None else f"{100 * accuracy:.2f}%",
+            show_accuracy(count),
             f"{count['requests']:,}",
             "unknown" if cost is None else f"${cost:.2f}",
         )
@@ -123,6 +124,7 @@ def show(summary: dict[str, Any], job: Job, console: Console) -> None:
         *summary["notes"],
         *advise(summary, job.splits, job.teacher.by_id),
         *job.task.remarks(),
+        *describe_unlabelled(job.task, labels),
         *describe_overlap(summary["overlap"]),
     ]
     for note in notes:
@@ -143,28 +145,29 @@ def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def show_estimate(job: Job, console: Console) -> None:
+def show_estimate(job: Job, labels: str, console: Console) -> None:
     """Print the requests that an extraction needs, with estimates of tokens, dollars and time."""
     survey, estimate = estimate_extraction(job)
-    dollars = "price unknown (teacher.prompt_price, teacher.completion_price)"
+    dollars, written = "price unknown (teacher.prompt_price, teacher.completion_price)", estimate.completion_tokens
+    longest = written == estimate.most_written and written > 0  # no answer is known that would tell the usual length
     if estimate.usd is not None:
-        dollars = f"${estimate.usd:.2f}"
+        dollars = "at most " * longest + f"${estimate.usd:.2f}"
     time = "time unknown until the first answers"
     if estimate.seconds is not None:
         time = show_duration(estimate.seconds)
     if asks_in_batches(job.settings):
         dollars, time = f"{dollars} at batch prices", f"up to {time}"
-    for remark in job.task.remarks():
+    for remark in [*job.task.remarks(), *describe_unlabelled(job.task, labels)]:
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     waiting = f"{survey.in_batches:,} are pending in batches, " if survey.in_batches else ""
     repeated = f"{survey.repeated:,} repeat another one, " if survey.repeated else ""
-    bounded = estimate.most_written and estimate.most_written > estimate.completion_tokens
+    bounded = estimate.most_written and estimate.most_written > written
     most = f" (at most {estimate.most_written:,.0f})" if bounded else ""
     lines = [
         f"Dry run, nothing was sent. {sum(survey.needed.values()):,} requests are needed, "
         f"{survey.stored:,} are already answered, {repeated}{waiting}"
         f"{estimate.requests:,} remain: about {estimate.prompt_tokens:,.0f} prompt tokens "
-        f"and {estimate.completion_tokens:,.0f}{most} completion tokens, {dollars}, {time}.",
+        f"and {'at most ' * longest}{written:,.0f}{most} completion tokens, {dollars}, {time}.",
         *survey.found,
     ]
     for line in lines:

@@ -28,7 +28,7 @@ from dsbs.training.settings import TrainSettings
 # Counts of examples from which a run learned less, or nothing, in words.
 LEFT_OUT = {
     "asked_and_failed": "without a usable answer of the teacher",
-    "no_label": "without a label (not used)",
+    "no_label": "without a label (not used; labels=teacher learns the teacher's)",
     "label_only": "learned by the label alone",
     "dropped": "dropped",
 }

@@ -2,6 +2,7 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,18 @@ def _words(outcome: Outcome) -> str:
     return outcome.text if outcome.text.strip() or not outcome.reasoning else f"(thinking) {outcome.reasoning}"
 
 
+def show_accuracy(part: Mapping[str, Any]) -> str:
+    """Return the teacher's accuracy on a split as text, with the number of gold labels where examples lack one.
+
+    >>> show_accuracy({"examples": 40, "parsed": 36, "teacher_accuracy": 0.9, "gold_labels": 10})
+    '90.00% of 10'
+    """
+    accuracy, gold = part["teacher_accuracy"], part.get("gold_labels", part["examples"])
+    if accuracy is None:
+        return "no gold labels" if part["parsed"] else ""
+    return f"{100 * accuracy:.2f}%" + f" of {gold:,}" * (gold < part["examples"])
+
+
 def build_page(summary: dict[str, Any], page: PageData) -> str:
     """Return the HTML of the page."""
     sample = page.sample.examples()
@@ -165,6 +178,7 @@ def build_page(summary: dict[str, Any], page: PageData) -> str:
         summary=summary,
         teacher=str(summary["model"] or summary["teacher"]),
         page=page,
+        show_accuracy=show_accuracy,
         systems=[(split, one) for split, part in summary["splits"].items() for one in part.get("systems", [])],
         counted={status: _count(summary, status) for status in page.failures},
         meanings={status: _explain(status) for status in page.failures},

@@ -11,6 +11,7 @@ from dsbs.extraction.annotations import load_summary
 from dsbs.extraction.executors.base import RequestStats
 from dsbs.extraction.job import Job
 from dsbs.extraction.survey import Survey
+from dsbs.tasks.base import Task
 
 FEW = 0.6  # share of usable annotations below which advice is given
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
@@ -85,6 +86,7 @@ def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) ->
         "parsed": count.parsed,
         "failed": count.examples - count.parsed,
         "teacher_accuracy": count.accuracy,
+        "gold_labels": count.gold,
         "requests": requests,
         "cached": cached,
         "completions": count.spent.all.completions,
@@ -102,6 +104,21 @@ def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) ->
             if (one := count.systems.get(text))
         ]
     return entry
+
+
+def describe_unlabelled(task: Task, labels: str) -> list[str]:
+    """Return what training makes of the rows of train without a gold label; empty where there are none.
+
+    Args:
+        labels: that the extraction is for, ``gold`` or ``teacher``.
+    """
+    counts = Counter(task.data_counts().get("train", {}))
+    left = counts["rows"] - counts["left_out"] - counts["without_input"]
+    if labels == "teacher" or not (without := counts["without_label"] - counts["left_out"]):
+        return []
+    if without < left:
+        return ["dsbs train uses rows without a label only with labels=teacher; task.unlabelled=drop leaves them out."]
+    return ["No row has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)."]
 
 
 def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = False) -> list[str]:

@@ -10,7 +10,7 @@ from dsbs.core.terminal import log_once
 from dsbs.tasks.answers import ClosedAnswers, FreeAnswers, NumberAnswers, TextAnswers
 from dsbs.tasks.base import ACCURACY, Answers
 from dsbs.tasks.cells import fold
-from dsbs.tasks.equal_inputs import find_leaders, place_of
+from dsbs.tasks.equal_inputs import find_leaders, input_key, place_of
 from dsbs.tasks.metrics import load_metric
 from dsbs.tasks.tables.columns import Columns
 from dsbs.tasks.tables.files import find_files, is_saved
@@ -67,14 +67,15 @@ class TableTask(TableSettings):
     def pairs(self, split: str) -> Iterator[tuple[Example, str, Row]]:
         """Yield the examples of a split, each with its place and its row; errors are those of ``RowsTask.pairs``.
 
-        A test split that is cut off train is drawn by id, and equal inputs stay together.
+        A test split that is cut off train is drawn by id, and equal inputs stay together. What has no gold label cannot
+        be measured on, and is left to train where other rows have one.
         """
         if not self._cuts_test or split not in ("train", "test"):
             yield from super().pairs(split)
             return
         empty = True
         for example, place, row in super().pairs("train"):
-            if (place_of(example, self._leaders) < self.test_share) == (split == "test"):
+            if self._is_cut(example) == (split == "test"):
                 empty = False
                 yield example, place, row
         if empty:
@@ -174,6 +175,20 @@ class TableTask(TableSettings):
     @property
     def _cuts_test(self) -> bool:
         return self.test_share > 0 and "test" not in self.source.splits()
+
+    def _is_cut(self, example: Example) -> bool:
+        """Return whether an example is of the test split that is cut off train."""
+        if place_of(example, self._leaders) >= self.test_share:
+            return False
+        return example.label is not None or not self._labelled or input_key(example.input) in self._labelled
+
+    @cached_property
+    def _labelled(self) -> frozenset[bytes]:
+        """The ``input_key`` of each row of train with a gold label; empty where all or none have one."""
+        if not self.counts["train"].without_label:  # counted for ``_leaders``
+            return frozenset()
+        rows = RowsTask.pairs(self, "train")
+        return frozenset(input_key(example.input) for example, _, _ in rows if example.label is not None)
 
     @cached_property
     def _leaders(self) -> dict[bytes, str]:

@@ -119,3 +119,36 @@ def test_gold_labels_that_are_not_there_are_missed_before_a_teacher_is_paid(run,
     assert code == 1
     assert "no test split; it has train" in said
     assert "task.test_share=0.2" in said
+
+
+def test_a_partly_labelled_table_tells_what_its_other_rows_are_good_for(run, tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", ["good", "bad", None, None] * 20)
+    with serve(FaultServer(answer=say)) as server:
+        words = [
+            "task=table", "task.path=rows.jsonl", "task.test_share=0.2", "teacher=openai", "teacher.model=m",
+            f"teacher.base_url={server.url}",
+        ]  # fmt: skip
+        code, said = run("extract", *words, "dry_run=true")
+        assert code == 0, said
+        assert "40 rows without a label." in said
+        assert "and at most 40,960 completion tokens" in said  # no answer is known yet, only teacher.max_tokens
+        assert "dsbs train uses rows without a label only with labels=teacher; task.unlabelled=drop" in said
+        code, said = run("extract", *words, "labels=teacher")
+        assert "only with labels=teacher" not in said
+    (summary,) = tmp_path.rglob("summary.json")
+    splits = json.loads(summary.read_text())["splits"]
+    assert splits["test"]["gold_labels"] == splits["test"]["examples"] == 40 - splits["train"]["gold_labels"]
+    assert f"100.00% of {splits['train']['gold_labels']} " in said
+    assert f"100.00% of {splits['train']['gold_labels']}<" in (summary.parent / "rationales.html").read_text()
+    code, said = run("train", *words, "objective=finetune", "student=logreg", "tracking.mode=disabled")
+    assert code == 0, said
+    assert "40 without a label (not used; labels=teacher learns the teacher's)" in said
+
+
+def test_an_extraction_of_rows_that_all_lack_a_label_says_so(run, tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [...] * 40)
+    code, said = run(
+        "extract", "task=table", "task.path=rows.jsonl", "teacher=openai", "teacher.model=m", "dry_run=true"
+    )
+    assert code == 0, said
+    assert "No row has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)." in said

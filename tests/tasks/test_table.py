@@ -222,6 +222,22 @@ def test_equal_inputs_become_test_together_and_others_as_they_always_did(tmp_pat
     assert all((id in test) == (split == "test") for ((id, split), *_) in sides.values())
 
 
+def test_rows_without_a_gold_label_are_left_to_train_where_others_have_one(tmp_path):
+    """A test split can be measured on its gold labels alone, and the teacher would be paid for the rest."""
+    rows = [{"x": f"row {i}", "label": "y" if i % 4 == 0 else None} for i in range(400)]
+    rows[1]["x"] = "Row 0"  # stays with the row that has a label
+    partly = write_jsonl(tmp_path / "partly.jsonl", rows)
+    fully = write_jsonl(tmp_path / "fully.jsonl", [row | {"label": "y"} for row in rows])
+    never = write_jsonl(tmp_path / "never.jsonl", [row | {"label": None} for row in rows])
+    test = [example.id for example in build(fully, input="x", test_share=0.9).examples("test")]
+    assert {"train-0", "train-1"} < {*test}
+    kept = [id for id in test if int(id.removeprefix("train-")) % 4 == 0 or id == "train-1"]
+    task = build(partly, input="x", test_share=0.9)
+    assert [example.id for example in task.examples("test")] == kept
+    assert len([*task.examples("train")]) == 400 - len(kept)
+    assert [example.id for example in build(never, input="x", test_share=0.9).examples("test")] == test
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -49,8 +49,8 @@ class TableSettings(RowsTask):
             names.
         unlabelled: rows without a gold label: ``keep`` them, ``drop`` them, or ``stop``.
         empty_inputs: rows without an input: ``stop``, or ``drop`` them.
-        test_share: share of one file without splits that becomes test, drawn by id, equal inputs together; 0: no test
-            split.
+        test_share: share of one file without splits that becomes test, drawn by id, equal inputs together; where some
+            rows have no gold label, of those that have one; 0: no test split.
         split_names: the hub's names of our splits, such as ``{train: train_r1}``; empty: by name.
     """
 
