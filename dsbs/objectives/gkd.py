@@ -1,7 +1,7 @@
 """Generalized knowledge distillation on the student's own samples (Agarwal et al., 2024, arXiv 2306.13649)."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dsbs.core.checks import ABOVE_0, SHARE, range_faults
@@ -24,7 +24,8 @@ class GKD(OnPolicy):
     """L = generalized Jensen-Shannon divergence of the next token, a mean over the tokens of targets (section 3.1).
 
     With probability lambda a target is a new sample of the student, else the given one (in algorithm 1 for whole
-    batches). There is no gradient through the sampling.
+    batches). There is no gradient through the sampling. Where the teacher's end says nothing, the end of a given target
+    is learned by cross-entropy, and samples teach none (``LiveTeacher.hidden_end``).
 
     Attributes:
         own_share: the paper's lambda: 0 uses only given targets (supervised), 1 only samples.
@@ -57,6 +58,11 @@ class GKD(OnPolicy):
         voice = self.voice_of_student(student, own)
         samples = self.draw([voice], [draws[place] for place in chosen], bf16, self.sampling_temperature)
         written = {place: write_over(row, ids) for place, row, ids in zip(chosen, own, samples, strict=True)}
+        if self.teacher.continues:  # the end of a sample is another thing than that of a given target
+            from dsbs.objectives.losses import SAMPLED
+
+            for place, ids in zip(chosen, samples, strict=True):
+                written[place] = replace(written[place], signals={"label": {SAMPLED: [1.0] * len(ids)}})
         return [written.get(place, row) for place, row in enumerate(rows)]
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
@@ -72,5 +78,13 @@ class GKD(OnPolicy):
         label = batch["targets"]["label"]
         logits = model({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
         taught = self.teacher.logits(batch, ("label",))["label"]
-        total, count = summed_divergence(Divergence("jsd", self.beta), taught, logits, label, self.temperature)
+        total, count = summed_divergence(
+            Divergence("jsd", self.beta),
+            taught,
+            logits,
+            label,
+            self.temperature,
+            self.teacher.hard_end,
+            self.teacher.hidden_end,
+        )
         return mean_of_step(total, counts["divergence"]), {"divergence": (total.detach(), count)}

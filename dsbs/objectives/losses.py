@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from dsbs.objectives.divergences import Divergence, soften
-from dsbs.students.tensors import IGNORED
+from dsbs.students.tensors import IGNORED, hide_end
 
 if TYPE_CHECKING:
     from dsbs.students.model import Batch
+
+SAMPLED = "sampled"  # the signal of tokens that the student wrote itself: 1
 
 
 def target_log_likelihoods(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -50,6 +52,7 @@ def summed_divergence(
     target: "Batch",
     temperature: float = 1.0,
     hard_end: int | None = None,
+    hidden_end: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sum of the divergence over the tokens of targets, in nats, and the sum of the weights.
 
@@ -57,17 +60,26 @@ def summed_divergence(
         divergence: between the distributions over the common tokens.
         teacher: its logits over the common tokens [R, T, V].
         student: its logits [R, T, V or more], with gradients.
-        target: ``labels`` [R, T], ``IGNORED`` at padding, and ``weights`` [R].
-        hard_end: an end token that is learned by cross-entropy; None: as every other token.
+        target: ``labels`` [R, T], ``IGNORED`` at padding, ``weights`` [R], and in ``signals`` perhaps ``SAMPLED``.
+        hard_end: an end token that is learned by cross-entropy in given targets; None: as every other token.
+        hidden_end: an end token that samples say nothing about: it is left out of both distributions.
 
     Returns:
         two scalars; only the first one has gradients.
     """
     known, weights = token_weights(target)
-    own = soften(student[known][:, : teacher.shape[-1]], temperature)
-    found = divergence(soften(teacher[known], temperature), own)
+    taught, own = teacher[known], student[known][:, : teacher.shape[-1]]
+    labels = target["labels"][known]
+    signal = target.get("signals", {}).get(SAMPLED)
+    sampled = torch.zeros_like(labels, dtype=torch.bool) if signal is None else signal[known] > 0
+    if hidden_end is not None:
+        taught, own = (torch.where(sampled.unsqueeze(1), hide_end(one, hidden_end), one) for one in (taught, own))
+    own = soften(own, temperature)
+    found = divergence(soften(taught, temperature), own)
     if hard_end is not None:
-        found = torch.where(target["labels"][known].eq(hard_end), -own[:, hard_end], found)
+        found = torch.where(labels.eq(hard_end) & ~sampled, -own[:, hard_end], found)
+    if hidden_end is not None:  # what would follow a sample's end is not learned, either
+        found = found.masked_fill(labels.eq(hidden_end) & sampled, 0.0)
     return (weights * found).sum(), weights.sum()
 
 

@@ -31,6 +31,8 @@ class MiniLLM(OnPolicy):
     The first term is the single step, summed over the whole vocabulary (equation 3), the second one the steps after it:
     R_{t+1} is the mean reward of the tokens after y_t (length-normalized, equation 5), a number without gradients. Its
     factor w_t q / q_old is clipped as in PPO. Each sample is learned from once, so that q is q_old except for dropout.
+    Where the teacher's end says nothing, p and q are the distributions over the other tokens, and only the student
+    decides where a sample ends (``LiveTeacher.hidden_end``).
 
     Attributes:
         teacher_share: the paper's alpha: weight of the teacher in the sampling mixture.
@@ -98,12 +100,16 @@ class MiniLLM(OnPolicy):
         import torch
 
         from dsbs.objectives.losses import token_weights
+        from dsbs.students.tensors import hide_end
 
         known, weights = token_weights(target)
         signals = {name: values[known] for name, values in target["signals"].items()}
         if not signals:  # nothing to learn from: a row that only fills a process's batch
             signals = {name: torch.zeros_like(weights) for name in ("importance", "returns", "log_q")}
-        teacher, student = soften(taught[known], 1.0), soften(logits[known][:, : taught.shape[-1]], 1.0)
+        taught, logits = taught[known], logits[known][:, : taught.shape[-1]]
+        if (end := self.teacher.hidden_end) is not None:
+            taught, logits = (hide_end(one, end) for one in (taught, logits))
+        teacher, student = soften(taught, 1.0), soften(logits, 1.0)
         single = signals["importance"] * Divergence("reverse_kl")(teacher, student)
         log_q = student.gather(1, target["labels"][known].unsqueeze(1)).squeeze(1)
         ratio = signals["importance"] * (log_q - signals["log_q"]).exp()

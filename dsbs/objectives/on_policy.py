@@ -95,7 +95,7 @@ class OnPolicy(Taught):
         from dsbs.students.sampling import Voice
 
         kind = "label" if self.teacher.reads_as_student else teacher_kind("label")
-        return Voice(self.teacher.student, share, [read_by(row, kind) for row in rows])
+        return Voice(self.teacher.student, share, [read_by(row, kind) for row in rows], self.teacher.hidden_end is None)
 
 
 def read_by(row: "Row", kind: str) -> list[int]:

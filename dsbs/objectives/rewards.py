@@ -11,7 +11,7 @@ from dsbs.objectives.teacher import LiveTeacher
 from dsbs.students.collator import Collator, Row
 from dsbs.students.decoding import evaluating
 from dsbs.students.sampling import LARGEST
-from dsbs.students.tensors import IGNORED
+from dsbs.students.tensors import IGNORED, hide_end
 
 if TYPE_CHECKING:
     from dsbs.students.model import StudentModel
@@ -39,12 +39,15 @@ def judge(
         with evaluating([student], bf16):
             logits = student({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
             taught = teacher.logits(batch, ("label",))["label"]
-        known = label["labels"].ne(IGNORED)
-        log_p = pick_log_probabilities(taught, label["labels"])
-        log_q = pick_log_probabilities(logits[..., : taught.shape[-1]], label["labels"])
-        importance = importance_weights(log_p, log_q, teacher_share)
+        labels, logits = label["labels"], logits[..., : taught.shape[-1]]
+        lengths = labels.ne(IGNORED).sum(1).tolist()
+        if (end := teacher.hidden_end) is not None:
+            labels = labels.masked_fill(labels.eq(end), IGNORED)
+            taught, logits = (hide_end(one, end) for one in (taught, logits))
+        known = labels.ne(IGNORED)
+        log_p, log_q = pick_log_probabilities(taught, labels), pick_log_probabilities(logits, labels)
+        importance = importance_weights(log_p, log_q, teacher_share) * known
         returns = mean_returns((log_p - log_q).clamp(-reward_clip, reward_clip), known)
-        lengths = known.sum(1).tolist()
         signals = {"importance": importance, "returns": returns, "log_q": log_q}
         lists = {name: values.tolist() for name, values in signals.items()}
         found += [

@@ -128,6 +128,7 @@ class Taught(Objective):
                 bf16=self.teacher_bf16,
                 max_input_tokens=self.teacher_max_input_tokens,
                 as_given=self.teacher_input == PLACE and not self.teacher_chat,
+                chats=self.teacher_chat,
             )
             if self._teacher.continues and not self.teacher_chat and not self.word("", None)[-1:].isspace():
                 logger.warning(
@@ -161,4 +162,7 @@ class Taught(Objective):
         if not self.teacher_chat:
             return worded
         messages = [{"role": "user", "content": worded}]
-        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        worded = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        first = tokenizer.bos_token  # that of the template would be a second one where the tokenizer adds it
+        twice = first and tokenizer(first)["input_ids"].count(tokenizer.bos_token_id) > 1
+        return worded.removeprefix(first) if twice else worded

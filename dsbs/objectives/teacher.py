@@ -16,6 +16,7 @@ from dsbs.students.loading import load_student
 from dsbs.students.model import Batch, StudentModel
 from dsbs.students.plain import PlainDecoderOnly, copy_plain, load_plain, load_plain_tokenizer
 from dsbs.students.prefixes import KINDS, PREFIXES
+from dsbs.students.tensors import rename_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,14 +35,18 @@ class LiveTeacher:
         student: the model: a trained student of a finished run, or a model without task prefixes.
         vocabulary: number of tokens that teacher and student have in common: those of the tokenizer, without task
             prefixes, and without rows that only pad the embeddings.
+        end_id: the end token of the student that it teaches; in its logits, the probability of its own end.
         reads_as_student: whether it reads the same token ids as the student.
         readers: kind of target -> how its inputs are encoded, where it reads other inputs.
+        chats: whether its prompt is in its chat template, after which it ends its answers.
     """
 
     student: StudentModel
     vocabulary: int
+    end_id: int
     reads_as_student: bool
     readers: "Mapping[str, Reader]"
+    chats: bool = False
 
     @classmethod
     def load(
@@ -54,6 +59,7 @@ class LiveTeacher:
         bf16: bool,
         max_input_tokens: int,
         as_given: bool,
+        chats: bool = False,
     ) -> "LiveTeacher":
         """Load a teacher for a student.
 
@@ -61,6 +67,7 @@ class LiveTeacher:
             place: a hub name, a folder, a GGUF file, or the folder of a finished run; None: the student as it is now.
             bf16: whether it computes in bfloat16; ignored on a CPU that only emulates it.
             as_given: whether it reads the examples' inputs unchanged.
+            chats: whether it reads them in its chat template.
 
         Raises:
             StudentError: where it is not available, or has other tokens than the student.
@@ -82,7 +89,7 @@ class LiveTeacher:
         alike = [(model.prefix_on, bool(model.config.is_encoder_decoder)) for model in (teacher, student)]
         same = as_given and alike[0] == alike[1]
         readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, max_input_tokens) for kind in KINDS}
-        return cls(teacher, vocabulary, same, readers)
+        return cls(teacher, vocabulary, student.end_id, same, readers, chats)
 
     @property
     def continues(self) -> bool:
@@ -91,12 +98,17 @@ class LiveTeacher:
 
     @property
     def hard_end(self) -> int | None:
-        """The end token, where its probability says nothing about an answer's end; None: it is a token as others are.
+        """The end token, where its probability after a given answer says nothing; None: it is a token as others are.
 
         After a given answer a causal model without task prefixes writes whatever follows in its texts, so a student
         that learned this would not end its answers.
         """
-        return self.student.end_id if self.continues else None
+        return self.end_id if self.continues else None
+
+    @property
+    def hidden_end(self) -> int | None:
+        """The same in samples of the student, where a chat model knows whether they are complete."""
+        return self.end_id if self.continues and not self.chats else None
 
     def logits(self, batch: Batch, kinds: "tuple[str, ...]") -> dict[str, torch.Tensor]:
         """Return kind -> the teacher's logits over the common tokens [R, T, V], at the positions of the student's."""
@@ -111,7 +123,10 @@ class LiveTeacher:
         inputs = {target["source"]: batch["inputs"][target["source"]] for target in targets.values()}
         with torch.no_grad():
             found = self.student(inputs, targets)
-        return {kind: logits[..., : self.vocabulary] for kind, logits in found.items()}
+        return {
+            kind: rename_end(logits[..., : self.vocabulary], self.student.end_id, self.end_id)
+            for kind, logits in found.items()
+        }
 
 
 def load_teacher(place: str, revision: str | None = None) -> StudentModel:

@@ -6,7 +6,7 @@ A row's sample depends on its own random numbers alone, not on its batch or the 
 import logging
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import StudentModel
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.students.seq2seq import Seq2SeqModel
-from dsbs.students.tensors import pad
+from dsbs.students.tensors import hide_end, pad, rename_end
 
 logger = logging.getLogger(__name__)
 LARGEST = 64  # rows that are sampled together
@@ -35,11 +35,13 @@ class Voice:
     Attributes:
         share: its weight in the mixture; all weights add up to 1.
         inputs: the token ids of its input for each row.
+        ends: whether its probability of an end counts; else that of the first voice does.
     """
 
     model: StudentModel
     share: float
     inputs: Sequence[list[int]]
+    ends: bool = True
 
 
 def sample(
@@ -71,7 +73,7 @@ def sample(
     order = sorted(range(len(draws)), key=lambda row: -sum(len(voice.inputs[row]) for voice in voices))
 
     def draw_rows(rows: list[int]) -> list[list[int]]:
-        part = [Voice(voice.model, voice.share, [voice.inputs[row] for row in rows]) for voice in voices]
+        part = [replace(voice, inputs=[voice.inputs[row] for row in rows]) for voice in voices]
         with evaluating([voice.model for voice in voices], bf16):
             return _draw(part, kind, torch.from_numpy(uniform[rows]), vocabulary, end_id, temperature)
 
@@ -144,9 +146,15 @@ def _draw(
     written = []
     for step in range(uniform.shape[1]):
         mixed: Any = 0.0
+        first: Any = None
         for voice, reader in zip(voices, readers, strict=True):
-            logits = reader.next_logits(tokens)[:, :vocabulary].float()
-            mixed = mixed + voice.share * _probabilities(logits, temperature).to(device)
+            logits = rename_end(reader.next_logits(tokens)[:, :vocabulary].float(), voice.model.end_id, end_id)
+            found = _probabilities(logits if voice.ends else hide_end(logits, end_id), temperature).to(device)
+            first = found if first is None else first
+            if not voice.ends:
+                found = found * (1 - first[:, end_id]).unsqueeze(1)
+                found[:, end_id] = first[:, end_id]
+            mixed = mixed + voice.share * found
         tokens = pick(mixed, uniform[:, step])
         written.append(tokens.masked_fill(ended, end_id))
         ended = ended | tokens.eq(end_id)

@@ -45,8 +45,9 @@ def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
         return
     said = ([example.id, example.input, example.choices] for example, _ in data.train)
     who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
-    # "full": files of earlier versions may hold upper bounds.
-    path = folder / f"ranked-{fingerprint([who, fingerprint_stream(said, length=16), 'full'], length=16)}.parquet"
+    # "full": files of earlier versions may hold upper bounds; or answers after a chat that began with two first tokens.
+    key = [who, fingerprint_stream(said, length=16), "full", *(["chat"] if objective.teacher_chat else [])]
+    path = folder / f"ranked-{fingerprint(key, length=16)}.parquet"
     known, *_ = gather([path.exists()])  # by the main process, which writes
     if not known:
         rows = _rank(recipe, objective, data)  # processes share the examples

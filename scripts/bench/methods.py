@@ -117,7 +117,9 @@ class Bench:
         teacher = build_model(self.shape, tokenizer, every=1).to(device).eval().requires_grad_(False)
         self.student = build_model(self.shape, tokenizer, every=3).to(device)
         vocabulary = max(base_vocabulary(tokenizer).values()) + 1
-        self.teacher = LiveTeacher(teacher.to(torch.bfloat16) if bf16 else teacher, vocabulary, True, {})
+        self.teacher = LiveTeacher(
+            teacher.to(torch.bfloat16) if bf16 else teacher, vocabulary, self.student.end_id, True, {}
+        )
         targets = [[Target("label", text)] for text in texts]
         rows, _ = tokenize(self.student, [example.input for example in examples], targets, 256, 128)
         self.rows = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]

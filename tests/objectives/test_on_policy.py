@@ -9,7 +9,7 @@ import pytest
 import torch
 from objectives.steps import BUILDS, assert_same_however_cut, loss_of_rows, rows_of, some_data
 from objectives.test_teacher import save_as_run
-from tiny import tiny_t5
+from tiny import causal_folder, tiny_t5
 from training.test_trainer import Stop
 
 from dsbs.core.tracking import Tracker
@@ -217,6 +217,58 @@ def test_given_targets_are_learnt_beside_samples_on_request(teachers: dict[str, 
     assert two.item() == pytest.approx(one.item() + 0.5 * terms["given"], rel=1e-4)
     plain, _ = loss_of_rows(student, Finetune(), rows_of(student, Finetune(), some_data(6)))
     assert terms["given"] == pytest.approx(plain.item(), rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A causal model as a hub has it, which writes on after an answer."""
+    return causal_folder(tmp_path_factory.mktemp("hub") / "llama")
+
+
+PROMPT = {"teacher_input": "{input}\\n"}
+SETTINGS: dict[str, dict[str, Any]] = {"gkd": {"own_share": 1.0, "temperature": 2.0}, "minillm": {"teacher_share": 0.5}}
+
+
+@pytest.mark.parametrize("name", ON_POLICY)
+def test_samples_teach_no_end_where_the_teacher_writes_on(name: str, hub: Path) -> None:
+    student = BUILDS["llama"]().eval()
+    objective = prepared(name, hub, student, **PROMPT, **SETTINGS[name], max_new_tokens=60)
+    rows = rolled(objective, student, 12)
+    written: list[torch.Tensor] = []
+
+    def keeping(*batch: Any) -> dict[str, torch.Tensor]:
+        found = student(*batch)
+        found["label"].retain_grad()
+        written.append(found["label"])
+        return found
+
+    batch = Collator(student)(rows)
+    counts = {term: torch.tensor(count) for term, count in objective.count(rows).items()}
+    objective.loss(keeping, batch, counts)[0].backward()
+    gradient = written[0].grad
+    ends = batch["targets"]["label"]["labels"].eq(student.end_id)
+    assert gradient is not None
+    assert ends.any()
+    assert gradient[..., student.end_id].abs().max() == 0
+    assert gradient[ends].abs().max() == 0  # nor what would follow an end
+    assert gradient[~ends].abs().max() > 0
+    assert_same_however_cut(student, objective, rows)
+
+
+def test_given_targets_teach_the_end_beside_samples(hub: Path) -> None:
+    student = BUILDS["llama"]()
+    objective = prepared("gkd", hub, student, **PROMPT)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=0.01)
+    for step in range(40):
+        loss, _ = loss_of_rows(student, objective, rolled(objective, student, seed=step))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    batch = Collator(student)(rows_of(student, objective, some_data()))
+    label = batch["targets"]["label"]
+    with torch.no_grad():
+        logits = student({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
+    assert logits.softmax(-1)[label["labels"].eq(student.end_id)][:, student.end_id].min() > 0.8
 
 
 def test_with_reasoning_the_rationale_stands_before_the_label(teachers: dict[str, Path]) -> None:

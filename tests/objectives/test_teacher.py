@@ -8,7 +8,8 @@ import pytest
 import torch
 from objectives.steps import BUILDS, assert_same_however_cut, loss_of, rows_of, some_data, tiny_llama
 from safetensors.torch import load_file, save_file
-from tiny import causal_folder, seq2seq_folder, tiny_t5
+from tiny import byte_tokenizer, causal_folder, seq2seq_folder, tiny_t5
+from tokenizers import processors
 from trained import TINY, small_triage, train_tiny
 
 from dsbs.core.errors import StudentError
@@ -143,6 +144,39 @@ def test_a_student_ends_its_answers_though_its_teacher_writes_on(folders: dict[s
     ends = label["labels"].eq(student.end_id)
     assert logits.softmax(-1)[ends][:, student.end_id].min() > 0.8
     assert taught_logits.softmax(-1)[ends][:, student.end_id].max() < 0.2
+
+
+def chat_folder(folder: Path) -> Path:
+    """Write a chat model as a hub has it: it ends with a token of its own, and its tokenizer adds a first token."""
+    causal_folder(folder)
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="^ $A", special_tokens=[("^", tokenizer.convert_tokens_to_ids("^"))]
+    )
+    tokenizer.add_special_tokens({"bos_token": "^", "eos_token": "~"})
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}\nanswer:"
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path) -> None:
+    """Base models and their chat variants have the same tokens, but end with different ones."""
+    student = tiny_llama()
+    objective = taught(chat_folder(tmp_path), student, teacher_chat=True)
+    teacher = objective.teacher
+    assert student.end_id != teacher.student.end_id
+    assert teacher.hard_end == student.end_id
+    rows = rows_of(student, objective, some_data())
+    batch = Collator(student)(rows)
+    label = batch["targets"]["teacher label"]
+    inputs = {label["source"]: batch["inputs"][label["source"]]}
+    with torch.no_grad():
+        own = teacher.student(inputs, {"label": label})["label"][..., : teacher.vocabulary]
+    found = teacher.logits(batch, ("label",))["label"]
+    assert torch.equal(found[..., student.end_id], own[..., teacher.student.end_id])
+    assert torch.equal(found.sort(-1).values, own.sort(-1).values)
+    [ids] = {tuple(row[:3]) for row in inputs[label["source"]]["input_ids"].tolist()}
+    assert ids.count(teacher.student.tokenizer.bos_token_id) == 1
 
 
 def test_without_soft_weight_it_is_step_by_step(folders: dict[str, Path]) -> None:

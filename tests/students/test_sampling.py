@@ -112,6 +112,30 @@ def test_samples_follow_the_distribution_and_a_mixture_that_of_both() -> None:
     assert (first(one) - first(two)).abs().max() > 0.05
 
 
+def test_a_voice_that_knows_no_end_leaves_it_to_the_first_one() -> None:
+    one, two = tiny_t5().eval(), tiny_t5(seed=1).eval()
+    [inputs] = one.encode_inputs(INPUTS[:1], "label", 64)
+
+    def first(student: StudentModel) -> torch.Tensor:
+        with torch.no_grad():
+            return open_decoder(student, [inputs], "label").next_logits(None)[0, :170].softmax(-1)
+
+    with torch.no_grad():
+        for model, token in ((one, first(one).argmax()), (two, first(two).argmin())):  # as probable as another one
+            model.model.lm_head.weight[model.end_id] = model.model.lm_head.weight[token]
+    draws = [np.random.default_rng([1, row]) for row in range(4000)]
+    voices = [Voice(one, 0.5, [inputs] * 4000), Voice(two, 0.5, [inputs] * 4000, ends=False)]
+    found = sample(voices, "label", draws, vocabulary=170, end_id=one.end_id, max_new_tokens=1)
+    counts = torch.bincount(torch.tensor([row[0] for row in found]), minlength=170) / 4000
+    p, q = first(one), first(two)
+    end, before = float(p[one.end_id]), float(q[one.end_id])
+    q[one.end_id] = 0
+    expected = 0.5 * p + 0.5 * (1 - end) * q / q.sum()
+    expected[one.end_id] = end
+    assert (counts - expected).abs().max() < 0.03
+    assert end > before + 0.1
+
+
 def test_without_temperature_it_is_what_is_written_greedily() -> None:
     student = llama().eval()
     greedy = draw(student, [0, 1, 2, 3], temperature=0, vocabulary=len(student.tokenizer))
