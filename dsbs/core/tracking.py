@@ -72,7 +72,7 @@ class Tracking:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class OtherTrackers:
     """Trackers beside W&B that a run is reported to, while it is trained.
 
     Attributes:
@@ -101,13 +101,13 @@ class Tracker:
     The first error of W&B is logged as a warning. Use it as a context manager, so that the run is closed.
 
     Args:
-        elsewhere: other trackers; a backend that can report to them does.
+        others: other trackers; a backend that can report to them does.
     """
 
-    def __init__(self, run: Any | None = None, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, run: Any | None = None, others: OtherTrackers | None = None) -> None:
         self._run = run
         self._warned = False
-        self.elsewhere = elsewhere or Elsewhere()
+        self.others = others or OtherTrackers()
 
     @property
     def active(self) -> bool:
@@ -226,10 +226,10 @@ def open_tracker(
         tags: in addition to those of the settings.
     """
     directory = directory.resolve()
-    elsewhere = Elsewhere(tuple(settings.others), directory, settings.project, name)
+    others = OtherTrackers(tuple(settings.others), directory, settings.project, name)
     mode = settings.chosen_mode
     if mode == "disabled":
-        return Tracker(elsewhere=elsewhere)
+        return Tracker(others=others)
     set_environment(directory)
     options: dict[str, Any] = {
         "project": settings.project,
@@ -250,8 +250,8 @@ def open_tracker(
             _abandon()
             continue
         logger.info("W&B: %s", run.url or f"offline, under {directory / 'wandb'}")
-        return Tracker(run, elsewhere)
-    return Tracker(elsewhere=elsewhere)
+        return Tracker(run, others)
+    return Tracker(others=others)
 
 
 def _start(mode: str, directory: Path, options: Mapping[str, Any]) -> Any:

@@ -20,7 +20,7 @@ TRIES = 100  # partners that are tried for an example that drew a rationale like
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class TokenizedExample:
     """Input and targets of one example that has a rationale: token ids, int32, without end tokens.
 
     Attributes:
@@ -70,14 +70,14 @@ class Control:
         """Return the annotation to learn from in place of an example's own; called before tokenization."""
         return annotation
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Return what is learned instead, in the same order; called after tokenization.
 
         Args:
-            materials: the examples of the subset that have a rationale.
+            examples: the examples of the subset that have a rationale.
             rng: random generator that nothing else draws from.
         """
-        return list(materials)
+        return list(examples)
 
 
 NO_CONTROL = Control().title
@@ -89,9 +89,9 @@ class Shuffled(Control):
 
     kind: str = "shuffled"
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Exchange the rationales; no example keeps one of the same wording as long as there is another."""
-        return _exchange(materials, range(len(materials)), rng)
+        return _exchange(examples, range(len(examples)), rng)
 
 
 @dataclass
@@ -100,17 +100,17 @@ class SameLabel(Control):
 
     kind: str = "same_label"
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Exchange within each label; an example that is alone with its label loses its rationale."""
-        found = list(materials)
+        found = list(examples)
         groups: dict[bytes, list[int]] = defaultdict(list)
-        for place, one in enumerate(materials):
-            groups[one.label.tobytes()].append(place)
-        for places in groups.values():
-            if len(places) == 1:
-                found[places[0]] = replace(found[places[0]], rationale=None)
+        for position, one in enumerate(examples):
+            groups[one.label.tobytes()].append(position)
+        for positions in groups.values():
+            if len(positions) == 1:
+                found[positions[0]] = replace(found[positions[0]], rationale=None)
             else:
-                found = _exchange(found, places, rng)
+                found = _exchange(found, positions, rng)
         return found
 
 
@@ -120,9 +120,9 @@ class Permuted(Control):
 
     kind: str = "permuted"
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Permute the tokens of each rationale."""
-        return [replace(one, rationale=rng.permutation(_rationale(one))) for one in materials]
+        return [replace(one, rationale=rng.permutation(_rationale(one))) for one in examples]
 
 
 @dataclass
@@ -131,9 +131,9 @@ class LabelRepeated(Control):
 
     kind: str = "label_repeated"
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Repeat the label's tokens up to the rationale's length."""
-        return [replace(one, rationale=np.resize(one.label, len(_rationale(one)))) for one in materials]
+        return [replace(one, rationale=np.resize(one.label, len(_rationale(one)))) for one in examples]
 
 
 @dataclass
@@ -142,15 +142,15 @@ class RandomText(Control):
 
     kind: str = "random_text"
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Draw the tokens of each rationale from the unigram distribution of all rationales."""
-        if not materials:
+        if not examples:
             return []
-        tokens, counts = np.unique(np.concatenate([_rationale(one) for one in materials]), return_counts=True)
+        tokens, counts = np.unique(np.concatenate([_rationale(one) for one in examples]), return_counts=True)
         shares = counts / counts.sum()
         return [
             replace(one, rationale=rng.choice(tokens, len(_rationale(one)), p=shares).astype(np.int32))
-            for one in materials
+            for one in examples
         ]
 
 
@@ -169,10 +169,10 @@ class ExtraCompute(Control):
         """Return what is wrong with the settings."""
         return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Make the copy the input (its last token stays) and the input the target, as long as the rationale."""
         found = []
-        for one in materials:
+        for one in examples:
             stays = rng.random(len(one.input)) >= self.noise
             stays[-1:] = True
             target = np.resize(one.input[:-1] if len(one.input) > 1 else one.input, len(_rationale(one)))
@@ -215,52 +215,55 @@ class TeacherNoise(Control):
         """Return what is wrong with the settings."""
         return [] if 0 < self.rate <= 1 else [f"control.rate={self.rate}: expected a share above 0 and up to 1."]
 
-    def rearrange(self, materials: Sequence[Material], rng: np.random.Generator) -> list[Material]:
+    def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
         """Give a share of the examples a rationale that came with another label."""
-        found = list(materials)
-        for place in rng.permutation(len(materials))[: round(self.rate * len(materials))]:
-            one = materials[place]
-            others = (materials[donor] for donor in rng.integers(len(materials), size=TRIES))
+        found = list(examples)
+        for position in rng.permutation(len(examples))[: round(self.rate * len(examples))]:
+            one = examples[position]
+            others = (examples[donor] for donor in rng.integers(len(examples), size=TRIES))
             other = next((other for other in others if not np.array_equal(other.label, one.label)), one)
-            found[place] = replace(one, rationale=other.rationale)
+            found[position] = replace(one, rationale=other.rationale)
         return found
 
 
-def _rationale(one: Material) -> Ids:
+def _rationale(one: TokenizedExample) -> Ids:
     assert one.rationale is not None
     return one.rationale
 
 
-def _exchange(materials: Sequence[Material], places: Sequence[int], rng: np.random.Generator) -> list[Material]:
-    """Return the materials with the rationales at some places exchanged: a derangement, by wording where there are
+def _exchange(
+    examples: Sequence[TokenizedExample], positions: Sequence[int], rng: np.random.Generator
+) -> list[TokenizedExample]:
+    """Return the examples with the rationales at some positions exchanged: a derangement, by wording where there are
     enough wordings, else by example.
     """
-    found = list(materials)
-    for place, donor in zip(places, derange([_rationale(materials[p]).tobytes() for p in places], rng), strict=True):
-        found[place] = replace(materials[place], rationale=materials[places[donor]].rationale)
+    found = list(examples)
+    donors = derange([_rationale(examples[position]).tobytes() for position in positions], rng)
+    for position, donor in zip(positions, donors, strict=True):
+        found[position] = replace(examples[position], rationale=examples[positions[donor]].rationale)
     return found
 
 
 def derange(values: Sequence[Hashable], rng: np.random.Generator) -> list[int]:
-    """Return a permutation without fixed points that, as far as possible, gives no place an equal value.
+    """Return a permutation without fixed points that, as far as possible, gives no position an equal value.
 
     >>> values = ["a", "a", "b", "b", "c"]
     >>> order = derange(values, np.random.default_rng(0))
-    >>> sorted(order), any(values[place] == values[donor] for place, donor in enumerate(order))
+    >>> sorted(order), any(values[position] == values[donor] for position, donor in enumerate(order))
     ([0, 1, 2, 3, 4], False)
     """
     order = list(range(len(values)))
-    for place in range(len(order) - 1, 0, -1):  # Sattolo: one cycle through all, so nothing stays
-        other = int(rng.integers(place))
-        order[place], order[other] = order[other], order[place]
+    for position in range(len(order) - 1, 0, -1):  # Sattolo: one cycle through all, so nothing stays
+        other = int(rng.integers(position))
+        order[position], order[other] = order[other], order[position]
 
-    def clash(place: int, donor: int) -> bool:
-        return place == donor or values[place] == values[donor]
+    def clash(position: int, donor: int) -> bool:
+        return position == donor or values[position] == values[donor]
 
-    for place in range(len(order)):
-        for other in rng.integers(len(order), size=TRIES).tolist() if clash(place, order[place]) else ():
-            if not clash(place, order[other]) and not clash(other, order[place]):
-                order[place], order[other] = order[other], order[place]
+    for position in range(len(order)):
+        for other in rng.integers(len(order), size=TRIES).tolist() if clash(position, order[position]) else ():
+            if not clash(position, order[other]) and not clash(other, order[position]):
+                order[position], order[other] = order[other], order[position]
                 break
     return order
 

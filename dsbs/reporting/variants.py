@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dsbs.training.settings import NO_MATTER
+from dsbs.training.settings import NOT_IN_IDENTITY
 
 # Settings that do not define a condition: paths, speed, logging, evaluation, and what a condition is named by anyway.
 NO_VARIANT = (
@@ -14,7 +14,7 @@ NO_VARIANT = (
     *("learnt.rows", "learnt.hash"),
     *("filter", "gate"),  # in learnt.filter, with its name
     *("test", "also_measure", "explain", "training.eval_steps"),
-    *(f"training.{key}" for key in NO_MATTER),
+    *(f"training.{key}" for key in NOT_IN_IDENTITY),
 )
 # Settings that do not matter to a run without a teacher.
 TEACHERS_OWN = ("teacher", "prompt", "filter", "gate", "learnt")

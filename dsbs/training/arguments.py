@@ -61,11 +61,11 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
             f"One of training.optim={settings.optim}, training.lr_scheduler_type={settings.lr_scheduler_type} and "
             f"training.bf16={str(settings.bf16).lower()} is invalid: {str(error).splitlines()[0]}"
         ) from None
-    _suit_machine(arguments)
+    _adapt_to_machine(arguments)
     return arguments
 
 
-def _suit_machine(arguments: Seq2SeqTrainingArguments) -> None:
+def _adapt_to_machine(arguments: Seq2SeqTrainingArguments) -> None:
     """Use one GPU, and log which settings would be faster on this machine."""
     if arguments.bf16 and slow_bf16():
         logger.warning(

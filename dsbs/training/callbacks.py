@@ -11,7 +11,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.progress import Meter
-from dsbs.core.tracking import OTHERS, Elsewhere, Tracker
+from dsbs.core.tracking import OTHERS, OtherTrackers, Tracker
 from dsbs.inference.metrics import show_score
 from dsbs.training.settings import Training
 
@@ -83,21 +83,21 @@ class Patience(EarlyStoppingCallback):
 
 def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallback]:
     """Return the callbacks that depend on settings: trackers, early stopping."""
-    callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.elsewhere)]
+    callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.others)]
     if settings.early_stopping_patience is not None:
         callbacks.append(Patience(settings.early_stopping_patience))
     return callbacks
 
 
-def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
+def build_reporters(others: OtherTrackers) -> list[TrainerCallback]:
     """Return transformers' callbacks for other trackers; local files go below the output folder.
 
     Raises:
         ConfigError: a tracker is installed but cannot be used.
     """
-    set_places(elsewhere)
+    set_tracker_folders(others)
     callbacks: list[TrainerCallback] = []
-    for name in elsewhere.names:
+    for name in others.names:
         try:
             # A failure in the callback's own import would be printed a second time when the callback is deleted.
             importlib.import_module(next(filter(importlib.util.find_spec, OTHERS[name])))
@@ -107,22 +107,22 @@ def build_reporters(elsewhere: Elsewhere) -> list[TrainerCallback]:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ConfigError(f"tracking.report_to=[{name}]: cannot be used here: {reason}") from error
         if name == "tensorboard" and callback.logging_dir is None:
-            callback.logging_dir = str(elsewhere.directory / name / elsewhere.run)
+            callback.logging_dir = str(others.directory / name / others.run)
         callbacks.append(callback)
     return callbacks
 
 
-def set_places(elsewhere: Elsewhere) -> None:
+def set_tracker_folders(others: OtherTrackers) -> None:
     """Set the folders of trackers that read them from the environment; variables that the user has set stay."""
-    places = {
+    variables = {
         "mlflow": {
-            "MLFLOW_TRACKING_URI": f"sqlite:///{elsewhere.directory / 'mlflow' / 'mlflow.db'}",
-            "MLFLOW_EXPERIMENT_NAME": elsewhere.project,
+            "MLFLOW_TRACKING_URI": f"sqlite:///{others.directory / 'mlflow' / 'mlflow.db'}",
+            "MLFLOW_EXPERIMENT_NAME": others.project,
         },
-        "trackio": {"TRACKIO_DIR": str(elsewhere.directory / "trackio")},
+        "trackio": {"TRACKIO_DIR": str(others.directory / "trackio")},
     }
-    for name in elsewhere.names:
-        if name in places:
-            (elsewhere.directory / name).mkdir(parents=True, exist_ok=True)
-        for variable, value in places.get(name, {}).items():
+    for name in others.names:
+        if name in variables:
+            (others.directory / name).mkdir(parents=True, exist_ok=True)
+        for variable, value in variables.get(name, {}).items():
             os.environ.setdefault(variable, value)

@@ -87,13 +87,13 @@ def last_checkpoint(folder: Path) -> str | None:
     """Return the path of the last complete checkpoint in a folder, or None; incomplete ones are logged."""
     steps = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]), reverse=True)
     for path in steps:
-        if is_whole(path):
+        if is_complete(path):
             return str(path)
         logger.warning("%s is incomplete; resuming from the checkpoint before it.", path)
     return None
 
 
-def is_whole(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     """Return whether a checkpoint has all its files, each complete: a process may have been killed while writing."""
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last

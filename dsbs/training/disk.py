@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 
 from dsbs.core.errors import RunError
 
-LITTLE = 2**20  # bytes; with less room than this the disk counts as full
+MIN_FREE = 2**20  # bytes; with less room than this the disk counts as full
 
 
 @contextmanager
-def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[None]:
+def writing(what: str, path: Path, remainder: Path | None = None) -> Iterator[None]:
     """Raise failed writes as ``RunError`` with a message that says what to do.
 
     Args:
@@ -30,12 +30,12 @@ def writing(what: str, place: Path, remainder: Path | None = None) -> Iterator[N
         if not _is_refused(error):
             raise
         reason = str(error).splitlines()[0]
-        if _free_bytes(place) < LITTLE and "space" not in reason:
+        if _free_bytes(path) < MIN_FREE and "space" not in reason:
             reason = f"the disk is full: {reason}"
         if remainder is not None:
             shutil.rmtree(remainder, ignore_errors=True)
         raise RunError(
-            f"{place}: {what} cannot be written ({reason}). Earlier checkpoints are kept: free some space or fix the "
+            f"{path}: {what} cannot be written ({reason}). Earlier checkpoints are kept: free some space or fix the "
             "permissions, and the same command resumes from the last one."
         ) from error
 
@@ -48,9 +48,9 @@ def _is_refused(error: Exception) -> bool:
     return "inline_container" in str(error) or (type(error) is Exception and "os error" in str(error))
 
 
-def _free_bytes(place: Path) -> float:
+def _free_bytes(path: Path) -> float:
     """Return the free bytes of the disk of a file or folder, which need not exist yet."""
-    there = next((folder for folder in (place, *place.absolute().parents) if folder.exists()), Path("/"))
+    there = next((folder for folder in (path, *path.absolute().parents) if folder.exists()), Path("/"))
     try:
         return shutil.disk_usage(there).free
     except OSError:

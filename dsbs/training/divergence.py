@@ -11,40 +11,40 @@ NEVER = 2**62  # later than any step
 WINDOW = 50  # steps of a mean loss; single losses are too noisy
 
 
-class LossWatch:
+class DivergenceMonitor:
     """Watches the losses of a training without synchronizing with the device."""
 
     def __init__(self, device: torch.device, learning_rate: float, logging_steps: float) -> None:
         self.learning_rate = learning_rate
         self.window = math.ceil(WINDOW / logging_steps)
-        self.spoilt = torch.tensor(NEVER, device=device)  # the first step whose loss was NaN or infinite
+        self.bad_step = torch.tensor(NEVER, device=device)  # the first step whose loss was NaN or infinite
 
-    def see(self, loss: torch.Tensor, step: int) -> None:
+    def update(self, loss: torch.Tensor, step: int) -> None:
         """Record the step if it is the first with a loss that is not finite."""
-        here = torch.full_like(self.spoilt, step)
-        self.spoilt = torch.where(loss.detach().isfinite(), self.spoilt, torch.minimum(self.spoilt, here))
+        here = torch.full_like(self.bad_step, step)
+        self.bad_step = torch.where(loss.detach().isfinite(), self.bad_step, torch.minimum(self.bad_step, here))
 
-    def check(self, losses: Sequence[float], spoilt: int, step: int) -> None:
+    def check(self, losses: Sequence[float], bad_step: int, step: int) -> None:
         """Check the losses logged so far.
 
         Args:
             losses: of the whole training, the last one at ``step``.
-            spoilt: first step of any process with a loss that is not finite, or ``NEVER``.
+            bad_step: first step of any process with a loss that is not finite, or ``NEVER``.
 
         Raises:
             RunError: the training has diverged.
         """
-        if spoilt != NEVER or not math.isfinite(losses[-1]):
-            raise self.diverged("The loss is NaN or infinite", min(spoilt, step))
+        if bad_step != NEVER or not math.isfinite(losses[-1]):
+            raise self.diverged("The loss is NaN or infinite", min(bad_step, step))
         means = mean_losses(losses, self.window)
         if is_diverging(means):
             course = f"it began with {means[0]:.3g}, has been {min(means):.3g}, and is {means[-1]:.3g}"
             raise self.diverged(f"The loss diverges: {course}", step)
 
-    def diverged(self, sign: str, step: int) -> RunError:
-        """Return the error of a diverged training, with its sign, the step and likely causes."""
+    def diverged(self, symptom: str, step: int) -> RunError:
+        """Return the error of a diverged training, with its symptom, the step and likely causes."""
         return RunError(
-            f"{sign} at step {step}. Likely causes: a learning rate that is too high "
+            f"{symptom} at step {step}. Likely causes: a learning rate that is too high "
             f"(training.learning_rate={self.learning_rate}; try a third of it), too few warm-up steps, or "
             "corrupt inputs. The best checkpoint so far is kept."
         )

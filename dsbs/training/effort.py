@@ -20,7 +20,7 @@ class Effort:
     label_tokens: int = 0
     target_tokens: int = 0
     evaluation_seconds: float = 0.0
-    _told = (0, 0.0)  # target tokens and seconds of training at the last `speed`; no field
+    _last = (0, 0.0)  # target tokens and seconds of training at the last `speed`; no field
 
     def add(self, parts: Iterable[tuple[int, int, int]]) -> None:
         """Count a step.
@@ -34,14 +34,14 @@ class Effort:
             self.target_tokens += target_tokens
 
     def to_log(self) -> dict[str, float]:
-        """Return the counts as fields of a log entry, from which ``recall`` restores them."""
+        """Return the counts as fields of a log entry, from which ``restore`` restores them."""
         return asdict(self) | {"evaluation_seconds": round(self.evaluation_seconds, 2)}
 
-    def recall(self, entry: Mapping[str, Any]) -> None:
+    def restore(self, entry: Mapping[str, Any]) -> None:
         """Restore the counts from a log entry; fields that it lacks stay as they are."""
         for name in asdict(self):
             setattr(self, name, entry.get(name, getattr(self, name)))
-        self._told = (self.target_tokens, entry.get("seconds", 0.0) - self.evaluation_seconds)
+        self._last = (self.target_tokens, entry.get("seconds", 0.0) - self.evaluation_seconds)
 
     def speed(self, seconds: float) -> float:
         """Return target tokens per second of training, evaluation left out, since the last call.
@@ -50,8 +50,8 @@ class Effort:
             seconds: duration of the training so far, evaluation included.
         """
         now = (self.target_tokens, seconds - self.evaluation_seconds)
-        tokens, taken = now[0] - self._told[0], now[1] - self._told[1]
-        self._told = now
+        tokens, taken = now[0] - self._last[0], now[1] - self._last[1]
+        self._last = now
         return round(tokens / max(taken, 1e-9), 1)
 
     def account(self, seconds: float, examples: int) -> dict[str, Any]:

@@ -85,8 +85,8 @@ class ShardingTrainer(PassTrainer):
         passes = super()._cut(rows, counts)
         if not self.is_fsdp_enabled:
             return passes if rows else [[silent_row(self.student, self.parts)]]
-        most = int(self.accelerator.gather(torch.tensor([len(passes)], device=self.args.device)).max())
-        passes += [[] for _ in range(most - len(passes))]
+        longest = int(self.accelerator.gather(torch.tensor([len(passes)], device=self.args.device)).max())
+        passes += [[] for _ in range(longest - len(passes))]
         silent = silent_row(self.student, self.parts)
         return [[*part, silent] for part in passes]
 

@@ -55,12 +55,12 @@ def measure_in_context(
 def _measure(plan: "Plan", metrics: Mapping[str, Any], texts: Sequence[Example]) -> list[dict[str, Any]]:
     from dsbs.students.loading import load_student
     from dsbs.students.plain import copy_plain
-    from dsbs.training.backends.huggingface import decoding_of, source_of
+    from dsbs.training.backends.huggingface import decoding_of, torch_student_of
 
     recipe, test = plan.recipe, plan.data.test
     objective, reading = recipe.objective, decoding_of(recipe)
     assert isinstance(objective, Taught)
-    base = copy_plain(source_of(recipe).prepare(recipe.texts(), objective.prefix_on, recipe.seed, None)).eval()
+    base = copy_plain(torch_student_of(recipe).prepare(recipe.texts(), objective.prefix_on, recipe.seed, None)).eval()
     header = {"student": recipe.student.name, "seed": recipe.seed, "metric": recipe.task.metric}
 
     def row(who: str, value: float | None, model: "StudentModel | None") -> dict[str, Any]:
@@ -99,14 +99,16 @@ def predict_plainly(
     from dsbs.students.decoding import best_device
     from dsbs.students.plain import PlainDecoderOnly
     from dsbs.training.backends.huggingface import decoding_of
-    from dsbs.training.consulting import name_again, word_example
+    from dsbs.training.teacher_scores import restore_choices, word_example
 
     reading = replace(decoding_of(recipe), max_input_tokens=wording.teacher_max_input_tokens)
     predictor = TorchPredictor(model.to(best_device()), recipe.task, Finetune(name="finetune"), reading)
     gap = isinstance(model, PlainDecoderOnly)
     asked = [word_example(wording, example, model.tokenizer, gap) for example in examples]
     return [
-        Prediction.ranked(example.id, example.label, name_again(example, one, found.scores)) if found.scores else found
+        Prediction.ranked(example.id, example.label, restore_choices(example, one, found.scores))
+        if found.scores
+        else found
         for example, one, found in zip(examples, asked, predictor.predict(asked), strict=True)
     ]
 

@@ -61,20 +61,22 @@ def explain_some(
 ) -> list[Prediction]:
     """Return the predictions, ``count`` of them with the student's rationale, which takes long to generate."""
     chosen = sample_ids((example.id for example in examples), count, 0, "explain")
-    places = [
-        place
-        for place, (example, prediction) in enumerate(zip(examples, predictions, strict=True))
+    positions = [
+        position
+        for position, (example, prediction) in enumerate(zip(examples, predictions, strict=True))
         if example.id in chosen and prediction.rationale is None
     ]
     explained = list(predictions)
-    if places:
-        found = predictor.explain([examples[place] for place in places], [predictions[place] for place in places])
-        for place, prediction in zip(places, found, strict=True):
-            explained[place] = replace(predictions[place], rationale=prediction.rationale)
+    if positions:
+        found = predictor.explain(
+            [examples[position] for position in positions], [predictions[position] for position in positions]
+        )
+        for position, prediction in zip(positions, found, strict=True):
+            explained[position] = replace(predictions[position], rationale=prediction.rationale)
     return explained
 
 
-def measure_otherwise(
+def measure_extras(
     recipe: Recipe, fitted: Fitted, test: Sequence[Example], wanted: Iterable[str], tested: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return additional test scores: of the last step's weights, and of generated answers.

@@ -21,7 +21,7 @@ class PassTrainer(Seq2SeqTrainer):
 
     Attributes:
         tokens_per_pass: maximum tokens of a pass, padding included; None: a microbatch is one pass.
-        taken: microbatches of the current optimizer step so far.
+        microbatches: microbatches of the current optimizer step so far.
         parts: (kind of target, name of its input) of the step, over all processes.
         log_sums: what ``compute_loss`` sums for the log: term -> sum and count [2]; restored where a pass fails.
     """
@@ -30,7 +30,7 @@ class PassTrainer(Seq2SeqTrainer):
         super().__init__(data_collator=_keep, **arguments)
         self.collate = collate
         self.tokens_per_pass = tokens_per_pass
-        self.taken: list[list[Row]] = []
+        self.microbatches: list[list[Row]] = []
         self.parts: list[tuple[str, str]] = []
         self.log_sums: dict[str, torch.Tensor] = {}
 
@@ -42,15 +42,15 @@ class PassTrainer(Seq2SeqTrainer):
         When out of memory, the tokens of a pass are halved, and the optimizer step starts over with its first
         microbatch.
         """
-        self.taken.append(inputs["rows"])
-        lost: list[list[Row]] = []  # microbatches whose gradients have to be computed again
+        self.microbatches.append(inputs["rows"])
+        redo: list[list[Row]] = []  # microbatches whose gradients have to be computed again
         while True:
             log_sums = self.log_sums
             try:
-                for before in lost:
-                    self._take(model, before, num_items_in_batch)
+                for before in redo:
+                    self._accumulate(model, before, num_items_in_batch)
                 self.log_sums = log_sums
-                return self._take(model, inputs["rows"], num_items_in_batch)
+                return self._accumulate(model, inputs["rows"], num_items_in_batch)
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
@@ -60,9 +60,9 @@ class PassTrainer(Seq2SeqTrainer):
             model.zero_grad()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            lost = self.taken[:-1]
+            redo = self.microbatches[:-1]
 
-    def _take(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
+    def _accumulate(self, model: torch.nn.Module, rows: list[Row], counts: Any) -> torch.Tensor:
         """Accumulate the gradients of a microbatch, pass by pass, and return its loss."""
         passes = self._cut(rows, counts)
         losses = []

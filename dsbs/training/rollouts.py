@@ -22,26 +22,26 @@ def roll_out(
         batches: microbatches of this process; their ``rows`` are replaced.
     """
     sizes = gather([[len(batch["rows"]) for batch in batches]])
-    draws = [np.random.default_rng([seed, step, place]) for place in places_of(sizes, rank())]
+    draws = [np.random.default_rng([seed, step, position]) for position in row_positions(sizes, rank())]
     rows = [row for batch in batches for row in batch["rows"]]
     written = iter(objective.rollout(student, rows, draws, bf16))
     for batch in batches:
         batch["rows"] = [next(written) for _ in batch["rows"]]
 
 
-def places_of(sizes: Sequence[Sequence[int]], process: int) -> list[int]:
+def row_positions(sizes: Sequence[Sequence[int]], process: int) -> list[int]:
     """Return the positions of a process's rows among all rows of a step.
 
     Args:
         sizes: number of rows of each microbatch, by process.
 
-    >>> places_of([[2, 1], [2, 1]], 0), places_of([[2, 1], [2, 1]], 1)
+    >>> row_positions([[2, 1], [2, 1]], 0), row_positions([[2, 1], [2, 1]], 1)
     ([0, 1, 4], [2, 3, 5])
     """
-    places: list[int] = []
+    positions: list[int] = []
     start = 0
     for parts in zip(*sizes, strict=True):
         before = start + sum(parts[:process])
-        places += range(before, before + parts[process])
+        positions += range(before, before + parts[process])
         start += sum(parts)
-    return places
+    return positions

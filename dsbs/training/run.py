@@ -9,7 +9,7 @@ from dsbs.data.join import RunData
 from dsbs.inference.model_card import write_card
 from dsbs.training.backends import load_backend
 from dsbs.training.disk import writing
-from dsbs.training.measuring import measure_otherwise, measure_test, measure_validation
+from dsbs.training.measuring import measure_extras, measure_test, measure_validation
 from dsbs.training.notes import count_test_overlap, describe_losses, describe_missing_labels
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
@@ -42,7 +42,7 @@ def train_run(
     tested: dict[str, Any] = {}
     if settings.test:
         tested = measure_test(recipe, fitted.predictor, data.test, run, settings.explain)
-        tested |= measure_otherwise(recipe, fitted, data.test, settings.also_measure, tested["test"])
+        tested |= measure_extras(recipe, fitted, data.test, settings.also_measure, tested["test"])
     metrics = {
         **described,
         "metric": recipe.task.metric,

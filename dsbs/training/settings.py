@@ -29,7 +29,7 @@ EQUAL, AGREEMENT = "equal", "agreement"
 STRATEGIES = ("random", "group_by_length")
 SEED = Range("from 0 to 4294967295", lambda value: 0 <= value < 2**32)
 # Settings of training that do not decide its result: logging, checkpoints kept, how batches are split.
-NO_MATTER = (
+NOT_IN_IDENTITY = (
     *("logging_steps", "save_total_limit", "per_device_eval_batch_size", "threads"),
     *("tokens_per_pass", "gradient_checkpointing", "fp16", "max_unknown"),
 )
@@ -37,7 +37,7 @@ NO_MATTER = (
 LAST_STEP, GENERATED = "last", "generate"
 MEASURES = {LAST_STEP: "test_last", GENERATED: "test_generated"}
 # Settings that came later, with the value that was fixed before.
-LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
+ADDED_LATER: dict[str, object] = {"train_sampling_strategy": "random", "adam_beta2": 0.999, "lr_scheduler_kwargs": {}}
 
 
 @dataclass
@@ -104,10 +104,10 @@ class Training:
 
     def identity(self) -> dict[str, object]:
         """Return the settings that decide the result, with the global batch in place of the microbatches."""
-        identity = {key: value for key, value in asdict(self).items() if key not in NO_MATTER}
+        identity = {key: value for key, value in asdict(self).items() if key not in NOT_IN_IDENTITY}
         identity |= {"per_device_train_batch_size": self.global_batch, "gradient_accumulation_steps": 1}
         # Runs from before a setting existed keep their names.
-        return {key: value for key, value in identity.items() if LATER.get(key) != value}
+        return {key: value for key, value in identity.items() if ADDED_LATER.get(key) != value}
 
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
@@ -245,7 +245,7 @@ class TrainSettings:
             faults.append(
                 f"labels_weight=agreement: objective={self.objective.name} learns the teacher's distribution: drop it."
             )
-        if self.control.identity() is not None and not _parts_rationales(self.objective):
+        if self.control.identity() is not None and not _has_rationale_target(self.objective):
             faults.append(
                 f"control={self.control.name} replaces the rationale that is learned beside the label: choose "
                 "objective=step_by_step."
@@ -267,7 +267,7 @@ class TrainSettings:
         return self.objective.reads | weights
 
 
-def _parts_rationales(objective: Any) -> bool:
+def _has_rationale_target(objective: Any) -> bool:
     """Return whether the objective has the rationale as a target of its own."""
     targets = objective.targets(Example("", "", "label"), Annotation("", "label", "rationale"))
     return {"label", "rationale"} <= {target.kind for target in targets}

@@ -11,7 +11,7 @@ from dsbs.core.errors import DataError
 from dsbs.core.untrusted import Fields, excerpt, read_object
 from dsbs.training.run_folder import Run, flatten
 
-MOST = 4  # differences that are named
+MAX_NAMED = 4  # differences that are named
 DATA = ("train", "validation", "test")  # settings of a run that are hashes of its data
 
 
@@ -32,10 +32,10 @@ def describe_stop(run: Run) -> str | None:
     except (DataError, OSError):
         return None
     changed = list_differences(manifest.raw("settings"), json.loads(json.dumps(run.settings, default=str)))
-    more = f" and {len(changed) - MOST} more" if len(changed) > MOST else ""
+    more = f" and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
     return (
         f"Starting at step 0, since other settings are another run: {last} stopped at step {count_steps(last):,} with "
-        f"{', '.join(changed[:MOST])}{more}. It is kept; what resumes it is: {manifest.text('command', most=4096)}"
+        f"{', '.join(changed[:MAX_NAMED])}{more}. It is kept; what resumes it is: {manifest.text('command', most=4096)}"
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dsbs.training.tokenized import RowFile
 
 # Share of label tokens that the teacher's tokens must match; below it the two tokenizers differ.
-LEAST_SHARED = 0.9
+MIN_SHARED = 0.9
 MAX_SAMPLES = 64
 
 
@@ -29,24 +29,24 @@ class StoredTokens:
 
     Attributes:
         model: the teacher's name, for messages.
-        most: number of most probable tokens per position to train on.
+        top_k: number of top_k probable tokens per position to train on.
         digest: hash over the log-probabilities of the training examples.
     """
 
     path: Path
     model: str
-    most: int
+    top_k: int
     digest: str
 
     @classmethod
-    def find(cls, path: Path, model: str, most: int, data: "RunData") -> "StoredTokens":
+    def find(cls, path: Path, model: str, top_k: int, data: "RunData") -> "StoredTokens":
         """Return the log-probabilities of a run's training examples in a store."""
         with CompletionStore(path, read_only=True) as store:
-            return cls(path, model, most, store.digest_logprobs("train", (example.id for example, _ in data.train)))
+            return cls(path, model, top_k, store.digest_logprobs("train", (example.id for example, _ in data.train)))
 
     def identity(self) -> list[object]:
         """Return the values that decide what is learned."""
-        return [self.digest, self.most]
+        return [self.digest, self.top_k]
 
     def attach(self, rows: "RowFile", student: "StudentModel", data: "RunData", folder: Path) -> "RowFile":
         """Return the rows with the teacher's log-probabilities at each label token, as signals.
@@ -70,7 +70,7 @@ class StoredTokens:
         with CompletionStore(self.path, read_only=True) as store:
             examples = iter(data.train)
 
-            def change(place: int, row: "Row") -> "Row":
+            def change(position: int, row: "Row") -> "Row":
                 example, _ = next(examples)
                 label = next(ids for kind, _, ids, _ in row.targets if kind == "label")
                 tokens = [names[id] or b"" for id in label]
@@ -79,10 +79,10 @@ class StoredTokens:
                 inner = found[:-1] if ends else found
                 counts["all"] += len(inner)
                 counts["shared"] += sum(one is not None for one in inner)
-                return replace(row, signals={"label": signals_of(found, ids, self.most)})
+                return replace(row, signals={"label": signals_of(found, ids, self.top_k)})
 
             attached = rows.rewrite(path, change)
-        if counts["shared"] < LEAST_SHARED * counts["all"]:
+        if counts["shared"] < MIN_SHARED * counts["all"]:
             path.unlink(missing_ok=True)
             raise self._refuse(student, counts, strange)
         return attached

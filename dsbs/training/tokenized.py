@@ -85,11 +85,11 @@ class RowFile:
 
         def chunks() -> Iterator[list[dict[str, Any]]]:
             for start in range(0, len(self), CHUNK):
-                places = range(start, min(start + CHUNK, len(self)))
-                records = self._dataset[list(places)].to_pylist()
+                positions = range(start, min(start + CHUNK, len(self)))
+                records = self._dataset[list(positions)].to_pylist()
                 yield [
-                    record | _to_record(change(place, _from_record(record)))
-                    for place, record in zip(places, records, strict=True)
+                    record | _to_record(change(position, _from_record(record)))
+                    for position, record in zip(positions, records, strict=True)
                 ]
 
         if not path.exists():

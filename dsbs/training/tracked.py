@@ -60,7 +60,7 @@ def summarise_run(metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> di
     summary["tokens_per_second"] = _speed(metrics)
     summary["best_is_last"] = metrics["best_step"] >= metrics["steps"]
     summary |= _describe_teacher(metrics, manifest)
-    return {name: value for name, value in summary.items() if _is_told(value)}
+    return {name: value for name, value in summary.items() if _is_known(value)}
 
 
 def at_share(metric: str, fraction: float) -> str:
@@ -96,7 +96,7 @@ def _speed(metrics: Mapping[str, Any]) -> float | None:
     return round(tokens / spent, 1) if tokens and spent and spent > 0 else None
 
 
-def _is_told(value: Any) -> bool:
+def _is_known(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and not math.isfinite(value))
 
 
@@ -165,23 +165,23 @@ def track_figures(settings: Tracking, folder: Path, name: str, figures: Mapping[
     run = Run(folder, {})
     run = Run(folder, run.load_manifest().get("settings") or {})
     with open_run(settings, run, run.finished_metrics() or {}, folder.parents[5]) as tracker:
-        tracker.summary({f"evaluate/{name}/{key}": value for key, value in figures.items() if _is_told(value)})
+        tracker.summary({f"evaluate/{name}/{key}": value for key, value in figures.items() if _is_known(value)})
         return (tracker.url or "offline") if tracker.active else None
 
 
-def sample_answers(path: Path, most: int) -> list[dict[str, Any]]:
+def sample_answers(path: Path, limit: int) -> list[dict[str, Any]]:
     """Return answers to test examples as rows of a table, with whatever looks like an API key masked.
 
     The examples are drawn as by ``explain``, so all runs show the same ones, and those with a rationale are among them.
     """
-    if not most or not path.is_file():
+    if not limit or not path.is_file():
         return []
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     known = set(pq.read_schema(path).names)
     columns = [name for name in COLUMNS if name in known]
-    chosen = sample_ids(pq.read_table(path, columns=["id"])["id"].to_pylist(), most, 0, "explain")
+    chosen = sample_ids(pq.read_table(path, columns=["id"])["id"].to_pylist(), limit, 0, "explain")
     found = pq.read_table(path, columns=columns, filters=pc.field("id").isin(sorted(chosen)))
     return [
         {name: mask(value) if isinstance(value, str) else value for name, value in row.items()}

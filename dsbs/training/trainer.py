@@ -22,7 +22,7 @@ from dsbs.students.prefixes import KINDS
 from dsbs.training.callbacks import ProgressCallback
 from dsbs.training.checkpointing import StopCallback, best_checkpoint
 from dsbs.training.disk import writing
-from dsbs.training.divergence import LossWatch
+from dsbs.training.divergence import DivergenceMonitor
 from dsbs.training.effort import Effort, read_history
 from dsbs.training.fsdp import ShardingTrainer
 from dsbs.training.rollouts import roll_out
@@ -78,7 +78,7 @@ class DistillationTrainer(ShardingTrainer):
         self.add_callback(self.stopper)
         self.progress = ProgressCallback()
         self.add_callback(self.progress)
-        self.watch = LossWatch(args.device, args.learning_rate, args.logging_steps)
+        self.divergence = DivergenceMonitor(args.device, args.learning_rate, args.logging_steps)
         self.effort = Effort()
         self.seconds_before = 0.0
         self._started = time.monotonic()
@@ -111,7 +111,7 @@ class DistillationTrainer(ShardingTrainer):
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
     ) -> dict[str, torch.Tensor]:
         """Return the counts that loss terms are divided by, over all microbatches and processes of the step."""
-        self.taken = []
+        self.microbatches = []
         if self.method.on_policy:
             student = self.accelerator.unwrap_model(self.model)
             roll_out(self.method, student, batch_samples, self.args.seed, self.state.global_step, self.args.bf16)
@@ -137,7 +137,7 @@ class DistillationTrainer(ShardingTrainer):
         loss, terms = self.method.loss(model, inputs, num_items_in_batch)
         sums = {term: torch.stack([*map(torch.as_tensor, pair)]).detach() for term, pair in terms.items()}
         self.log_sums = self.log_sums | {term: self.log_sums.get(term, 0.0) + pair for term, pair in sums.items()}
-        self.watch.see(loss, self.state.global_step + 1)
+        self.divergence.update(loss, self.state.global_step + 1)
         # Gradients are averaged over processes, but the counts are those of all of them.
         loss = loss * self.accelerator.num_processes
         return (loss, None) if return_outputs else loss
@@ -150,9 +150,9 @@ class DistillationTrainer(ShardingTrainer):
         """
         if "loss" in logs:
             logs |= self._mean_terms()
-            spoilt = int(self.accelerator.gather(self.watch.spoilt.unsqueeze(0)).min())
+            bad_step = int(self.accelerator.gather(self.divergence.bad_step.unsqueeze(0)).min())
             losses = [entry["loss"] for entry in self.state.log_history if "loss" in entry] + [logs["loss"]]
-            self.watch.check(losses, spoilt, self.state.global_step)
+            self.divergence.check(losses, bad_step, self.state.global_step)
             logs["tokens_per_second"] = self.effort.speed(self.seconds)
         logs |= self.effort.to_log()
         logs["seconds"] = round(self.seconds, 2)
@@ -182,7 +182,7 @@ class DistillationTrainer(ShardingTrainer):
         Raises:
             RunError: out of memory, or diverged.
         """
-        if resume_from_checkpoint and self._recall(Path(str(resume_from_checkpoint))):
+        if resume_from_checkpoint and self._restore(Path(str(resume_from_checkpoint))):
             self._load_best_model()
             self.train_seconds = self.seconds_before
             logger.info("Training is finished already, at step %d; reading the test split.", self.state.global_step)
@@ -233,14 +233,14 @@ class DistillationTrainer(ShardingTrainer):
         finally:
             self._load_best_model()
 
-    def _recall(self, checkpoint: Path) -> bool:
+    def _restore(self, checkpoint: Path) -> bool:
         """Restore the counts from a checkpoint; return whether the training ended with it.
 
         The Trainer would take one more step after the last one, or after an early stop.
         """
         state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         for entry in state.log_history:
-            self.effort.recall(entry)
+            self.effort.restore(entry)
             self.seconds_before = entry.get("seconds", self.seconds_before)
         best_checkpoint(checkpoint.parent, state)  # before hours are spent on what could not be ended
         over = bool(state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"])
@@ -263,7 +263,7 @@ class DistillationTrainer(ShardingTrainer):
         started = time.monotonic()
         with self.whole_student() as student:
             if not all(weight.isfinite().all() for weight in student.parameters()):
-                raise self.watch.diverged("The student's weights contain NaN or infinity", self.state.global_step)
+                raise self.divergence.diverged("The student's weights contain NaN or infinity", self.state.global_step)
             metrics = {f"{metric_key_prefix}_{name}": value for name, value in self.validate(student).items()}
         self.effort.evaluation_seconds += time.monotonic() - started
         self.log(dict(metrics))

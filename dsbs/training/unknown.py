@@ -13,7 +13,7 @@ _SHOWN_TEXT = 60
 
 
 def check_unknown(
-    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], most: float, writes: bool
+    student: StudentModel, rows: RowFile, texts: Iterable[tuple[str, list[Target]]], max_share: float, writes: bool
 ) -> dict[str, int]:
     """Count the unknown tokens of inputs and targets.
 
@@ -32,7 +32,7 @@ def check_unknown(
     counts, first = rows.count_unknown(unknown)
     for part in ("inputs", "targets") if writes else ("inputs",):
         share = counts[f"{part}_unknown"] / max(counts[f"{part}_tokens"], 1)
-        if share > most:
+        if share > max_share:
             text, targets = next(islice(iter(texts), first[part], None))
             shown = text if part == "inputs" else " ".join(target.text for target in targets)
             raise StudentError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dsbs.core.tracking import Elsewhere, Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.core.tracking import OtherTrackers, Tracker, Tracking, derive_run_id, open_tracker
 from dsbs.core.wandb_mode import choose_mode, find_key, set_environment
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -212,5 +212,5 @@ def test_without_wandb_among_the_trackers_it_is_not_even_imported(tmp_path: Path
     tracking = Tracking(mode="offline", report_to=["tensorboard"], project="mine")
     tracker = open_tracker(tracking, run_id="a", name="one", config={}, directory=tmp_path)
     assert not tracker.active
-    assert tracker.elsewhere == Elsewhere(("tensorboard",), tmp_path.resolve(), "mine", "one")
+    assert tracker.others == OtherTrackers(("tensorboard",), tmp_path.resolve(), "mine", "one")
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation
-from dsbs.data.controls import CONTROLS, Control, Material, derange
+from dsbs.data.controls import CONTROLS, Control, TokenizedExample, derange
 from dsbs.tasks import TASKS
 
 NAMES = [name for name in CONTROLS if name != "none"]
@@ -21,11 +21,11 @@ def ids(*numbers: int) -> np.ndarray:
     return np.array(numbers, dtype=np.int32)
 
 
-def subset(count: int = 60, labels: int = 3) -> list[Material]:
+def subset(count: int = 60, labels: int = 3) -> list[TokenizedExample]:
     """Return examples of some labels with rationales of different lengths and, mostly, wordings."""
     rng = np.random.default_rng(7)
     return [
-        Material(
+        TokenizedExample(
             ids(*rng.integers(10, 90, 4 + n % 5), 1),
             ids(100 + n % labels, 200),
             ids(*rng.integers(10, 30, 1 + n % 7)),
@@ -34,12 +34,12 @@ def subset(count: int = 60, labels: int = 3) -> list[Material]:
     ]
 
 
-def apply(name: str, materials: list[Material], seed: int = 0, **changes: float) -> list[Material]:
-    return CONTROLS[name](name=name, **changes).rearrange(materials, np.random.default_rng(seed))  # type: ignore[arg-type]
+def apply(name: str, examples: list[TokenizedExample], seed: int = 0, **changes: float) -> list[TokenizedExample]:
+    return CONTROLS[name](name=name, **changes).rearrange(examples, np.random.default_rng(seed))  # type: ignore[arg-type]
 
 
-def words(materials: list[Material]) -> list[tuple[int, ...]]:
-    return [tuple(one.rationale.tolist()) for one in materials if one.rationale is not None]
+def words(examples: list[TokenizedExample]) -> list[tuple[int, ...]]:
+    return [tuple(one.rationale.tolist()) for one in examples if one.rationale is not None]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,7 +78,7 @@ def test_same_label_stays_within_the_label() -> None:
 
 
 def test_the_only_example_of_a_label_learns_no_rationale() -> None:
-    alone = Material(ids(1), ids(999), ids(5, 6))
+    alone = TokenizedExample(ids(1), ids(999), ids(5, 6))
     *others, last = apply("same_label", [*subset(6), alone])
     assert last.rationale is None
     assert all(one.rationale is not None for one in others)
@@ -111,8 +111,8 @@ def test_random_text_is_drawn_from_the_rationales_own_tokens() -> None:
 
 
 def test_extra_compute_writes_the_input_again_from_a_copy_with_gaps() -> None:
-    materials = subset()
-    found = apply("extra_compute", materials)
+    examples = subset()
+    found = apply("extra_compute", examples)
     for one in found:
         assert one.noised is not None
         assert one.noised[-1] == one.input[-1]
@@ -124,17 +124,17 @@ def test_extra_compute_writes_the_input_again_from_a_copy_with_gaps() -> None:
 
 
 def test_noise_gives_a_share_of_rationales_that_came_with_another_label() -> None:
-    materials = subset(200)
-    home = {tuple(one.rationale.tolist()): one.label.tobytes() for one in materials if len(one.rationale) > 4}  # type: ignore[arg-type,union-attr]
+    examples = subset(200)
+    home = {tuple(one.rationale.tolist()): one.label.tobytes() for one in examples if len(one.rationale) > 4}  # type: ignore[arg-type,union-attr]
     changed = {}
     for rate in (0.1, 0.4):
-        after = apply("teacher_noise", materials, rate=rate)
-        pairs = list(zip(materials, after, strict=True))
+        after = apply("teacher_noise", examples, rate=rate)
+        pairs = list(zip(examples, after, strict=True))
         changed[rate] = {n for n, (one, other) in enumerate(pairs) if one.rationale is not other.rationale}
         assert len(changed[rate]) == 200 * rate
-        for place in changed[rate]:
-            said = tuple(after[place].rationale.tolist())  # type: ignore[union-attr]
-            assert home.get(said) != materials[place].label.tobytes()
+        for position in changed[rate]:
+            said = tuple(after[position].rationale.tolist())  # type: ignore[union-attr]
+            assert home.get(said) != examples[position].label.tobytes()
     assert changed[0.1] < changed[0.4]
 
 
@@ -164,7 +164,7 @@ def test_nothing_comes_of_nothing(name: str) -> None:
 def test_a_derangement_is_a_permutation_without_fixed_points(values: list[int], seed: int) -> None:
     order = derange(values, np.random.default_rng(seed))
     assert sorted(order) == list(range(len(values)))
-    assert all(place != donor for place, donor in enumerate(order))
+    assert all(position != donor for position, donor in enumerate(order))
 
 
 @given(st.lists(st.integers(0, 9), min_size=30, max_size=60), st.integers(0, 2**32 - 1))
@@ -172,7 +172,7 @@ def test_a_derangement_is_a_permutation_without_fixed_points(values: list[int], 
 def test_nobody_gets_an_equal_value_where_values_are_many(values: list[int], seed: int) -> None:
     order = derange(values, np.random.default_rng(seed))
     if max(Counter(values).values()) < len(values) / 3:
-        assert all(values[place] != values[donor] for place, donor in enumerate(order))
+        assert all(values[position] != values[donor] for position, donor in enumerate(order))
 
 
 @pytest.mark.parametrize(("name", "key", "value"), [("teacher_noise", "rate", 0), ("extra_compute", "noise", 1.0)])

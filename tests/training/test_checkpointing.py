@@ -17,7 +17,7 @@ from training.test_trainer import trainer_on
 from transformers import TrainerCallback
 
 from dsbs.core.errors import RunError, Terminated
-from dsbs.training.checkpointing import is_whole, last_checkpoint
+from dsbs.training.checkpointing import is_complete, last_checkpoint
 from dsbs.training.disk import writing
 from dsbs.training.trainer import DistillationTrainer
 
@@ -206,7 +206,7 @@ def test_a_broken_last_checkpoint_is_told_and_the_one_before_is_taken(
         else:
             place = len(content) // 2
             broken.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        assert not is_whole(broken.parent), (file, damage)
+        assert not is_complete(broken.parent), (file, damage)
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
         assert "checkpoint-2 is incomplete" in caplog.text
         broken.write_bytes(content)

@@ -30,11 +30,11 @@ from dsbs.training.arguments import build_arguments
 from dsbs.training.backends.base import Fitted
 from dsbs.training.callbacks import build_callbacks
 from dsbs.training.checkpointing import last_checkpoint
-from dsbs.training.consulting import consult
 from dsbs.training.controlled import control_rows
 from dsbs.training.disk import writing
 from dsbs.training.recipe import Recipe
 from dsbs.training.run_folder import Run
+from dsbs.training.teacher_scores import score_with_teacher
 from dsbs.training.tokenized import RowFile, prepare_rows
 from dsbs.training.trainer import LIKELIHOOD, DistillationTrainer
 from dsbs.training.unknown import check_unknown
@@ -47,10 +47,10 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     disable_progress_bar()  # of loading and saving weights
     if recipe.training.threads:
         torch.set_num_threads(recipe.training.threads)
-    metric, source, reading = recipe.task.metric, source_of(recipe), decoding_of(recipe)
+    metric, source, reading = recipe.task.metric, torch_student_of(recipe), decoding_of(recipe)
     arguments = build_arguments(recipe.training, recipe.seed, run.checkpoints, metric)
-    if tracker.elsewhere.names:
-        arguments.run_name, arguments.project = tracker.elsewhere.run, tracker.elsewhere.project
+    if tracker.others.names:
+        arguments.run_name, arguments.project = tracker.others.run, tracker.others.project
     student = build_student(recipe, data, reading, arguments.device)
     rows = tokenize_train(student, recipe, data, run)
     counts = rows.cut() | check_unknown(
@@ -113,7 +113,7 @@ def build_student(recipe: Recipe, data: RunData, reading: DecodingConfig, device
     Raises:
         StudentError: it cannot be built, does not suit the objective, or its tokenizer cannot write the labels.
     """
-    source = source_of(recipe)
+    source = torch_student_of(recipe)
     if isinstance(source, GenerativeStudent):
         recipe.objective.check(source)
     set_seed(recipe.seed)
@@ -136,7 +136,7 @@ def build_student(recipe: Recipe, data: RunData, reading: DecodingConfig, device
     return student
 
 
-def source_of(recipe: Recipe) -> TorchStudent:
+def torch_student_of(recipe: Recipe) -> TorchStudent:
     """Return the recipe's student.
 
     Raises:
@@ -149,7 +149,7 @@ def source_of(recipe: Recipe) -> TorchStudent:
 
 def decoding_of(recipe: Recipe) -> DecodingConfig:
     """Return how the student's answers are decoded, during the training and after it."""
-    lengths = source_of(recipe).lengths
+    lengths = torch_student_of(recipe).lengths
     return DecodingConfig(
         recipe.decoding,
         recipe.training.per_device_eval_batch_size,
@@ -177,12 +177,12 @@ def tokenize_train(student: StudentModel, recipe: Recipe, data: RunData, run: Ru
     """Return the tokenized rows to train on; of several processes, the main one writes their file."""
 
     with writing("the teacher's scores", run.cache):
-        consult(recipe, data, run.cache)
+        score_with_teacher(recipe, data, run.cache)
 
     def prepare() -> Path | None:
         if not is_main():
             return None
-        lengths = source_of(recipe).lengths
+        lengths = torch_student_of(recipe).lengths
         with writing("the tokenized examples", run.cache):
             texts, readers = Texts(student, recipe, data), recipe.objective.readers
             rows = prepare_rows(student, texts, len(data.train), lengths.input, lengths.target, run.cache, readers)

@@ -74,10 +74,10 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
     if not isinstance(student, LinearStudent):
         raise TypeError(f"{type(student).__name__}: backend=sklearn fits a LinearStudent.")
     started = time.monotonic()
-    if tracker.elsewhere.names:
+    if tracker.others.names:
         logger.warning(
             "tracking.report_to=[%s]: student=%s is not fitted by Hugging Face's Trainer, which reports there.",
-            ",".join(tracker.elsewhere.names),
+            ",".join(tracker.others.names),
             student.name,
         )
     rows = target_rows(recipe, data)

@@ -31,7 +31,7 @@ CHUNK = 1000  # examples between two lines of progress
 SCHEMA = pa.schema([("id", pa.string()), ("scores", pa.map_(pa.string(), pa.float64()))])
 
 
-def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
+def score_with_teacher(recipe: Recipe, data: RunData, folder: Path) -> None:
     """Let the objective's teacher score the closed answers of the training examples, where the objective wants that.
 
     The log-probabilities, in nats, are cached in ``folder`` for runs with other seeds, students and settings.
@@ -63,9 +63,9 @@ def consult(recipe: Recipe, data: RunData, folder: Path) -> None:
 
 
 def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[str, Mapping[str, float]]]:
-    place = objective.teacher_model
-    assert place is not None
-    teacher, tokenizer, gap = _load(recipe, objective, place)
+    named = objective.teacher_model
+    assert named is not None
+    teacher, tokenizer, gap = _load(recipe, objective, named)
     examples = (example for example, _ in data.train)
     with Meter("ranking by the teacher", len(data.train)) as meter:
         while part := list(islice(examples, CHUNK)):
@@ -73,26 +73,26 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
             for example, asked, found in zip(part, worded, teacher.predict(worded), strict=True):
                 if found.scores is None:
                     raise RunError(
-                        f"objective.teacher_model={place}: this teacher gives no probabilities of the closed answers. "
+                        f"objective.teacher_model={named}: this teacher gives no probabilities of the closed answers. "
                         "Choose a run whose objective ranks them, such as finetune, or a model from a hub."
                     )
-                yield example.id, name_again(example, asked, found.scores)
+                yield example.id, restore_choices(example, asked, found.scores)
             meter.update(meter.done + len(part))
 
 
-def _load(recipe: Recipe, objective: Taught, place: str) -> tuple[Predictor, object, bool]:
+def _load(recipe: Recipe, objective: Taught, named: str) -> tuple[Predictor, object, bool]:
     """Return the teacher, its tokenizer, and whether answers follow its prompt after a space."""
-    if is_ours(place):
-        checkpoint = find_model_folder(place)
+    if is_ours(named):
+        checkpoint = find_model_folder(named)
         try:
             values = load_remembered(checkpoint)
             remembered = Remembered(**values)
             kind = OBJECTIVES[values["objective"]["kind"]](**values["objective"])
         except (KeyError, TypeError) as error:
-            raise RunError(f"objective.teacher_model={place}: {checkpoint}/config.json: {error}") from error
+            raise RunError(f"objective.teacher_model={named}: {checkpoint}/config.json: {error}") from error
         teacher = load_predictor(Saved(checkpoint, remembered, recipe.task, kind, decoding="rank"))
         return teacher, getattr(getattr(teacher, "student", None), "tokenizer", None), False
-    model = load_teacher(place, objective.teacher_revision).to(best_device()).eval()
+    model = load_teacher(named, objective.teacher_revision).to(best_device()).eval()
     reading = DecodingConfig("rank", max_input_tokens=objective.teacher_max_input_tokens, bf16=objective.teacher_bf16)
     teacher = TorchPredictor(model, recipe.task, Finetune(name="finetune"), reading)
     return teacher, model.tokenizer, isinstance(model, PlainDecoderOnly)
@@ -111,7 +111,7 @@ def word_example(objective: Taught, example: Example, tokenizer: object, gap: bo
     return replace(example, input=text, choices=choices)
 
 
-def name_again(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
+def restore_choices(example: Example, asked: Example, scores: Mapping[str, float]) -> dict[str, float]:
     """Return answer of ``example`` -> score, from the scores of the answers as ``asked`` words them."""
     names = dict(zip(asked.choices or (), example.choices or (), strict=True))
     return {names[choice]: score for choice, score in scores.items()}
