@@ -23,7 +23,7 @@ from dsbs.students.loading import Opened
 from dsbs.students.model import StudentModel
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.students.tensors import IGNORED
-from dsbs.training import consulting
+from dsbs.training import teacher_scores
 
 CPU = torch.device("cpu")
 
@@ -293,7 +293,7 @@ def test_a_finished_run_teaches_live_and_by_ranking_whatever_the_tokenizers(
     ranking = SoftTargets(name="soft_targets", source="ranking", teacher_model=str(run), divergence="reverse_kl")
     other = Causal(name="other", model=str(folders["llama"]), max_new_tokens=8)
     loaded = []
-    monkeypatch.setattr(consulting, "load_predictor", lambda saved: loaded.append(load_predictor(saved)) or loaded[-1])
+    monkeypatch.setattr(teacher_scores, "load_predictor", lambda saved: loaded.append(load_predictor(saved)) or loaded[-1])
     assert (train_tiny(tmp_path, objective=ranking, student=other) / "metrics.json").exists()
     ranked = list((tmp_path / "outputs" / "cache").glob("ranked-*.parquet"))
     assert len(ranked) == 1
