@@ -293,7 +293,8 @@ def test_a_finished_run_teaches_live_and_by_ranking_whatever_the_tokenizers(
     ranking = SoftTargets(name="soft_targets", source="ranking", teacher_model=str(run), divergence="reverse_kl")
     other = Causal(name="other", model=str(folders["llama"]), max_new_tokens=8)
     loaded = []
-    monkeypatch.setattr(teacher_scores, "load_predictor", lambda saved: loaded.append(load_predictor(saved)) or loaded[-1])
+    loading = lambda saved: loaded.append(load_predictor(saved)) or loaded[-1]  # noqa: E731
+    monkeypatch.setattr(teacher_scores, "load_predictor", loading)
     assert (train_tiny(tmp_path, objective=ranking, student=other) / "metrics.json").exists()
     ranked = list((tmp_path / "outputs" / "cache").glob("ranked-*.parquet"))
     assert len(ranked) == 1
