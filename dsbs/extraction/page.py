@@ -164,7 +164,8 @@ def show_accuracy(part: Mapping[str, Any]) -> str:
     """
     accuracy, gold = part["teacher_accuracy"], part.get("gold_labels", part["examples"])
     if accuracy is None:
-        return "no gold labels" if part["parsed"] else ""
+        known = "same as gold" if part.get("gold_labels") else "no gold labels"
+        return known if part["parsed"] else ""
     return f"{100 * accuracy:.2f}%" + f" of {gold:,}" * (gold < part["examples"])
 
 

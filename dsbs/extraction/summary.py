@@ -85,7 +85,7 @@ def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) ->
         "examples": count.examples,
         "parsed": count.parsed,
         "failed": count.examples - count.parsed,
-        "teacher_accuracy": count.accuracy,
+        "teacher_accuracy": None if job.teacher.repeats_gold else count.accuracy,
         "gold_labels": count.gold,
         "requests": requests,
         "cached": cached,

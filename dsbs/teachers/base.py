@@ -55,6 +55,11 @@ class Teacher:
         return False
 
     @property
+    def repeats_gold(self) -> bool:
+        """Whether its labels are the gold labels, so that nothing is known about its accuracy."""
+        return False
+
+    @property
     def greedy(self) -> str | None:
         """The setting with which all samples of a question are the same, such as ``teacher.temperature=0``, or None."""
         return "teacher.temperature=0" if getattr(self, "temperature", None) == 0 else None

@@ -55,6 +55,11 @@ class RecordedTeacher(Teacher):
         """True: a store may have them."""
         return True
 
+    @property
+    def repeats_gold(self) -> bool:
+        """Whether the rationales come without labels of their own."""
+        return self.rationale is not None and self.label is None
+
     def faults(self) -> list[str]:
         """Return what is wrong with the settings."""
         faults = super().faults()

@@ -59,6 +59,15 @@ def test_ready_rationales_go_with_gold_labels(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("columns", "accuracy"), [({}, None), ({"label": "label"}, 1.0)])
+def test_the_accuracy_of_a_teacher_whose_labels_are_the_gold_labels_is_unknown(
+    tmp_path: Path, columns: dict[str, str], accuracy: float | None
+) -> None:
+    read(tmp_path, rationale="why", **columns)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["splits"]["train"]["teacher_accuracy"] == accuracy
+
+
 def test_a_missing_word_or_the_answer_again_is_no_rationale(tmp_path: Path) -> None:
     said = ["NaN", "null", "entailment", "Neutral."]
     rows = [row | {"label": 0, "why": why} for row, why in zip(ROWS, said, strict=True)]
