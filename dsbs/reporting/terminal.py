@@ -33,7 +33,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     for line in draw_text(report.conditions):
         console.print(plain(line), soft_wrap=True)
     for text in [*describe_equal_labels(report), *report.headlines]:
-        console.print(plain(f"\n{text}"))
+        console.print(plain(f"\n{text}"), soft_wrap="`" in text)  # a command is pasted as one line
     for note in list_caveats(report):
         console.print(plain(f"  - caveat: {note}"))
     for name, caveat in report.stand_ins.items():

@@ -1,5 +1,7 @@
 """The metrics of a server, in Prometheus' format at ``/metrics``."""
 
+import math
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -14,7 +16,8 @@ class Metrics:
         truncated: inputs that were longer than the student reads.
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
         recorded: exchanges that passed through the proxy (``mode=record``), by outcome: ``recorded``, ``not_recorded``.
-        shift, rate: difference of the recent labels and deferrals from those on validation.
+        shift, rate: how far recent labels are from those on validation, and the share of answers that were deferred;
+            NaN before there are enough answers.
         compared: answers given by both student and teacher: ``same`` or ``other``, and whether the student's confidence
             is below the threshold (``deferred``: ``true`` or ``false``).
     """
@@ -36,9 +39,15 @@ class Metrics:
         self.recorded = Counter("dsbs_recorded", "Exchanges through the proxy", ["outcome"], registry=registry)
         self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
         self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)
+        self.forget_drift()
         self.compared = Counter(
             "dsbs_compared", "Answers given by student and teacher", ["outcome", "deferred"], registry=registry
         )
+
+    def forget_drift(self) -> None:
+        """Set the gauges of drift to NaN: nothing was measured."""
+        self.shift.set(math.nan)
+        self.rate.set(math.nan)
 
     def show(self) -> bytes:
         """Return all metrics in the text format."""

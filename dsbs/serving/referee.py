@@ -69,6 +69,7 @@ class Referee:
         self.policy, self.task = policy, task
         self.labels.clear()
         self.deferrals = 0
+        self.metrics.forget_drift()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

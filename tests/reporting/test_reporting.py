@@ -327,6 +327,19 @@ def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> N
     assert "python -m dsbs.train objective=finetune data_fraction=1.0 seed=2" in page
 
 
+def test_runs_that_are_missing_are_those_of_one_student_and_their_commands_can_be_pasted(tmp_path: Path) -> None:
+    """Fine-tuned logistic regression is no baseline of a T5 that learns rationales."""
+    write_run(tmp_path, share(80), suffix="bbbbbbbb", config={"student.kind": "logreg"}, student="logreg")
+    write_run(tmp_path, share(80), objective="step_by_step", config={"student.kind": "t5_scratch"})
+    report, console = build(tmp_path), Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    show_report(report, [], console)
+    commands = re.findall(r"`(python -m dsbs\.train [^`\n]*)`", console.export_text())
+    assert [re.findall("objective=.* data_fraction=.*", command) for command in commands] == [
+        ["objective=step_by_step data_fraction=1/8"],
+        ["objective=finetune data_fraction=1"],
+    ]
+
+
 def test_a_real_teacher_is_not_called_a_stand_in(tmp_path: Path) -> None:
     write_run(tmp_path, share(90), objective="step_by_step", fraction=0.125, teacher="openai")
     write_report(build(tmp_path), tmp_path / "report")

@@ -201,9 +201,17 @@ def test_drift_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr("dsbs.serving.referee.WINDOW", 20)
     made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.99)
     made.answerer.referee.policy = Policy(Calibration(), 0.99, labels={"repair": 1.0})  # type: ignore[union-attr]
-    answer(made, 20)
-    assert "100% of labels shifted" in caplog.text
-    assert "100% of the last 20 answers were deferred" in caplog.text
+    with TestClient(made.build()) as http:
+        for number in range(20):
+            shown = http.get("/metrics").text
+            assert "dsbs_deferral_rate NaN" in shown, f"it was 0 after {number} answers, though all were deferred"
+            assert "dsbs_label_shift NaN" in shown
+            http.post("/predict", json={"input": "My kettle leaks."})
+        assert "100% of labels shifted" in caplog.text
+        assert "100% of the last 20 answers were deferred" in caplog.text
+        assert "dsbs_deferral_rate 1.0" in http.get("/metrics").text
+        made.answerer.referee.replace(made.answerer.referee.policy, made.answerer.referee.task)  # type: ignore[union-attr]
+        assert "dsbs_deferral_rate NaN" in http.get("/metrics").text
 
 
 FEW = Policy(Calibration(), 0.99, 0.6, {"repair": 0.4, "refund": 0.6}, examples=20)
