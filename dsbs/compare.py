@@ -31,7 +31,7 @@ from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.progress import standard_output
 from dsbs.core.terminal import print_table
-from dsbs.core.units import pluralize, show_count, show_duration, show_fraction, show_size
+from dsbs.core.units import pluralize, show_duration
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
 from dsbs.train import make_plan
@@ -65,7 +65,7 @@ class Candidate:
 
 @command("compare")
 def main(config: CompareConfig) -> None:
-    """Forecast, train missing runs, and show the ladder."""
+    """Forecast, train missing runs, and show the leaderboard."""
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     console = standard_output()
@@ -207,13 +207,13 @@ def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
 
 
 def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Console) -> Path:
-    """Write and show the ladder of all finished runs; return its folder.
+    """Write and show the leaderboard of all finished runs; return its folder.
 
     Raises:
         DataError: no run has a test score.
     """
     from dsbs.reporting.conditions import group_runs
-    from dsbs.reporting.ladder import advise, build_rungs, draw_frontier, price_teacher
+    from dsbs.reporting.leaderboard import advise, build_entries, draw_frontier, price_teacher, show_leaderboard
     from dsbs.reporting.reading import FinishedRun, read_run
     from dsbs.reporting.teachers import find_summary, find_teachers
 
@@ -224,21 +224,21 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
     conditions, _ = group_runs(read)
     summary = next(filter(None, map(find_summary, read)), None)
     teacher = price_teacher(find_teachers(read), summary, read[0].metric)
-    rungs = build_rungs(conditions)
+    entries = build_entries(conditions)
     folder = Path(config.output_dir) / "compare" / path_part(str(read[0].metrics["task"]), "task")
-    advice = advise(rungs, teacher)
+    advice = advise(entries, teacher)
     record = {
         "task": read[0].metrics["task"],
         "metric": read[0].metric,
-        "students": [asdict(rung) for rung in rungs],
+        "students": [asdict(entry) for entry in entries],
         "teacher": asdict(teacher) if teacher else None,
         "advice": advice,
         "left_out": faults_by_method(candidates),
     }
     write_json(folder / "compare.json", record)
     for format in ("svg", "png"):
-        (folder / f"frontier.{format}").write_bytes(draw_frontier(rungs, teacher, format, read[0].metric))
-    show(record, console)
+        (folder / f"frontier.{format}").write_bytes(draw_frontier(entries, teacher, format, read[0].metric))
+    show_leaderboard(record, console)
     for sentence in advice:
         console.print(f"  {sentence}", highlight=False, markup=False)
     console.print(f"  {folder}", soft_wrap=True, highlight=False)
@@ -268,39 +268,6 @@ def compare_with_base(
         table.add_row(row["student"], str(row["seed"]), row["who"], score, other)
     print_table(console, table)
     return rows
-
-
-def show(record: dict[str, Any], console: Console) -> None:
-    """Print the ladder, with a star for students on the frontier."""
-    from dsbs.reporting.wording import show_interval  # imports scipy, which is slow
-
-    table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
-    for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
-        table.add_column(name, justify="left" if name in ("student", "objective") else "right")
-    metric = record["metric"]
-    for one in record["students"]:
-        table.add_row(
-            one["student"],
-            one["objective"],
-            show_fraction(one["data_fraction"]),
-            str(one["seeds"]),
-            show_score(metric, one["score"]),
-            show_interval(metric, one["low"], one["high"]),
-            show_count(one["parameters"]),
-            show_size(one["size_bytes"]),
-            show_duration(one["train_seconds"]),
-            "" if one["milliseconds"] is None else f"{one['milliseconds']:.3g}",
-            "*" if one["on_frontier"] else "",
-        )
-    print_table(console, table)
-    if teacher := record["teacher"]:
-        score, usd, milliseconds = (teacher[key] for key in ("score", "usd_per_1000", "milliseconds"))
-        facts = [
-            "score unknown" if score is None else f"{show_score(metric, score)} on {teacher['split']}",
-            "price unknown" if usd is None else f"${usd:.4f} per 1,000 answers",
-            "speed unknown" if milliseconds is None else f"{milliseconds:.3g} ms per answer, many at once",
-        ]
-        console.print(f"  teacher {teacher['name']}: {'; '.join(facts)}", highlight=False)
 
 
 if __name__ == "__main__":

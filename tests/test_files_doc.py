@@ -14,7 +14,7 @@ from dsbs.defer import defer
 from dsbs.deferral.settings import DeferConfig
 from dsbs.extraction.annotations import SCHEMA
 from dsbs.inference.exports.parity import Parity
-from dsbs.reporting.ladder import Rung, TeacherCosts
+from dsbs.reporting.leaderboard import Entry, TeacherCosts
 from dsbs.store.schema import CREATE
 
 DOCS = (Path(__file__).parents[1] / "docs/files.md").read_text()
@@ -77,5 +77,5 @@ def test_what_defer_writes_is_named(run: Path) -> None:
 
 def test_what_export_and_compare_write_is_named() -> None:
     assert {field.name for field in fields(Parity)} <= named("`export.json`")
-    for kind in (Rung, TeacherCosts):
+    for kind in (Entry, TeacherCosts):
         assert {field.name for field in fields(kind)} <= named("`compare.json`")

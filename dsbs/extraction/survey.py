@@ -112,7 +112,7 @@ def survey_job(
             absent = requests.keys() - store.present(requests) - sent
             if absent:
                 wanted = {key: requests[key] for key in absent}
-                found, pending = neighbours.lend(store, wanted) if take else neighbours.count(wanted)
+                found, pending = neighbours.copy_into(store, wanted) if take else neighbours.count(wanted)
                 absent, sent = absent - found - pending, sent | pending
             complete = complete and not (absent or sent)
             finished += len(batch) if complete else 0

@@ -21,7 +21,7 @@ GENERATE, RANK = "generate", "rank"
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledTexts:
     """A ``Writer`` that returns texts sampled before, for objectives to parse labels from.
 
     Attributes:
@@ -67,7 +67,7 @@ def _agreement(
     agreeing = [0] * len(examples)
     for number in range(samples):
         texts = {example.id: texts[number] for example, texts in zip(examples, drawn, strict=True)}
-        read = predictor.objective.read(Drawn(texts), examples, answers, reading)  # type: ignore[arg-type]
+        read = predictor.objective.read(SampledTexts(texts), examples, answers, reading)  # type: ignore[arg-type]
         for place, (one, prediction) in enumerate(zip(read, predictions, strict=True)):
             agreeing[place] += one.label is not None and answers.equivalent(one.label, prediction.label)
     return [count / samples for count in agreeing]

@@ -31,7 +31,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Silence:
+class NoAnswer:
     """Why the teacher gave no answer.
 
     Attributes:
@@ -51,7 +51,7 @@ class Referee(Protocol):
     async def review(self, examples: Sequence[Example], predictions: Sequence[Prediction]) -> list[Answered]:
         """Return the answers to give, in the order of the examples."""
 
-    async def opinion(self, example: Example) -> Annotation | Silence:
+    async def opinion(self, example: Example) -> Annotation | NoAnswer:
         """Return the teacher's answer to an example, whatever the student's confidence."""
 
 

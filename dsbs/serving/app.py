@@ -18,7 +18,7 @@ from starlette.routing import Route
 from dsbs.core.errors import DsbsError
 from dsbs.core.records import Example
 from dsbs.inference.predictions import finite, finite_scores
-from dsbs.serving.answering import TEACHER, Answered, Answerer, Silence
+from dsbs.serving.answering import TEACHER, Answered, Answerer, NoAnswer
 from dsbs.serving.batcher import Full
 from dsbs.serving.chat import Reader, check_form, chunks, completion, count_choices, write_reply
 from dsbs.serving.openapi import SCHEMA
@@ -116,7 +116,7 @@ class App:
         else:
             assert self.answerer.referee is not None
             opinion = await self.answerer.referee.opinion(example)
-            if isinstance(opinion, Silence):
+            if isinstance(opinion, NoAnswer):
                 content = {"label": None, "rationale": None, "note": opinion.why}
             else:
                 content = {"label": opinion.label, "rationale": opinion.rationale}

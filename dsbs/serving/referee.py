@@ -18,7 +18,7 @@ from dsbs.extraction.committing import Committer
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.retrying import Retrying
 from dsbs.extraction.settings import ExtractionSettings
-from dsbs.serving.answering import STUDENT, TEACHER, Answered, Silence
+from dsbs.serving.answering import STUDENT, TEACHER, Answered, NoAnswer
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Deferral
 from dsbs.serving.traffic import TrafficStore
@@ -61,7 +61,7 @@ class Referee:
         self.labels: Counter[str] = Counter()
         self.deferrals = 0
         self._background: set[asyncio.Task[Answered]] = set()
-        self._asking: dict[bytes, asyncio.Task[Completion | Silence]] = {}  # by the key of the question
+        self._asking: dict[bytes, asyncio.Task[Completion | NoAnswer]] = {}  # by the key of the question
         self._ask: Ask | None = None
 
     def replace(self, policy: Policy, task: Task) -> None:
@@ -111,7 +111,7 @@ class Referee:
     async def _consult(self, example: Example, prediction: Prediction) -> Answered:
         """Return the teacher's answer; if there is none, the student's with a note why."""
         found = await self.opinion(example)
-        if isinstance(found, Silence):
+        if isinstance(found, NoAnswer):
             self.metrics.deferred.labels(found.outcome).inc()
             unsure = ", though it is unsure" * self.policy.defers(prediction)
             return Answered(prediction, STUDENT, f"{found.why}; the student answered{unsure}")
@@ -128,7 +128,7 @@ class Referee:
         answer = Prediction(prediction.id, None, found.label, found.rationale or None)
         return Answered(answer, TEACHER, student=prediction)
 
-    async def opinion(self, example: Example) -> Annotation | Silence:
+    async def opinion(self, example: Example) -> Annotation | NoAnswer:
         """Return the teacher's answer: the stored one to the same question, else a new one within the budget.
 
         Equal questions at the same time are one request, which goes on if a client that waits for it is gone.
@@ -142,19 +142,19 @@ class Referee:
                 self._asking[key] = asking
                 asking.add_done_callback(lambda done: self._asking.pop(key))
             found = await asyncio.shield(self._asking[key])
-            if isinstance(found, Silence):
+            if isinstance(found, NoAnswer):
                 return found
             completion = found
         annotation = self.prompt.annotate(example, completion, self.task.answers, self.teacher.most_written)
         if annotation.label is None or annotation.status not in LABELLED:
-            return Silence("unread", "the teacher's answer could not be parsed")
+            return NoAnswer("unread", "the teacher's answer could not be parsed")
         return annotation
 
-    async def _question(self, request: Request) -> Completion | Silence:
+    async def _question(self, request: Request) -> Completion | NoAnswer:
         """Ask the teacher within the budget, and store its answer."""
         cost = self.spending.estimate(self.spending.characters(request))
         if self.spending.exceeded(cost):
-            return Silence("over_budget", "the teacher's budget is used up")
+            return NoAnswer("over_budget", "the teacher's budget is used up")
         self.spending.reserve(cost)
         sent = False
         try:
@@ -168,7 +168,7 @@ class Referee:
                 self.spending.lose(cost)
             reason = "did not answer in time" if late else "is not available"
             logger.warning("the teacher %s: %s", reason, str(error).splitlines()[0] if str(error) else "timeout")
-            return Silence("unavailable", f"the teacher {reason}")
+            return NoAnswer("unavailable", f"the teacher {reason}")
         finally:
             self.spending.reserve(cost, -1)
         self.spending.count(request, completion)

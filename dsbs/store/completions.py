@@ -32,7 +32,7 @@ from dsbs.store.reading import (
     place_fault,
     sum_spent,
 )
-from dsbs.store.schema import FORMAT, check_schema, columns, lens, read_format, upgrade
+from dsbs.store.schema import FORMAT, check_schema, columns, compatibility_views, read_format, upgrade
 
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
@@ -245,7 +245,7 @@ class CompletionStore:
         try:
             with limited(self._db, path), self.transaction():
                 check_schema(self._db, "other")
-                views = lens(str(read_format(self._db, "other")), "other", "other_")
+                views = compatibility_views(str(read_format(self._db, "other")), "other", "other_")
                 for statement in [*views, *statements, *(f"DROP VIEW temp.other_{table}" for table in columns())]:
                     self._db.execute(statement)
         finally:

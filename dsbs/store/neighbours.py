@@ -36,13 +36,13 @@ class Neighbours:
         own: the store of this extraction, which is not among them.
 
     Attributes:
-        lent: folder -> completions that were found in it.
+        found: folder -> completions that were found in it.
         pending: folder -> requests that are pending in its batches.
     """
 
     def __init__(self, root: Path | None, own: Path, origin: Origin) -> None:
         self.origin = origin
-        self.lent: Counter[Path] = Counter()
+        self.found: Counter[Path] = Counter()
         self.pending: Counter[Path] = Counter()
         self._open: dict[Path, sqlite3.Connection] = {}
         if root is None or origin.by_id:  # a replay joins by example, and examples of other data have the same ids
@@ -91,12 +91,12 @@ class Neighbours:
     def count(self, keys: Collection[bytes]) -> tuple[set[bytes], set[bytes]]:
         """Return those of the keys that a neighbour has a completion of, and those that are pending in its batches.
 
-        They are counted in ``lent`` and ``pending``.
+        They are counted in ``found`` and ``pending``.
         """
         found: set[bytes] = set()
         rest = list(keys)
         for folder, here in self._ask(lambda db: {row[0] for row in among(db, rest, f"completions WHERE {SOUND}")}):
-            self.lent[folder] += len(here)
+            self.found[folder] += len(here)
             found |= here
             rest[:] = [key for key in rest if key not in found]
         return found, {key for keys in self._find_pending(rest).values() for key in keys}
@@ -111,7 +111,7 @@ class Neighbours:
             rest[:] = [key for key in rest if key not in here]
         return found
 
-    def lend(self, store: CompletionStore, requests: dict[bytes, Request]) -> tuple[set[bytes], set[bytes]]:
+    def copy_into(self, store: CompletionStore, requests: dict[bytes, Request]) -> tuple[set[bytes], set[bytes]]:
         """Copy completions and pending batches into a store; return the keys of ``count``."""
         found: set[bytes] = set()
         rest = list(requests)
@@ -123,7 +123,7 @@ class Neighbours:
                     (requests[key], replace(outcome, batch=taken.get(outcome.batch or 0)))
                     for key, outcome in rows[start : start + BATCH]
                 ])  # fmt: skip
-            self.lent[folder] += len(rows)
+            self.found[folder] += len(rows)
             found.update(key for key, _ in rows)
             rest[:] = [key for key in rest if key not in found]
         for folder, batch_of in self._find_pending(rest).items():
@@ -134,9 +134,9 @@ class Neighbours:
     def describe(self) -> list[str]:
         """Return a sentence about completions that were found, and one about pending requests, if there are any."""
         notes = []
-        if self.lent.total():
-            notes.append(f"{self.lent.total():,} answers to the same questions were found in {_name(self.lent)}; they "
-                        "are not asked again.")  # fmt: skip
+        if self.found.total():
+            notes.append(f"{self.found.total():,} answers to the same questions were found in {_name(self.found)}; "
+                         "they are not asked again.")  # fmt: skip
         if self.pending.total():
             notes.append(f"{self.pending.total():,} of the requests are pending in batches of {_name(self.pending)}; "
                          "they are not sent again.")  # fmt: skip

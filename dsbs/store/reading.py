@@ -1,7 +1,7 @@
 """Opening a store for reading, also an untrusted one: within bounds, and without running anything in it.
 
 A store is opened with ``mode=ro``, so it is never upgraded in place: what an older format lacks is added by temporary
-views (``schema.lens``), which are gone with the connection.
+views (``schema.compatibility_views``), which are gone with the connection.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ from typing import Any
 from dsbs.core.errors import DataError, RunError
 from dsbs.core.untrusted import MAX_COUNT, load_json
 from dsbs.store.origin import Spent, Totals
-from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, lens, read_format
+from dsbs.store.schema import FORMAT, FORMATS, check_schema, columns, compatibility_views, read_format
 
 BUSY_SECONDS = 60
 BATCH = 500  # keys in a query
@@ -63,7 +63,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
         found = read_format(db)
         if found not in FORMATS:
             raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
-        for statement in lens(found):
+        for statement in compatibility_views(found):
             db.execute(statement)
         db.execute("PRAGMA query_only=ON")
     except BaseException:

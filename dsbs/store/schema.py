@@ -125,7 +125,7 @@ def columns() -> dict[str, list[tuple[str, str, bool]]]:
         }
 
 
-def lens(found: str, schema: str = "main", prefix: str = "") -> list[str]:
+def compatibility_views(found: str, schema: str = "main", prefix: str = "") -> list[str]:
     """Return the SQL statements for temporary views through which an older store looks like one of today's format.
 
     Args:

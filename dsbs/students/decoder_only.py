@@ -10,8 +10,8 @@ from transformers import GenerationConfig
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from dsbs.core.errors import StudentError
+from dsbs.students.answer_cache import AnswerCache, copy_cache
 from dsbs.students.generative import GenerativeModel
-from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.prefixes import ANSWER, KINDS, task_prefix
 from dsbs.students.tensors import additive
 
@@ -140,7 +140,7 @@ class DecoderOnlyModel(GenerativeModel):
         ids = torch.cat([states.ids, decoder_input_ids], dim=1)
         return self.model(**self.arguments(ids, mask, keep=length), use_cache=False).logits[:, -length:]
 
-    def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+    def begin(self, inputs: dict[str, torch.Tensor]) -> AnswerCache:
         """Return the inputs as keys and values; see ``StudentModel``.
 
         Raises:
@@ -150,10 +150,10 @@ class DecoderOnlyModel(GenerativeModel):
         if not self._branches:
             raise ValueError("no trees")
         output = self.model(**self.arguments(ids, mask, keep=1), use_cache=True)
-        return Growing(None, mask, output.past_key_values, ids.new_zeros(1, 0))
+        return AnswerCache(None, mask, output.past_key_values, ids.new_zeros(1, 0))
 
     def extend(
-        self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+        self, states: AnswerCache, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
         """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         cache = copy_cache(states.cache)

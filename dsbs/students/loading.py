@@ -54,7 +54,7 @@ MAX_BEYOND = 2**26
 @contextmanager
 def open_model(
     place: str, *, revision: str | None = None, use_safetensors: bool = True, trust_remote_code: bool = False
-) -> Iterator["Opened"]:
+) -> Iterator["OpenedModel"]:
     """Yield a model to load from: one that the user named, or a checkpoint.
 
     Args:
@@ -69,14 +69,14 @@ def open_model(
     path = Path(place).expanduser()
     safe = {"use_safetensors": True if use_safetensors else None, "weights_only": True}
     if trust_remote_code:
-        yield Opened(place, place, {"trust_remote_code": True, "revision": revision}, safe)
+        yield OpenedModel(place, place, {"trust_remote_code": True, "revision": revision}, safe)
     elif path.suffix == ".gguf":
         with view_file(path) as shown:
-            yield Opened(str(shown.folder), str(path), {"trust_remote_code": False, "gguf_file": path.name}, {})
+            yield OpenedModel(str(shown.folder), str(path), {"trust_remote_code": False, "gguf_file": path.name}, {})
     else:
         source = path if path.is_dir() else _fetch(place, revision, use_safetensors)
         with view(source, pickled=not use_safetensors) as shown:
-            yield Opened(str(shown.folder), place, {"trust_remote_code": False}, safe, shown.values)
+            yield OpenedModel(str(shown.folder), place, {"trust_remote_code": False}, safe, shown.values)
 
 
 def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
@@ -90,7 +90,7 @@ def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
     return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
 
 
-class Opened:
+class OpenedModel:
     """A model whose config, tokenizer and weights can be loaded.
 
     Attributes:
@@ -225,7 +225,7 @@ def check_tokenizer(folder: Path) -> None:
         raise StudentError(f"{folder}: {TOKENIZER_CONFIG} is missing; the checkpoint is incomplete, copy it again.")
 
 
-def _build(opened: Opened, settings: dict[str, Any]) -> StudentModel:
+def _build(opened: OpenedModel, settings: dict[str, Any]) -> StudentModel:
     """Return the student of a checkpoint, of the kind that its settings and its config say."""
     prefix_on, tokenizer = settings.pop("prefix_on"), opened.tokenizer()
     if settings.get("format") != CLASSIFIER:

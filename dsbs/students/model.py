@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dsbs.core.records import Example, Prediction, Target
+from dsbs.students.answer_cache import AnswerCache
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import SETTINGS
-from dsbs.students.growing import Growing
 from dsbs.students.lost import count_lost
 
 # What LoRA trains, in the checkpoints of a training; the trainer takes a checkpoint for whole if it has `model*`.
@@ -165,7 +165,7 @@ class StudentModel(nn.Module):
         """The number of logits of a position."""
         return len(self.embedding_tables()[1])
 
-    def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+    def begin(self, inputs: dict[str, torch.Tensor]) -> AnswerCache:
         """Return inputs to score trees of answers after, with ``extend``.
 
         Args:
@@ -177,7 +177,7 @@ class StudentModel(nn.Module):
         raise ValueError
 
     def extend(
-        self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+        self, states: AnswerCache, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
         """Return the logits [R, T, V] of more tokens after inputs, and the cache with them.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from dsbs.students.loading import Opened
+    from dsbs.students.loading import OpenedModel
     from dsbs.students.model import StudentModel
 
 
@@ -75,7 +75,7 @@ class Pretrained(GenerativeStudent):
                 f"student.max_new_tokens={self.max_new_tokens} there may be {self.tokens_needed()}. Lower them."
             )
 
-    def open(self) -> "AbstractContextManager[Opened]":
+    def open(self) -> "AbstractContextManager[OpenedModel]":
         """Return a context manager that yields the model to load from; see ``dsbs.students.loading.open_model``."""
         from dsbs.students.loading import open_model
 

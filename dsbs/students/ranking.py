@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from dsbs.students.growing import Growing
+from dsbs.students.answer_cache import AnswerCache
 from dsbs.students.model import StudentModel
 from dsbs.students.tensors import IGNORED, pad
 from dsbs.students.trees import Search, Tree
@@ -27,7 +27,7 @@ class Group:
     """
 
     searches: list[Search]
-    states: Growing
+    states: AnswerCache
     paths: list[dict[int, list[int]]]
 
     def keep(self, rows: Sequence[int]) -> "Group":

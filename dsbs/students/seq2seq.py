@@ -10,8 +10,8 @@ from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from dsbs.core.errors import StudentError
+from dsbs.students.answer_cache import AnswerCache, copy_cache
 from dsbs.students.generative import GenerativeModel
-from dsbs.students.growing import Growing, copy_cache
 from dsbs.students.prefixes import KINDS, task_prefix
 from dsbs.students.tensors import additive
 
@@ -118,14 +118,14 @@ class Seq2SeqModel(GenerativeModel):
             use_cache=False,
         ).logits
 
-    def begin(self, inputs: dict[str, torch.Tensor]) -> Growing:
+    def begin(self, inputs: dict[str, torch.Tensor]) -> AnswerCache:
         """Return the encoder's states with an empty cache; see ``StudentModel``."""
         states = self.encode(inputs, readers=1)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        return Growing(states, inputs["attention_mask"], cache, inputs["input_ids"].new_zeros(1, 0))
+        return AnswerCache(states, inputs["attention_mask"], cache, inputs["input_ids"].new_zeros(1, 0))
 
     def extend(
-        self, states: Growing, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
+        self, states: AnswerCache, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
         """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         assert states.inputs is not None

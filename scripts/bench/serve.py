@@ -131,7 +131,7 @@ def export_t5(checkpoint: Path, threads: int) -> tuple[Any, float]:
     """Return the export of a checkpoint in CTranslate2, and how many seconds it took to load."""
     import ctranslate2
 
-    from dsbs.inference.exports.base import load_words
+    from dsbs.inference.exports.base import load_export_tokenizer
     from dsbs.inference.exports.ctranslate2 import ENGINE, CTranslate2Writer, convert
 
     folder = checkpoint.with_name(f"{checkpoint.name}-export")
@@ -140,7 +140,7 @@ def export_t5(checkpoint: Path, threads: int) -> tuple[Any, float]:
     started = time.perf_counter()
     engine = ctranslate2.Translator(str(folder / ENGINE), intra_threads=threads)
     seconds = time.perf_counter() - started
-    return CTranslate2Writer(engine, load_words(folder, export, "target"), export["vocabulary"]), seconds
+    return CTranslate2Writer(engine, load_export_tokenizer(folder, export, "target"), export["vocabulary"]), seconds
 
 
 def measure_t5(folder: Path, seconds: float, threads: int) -> dict[str, float]:
@@ -234,7 +234,7 @@ def main() -> None:
 def measure_decoder(folder: Path, seconds: float, threads: int) -> dict[str, float]:
     """Return SmolLM2 in llama.cpp against Hugging Face's generate, and as a teacher that explains."""
     from dsbs.inference.exports import gguf
-    from dsbs.inference.exports.base import load_words
+    from dsbs.inference.exports.base import load_export_tokenizer
     from dsbs.students.answering import CONFIDENT, DecodingConfig
     from dsbs.students.causal import PACKAGED, Causal
 
@@ -243,10 +243,10 @@ def measure_decoder(folder: Path, seconds: float, threads: int) -> dict[str, flo
     student.settings = {"task": {}, "prefix_on": "target", "max_new_tokens": TOKENS}
     student.save(folder / "checkpoint")
     export = gguf.convert(folder / "checkpoint", folder / "export", "q8_0")
-    words = load_words(folder / "export", export, "target")
+    tokenizer = load_export_tokenizer(folder / "export", export, "target")
     file = folder / "export" / gguf.FILE
-    writer = gguf.GgufWriter(gguf.start(file, 128), words)
-    plain = gguf.GgufWriter(gguf.start(file, 128, guess=False), words)
+    writer = gguf.GgufWriter(gguf.start(file, 128), tokenizer)
+    plain = gguf.GgufWriter(gguf.start(file, 128, guess=False), tokenizer)
     reading = DecodingConfig("generate", 8, 64, TOKENS, negligible=CONFIDENT)
     examples = build_examples(8)
     found: dict[str, float] = {}

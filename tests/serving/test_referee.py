@@ -17,7 +17,7 @@ from dsbs.deferral.calibration import Calibration
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.prompts import Prompt
 from dsbs.extraction.settings import Budget
-from dsbs.serving.answering import Silence
+from dsbs.serving.answering import NoAnswer
 from dsbs.serving.app import App
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.referee import Referee
@@ -62,7 +62,7 @@ def test_a_prompt_without_a_cue_takes_the_teachers_whole_text(tmp_path: Path) ->
     assert isinstance(referee, Referee)
     referee.prompt, referee.task = Prompt(name="whole", answer_format="whole"), TableTask(answer_kind="text")
 
-    async def ask() -> Annotation | Silence:
+    async def ask() -> Annotation | NoAnswer:
         async with referee.running():
             return await referee.opinion(Example("1", "My kettle leaks."))
 
@@ -108,7 +108,7 @@ def test_equal_inputs_at_once_are_one_request_which_outlives_its_first_client(
     found = asyncio.run(ask())
     assert teacher.asked == 2
     assert [one.label for one in found if isinstance(one, Annotation)] == labels
-    assert [one.outcome for one in found if isinstance(one, Silence)] == ["unavailable"] * (2 - len(labels))
+    assert [one.outcome for one in found if isinstance(one, NoAnswer)] == ["unavailable"] * (2 - len(labels))
     with CompletionStore(tmp_path / "served.sqlite", read_only=True) as store:
         assert len(list(store.rows())) == len(labels)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
+from dsbs.core.finish_reasons import BROKEN, LENGTH, REFUSED, STOP, read_finish_reason
 from dsbs.core.records import NO_RATIONALE, OK
 from dsbs.extraction.parsing.cues import Cue, before_next_input, explained, find_cues, own_block, own_pattern
 from dsbs.extraction.parsing.objects import find_answer_object, read_object
@@ -84,7 +84,7 @@ def parse(
     """Return rationale, label and status of a completion; never raises.
 
     Args:
-        finish_reason: why the teacher stopped, as its server words it (``dsbs.core.endings``).
+        finish_reason: why the teacher stopped, as its server words it (``dsbs.core.finish_reasons``).
         cue: the words that mark the answer in the prompt; common ones are tried where they do not occur.
         reasoning: the model's reasoning, which the server returned beside the text; or None.
 
@@ -96,7 +96,7 @@ def parse(
     >>> parse(text, "length", "So the answer is", ClosedAnswers(), ("hotel", "bridge"))
     ('Bums live outdoors.', 'bridge', 'ok')
     """
-    ending = read_ending(finish_reason)
+    ending = read_finish_reason(finish_reason)
     if ending == REFUSED:
         return None, None, "refused"
     ending = LENGTH if ending == BROKEN else ending

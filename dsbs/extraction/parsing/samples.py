@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
+from dsbs.core.finish_reasons import BROKEN, LENGTH, REFUSED, STOP, read_finish_reason
 from dsbs.core.records import OK, Annotation, Completion, Example
 from dsbs.extraction.parsing.chain import parse
 from dsbs.extraction.parsing.rationales import FROM_ANSWER, Take
@@ -70,7 +70,7 @@ def annotate_whole(
 def _why_it_ended(completion: Completion, most_written: int | None) -> str | None:
     # Far more tokens than the bound are those of hidden thinking, which not all servers bound.
     reached = most_written and 0 <= (completion.completion_tokens or 0) - most_written <= BESIDE
-    ending = read_ending(completion.finish_reason)
+    ending = read_finish_reason(completion.finish_reason)
     return LENGTH if reached and ending == STOP else ending
 
 

@@ -57,7 +57,7 @@ class ExportPredictor(Exported, TorchPredictor):
 
 
 @dataclass(frozen=True)
-class Words:
+class ExportTokenizer:
     """A student's tokenizer without transformers.
 
     Attributes:
@@ -121,15 +121,15 @@ class ExportWriter:
     """Base of the engines' writers; a subclass ranks, generates and samples."""
 
     engine: Any
-    words: Words
+    tokenizer: ExportTokenizer
 
     def lost(self, examples: Sequence[Example], max_tokens: int) -> dict[str, int]:
         """Return counts of truncated inputs and unknown tokens; see ``dsbs.students.lost.count_lost``."""
-        return self.words.lost(examples, max_tokens)
+        return self.tokenizer.lost(examples, max_tokens)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each target, the end token included."""
-        return self.words.lengths(texts)
+        return self.tokenizer.lengths(texts)
 
 
 def unknown_id(tokenizer: Tokenizer) -> int | None:
@@ -138,7 +138,7 @@ def unknown_id(tokenizer: Tokenizer) -> int | None:
     return found
 
 
-def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
+def load_export_tokenizer(folder: Path, export: dict[str, Any], prefix_on: str) -> ExportTokenizer:
     """Return the tokenizer of an export, with its start and end tokens.
 
     Raises:
@@ -149,7 +149,7 @@ def load_words(folder: Path, export: dict[str, Any], prefix_on: str) -> Words:
     starts, end = {kind: id for kind, id in found.items() if id is not None}, fields.count("end")
     if end is None or len(starts) < len(KINDS):
         raise DataError(f"{folder}/config.json: {EXPORT}.starts, {EXPORT}.end: expected numbers of tokens.")
-    return Words(open_tokenizer(folder), prefix_on, end, starts, bool(export["causal"]))
+    return ExportTokenizer(open_tokenizer(folder), prefix_on, end, starts, bool(export["causal"]))
 
 
 def open_tokenizer(folder: Path) -> Tokenizer:

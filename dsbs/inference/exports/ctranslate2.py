@@ -14,7 +14,7 @@ from dsbs.inference.checkpoint import Saved, load_remembered
 from dsbs.inference.exports.base import (
     ExportPredictor,
     count_threads,
-    load_words,
+    load_export_tokenizer,
     name_tokens,
     read_export,
     write_config,
@@ -138,8 +138,8 @@ class CTranslate2Predictor(ExportPredictor):
             DataError: where files are missing or broken.
         """
         export = read_export(saved.folder, ("quantization", "causal", "starts", "end", "vocabulary"))
-        words = load_words(saved.folder, export, saved.remembered.prefix_on)
-        vocabulary = words.check(export["vocabulary"], saved.folder)
+        tokenizer = load_export_tokenizer(saved.folder, export, saved.remembered.prefix_on)
+        vocabulary = tokenizer.check(export["vocabulary"], saved.folder)
         check_regular(saved.folder / ENGINE)
         device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
         supported = ctranslate2.get_supported_compute_types(device)
@@ -150,14 +150,14 @@ class CTranslate2Predictor(ExportPredictor):
                 quantization,
                 ", ".join(sorted(supported)),
             )
-        build = ctranslate2.Generator if words.causal else ctranslate2.Translator
+        build = ctranslate2.Generator if tokenizer.causal else ctranslate2.Translator
         try:
             engine = build(str(saved.folder / ENGINE), device=device, inter_threads=1, intra_threads=count_threads())
         except (RuntimeError, ValueError) as error:
             raise DataError(
                 f"{saved.folder / ENGINE}: CTranslate2 cannot read it ({str(error).splitlines()[0]})."
             ) from None
-        writer = CTranslate2Writer(engine, words, vocabulary)
+        writer = CTranslate2Writer(engine, tokenizer, vocabulary)
         return cls(writer, saved.task, saved.objective, saved.reading())  # type: ignore[arg-type]
 
 

@@ -48,9 +48,9 @@ class CTranslate2Writer(ExportWriter):
     ) -> list[list[str]]:
         """Return so many texts for each example."""
         texts: dict[int, list[str]] = {}
-        start = self.vocabulary[self.words.starts[kind]]
+        start = self.vocabulary[self.tokenizer.starts[kind]]
         for places, inputs in self._batches(examples, kind, reading):
-            if self.words.causal:
+            if self.tokenizer.causal:
                 results = self.engine.generate_batch(
                     [[*row, start] for row in inputs],
                     max_length=reading.max_new_tokens,
@@ -58,7 +58,7 @@ class CTranslate2Writer(ExportWriter):
                     beam_size=1,
                     num_hypotheses=count,
                     include_prompt_in_result=False,
-                    end_token=[self.words.end],
+                    end_token=[self.tokenizer.end],
                     **how,
                 )
                 rows = [ids for result in results for ids in result.sequences_ids]
@@ -74,7 +74,7 @@ class CTranslate2Writer(ExportWriter):
                     **how,
                 )
                 rows = [[self.ids[token] for token in one] for result in results for one in result.hypotheses]
-            written = self.words.decode(rows)
+            written = self.tokenizer.decode(rows)
             texts.update((place, written[number * count : (number + 1) * count]) for number, place in enumerate(places))
         return [texts[place] for place in range(len(examples))]
 
@@ -88,8 +88,9 @@ class CTranslate2Writer(ExportWriter):
         student), or with ``negligible`` 0, all are scored at once.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
-        rows_of = dict(zip(texts, self.words.encode_targets([text + reading.suffix for text in texts]), strict=True))
-        end = [] if reading.suffix else [self.words.end]
+        rows = self.tokenizer.encode_targets([text + reading.suffix for text in texts])
+        rows_of = dict(zip(texts, rows, strict=True))
+        end = [] if reading.suffix else [self.tokenizer.end]
         predictions: dict[int, Prediction] = {}
         for places, inputs in self._batches(examples, "label", reading):
             choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
@@ -153,9 +154,9 @@ class CTranslate2Writer(ExportWriter):
 
     def _score(self, pairs: list[tuple[list[str], list[int]]], open_end: bool) -> list[float]:
         """Return the log-probability in nats of each target behind its input, its end included unless it is open."""
-        start, end = self.vocabulary[self.words.starts["label"]], self.vocabulary[self.words.end]
+        start, end = self.vocabulary[self.tokenizer.starts["label"]], self.vocabulary[self.tokenizer.end]
         targets = [[self.vocabulary[id] for id in ids] for _, ids in pairs]
-        if self.words.causal:
+        if self.tokenizer.causal:
             tails = [target if open_end else [*target, end] for target in targets]
             rows = [[*row, start, *tail] for (row, _), tail in zip(pairs, tails, strict=True)]
             results = self.engine.score_batch(rows, max_batch_size=self.rows, max_input_length=0)
@@ -195,7 +196,7 @@ class CTranslate2Writer(ExportWriter):
                 total, seen = 0.0, 0
                 while seen < min(len(path), len(logits)) and path[:seen] == ids[:seen]:
                     if seen not in norms:
-                        norms[seen] = log_norm(logits[seen], (*ids, self.words.end)[seen])
+                        norms[seen] = log_norm(logits[seen], (*ids, self.tokenizer.end)[seen])
                     total += float(logits[seen][path[seen]]) - norms[seen]
                     seen += 1
                 bounds[-1][choice] = total
@@ -205,15 +206,15 @@ class CTranslate2Writer(ExportWriter):
 
     def _greedy(self, inputs: list[list[str]], steps: int) -> list[tuple[list[int], list[np.ndarray]]]:
         """Return for each input up to ``steps`` greedy tokens of a label, without its end, and their logits [V]."""
-        start = self.vocabulary[self.words.starts["label"]]
-        if self.words.causal:
+        start = self.vocabulary[self.tokenizer.starts["label"]]
+        if self.tokenizer.causal:
             results = self.engine.generate_batch(
                 [[*row, start] for row in inputs],
                 max_length=steps,
                 min_length=0,
                 sampling_topk=1,
                 include_prompt_in_result=False,
-                end_token=[self.words.end],
+                end_token=[self.tokenizer.end],
                 return_logits_vocab=True,
             )
             rows = [result.sequences_ids[0] for result in results]
@@ -235,7 +236,7 @@ class CTranslate2Writer(ExportWriter):
         self, examples: Sequence[Example], kind: str, reading: DecodingConfig
     ) -> Iterator[tuple[list[int], list[list[str]]]]:
         """Yield places and tokens of inputs, in batches of about equal length, the longest first."""
-        rows = self.words.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+        rows = self.tokenizer.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
         order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
         for start in range(0, len(order), reading.batch_size):
             places = order[start : start + reading.batch_size]

@@ -24,7 +24,7 @@ from dsbs.inference.exports.base import (
     ExportPredictor,
     ExportWriter,
     count_threads,
-    load_words,
+    load_export_tokenizer,
     read_export,
     write_config,
 )
@@ -99,7 +99,7 @@ class GgufWriter(ExportWriter):
 
         def write(ids: list[int], place: int, slot: int) -> str:
             # Its text, for the tokens beside it lack those that are a part of a character.
-            response = self._ask([*ids, self.words.starts[kind]], slot, reading.max_new_tokens)
+            response = self._ask([*ids, self.tokenizer.starts[kind]], slot, reading.max_new_tokens)
             return str(response["text"]).strip()
 
         return self._each(examples, kind, reading, write)
@@ -111,7 +111,7 @@ class GgufWriter(ExportWriter):
 
         def draw(ids: list[int], place: int, slot: int) -> list[str]:
             free = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-            prompt = [*ids, self.words.starts["label"]]
+            prompt = [*ids, self.tokenizer.starts["label"]]
             return [
                 str(self._ask(prompt, slot, reading.max_new_tokens, seed=seed + number, **free)["text"]).strip()
                 for number in range(count)
@@ -125,13 +125,13 @@ class GgufWriter(ExportWriter):
         With ``reading.negligible`` answers that cannot win keep an upper bound as their score; see ``Search``.
         """
         texts = sorted({choice for example in examples for choice in example.choices or ()})
-        rows = self.words.encode_targets([text + reading.suffix for text in texts])
-        end = [] if reading.suffix else [self.words.end]
+        rows = self.tokenizer.encode_targets([text + reading.suffix for text in texts])
+        end = [] if reading.suffix else [self.tokenizer.end]
         paths = {text: (*row, *end) for text, row in zip(texts, rows, strict=True)}
 
         def rank(ids: list[int], place: int, slot: int) -> Prediction:
             choices = list(dict.fromkeys(examples[place].choices or ()))
-            tree = Tree.of(self.words.starts["label"], [paths[choice] for choice in choices])
+            tree = Tree.of(self.tokenizer.starts["label"], [paths[choice] for choice in choices])
             search = Search(tree, reading.negligible)
             while nodes := search.next():
                 tokens = [tree.tokens[child] for child in tree.children[nodes[0]]]
@@ -152,13 +152,13 @@ class GgufWriter(ExportWriter):
             StudentError: where it tells nothing of a token: the file is not of this tokenizer.
         """
         found: dict[int, float] = {}
-        forced = [next(iter(wanted))] if len(wanted) == 1 else [self.words.end]
+        forced = [next(iter(wanted))] if len(wanted) == 1 else [self.tokenizer.end]
         while missing := [token for token in wanted if token not in found]:
             forced = forced or missing[:1]
             top = 1 if len(wanted) == 1 else TOP + len(wanted)
             response = self._probabilities(prompt, slot, forced.pop(), top)
             response = response or self._probabilities(
-                prompt, slot, self.words.end, self.words.tokenizer.get_vocab_size()
+                prompt, slot, self.tokenizer.end, self.tokenizer.tokenizer.get_vocab_size()
             )
             if not response.keys() - found.keys():
                 raise StudentError(
@@ -190,7 +190,7 @@ class GgufWriter(ExportWriter):
         call: Callable[[list[int], int, int], T],
     ) -> list[T]:
         """Call for every example, in as many threads as there are slots."""
-        rows = self.words.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
+        rows = self.tokenizer.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
         slots: SimpleQueue[int] = SimpleQueue()
         for slot in range(SLOTS):
             slots.put(slot)
@@ -219,12 +219,12 @@ class GgufPredictor(ExportPredictor):
             DataError: where files are missing or broken.
         """
         export = read_export(saved.folder, ("quantization", "causal", "starts", "end"))
-        words = load_words(saved.folder, export, saved.remembered.prefix_on)
+        tokenizer = load_export_tokenizer(saved.folder, export, saved.remembered.prefix_on)
         reading = saved.reading()
         context = reading.max_input_tokens + reading.max_new_tokens + 8
         open_regular(saved.folder / FILE).close()
         engine = start(saved.folder / FILE, context, exact=export["quantization"] == "float32")
-        return cls(GgufWriter(engine, words), saved.task, saved.objective, reading)  # type: ignore[arg-type]
+        return cls(GgufWriter(engine, tokenizer), saved.task, saved.objective, reading)  # type: ignore[arg-type]
 
 
 def start(file: Path, context: int, exact: bool = False, guess: bool = True) -> Any:

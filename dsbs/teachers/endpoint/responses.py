@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dsbs.core.endings import BROKEN, LENGTH, REFUSED, STOP, read_ending
 from dsbs.core.errors import TeacherError
+from dsbs.core.finish_reasons import BROKEN, LENGTH, REFUSED, STOP, read_finish_reason
 from dsbs.core.logprobs import TokenLogprobs, joined
 from dsbs.core.records import Completion
 from dsbs.core.untrusted import MAX_TEXT, Fields, is_finite, load_json, storable
@@ -93,7 +93,9 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
     read = [(reply, choice) for choice in choices if (reply := _read_choice(choice)) is not None]
     if not read:
         raise malformed(answer, key)
-    sound = [(reply, choice) for reply, choice in read if read_ending(_finish_reason(reply, choice, key)) != BROKEN]
+    sound = [
+        (reply, choice) for reply, choice in read if read_finish_reason(_finish_reason(reply, choice, key)) != BROKEN
+    ]
     if not sound:
         raise TeacherError(
             f"The endpoint gave up in the middle of its answer (finish_reason={_finish_reason(*read[0], key)}).",
@@ -102,7 +104,7 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
         )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
     prompt_tokens, written = _count(usage, *_READ), _count_written(usage)
-    endings = {read_ending(_finish_reason(*one, key)) for one in sound}
+    endings = {read_finish_reason(_finish_reason(*one, key)) for one in sound}
     if written == 0 and endings <= {STOP, None} and not any(one.text.strip() or one.reasoning for one, _ in sound):
         raise TeacherError(
             "The endpoint answered without a single token (completion_tokens=0).", retryable=True, reason="no tokens"
@@ -175,7 +177,7 @@ def _finish_reason(reply: Reply, choice: Fields, key: str) -> str | None:
     if len(reply.text) > MAX_TEXT:
         return "length"
     own, native = choice.text("finish_reason"), choice.text("native_finish_reason")
-    if native and read_ending(own) == STOP and read_ending(native) in (LENGTH, REFUSED, BROKEN):
+    if native and read_finish_reason(own) == STOP and read_finish_reason(native) in (LENGTH, REFUSED, BROKEN):
         own = native  # a gateway that takes every ending for a stop
     reason = own or native or choice.text("stop_reason")
     return "refusal" if reply.refused else hide(reason, key)
@@ -186,7 +188,10 @@ def _read_choice(choice: Fields) -> Reply | None:
     name = "message" if "message" in choice else "delta"
     if name not in choice:
         text = choice.text("text", most=MAX_TEXT + 1)
-        filtered = read_ending(choice.text("finish_reason")) in (REFUSED, LENGTH)  # before a word was written
+        filtered = read_finish_reason(choice.text("finish_reason")) in (
+            REFUSED,
+            LENGTH,
+        )  # before a word was written
         empty = choice.has("text") and "text" not in choice
         return Reply(text or "") if text is not None or filtered or empty else None
     message = Fields({"content": raw} if isinstance(raw := choice.raw(name), str) else raw)

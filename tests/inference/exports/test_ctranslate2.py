@@ -8,7 +8,7 @@ import pytest
 from tiny import CHOICES, causal_folder, examples, seq2seq_folder, tiny_t5
 
 from dsbs.core.errors import ConfigError
-from dsbs.inference.exports.base import load_words
+from dsbs.inference.exports.base import load_export_tokenizer
 from dsbs.students.answering import CONFIDENT, DecodingConfig
 from dsbs.students.causal import Causal
 from dsbs.students.model import StudentModel
@@ -42,8 +42,8 @@ def exported(student: StudentModel, folder: Path, quantization: str = "float32")
     student.save(checkpoint)
     export = convert(checkpoint, out, quantization)
     build = ctranslate2.Generator if export["causal"] else ctranslate2.Translator
-    words = load_words(out, json.loads(json.dumps(export)), student.prefix_on)
-    return CTranslate2Writer(build(str(out / ENGINE), device="cpu", intra_threads=1), words, export["vocabulary"])
+    tokenizer = load_export_tokenizer(out, json.loads(json.dumps(export)), student.prefix_on)
+    return CTranslate2Writer(build(str(out / ENGINE), device="cpu", intra_threads=1), tokenizer, export["vocabulary"])
 
 
 @pytest.mark.parametrize("prefix_on", ["target", "input"])
@@ -55,7 +55,7 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
     reading = DecodingConfig(batch_size=5, max_input_tokens=24, max_new_tokens=12)
     for kind in ("label", "rationale"):
         ids = student.encode_inputs(TEXTS, kind, 24)
-        assert writer.words.encode_inputs(TEXTS, kind, 24) == ids
+        assert writer.tokenizer.encode_inputs(TEXTS, kind, 24) == ids
         assert writer.write(examples(12), reading, kind) == student.write(examples(12), reading, kind)
     for one, two in zip(student.rank(examples(12), reading), writer.rank(examples(12), reading), strict=True):
         assert one.id == two.id

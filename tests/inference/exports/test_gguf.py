@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from dsbs.core.errors import DataError, StudentError
-from dsbs.inference.exports.base import Words, load_words
+from dsbs.inference.exports.base import ExportTokenizer, load_export_tokenizer
 from dsbs.students.answering import CONFIDENT, DecodingConfig
 from dsbs.students.causal import Causal
 
@@ -39,7 +39,7 @@ def test_an_export_answers_as_its_checkpoint(name: str, prefix_on: str, tmp_path
     checkpoint = saved(student, tmp_path)
     export = json.loads(json.dumps(convert(checkpoint, tmp_path / "export", "float32")))
     engine = start(tmp_path / "export" / FILE, 64, exact=True)
-    writer = GgufWriter(engine, load_words(tmp_path / "export", export, prefix_on))
+    writer = GgufWriter(engine, load_export_tokenizer(tmp_path / "export", export, prefix_on))
     for kind in ("label", "rationale"):
         mine, theirs = (side.write(examples(6), READING, kind) for side in (writer, student))
         assert [text.replace(PART, "") for text in mine] == [text.replace(PART, "") for text in theirs]
@@ -62,7 +62,9 @@ def test_a_quantised_file_is_smaller_and_close(quantization: str, tmp_path: Path
     student = Causal(name="llama", model=str(causal_folder(tmp_path / "model"))).build([], "target", 0).eval()
     checkpoint = saved(student, tmp_path)
     export = convert(checkpoint, tmp_path / "export", quantization)
-    writer = GgufWriter(start(tmp_path / "export" / FILE, 64), load_words(tmp_path / "export", export, "target"))
+    writer = GgufWriter(
+        start(tmp_path / "export" / FILE, 64), load_export_tokenizer(tmp_path / "export", export, "target")
+    )
     [one], [two] = student.rank(examples(1), READING), writer.rank(examples(1), READING)
     assert two.scores == pytest.approx(one.scores, abs=8.0 if quantization == "q4_0" else 0.6)
 
@@ -89,9 +91,9 @@ class Silent:
 
 
 def test_a_token_that_the_file_does_not_have_ends_in_a_sentence() -> None:
-    words = Words(Tokenizer(WordLevel({"a": 0})), "target", 1, {"label": 0, "rationale": 0}, causal=True)
+    tokenizer = ExportTokenizer(Tokenizer(WordLevel({"a": 0})), "target", 1, {"label": 0, "rationale": 0}, causal=True)
     with pytest.raises(StudentError, match="knows no token 7"):
-        GgufWriter(Silent(), words)._next([1], {7}, 0)
+        GgufWriter(Silent(), tokenizer)._next([1], {7}, 0)
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

@@ -2,40 +2,40 @@
 
 import pytest
 
-from dsbs.reporting.ladder import Rung, TeacherCosts, advise, draw_frontier, mark_frontier, price_teacher
+from dsbs.reporting.leaderboard import Entry, TeacherCosts, advise, draw_frontier, mark_frontier, price_teacher
 from dsbs.reporting.teachers import TeacherFacts
 
 
-def rung(student: str, score: float, milliseconds: float | None, low: float | None = None) -> Rung:
+def entry(student: str, score: float, milliseconds: float | None, low: float | None = None) -> Entry:
     low = score - 0.01 if low is None else low
-    return Rung(student, "finetune", 1.0, 3, score, low, score + 0.01, 1000, 5000, 12.0, milliseconds)
+    return Entry(student, "finetune", 1.0, 3, score, low, score + 0.01, 1000, 5000, 12.0, milliseconds)
 
 
-RUNGS = [rung("t5", 0.96, 20.0), rung("encoder", 0.95, 5.0), rung("slow", 0.94, 9.0), rung("logreg", 0.88, 0.1)]
+RUNGS = [entry("t5", 0.96, 20.0), entry("encoder", 0.95, 5.0), entry("slow", 0.94, 9.0), entry("logreg", 0.88, 0.1)]
 TEACHER = TeacherCosts("llm", 0.98, "test", 2.0, 300.0)
 
 
 def test_the_frontier() -> None:
-    assert [one.student for one in mark_frontier([*RUNGS, rung("untimed", 0.99, None)]) if one.on_frontier] == [
+    assert [one.student for one in mark_frontier([*RUNGS, entry("untimed", 0.99, None)]) if one.on_frontier] == [
         "t5",
         "encoder",
         "logreg",
     ]
-    assert [one.on_frontier for one in mark_frontier([rung("a", 0.9, 1.0), rung("b", 0.9, 1.0)])] == [True, True]
+    assert [one.on_frontier for one in mark_frontier([entry("a", 0.9, 1.0), entry("b", 0.9, 1.0)])] == [True, True]
 
 
 def test_advice_takes_the_fastest_that_is_good_enough() -> None:
     first, second = advise(RUNGS, TEACHER)
     assert first == "At least 99% of the teacher's accuracy: no student."
     assert second == "At least 95% or 90% of the teacher's accuracy: encoder, finetune, all of the data, 5 ms."
-    [only] = advise([rung("logreg", 0.99, 0.1)], TEACHER)
+    [only] = advise([entry("logreg", 0.99, 0.1)], TEACHER)
     assert "99% or 95% or 90%" in only
     assert "the best student's score" in advise(RUNGS, None)[0]
-    assert advise([rung("a", 0.9, None)], None) == []
+    assert advise([entry("a", 0.9, None)], None) == []
 
 
 def test_an_interval_that_reaches_below_is_said() -> None:
-    [said] = advise([rung("a", 0.98, 1.0, low=0.8)], TEACHER)
+    [said] = advise([entry("a", 0.98, 1.0, low=0.8)], TEACHER)
     assert said.endswith("though its interval extends below.")
 
 
@@ -68,9 +68,9 @@ def test_a_teachers_accuracy_is_no_measure_of_students_with_another_metric() -> 
     assert costs is not None
     assert (costs.score, costs.split) == (None, None)
     assert "the best student's score" in advise(RUNGS, costs)[0]
-    assert advise([rung("a", -3.0, 1.0)], costs) == []  # no share of a score below zero is a requirement
+    assert advise([entry("a", -3.0, 1.0)], costs) == []  # no share of a score below zero is a requirement
 
 
 def test_the_plot_is_drawn() -> None:
     assert b"<svg" in draw_frontier(mark_frontier(RUNGS), TEACHER, "svg")
-    assert draw_frontier([rung("a$b", 0.5, None)], None, "png").startswith(b"\x89PNG")
+    assert draw_frontier([entry("a$b", 0.5, None)], None, "png").startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""The state of inputs and of the answers that are scored token by token after them."""
+"""The cache of inputs, and of the answers that are scored token by token after them."""
 
 import copy
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from transformers.cache_utils import EncoderDecoderCache
 
 
 @dataclass(frozen=True)
-class Growing:
-    """Inputs of R examples, and the cache of the P positions that were read after each.
+class AnswerCache:
+    """Inputs of R examples, and the keys and values of the P positions that were read after each.
 
     Attributes:
         inputs: the encoder's states [R, S, d]; None for a decoder-only student, whose inputs are in the cache.
@@ -25,17 +25,17 @@ class Growing:
     cache: Any
     depths: torch.Tensor
 
-    def keep(self, rows: Sequence[int]) -> "Growing":
+    def keep(self, rows: Sequence[int]) -> "AnswerCache":
         """Return some of the examples; their cache grows independently."""
         if list(rows) == list(range(len(self.mask))):
             return self
-        places = torch.tensor(rows, device=self.mask.device)
+        indices = torch.tensor(rows, device=self.mask.device)
         cache = copy_cache(self.cache)
         if cache is not None:
-            cache.batch_select_indices(places)
-        inputs = None if self.inputs is None else self.inputs.index_select(0, places)
-        depths = self.depths if len(self.depths) == 1 else self.depths.index_select(0, places)
-        return Growing(inputs, self.mask.index_select(0, places), cache, depths)
+            cache.batch_select_indices(indices)
+        inputs = None if self.inputs is None else self.inputs.index_select(0, indices)
+        depths = self.depths if len(self.depths) == 1 else self.depths.index_select(0, indices)
+        return AnswerCache(inputs, self.mask.index_select(0, indices), cache, depths)
 
 
 def copy_cache(cache: Any) -> Any:

@@ -1,23 +1,29 @@
-"""The ladder of students for a task: score, size and speed of each, and which one to choose."""
+"""The leaderboard of students for a task: score, size and speed of each, and which one to choose."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dsbs.core.units import show_fraction
+from rich.console import Console
+from rich.table import Table
+
+from dsbs.core.terminal import print_table
+from dsbs.core.units import show_count, show_duration, show_fraction, show_size
 from dsbs.extraction.annotations import price_of, total_of
+from dsbs.inference.metrics import show_score
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.figure import save_figure
 from dsbs.reporting.teachers import TeacherFacts
+from dsbs.reporting.wording import show_interval
 from dsbs.tasks.base import ACCURACY
 
 REQUIREMENTS = (0.99, 0.95, 0.9)  # shares of the teacher's score
 
 
 @dataclass(frozen=True)
-class Rung:
-    """One condition of the ladder; figures are means over seeds, None where unknown.
+class Entry:
+    """One condition of the leaderboard; figures are means over seeds, None where unknown.
 
     Attributes:
         seeds: their number.
@@ -41,7 +47,7 @@ class Rung:
 
     @property
     def name(self) -> str:
-        """The rung's name for messages."""
+        """The entry's name for messages."""
         return f"{self.student}, {self.objective}, {show_fraction(self.data_fraction)} of the data"
 
 
@@ -63,13 +69,13 @@ class TeacherCosts:
     milliseconds: float | None
 
 
-def build_rungs(conditions: Sequence[Condition]) -> list[Rung]:
-    """Return a rung for each condition, the best score first, the Pareto frontier marked."""
-    rungs = []
+def build_entries(conditions: Sequence[Condition]) -> list[Entry]:
+    """Return an entry for each condition, the best score first, the Pareto frontier marked."""
+    entries = []
     for condition in conditions:
         estimate = condition.estimate
-        rungs.append(
-            Rung(
+        entries.append(
+            Entry(
                 condition.student,
                 condition.objective,
                 condition.data_fraction,
@@ -83,46 +89,46 @@ def build_rungs(conditions: Sequence[Condition]) -> list[Rung]:
                 condition.mean("milliseconds_per_example"),
             )
         )
-    return mark_frontier(sorted(rungs, key=lambda rung: -rung.score))
+    return mark_frontier(sorted(entries, key=lambda entry: -entry.score))
 
 
-def mark_frontier(rungs: Sequence[Rung]) -> list[Rung]:
-    """Mark the Pareto frontier of score and time; a rung of unknown time is never on it."""
+def mark_frontier(entries: Sequence[Entry]) -> list[Entry]:
+    """Mark the Pareto frontier of score and time; an entry of unknown time is never on it."""
     marked = []
-    for rung in rungs:
-        mine = rung.milliseconds
+    for entry in entries:
+        mine = entry.milliseconds
         beaten = mine is None or any(
             other.milliseconds is not None
-            and other.score >= rung.score
+            and other.score >= entry.score
             and other.milliseconds <= mine
-            and (other.score, -other.milliseconds) != (rung.score, -mine)
-            for other in rungs
+            and (other.score, -other.milliseconds) != (entry.score, -mine)
+            for other in entries
         )
-        marked.append(replace(rung, on_frontier=not beaten))
+        marked.append(replace(entry, on_frontier=not beaten))
     return marked
 
 
-def advise(rungs: Sequence[Rung], teacher: TeacherCosts | None) -> list[str]:
+def advise(entries: Sequence[Entry], teacher: TeacherCosts | None) -> list[str]:
     """Return a sentence for each recommended student: the fastest that meets a share of the teacher's accuracy.
 
     A student meets a requirement by its mean; the sentence says so where its interval extends below.
     """
-    timed = [rung for rung in rungs if rung.milliseconds is not None]
+    timed = [entry for entry in entries if entry.milliseconds is not None]
     if not timed:
         return []
     reference = teacher.score if teacher and teacher.score else None
     reference_name = "the teacher's accuracy"
     if reference is None:
-        reference, reference_name = max(rung.score for rung in timed), "the best student's score"
+        reference, reference_name = max(entry.score for entry in timed), "the best student's score"
     if reference <= 0:  # of a metric below zero no share is a requirement
         return []
     shares_of: dict[str, list[float]] = {}
     for share in REQUIREMENTS:
-        able = [rung for rung in timed if rung.score >= share * reference]
+        able = [entry for entry in timed if entry.score >= share * reference]
         if not able:
             shares_of.setdefault("no student", []).append(share)
             continue
-        best = min(able, key=lambda rung: (rung.milliseconds or math.inf, -rung.score))
+        best = min(able, key=lambda entry: (entry.milliseconds or math.inf, -entry.score))
         sure = "" if best.low >= share * reference else ", though its interval extends below"
         shares_of.setdefault(f"{best.name}, {best.milliseconds:.2g} ms{sure}", []).append(share)
     return [
@@ -153,28 +159,28 @@ def price_teacher(
     )
 
 
-def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: str, metric: str = ACCURACY) -> bytes:
+def draw_frontier(entries: Sequence[Entry], teacher: TeacherCosts | None, format: str, metric: str = ACCURACY) -> bytes:
     """Return an image of scores over milliseconds per answer, with the frontier as a line."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    timed = [(rung, rung.milliseconds) for rung in rungs if rung.milliseconds]
+    timed = [(entry, entry.milliseconds) for entry in entries if entry.milliseconds]
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "ladder", "font.size": 11}):
         figure = Figure(figsize=(8, 5), dpi=150, layout="constrained", facecolor="white")
         axes = figure.subplots()
-        for rung, milliseconds in timed:
-            colour = "#0072B2" if rung.on_frontier else "#8a8a8a"
-            low, high = max(rung.score - rung.low, 0.0), max(rung.high - rung.score, 0.0)
-            axes.errorbar(milliseconds, rung.score, [[low], [high]], fmt="o", color=colour, capsize=3)
+        for entry, milliseconds in timed:
+            colour = "#0072B2" if entry.on_frontier else "#8a8a8a"
+            low, high = max(entry.score - entry.low, 0.0), max(entry.high - entry.score, 0.0)
+            axes.errorbar(milliseconds, entry.score, [[low], [high]], fmt="o", color=colour, capsize=3)
             axes.annotate(
-                f"{rung.student}, {rung.objective}, {show_fraction(rung.data_fraction)}".replace("$", r"\$"),
-                (milliseconds, rung.score),
+                f"{entry.student}, {entry.objective}, {show_fraction(entry.data_fraction)}".replace("$", r"\$"),
+                (milliseconds, entry.score),
                 xytext=(6, 4),
                 textcoords="offset points",
                 fontsize=8,
             )
-        frontier = sorted((milliseconds, rung.score) for rung, milliseconds in timed if rung.on_frontier)
+        frontier = sorted((milliseconds, entry.score) for entry, milliseconds in timed if entry.on_frontier)
         axes.plot([one for one, _ in frontier], [score for _, score in frontier], color="#0072B2", alpha=0.5)
         if teacher and teacher.score is not None:
             axes.axhline(teacher.score, color="#D55E00", linestyle="--", linewidth=1)
@@ -189,3 +195,34 @@ def draw_frontier(rungs: Sequence[Rung], teacher: TeacherCosts | None, format: s
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
         axes.spines[["top", "right"]].set_visible(False)
         return save_figure(figure, format)
+
+
+def show_leaderboard(record: dict[str, Any], console: Console) -> None:
+    """Print the content of ``compare.json`` as a table, with a star for students on the frontier."""
+    table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
+    for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
+        table.add_column(name, justify="left" if name in ("student", "objective") else "right")
+    metric = record["metric"]
+    for one in record["students"]:
+        table.add_row(
+            one["student"],
+            one["objective"],
+            show_fraction(one["data_fraction"]),
+            str(one["seeds"]),
+            show_score(metric, one["score"]),
+            show_interval(metric, one["low"], one["high"]),
+            show_count(one["parameters"]),
+            show_size(one["size_bytes"]),
+            show_duration(one["train_seconds"]),
+            "" if one["milliseconds"] is None else f"{one['milliseconds']:.3g}",
+            "*" if one["on_frontier"] else "",
+        )
+    print_table(console, table)
+    if teacher := record["teacher"]:
+        score, usd, milliseconds = (teacher[key] for key in ("score", "usd_per_1000", "milliseconds"))
+        facts = [
+            "score unknown" if score is None else f"{show_score(metric, score)} on {teacher['split']}",
+            "price unknown" if usd is None else f"${usd:.4f} per 1,000 answers",
+            "speed unknown" if milliseconds is None else f"{milliseconds:.3g} ms per answer, many at once",
+        ]
+        console.print(f"  teacher {teacher['name']}: {'; '.join(facts)}", highlight=False)

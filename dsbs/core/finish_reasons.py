@@ -14,12 +14,12 @@ _WORDS = {
 _ENDINGS = tuple((ending, re.compile(words)) for ending, words in _WORDS.items())
 
 
-def read_ending(reason: str | None) -> str | None:
+def read_finish_reason(reason: str | None) -> str | None:
     """Return how a completion ended: ``stop``, ``length``, ``refused``, ``broken``; None where that is not known.
 
     ``broken`` means that the server gave up in the middle.
 
-    >>> [read_ending(reason) for reason in ("end_turn", "FinishReason.MAX_TOKENS", "SAFETY", "aborted", "", None)]
+    >>> [read_finish_reason(one) for one in ("end_turn", "FinishReason.MAX_TOKENS", "SAFETY", "aborted", "", None)]
     ['stop', 'length', 'refused', 'broken', None, None]
     """
     normalized = re.sub(r"[\W_]+", "_", (reason or "").rpartition(".")[2].lower())
