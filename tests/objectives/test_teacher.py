@@ -19,7 +19,7 @@ from dsbs.objectives.divergences import DIVERGENCES
 from dsbs.objectives.losses import summed_divergence
 from dsbs.students import Causal, Pretrained, T5Scratch
 from dsbs.students.collator import Collator
-from dsbs.students.loading import Opened
+from dsbs.students.loading import OpenedModel
 from dsbs.students.model import StudentModel
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.students.tensors import IGNORED
@@ -232,7 +232,7 @@ def test_the_teacher_does_not_know_the_students_prefixes_and_its_table_may_be_pa
 def test_other_tokens_are_refused_before_any_weights_are_loaded(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Opened, "network", lambda *_, **__: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(OpenedModel, "network", lambda *_, **__: pytest.fail("weights were loaded"))
     objective = SoftTargets(name="soft_targets", source="teacher", teacher_model=str(folders["t5"]))
     reason = (
         r"T5Tokenizer of .*, \d+ tokens\) is not the student's .*300 tokens.*soft_targets objective\.source=ranking"
