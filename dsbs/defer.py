@@ -122,8 +122,10 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
             "name the run instead (checkpoint=RUN)."
         )
     manifest = read_object(run / "manifest.json")
-    held_out = load_held_out(load_run_settings(run, config.trust_run), manifest)
-    named = None if config.compare else Fields(manifest).text("rationales", most=4096)
+    settings = load_run_settings(run, config.trust_run)
+    held_out = load_held_out(settings, manifest)
+    unasked = config.compare or settings.teacher.repeats_gold  # gold labels are no teacher's answers
+    named = None if unasked else Fields(manifest).text("rationales", most=4096)
     if named and not (config.trust_run or is_below_cwd(named)):
         raise untrusted_path_error(run / "manifest.json", f"rationales={excerpt(named, 400)}")
     return checkpoint, run, held_out, Path(named) if named else None

@@ -193,13 +193,15 @@ def total_of(summary: Mapping[str, Any] | None, key: str) -> Any:
 def price_of(summary: Mapping[str, Any] | None) -> tuple[float, int] | None:
     """Return dollars and number of the completions of an extraction, by this run and before; None where unknown.
 
+    0 dollars are no price: such a teacher replays files, or runs on this machine.
+
     >>> price_of({"splits": {"train": {"cost_usd": 1.5, "completions": 300, "requests": 5}}})
     (1.5, 300)
     """
     usd, completions = total_of(summary, "cost_usd"), total_of(summary, "completions")
     if completions is None and summary:  # of an earlier version, where each example counted
         completions = (total_of(summary, "examples") or 0) * (summary.get("samples") or 1)
-    return (float(usd), int(completions)) if usd is not None and completions else None
+    return (float(usd), int(completions)) if usd and completions else None
 
 
 def _odd_part(summary: dict[str, Any]) -> str | None:

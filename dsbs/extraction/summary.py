@@ -16,7 +16,8 @@ from dsbs.tasks.base import Task
 FEW = 0.6  # share of usable annotations below which advice is given
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
 ADVICE = {
-    "no_cue": f"The answer is not marked as asked. {_EXEMPLARS}; prompt.cue sets the words that mark it.",
+    "no_cue": f"The answer is not marked as asked. {_EXEMPLARS}; prompt.cue sets the words that mark it. Where "
+    "answers are whole texts (task.answer_kind=text), prompt=whole takes the completion as it is.",
     "no_answer": f"Nothing follows the words that mark the answer. {_EXEMPLARS}.",
     "unknown_label": f"The answers are not labels of the task. {_EXEMPLARS}; task.synonyms maps other words to labels.",
     NO_RATIONALE: f"The teacher answers without a rationale. {_EXEMPLARS}; prompt.instruction can ask for one.",

@@ -149,7 +149,7 @@ def price_teacher(
         return None
     facts, price = teachers[0], price_of(summary)
     requests, cached = total_of(summary, "requests"), total_of(summary, "cached") or 0
-    seconds = (summary or {}).get("seconds")
+    seconds = None if facts.replayed else (summary or {}).get("seconds")
     return TeacherCosts(
         facts.name,
         facts.accuracy if metric == ACCURACY else None,

@@ -36,7 +36,7 @@ def list_served(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
                     key = (*student, kind, name)
                     measured = found.setdefault(key, {}).setdefault(run.folder, [])
                     measured.append(speed[kind] | {"threads": speed["threads"]})
-                    if price and price[0]:
+                    if price:
                         usd[key] = price
     return [_row(key, speeds, usd.get(key)) for key, speeds in sorted(found.items())]
 

@@ -9,7 +9,7 @@ from dsbs.core.errors import DataError
 from dsbs.extraction.annotations import load_summary, total_of
 from dsbs.reporting.reading import FinishedRun
 from dsbs.reporting.schema import SPLIT, SUMMARY, check, clean
-from dsbs.teachers import TEACHERS
+from dsbs.teachers import TEACHERS, Teacher
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class TeacherFacts:
         split: ``test``, which compares with students, or else ``train``.
         model: the model that answered.
         stand_in: what it is if it is not a language model.
+        replayed: whether its answers come from files.
         cost_usd: dollars for all splits.
     """
 
@@ -33,6 +34,7 @@ class TeacherFacts:
     cost_usd: float | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    replayed: bool = False
 
 
 def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
@@ -46,9 +48,12 @@ def find_teachers(runs: Sequence[FinishedRun]) -> list[TeacherFacts]:
 
 def find_stand_in(run: FinishedRun) -> str | None:
     """Return what a run's teacher is if it is not a language model, else None."""
+    return getattr(_kind_of(run), "stand_in", None)
+
+
+def _kind_of(run: FinishedRun) -> type[Teacher] | None:
     name = run.metrics.get("teacher")
-    kind = TEACHERS.get(str(run.config.get("teacher.kind", name))) if name else None
-    return getattr(kind, "stand_in", None)
+    return TEACHERS.get(str(run.config.get("teacher.kind", name))) if name else None
 
 
 def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
@@ -68,6 +73,7 @@ def _describe(run: FinishedRun, summary: dict[str, Any]) -> TeacherFacts:
         cost_usd=total_of(summary, "cost_usd"),
         prompt_tokens=total_of(summary, "prompt_tokens"),
         completion_tokens=total_of(summary, "completion_tokens"),
+        replayed=getattr(_kind_of(run), "by_id", False),
     )
 
 

@@ -14,11 +14,15 @@ from trained import train_tiny
 from dsbs.core.records import Example
 from dsbs.defer import defer, describe_labels
 from dsbs.deferral.settings import DeferConfig
+from dsbs.extraction.prompts import Prompt
 from dsbs.inference.checkpoint import Remembered
+from dsbs.objectives import OBJECTIVES
 from dsbs.serve import find_policy, reload_on_hangup
 from dsbs.serving.service import Student
 from dsbs.serving.settings import ServeConfig
 from dsbs.students import STUDENTS
+from dsbs.tasks import TASKS
+from dsbs.teachers import TEACHERS
 from dsbs.training.held_out import HeldOut
 
 
@@ -62,6 +66,23 @@ def test_a_threshold_of_other_weights_is_told_and_a_reload_reads_the_new_one(
     [(policy, task)] = policies
     assert policy == find_policy(config) != first
     assert task == "task"
+
+
+@pytest.mark.parametrize(("own", "accuracy"), [({}, None), ({"label": "said"}, 1.0)])
+def test_gold_labels_beside_rationales_are_no_answers_of_the_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: dict[str, str], accuracy: float | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"input": f"{n} is {w}", "label": w, "said": w, "why": "So."} for n in range(30) for w in ("odd", "even")]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = TASKS["table"](name="parity", path="rows.jsonl", test_share=0.2)  # type: ignore[call-arg]
+    teacher = TEACHERS["recorded"](name="recorded", rationale="why", **own)  # type: ignore[call-arg]
+    parts = {"labels": "teacher", "teacher": teacher, "prompt": Prompt(name="recorded")}
+    done = train_tiny(
+        tmp_path, task, OBJECTIVES["finetune"](name="distill"), STUDENTS["logreg"](name="logreg"), **parts
+    )
+    record, _ = defer(DeferConfig(checkpoint=str(done), share=0.5))
+    assert (record["test"]["accuracy_teacher"], record["test"]["usd_per_1000_teacher"]) == (accuracy, None)
 
 
 @pytest.mark.parametrize("labels", ["gold", "teacher"])

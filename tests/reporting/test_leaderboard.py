@@ -50,6 +50,10 @@ def test_the_teacher_is_priced_by_its_extraction() -> None:
     assert unknown is not None
     assert unknown.usd_per_1000 is None
     assert price_teacher([], None) is None
+    replay = {"seconds": 0.3, "splits": {"train": {"requests": 300, "completions": 300, "cost_usd": 0.0}}}
+    replayed = price_teacher([TeacherFacts("recorded", 0.9, "test", replayed=True)], replay)
+    assert replayed is not None
+    assert (replayed.usd_per_1000, replayed.milliseconds) == (None, None)  # reading files is neither
 
 
 def test_a_resumed_extraction_prices_all_of_its_answers_and_is_no_measure_of_speed() -> None:

@@ -130,7 +130,10 @@ class Columns:
                 continue
             if self.id is not None:
                 if example.id in ids:
-                    raise DataError(f"{place}: duplicate id {example.id!r} in {split}.")
+                    raise DataError(
+                        f"{place}: duplicate id {example.id!r} in {split} (column {self.id!r}); task.id=null numbers "
+                        "the rows instead."
+                    )
                 ids.add(example.id)
             if not faults:
                 yield example, place, row
