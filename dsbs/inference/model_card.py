@@ -13,6 +13,7 @@ from dsbs.data.overlap import describe_overlap
 from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.objectives import OBJECTIVES, Objective
+from dsbs.objectives.taught import STUDENT, Taught
 from dsbs.tasks.base import ACCURACY
 from dsbs.tasks.tables.templates import unescape_newlines
 
@@ -158,6 +159,8 @@ def _facts(
     remembered: Mapping[str, Any], manifest: Mapping[str, Any], metrics: Mapping[str, Any], base: str
 ) -> dict[str, str]:
     objective = remembered["objective"]
+    beside = manifest["settings"].get("objective", {}).get("teacher_model")  # of a local model a hash, not its path
+    objective = objective | ({"teacher_model": beside} if objective.get("teacher_model") else {})
     settings = ", ".join(words(f"{key} {value}") for key, value in objective.items() if key not in ("kind", "name"))
     share = "all" if metrics["data_fraction"] == 1 else f"{metrics['data_fraction']:g}"
     facts = {
@@ -176,6 +179,8 @@ def _facts(
             facts["teacher"] += f"; its labels on the train split are {100 * accuracy:.1f}% correct"
         licence = manifest.get("licence")
         facts["license of the teacher's outputs"] = words(licence) if licence else _UNKNOWN_LICENCE
+    if local := _local_teacher(remembered, str(beside)):
+        facts["teacher"] = local if facts["teacher"] == "none" else f"{facts['teacher']}; and {local}"
     metric = metrics.get("metric", ACCURACY)
     for split in ("validation", "test"):
         part = metrics.get(split)
@@ -194,6 +199,25 @@ def _facts(
     facts["training"] = f"{metrics['steps']:,} steps, the best one {metrics['best_step']:,}"
     facts["dsbs"] = str(manifest["dsbs"])
     return facts
+
+
+def _local_teacher(remembered: Mapping[str, Any], model: str) -> str | None:
+    """Return which model taught beside the student, or ranked the answers; None: there was none.
+
+    Args:
+        model: its name on a hub, or a hash of its content.
+    """
+    objective = _objective(remembered)
+    if not isinstance(objective, Taught) or not (objective.has_teacher or objective.asks_ranking):
+        return None
+    if objective.teacher_model == STUDENT:
+        return "the student before training"
+    return ("" if objective.teacher_model == model else "a local model with the hash ") + code(model)
+
+
+def _objective(remembered: Mapping[str, Any]) -> Objective:
+    build = OBJECTIVES.get(remembered["objective"]["kind"])
+    return Objective() if build is None else build(**remembered["objective"])
 
 
 def _use(remembered: Mapping[str, Any], kind: str) -> list[str]:
@@ -228,8 +252,7 @@ def _program(usage: Usage, kind: str, remembered: Mapping[str, Any]) -> str:
 
 
 def _writing_notes(remembered: Mapping[str, Any], kind: str) -> list[str]:
-    build = OBJECTIVES.get(remembered["objective"]["kind"])
-    objective = Objective() if build is None else build(**remembered["objective"])
+    objective = _objective(remembered)
     notes = [objective.output]
     if not objective.rationale_apart:
         return notes

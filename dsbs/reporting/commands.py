@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from dsbs.core.errors import ConfigError
+from dsbs.extraction.prompts import WHOLE
 from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.reading import FinishedRun
@@ -36,12 +37,17 @@ def complete_command(conditions: Sequence[Condition], objective: str, fraction: 
 
 
 def can_learn(condition: Condition, objective: str) -> bool:
-    """Return whether a condition's student can be trained with an objective; True for unknown plugins."""
-    kind = str(condition.runs[0].config.get("student.kind"))
+    """Return whether a condition's student can be trained with an objective; True for unknown plugins.
+
+    It cannot where the objective learns rationales, but the teacher's whole text was its answer (``prompt=whole``).
+    """
+    config = condition.runs[0].config
     try:
-        student, wanted = STUDENTS[kind](), OBJECTIVES[objective](name=objective)
+        student, wanted = STUDENTS[str(config.get("student.kind"))](), OBJECTIVES[objective](name=objective)
     except (KeyError, ConfigError):  # of a plugin that is not here, or is broken
         return True
+    if wanted.needs_rationales and config.get("prompt.answer_format") == WHOLE:
+        return False
     return not combination_faults(student, wanted, "auto")
 
 

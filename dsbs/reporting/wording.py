@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from dsbs.core.units import pluralize, show_fraction
+from dsbs.extraction.prompts import WHOLE
 from dsbs.inference.metrics import show_score
 from dsbs.reporting.claims import (
     BETTER,
@@ -217,7 +218,9 @@ def explain_no_headline(conditions: Sequence[Condition], settings: ReportSetting
         able = [condition for condition in of_both if can_learn(condition, objective)]
         if not able:
             students = ", ".join(sorted({condition.student for condition in conditions}))
-            return f"{claim}: {students} cannot be trained with {objective}. candidates=[...] names others."
+            whole = any(condition.runs[0].config.get("prompt.answer_format") == WHOLE for condition in conditions)
+            why = " on answers without rationales (prompt=whole)" if whole else ""
+            return f"{claim}: {students} cannot be trained with {objective}{why}. candidates=[...] names others."
         shown = show_fraction(fraction)
         lacks.append(shlex.join(complete_command(able, objective, shown if "/" in shown else f"{fraction:g}")))
     if not lacks:

@@ -139,6 +139,18 @@ def test_a_student_without_a_teacher_has_none_on_its_card() -> None:
     assert "rationale" not in text.split("## Use")[1]
 
 
+def test_a_teacher_beside_the_student_is_on_its_card_but_no_path() -> None:
+    objective = {"kind": "gkd", "name": "gkd", "teacher_model": "/home/me/runs/big"}
+    settings = {"student": {"model": "x/y"}, "objective": {**objective, "teacher_model": "1569a1d3"}}
+    text = card(teacher=None, objective=objective, settings=settings)
+    assert "| teacher | a local model with the hash `1569a1d3` |" in text
+    assert "teacher_model 1569a1d3" in text
+    objective["teacher_model"] = settings["objective"]["teacher_model"] = "big/Model-7B"
+    assert "| teacher | `big/Model-7B` |" in card(teacher=None, objective=objective, settings=settings)
+    objective |= {"kind": "context", "name": "context", "teacher_model": "student"}
+    assert "| teacher | the student before training |" in card(teacher=None, objective=objective, settings=settings)
+
+
 def test_a_student_from_the_hub_names_where_it_started() -> None:
     assert "\nbase_model: google/flan-t5-base\n" in card()
     assert "| base model | `google/flan-t5-base` |" in card()

@@ -134,6 +134,14 @@ def test_the_missing_command_has_the_seeds_of_the_runs_and_no_search(tmp_path: P
     assert f"`python -m dsbs.train {wanted}`" in headline
 
 
+def test_no_rationales_are_suggested_where_the_whole_text_is_the_answer(tmp_path: Path) -> None:
+    config = {"prompt.answer_format": "whole", "student.kind": "t5_scratch"}
+    write_run(tmp_path, share(80), objective="respond", config=config)
+    (headline,) = build(tmp_path).headlines
+    assert "t5_scratch cannot be trained with step_by_step on answers without rationales (prompt=whole)" in headline
+    assert "Missing" not in headline
+
+
 def test_what_the_student_refuses_is_not_suggested(tmp_path: Path) -> None:
     logreg = {"student.kind": "logreg", "student.name": "logreg"}
     write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config=logreg, student="logreg")
