@@ -145,6 +145,7 @@ def describe(result: Score, remembered: Remembered) -> dict[str, Any]:
         "correct": result.correct,
         "unanswered": result.unanswered,
         "accuracy_by_class": by_class,
+        "examples_by_class": None if by_class is None else dict(result.examples_by_class()),
     }
 
 
@@ -161,7 +162,7 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
     classes = (figures["accuracy_by_class"] or {}).items()
     shown = classes if len(classes) <= MAX_CLASSES else sorted(classes, key=lambda one: one[1])[:MAX_CLASSES]
     for name, share in shown:
-        table.add_row(plain(name), show_score(ACCURACY, share), "", "")
+        table.add_row(plain(name), show_score(ACCURACY, share), f"{figures['examples_by_class'][name]:,}", "")
     print_table(console, table)
     if len(shown) < len(classes):
         note = f"The {len(shown)} least accurate of {len(classes):,} labels; output=figures.json has all."

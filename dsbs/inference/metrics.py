@@ -44,14 +44,16 @@ class Score:
         """Share of right answers, or None where no example has a gold answer."""
         return self.correct / self.examples if self.examples else None
 
+    def examples_by_class(self) -> Counter[str]:
+        """Return the number of examples of each gold answer."""
+        totals: Counter[str] = Counter()
+        for (gold, _), count in self.confusion.items():
+            totals[gold] += count
+        return totals
+
     def accuracy_by_class(self) -> dict[str, float]:
         """Return the accuracy among the examples of each gold answer; meant for closed answers."""
-        totals: Counter[str] = Counter()
-        right: Counter[str] = Counter()
-        for (gold, prediction), count in self.confusion.items():
-            totals[gold] += count
-            right[gold] += count if prediction == gold else 0
-        return {gold: right[gold] / totals[gold] for gold in sorted(totals)}
+        return {gold: self.confusion[gold, gold] / count for gold, count in sorted(self.examples_by_class().items())}
 
     def figures(self) -> dict[str, float | int | None]:
         """Return score and number of examples, as ``metrics.json`` has them for validation and test."""

@@ -1,6 +1,7 @@
 """``python -m dsbs.evaluate``: the figures of a run again, and those of the same student on other data."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -240,9 +241,11 @@ def test_the_table_shows_accuracy_and_classes(run: Path) -> None:
     text = captured.get()
     assert "the test split" in text
     assert "repair" in text
+    assert sum(figures["examples_by_class"].values()) == figures["examples"]
+    assert re.search(rf"repair +│ +[\d.]+% │ +{figures['examples_by_class']['repair']} │", text)
     many = {f"label {number}": number / 500 for number in range(500)}
     with console.capture() as captured:
-        show(figures | {"accuracy_by_class": many}, config, console)
+        show(figures | {"accuracy_by_class": many, "examples_by_class": dict.fromkeys(many, 2)}, config, console)
     assert "The 50 least accurate of 500 labels; output=figures.json has all." in captured.get()
     assert "label 49" in captured.get()
 
