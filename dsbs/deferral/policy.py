@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,8 +65,9 @@ def load_policy(path: Path) -> Policy:
     Raises:
         DataError: it is missing or broken.
     """
+    choose = f"python -m dsbs.defer {shlex.quote(f'checkpoint={path.parent}')} accuracy=0.95, or share=0.2"
     if not os.path.exists(path):  # noqa: PTH110 - which raises nothing where a folder may not be searched
-        raise DataError(f"{path}: there is no such file. Make it: python -m dsbs.defer checkpoint=...")
+        raise DataError(f"{path}: there is no such file. Choose a threshold: {choose}.")
     try:
         values = read_object(path)
         stored = values["calibration"]
@@ -78,7 +80,7 @@ def load_policy(path: Path) -> Policy:
         examples, source = Fields(values).count("examples") or 0, Fields(values).text("source")
         policy = Policy(calibration, threshold, float(values["share"]), labels, examples, source)
     except (DataError, OSError, ArithmeticError, ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{path}: not written by dsbs.defer. Run python -m dsbs.defer checkpoint=... again.") from None
+        raise DataError(f"{path}: not written by dsbs.defer. Choose a threshold again: {choose}.") from None
     numbers = [calibration.temperature, policy.share, *labels.values(), *(number for step in steps for number in step)]
     if (
         not all(map(is_finite, numbers))
@@ -87,7 +89,7 @@ def load_policy(path: Path) -> Policy:
         or calibration.confidence not in (*SCORED, *MEASURED)
         or not 2 <= calibration.samples <= MAX_SAMPLES
     ):
-        raise DataError(f"{path}: its calibration is invalid. Run python -m dsbs.defer checkpoint=... again.")
+        raise DataError(f"{path}: its calibration is invalid. Choose a threshold again: {choose}.")
     return policy
 
 

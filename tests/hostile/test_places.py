@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,11 @@ def test_a_strangers_thresholds_are_checked(kind: str, tmp_path: Path) -> None:
     content = POLICIES[kind]
     (tmp_path / "defer.json").write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError, match=r"defer\.json: (not written by dsbs|its calibration is invalid)"):
+        load_policy(tmp_path / "defer.json")
+
+
+def test_thresholds_that_are_missing_come_with_the_command_that_chooses_them(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=re.escape(f"python -m dsbs.defer checkpoint={tmp_path} accuracy=0.95")):
         load_policy(tmp_path / "defer.json")
 
 
