@@ -21,7 +21,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dsbs.cli.command import command, typed_words
+from dsbs.cli.arguments import typed_arguments
+from dsbs.cli.command import command
 from dsbs.cli.config import CompareConfig
 from dsbs.cli.settings import compose_settings
 from dsbs.core.command_line import split_flags
@@ -69,7 +70,7 @@ def main(config: CompareConfig) -> None:
     if faults := config.faults():
         raise ConfigError.from_faults(faults)
     console = standard_output()
-    candidates = plan_all(config, typed_words())
+    candidates = plan_all(config, typed_arguments())
     forecast(candidates, console)
     if config.dry_run:
         return

@@ -18,8 +18,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from dsbs.cli.arguments import typed_overrides
 from dsbs.cli.checkpoints import open_checkpoint
-from dsbs.cli.command import command, typed_overrides
+from dsbs.cli.command import command
 from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text

@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from dsbs.cli.command import command, typed_command, typed_words
+from dsbs.cli.arguments import typed_arguments, typed_command
+from dsbs.cli.command import command
 from dsbs.cli.config import collect_faults
 from dsbs.core.distributed import is_main, main_first
 from dsbs.core.errors import ConfigError
@@ -53,7 +54,7 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
     """Check the settings and plan the run; missing annotations are extracted first if the teacher costs nothing.
 
     Args:
-        typed: the words that the user typed, as ``typed_words`` returns them; None: those of this command line.
+        typed: the words that the user typed, as ``typed_arguments`` returns them; None: those of this command line.
 
     Raises:
         DsbsError: settings or data are faulty.
@@ -61,7 +62,7 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
     if faults := collect_faults(settings) + settings.faults():
         raise ConfigError.from_faults(faults)
     settings.student = settings.student.resolve()
-    return prepare_run(settings, typed_words() if typed is None else typed)
+    return prepare_run(settings, typed_arguments() if typed is None else typed)
 
 
 def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -> None:

@@ -2,12 +2,10 @@
 
 import logging
 import os
-import shlex
 import shutil
 import signal
 import sys
 import traceback
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dsbs import __version__
+from dsbs.cli.arguments import program_of, read_arguments, remember_program
 from dsbs.cli.composition import conf_dir
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain
-from dsbs.cli.overrides import hide_all, reveal_keys
-from dsbs.cli.streams import lost_output, open_streams
+from dsbs.cli.overrides import reveal_keys
+from dsbs.cli.streams import lost_output
 from dsbs.cli.sweeps import (
     describe_endings,
     endings_folder,
@@ -35,7 +34,6 @@ from dsbs.cli.sweeps import (
     sweep_fault,
     sweeps,
 )
-from dsbs.core.command_line import CONFIG_DIR
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
 from dsbs.core.files import explain_refusal
@@ -44,25 +42,8 @@ from dsbs.core.terminal import VisibleFormatter, visible
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 RESUMING = ("extract", "train", "compare")
-# Flags of Hydra's: those with a value, and those that would put other configs, or a pickle, in the place of ours.
-_VALUED = (CONFIG_DIR, "-cd", "--cfg", "-c", "--package", "-p")
+# Flags of Hydra's that would put other configs, or a pickle, in the place of ours.
 _REFUSED = ("--config-name", "--config-path", "--experimental-rerun")
-_program: list[str] = []  # how the command of this process was called, without what was typed behind it
-
-
-def typed_overrides() -> list[str]:
-    """Return the overrides that were typed; in a sweep, those of this job."""
-    return [reveal_keys(word) for word in HydraConfig.get().overrides.task]
-
-
-def typed_words() -> list[str]:
-    """Return the overrides, after the flag that other commands for the same options need, too: ``--config-dir``."""
-    return [*(_program[-2:] if CONFIG_DIR in _program else []), *typed_overrides()]
-
-
-def typed_command() -> str:
-    """Return the command that starts this run (in a sweep: this job), quoted for a shell."""
-    return shlex.join([*_program, *typed_overrides()])
 
 
 def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[], None]]:
@@ -80,7 +61,7 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
         def main() -> None:
             _quieten()
             _check_environment(name)
-            words = read_words()
+            words = read_arguments()
             try:
                 if _show_and_end(name, words):
                     return
@@ -100,11 +81,11 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
 
 
 def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> None:
-    endings, program = endings_folder(), _program_of(name, words)
+    endings, program = endings_folder(), program_of(name, words)
 
     def guarded(config: DictConfig) -> float | None:  # with a sweep's launcher in any process, on any machine
         _quieten()
-        _program[:] = program
+        remember_program(program)
         try:
             if sweeps():
                 note_ending(endings)
@@ -186,32 +167,6 @@ def _check_environment(name: str) -> None:
         _fail(name, "the current folder was deleted or moved; cd to another one.")
 
 
-def read_words() -> list[str]:
-    """Return the words typed after the command, decoded as UTF-8 whatever the locale; ``sys.argv`` is set to them.
-
-    Flags come first, as Hydra wants them; bytes that are not UTF-8 are replaced, and keys between braces encoded
-    (``hide_keys``).
-    """
-    open_streams()
-    program, *words = (os.fsencode(word).decode("utf-8", "replace") for word in sys.argv)
-    sys.argv = [program, *hide_all(flags_first(words))]
-    return sys.argv[1:]
-
-
-def flags_first(words: Sequence[str]) -> list[str]:
-    """Return the words with flags, and the values of those that take one, before the overrides.
-
-    >>> flags_first(["seed=0,1", "-m", "student=logreg", "--config-dir", "mine"])
-    ['-m', '--config-dir', 'mine', 'seed=0,1', 'student=logreg']
-    """
-    flags: list[str] = []
-    overrides: list[str] = []
-    for word in words:
-        follows = flags[-1:] and flags[-1] in _VALUED
-        (flags if follows or word.startswith("-") else overrides).append(word)
-    return flags + overrides
-
-
 @contextmanager
 def _raising_what_hydra_refuses() -> Iterator[None]:
     """Keep Hydra from printing its errors itself, which it does unless it is asked for full ones."""
@@ -251,20 +206,6 @@ def _show_and_end(name: str, words: Sequence[str]) -> bool:
         sys.stdout.write(f"{show_help(name, flags.overrides, flags.config_dir)}\n")
         return True
     return False
-
-
-def _program_of(name: str, words: Sequence[str]) -> list[str]:
-    """Return how the command was called, with the flags that every run of it needs."""
-    called = Path(sys.argv[0]).name
-    if called.split(" ")[0] == "dsbs":
-        program = ["dsbs", name]
-    elif not called.endswith(".py") or Path(sys.argv[0]).resolve().parent == Path(__file__).resolve().parents[1]:
-        program = ["python", "-m", f"dsbs.{name}"]
-    else:  # a script of the user's own around the command
-        program = ["python", sys.argv[0]]
-    parser: ArgumentParser = get_args_parser()
-    folder = parser.parse_known_args(list(words))[0].config_dir
-    return [*program, *([CONFIG_DIR, folder] if folder else [])]
 
 
 def _fail(name: str, message: str) -> NoReturn:

@@ -13,26 +13,25 @@ from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dsbs.core.errors import DataError, RunError
+from dsbs.core.errors import DataError
 from dsbs.core.logprobs import pack, unpack
 from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MAX_COUNT, load_json, storable
 from dsbs.store.origin import Failure, Origin, Outcome, Spent, Totals, name_origin
 from dsbs.store.reading import (
     BROKEN,
-    BUSY_SECONDS,
     PACE,
     SPENT,
     among,
     check_rows,
-    guard,
     limited,
     measure_pace,
     open_reading,
     place_fault,
     sum_spent,
 )
-from dsbs.store.schema import FORMAT, check_schema, columns, compatibility_views, read_format, upgrade
+from dsbs.store.schema import check_schema, columns, compatibility_views, read_format
+from dsbs.store.writing import open_writing, transaction
 
 COLUMNS = "text, finish_reason, model, prompt_tokens, completion_tokens, created"
 
@@ -52,31 +51,9 @@ class CompletionStore:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         try:
-            self._db = open_reading(path) if read_only else self._open()
+            self._db = open_reading(path) if read_only else open_writing(path)
         except BROKEN as error:
             raise place_fault(path, error) or DataError(f"{path}: not a store of completions ({error}).") from error
-
-    def _open(self) -> sqlite3.Connection:
-        if self.path.exists() and not self.path.is_file():
-            raise DataError(f"{self.path}: expected a store of completions, found something other than a file.")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
-        try:
-            guard(db)
-            check_schema(db)  # before anything is asked of a file that may be a stranger's
-            db.execute("PRAGMA journal_mode=WAL")
-            # FULL: a committed completion outlives a power cut, not only a killed process.
-            db.execute("PRAGMA synchronous=FULL")
-            with _transaction(db, self.path):
-                for statement in upgrade(read_format(db)):
-                    db.execute(statement)
-            found = read_format(db)
-            if found != FORMAT:
-                raise sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
-        except BaseException:
-            db.close()
-            raise
-        return db
 
     def __enter__(self) -> "CompletionStore":
         return self
@@ -90,7 +67,7 @@ class CompletionStore:
 
     def transaction(self) -> AbstractContextManager[None]:
         """Return a context manager in which all writes are committed together, or not at all."""
-        return _transaction(self._db, self.path)
+        return transaction(self._db, self.path)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         """Run one SQL statement; for the modules of this package that have tables of their own in the file."""
@@ -291,29 +268,6 @@ def open_store(path: Path) -> Iterator[CompletionStore]:
     with CompletionStore(path, read_only=True) as store, limited(store._db, path):
         check_rows(store._db)
         yield store
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """A context: BEGIN IMMEDIATE … COMMIT, or ROLLBACK after an error.
-
-    Raises:
-        RunError: where the file is locked or the disk is full.
-    """
-    try:
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            with suppress(sqlite3.OperationalError):  # SQLite rolls back by itself where the disk is full
-                db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        raise RunError(
-            f"{path}: the store cannot be written ({error}). Is the disk full, or does another process lock it? "
-            "Committed answers are safe; the same command resumes."
-        ) from error
 
 
 def _read_object(text: str) -> dict[str, Any]:

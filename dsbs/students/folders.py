@@ -1,13 +1,12 @@
-"""Untrusted folders with a model: which of their files are read, and what their JSON may contain.
+"""Untrusted folders with a model: which of their files are read.
 
 A loader gets a ``view`` of a folder instead of the folder: a temporary folder with links to the weights and tokenizer
 files, which were found to be regular files inside it, and with the JSON of config and tokenizer written anew without
-whatever would fetch or run anything (code, kernels, adapters, other files). Files that are not listed here are hidden
+whatever would fetch or run anything (``dsbs.students.model_config``). Files that are not listed here are hidden
 from the loader: adapters, generation and processor configs, pickled metadata, scripts. No tensors here.
 """
 
 import json
-import math
 import re
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 from dsbs.core.errors import StudentError
 from dsbs.core.untrusted import excerpt, load_json, read_file
+from dsbs.students.model_config import MAX_NUMBER, clean_config, drop_references
 from dsbs.students.patterns import pattern_faults
 
 CONFIG = "config.json"
@@ -39,19 +39,7 @@ LENGTH = "model_max_length"
 MAX_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
 MAX_CONFIG = 4 * 2**20
 MAX_TOKENIZER = 2**28
-# Keys of either config that name code, kernels, or files and models elsewhere.
-_ELSEWHERE = re.compile(
-    r"auto_map|custom_\w+|\w*name_or_path|\w+_files?|\w*_path|\w+_dir|kernel\w*|use_kernels|\w*tp_plan|"
-    r"distributed_config|transformers_weights|num_labels|id2label|label2id"
-)
-_CODE = re.compile(r"_?(?:attn|experts)_implementation(?:_internal)?")
-_IMPLEMENTATIONS = (None, "eager", "sdpa")
-_COUNTS = re.compile(r"\w*layers?|\w*blocks?|\w*experts?|depth|\w*depth")
-FEW = 1024  # experts and the like may share a tensor
-MAX_NUMBER = 2**40
-MAX_POSITIONS = 2**24
 MAX_VALUES = 2**50
-MAX_DEPTH = 16
 
 
 class View(NamedTuple):
@@ -80,21 +68,21 @@ def view(folder: Path, *, pickled: bool = False) -> Iterator[View]:
     tensors = count_tensors(weights)
     config = clean_config(_read_json(folder, CONFIG, MAX_CONFIG), folder / CONFIG, tensors)
     with tempfile.TemporaryDirectory(prefix="dsbs-") as temporary:
-        place = Path(temporary)
-        (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+        target = Path(temporary)
+        (target / CONFIG).write_text(json.dumps(config), encoding="utf-8")
         if (folder / TOKENIZER_CONFIG).exists():
-            cleaned = drop_elsewhere(_read_json(folder, TOKENIZER_CONFIG, MAX_TOKENIZER), folder / TOKENIZER_CONFIG)
+            cleaned = drop_references(_read_json(folder, TOKENIZER_CONFIG, MAX_TOKENIZER), folder / TOKENIZER_CONFIG)
             if not isinstance(cleaned.get(LENGTH, 0), int | float | None):
                 value = excerpt(cleaned[LENGTH], 60)
                 raise StudentError(f"{folder / TOKENIZER_CONFIG}: {LENGTH}={value}: expected a number.")
-            (place / TOKENIZER_CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
+            (target / TOKENIZER_CONFIG).write_text(json.dumps(cleaned), encoding="utf-8")
         for name in sorted(TOKENIZER):
             if (folder / name).exists():
-                (place / name).symlink_to(_inside(folder, name))
+                (target / name).symlink_to(_inside(folder, name))
         check_patterns(folder)
         for path in weights:
-            (place / path.name).symlink_to(_inside(folder, path.name))
-        yield View(place, None if tensors is None else sum(tensors.values()))
+            (target / path.name).symlink_to(_inside(folder, path.name))
+        yield View(target, None if tensors is None else sum(tensors.values()))
 
 
 @contextmanager
@@ -179,18 +167,18 @@ def _product(shape: list[int]) -> int:
 
 
 @contextmanager
-def without_panic(place: object) -> Iterator[None]:
+def without_panic(source: object) -> Iterator[None]:
     """Turn a panic of the tokenizers library, which is not an ``Exception``, into an error.
 
     Raises:
-        StudentError: naming the place.
+        StudentError: naming the source.
     """
     try:
         yield
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise StudentError(f"{place}: the tokenizer cannot be read ({excerpt(str(error))}).") from None
+        raise StudentError(f"{source}: the tokenizer cannot be read ({excerpt(str(error))}).") from None
 
 
 def check_patterns(folder: Path) -> None:
@@ -208,71 +196,6 @@ def check_patterns(folder: Path) -> None:
         raise StudentError(f"{folder / FAST}: not valid JSON ({excerpt(str(error))}).") from None
     for pattern in pattern_faults(values):
         raise StudentError(f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take very long over some texts.")
-
-
-def clean_config(config: dict[str, Any], place: Path, tensors: dict[str, int] | None) -> dict[str, Any]:
-    """Return a model's config without keys that lead elsewhere (``drop_elsewhere``), after checking its numbers.
-
-    Args:
-        tensors: of its weights: there can be no more layers than tensors.
-
-    Raises:
-        StudentError: for attention implementations that are downloaded, quantized weights, sizes out of bounds.
-    """
-    if not isinstance(config.get("model_type"), str):
-        raise StudentError(f"{place}: model_type: expected the name of an architecture.")
-    if config.get("quantization_config") is not None:
-        raise StudentError(f"{place}: quantization_config: quantized weights are not supported.")
-    most = len(tensors) if tensors is not None else 10_000
-    _check_numbers(config, place, most, "")
-    return drop_elsewhere(config, place)
-
-
-def drop_elsewhere(values: dict[str, Any], place: Path) -> dict[str, Any]:
-    """Return JSON values without keys that name code, kernels, files or models elsewhere, at any depth."""
-
-    def clean(value: Any, depth: int) -> Any:
-        if depth > MAX_DEPTH:
-            raise StudentError(f"{place}: nested too deeply.")
-        if isinstance(value, list):
-            return [clean(item, depth + 1) for item in value]
-        if not isinstance(value, dict):
-            return value
-        kept = {key: item for key, item in value.items() if not _ELSEWHERE.fullmatch(key) and not _CODE.fullmatch(key)}
-        return {key: clean(item, depth + 1) for key, item in kept.items()}
-
-    cleaned: dict[str, Any] = clean(values, 0)
-    return cleaned
-
-
-def _check_numbers(value: Any, place: Path, most: int, key: str, depth: int = 0) -> None:
-    """Check every number and every name of an implementation in a config."""
-    if depth > MAX_DEPTH:
-        raise StudentError(f"{place}: nested too deeply.")
-    if _CODE.fullmatch(key) and (
-        not all(one in _IMPLEMENTATIONS for one in value.values())
-        if isinstance(value, dict)
-        else value not in _IMPLEMENTATIONS
-    ):
-        raise StudentError(
-            f"{place}: {key}={excerpt(value, 60)!r}: expected eager or sdpa; other implementations download code."
-        )
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _check_numbers(item, place, most, name, depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            _check_numbers(item, place, most, key, depth + 1)
-    elif isinstance(value, float) and math.isnan(value):
-        raise StudentError(f"{place}: {key}=NaN: expected a number.")
-    elif isinstance(value, int | float) and "dropout" in key and not 0 <= value <= 1:
-        raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected from 0 to 1.")
-    elif isinstance(value, int) and not isinstance(value, bool):
-        counts = _COUNTS.fullmatch(key)
-        bound = max(most, FEW) if counts else MAX_POSITIONS if "position" in key else MAX_NUMBER
-        if abs(value) > bound:
-            why = f", for there are {most:,} tensors" if counts else ""
-            raise StudentError(f"{place}: {key}={excerpt(value, 30)}: expected at most {bound:,}{why}.")
 
 
 def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
@@ -299,7 +222,7 @@ def _inside(folder: Path, name: str, found: bool = False) -> Path:
     real = path.resolve()
     # The hub's cache keeps each file once, as ``blobs/HASH``, with links to it from ``snapshots/COMMIT``.
     blobs = [home.parent.parent / "blobs"] if home.parent.name == "snapshots" else []
-    if not any(real.is_relative_to(place) for place in (home, *blobs)):
+    if not any(real.is_relative_to(root) for root in (home, *blobs)):
         raise StudentError(f"{path}: a link to {real}, outside the folder; copy the file into it if it belongs there.")
     if not real.is_file():
         raise StudentError(f"{path}: expected a regular file.")

@@ -135,7 +135,7 @@ def test_a_deleted_folder_is_told_and_a_width_of_0_hides_nothing(
 
 
 def test_a_command_is_named_by_how_it_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsbs.cli.command import _program_of
+    from dsbs.cli.arguments import program_of
 
     module = Path(command.__code__.co_filename).parents[1] / "train.py"
     for called, program in [
@@ -144,4 +144,4 @@ def test_a_command_is_named_by_how_it_was_called(monkeypatch: pytest.MonkeyPatch
         ("my/own.py", ["python", "my/own.py"]),
     ]:
         monkeypatch.setattr(sys, "argv", [called])
-        assert _program_of("train", ["--config-dir", "conf", "seed=1"]) == [*program, "--config-dir", "conf"]
+        assert program_of("train", ["--config-dir", "conf", "seed=1"]) == [*program, "--config-dir", "conf"]
