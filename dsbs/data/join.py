@@ -94,6 +94,8 @@ class Join:
             counts["single_vote"] += sum((annotation.votes or {}).values()) == 1
         if "probabilities" in self.reads:
             counts["without_probabilities"] += not any((annotation.probabilities or {}).values())
+        if "system" in self.reads:
+            counts["without_system"] += not annotation.system
         hidden: dict[str, Any] = {name: None for name in LATER_FIELDS if name not in self.reads}
         return replace(annotation, **hidden)
 

@@ -36,7 +36,9 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
         counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
             ``answers_cut``: labels too long to be generated; ``targets_unwritten``: targets too long to be generated
             up to the answer at their end;
+            ``line_breaks_lost``: labels with line breaks that the student cannot write;
             ``single_vote`` and ``without_probabilities``: examples whose teacher gives no distribution;
+            ``without_system``: examples whose input is read without a system prompt, where the others have one;
             ``inputs``, or else ``train``: the number of examples.
 
     >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
@@ -56,6 +58,18 @@ the inputs are unknown to the tokenizer.']
             f"{pluralize(long, 'target')}{of} cannot be written up to the answer at the end: longer than "
             "student.max_new_tokens. Set it as high as student.max_target_tokens."
         )
+    if lost := counts.get("line_breaks_lost"):
+        notes.append(
+            f"{pluralize(lost, 'label')} of validation and test with line breaks: this student's tokenizer cannot "
+            "write them. Choose a decoder-only student where they matter."
+        )
+    if (bare := counts.get("without_system")) is not None:
+        if bare == counts.get("train"):
+            notes.append("No example has a system prompt to read (objective.reads_systems): extract with some, such as "
+                         "prompt=explained.")  # fmt: skip
+        elif not bare + counts.get("label_only", 0):
+            notes.append("Every training input has a system prompt before it, but in use there is none: keep an empty "
+                         "text in prompt.systems.")  # fmt: skip
     if single := counts.get("single_vote"):
         notes.append(
             f"{single:,}{of} have a single sample of the teacher: as a distribution it says no more than the label. "

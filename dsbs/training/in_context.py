@@ -41,7 +41,8 @@ def measure_in_context(
         DsbsError: texts or weights cannot be read.
     """
     texts = load_texts(other) if other else []
-    key = fingerprint([plan.run.folder.name, fingerprint_files([Path(other)]) if other else None])
+    trained = [plan.run.folder.name, metrics.get("seconds")]  # a deleted run that was trained again has its old name
+    key = fingerprint([*trained, fingerprint_files([Path(other)]) if other else None])
     path = folder / "in_context" / f"{key}.json"
     if path.exists():
         found: list[dict[str, Any]] = read_json_file(path)

@@ -189,6 +189,21 @@ def test_a_distribution_that_is_a_label_is_told() -> None:
     ]
 
 
+def test_system_prompts_that_every_training_input_has_or_none_are_told() -> None:
+    """In use the student reads the input alone."""
+    three = [Annotation(f"train {number}", "yes", "because") for number in range(3)]
+
+    def notes(systems: list[str]) -> list[str]:
+        said = {"train": [replace(one, system=system) for one, system in zip(three, systems, strict=True)]}
+        return describe_lost(load(annotations=said, reads=frozenset({"system"})).counts)
+
+    assert notes(["", "Be brief.", "Explain."]) == []
+    [every] = notes(["Be kind.", "Be brief.", "Explain."])
+    assert "keep an empty text in prompt.systems" in every
+    [none] = notes(["", "", ""])
+    assert "No example has a system prompt" in none
+
+
 ALONE = {
     "train": [
         Annotation("train 0", "yes", "because", "ok", 0.6, {"yes": 3, "no": 2}, {"yes": 0.7, "no": 0.2}),

@@ -402,6 +402,12 @@ def test_labels_longer_than_a_target_are_told_with_the_length_that_holds_them() 
     assert count_unwritable(student, reading, [*asked[:1], *free]) == {"answers_cut": 1}
     assert count_unwritable(student, dataclasses.replace(reading, max_new_tokens=8), asked[:1]) == {}  # ranked
     assert "1 label of validation and test" in describe_lost({"answers_cut": 1})[0]
+    lines = [Example("1", "", "refund\nit"), Example("2", "", "it")]
+    assert count_unwritable(student, reading, lines) == {"line_breaks_lost": 1}
+    assert (
+        count_unwritable(DecoderOnlyModel(causal_model("llama", 300), byte_tokenizer(), "target"), reading, lines) == {}
+    )
+    assert "1 label of validation and test with line breaks" in describe_lost({"line_breaks_lost": 1})[0]
     with pytest.raises(StudentError, match=rf"has {size} tokens.*Type student\.max_target_tokens={size}, or"):
         check_lengths(student, Lengths(64, size - 1, 64), "auto", asked)
     with pytest.raises(StudentError, match=rf"within 2: .*Type student\.max_new_tokens={size}, or"):

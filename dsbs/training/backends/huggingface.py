@@ -240,10 +240,12 @@ def check_labels(student: StudentModel, task: Task, examples: Iterable[Example])
 
 
 def count_unwritable(student: StudentModel, reading: DecodingConfig, examples: list[Example]) -> dict[str, int]:
-    """Return ``answers_cut``, the labels too long to be generated whole; ``{}`` where there are none."""
+    """Return ``answers_cut``, the labels too long to be generated whole, and ``line_breaks_lost``, if there are any."""
     labels = [one.label for one in examples if one.label is not None and not reading.ranks([one])]
     cut = sum(size - 1 > reading.max_new_tokens for size in student.lengths(labels))  # the end is not needed
-    return {"answers_cut": cut} if cut else {}
+    [written] = student.decode(student.encode_targets(["a\nb"]))
+    lost = 0 if "\n" in written else sum("\n" in label for label in labels)
+    return {name: count for name, count in (("answers_cut", cut), ("line_breaks_lost", lost)) if count}
 
 
 def check_lengths(student: StudentModel, lengths: Lengths, decoding: str, examples: Iterable[Example]) -> None:
