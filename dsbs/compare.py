@@ -1,7 +1,7 @@
 """Train every kind of student on one task and extraction, and recommend one.
 
     dsbs compare                                              the built-in task
-    dsbs compare task=table task.path=reviews.csv task.label=stars fractions=[1/8,1] seeds=[0,1,2]
+    dsbs compare task=table task.path=reviews.csv task.input=body task.label=stars fractions=[1/8,1] seeds=[0,1,2]
     dsbs compare methods=[logreg:finetune,t5_small:step_by_step] dry_run=true
 
 Finished runs are reused, stopped ones resume. Students that do not fit the task are skipped and listed.

@@ -1,7 +1,7 @@
 """Ask a teacher for a rationale and a label of each example, and store every completion.
 
     dsbs extract                                             the built-in task and its scripted teacher
-    dsbs extract task=table task.path=reviews.csv teacher=openai teacher.model=gpt-5-mini dry_run=true
+    dsbs extract task=table task.path=mails.csv task.input=text teacher=openai teacher.model=gpt-5-mini dry_run=true
     dsbs extract task=cqa task.path=data/cqa teacher=llama_cpp limit=100
 
 dry_run=true sends no request: it counts them and estimates tokens, dollars and time. The same command resumes, and
@@ -133,6 +133,8 @@ def show(summary: dict[str, Any], job: Job, labels: str, console: Console) -> No
         advice = " The same command with a higher limit resumes." * summary["stopped"].startswith("budget.")
         console.print(f"Incomplete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
     console.print(f"Annotations: {job.folder} (to inspect them: {PAGE})", soft_wrap=True, highlight=False)
+    if not summary["stopped"]:
+        console.print("To train on them: dsbs train with the same task, teacher and labels.", highlight=False)
 
 
 def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console) -> None:

@@ -1,7 +1,7 @@
 """Train a student on a task, with a teacher's rationales where the objective uses them.
 
     dsbs train                                               the built-in task, on a laptop, in minutes
-    dsbs train task=table task.path=reviews.csv student=minilm teacher=openai teacher.model=gpt-5-mini
+    dsbs train task=table task.path=mails.csv task.input=text student=minilm teacher=openai teacher.model=gpt-5-mini
     dsbs train -m objective=finetune,step_by_step seed=0,1   a sweep: a run for each combination
 
 Finished runs are not trained again; stopped ones resume from their last checkpoint.
