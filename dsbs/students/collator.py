@@ -11,6 +11,7 @@ from dsbs.students.model import Batch, StudentModel
 from dsbs.students.prefixes import KINDS
 from dsbs.students.tensors import IGNORED, pad
 
+CUT = ("inputs_cut", "targets_cut", "teacher_inputs_cut")
 SHARED = "shared"  # the name of the encoder inputs that all kinds of targets read
 
 
@@ -56,7 +57,7 @@ def tokenize(
     max_target_tokens: int,
     readers: Mapping[str, Reader] | None = None,
 ) -> tuple[list[Row], dict[str, int]]:
-    """Return a row for each example, and the counts ``inputs_cut`` and ``targets_cut``.
+    """Return a row for each example, and the counts ``CUT`` of what was truncated.
 
     Args:
         inputs: the examples' inputs, which targets without an input of their own read.
@@ -67,18 +68,19 @@ def tokenize(
     names = [_name_inputs(student, row) for row in targets]
     read = _encode_inputs(student, inputs, targets, names, max_input_tokens, readers)
     ids = iter(student.encode_targets([target.text for row in targets for target in row]))
-    cut = {"inputs_cut": 0, "targets_cut": 0}
+    cut = dict.fromkeys(CUT, 0)
     rows = []
     for position, row in enumerate(targets):
         # In the order of the targets: a set's order differs from process to process, and with it the draws of dropout.
         row_inputs = {}
-        for name in dict.fromkeys(names[position]):
+        kinds = dict(zip(names[position], (target.kind for target in row), strict=True))
+        for name, kind in kinds.items():
             row_inputs[name], was_cut = read[position, name]
-            cut["inputs_cut"] += was_cut
+            cut["teacher_inputs_cut" if kind in readers else "inputs_cut"] += was_cut
         row_targets = []
         for target, name in zip(row, names[position], strict=True):
             target_ids, was_cut = student.cut_target(next(ids), max_target_tokens, target.kept)
-            cut["targets_cut"] += was_cut
+            cut["targets_cut"] += was_cut and target.kind not in readers  # a teacher's copies are the student's targets
             row_targets.append((target.kind, name, target_ids, target.weight))
         rows.append(Row(row_inputs, row_targets))
     return rows, cut

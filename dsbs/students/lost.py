@@ -34,6 +34,7 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
 
     Args:
         counts: of ``count_lost``; the same for ``targets``; ``inputs_blank``: inputs without any known feature;
+            ``teacher_inputs_cut``: truncated prompts of a teacher beside the student;
             ``answers_cut``: labels too long to be generated; ``targets_unwritten``: targets too long to be generated
             up to the answer at their end;
             ``line_breaks_lost``: labels with line breaks that the student cannot write;
@@ -50,6 +51,11 @@ the inputs are unknown to the tokenizer.']
     for part, key in LIMITS.items():
         if cut := counts.get(f"{part}_cut"):
             notes.append(f"{pluralize(cut, part[:-1])}{of} exceeded student.{key}: truncated.")
+    if cut := counts.get("teacher_inputs_cut"):
+        notes.append(
+            f"{pluralize(cut, 'prompt')} of the teacher exceeded objective.teacher_max_input_tokens: truncated, with "
+            "what stands after the input."
+        )
     if long := counts.get("answers_cut"):
         labels = pluralize(long, "label")
         notes.append(f"{labels} of validation and test cannot be generated: longer than student.max_new_tokens.")

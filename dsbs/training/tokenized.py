@@ -15,14 +15,13 @@ from dsbs.core.files import atomic_path
 from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.progress import Meter
 from dsbs.core.records import Target
-from dsbs.students.collator import SHARED, Reader, Row, tokenize
+from dsbs.students.collator import CUT, SHARED, Reader, Row, tokenize
 from dsbs.students.model import StudentModel
 from dsbs.students.prefixes import KINDS
 
-FORMAT = 4  # version of the file format and of how targets are truncated; part of the file's name
+FORMAT = 5  # version of the file format and of how targets are truncated; part of the file's name
 CHUNK = 1000  # rows tokenized together
 IDS = pa.list_(pa.int32())
-CUT = ("inputs_cut", "targets_cut")
 SCHEMA = pa.schema(
     [
         ("inputs", pa.list_(pa.struct([("name", pa.string()), ("ids", IDS)]))),
@@ -97,8 +96,9 @@ class RowFile:
         return RowFile(path)
 
     def cut(self) -> dict[str, int]:
-        """Return the numbers of truncated inputs and targets, ``inputs_cut`` and ``targets_cut``."""
-        return {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
+        """Return the numbers ``CUT`` of truncated inputs and targets; those of a teacher beside the student, if any."""
+        counts = {name: pc.sum(self._dataset.data.column(name)).as_py() or 0 for name in CUT}
+        return {name: count for name, count in counts.items() if count or not name.startswith("teacher")}
 
     def count_longer(self, kind: str, limit: int) -> int:
         """Return the number of targets of a kind with more than ``limit`` tokens."""

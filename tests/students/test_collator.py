@@ -6,7 +6,7 @@ from tiny import tiny_t5
 
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives import RationaleThenLabel
-from dsbs.students.collator import Collator, tokenize
+from dsbs.students.collator import Collator, Reader, tokenize
 from dsbs.students.model import Batch, StudentModel
 from dsbs.students.tensors import IGNORED
 
@@ -25,7 +25,7 @@ def test_both_tasks_of_an_example_share_one_encoder_input() -> None:
     assert list(batch["inputs"]) == ["shared"]
     assert batch["inputs"]["shared"]["input_ids"].shape[0] == 3
     assert batch["targets"]["rationale"]["rows"].tolist() == [0, 2]
-    assert cut == {"inputs_cut": 0, "targets_cut": 0}
+    assert cut == {"inputs_cut": 0, "targets_cut": 0, "teacher_inputs_cut": 0}
 
 
 def test_with_the_prefix_on_the_input_each_task_reads_its_own() -> None:
@@ -67,12 +67,21 @@ def test_what_is_too_long_is_cut_and_counted_and_a_target_that_is_cut_teaches_no
     student = tiny_t5()
     end = student.config.eos_token_id
     rows, cut = tokenize(student, ["the kettle " * 30, "it"], [TARGETS[0], TARGETS[1]], 10, 4)
-    assert cut == {"inputs_cut": 1, "targets_cut": 1}
+    assert cut == {"inputs_cut": 1, "targets_cut": 1, "teacher_inputs_cut": 0}
     assert len(rows[0].inputs["shared"]) == 10
     assert rows[0].inputs["shared"][-1] == end
     [whole] = student.encode_targets([TARGETS[0][1].text])
     assert rows[0].targets[1][2] == whole[:4]
     assert [ids[-1] == end for row in rows for _, _, ids, _ in row.targets] == [True, False, True]
+
+
+def test_what_a_teacher_beside_the_student_reads_is_counted_apart() -> None:
+    student = tiny_t5()
+    targets = [Target("label", "refund " * 9), Target("teacher label", "refund " * 9, input="the kettle " * 30)]
+    readers = {"teacher label": Reader(student, "label", 10)}
+    rows, cut = tokenize(student, ["the kettle " * 30], [targets], 20, 4, readers)
+    assert [len(ids) for ids in rows[0].inputs.values()] == [20, 10]
+    assert cut == {"inputs_cut": 1, "targets_cut": 1, "teacher_inputs_cut": 1}
 
 
 def test_padding_is_hidden_from_the_encoder() -> None:
