@@ -114,7 +114,7 @@ def describe_unreached(name: str, goal: float, answers: int) -> str:
         rest = f"at least {needed:,} answers, all correct" if needed else "more answers than any data set has"
         return (
             f"{name}={goal:g}: showing it with 95% confidence takes {rest}; validation has {answers:,}. Try a lower "
-            f"{name}, share=0.5, or more validation examples."
+            f"{name}, share=0.5, or more validation examples (task.validation_share)."
         )
     return (
         f"{name}={goal:g}: not reached with 95% confidence, even by the most confident of {answers:,} validation "
