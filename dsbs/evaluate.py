@@ -26,6 +26,7 @@ from dsbs.core.tracking import Tracking
 from dsbs.core.units import pluralize
 from dsbs.core.untrusted import Fields, read_object, read_yaml
 from dsbs.data.join import fingerprint_examples
+from dsbs.data.overlap import count_overlap, describe_overlap
 from dsbs.inference.checkpoint import Remembered, check_output
 from dsbs.inference.gold import gold_examples
 from dsbs.inference.metrics import Score, score, show_score
@@ -72,6 +73,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         **perplexity_of(predictor, examples),
         "without_gold": without_gold,
         "changed": config.path is None and has_changed(checkpoint.run, config.split, examples),
+        "overlap": find_overlap(checkpoint, config, examples) if config.path else None,
         "lost": predictor.lost(examples),
     }
     if output is not None:
@@ -95,6 +97,17 @@ def has_changed(run: Path | None, split: str, examples: list[Example]) -> bool:
         return False
     known = Fields(read_object(manifest)).inside("settings").text("test")
     return known is not None and known != fingerprint_examples(examples)
+
+
+def find_overlap(checkpoint: Checkpoint, config: EvaluateConfig, examples: list[Example]) -> dict[str, Any] | None:
+    """Return how many inputs of other data occur in train or validation of the run; None if its files are not read."""
+    try:
+        task = checkpoint.task_of_run(None, config.trust_run)
+        splits = [split for split in task.splits() if split != "test"] if task.path else []
+        others = (example.input for split in splits for example in task.examples(split))
+        return count_overlap((example.input for example in examples), others).figures() if splits else None
+    except DataError:
+        return None
 
 
 def find_run(checkpoint: Checkpoint) -> tuple[Tracking, Path]:
@@ -175,7 +188,10 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         console.print(f"  {note}", soft_wrap=True, highlight=False)
     if figures["without_gold"]:
         console.print(f"  Not counted: {pluralize(figures['without_gold'], 'example')} without a gold answer.")
-    for sentence in describe_lost(figures["lost"]):
+    for sentence in [
+        *describe_overlap(figures["overlap"], "train or validation of the run"),
+        *describe_lost(figures["lost"]),
+    ]:
         console.print(f"  {sentence}", soft_wrap=True, highlight=False)
     if config.output:
         console.print(f"  {config.output}", soft_wrap=True, highlight=False)

@@ -125,6 +125,20 @@ def test_a_run_on_a_table_finds_its_own_test_split_again(table_run: Path) -> Non
     assert not figures["changed"]
 
 
+def test_other_data_that_the_student_was_trained_on_is_told(
+    table_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = table_run.parents[6] / "data.jsonl"
+    config = EvaluateConfig(checkpoint=str(table_run), path=str(data), trust_run=True)
+    figures = evaluate(config)
+    trained_on = 40 - json.loads((table_run / "metrics.json").read_text())["test"]["examples"]
+    assert (figures["examples"], figures["overlap"]["same"]) == (40, trained_on)
+    show(figures, config, Console(width=200))
+    assert f"Of 40 test inputs, {trained_on} also occur in train or validation of the run" in capsys.readouterr().out
+    unknown = evaluate(EvaluateConfig(checkpoint=str(table_run), path=str(data)))  # its own data lies elsewhere
+    assert unknown["overlap"] is None
+
+
 def test_data_that_has_changed_since_the_training_is_told(table_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = table_run.parents[6] / "data.jsonl"
     before = data.read_text()
