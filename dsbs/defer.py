@@ -125,7 +125,7 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
     settings = load_run_settings(run, config.trust_run)
     held_out = load_held_out(settings, manifest)
     unasked = config.compare or settings.teacher.repeats_gold  # gold labels are no teacher's answers
-    named = None if unasked else Fields(manifest).text("rationales", most=4096)
+    named = None if unasked else Fields(manifest).text("rationales", limit=4096)
     if named and not (config.trust_run or is_below_cwd(named)):
         raise untrusted_path_error(run / "manifest.json", f"rationales={excerpt(named, 400)}")
     return checkpoint, run, held_out, Path(named) if named else None

@@ -133,8 +133,8 @@ def track(settings: Tracking, run: Path, config: EvaluateConfig, figures: dict[s
 
     name = Path(config.path).stem if config.path else config.split
     numbers = {key: figures[key] for key in (figures["metric"], "examples", "unanswered")}
-    place = track_figures(settings, run, name, numbers)
-    return f"W&B: evaluate/{name}/{figures['metric']} ({place})" if place else "W&B: nothing was recorded"
+    url = track_figures(settings, run, name, numbers)
+    return f"W&B: evaluate/{name}/{figures['metric']} ({url})" if url else "W&B: nothing was recorded"
 
 
 def write(

@@ -154,8 +154,8 @@ def run(config: ServeConfig, listener: socket.socket, app: Any, what: str) -> No
     except OSError as error:
         raise _no_address(config, error) from None
     startup = Startup(app)
-    place = "http://{}:{}".format(*listener.getsockname()[:2])
-    logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, place, place)
+    address = "http://{}:{}".format(*listener.getsockname()[:2])
+    logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, address, address)
     settings = uvicorn.Config(
         startup,
         log_config=None,  # its lines are ours, by the command's handlers

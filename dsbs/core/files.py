@@ -69,15 +69,15 @@ def why_unwritable(error: OSError) -> str:
 
 def explain_refusal(error: OSError) -> str | None:
     """Return what to tell the user where the system refused to write or read a place; None for other errors."""
-    place, reason = error.filename, error.strerror or str(error)
-    if error.errno in _IN_THE_WAY and place is not None:
-        found = next((one for one in (Path(place), *Path(place).parents) if one.is_file()), place)
+    path, reason = error.filename, error.strerror or str(error)
+    if error.errno in _IN_THE_WAY and path is not None:
+        found = next((one for one in (Path(path), *Path(path).parents) if one.is_file()), path)
         return f"{found}: a file, where a folder is needed. Name another folder, or move the file."
     if error.errno in _FULL:
-        return f"{place or 'A file'}: cannot be written: {reason}. Free some space, or name another folder."
+        return f"{path or 'A file'}: cannot be written: {reason}. Free some space, or name another folder."
     if error.errno in _FORBIDDEN:
-        return f"{place or 'A file'}: {reason}. Fix the permissions, or name another place."
-    return f"{place}: {reason}." if error.errno in (errno.EISDIR, errno.ENAMETOOLONG) and place else None
+        return f"{path or 'A file'}: {reason}. Fix the permissions, or name another place."
+    return f"{path}: {reason}." if error.errno in (errno.EISDIR, errno.ENAMETOOLONG) and path else None
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -40,7 +40,7 @@ YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where libyaml is 
 _STARTS = (b",", b"[", b"{")
 
 
-def load_json(content: bytes | str, exact: bool = False, most: int = MAX_VALUES) -> Any:
+def load_json(content: bytes | str, exact: bool = False, limit: int = MAX_VALUES) -> Any:
     """Read a JSON document.
 
     Args:
@@ -50,8 +50,8 @@ def load_json(content: bytes | str, exact: bool = False, most: int = MAX_VALUES)
         ValueError: where it is not JSON, is nested too deeply, or has too many values.
     """
     raw = content.encode(errors="surrogatepass") if isinstance(content, str) else content
-    if sum(map(raw.count, _STARTS)) > most:
-        raise ValueError(f"it has more than {most:,} values")
+    if sum(map(raw.count, _STARTS)) > limit:
+        raise ValueError(f"it has more than {limit:,} values")
     try:
         if not exact:
             return orjson.loads(raw)
@@ -98,49 +98,49 @@ def check_regular(folder: Path) -> None:
 
 
 def bounded_lines(
-    file: IO[AnyStr], name: str, most: int = MAX_LINE, expected: str = "one input per line"
+    file: IO[AnyStr], name: str, limit: int = MAX_LINE, expected: str = "one input per line"
 ) -> Iterator[AnyStr]:
     """Yield the lines of a stream, checking their length.
 
     Args:
-        most: bytes, or characters of a text stream, that a line may have.
+        limit: bytes, or characters of a text stream, that a line may have.
 
     Raises:
         DataError: for a line that is longer, with its number.
     """
     number = 0
-    while line := file.readline(most + 1):
+    while line := file.readline(limit + 1):
         number += 1
-        if len(line) > most:
+        if len(line) > limit:
             unit = "bytes" if isinstance(line, bytes) else "characters"
-            raise DataError(f"{name}:{number}: a line of more than {most:,} {unit}; expected {expected}.")
+            raise DataError(f"{name}:{number}: a line of more than {limit:,} {unit}; expected {expected}.")
         yield line
 
 
-def read_file(path: Path, most: int = MAX_FILE) -> bytes:
+def read_file(path: Path, limit: int = MAX_FILE) -> bytes:
     """Return the content of a file.
 
     Raises:
-        DataError: as ``open_regular``, and where it holds more than ``most`` bytes.
+        DataError: as ``open_regular``, and where it holds more than ``limit`` bytes.
     """
     try:
         with open_regular(path) as file:
-            content = file.read(most + 1)
+            content = file.read(limit + 1)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}).") from None
-    if len(content) > most:
-        raise DataError(f"{path}: larger than the {most:,} bytes that such a file may have.")
+    if len(content) > limit:
+        raise DataError(f"{path}: larger than the {limit:,} bytes that such a file may have.")
     return content
 
 
-def read_json_file(path: Path, most: int = MAX_FILE) -> Any:
+def read_json_file(path: Path, limit: int = MAX_FILE) -> Any:
     """Return the JSON document in a file.
 
     Raises:
         DataError: as ``read_file``, and where it is not JSON or has too many values.
     """
     try:
-        return load_json(read_file(path, most))
+        return load_json(read_file(path, limit))
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({excerpt(str(error))}).") from None
 
@@ -201,21 +201,21 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def excerpt(value: Any, most: int = MAX_NAME) -> str:
+def excerpt(value: Any, limit: int = MAX_NAME) -> str:
     """Return an untrusted value on one line, for a message: bounded, without control characters.
 
     >>> excerpt("no" + chr(27) + "[31m  such\\nmodel"), excerpt(b"xx\\xff", 2), excerpt(["a", 1])
     ('no [31m such model', 'xx', "['a', 1]")
     """
     if isinstance(value, bytes):
-        value = value[: 4 * most].decode(errors="replace")
+        value = value[: 4 * limit].decode(errors="replace")
     elif not isinstance(value, str):
         try:
             value = repr(value)
         except (RecursionError, ValueError):  # nested too deeply; an integer with too many digits
             value = f"a {type(value).__name__}"
-    text = storable(value[: 8 * most])
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:most].rstrip()
+    text = storable(value[: 8 * limit])
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:limit].rstrip()
 
 
 def is_finite(value: Any) -> bool:
@@ -255,17 +255,17 @@ class Fields:
         """Return a field unchecked, or None; only to quote it with ``excerpt``."""
         return self._values.get(name)
 
-    def text(self, name: str, most: int = MAX_NAME) -> str | None:
-        """Return a text field, cut to ``most`` characters and made ``storable``; None if it is not a text."""
+    def text(self, name: str, limit: int = MAX_NAME) -> str | None:
+        """Return a text field, cut to ``limit`` characters and made ``storable``; None if it is not a text."""
         value = self._values.get(name)
-        return storable(value[:most]) if isinstance(value, str) else None
+        return storable(value[:limit]) if isinstance(value, str) else None
 
-    def count(self, name: str, most: int = MAX_COUNT) -> int | None:
-        """Return an integer field from 0 to ``most``; None if it is not one."""
+    def count(self, name: str, limit: int = MAX_COUNT) -> int | None:
+        """Return an integer field from 0 to ``limit``; None if it is not one."""
         value = self._values.get(name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= limit else None
 
     def number(self, name: str) -> float | None:
         """Return a finite number as float; None if it is not one."""

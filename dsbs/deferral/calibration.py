@@ -77,8 +77,8 @@ class Calibration:
         """Return the calibrated value of a raw confidence."""
         if not self.steps:
             return raw
-        place = bisect_right([start for start, _ in self.steps], raw)
-        level = self.steps[max(0, place - 1)][1]
+        position = bisect_right([start for start, _ in self.steps], raw)
+        level = self.steps[max(0, position - 1)][1]
         return level + RESOLUTION * (raw - level)  # answers on one step keep their order
 
 
@@ -103,10 +103,10 @@ def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) 
 
     def loss(log_temperature: float) -> float:
         found = wrong = 0.0
-        for row, place in rows:
+        for row, position in rows:
             scaled = row / math.exp(log_temperature)
             total, others = logsumexp(scaled), logsumexp(np.delete(scaled, scaled.argmax()))
-            found += total - (others if place is None else scaled[place])
+            found += total - (others if position is None else scaled[position])
             wrong += total - others
         return found + wrong / len(rows)
 

@@ -32,7 +32,7 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float) -> float:
     Returns:
         The threshold; infinite where not even the most confident answers reach the goal.
     """
-    order = sorted(range(len(confidences)), key=lambda place: -confidences[place])
+    order = sorted(range(len(confidences)), key=lambda position: -confidences[position])
     least = next((count for count in range(1, len(order) + 1) if lower_bound(count, count) >= goal), None)
     if least is None:
         return float("inf")
@@ -40,14 +40,14 @@ def choose_threshold(confidences: Numbers, right: Flags, goal: float) -> float:
     # At most 50 tests: one after every answer would soon end by a single wrong one. Equally confident answers are kept
     # together, so a test that is due among them comes after the last one.
     stride, due = max(1, len(order) // 50), least
-    for kept, place in enumerate(order, 1):
-        correct += right[place]
-        last_of_ties = kept == len(order) or confidences[order[kept]] < confidences[place]
+    for kept, position in enumerate(order, 1):
+        correct += right[position]
+        last_of_ties = kept == len(order) or confidences[order[kept]] < confidences[position]
         if not last_of_ties or (kept < due and kept != len(order)) or kept < least:
             continue
         if lower_bound(correct, kept) < goal:
             break
-        found, due = confidences[place], kept + stride
+        found, due = confidences[position], kept + stride
     return found
 
 
@@ -62,8 +62,8 @@ def threshold_of_share(confidences: Numbers, share: float) -> float:
     if share == 0:
         return 0.0
     ordered = sorted(confidences)
-    place = min(round(share * len(ordered)), len(ordered))
-    return float("inf") if place == len(ordered) else ordered[place]
+    position = min(round(share * len(ordered)), len(ordered))
+    return float("inf") if position == len(ordered) else ordered[position]
 
 
 def risk_coverage(confidences: Numbers, right: Flags) -> tuple[np.ndarray, np.ndarray]:

@@ -92,13 +92,13 @@ class Job:
         labels = getattr(answers, "labels", None)
         closed = hasattr(answers, "labels")
         for number, exemplar in enumerate(self.prompt.exemplars):
-            place, answer = f"prompt.exemplars[{number}].answer={exemplar.answer!r}", exemplar.answer
+            key, answer = f"prompt.exemplars[{number}].answer={exemplar.answer!r}", exemplar.answer
             if labels and answer not in labels:
-                yield f"{place}: not an answer of task {self.task.name}; expected one of {', '.join(labels)}."
+                yield f"{key}: not an answer of task {self.task.name}; expected one of {', '.join(labels)}."
             elif (exemplar.choices or not closed) and not answers.equivalent(
                 answers.parse(answer, tuple(exemplar.choices) or None), answer
             ):
-                yield f"{place}: task {self.task.name} cannot parse it as an answer."
+                yield f"{key}: task {self.task.name} cannot parse it as an answer."
 
     def examples(self, split: str) -> Iterator[Example]:
         """Yield the examples of a split to ask about."""

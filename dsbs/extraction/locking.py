@@ -71,24 +71,24 @@ def hold_questions(folder: Path, asker: str) -> Iterator[Callable[[], None]]:
 
 def _acquire(name: Path, what: str, wait: bool, hint: str = "") -> FileLock:
     """Return the lock beside a path, acquired, and write down who holds it; see ``hold_store``."""
-    path, place = name.with_name(f"{name.name}.lock"), name.parent
+    path, folder = name.with_name(f"{name.name}.lock"), name.parent
     lock = FileLock(path)
     try:
         while True:
-            place.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=MOMENT)
             except Timeout:
                 who = _read(_holder(name))
                 if not wait:
-                    raise RunError(f"{place}: {what} ({who}); wait or stop it.") from None
-                logger.warning("%s: %s (%s); waiting, then asking for what is missing.%s", place, what, who, hint)
+                    raise RunError(f"{folder}: {what} ({who}); wait or stop it.") from None
+                logger.warning("%s: %s (%s); waiting, then asking for what is missing.%s", folder, what, who, hint)
                 lock.acquire()
             if path.exists():
                 break
             lock.release()  # the other one has left no trace, its lock neither
     except OSError as error:
-        raise RunError(f"{place}: cannot be written ({error}). Set output_dir=FOLDER to another folder.") from None
+        raise RunError(f"{folder}: cannot be written ({error}). Set output_dir=FOLDER to another folder.") from None
     with contextlib.suppress(OSError):
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         write_json(_holder(name), {"pid": os.getpid(), "host": socket.gethostname(), "since": now})

@@ -110,20 +110,20 @@ class ExtractionSettings:
         faults += range_faults(self, ABOVE_0, "requests_per_minute", "tokens_per_minute", null="no bound")
         return faults + self.budget.faults() + self.batch.faults() + self.ray.faults()
 
-    def share(self, place: int, count: int) -> "ExtractionSettings":
+    def share(self, index: int, count: int) -> "ExtractionSettings":
         """Return one actor's share of the pace, without a budget.
 
         Args:
-            place: number of the actor, from 0.
+            index: number of the actor, from 0.
 
-        >>> [ExtractionSettings(concurrency=5).share(place, 2).concurrency for place in (0, 1)]
+        >>> [ExtractionSettings(concurrency=5).share(index, 2).concurrency for index in (0, 1)]
         [3, 2]
         """
         each, more = divmod(self.concurrency, count)
         requests, tokens = self.requests_per_minute, self.tokens_per_minute
         return replace(
             self,
-            concurrency=each + (place < more),
+            concurrency=each + (index < more),
             requests_per_minute=requests and requests / count,
             tokens_per_minute=tokens and tokens / count,
             budget=Budget(),

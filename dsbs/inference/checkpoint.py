@@ -246,7 +246,7 @@ def _reason(run: Path) -> str:
 
 def _how_to_finish(run: Path) -> str:
     try:
-        command = Fields(read_json_file(run / "manifest.json")).text("command", most=2000)
+        command = Fields(read_json_file(run / "manifest.json")).text("command", limit=2000)
     except DataError:
         command = None
     return f"Finish it with the command that started it{': ' + excerpt(command, 2000) if command else ''}."

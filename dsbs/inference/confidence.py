@@ -51,11 +51,11 @@ def add_confidence(
     """
     if not isinstance(predictor, TorchPredictor):
         raise ConfigError(f"confidence={kind}: this student does not generate text; use probability or margin.")
-    answered = [place for place, one in enumerate(predictions) if one.label is not None]
-    part, given = [examples[place] for place in answered], [predictions[place] for place in answered]
+    answered = [position for position, one in enumerate(predictions) if one.label is not None]
+    part, given = [examples[position] for position in answered], [predictions[position] for position in answered]
     measure = _agreement if kind == "agreement" else _logprob
     found = dict(zip(answered, measure(predictor, part, given, samples), strict=True)) if part else {}
-    return [replace(one, confidence=found.get(place)) for place, one in enumerate(predictions)]
+    return [replace(one, confidence=found.get(position)) for position, one in enumerate(predictions)]
 
 
 def _agreement(
@@ -68,8 +68,8 @@ def _agreement(
     for number in range(samples):
         texts = {example.id: texts[number] for example, texts in zip(examples, drawn, strict=True)}
         read = predictor.objective.read(SampledTexts(texts), examples, answers, reading)  # type: ignore[arg-type]
-        for place, (one, prediction) in enumerate(zip(read, predictions, strict=True)):
-            agreeing[place] += one.label is not None and answers.equivalent(one.label, prediction.label)
+        for position, (one, prediction) in enumerate(zip(read, predictions, strict=True)):
+            agreeing[position] += one.label is not None and answers.equivalent(one.label, prediction.label)
     return [count / samples for count in agreeing]
 
 

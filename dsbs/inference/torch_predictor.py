@@ -71,15 +71,15 @@ class TorchPredictor:
         """
         processes = count_processes()
         found = gather(self._read(examples[rank() :: processes]))
-        places = [place for process in range(processes) for place in range(process, len(examples), processes)]
-        by_place = dict(zip(places, found, strict=True))
-        return [by_place[place] for place in range(len(examples))]
+        positions = [position for process in range(processes) for position in range(process, len(examples), processes)]
+        by_position = dict(zip(positions, found, strict=True))
+        return [by_position[position] for position in range(len(examples))]
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
         """Return the predictions with the student's rationales."""
 
-        def explain(places: list[int]) -> list[Prediction]:
-            part, answered = [examples[place] for place in places], [predictions[place] for place in places]
+        def explain(positions: list[int]) -> list[Prediction]:
+            part, answered = [examples[one] for one in positions], [predictions[one] for one in positions]
             return self.objective.explain(self.student, part, answered, self.task.answers, self.reading)
 
         return self._apart(examples, explain)
@@ -114,8 +114,8 @@ class TorchPredictor:
         self.student.save(folder)
 
     def _read(self, examples: Sequence[Example]) -> list[Prediction]:
-        def read(places: list[int]) -> list[Prediction]:
-            part = [examples[place] for place in places]
+        def read(positions: list[int]) -> list[Prediction]:
+            part = [examples[position] for position in positions]
             return self.objective.read(self.student, part, self.task.answers, self.reading)
 
         return self._apart(examples, read)
@@ -124,10 +124,10 @@ class TorchPredictor:
         """Read examples with closed answers and those without apart, by their places."""
         predictions: dict[int, Prediction] = {}
         for closed in (True, False):
-            places = [place for place, example in enumerate(examples) if bool(example.choices) == closed]
-            if places:
-                predictions.update(zip(places, self._retry(partial(read, places)), strict=True))
-        return [predictions[place] for place in range(len(examples))]
+            positions = [position for position, example in enumerate(examples) if bool(example.choices) == closed]
+            if positions:
+                predictions.update(zip(positions, self._retry(partial(read, positions)), strict=True))
+        return [predictions[position] for position in range(len(examples))]
 
     def _retry(self, read: Callable[[], list[Prediction]]) -> list[Prediction]:
         """Read, with half the batch where memory runs out."""

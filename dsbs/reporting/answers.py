@@ -98,7 +98,8 @@ def _read_columns(path: Path, scored: str) -> dict[str, list[Any]]:
         raise DataError(f"predictions.parquet cannot be read ({excerpt(str(error).splitlines()[0])})") from None
     empty = [None] * len(order)
     return {
-        name: [values[place] for place in order] for name, values in {**dict.fromkeys(OPTIONAL, empty), **rows}.items()
+        name: [values[position] for position in order]
+        for name, values in {**dict.fromkeys(OPTIONAL, empty), **rows}.items()
     }
 
 

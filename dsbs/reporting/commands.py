@@ -54,8 +54,8 @@ def can_learn(condition: Condition, objective: str) -> bool:
 def program_of(run: FinishedRun) -> list[str]:
     """Return the command that started a run, without its overrides but with its ``--config-dir``."""
     words = arguments_of(run)
-    place = words.index("--config-dir") if "--config-dir" in words[:-1] else None
-    return ["python", "-m", "dsbs.train", *(words[place : place + 2] if place is not None else [])]
+    position = words.index("--config-dir") if "--config-dir" in words[:-1] else None
+    return ["python", "-m", "dsbs.train", *(words[position : position + 2] if position is not None else [])]
 
 
 def arguments_of(run: FinishedRun) -> list[str]:

@@ -73,7 +73,7 @@ def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, lab
     # stand half-way to the next line.
     step = min(0.12, 0.6 / count)
     shift = 2 ** (step * (index - (count - 1) / 2))
-    places = [condition.data_fraction * shift for condition in line]
+    positions = [condition.data_fraction * shift for condition in line]
     estimates = [condition.estimate for condition in line]
     means = [estimate.mean for estimate in estimates]
     reach = [
@@ -82,7 +82,7 @@ def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, lab
     ]
     colour = COLOURS[index % len(COLOURS)]
     axes.errorbar(
-        places,
+        positions,
         means,
         yerr=reach,
         color=colour,
@@ -94,8 +94,8 @@ def _draw_line(axes: Any, line: Sequence[Condition], index: int, count: int, lab
         label=label,
         zorder=3,
     )
-    for place, condition in zip(places, line, strict=True):
-        beside = [place * 2 ** (step / 2)] * len(condition.per_seed)
+    for position, condition in zip(positions, line, strict=True):
+        beside = [position * 2 ** (step / 2)] * len(condition.per_seed)
         axes.scatter(beside, condition.per_seed, s=16, facecolor="white", edgecolor=colour, linewidth=1.1, zorder=4)
 
 

@@ -127,10 +127,10 @@ def _shade(confusion: dict[str, Any] | None, scores: list[dict[str, Any]]) -> di
     if confusion is None:
         return None
     rows = []
-    for place, (one, counts) in enumerate(zip(scores, confusion["rows"], strict=True)):
+    for position, (one, counts) in enumerate(zip(scores, confusion["rows"], strict=True)):
         shares = [count / max(1, sum(counts)) for count in counts]
         cells = [
-            {"text": f"{100 * share:.0f}" if share else "", "shade": round(60 * share), "hit": place == column}
+            {"text": f"{100 * share:.0f}" if share else "", "shade": round(60 * share), "hit": position == column}
             for column, share in enumerate(shares)
         ]
         rows.append({"name": one["class"], "cells": cells})

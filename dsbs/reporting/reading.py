@@ -223,7 +223,7 @@ def _without(path: Path, error: DataError, instead: str = "") -> str:
 
 def _read_failure(folder: Path) -> str:
     try:
-        if reason := Fields(_read_json(folder / "failed.json")).text("reason", most=1000):
+        if reason := Fields(_read_json(folder / "failed.json")).text("reason", limit=1000):
             return f"failed: {reason}"
     except DataError:
         pass

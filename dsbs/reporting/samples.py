@@ -12,7 +12,7 @@ from dsbs.reporting.report import Report
 from dsbs.reporting.teachers import annotation_folders
 
 logger = logging.getLogger(__name__)
-MOST, LONGEST = 500, 2000
+MAX_SAMPLES, MAX_CHARACTERS = 500, 2000
 
 
 def choose_conditions(report: Report) -> list[Condition]:
@@ -23,8 +23,8 @@ def choose_conditions(report: Report) -> list[Condition]:
     return [condition for condition in usable if condition.test_set == usable[0].test_set]
 
 
-def build_samples(report: Report, most: int = MOST) -> dict[str, Any]:
-    """Return at most ``most`` test examples with all answers.
+def build_samples(report: Report, limit: int = MAX_SAMPLES) -> dict[str, Any]:
+    """Return at most ``limit`` test examples with all answers.
 
     If there are more, those on which the first two conditions differ most are taken, then the others by id.
 
@@ -41,28 +41,30 @@ def build_samples(report: Report, most: int = MOST) -> dict[str, Any]:
     assert first is not None
     shares = [condition.scores().mean(axis=0) for condition in conditions[:2]]
     differs = abs(shares[0] - shares[-1])
-    shown = sorted(sorted(range(len(first.ids)), key=lambda place: (-differs[place], first.ids[place]))[:most])
-    teacher = _read_teacher(conditions, {first.ids[place] for place in shown})
+    shown = sorted(
+        sorted(range(len(first.ids)), key=lambda position: (-differs[position], first.ids[position]))[:limit]
+    )
+    teacher = _read_teacher(conditions, {first.ids[position] for position in shown})
     inputs = _find_inputs(conditions)
     examples = [
         {
-            "id": first.ids[place],
-            "input": _cut(inputs[place]),
-            "gold": _cut(first.golds[place]),
-            "teacher": teacher.get(first.ids[place]),
-            "answers": [_answer(condition, place) for condition in conditions],
+            "id": first.ids[position],
+            "input": _cut(inputs[position]),
+            "gold": _cut(first.golds[position]),
+            "teacher": teacher.get(first.ids[position]),
+            "answers": [_answer(condition, position) for condition in conditions],
         }
-        for place in shown
+        for position in shown
     ]
     return {"conditions": [condition.id for condition in conditions], "total": len(first.ids), "examples": examples}
 
 
-def _answer(condition: Condition, place: int) -> dict[str, Any]:
+def _answer(condition: Condition, position: int) -> dict[str, Any]:
     runs = [run.answers for run in condition.runs if run.answers]
-    label = Counter(answers.labels[place] for answers in runs).most_common(1)[0][0]
-    rationales = [answers.rationales[place] for answers in runs if answers.labels[place] == label]
-    right = sum(bool(answers.correct[place]) for answers in runs)
-    score = round(sum(float(answers.scores[place]) for answers in runs) / len(runs), 4)
+    label = Counter(answers.labels[position] for answers in runs).most_common(1)[0][0]
+    rationales = [answers.rationales[position] for answers in runs if answers.labels[position] == label]
+    right = sum(bool(answers.correct[position]) for answers in runs)
+    score = round(sum(float(answers.scores[position]) for answers in runs) / len(runs), 4)
     return {
         "label": _cut(label),
         "right": right,
@@ -94,4 +96,4 @@ def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, d
 
 
 def _cut(text: str | None) -> str | None:
-    return text if text is None or len(text) <= LONGEST else text[:LONGEST] + " …"
+    return text if text is None or len(text) <= MAX_CHARACTERS else text[:MAX_CHARACTERS] + " …"

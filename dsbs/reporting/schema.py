@@ -108,26 +108,26 @@ SPLIT = {
 }
 
 
-def check(values: Any, kinds: Mapping[str, Kind], place: str) -> None:
+def check(values: Any, kinds: Mapping[str, Kind], source: str) -> None:
     """Check the fields of an object.
 
     Args:
         kinds: field -> its type; other fields are ignored.
-        place: file or part of it, for messages.
+        source: file or part of it, for messages.
 
     Raises:
         DataError: it is no object, or a field is missing or invalid.
     """
     if not isinstance(values, dict):
-        raise DataError(f"{place}: expected an object, found {type(values).__name__}")
+        raise DataError(f"{source}: expected an object, found {type(values).__name__}")
     for name, kind in kinds.items():
         value = values.get(name)
         if value is None and kind.optional:
             continue
         if name not in values:
-            raise DataError(f"{place} lacks {name}")
+            raise DataError(f"{source} lacks {name}")
         if not kind.test(value):
-            raise DataError(f"{place}: {name}={excerpt(value, 60)!r}: expected {kind.expected}")
+            raise DataError(f"{source}: {name}={excerpt(value, 60)!r}: expected {kind.expected}")
 
 
 def check_metrics(metrics: dict[str, Any]) -> None:
@@ -161,7 +161,7 @@ def check_manifest(manifest: dict[str, Any]) -> None:
     check(settings.get("training") or {}, TRAINING, "manifest.json: settings.training")
 
 
-def clean(value: Any, place: str) -> Any:
+def clean(value: Any, source: str) -> Any:
     """Return JSON or YAML values without control characters, with long texts and keys truncated.
 
     Raises:
@@ -172,9 +172,9 @@ def clean(value: Any, place: str) -> Any:
     def walk(node: Any, path: str, depth: int) -> Any:
         left[0] -= 1
         if depth > MAX_DEPTH:
-            raise DataError(f"{place}: {path or 'it'} is nested too deeply")
+            raise DataError(f"{source}: {path or 'it'} is nested too deeply")
         if left[0] < 0:
-            raise DataError(f"{place}: more than {MAX_VALUES:,} values")
+            raise DataError(f"{source}: more than {MAX_VALUES:,} values")
         if isinstance(node, dict):
             return {_key(key): walk(item, f"{path}.{_key(key)}".lstrip("."), depth + 1) for key, item in node.items()}
         if isinstance(node, list):
@@ -185,7 +185,7 @@ def clean(value: Any, place: str) -> Any:
             return node
         if isinstance(node, int | float):
             if not is_finite(node):
-                raise DataError(f"{place}: {path}={excerpt(node, 40)}: expected a finite number")
+                raise DataError(f"{source}: {path}={excerpt(node, 40)}: expected a finite number")
             return node
         return excerpt(str(node))  # dates, which YAML reads
 

@@ -102,7 +102,7 @@ def annotation_folders(run: FinishedRun) -> list[Path]:
 
     The path in its manifest is relative to the run's working directory, which is taken to be any parent of its folder.
     """
-    place = run.manifest.get("rationales")
-    if not isinstance(place, str):
+    folder = run.manifest.get("rationales")
+    if not isinstance(folder, str):
         return []
-    return [Path(place), *(parent / place for parent in run.folder.resolve().parents)]
+    return [Path(folder), *(parent / folder for parent in run.folder.resolve().parents)]

@@ -35,12 +35,12 @@ def draw_text(conditions: Sequence[Condition]) -> list[str]:
         return round((HEIGHT - 1) * (high - value) / (high - low))
 
     shares = sorted({condition.data_fraction for condition in shown})
-    places = {share: _place(share, shares, len(marks), left) for share in shares}
+    columns = {share: _column_of(share, shares, len(marks), left) for share in shares}
     field = [[" "] * WIDTH for _ in range(HEIGHT)]
     for number, line in enumerate(marks):
         shift = 2 * number - (len(marks) - 1)
         for condition in (one for one in shown if one.line == line):
-            column = min(WIDTH - 1, max(left + 1, places[condition.data_fraction] + shift))
+            column = min(WIDTH - 1, max(left + 1, columns[condition.data_fraction] + shift))
             for place in range(row(condition.estimate.high), row(condition.estimate.low) + 1):
                 field[place][column] = "|"
             field[row(condition.estimate.mean)][column] = marks[line]
@@ -48,15 +48,15 @@ def draw_text(conditions: Sequence[Condition]) -> list[str]:
         field[row(tick)][: left - 1] = label.rjust(left - 1)
     lines = ["".join([*cells[:left], "|", *cells[left + 1 :]]).rstrip() for cells in field]
     lines.append(" " * left + "+" + "-" * (WIDTH - left - 1))
-    lines.append(_label({places[share]: show_fraction(share) for share in shares}))
-    counts = {places[share]: count_examples(shown, share) for share in shares}
+    lines.append(_label({columns[share]: show_fraction(share) for share in shares}))
+    counts = {columns[share]: count_examples(shown, share) for share in shares}
     if None not in counts.values():
         lines.append(_label({place: f"{count:,} labels" for place, count in counts.items()}))
     lines += [f"{' ' * left} {mark}  {_name(line, conditions)}" for line, mark in marks.items()]
     return lines
 
 
-def _place(share: float, shares: Sequence[float], methods: int, left: int) -> int:
+def _column_of(share: float, shares: Sequence[float], methods: int, left: int) -> int:
     """Return the column of a share of the data, on a scale by powers of two."""
     first, last = left + 1 + methods + 3, WIDTH - methods - 4
     if shares[0] == shares[-1]:

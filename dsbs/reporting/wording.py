@@ -155,7 +155,7 @@ def describe_saving(saving: Saving, among: Sequence[Condition]) -> str:
     candidate, metric = describe_condition(saving.candidate[0], among), saving.baseline.metric
     baseline, score = describe_condition(saving.baseline, among), show_score(metric, saving.target)
     target = f"what {baseline} reaches on all data ({score})"
-    first, last = (show_fraction(saving.candidate[place].data_fraction) for place in (0, -1))
+    first, last = (show_fraction(saving.candidate[position].data_fraction) for position in (0, -1))
     if saving.fraction is None:
         run = (
             f"{first}, the only share that was run" if first == last else f"any share that was run ({first} to {last})"

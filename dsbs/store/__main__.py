@@ -78,8 +78,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _locate(place: str) -> Path:
-    path = Path(place)
+def _locate(named: str) -> Path:
+    path = Path(named)
     return path / FILE_NAME if path.is_dir() or not path.suffix else path
 
 

@@ -110,10 +110,10 @@ class Batches:
                 found[name] = {place: self._unpack(request) for place, request in rows}
         return found
 
-    def rest(self, batch: Batch, most: int) -> list[Request]:
-        """Return pending requests of a batch, at most ``most``."""
+    def rest(self, batch: Batch, limit: int) -> list[Request]:
+        """Return pending requests of a batch, at most ``limit``."""
         query = "SELECT request FROM batch_requests WHERE batch = ? LIMIT ?"
-        return [self._unpack(row[0]) for row in self.store.execute(query, (batch.number, most))]
+        return [self._unpack(row[0]) for row in self.store.execute(query, (batch.number, limit))]
 
     def lines(self, batch: Batch) -> list[list[Request]]:
         """Return all pending requests of a batch, by line."""

@@ -161,8 +161,8 @@ def check_rows(db: sqlite3.Connection) -> None:
         (count,) = db.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} WHERE {odd} LIMIT 1000)").fetchone()
         if count:
             raise sqlite3.DatabaseError(f"its table {table} has invalid rows ({count:,}{' or more' * (count == 1000)})")
-    for place, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
-        if place >= MAX_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
+    for position, (identity, prompt) in enumerate(db.execute("SELECT identity, prompt FROM origins")):
+        if position >= MAX_ORIGINS or not all(_is_object(text) for text in (identity, prompt)):
             raise sqlite3.DatabaseError("its table origins has unexpected content")
 
 

@@ -102,12 +102,12 @@ class ClassifierModel(StudentModel):
         """Return the most probable closed answer of each example, with the log-probabilities of all."""
         worded = [replace(example, input=self.reword(example, [])[0]) for example in examples]
         found: dict[int, Prediction] = {}
-        for places, inputs in batches(self, worded, "label", reading):
+        for positions, inputs in batches(self, worded, "label", reading):
             with inference(self, reading.bf16):
                 scores = self.encode(inputs, 1).float().log_softmax(-1).tolist()
-            for place, row in zip(places, scores, strict=True):
-                found[place] = self._choose(examples[place], row)
-        return [found[place] for place in range(len(examples))]
+            for position, row in zip(positions, scores, strict=True):
+                found[position] = self._choose(examples[position], row)
+        return [found[position] for position in range(len(examples))]
 
     def _choose(self, example: Example, scores: list[float]) -> Prediction:
         return choose(example, dict(zip(self.classes, scores, strict=True)))
@@ -159,8 +159,8 @@ class MultipleChoiceModel(ClassifierModel):
         if strange := [target.text for target in targets if target.text not in choices]:
             raise StudentError(f"example {example.id}: {strange[0]!r} is not one of its choices: {', '.join(choices)}.")
         parts = [without_choices(example.input, example.choices or ()), *choices]
-        places = [Target(one.kind, str(choices.index(one.text)), one.weight) for one in targets]
-        return _BETWEEN.join(part.replace(_BETWEEN, " ") for part in parts), places
+        positions = [Target(one.kind, str(choices.index(one.text)), one.weight) for one in targets]
+        return _BETWEEN.join(part.replace(_BETWEEN, " ") for part in parts), positions
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return the token ids of each input's pairs, separated by ``APART``."""
@@ -215,8 +215,8 @@ class MultipleChoiceModel(ClassifierModel):
         scores = self.model(input_ids=ids, attention_mask=mask).logits[:, 0]
         table = scores.new_full((len(rows), max(map(len, rows))), NEVER)
         owners = [owner for owner, row in enumerate(rows) for _ in row]
-        places = [place for row in rows for place in range(len(row))]
-        where = (torch.tensor(owners, device=self.device), torch.tensor(places, device=self.device))
+        positions = [position for row in rows for position in range(len(row))]
+        where = (torch.tensor(owners, device=self.device), torch.tensor(positions, device=self.device))
         return table.index_put(where, scores)
 
     def _choose(self, example: Example, scores: list[float]) -> Prediction:

@@ -166,14 +166,14 @@ class Collator:
         inputs: dict[str, list[list[int]]] = {}
         targets: dict[str, list[_Part]] = {}
         for number, row in enumerate(rows):
-            places: dict[tuple[str, str], int] = {}  # of the row's inputs among those of the batch
+            positions: dict[tuple[str, str], int] = {}  # of the row's inputs among those of the batch
             for kind, name, ids, weight in row.targets:
                 source = sources[kind]
-                if (source, name) not in places:
+                if (source, name) not in positions:
                     read = inputs.setdefault(source, [])
-                    places[source, name] = len(read)
+                    positions[source, name] = len(read)
                     read.append(row.inputs[name])
-                part = (number, places[source, name], ids, weight, row.signals.get(kind, {}))
+                part = (number, positions[source, name], ids, weight, row.signals.get(kind, {}))
                 targets.setdefault(kind, []).append(part)
         return {
             "inputs": {name: self._pad_inputs(ids) for name, ids in inputs.items()},

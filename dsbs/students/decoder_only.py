@@ -194,8 +194,8 @@ def align_right(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, to
     ([[7, 8, 9], [0, 5, 6]], [[1, 1, 1], [0, 1, 1]])
     """
     width = ids.shape[1]
-    places = (torch.arange(width, device=ids.device) + mask.sum(1, keepdim=True)) % width
-    return ids.gather(1, places), mask.flip(1)
+    positions = (torch.arange(width, device=ids.device) + mask.sum(1, keepdim=True)) % width
+    return ids.gather(1, positions), mask.flip(1)
 
 
 def check_causal(model: Any, tokenizer: Any) -> tuple[bool, bool]:

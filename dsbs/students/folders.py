@@ -191,17 +191,17 @@ def check_patterns(folder: Path) -> None:
         return
     path = _inside(folder, FAST)
     try:
-        values = load_json(read_file(path, MAX_TOKENIZER), most=MAX_WORDS)
+        values = load_json(read_file(path, MAX_TOKENIZER), limit=MAX_WORDS)
     except ValueError as error:
         raise StudentError(f"{folder / FAST}: not valid JSON ({excerpt(str(error))}).") from None
     for pattern in pattern_faults(values):
         raise StudentError(f"{folder / FAST}: the pattern {excerpt(pattern, 80)!r} may take very long over some texts.")
 
 
-def _read_json(folder: Path, name: str, most: int) -> dict[str, Any]:
+def _read_json(folder: Path, name: str, limit: int) -> dict[str, Any]:
     path = _inside(folder, name)
     try:
-        values = load_json(read_file(path, most), exact=True)
+        values = load_json(read_file(path, limit), exact=True)
     except ValueError as error:
         raise StudentError(f"{folder / name}: not valid JSON ({excerpt(str(error))}).") from None
     if not isinstance(values, dict):

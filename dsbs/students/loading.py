@@ -53,12 +53,12 @@ MAX_BEYOND = 2**26
 
 @contextmanager
 def open_model(
-    place: str, *, revision: str | None = None, use_safetensors: bool = True, trust_remote_code: bool = False
+    name_or_path: str, *, revision: str | None = None, use_safetensors: bool = True, trust_remote_code: bool = False
 ) -> Iterator["OpenedModel"]:
     """Yield a model to load from: one that the user named, or a checkpoint.
 
     Args:
-        place: a hub name, a folder, or a GGUF file.
+        name_or_path: a hub name, a folder, or a GGUF file.
         use_safetensors: refuse pickled weights; else they are loaded with ``weights_only``.
         trust_remote_code: run the model's own code; only if the user typed it for a model that they named.
 
@@ -66,17 +66,17 @@ def open_model(
         StudentError: where the folder fails the checks of ``folders.view``.
         OSError: where the hub does not have it.
     """
-    path = Path(place).expanduser()
+    path = Path(name_or_path).expanduser()
     safe = {"use_safetensors": True if use_safetensors else None, "weights_only": True}
     if trust_remote_code:
-        yield OpenedModel(place, place, {"trust_remote_code": True, "revision": revision}, safe)
+        yield OpenedModel(name_or_path, name_or_path, {"trust_remote_code": True, "revision": revision}, safe)
     elif path.suffix == ".gguf":
         with view_file(path) as shown:
             yield OpenedModel(str(shown.folder), str(path), {"trust_remote_code": False, "gguf_file": path.name}, {})
     else:
-        source = path if path.is_dir() else _fetch(place, revision, use_safetensors)
+        source = path if path.is_dir() else _fetch(name_or_path, revision, use_safetensors)
         with view(source, pickled=not use_safetensors) as shown:
-            yield OpenedModel(str(shown.folder), place, {"trust_remote_code": False}, safe, shown.values)
+            yield OpenedModel(str(shown.folder), name_or_path, {"trust_remote_code": False}, safe, shown.values)
 
 
 def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
@@ -94,26 +94,32 @@ class OpenedModel:
     """A model whose config, tokenizer and weights can be loaded.
 
     Attributes:
-        place: the path or hub name that the loaders get.
+        name_or_path: the path or hub name that the loaders get.
         named: the path or hub name that the user gave; saved in configs, and used in messages.
         values: number of values in its weights, or None where unknown.
     """
 
     def __init__(
-        self, place: str, named: str, options: dict[str, Any], weights: dict[str, Any], values: int | None = None
+        self, name_or_path: str, named: str, options: dict[str, Any], weights: dict[str, Any], values: int | None = None
     ) -> None:
-        self.place, self.named, self.values, self._options, self._weights = place, named, values, options, weights
+        self.name_or_path, self.named, self.values, self._options, self._weights = (
+            name_or_path,
+            named,
+            values,
+            options,
+            weights,
+        )
 
     def config(self) -> Any:
         """Load the config."""
-        config = AutoConfig.from_pretrained(self.place, **self._options)
+        config = AutoConfig.from_pretrained(self.name_or_path, **self._options)
         config._name_or_path = self.named
         return config
 
     def tokenizer(self) -> Any:
         """Load the tokenizer."""
         with without_panic(self.named):
-            tokenizer = AutoTokenizer.from_pretrained(self.place, **self._options)
+            tokenizer = AutoTokenizer.from_pretrained(self.name_or_path, **self._options)
         tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = self.named
         return tokenizer
 
@@ -134,7 +140,9 @@ class OpenedModel:
         loader = loader or (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
         if self.values is not None:
             check_size(self.named, loader, config, self.values)
-        model = loader.from_pretrained(self.place, config=config, dtype=torch.float32, **self._options, **self._weights)
+        model = loader.from_pretrained(
+            self.name_or_path, config=config, dtype=torch.float32, **self._options, **self._weights
+        )
         model.config._name_or_path = model.name_or_path = self.named
         return model
 
@@ -143,7 +151,7 @@ class OpenedModel:
         packing = getattr(transformers, "GgufConfig", None)
         options = {} if packing is None else {"quantization_config": packing(dequantize=True)}
         with redirect_stderr(StringIO()):  # a bar that cannot be switched off; errors are raised all the same
-            model: Any = loader.from_pretrained(self.place, **self._options, **options, dtype=torch.float32)
+            model: Any = loader.from_pretrained(self.name_or_path, **self._options, **options, dtype=torch.float32)
         if getattr(model, "hf_quantizer", None) is not None:
             model.hf_quantizer.remove_quantization_config(model)
         return model

@@ -35,8 +35,8 @@ def clean_config(config: dict[str, Any], path: Path, tensors: dict[str, int] | N
         raise StudentError(f"{path}: model_type: expected the name of an architecture.")
     if config.get("quantization_config") is not None:
         raise StudentError(f"{path}: quantization_config: quantized weights are not supported.")
-    most = len(tensors) if tensors is not None else 10_000
-    _check_numbers(config, path, most, "")
+    max_layers = len(tensors) if tensors is not None else 10_000
+    _check_numbers(config, path, max_layers, "")
     return drop_references(config, path)
 
 
@@ -57,7 +57,7 @@ def drop_references(values: dict[str, Any], path: Path) -> dict[str, Any]:
     return cleaned
 
 
-def _check_numbers(value: Any, path: Path, most: int, key: str, depth: int = 0) -> None:
+def _check_numbers(value: Any, path: Path, max_layers: int, key: str, depth: int = 0) -> None:
     """Check every number and every name of an implementation in a config."""
     if depth > MAX_DEPTH:
         raise StudentError(f"{path}: nested too deeply.")
@@ -71,17 +71,17 @@ def _check_numbers(value: Any, path: Path, most: int, key: str, depth: int = 0) 
         )
     if isinstance(value, dict):
         for name, item in value.items():
-            _check_numbers(item, path, most, name, depth + 1)
+            _check_numbers(item, path, max_layers, name, depth + 1)
     elif isinstance(value, list):
         for item in value:
-            _check_numbers(item, path, most, key, depth + 1)
+            _check_numbers(item, path, max_layers, key, depth + 1)
     elif isinstance(value, float) and math.isnan(value):
         raise StudentError(f"{path}: {key}=NaN: expected a number.")
     elif isinstance(value, int | float) and "dropout" in key and not 0 <= value <= 1:
         raise StudentError(f"{path}: {key}={excerpt(value, 30)}: expected from 0 to 1.")
     elif isinstance(value, int) and not isinstance(value, bool):
         counts = _COUNTS.fullmatch(key)
-        bound = max(most, FEW) if counts else MAX_POSITIONS if "position" in key else MAX_NUMBER
+        bound = max(max_layers, FEW) if counts else MAX_POSITIONS if "position" in key else MAX_NUMBER
         if abs(value) > bound:
-            why = f", for there are {most:,} tensors" if counts else ""
+            why = f", for there are {max_layers:,} tensors" if counts else ""
             raise StudentError(f"{path}: {key}={excerpt(value, 30)}: expected at most {bound:,}{why}.")

@@ -73,19 +73,19 @@ class _Read(NamedTuple):
     ways: int = 1
 
 
-def _read(pattern: str, place: int, depth: int) -> _Read:
+def _read(pattern: str, position: int, depth: int) -> _Read:
     """Read alternatives up to their end."""
     if depth > MAX_DEPTH:
         raise ValueError
     most, repeated, fixed, ways, others = 0, 0, True, 1, 0
-    while place < len(pattern) and pattern[place] != ")":
-        if pattern[place] == "|":
-            most, repeated, fixed, place = max(most, repeated), 0, False, place + 1
+    while position < len(pattern) and pattern[position] != ")":
+        if pattern[position] == "|":
+            most, repeated, fixed, position = max(most, repeated), 0, False, position + 1
             ways, others = 1, others + ways
             continue
-        piece = _read_piece(pattern, place, depth)
+        piece = _read_piece(pattern, position, depth)
         times = _TIMES.match(pattern, piece.end)
-        place = times.end() if times else piece.end
+        position = times.end() if times else piece.end
         endless, optional, counts = _bounds(times)
         if times and times[0][0] != "?" and not piece.fixed:
             raise ValueError  # something that matches in several ways is repeated
@@ -98,14 +98,14 @@ def _read(pattern: str, place: int, depth: int) -> _Read:
         if others + ways > MAX_WAYS:
             raise ValueError
         fixed = fixed and piece.fixed and (times is None or times[0].strip("{}").isdecimal())
-    return _Read(place, max(most, repeated), fixed, ways=others + ways)
+    return _Read(position, max(most, repeated), fixed, ways=others + ways)
 
 
-def _read_piece(pattern: str, place: int, depth: int) -> _Read:
+def _read_piece(pattern: str, position: int, depth: int) -> _Read:
     """Read a class, a group or a character, without what says how often."""
-    if pattern[place] == "[":
-        return _Read(_end_of_class(pattern, place))
-    token = _TOKEN.match(pattern, place)
+    if pattern[position] == "[":
+        return _Read(_end_of_class(pattern, position))
+    token = _TOKEN.match(pattern, position)
     if token is None or token[0] in "*+?{":
         raise ValueError
     if not token[0].startswith("("):
@@ -129,21 +129,21 @@ def _bounds(times: re.Match[str] | None) -> tuple[bool, bool, int]:
     return endless, fewest == 0, 1 if endless else max(int(bound) - fewest, 0) + 1
 
 
-def _end_of_class(pattern: str, place: int) -> int:
+def _end_of_class(pattern: str, position: int) -> int:
     """Return where a class ends; classes may lie within classes."""
     depth = 0
-    while place < len(pattern):
-        sign = pattern[place]
+    while position < len(pattern):
+        sign = pattern[position]
         if sign == "\\":
-            place += 2
+            position += 2
         elif sign == "[":
-            depth, place = depth + 1, place + 1
-            place += pattern[place : place + 1] == "^"
-            place += pattern[place : place + 1] == "]"  # the first one is meant
+            depth, position = depth + 1, position + 1
+            position += pattern[position : position + 1] == "^"
+            position += pattern[position : position + 1] == "]"  # the first one is meant
         elif sign == "]":
-            depth, place = depth - 1, place + 1
+            depth, position = depth - 1, position + 1
             if depth == 0:
-                return place
+                return position
         else:
-            place += 1
+            position += 1
     raise ValueError

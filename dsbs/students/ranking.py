@@ -52,24 +52,24 @@ def score_trees(student: StudentModel, inputs: dict[str, torch.Tensor], searches
             waiting.append(_read(student, part, [wanted[row][:width] for row in rows]))
 
 
-def share_out(counts: Sequence[int], most: int) -> list[tuple[list[int], int]]:
+def share_out(counts: Sequence[int], max_positions: int) -> list[tuple[list[int], int]]:
     """Return passes over examples: the examples of each pass, and how many nodes of each are read.
 
     Examples with similar counts share a pass, as long as another pass would cost more than the padding.
 
     Args:
         counts: number of nodes that each example waits for.
-        most: maximum positions of a pass, padding included.
+        max_positions: maximum positions of a pass, padding included.
 
-    >>> share_out([1, 0, 200, 2], most=150)
+    >>> share_out([1, 0, 200, 2], max_positions=150)
     [([2], 150), ([3, 0], 2)]
     """
     order = sorted((row for row, count in enumerate(counts) if count), key=lambda row: -counts[row])
     passes: list[tuple[list[int], int]] = []
     while order:
-        width = min(counts[order[0]], most)
-        size = min(len(order), max(1, most // width))
-        spared = [(size - place) * (width - counts[order[place]]) for place in range(size)]
+        width = min(counts[order[0]], max_positions)
+        size = min(len(order), max(1, max_positions // width))
+        spared = [(size - position) * (width - counts[order[position]]) for position in range(size)]
         best = max(range(size), key=spared.__getitem__)
         if spared[best] > OVERHEAD:
             size = best
@@ -89,10 +89,10 @@ def _read(student: StudentModel, group: Group, wanted: list[list[int]]) -> Group
     seen = torch.zeros(len(rows), width, known + width, dtype=torch.bool)
     seen[:, range(width), range(known, known + width)] = True  # padding sees itself
     for number, (search, paths, nodes) in enumerate(rows):
-        for place, node in enumerate(nodes):
+        for position, node in enumerate(nodes):
             before = paths[search.tree.parents[node]] if node else []
-            paths[node] = [*before, known + place]
-            seen[number, place, before] = True
+            paths[node] = [*before, known + position]
+            seen[number, position, before] = True
     ids = pad([[search.tree.tokens[node] for node in nodes] for search, _, nodes in rows], student.pad_id)
     depths = pad([[search.tree.depths[node] for node in nodes] for search, _, nodes in rows], 0)
     if same:
@@ -118,16 +118,16 @@ def _tell(searches: list[Search], wanted: list[list[int]], logits: torch.Tensor)
     The logits [R, T, V] are overwritten.
     """
     asked = [
-        (row, place, token)
+        (row, position, token)
         for row, (search, nodes) in enumerate(zip(searches, wanted, strict=True))
-        for place, node in enumerate(nodes)
+        for position, node in enumerate(nodes)
         for token in (search.tree.tokens[child] for child in search.tree.children[node])
     ]
     at = torch.tensor(asked, device=logits.device).unbind(1)
     logits = logits.float()
-    most = logits.amax(-1, keepdim=True)
+    highest = logits.amax(-1, keepdim=True)
     chosen = logits[at]
-    norms = logits.sub_(most).exp_().sum(-1).log_().add_(most.squeeze(-1))
+    norms = logits.sub_(highest).exp_().sum(-1).log_().add_(highest.squeeze(-1))
     found = iter((chosen - norms[at[:2]]).tolist())
     for search, nodes in zip(searches, wanted, strict=True):
         for node in nodes:
@@ -144,15 +144,15 @@ def score_rows(
     """
     states = student.encode(inputs, readers=max(map(len, choices)))
     flat = [(owner, row) for owner, rows in enumerate(choices) for row in rows]
-    most = max(1, LOGITS // student.vocabulary // max(len(row) for _, row in flat))
+    rows_per_pass = max(1, LOGITS // student.vocabulary // max(len(row) for _, row in flat))
     found: list[float] = []
-    for start in range(0, len(flat), most):
-        part = flat[start : start + most]
-        places = torch.tensor([owner for owner, _ in part], device=student.device)
+    for start in range(0, len(flat), rows_per_pass):
+        part = flat[start : start + rows_per_pass]
+        positions = torch.tensor([owner for owner, _ in part], device=student.device)
         labels = pad([row for _, row in part], IGNORED).to(student.device)
         ids = pad([[student.start_id("label"), *row[:-1]] for _, row in part], student.pad_id).to(student.device)
-        mask = inputs["attention_mask"].index_select(0, places)
-        logits = student.decode_logits(student.select(states, places), mask, ids).float()
+        mask = inputs["attention_mask"].index_select(0, positions)
+        logits = student.decode_logits(student.select(states, positions), mask, ids).float()
         tokens = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
         found += (-tokens.view_as(labels).sum(1)).tolist()
     numbers = iter(found)

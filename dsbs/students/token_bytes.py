@@ -41,5 +41,5 @@ def _byte_letters() -> dict[str, int]:
     """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    letters = [*map(chr, printable), *(chr(256 + place) for place in range(len(others)))]
+    letters = [*map(chr, printable), *(chr(256 + position) for position in range(len(others)))]
     return dict(zip(letters, [*printable, *others], strict=True))

@@ -35,11 +35,11 @@ class Tree:
         ([7, 1, 2, 9, 3, 9], [0, 0, 1, 2, 1, 4], [3, 5, 3])
         """
         tree = cls([start], [0], [0], [[]], [])
-        places: dict[tuple[int, int], int] = {}
+        children: dict[tuple[int, int], int] = {}
         for row in rows:
             node = 0
             for token in row:
-                child = places.setdefault((node, token), len(tree.tokens))
+                child = children.setdefault((node, token), len(tree.tokens))
                 if child == len(tree.tokens):
                     tree.tokens.append(token)
                     tree.parents.append(node)

@@ -35,7 +35,8 @@ def describe_stop(run: Run) -> str | None:
     more = f" and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
     return (
         f"Starting at step 0, since other settings are another run: {last} stopped at step {count_steps(last):,} with "
-        f"{', '.join(changed[:MAX_NAMED])}{more}. It is kept; what resumes it is: {manifest.text('command', most=4096)}"
+        f"{', '.join(changed[:MAX_NAMED])}{more}. It is kept; what resumes it is: "
+        f"{manifest.text('command', limit=4096)}"
     )
 
 

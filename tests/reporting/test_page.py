@@ -140,7 +140,7 @@ def test_the_page_tells_all_that_the_study_holds(study: Path) -> None:
 
 def test_examples_that_differ_come_first_where_there_are_too_many(study: Path) -> None:
     (report,) = build_reports(study / "train")
-    samples = build_samples(report, most=20)
+    samples = build_samples(report, limit=20)
     assert (samples["total"], len(samples["examples"])) == (200, 20)
     first, second = (next(cell for cell in report.conditions if cell.id == id) for id in samples["conditions"][:2])
     gaps = abs(first.scores().mean(axis=0) - second.scores().mean(axis=0))

@@ -169,14 +169,14 @@ class Feed:
             self._next = next(self._rest, None)
         return self._next is None
 
-    def take(self, most: int, fits: Callable[[list[Request]], bool]) -> Portion:
+    def take(self, limit: int, fits: Callable[[list[Request]], bool]) -> Portion:
         """Return the next portion; empty where nothing is left, or the budget would be exceeded (``bound``).
 
         Args:
             fits: called with each question; adds it and returns True, or returns False where it does not fit.
         """
         portion, self.bound = Portion(), None
-        while len(portion.questions) < most and not self.exhausted:
+        while len(portion.questions) < limit and not self.exhausted:
             assert self._next is not None
             characters = self.spending.characters(self._next[0])
             cost = portion.cost + self.spending.estimate(characters, len(self._next))

@@ -22,9 +22,9 @@ class Concurrency:
     overload halves it.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.limit: float = min(most, FIRST_LIMIT)
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self.limit: float = min(maximum, FIRST_LIMIT)
         self.running = 0
         self.overloads = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -58,8 +58,8 @@ class Concurrency:
 
     def answered(self) -> None:
         """Note that a request was answered: the limit grows."""
-        if self.limit < self.most:
-            self.limit = min(self.most, self.limit + (1 / self.limit if self.overloads else 1))
+        if self.limit < self.maximum:
+            self.limit = min(self.maximum, self.limit + (1 / self.limit if self.overloads else 1))
             self._let_in()
 
     def overloaded(self, started: float) -> None:

@@ -54,7 +54,7 @@ class ActorHandle:
         actor: Ray's handle.
         node: the name of its machine.
         shard: its store.
-        most: maximum questions that it holds.
+        capacity: maximum questions that it holds.
         questions: key of a request -> the question that it belongs to.
         report: its last report.
     """
@@ -62,14 +62,14 @@ class ActorHandle:
     actor: Any
     node: str
     shard: Path
-    most: int
+    capacity: int
     questions: dict[bytes, Question] = dataclasses.field(default_factory=dict)
     report: Report = dataclasses.field(default_factory=lambda: Report([]))
 
     @property
     def room(self) -> int:
         """How many more questions it may hold."""
-        return 0 if self.report.stopped else self.most - len({id(question) for question in self.questions.values()})
+        return 0 if self.report.stopped else self.capacity - len({id(question) for question in self.questions.values()})
 
 
 class RayExecutor(Executor):
@@ -104,7 +104,7 @@ class RayExecutor(Executor):
             RunError: where too many actors are lost.
         """
         self._feed = Feed(questions, self.spending)
-        self._tasks = {asyncio.create_task(self._run_place(place)) for place in range(self.count)}
+        self._tasks = {asyncio.create_task(self._run_slot(slot)) for slot in range(self.count)}
         try:
             await asyncio.wait(self._tasks)
         finally:
@@ -118,7 +118,7 @@ class RayExecutor(Executor):
         """Return notes on the current state; see ``Executor.describe``."""
         reports = [handle.report for handle in self.handles.values()]
         limits = [handle.report.at_once for handle in self.handles.values()]
-        shares = [handle.most // AHEAD for handle in self.handles.values()]
+        shares = [handle.capacity // AHEAD for handle in self.handles.values()]
         at_once = None  # where no server holds any of them back
         if any(limit is not None for limit in limits):
             at_once = sum(share if limit is None else limit for limit, share in zip(limits, shares, strict=True))
@@ -126,10 +126,10 @@ class RayExecutor(Executor):
         actors = [f"{len(reports)} actors"] if reports else []
         return [*actors, *describe_pace(at_once, pause)]
 
-    async def _run_place(self, place: int) -> None:
-        """Keep one place filled with an actor, and the actor with questions, to the end."""
+    async def _run_slot(self, slot: int) -> None:
+        """Keep one slot filled with an actor, and the actor with questions, to the end."""
         try:
-            self.handles[place] = handle = self._start(place)
+            self.handles[slot] = handle = self._start(slot)
             while not self._done(handle):
                 questions = self._next_questions(handle)
                 try:
@@ -139,14 +139,14 @@ class RayExecutor(Executor):
                 except self.ray.exceptions.RayError as error:
                     await self._recover(handle, error)
                     if self.stopped:
-                        del self.handles[place]
+                        del self.handles[slot]
                         return
-                    self.handles[place] = handle = self._start(place)
+                    self.handles[slot] = handle = self._start(slot)
                     continue
                 await self._accept(handle, report)
                 if report.over:
                     break
-            await self._release(place)
+            await self._release(slot)
         except Exception as error:
             self.stop("error", error)
 
@@ -157,11 +157,11 @@ class RayExecutor(Executor):
             self._feed.exhausted and not any(other.questions for other in self.handles.values())
         )
 
-    def _start(self, place: int) -> ActorHandle:
+    def _start(self, slot: int) -> ActorHandle:
         """Start an actor on the node whose turn it is; on another one where that is gone."""
         job, nodes = self.parts.job, list_nodes(self.ray)
-        node = nodes[place % len(nodes)]
-        settings, shard = self.settings.share(place, self.count), name_shard(job.folder)
+        node = nodes[slot % len(nodes)]
+        settings, shard = self.settings.share(slot, self.count), name_shard(job.folder)
         config = WorkerConfig(
             # Without what they have loaded; an actor needs their settings alone.
             task=dataclasses.replace(job.task),
@@ -252,9 +252,9 @@ class RayExecutor(Executor):
                 "are kept; the same command resumes."
             ))  # fmt: skip
 
-    async def _release(self, place: int) -> None:
+    async def _release(self, slot: int) -> None:
         """Release an actor without requests in flight; all its answers have arrived."""
-        handle = self.handles.pop(place)
+        handle = self.handles.pop(slot)
         self._give_back(handle)
         if handle.report.stopped == "hopeless":
             if self.handles or self.stopped:

@@ -171,8 +171,8 @@ def locate(text: str, cue: str | None, answers: Answers, choices: tuple[str, ...
     found = _find(block, cue, answers, choices)
     if found is None or not found.written:
         return None
-    place = block.rfind(found.written, 0, len(block) - len(found.after))
-    return start + place if place >= 0 else None
+    position = block.rfind(found.written, 0, len(block) - len(found.after))
+    return start + position if position >= 0 else None
 
 
 def _listed(answers: Answers, choices: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -245,23 +245,23 @@ class _Reader:
     def _read_string(self) -> str:
         """Read a string; a quote within it ends it only where the object can go on."""
         opening = self._here()
-        closing, place = _CLOSING[opening], self.at + 1
+        closing, position = _CLOSING[opening], self.at + 1
         pieces: list[str] = []
         while True:
-            sign = self.text[place : place + 1]
+            sign = self.text[position : position + 1]
             if not sign:
                 raise ValueError("no end of a string")
-            if sign in (closing, opening) and _AFTER_STRING.match(self.text, place + 1):
-                self.at = place + 1
+            if sign in (closing, opening) and _AFTER_STRING.match(self.text, position + 1):
+                self.at = position + 1
                 return "".join(pieces)
             if sign == "\\":
-                place += 1
-                following = self.text[place : place + 1]
+                position += 1
+                following = self.text[position : position + 1]
                 sign = _ESCAPES.get(following, following if following in "\"'/\\_*`" else "\\" + following)
-                if following == "u" and (code := _CODE.match(self.text, place + 1)):
-                    sign, place = chr(int(code[0], 16)), place + 4
+                if following == "u" and (code := _CODE.match(self.text, position + 1)):
+                    sign, position = chr(int(code[0], 16)), position + 4
             pieces.append(sign)
-            place += 1
+            position += 1
 
     def _read_scalar(self) -> Any:
         word = _SCALAR.match(self.text, self.at)

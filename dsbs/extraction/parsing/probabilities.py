@@ -28,12 +28,12 @@ def answer_probabilities(
     """
     if not completion.logprobs:
         return None
-    place = locate(completion.text, cue, answers, tuple(choices))
+    position = locate(completion.text, cue, answers, tuple(choices))
     offset = joined(completion.logprobs).rfind(completion.text.encode(errors="surrogatepass"))
-    if place is None or offset < 0:
+    if position is None or offset < 0:
         return None
-    forms = _forms(completion.text[place:], label, choices)
-    start = offset + len(completion.text[:place].encode(errors="surrogatepass"))
+    forms = _forms(completion.text[position:], label, choices)
+    start = offset + len(completion.text[:position].encode(errors="surrogatepass"))
     return walk(list(_from(completion.logprobs, start)), forms) if forms else None
 
 
@@ -44,7 +44,9 @@ def _forms(written: str, label: str, choices: Sequence[str]) -> dict[str, bytes]
     {'hotel': b'(a) hotel', 'bridge': b'(b) bridge'}
     """
     for way in _WAYS:
-        forms = {one: _lower(way.format(letter=letter_of(place), answer=one)) for place, one in enumerate(choices)}
+        forms = {
+            one: _lower(way.format(letter=letter_of(position), answer=one)) for position, one in enumerate(choices)
+        }
         if label in forms and _lower(written).startswith(forms[label]):
             return forms
     return None

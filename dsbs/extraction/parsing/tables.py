@@ -23,13 +23,15 @@ def unfold(text: str) -> str:
     if text.count("|") < 4:
         return text
     lines = text.split("\n")
-    places = [place for place, line in enumerate(lines) if _ROW.fullmatch(line)]
-    if not 2 <= len(places) <= _MAX_ROWS or places[-1] - places[0] >= len(places):
+    positions = [position for position, line in enumerate(lines) if _ROW.fullmatch(line)]
+    if not 2 <= len(positions) <= _MAX_ROWS or positions[-1] - positions[0] >= len(positions):
         return text
-    rows = [[cell.strip() for cell in lines[place].strip().strip("|").split("|")] for place in places]
+    rows = [[cell.strip() for cell in lines[position].strip().strip("|").split("|")] for position in positions]
     rows = [row for row in rows if not _RULE.fullmatch("|".join(row))]
-    if len(rows) == 2 and len(rows[0]) == len(rows[1]) and (len(rows[0]) != 2 or len(places) == 3):
+    if len(rows) == 2 and len(rows[0]) == len(rows[1]) and (len(rows[0]) != 2 or len(positions) == 3):
         rows = [*map(list, zip(*rows, strict=True))]
     if any(len(row) != 2 for row in rows) or not {plain_key(row[0]) for row in rows} & {*ANSWERS, *RATIONALES}:
         return text
-    return "\n".join([*lines[: places[0]], *(f"{title}: {cell}" for title, cell in rows), *lines[places[-1] + 1 :]])
+    return "\n".join(
+        [*lines[: positions[0]], *(f"{title}: {cell}" for title, cell in rows), *lines[positions[-1] + 1 :]]
+    )

@@ -49,7 +49,7 @@ class CTranslate2Writer(ExportWriter):
         """Return so many texts for each example."""
         texts: dict[int, list[str]] = {}
         start = self.vocabulary[self.tokenizer.starts[kind]]
-        for places, inputs in self._batches(examples, kind, reading):
+        for positions, inputs in self._batches(examples, kind, reading):
             if self.tokenizer.causal:
                 results = self.engine.generate_batch(
                     [[*row, start] for row in inputs],
@@ -75,8 +75,10 @@ class CTranslate2Writer(ExportWriter):
                 )
                 rows = [[self.ids[token] for token in one] for result in results for one in result.hypotheses]
             written = self.tokenizer.decode(rows)
-            texts.update((place, written[number * count : (number + 1) * count]) for number, place in enumerate(places))
-        return [texts[place] for place in range(len(examples))]
+            texts.update(
+                (position, written[number * count : (number + 1) * count]) for number, position in enumerate(positions)
+            )
+        return [texts[position] for position in range(len(examples))]
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
         """Return the best closed answer of each example, with the scores of all; see ``dsbs.students.decoding.rank``.
@@ -92,24 +94,24 @@ class CTranslate2Writer(ExportWriter):
         rows_of = dict(zip(texts, rows, strict=True))
         end = [] if reading.suffix else [self.tokenizer.end]
         predictions: dict[int, Prediction] = {}
-        for places, inputs in self._batches(examples, "label", reading):
-            choices = [list(dict.fromkeys(examples[place].choices or ())) for place in places]
+        for positions, inputs in self._batches(examples, "label", reading):
+            choices = [list(dict.fromkeys(examples[position].choices or ())) for position in positions]
             negligible = reading.negligible
             if not negligible or self._all_at_once(max(map(len, choices))):
                 bounds: list[dict[str, float]] = [dict.fromkeys(of, 0.0) for of in choices]
-                known: list[dict[str, float]] = [{} for _ in places]
+                known: list[dict[str, float]] = [{} for _ in positions]
                 negligible = 0.0
             else:
                 paths = [{choice: [*rows_of[choice], *end] for choice in of} for of in choices]
                 bounds, known = self._write_and_bound(inputs, paths)
             scores = self._score_until(inputs, bounds, known, rows_of, bool(reading.suffix), negligible)
-            for place, bound, found in zip(places, bounds, scores, strict=True):
+            for position, bound, found in zip(positions, bounds, scores, strict=True):
                 if reading.negligible:
                     self.undecided += 0.02 * (is_undecided(found, reading.negligible) - self.undecided)
-                predictions[place] = choose(
-                    examples[place], {choice: found.get(choice, bound[choice]) for choice in bound}
+                predictions[position] = choose(
+                    examples[position], {choice: found.get(choice, bound[choice]) for choice in bound}
                 )
-        return [predictions[place] for place in range(len(examples))]
+        return [predictions[position] for position in range(len(examples))]
 
     def _all_at_once(self, count: int) -> bool:
         """Return whether scoring ``count`` answers at once reads fewer inputs than first writing one."""
@@ -237,10 +239,10 @@ class CTranslate2Writer(ExportWriter):
     ) -> Iterator[tuple[list[int], list[list[str]]]]:
         """Yield places and tokens of inputs, in batches of about equal length, the longest first."""
         rows = self.tokenizer.encode_inputs([example.input for example in examples], kind, reading.max_input_tokens)
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
         for start in range(0, len(order), reading.batch_size):
-            places = order[start : start + reading.batch_size]
-            yield places, [[self.vocabulary[id] for id in rows[place]] for place in places]
+            positions = order[start : start + reading.batch_size]
+            yield positions, [[self.vocabulary[id] for id in rows[position]] for position in positions]
 
 
 def log_norm(logits: np.ndarray, likeliest: int) -> float:

@@ -57,14 +57,14 @@ def convert(checkpoint: Path, folder: Path, quantization: str) -> dict[str, Any]
             "format=ctranslate2 or gguf; TF-IDF is served as it is (format=skops), since skl2onnx does not convert "
             "n-grams of characters within words."
         )
-    place = checkpoint / ENCODER if kind == "embedding" else checkpoint
-    if not (place / "tokenizer.json").is_file():
-        raise StudentError(f"format=onnx: {place} has no tokenizer.json, which the export reads texts with.")
+    source = checkpoint / ENCODER if kind == "embedding" else checkpoint
+    if not (source / "tokenizer.json").is_file():
+        raise StudentError(f"format=onnx: {source} has no tokenizer.json, which the export reads texts with.")
     write = write_regression if kind == "embedding" else write_head
     export = {"max_input_tokens": remembered["max_input_tokens"]} | write(checkpoint, path)
     if quantization == "int8":
         quantize(path)
-    shutil.copy(place / "tokenizer.json", folder / "tokenizer.json")
+    shutil.copy(source / "tokenizer.json", folder / "tokenizer.json")
     export |= {"quantization": quantization}
     write_config(folder, remembered, "onnx", export)
     return export
@@ -136,7 +136,7 @@ class OnnxPredictor(Exported):
             StudentError: with ``decoding=generate``, and where it cannot answer.
         """
         saved.check_ranks()
-        classes, padding, most = read_settings(saved.folder)
+        classes, padding, max_tokens = read_settings(saved.folder)
         tokenizer = open_tokenizer(saved.folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = count_threads(), 1
@@ -149,7 +149,7 @@ class OnnxPredictor(Exported):
         except Exception as error:  # the library raises its own kinds, which have no common base
             reason = str(error).splitlines()[0]
             raise DataError(f"{saved.folder / FILE}: onnxruntime cannot read it ({reason}).") from None
-        predictor = cls(session, tokenizer, classes, padding, saved.batch_size, most)
+        predictor = cls(session, tokenizer, classes, padding, saved.batch_size, max_tokens)
         predictor.check(saved.folder)
         return predictor
 
@@ -195,18 +195,18 @@ class OnnxPredictor(Exported):
     def _logits(self, texts: Sequence[Any]) -> np.ndarray:
         """Return the logits of texts, or of pairs, [N, classes]; batches are of about equal length."""
         rows = self._encode(texts)
-        order = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
+        order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
         found: dict[int, np.ndarray] = {}
         for start in range(0, len(order), self.batch_size):
-            places = order[start : start + self.batch_size]
-            width = len(rows[places[0]])
-            ids = np.full((len(places), width), self.padding, dtype=np.int64)
-            mask = np.zeros((len(places), width), dtype=np.int64)
-            for row, place in enumerate(places):
-                ids[row, : len(rows[place])], mask[row, : len(rows[place])] = rows[place], 1
+            positions = order[start : start + self.batch_size]
+            width = len(rows[positions[0]])
+            ids = np.full((len(positions), width), self.padding, dtype=np.int64)
+            mask = np.zeros((len(positions), width), dtype=np.int64)
+            for row, position in enumerate(positions):
+                ids[row, : len(rows[position])], mask[row, : len(rows[position])] = rows[position], 1
             [logits] = self.session.run(None, {"input_ids": ids, "attention_mask": mask})
-            found.update(zip(places, logits.astype(np.float64), strict=True))
-        return np.stack([found[place] for place in range(len(rows))])
+            found.update(zip(positions, logits.astype(np.float64), strict=True))
+        return np.stack([found[position] for position in range(len(rows))])
 
     def explain(self, examples: Sequence[Example], predictions: list[Prediction]) -> list[Prediction]:
         """Return the predictions unchanged: this student writes no rationales."""
@@ -245,10 +245,10 @@ def read_settings(folder: Path) -> tuple[list[str], int, int]:
     classes, fields = export["classes"], Fields(export)
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"{folder}/config.json: {EXPORT}.classes: expected a list of texts.")
-    padding, most = fields.count("padding", most=MAX_ID), fields.count("max_input_tokens", most=MAX_ID)
-    if padding is None or not most:
+    padding, max_tokens = fields.count("padding", limit=MAX_ID), fields.count("max_input_tokens", limit=MAX_ID)
+    if padding is None or not max_tokens:
         raise DataError(f"{folder}/config.json: {EXPORT}.padding, {EXPORT}.max_input_tokens: expected whole numbers.")
-    return classes, padding, most
+    return classes, padding, max_tokens
 
 
 _USAGE = """\

@@ -91,10 +91,10 @@ def _marked(text: str) -> str:
 def _braced(text: str, start: int) -> str | None:
     """Return what stands up to the brace that closes the one before ``start``; None where it is never closed."""
     depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
         if not depth:
-            return text[start:place]
+            return text[start:position]
     return None
 
 

@@ -75,8 +75,8 @@ def _without_initials(listed: Sequence[str]) -> list[str | None]:
     """Return the answers, with None where another begins with the letter: C may be the third, or contradiction."""
     initials = [answer[:1].casefold() for answer in listed]
     return [
-        None if chr(ord("a") + place) in initials[:place] + initials[place + 1 :] else answer
-        for place, answer in enumerate(listed)
+        None if chr(ord("a") + position) in initials[:position] + initials[position + 1 :] else answer
+        for position, answer in enumerate(listed)
     ]
 
 

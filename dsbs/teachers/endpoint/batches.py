@@ -194,7 +194,7 @@ class BatchApi:
             except TeacherError as fault:
                 return name, fault
         if response:
-            reason = f"HTTP {response.count('status_code', most=999)}"
+            reason = f"HTTP {response.count('status_code', limit=999)}"
             body = response.inside("body")
             error = body.inside("error") or body
             explanation = error.raw("message") or error.raw("code") or response.raw("body")
@@ -253,7 +253,7 @@ def _quoted(id: str) -> str:
 
 def _identifier(answer: Fields, name: str = "id") -> str:
     """Return an id; it goes into addresses and to the store, so it may hold no more than ids do."""
-    value = answer.text(name, most=MAX_NAME + 1)
+    value = answer.text(name, limit=MAX_NAME + 1)
     if value is None or not IDENTIFIER.fullmatch(value):
         raise malformed(f"{name}: {excerpt(answer.raw(name))}")
     return value

@@ -24,9 +24,9 @@ _PIECE = 2**16
 
 
 async def read_body(
-    pieces: AsyncIterator[bytes], headers: Mapping[str, str], most: int, *, cut: bool = False
+    pieces: AsyncIterator[bytes], headers: Mapping[str, str], limit: int, *, cut: bool = False
 ) -> AsyncIterator[bytes]:
-    """Yield a body, decompressed, up to ``most`` bytes.
+    """Yield a body, decompressed, up to ``limit`` bytes.
 
     Args:
         cut: whether to truncate a larger body; else it is an error.
@@ -48,12 +48,12 @@ async def read_body(
         packed, pieces = not first.lstrip().startswith((b"{", b"[")), _behind(first, pieces)
     async for piece in _unpack(pieces, ENCODINGS[encodings[0]]) if packed else pieces:
         size += len(piece)
-        if size > most:
+        if size > limit:
             if cut:
-                yield piece[: len(piece) - (size - most)]
+                yield piece[: len(piece) - (size - limit)]
                 return
             raise TeacherError(
-                f"The endpoint sent an answer of more than {most // MEGABYTE:,} MiB; reading it was aborted. Lower "
+                f"The endpoint sent an answer of more than {limit // MEGABYTE:,} MiB; reading it was aborted. Lower "
                 "teacher.max_tokens or samples, or use another endpoint.",
                 reason="answer too large",
             )

@@ -121,9 +121,9 @@ def find_moved(reply: Reply, base_url: str, path: str) -> str | None:
     if reply.status not in (307, 308):
         return None
     base = base_url.rstrip("/")
-    place = urljoin(base + path, str(reply.headers.get("Location") or ""))
-    same = place != base + path and place.rstrip("/") == (base + path).rstrip("/")
-    return place.removeprefix(base) if same else None
+    location = urljoin(base + path, str(reply.headers.get("Location") or ""))
+    same = location != base + path and location.rstrip("/") == (base + path).rstrip("/")
+    return location.removeprefix(base) if same else None
 
 
 def encode(body: dict[str, Any]) -> bytes:

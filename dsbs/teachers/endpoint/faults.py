@@ -101,15 +101,15 @@ def explain_status(status: int, content: bytes, headers: Any, where: Address, ke
     """Return the error of a response with an HTTP status other than 200."""
     explanation, code = read_error(content, key)
     if 300 <= status < 400:
-        place = scrub(str(headers.get("Location") or "another address"), key)
-        route = _ROUTE.search(place)
+        location = scrub(str(headers.get("Location") or "another address"), key)
+        route = _ROUTE.search(location)
         typed = (
-            f"Type teacher.base_url={urljoin(where.base_url, place[: route.start()])}"
+            f"Type teacher.base_url={urljoin(where.base_url, location[: route.start()])}"
             if route
             else "Set teacher.base_url"
         )
         return TeacherError(
-            f"HTTP {status}: {where.base_url} redirects to {place}; redirects are not followed. {typed}.",
+            f"HTTP {status}: {where.base_url} redirects to {location}; redirects are not followed. {typed}.",
             fatal=True,
             reason=f"HTTP {status}",
         )
@@ -193,7 +193,7 @@ def explain_error_object(error: Any, where: Address | None, key: str) -> Teacher
     """Return the error of an error object within an answer with status 200, as OpenRouter sends it."""
     fields = Fields(error if isinstance(error, dict) else {"message": error})
     explanation = scrub(read_words(fields) or error or "no explanation", key, MAX_SAID)
-    status = fields.count("code", most=999) or _digits(fields.text("code")) or fields.count("status", most=999) or 0
+    status = fields.count("code", limit=999) or _digits(fields.text("code")) or fields.count("status", limit=999) or 0
     kind = excerpt(fields.text("code") or fields.text("type") or "", 40)
     if status < 400:
         status = next((known for known, kinds in _KINDS if kinds.search(kind)), 0)

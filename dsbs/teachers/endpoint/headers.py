@@ -146,8 +146,8 @@ def _number(value: str | None) -> float | None:
     return number if 0 <= number < float("inf") else None
 
 
-def read_duration(value: str | None, most: float = LONGEST_WAIT) -> float:
-    """Return the seconds of a duration such as ``1m2.5s``, at most ``most``; 0.0 where it is invalid.
+def read_duration(value: str | None, limit: float = LONGEST_WAIT) -> float:
+    """Return the seconds of a duration such as ``1m2.5s``, at most ``limit``; 0.0 where it is invalid.
 
     >>> read_duration("6m0s"), read_duration("120ms"), read_duration("1.5"), read_duration("soon")
     (360.0, 0.12, 1.5, 0.0)
@@ -155,8 +155,8 @@ def read_duration(value: str | None, most: float = LONGEST_WAIT) -> float:
     (3600.0, 3600.0)
     """
     if (number := _number(value)) is not None:
-        return min(number, most)
+        return min(number, limit)
     match = DURATION.fullmatch(value or "")
     units = (3600, 60, 1, 0.001)
     parts = zip(match.groups(), units, strict=True) if match else ()
-    return min(sum((float(part) * unit for part, unit in parts if part), 0.0), most)
+    return min(sum((float(part) * unit for part, unit in parts if part), 0.0), limit)

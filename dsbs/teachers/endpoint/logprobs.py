@@ -56,8 +56,8 @@ def _completions(fields: Fields) -> Iterator[TokenLogprobs | None]:
     if not isinstance(own, list) or len(own) != len(tokens) or (isinstance(top, list) and len(top) != len(tokens)):
         yield None
         return
-    for place, (token, logprob) in enumerate(zip(tokens, own, strict=True)):
-        there = top[place] if isinstance(top, list) else None
+    for position, (token, logprob) in enumerate(zip(tokens, own, strict=True)):
+        there = top[position] if isinstance(top, list) else None
         if not (there is None or isinstance(there, dict)):
             yield None
             return

@@ -28,10 +28,10 @@ class Proxy(NamedTuple):
         """Variable and address without user name and password, for messages."""
         parts = urlsplit(self.url)
         try:
-            place = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+            address = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
         except ValueError:  # no port
-            place = str(parts.hostname)
-        return f"{self.variable}={parts.scheme}://{place}"
+            address = str(parts.hostname)
+        return f"{self.variable}={parts.scheme}://{address}"
 
     def check(self) -> None:
         """Check that it can be used.

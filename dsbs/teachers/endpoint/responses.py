@@ -114,13 +114,13 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
             text=(hide(one.text, key) or "")[:MAX_TEXT],
             finish_reason=_finish_reason(one, choice, key),
             model=model,
-            prompt_tokens=prompt_tokens if prompt_tokens is None or place == 0 else 0,
-            completion_tokens=None if written is None else _share(written, place, len(sound)),
+            prompt_tokens=prompt_tokens if prompt_tokens is None or position == 0 else 0,
+            completion_tokens=None if written is None else _share(written, position, len(sound)),
             created=now,
             reasoning=hide(one.reasoning, key),
             logprobs=_without_key(read_logprobs(choice), key),
         )
-        for place, (one, choice) in enumerate(sound)
+        for position, (one, choice) in enumerate(sound)
     ]
 
 
@@ -187,7 +187,7 @@ def _read_choice(choice: Fields) -> Reply | None:
     """Return what a choice says, at most a character more than is kept; None where it is no choice."""
     name = "message" if "message" in choice else "delta"
     if name not in choice:
-        text = choice.text("text", most=MAX_TEXT + 1)
+        text = choice.text("text", limit=MAX_TEXT + 1)
         filtered = read_finish_reason(choice.text("finish_reason")) in (
             REFUSED,
             LENGTH,
@@ -200,7 +200,7 @@ def _read_choice(choice: Fields) -> Reply | None:
     holders = (message, *(message.inside(holder) for holder in HOLDERS), choice)
     thoughts = [thought for holder in holders for name in THOUGHTS if (thought := _read_text(holder.raw(name)))][:1]
     texts: list[str] = []
-    refusal = message.text("refusal", most=MAX_TEXT)
+    refusal = message.text("refusal", limit=MAX_TEXT)
     if isinstance(message.raw("content"), list):
         for kind, text in _read_parts(message):
             if kind == "refusal":
@@ -263,5 +263,5 @@ def _read_parts(message: Fields) -> Iterator[tuple[str, str]]:
             yield kind, text
 
 
-def _share(total: int, place: int, parts: int) -> int:
-    return total * (place + 1) // parts - total * place // parts
+def _share(total: int, position: int, parts: int) -> int:
+    return total * (position + 1) // parts - total * position // parts

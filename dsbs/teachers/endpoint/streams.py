@@ -38,12 +38,12 @@ def join_events(content: bytes) -> dict[str, Any]:
             raise ValueError("an event is no object")
         whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
         for choice in Fields(chunk).each("choices"):
-            choices.setdefault(choice.count("index", most=_MAX_CHOICES) or 0, _Choice()).add(choice)
+            choices.setdefault(choice.count("index", limit=_MAX_CHOICES) or 0, _Choice()).add(choice)
     if not choices:
         if "error" not in whole:
             raise ValueError("no completion")
         return whole
-    found = [choices[place].whole() for place in sorted(choices)]
+    found = [choices[position].whole() for position in sorted(choices)]
     if "error" not in whole and not ended and not all(choice.get("finish_reason") for choice in found):
         raise TeacherError("The endpoint's stream broke off.", retryable=True, reason="malformed answer")
     return whole | {"choices": found}
@@ -88,7 +88,7 @@ class _Choice:
                 self.lists.setdefault(name, []).extend(value)
         for call in Fields(part).each("tool_calls"):
             arguments = call.inside("function").raw("arguments")
-            pieces = self.calls.setdefault(call.count("index", most=_MAX_CHOICES) or 0, [])
+            pieces = self.calls.setdefault(call.count("index", limit=_MAX_CHOICES) or 0, [])
             pieces.append(arguments if isinstance(arguments, str) else "")
         content = chunk.inside("logprobs").raw("content")
         self.logprobs += content if isinstance(content, list) else []

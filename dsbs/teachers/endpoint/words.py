@@ -134,13 +134,13 @@ def plain_text(page: bytes) -> str:
     return title[1].strip() if title and title[1].strip() else " ".join(_TAGS.sub(" ", text).split())
 
 
-def scrub(explanation: Any, key: str, most: int = EXCERPT) -> str:
-    """Return an endpoint's words for a message: on one line, at most ``most`` characters, with the API key masked.
+def scrub(explanation: Any, key: str, limit: int = EXCERPT) -> str:
+    """Return an endpoint's words for a message: on one line, at most ``limit`` characters, with the API key masked.
 
     The key is masked before the text is shortened, so that not even a part of it is left.
     """
-    text = excerpt(explanation, 8 * most)
-    return (text.replace(key, "***") if key and key != NO_KEY else text)[:most]
+    text = excerpt(explanation, 8 * limit)
+    return (text.replace(key, "***") if key and key != NO_KEY else text)[:limit]
 
 
 def hide(text: str | None, key: str) -> str | None:
