@@ -23,6 +23,8 @@ from dsbs.cli.quoting import is_readable, quote_text, quote_word, takes_list, ty
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such as {a: b}"}
 WORDED_LISTS = {int: "a list of whole numbers, such as [0,1]", float: "a list of numbers, such as [0.1,1]"}
+# What to type in place of several values.
+SEVERAL = {"task.path": "a folder whose files are named train, validation and test, or a pattern such as data/*.csv"}
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 
@@ -211,7 +213,7 @@ def _worded_type(error: OmegaConfBaseException, key: str) -> str | None:
         return None
     if type(None) in kinds:
         words.append("null")
-    return " or ".join(words)
+    return " or ".join(words) + (f". Several files: {SEVERAL[key]}" if key in SEVERAL else "")
 
 
 def _worded_container(container: Any, kinds: Sequence[Any]) -> str:
@@ -230,10 +232,11 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
             point = f"  A number has a decimal point: {key}={value.replace(',', '.')}\n"
         else:
             point = ""
+        listed = f"A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}"
         return (
             f"{word}: several values make a sweep, which needs -m:\n"
             f"    dsbs {command} -m {shlex.join(words)}\n{point}"
-            f"  A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}; a text with a comma in quotes: "
+            f"  {f'Several files: {SEVERAL[key]}' if key in SEVERAL else listed}; a text with a comma in quotes: "
             f"{shlex.quote(f'{key}={quote_text(value)}')}"
         )
     if found := re.match(r"Sweep parameters '(.*)' requires --multirun", message):

@@ -50,6 +50,8 @@ def read(word: str) -> Any:
         (["student.d_model=wide"], "student.d_model=wide: expected a whole number."),
         (["training.max_steps=1.5"], "training.max_steps=1.5: expected a whole number."),
         (["training.max_steps=null"], "training.max_steps=null: expected a whole number."),
+        (["task.path=[a.csv,b.csv]"], "Several files: a folder whose files are named train, validation and test, or"),
+        (["task.path=a.csv,b.csv"], "Several files: a folder whose files are named train, validation and test, or"),
         (["training.threads=some"], "training.threads=some: expected a whole number or null."),
         (["training.bf16=perhaps"], "training.bf16=perhaps: expected true or false."),
         (["data_fraction=[1]"], "data_fraction=[1]: expected a number or a whole number or a text."),
