@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from dsbs.core.checks import range_faults
+from dsbs.core.errors import StudentError
 from dsbs.core.records import Example, Target
 from dsbs.objectives.base import Objective
 from dsbs.students.base import AT_LEAST_8, GenerativeStudent, find_model_folder, fingerprint_weights
@@ -96,8 +97,11 @@ class Taught(Objective):
         """Check that teacher and student have the same tokens, where both tokenizers can be loaded without weights.
 
         Raises:
-            StudentError: where they do not, or the teacher is not available.
+            StudentError: where they do not, or the teacher is not available, or has no chat template for
+                ``teacher_chat``.
         """
+        if self.teacher_model == STUDENT and self.teacher_chat and (own := student.load_tokenizer()) is not None:
+            self.word("", own)
         if self.teacher_model is None or self.teacher_model == STUDENT:
             return
         if self.has_teacher:
@@ -109,6 +113,7 @@ class Taught(Objective):
 
             theirs = load_teacher_tokenizer(self.teacher_model, self.teacher_revision)
             check_tokenizers(tokenizer, theirs, self.teacher_model)
+            self.word("", theirs)
 
     def prepare(self, student: "StudentModel", device: "torch.device") -> None:
         """Load the teacher, if there is one beside the student.
@@ -157,10 +162,18 @@ class Taught(Objective):
 
         Args:
             tokenizer: the teacher's, for its chat template.
+
+        Raises:
+            StudentError: it has none.
         """
         worded = unescape_newlines(self.teacher_input).replace(PLACE, text)
         if not self.teacher_chat:
             return worded
+        if not getattr(tokenizer, "chat_template", None):
+            raise StudentError(
+                f"objective.teacher_chat=true: {self.teacher_model} has no chat template. Choose a model that was "
+                "trained to chat, or drop it and end objective.teacher_input with a line break (\\n)."
+            )
         messages = [{"role": "user", "content": worded}]
         worded = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         first = tokenizer.bos_token  # that of the template would be a second one where the tokenizer adds it

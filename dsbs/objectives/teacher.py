@@ -77,6 +77,8 @@ class LiveTeacher:
         else:
             check_tokenizers(student.tokenizer, load_teacher_tokenizer(place, revision), place)
             teacher = load_teacher(place, revision)
+        if chats and isinstance(teacher, PlainDecoderOnly):
+            teacher.end_turns()
         if bf16 and not slow_bf16():
             teacher.to(torch.bfloat16)
         teacher.to(device).eval().requires_grad_(False)

@@ -25,6 +25,17 @@ class PlainDecoderOnly(DecoderOnlyModel):
     def __init__(self, model: Any, tokenizer: Any) -> None:
         super().__init__(model, tokenizer, PLAIN)
 
+    def end_turns(self) -> None:
+        """Take what ends a turn in the chat template for the end token, which some tokenizers do not name (Gemma)."""
+        if not self.tokenizer.chat_template:
+            return
+        answer = "An answer."
+        messages = [{"role": "user", "content": "A question."}, {"role": "assistant", "content": answer}]
+        _, _, after = str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(answer)
+        ids = self.tokenizer(after.strip(), add_special_tokens=False)["input_ids"]
+        if ids and ids[0] in self.tokenizer.added_tokens_decoder:
+            self._end_id = ids[0]
+
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
         """Return the token ids of targets, without an end token."""
         return [row[:-1] or row for row in super().encode_targets(texts)]

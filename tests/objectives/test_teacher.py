@@ -1,6 +1,7 @@
 """A teacher beside the student: what it reads, where its distributions stand, and who cannot be one."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import byte_tokenizer, causal_folder, seq2seq_folder, tiny_t5
 from tokenizers import processors
 from trained import TINY, small_triage, train_tiny
+from transformers import AutoTokenizer
 
 from dsbs.core.errors import StudentError
 from dsbs.inference.predictor import load_predictor
@@ -154,17 +156,25 @@ def chat_folder(folder: Path) -> Path:
         single="^ $A", special_tokens=[("^", tokenizer.convert_tokens_to_ids("^"))]
     )
     tokenizer.add_special_tokens({"bos_token": "^", "eos_token": "~"})
-    tokenizer.chat_template = "{{ bos_token }}{{ messages[0]['content'] }}\nanswer:"
+    turns = "{% for one in messages %}{{ one['content'] }}{% if one['role'] == 'assistant' %}~{% endif %}{% endfor %}"
+    tokenizer.chat_template = "{{ bos_token }}" + turns + "\nanswer:"
     tokenizer.save_pretrained(folder)
     return folder
 
 
-def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path) -> None:
-    """Base models and their chat variants have the same tokens, but end with different ones."""
+@pytest.mark.parametrize("named", [True, False])
+def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path, named: bool) -> None:
+    """Base models and their chat variants have the same tokens, but end with different ones, which some do not name."""
     student = tiny_llama()
-    objective = taught(chat_folder(tmp_path), student, teacher_chat=True)
+    folder = chat_folder(tmp_path)
+    if not named:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer.add_special_tokens({"eos_token": "<|end|>"})
+        tokenizer.add_tokens(["~"], special_tokens=True)
+        tokenizer.save_pretrained(folder)
+    objective = taught(folder, student, teacher_chat=True)
     teacher = objective.teacher
-    assert student.end_id != teacher.student.end_id
+    assert teacher.student.end_id == student.tokenizer.convert_tokens_to_ids("~") != student.end_id
     assert teacher.hard_end == student.end_id
     rows = rows_of(student, objective, some_data())
     batch = Collator(student)(rows)
@@ -177,6 +187,16 @@ def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path) -> None:
     assert torch.equal(found.sort(-1).values, own.sort(-1).values)
     [ids] = {tuple(row[:3]) for row in inputs[label["source"]]["input_ids"].tolist()}
     assert ids.count(teacher.student.tokenizer.bos_token_id) == 1
+
+
+def test_a_chat_with_a_model_without_a_template_is_refused_before_weights_are_loaded(folders: dict[str, Path]) -> None:
+    place = str(folders["llama"])
+    for teacher in (place, "student"):
+        objective = GKD(name="gkd", teacher_model=teacher, teacher_chat=True)
+        with pytest.raises(StudentError, match=rf"teacher_chat=true: {teacher} has no chat template"):
+            objective.check(Causal(name="causal", model=place))
+    with pytest.raises(StudentError, match="no chat template"):
+        replace(objective, teacher_model="a run of logreg").word("It leaks.", None)
 
 
 def test_without_soft_weight_it_is_step_by_step(folders: dict[str, Path]) -> None:
