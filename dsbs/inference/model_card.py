@@ -9,6 +9,7 @@ from typing import Any
 
 from dsbs.core.files import write_text
 from dsbs.core.terminal import visible
+from dsbs.core.units import pluralize
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.checkpoint import load_remembered
 from dsbs.inference.metrics import name_score, show_score
@@ -176,7 +177,9 @@ def _facts(
         accuracy = (manifest.get("teacher_accuracy") or {}).get("train")
         facts["teacher"] = words(metrics["teacher"]) + (f", model {words(model)}" if model else "")
         if accuracy is not None:
-            facts["teacher"] += f"; its labels on the train split are {100 * accuracy:.1f}% correct"
+            gold = (manifest.get("teacher_gold_labels") or {}).get("train")
+            measured = f"{pluralize(gold, 'example')} of train" if isinstance(gold, int) else "the train split"
+            facts["teacher"] += f"; its labels on {measured} are {100 * accuracy:.1f}% correct"
         licence = manifest.get("licence")
         facts["license of the teacher's outputs"] = words(licence) if licence else _UNKNOWN_LICENCE
     if local := _local_teacher(remembered, str(beside)):

@@ -230,6 +230,7 @@ def describe_annotations(settings: TrainSettings, folder: Path | None) -> dict[s
         "rationales": str(folder),
         "model": summary.get("model"),
         "teacher_accuracy": {name: part.get("teacher_accuracy") for name, part in splits.items()},
+        "teacher_gold_labels": {name: part.get("gold_labels") for name, part in splits.items()},
         "teacher_cost_usd": total_of(summary, "cost_usd"),
         "licence": settings.teacher.licence,
         "annotations": {

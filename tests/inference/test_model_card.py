@@ -77,7 +77,8 @@ def test_the_card_tells_data_objective_teacher_licence_and_accuracy(runs: dict[s
         "| data | triage: 64 examples, all of the train split, seed 0 |",
         "| objective | step_by_step (alpha 0.5, prefix_on target) |",
         "| labels | gold |",
-        "| teacher | handbook, model handbook (scripted stand-in); its labels on the train split are 100.0% correct |",
+        "| teacher | handbook, model handbook (scripted stand-in); its labels on 64 examples of train are 100.0% "
+        "correct |",
         "| license of the teacher's outputs | Apache-2.0, as dsbs |",
         f"| accuracy, test | {show_score('accuracy', metrics['test']['accuracy'])} of 16 examples |",
         f"| accuracy, validation | {show_score('accuracy', metrics['validation']['accuracy'])} of 8 examples |",
