@@ -16,7 +16,7 @@ class Metrics:
         truncated: inputs that were longer than the student reads.
         deferred: by outcome: ``teacher``, ``unavailable``, ``unread``, ``over_budget``.
         recorded: exchanges that passed through the proxy (``mode=record``), by outcome: ``recorded``, ``not_recorded``.
-        shift, rate: how far recent labels are from those on validation, and the share of answers that were deferred;
+        shift, rate: how far recent labels are from those on validation, and the share of answers below the threshold;
             NaN before there are enough answers.
         compared: answers given by both student and teacher: ``same`` or ``other``, and whether the student's confidence
             is below the threshold (``deferred``: ``true`` or ``false``).
@@ -38,7 +38,7 @@ class Metrics:
         self.deferred = Counter("dsbs_deferred", "Answers asked of the teacher", ["outcome"], registry=registry)
         self.recorded = Counter("dsbs_recorded", "Exchanges through the proxy", ["outcome"], registry=registry)
         self.shift = Gauge("dsbs_label_shift", "Share of labels that moved since validation", registry=registry)
-        self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers that were deferred", registry=registry)
+        self.rate = Gauge("dsbs_deferral_rate", "Share of the last answers below the threshold", registry=registry)
         self.forget_drift()
         self.compared = Counter(
             "dsbs_compared", "Answers given by student and teacher", ["outcome", "deferred"], registry=registry

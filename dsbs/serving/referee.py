@@ -98,9 +98,9 @@ class Referee:
 
     async def _review(self, example: Example, prediction: Prediction) -> Answered:
         prediction = replace(prediction, confidence=self.policy.confidence(prediction))
-        defers = self.mode == "shadow" or self.policy.defers(prediction)
-        self._watch(prediction, defers)
-        if defers:
+        unsure = self.policy.defers(prediction)
+        self._watch(prediction, unsure)
+        if unsure or self.mode == "shadow":
             return await self._consult(example, prediction)
         if random.random() < self.deferral.compare:  # noqa: S311 - a sample
             task = asyncio.create_task(self._consult(example, prediction))

@@ -191,6 +191,15 @@ def test_in_shadow_the_teacher_answers_and_both_are_compared(tmp_path: Path) -> 
     assert 'dsbs_compared_total{deferred="false",outcome="same"} 3.0' in made.answerer.metrics.show().decode()
 
 
+def test_in_shadow_the_deferral_rate_is_the_one_that_deferring_would_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dsbs.serving.referee.WINDOW", 3)
+    made = app(tmp_path, ScriptedTeacher(says=says("refund")), 0.0, mode="shadow")
+    answer(made, 3)
+    assert "dsbs_deferral_rate 0.0" in made.answerer.metrics.show().decode()
+
+
 def test_some_sure_answers_are_compared(tmp_path: Path) -> None:
     made = app(tmp_path, ScriptedTeacher(says=says("repair")), 0.0, compare=1.0)
     assert answer(made, 2)["source"] == "student"
