@@ -10,6 +10,7 @@ from dsbs.core.fingerprint import fingerprint, fingerprint_stream
 from dsbs.core.records import LABELLED, LATER_FIELDS, OK, Annotation, Example
 from dsbs.data.subsets import Selection, sample_ids
 from dsbs.tasks.base import Task
+from dsbs.tasks.tables.hub import HubSource
 from dsbs.tasks.tables.rows import RowsTask
 
 Annotations = Iterable[Annotation]  # of a split; read more than once
@@ -243,6 +244,8 @@ def load_test(task: Task, needed: bool = True) -> list[Example]:
         if not there:
             what = f"the data has no test split; it has {', '.join(task.splits())}"
         cut = " task.test_share=0.2 splits one off train;" * (not there and hasattr(task, "test_share"))
+        if there and "validation" in task.splits() and isinstance(getattr(task, "source", None), HubSource):
+            cut = " 'task.split_names={train: train, test: validation}' measures on validation;"
         raise DataError(
             f"task={task.name}: {what}, so nothing can be measured.{cut} labels=teacher trains without one, and "
             "measures agreement with the teacher."

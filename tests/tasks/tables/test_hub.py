@@ -4,6 +4,7 @@ import datasets
 import pytest
 
 from dsbs.core.errors import DataError
+from dsbs.data.join import load_test
 from dsbs.tasks import ReleaseTask, TableTask
 from dsbs.tasks.tables.hub import HubSource
 
@@ -100,6 +101,18 @@ def test_a_folder_of_save_to_disk_is_read_with_its_names(tmp_path, several):
     task = TableTask(path=str(tmp_path / "saved"), input="x")
     assert task.splits() == ("train", "validation")[: 1 + several]
     assert [example.label for example in task.examples("train")] == ["yes", "no"]
+
+
+def test_validation_can_be_test_where_the_labels_of_test_are_withheld(tmp_path):
+    features = datasets.Features({"x": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    known = datasets.Dataset.from_list([{"x": "a", "label": 1}, {"x": "b", "label": 0}], features=features)
+    withheld = datasets.Dataset.from_list([{"x": "c", "label": -1}], features=features)
+    splits = datasets.DatasetDict(train=known, validation=known, test=withheld)
+    splits.save_to_disk(tmp_path / "saved")
+    with pytest.raises(DataError, match=r"'task\.split_names={train: train, test: validation}' measures on validation"):
+        load_test(TableTask(path=str(tmp_path / "saved"), input="x"))
+    task = TableTask(path=str(tmp_path / "saved"), input="x", split_names={"train": "train", "test": "validation"})
+    assert [example.label for example in load_test(task)] == ["yes", "no"]
 
 
 @pytest.mark.parametrize("kind", ["hub", "path"])
