@@ -28,7 +28,15 @@ from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
 from dsbs.deferral.policy import Policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, describe_unreached, measure, wanted_share
+from dsbs.deferral.study import (
+    Costs,
+    SplitData,
+    choose_policy,
+    describe_ties,
+    describe_unreached,
+    measure,
+    wanted_share,
+)
 from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, price_of, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
@@ -56,11 +64,11 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     predictor = checkpoint.load(config.batch_size)
     task = checkpoint.task_of_run(None, config.trust_run)
 
-    def part(examples: list[Example], split: str) -> Part:
+    def part(examples: list[Example], split: str) -> SplitData:
         predictions = predictor.predict(examples)
         if config.confidence in MEASURED:
             predictions = add_confidence(predictor, config.confidence, examples, predictions, config.samples)
-        return Part(examples, predictions, teacher_of(rationales, split, examples))
+        return SplitData(examples, predictions, teacher_of(rationales, split, examples))
 
     costs = costs_of(config, run, rationales)
     validation = part(held_out.validation, held_out.validation_split)
@@ -83,7 +91,7 @@ def defer(config: DeferConfig) -> tuple[dict[str, Any], Path]:
     return record, path
 
 
-def describe_missed_goal(config: DeferConfig, policy: Policy, validation: Part, costs: Costs) -> str | None:
+def describe_missed_goal(config: DeferConfig, policy: Policy, validation: SplitData, costs: Costs) -> str | None:
     """Return why fewer answers are deferred than ``share`` or ``usd_per_1000`` say, or None."""
     if config.goal in ("accuracy", "agreement"):
         return None

@@ -33,7 +33,7 @@ class Calibration:
 
     @property
     def measured(self) -> bool:
-        """Whether the confidence must be measured and set in predictions before ``sure`` is called."""
+        """Whether the confidence must be measured and set in predictions before ``apply`` is called."""
         return self.confidence in MEASURED
 
     @property
@@ -41,26 +41,26 @@ class Calibration:
         """What ``add_confidence`` has to measure: the confidence and the number of samples; None: nothing."""
         return (self.confidence, self.samples) if self.measured else None
 
-    def sure(self, prediction: Prediction) -> float:
+    def apply(self, prediction: Prediction) -> float:
         """Return the confidence in a prediction, from 0 to 1; 0 without an answer, or without scores and confidence.
 
-        >>> Calibration("agreement").sure(Prediction("1", None, "7", confidence=0.8))
+        >>> Calibration("agreement").apply(Prediction("1", None, "7", confidence=0.8))
         0.8
         """
         if prediction.label is None:
             return 0.0
         if self.measured:
             return 0.0 if prediction.confidence is None else self._level(prediction.confidence)
-        return self.of(prediction.scores) if prediction.scores else 0.0
+        return self.from_scores(prediction.scores) if prediction.scores else 0.0
 
-    def of(self, scores: Mapping[str, float]) -> float:
+    def from_scores(self, scores: Mapping[str, float]) -> float:
         """Return the confidence in the best answer, from 0 to 1, given the log-probabilities of the closed answers.
 
-        >>> round(Calibration().of({"yes": math.log(0.6), "no": math.log(0.2)}), 6)
+        >>> round(Calibration().from_scores({"yes": math.log(0.6), "no": math.log(0.2)}), 6)
         0.75
-        >>> round(Calibration("margin").of({"yes": math.log(0.6), "no": math.log(0.2)}), 6)
+        >>> round(Calibration("margin").from_scores({"yes": math.log(0.6), "no": math.log(0.2)}), 6)
         0.5
-        >>> round(Calibration(steps=((0.0, 0.1), (0.5, 0.6))).of({"yes": 0.0}), 4)
+        >>> round(Calibration(steps=((0.0, 0.1), (0.5, 0.6))).from_scores({"yes": 0.0}), 4)
         0.6
         """
         values = sorted((score / self.temperature for score in scores.values()), reverse=True)
@@ -113,7 +113,7 @@ def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded").x)
 
 
-def fit_steps(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tuple[float, float], ...]:
+def fit_isotonic(confidences: Sequence[float], right: Sequence[bool]) -> tuple[tuple[float, float], ...]:
     """Return the ascending steps of an isotonic regression of correctness on confidence."""
     from sklearn.isotonic import IsotonicRegression
 
@@ -140,4 +140,4 @@ def calibrate(
         scaled = replace(raw, temperature=fit_temperature(scores, [str(one.gold) for one in predictions]))
     if kind == "temperature":
         return scaled, kind
-    return replace(scaled, steps=fit_steps([scaled.sure(one) for one in predictions], right)), kind
+    return replace(scaled, steps=fit_isotonic([scaled.apply(one) for one in predictions], right)), kind

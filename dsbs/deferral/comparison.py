@@ -43,16 +43,16 @@ def compare_kinds(
         how = "auto" if kind in MEASURED and config.calibration == "temperature" else config.calibration
         raw = Calibration(kind, samples=config.samples)
         calibration, _ = calibrate(how, raw, predictions["validation"], rights["validation"])
-        sure = [calibration.sure(one) for one in predictions["test"]]
+        sure = [calibration.apply(one) for one in predictions["test"]]
         kept = np.asarray(sure) >= choose_threshold(
-            [calibration.sure(one) for one in predictions["validation"]], rights["validation"], target
+            [calibration.apply(one) for one in predictions["validation"]], rights["validation"], target
         )
         order = np.argsort(-np.asarray(sure), kind="stable")
         hits = np.asarray(right, dtype=float)[order]
         found[kind] = {
             "augrc": augrc(sure, right),
             "augrc_interval": bootstrap_interval(augrc, sure, right).tolist(),
-            "ece_before": expected_calibration_error([raw.sure(one) for one in predictions["test"]], right),
+            "ece_before": expected_calibration_error([raw.apply(one) for one in predictions["test"]], right),
             "ece": expected_calibration_error(sure, right),
             "accuracy_surest": [float(hits[: max(1, round(share * len(hits)))].mean()) for share in SHARES],
             "coverage": float(kept.mean()),

@@ -39,8 +39,8 @@ class Policy:
     source: str | None = None
 
     def confidence(self, prediction: Prediction) -> float:
-        """Return the confidence in a prediction; see ``Calibration.sure``."""
-        return self.calibration.sure(prediction)
+        """Return the confidence in a prediction; see ``Calibration.apply``."""
+        return self.calibration.apply(prediction)
 
     def defers(self, prediction: Prediction) -> bool:
         """Return whether the teacher should answer instead."""

@@ -36,7 +36,7 @@ class Costs:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitData:
     """A split: its examples, the student's answers, and example id -> the teacher's annotation, where there is one."""
 
     examples: Sequence[Example]
@@ -48,7 +48,7 @@ class Part:
         return [task.answers.equivalent(one.label, one.gold) for one in self.predictions]
 
 
-def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> tuple[Policy, str]:
+def choose_policy(task: Task, config: DeferConfig, part: SplitData, costs: Costs) -> tuple[Policy, str]:
     """Return the policy fitted on validation, and the kind of its calibration.
 
     Raises:
@@ -64,7 +64,7 @@ def choose_policy(task: Task, config: DeferConfig, part: Part, costs: Costs) -> 
     right = part.right(task)
     raw = Calibration(config.confidence, samples=config.samples)
     calibration, kind = calibrate(config.calibration, raw, part.predictions, right)
-    confidences = [calibration.sure(one) for one in part.predictions]
+    confidences = [calibration.apply(one) for one in part.predictions]
     if config.goal in ("accuracy", "agreement"):
         goal = config.accuracy if config.goal == "accuracy" else config.agreement
         assert goal is not None
@@ -140,7 +140,7 @@ def wanted_share(config: DeferConfig, costs: Costs) -> float:
     return min(1.0, config.usd_per_1000 / costs.teacher_usd_per_1000)
 
 
-def agreements(task: Task, part: Part) -> list[bool]:
+def agreements(task: Task, part: SplitData) -> list[bool]:
     """Return whether each of the student's answers agrees with the teacher's.
 
     Raises:
@@ -159,11 +159,11 @@ def agreements(task: Task, part: Part) -> list[bool]:
     ]
 
 
-def measure(task: Task, policy: Policy, part: Part, costs: Costs) -> dict[str, Any]:
+def measure(task: Task, policy: Policy, part: SplitData, costs: Costs) -> dict[str, Any]:
     """Return the figures of a policy on a split, as in ``defer.json``."""
     right = part.right(task)
     confidences = [policy.confidence(one) for one in part.predictions]
-    raw = [Calibration(policy.calibration.confidence).sure(one) for one in part.predictions]
+    raw = [Calibration(policy.calibration.confidence).apply(one) for one in part.predictions]
     kept = [confidence >= policy.threshold for confidence in confidences]
     coverage, risk = risk_coverage(confidences, right)
     risks = [float(value) for value in _interpolate(COVERAGES, coverage, risk)]
@@ -212,7 +212,7 @@ def prices(deferred: float, costs: Costs) -> dict[str, Any]:
     }
 
 
-def _teacher_figures(task: Task, part: Part, right: list[bool], kept: list[bool]) -> dict[str, Any]:
+def _teacher_figures(task: Task, part: SplitData, right: list[bool], kept: list[bool]) -> dict[str, Any]:
     """Return the accuracy of the teacher, overall and on deferred examples; None where it was not asked."""
     if any(example.id not in part.teacher for example in part.examples):
         names = ("accuracy_teacher", "accuracy_deferred_teacher", "accuracy_together", "agreement_kept")
@@ -229,7 +229,7 @@ def _teacher_figures(task: Task, part: Part, right: list[bool], kept: list[bool]
     }
 
 
-def _by_class(part: Part, right: list[bool], kept: list[bool]) -> dict[str, dict[str, Any]]:
+def _by_class(part: SplitData, right: list[bool], kept: list[bool]) -> dict[str, dict[str, Any]]:
     classes: dict[str, dict[str, Any]] = {}
     for gold in sorted({str(one.gold) for one in part.predictions}):
         mine = [str(one.gold) == gold for one in part.predictions]

@@ -1,4 +1,4 @@
-"""How long each reader of strangers' texts takes over the texts that regular expressions fear; the last line is JSON.
+"""How long each reader of untrusted texts takes over texts on which regular expressions are slow; ends with JSON.
 
     python scripts/bench/readers.py [LENGTH]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsbs.core.records import Prediction
-from dsbs.deferral.calibration import Calibration, calibrate, fit_steps, fit_temperature
+from dsbs.deferral.calibration import Calibration, calibrate, fit_isotonic, fit_temperature
 from dsbs.deferral.measures import (
     augrc,
     choose_threshold,
@@ -31,7 +31,7 @@ def test_without_a_wrong_answer_in_validation_confidences_still_differ() -> None
     """Else a good student with few validation examples would never defer."""
     scores = [{"a": -0.001 * one, "b": -6.0 - one / 4, "c": -9.0} for one in range(1, 31)]
     temperature = fit_temperature(scores, ["a"] * 30)
-    confidences = [Calibration(temperature=temperature).of(one) for one in scores]
+    confidences = [Calibration(temperature=temperature).from_scores(one) for one in scores]
     assert len(set(confidences)) == 30
     assert sum(confidences) / 30 == pytest.approx(30 / 31, abs=0.01)
 
@@ -52,22 +52,22 @@ def test_the_temperature_is_found() -> None:
 def test_calibration_lowers_the_error() -> None:
     scores, gold = drawn(4000, 3.0)
     right = [max(one, key=one.__getitem__) == label for one, label in zip(scores, gold, strict=True)]
-    before = expected_calibration_error([Calibration().of(one) for one in scores], right)
+    before = expected_calibration_error([Calibration().from_scores(one) for one in scores], right)
     pairs = zip(gold, scores, strict=True)
     predictions = [Prediction.ranked(str(number), *pair) for number, pair in enumerate(pairs)]
     for kind in ("temperature", "isotonic"):
         calibration, _ = calibrate(kind, Calibration(), predictions, right)
-        after = expected_calibration_error([calibration.of(one) for one in scores], right)
+        after = expected_calibration_error([calibration.from_scores(one) for one in scores], right)
         assert after < before / 4
     assert calibrate("auto", Calibration(), predictions[:50], right[:50])[1] == "temperature"
     assert calibrate("auto", Calibration("agreement"), predictions[:50], right[:50])[1] == "none"
 
 
 def test_steps_rise_and_keep_the_order_of_answers() -> None:
-    steps = fit_steps([0.1, 0.2, 0.3, 0.4], [False, True, False, True])
+    steps = fit_isotonic([0.1, 0.2, 0.3, 0.4], [False, True, False, True])
     assert [level for _, level in steps] == sorted(level for _, level in steps)
     calibration = Calibration(steps=steps)
-    values = [calibration.of({"a": math.log(share), "b": math.log(1 - share)}) for share in (0.6, 0.7, 0.8)]
+    values = [calibration.from_scores({"a": math.log(share), "b": math.log(1 - share)}) for share in (0.6, 0.7, 0.8)]
     assert values == sorted(set(values))
 
 

@@ -19,13 +19,13 @@ from dsbs.deferral.comparison import compare_kinds
 from dsbs.deferral.page import build_page, rows_of
 from dsbs.deferral.policy import Policy, load_policy, policy_path, save_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.deferral.study import Costs, Part, choose_policy, describe_ties, measure, prices
+from dsbs.deferral.study import Costs, SplitData, choose_policy, describe_ties, measure, prices
 
 TASK = student(None).task
 LABELS = ("refund", "repair")
 
 
-def part(count: int = 400, taught: bool = True, scored: bool = True) -> Part:
+def part(count: int = 400, taught: bool = True, scored: bool = True) -> SplitData:
     """Return answers that are right the more often the surer they are; the teacher is always right."""
     examples = [Example(str(number), "it leaks", LABELS[number % 2], LABELS) for number in range(count)]
     predictions = []
@@ -37,14 +37,14 @@ def part(count: int = 400, taught: bool = True, scored: bool = True) -> Part:
         scores = {str(label): math.log(sure), other: math.log(1 - sure)} if scored else None
         predictions.append(Prediction(example.id, example.label, label, scores=scores, confidence=sure))
     teacher = {one.id: Annotation(one.id, one.label) for one in examples} if taught else {}
-    return Part(examples, predictions, teacher)
+    return SplitData(examples, predictions, teacher)
 
 
 def test_a_budget_of_nothing_defers_nothing_and_a_free_teacher_everything() -> None:
     unsure = [
         Prediction(one.id, one.gold, one.label, scores={LABELS[0]: -0.7, LABELS[1]: -0.7}) for one in part().predictions
     ]
-    test = Part(part().examples, unsure, part().teacher)  # less sure than any answer to validation
+    test = SplitData(part().examples, unsure, part().teacher)  # less sure than any answer to validation
     for goal in ({"usd_per_1000": 0.0}, {"share": 0.0}):
         policy, _ = choose_policy(TASK, DeferConfig(checkpoint="run", **goal), part(), Costs(2.0))
         figures = measure(TASK, policy, test, Costs(2.0))
@@ -145,7 +145,7 @@ def test_too_little_validation_for_a_goal_is_said_beside_what_is_kept() -> None:
 class Told:
     """Says what a part says."""
 
-    def __init__(self, told: Part) -> None:
+    def __init__(self, told: SplitData) -> None:
         self.told = told
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
@@ -167,7 +167,7 @@ def test_what_is_not_known() -> None:
     assert prices(1.0, Costs(2.0, 10.0))["break_even_requests"] is None
 
 
-def wrong(answers: Part) -> Part:
+def wrong(answers: SplitData) -> SplitData:
     """Return answers of which the most confident is wrong."""
     *others, surest = answers.predictions
     return replace(answers, predictions=[*others, replace(surest, label="no label")])

@@ -146,7 +146,7 @@ class Portion:
     cost: Reservation = field(default_factory=lambda: Reservation(requests=0))
 
 
-class Feed:
+class QuestionQueue:
     """A queue of questions.
 
     Args:

@@ -17,7 +17,7 @@ from typing import BinaryIO, ClassVar
 from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.core.records import Request
 from dsbs.extraction.budget import Reservation
-from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Feed, Parts, Portion
+from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, Portion, QuestionQueue
 from dsbs.extraction.executors.batch_results import NO_LINE, Collector
 from dsbs.store import Batch, Batches, CompletionStore, line_name
 from dsbs.teachers.endpoint.batches import BatchApi, BatchState
@@ -62,22 +62,22 @@ class BatchExecutor(Executor):
     async def open(cls, parts: Parts) -> AsyncIterator["BatchExecutor"]:
         """Yield a ``BatchExecutor`` on the teacher's batch API.
 
-        Its books have a connection of their own, since the committer writes in another thread.
+        Its records have a connection of their own, since the committer writes in another thread.
         """
         job = parts.job
         async with job.teacher.connect_batches() as api:
             with CompletionStore(job.store_path) as store:
                 yield cls(api, Batches(store, parts.origin), parts)
 
-    def __init__(self, api: BatchApi, books: Batches, parts: Parts) -> None:
+    def __init__(self, api: BatchApi, records: Batches, parts: Parts) -> None:
         super().__init__(parts.job.settings, parts.stats)
-        self.api, self.books, self.parts, self.spending = api, books, parts, parts.spending
+        self.api, self.records, self.parts, self.spending = api, records, parts, parts.spending
         self.sent: dict[int, Sent] = {}
         self.at_once = self.settings.batch.at_once
-        self._feed = Feed([], self.spending)
+        self._queue = QuestionQueue([], self.spending)
         self._tried: set[int] = set()
         self._unreachable: float | None = None
-        self.collector = Collector(api, books, parts.committer, self.persist)
+        self.collector = Collector(api, records, parts.committer, self.persist)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send and collect batches; return when all have ended, without ``batch.wait`` after one poll, or when stopped.
@@ -107,13 +107,13 @@ class BatchExecutor(Executor):
 
     async def _work(self, questions: Iterable[list[Request]]) -> None:
         await self._recover()
-        self._feed = feed = Feed(self._split(questions), self.spending)
+        self._queue = queue = QuestionQueue(self._split(questions), self.spending)
         while not self.stopped:
-            await self._send(feed)
-            if feed.exhausted:
+            await self._send(queue)
+            if queue.exhausted:
                 self.parts.all_sent()
-            await self._look()
-            if (not self.sent and feed.exhausted) or not self.settings.batch.wait:
+            await self._poll()
+            if (not self.sent and queue.exhausted) or not self.settings.batch.wait:
                 break
             if self.sent:
                 await self._sleep(self.settings.batch.poll)
@@ -121,7 +121,7 @@ class BatchExecutor(Executor):
 
     def _split(self, questions: Iterable[list[Request]]) -> Iterator[list[Request]]:
         for together in questions:
-            failures = self.books.store.failures(map(self.books.origin.key, together)) if len(together) > 1 else {}
+            failures = self.records.store.failures(map(self.records.origin.key, together)) if len(together) > 1 else {}
             if any(failure.reason in ONE_BY_ONE for failure in failures.values()):
                 yield from ([request] for request in together)
             else:
@@ -129,25 +129,25 @@ class BatchExecutor(Executor):
 
     async def _recover(self) -> None:
         """Resume the batches of earlier processes."""
-        for batch in self.books.open():
+        for batch in self.records.open():
             if batch.address != self.api.address:
                 raise ConfigError(
                     f"Batch {batch.remote or batch.token} was sent to {batch.address}, not to {self.api.address}. Type "
-                    f"teacher.base_url={batch.address}. {self.books.explain_abandoning(batch)}"
+                    f"teacher.base_url={batch.address}. {self.records.explain_abandoning(batch)}"
                 )
             if batch.remote is None:
                 found = batch.file and await self.persist(self.api.find, batch.file, batch.token, batch.created)
                 if not found:
-                    self.books.end(batch)
+                    self.records.end(batch)
                     if batch.file:
                         with contextlib.suppress(TeacherError):
                             await self.api.forget(batch.file)
                     continue
-                batch = self.books.note_remote(batch, found.remote)
+                batch = self.records.note_remote(batch, found.remote)
             cost = self.spending.estimate(batch.characters, batch.requests)
             self._expect(batch, BatchState(batch.remote or "", "sent before"), cost)
 
-    async def _send(self, feed: Feed) -> None:
+    async def _send(self, queue: QuestionQueue) -> None:
         """Send as many batches as ``batch.at_once`` and the budget allow."""
         most = self.settings.batch.megabytes * MEGABYTE
         most_lines = min(self.settings.batch.requests, self.api.most_lines(self.settings.samples))
@@ -155,33 +155,33 @@ class BatchExecutor(Executor):
             with tempfile.TemporaryFile() as file:
 
                 def fits(together: list[Request], file: BinaryIO = file) -> bool:
-                    line = self.api.line(line_name(self.books.origin, together), together)
+                    line = self.api.line(line_name(self.records.origin, together), together)
                     if file.tell() and file.tell() + len(line) > most:
                         return False
                     file.write(line)
                     return True
 
-                portion = feed.take(most_lines, fits)
+                portion = queue.take(most_lines, fits)
                 if portion.questions:
                     await self._send_one(portion, file)
                     continue
-            if feed.bound and not self.sent:
-                self.stop(f"{feed.bound} is reached")
+            if queue.bound and not self.sent:
+                self.stop(f"{queue.bound} is reached")
             return
 
     async def _send_one(self, portion: Portion, file: BinaryIO) -> None:
         used = len(self.api.adapted)
-        batch = self.books.plan(self.api.address, portion.questions, portion.characters)
+        batch = self.records.plan(self.api.address, portion.questions, portion.characters)
         for together in portion.questions:
-            self.parts.under_way.difference_update(map(self.books.origin.key, together))
+            self.parts.under_way.difference_update(map(self.records.origin.key, together))
         try:
-            batch = self.books.note_file(batch, await self.persist(self.api.upload, file, batch.token))
+            batch = self.records.note_file(batch, await self.persist(self.api.upload, file, batch.token))
             state = await self.persist(self._create, batch)
         except TeacherError as error:
             if not error.retryable:  # it was refused, so there is nothing to look for
-                self.books.end(batch)
+                self.records.end(batch)
             raise
-        self._expect(self.books.note_remote(batch, state.remote), state, portion.cost, used)
+        self._expect(self.records.note_remote(batch, state.remote), state, portion.cost, used)
 
     async def _create(self, batch: Batch) -> BatchState:
         assert batch.file is not None
@@ -196,7 +196,7 @@ class BatchExecutor(Executor):
         self.spending.reserve(cost)
         self.sent[batch.number] = Sent(batch, state, cost, used)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         """Poll the batches, and collect those that have ended."""
         for sent in list(self.sent.values()):
             if self.stopped:
@@ -213,7 +213,7 @@ class BatchExecutor(Executor):
                     raise
                 raise TeacherError(
                     f"{error} The store expects batch {sent.batch.remote}, {sent.batch.requests:,} requests. Was it "
-                    f"sent with another key? {self.books.explain_abandoning(sent.batch)}",
+                    f"sent with another key? {self.records.explain_abandoning(sent.batch)}",
                     fatal=True,
                 ) from None
         self._unreachable = None
@@ -233,7 +233,7 @@ class BatchExecutor(Executor):
         state, answered, failed = sent.state, self.stats.answered, self.stats.failed
         if state.status == "failed":
             waits = state.crowded and sent.used is not None and len(self.sent) > 1
-            lines = self.books.lines(sent.batch) if waits else []
+            lines = self.records.lines(sent.batch) if waits else []
             self._close(sent)
             if waits:
                 self.at_once = len(self.sent)
@@ -262,10 +262,10 @@ class BatchExecutor(Executor):
             self.stop("hopeless", TeacherError(error + self.collector.last_fault))
 
     def _send_again(self, questions: list[list[Request]]) -> None:
-        self.parts.under_way.update(self.books.origin.key(request) for together in questions for request in together)
-        self._feed.give_back(questions)
+        self.parts.under_way.update(self.records.origin.key(request) for together in questions for request in together)
+        self._queue.give_back(questions)
 
     def _close(self, sent: Sent) -> None:
-        self.books.end(sent.batch)
+        self.records.end(sent.batch)
         self.spending.reserve(sent.cost, sign=-1)
         del self.sent[sent.batch.number]

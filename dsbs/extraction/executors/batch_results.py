@@ -37,8 +37,8 @@ class Collector:
         adapted: what the endpoint rejected -> a sentence about what was done.
     """
 
-    def __init__(self, api: BatchApi, books: Batches, committer: Committer, persist: Any) -> None:
-        self.api, self.books, self.committer, self.persist = api, books, committer, persist
+    def __init__(self, api: BatchApi, records: Batches, committer: Committer, persist: Any) -> None:
+        self.api, self.records, self.committer, self.persist = api, records, committer, persist
         self.last_fault = ""
         self.adapted: dict[str, str] = {}
         self._used: int | None = None
@@ -69,11 +69,11 @@ class Collector:
             if error.reason != TOO_FEW:  # else that is all there is
                 raise
         if self._resends:
-            self._again += self.books.lines(batch)
+            self._again += self.records.lines(batch)
             return self._again
         reason = REASONS.get(state.status, NO_LINE)
         failure = Failure(reason, f"Batch {state.remote} ended as {state.status} without an answer to this request.")
-        while rest := self.books.rest(batch, GROUP):
+        while rest := self.records.rest(batch, GROUP):
             await self._commit((request, failure) for request in rest)
         return self._again
 
@@ -85,7 +85,7 @@ class Collector:
         if count < state.done:
             error = f"The files of batch {batch.remote} hold {count:,} lines; the endpoint says {state.done:,}."
             if state.answered and not count:  # they are paid for, so they are not given up
-                error = f"{error} The same command retries. {self.books.explain_abandoning(batch)}"
+                error = f"{error} The same command retries. {self.records.explain_abandoning(batch)}"
                 raise TeacherError(error, retryable=True, reason="malformed answer")
             raise TeacherError(error, retryable=True, reason=TOO_FEW)
 
@@ -107,7 +107,7 @@ class Collector:
         if broken:
             raise TeacherError(
                 f"{broken:,} lines of {file}, a result of batch {batch.remote}, cannot be parsed; the others are kept. "
-                f"The same command retries. {self.books.explain_abandoning(batch)}",
+                f"The same command retries. {self.records.explain_abandoning(batch)}",
                 retryable=True,
                 reason="malformed answer",
             )
@@ -117,7 +117,7 @@ class Collector:
         """Return the outcomes of pending requests; those to be sent again are taken out of the batch."""
         arrivals: list[Arrival] = []
         rejected: list[list[Request]] = []
-        for name, requests in self.books.find(batch, answers.keys()).items():
+        for name, requests in self.records.find(batch, answers.keys()).items():
             answer, places = answers[name], sorted(requests.items())
             if not isinstance(answer, TeacherError):
                 done = [(request, answer[place]) for place, request in places if place < len(answer)]
@@ -132,7 +132,7 @@ class Collector:
                 continue
             self.last_fault = f"{answer} Try {found.setting}." if found else str(answer)
             arrivals += [(request, Failure(answer.reason, self.last_fault)) for _, request in places]
-        self.books.release(chain(*rejected))
+        self.records.release(chain(*rejected))
         self._again += rejected
         return arrivals
 

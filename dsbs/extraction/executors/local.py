@@ -10,7 +10,7 @@ from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, RequestStats, describe_pace
-from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
+from dsbs.extraction.executors.pacing import Concurrency, Pause, RateLimit
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
@@ -51,8 +51,8 @@ class LocalExecutor(Executor):
         self.several: AskSeveral | None = getattr(ask, "several", None)
         self.concurrency = Concurrency(settings.concurrency)
         self.pause = Pause()
-        self.requests_allowed = Allowance(settings.requests_per_minute)
-        self.tokens_allowed = Allowance(settings.tokens_per_minute)
+        self.requests_allowed = RateLimit(settings.requests_per_minute)
+        self.tokens_allowed = RateLimit(settings.tokens_per_minute)
 
     async def run(self, questions: Iterable[list[Request]] | AsyncIterable[list[Request]]) -> None:
         """Send all requests; see ``Executor.run``. Asynchronous questions must end when it has ``stopped``."""

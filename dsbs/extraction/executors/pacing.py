@@ -74,7 +74,7 @@ class Concurrency:
             self.limit = max(1.0, self.limit / 2)
 
 
-class Allowance:
+class RateLimit:
     """A rate limit on requests or tokens (a leaky bucket); without effect while ``per_minute`` is None.
 
     Args:

@@ -19,7 +19,7 @@ from typing import Any
 from dsbs.core.errors import RunError
 from dsbs.core.records import Completion, Request
 from dsbs.extraction.budget import Reservation
-from dsbs.extraction.executors.base import Executor, Feed, Parts, describe_pace
+from dsbs.extraction.executors.base import Executor, Parts, QuestionQueue, describe_pace
 from dsbs.extraction.executors.ray_actor import Report, Worker, WorkerConfig
 from dsbs.extraction.executors.ray_cluster import count_actors, explain_loss, list_nodes, open_ray, start_actor
 from dsbs.extraction.executors.ray_shards import merge_shards, name_shard, read_shard
@@ -95,7 +95,7 @@ class RayExecutor(Executor):
         self.count = min(self.settings.ray.actors or count_actors(ray), self.settings.concurrency)
         self.handles: dict[int, ActorHandle] = {}
         self.losses = 0
-        self._feed = Feed([], self.spending)
+        self._queue = QuestionQueue([], self.spending)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send all requests; see ``Executor.run``.
@@ -103,7 +103,7 @@ class RayExecutor(Executor):
         Raises:
             RunError: where too many actors are lost.
         """
-        self._feed = Feed(questions, self.spending)
+        self._queue = QuestionQueue(questions, self.spending)
         self._tasks = {asyncio.create_task(self._run_slot(slot)) for slot in range(self.count)}
         try:
             await asyncio.wait(self._tasks)
@@ -154,7 +154,7 @@ class RayExecutor(Executor):
         if handle.questions:
             return False
         return self.stopped is not None or (
-            self._feed.exhausted and not any(other.questions for other in self.handles.values())
+            self._queue.exhausted and not any(other.questions for other in self.handles.values())
         )
 
     def _start(self, slot: int) -> ActorHandle:
@@ -184,14 +184,14 @@ class RayExecutor(Executor):
         """Return new questions for an actor, as many as it has room for and the budget bears."""
         if self.stopped or not handle.room:
             return []
-        portion = self._feed.take(handle.room, lambda question: True)
+        portion = self._queue.take(handle.room, lambda question: True)
         for requests in portion.questions:
             cost = self.spending.estimate(self.spending.characters(requests[0]), len(requests))
             self.spending.reserve(cost)
             question = Question({self.parts.origin.key(request): request for request in requests}, cost)
             handle.questions.update(dict.fromkeys(question.requests, question))
-        if self._feed.bound and not any(other.questions for other in self.handles.values()):
-            self.stop(f"{self._feed.bound} is reached")
+        if self._queue.bound and not any(other.questions for other in self.handles.values()):
+            self.stop(f"{self._queue.bound} is reached")
         return portion.questions
 
     async def _accept(self, handle: ActorHandle, report: Report) -> None:
@@ -230,7 +230,7 @@ class RayExecutor(Executor):
         questions = {id(question): question for question in handle.questions.values()}
         for question in questions.values():
             self.spending.reserve(question.cost, sign=-1)
-        self._feed.give_back([list(question.requests.values()) for question in questions.values()])
+        self._queue.give_back([list(question.requests.values()) for question in questions.values()])
         handle.questions.clear()
         return len(questions)
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from dsbs.extraction.executors.base import describe_pace
-from dsbs.extraction.executors.pacing import Allowance, Concurrency, Pause
+from dsbs.extraction.executors.pacing import Concurrency, Pause, RateLimit
 
 
 def test_the_limit_doubles_each_round_until_the_first_overload_and_then_creeps() -> None:
@@ -63,7 +63,7 @@ def test_a_slot_given_to_one_who_left_goes_to_the_next() -> None:
 
 def test_an_allowance_is_spread_evenly_and_corrected() -> None:
     async def run() -> float:
-        stop, allowance, started = asyncio.Event(), Allowance(6000), time.monotonic()
+        stop, allowance, started = asyncio.Event(), RateLimit(6000), time.monotonic()
         for _ in range(20):
             await allowance.take(2, stop)
             allowance.correct(2, 1)  # half of what was expected was used: 20 of 100 a second
@@ -73,7 +73,7 @@ def test_an_allowance_is_spread_evenly_and_corrected() -> None:
 
 
 def test_what_the_user_set_is_not_changed_by_the_server() -> None:
-    fixed, free = Allowance(10), Allowance(None)
+    fixed, free = RateLimit(10), RateLimit(None)
     fixed.adopt(99)
     free.adopt(99)
     free.adopt(None)
