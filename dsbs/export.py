@@ -215,7 +215,7 @@ def show(record: dict[str, Any], console: Console) -> None:
             "unknown" if one[key] is None else show_score(one["metric"], one[key]) for key in ("before", "after")
         )
         console.print(
-            f"  {split}: the same answer on {100 * one['agreement']:.2f}% of {one['examples']:,}; {one['metric']} "
+            f"  {split}: the same answer on {100 * one['agreement']:.2f}% of {one['examples']:,}; score "
             f"{scores}" + ("" if gap is None else f"; log-probabilities differ by at most {gap:.2g} nats"),
             highlight=False,
         )
