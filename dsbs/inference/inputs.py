@@ -93,12 +93,15 @@ def _read(
     template, id, choices = remembered.input, remembered.id_column, remembered.choices_column
     if template is None or (not _has(row, template) and "input" in row):
         template, choices = "input", choices if choices is not None and has_choices(row, choices) else "choices"
+    # Words for a missing value are for cells beside others: a whole input, as of a user who writes 'None', is a text.
+    cells = template == remembered.input and (drops or len(template_columns(template)) > 1)
+    words = remembered.task.get("missing", MISSING) if cells else ()
     columns = Columns(
         input=template,
         label=None,
         id=next((name for name in (id, "id") if name is not None and look_up(row, name) is not ABSENT), None),
         choices=choices if choices is not None and has_choices(row, choices) else None,
-        gold=Gold(missing=frozenset(fold(str(word)) for word in remembered.task.get("missing", MISSING))),
+        gold=Gold(missing=frozenset(fold(str(word)) for word in words)),
         list_choices=remembered.lists_choices,
         empty_inputs="drop" if drops else "stop",
     )

@@ -221,6 +221,15 @@ def test_the_checkpoint_answers_without_dsbs(tmp_path: Path) -> None:
     assert [tokenizer.decode(written[0], skip_special_tokens=True).strip()] == ours
 
 
+def test_a_whole_input_that_is_a_word_for_a_missing_value_is_a_text() -> None:
+    """People write 'none' and 'N/A'; one such line ended the run, and one such request failed."""
+    assert [example.input for example in inputs("fine\nnone\nN/A\n")] == ["fine", "none", "N/A"]
+    assert [example.input for example in inputs('{"text": "None"}\n', Remembered(input="text"))] == ["None"]
+    assert [example.input for example in inputs('{"a": "None", "b": "x"}\n', Remembered(input="{a}{b}"))] == ["x"]
+    with pytest.raises(DataError, match="the input is empty"):
+        inputs('{"input": null}\n')
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
