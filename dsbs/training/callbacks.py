@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from transformers import EarlyStoppingCallback, TrainerCallback, TrainerState
+import transformers
+from transformers import TrainerCallback, TrainerState
 from transformers.integrations import get_reporting_integration_callbacks
 
 from dsbs.core.errors import ConfigError
@@ -72,8 +73,11 @@ class TrackingCallback(TrainerCallback):
         self.tracker.log(named, step=state.global_step)
 
 
-class Patience(EarlyStoppingCallback):
-    """Early stopping that counts evaluations from the first score above 0: students that generate take long to it."""
+class EarlyStoppingCallback(transformers.EarlyStoppingCallback):
+    """Early stopping that counts evaluations from the first score above 0: students that generate take long to it.
+
+    Checkpoints hold the count under the class's name, which is that of its base.
+    """
 
     def check_metric_value(self, args: Any, state: TrainerState, control: Any, metric_value: float) -> None:
         """Count evaluations without improvement."""
@@ -85,7 +89,7 @@ def build_callbacks(settings: Training, tracker: Tracker) -> list[TrainerCallbac
     """Return the callbacks that depend on settings: trackers, early stopping."""
     callbacks: list[TrainerCallback] = [TrackingCallback(tracker), *build_reporters(tracker.others)]
     if settings.early_stopping_patience is not None:
-        callbacks.append(Patience(settings.early_stopping_patience))
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     return callbacks
 
 
