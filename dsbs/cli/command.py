@@ -26,13 +26,13 @@ from dsbs.cli.explain import explain
 from dsbs.cli.overrides import reveal_keys
 from dsbs.cli.streams import lost_output
 from dsbs.cli.sweeps import (
-    describe_endings,
-    endings_folder,
+    describe_results,
+    in_sweep,
     is_multirun,
-    note_ending,
-    read_endings,
+    read_results,
+    record_result,
+    results_folder,
     sweep_fault,
-    sweeps,
 )
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
@@ -81,37 +81,37 @@ def command(name: str) -> Callable[[Callable[[Any], float | None]], Callable[[],
 
 
 def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> None:
-    endings, program = endings_folder(), program_of(name, words)
+    folder, program = results_folder(), program_of(name, words)
 
     def guarded(config: DictConfig) -> float | None:  # with a sweep's launcher in any process, on any machine
         _quieten()
         remember_program(program)
         try:
-            if sweeps():
-                note_ending(endings)
+            if in_sweep():
+                record_result(folder)
             value = run(to_object(config))
         except MainProcessError:
-            if not sweeps():
+            if not in_sweep():
                 sys.exit(1)
             return None
         except DsbsError as error:
-            _fail_job(name, str(error), endings)
+            _fail_job(name, str(error), folder)
             return None
         except Exception as error:
             if isinstance(error, OSError):
                 _fail_output(name, error)
                 if (message := explain_refusal(error)) is not None:
-                    _fail_job(name, message, endings)
+                    _fail_job(name, message, folder)
                     return None
             traceback.print_exc()
-            _fail_job(name, f"unexpected {type(error).__name__}: {error}", endings)
+            _fail_job(name, f"unexpected {type(error).__name__}: {error}", folder)
             return None
-        if is_main() and sweeps():
-            note_ending(endings, failure=None, value=value)
+        if is_main() and in_sweep():
+            record_result(folder, failure=None, value=value)
         return value
 
     # Hydra wants a folder for sweeps; ours are the runs' own, so what it writes goes where it is removed again.
-    OmegaConf.register_new_resolver("sweep_folder", lambda: str(endings), replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", lambda: str(folder), replace=True)
     before = signal.signal(signal.SIGTERM, _terminate)  # a sweep's launcher then ends its processes, too
     end_with_stdin()
     try:
@@ -119,8 +119,8 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
             _start_hydra(name, guarded, words)
         finally:
             signal.signal(signal.SIGTERM, before)
-            ended = read_endings(endings)
-            shutil.rmtree(endings, ignore_errors=True)
+            results = read_results(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     except KeyboardInterrupt as stop:
         how = f" {stop}" if str(stop) else ""
         if is_main():
@@ -128,10 +128,10 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
             sys.stderr.write(f"\ndsbs.{name}: stopped{how}.{again}\n")
         sys.exit(128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT))
     except SystemExit:
-        sys.stderr.write(visible(describe_endings(ended)))
+        sys.stderr.write(visible(describe_results(results)))
         raise
-    sys.stderr.write(visible(describe_endings(ended)))
-    if any(ending.failure is not None for ending in ended):
+    sys.stderr.write(visible(describe_results(results)))
+    if any(result.failure is not None for result in results):
         sys.exit(1)
 
 
@@ -221,11 +221,11 @@ def _fail_output(name: str, error: OSError) -> None:
         sys.exit(1)
 
 
-def _fail_job(name: str, message: str, endings: Path) -> None:
-    if not sweeps():
+def _fail_job(name: str, message: str, folder: Path) -> None:
+    if not in_sweep():
         _fail(name, message)
     sys.stderr.write(visible(f"dsbs.{name}: {message}\n"))
-    note_ending(endings, failure=message)
+    record_result(folder, failure=message)
 
 
 def _terminate(number: int, frame: object) -> None:
@@ -240,7 +240,7 @@ def _quieten() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Where it is installed it is imported before `main` runs, and warns of a kernel that nothing here asks for.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    several = HydraConfig.initialized() and sweeps()
+    several = HydraConfig.initialized() and in_sweep()
     job = f"job {HydraConfig.get().job.num}: " if several else ""
     handler = logging.StreamHandler()
     handler.setFormatter(VisibleFormatter(f"%(asctime)s {job}%(message)s", datefmt="%H:%M:%S"))

@@ -36,7 +36,7 @@ LOST = (
 
 
 @dataclass
-class Ending:
+class JobResult:
     """How a job of a sweep ended.
 
     Attributes:
@@ -56,12 +56,12 @@ def is_multirun(words: Sequence[str]) -> bool:
     return not {"-m", "--multirun"}.isdisjoint(words)
 
 
-def sweeps() -> bool:
+def in_sweep() -> bool:
     """Return whether this is a job of a sweep."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def endings_folder() -> Path:
+def results_folder() -> Path:
     """Return the folder where the jobs of a sweep note how they ended; Hydra makes it in a sweep.
 
     It is in the current folder if that can be written, because jobs on other machines see that folder, too.
@@ -70,54 +70,54 @@ def endings_folder() -> Path:
     return here / f".dsbs-sweep-{uuid.uuid4().hex[:8]}"
 
 
-def note_ending(folder: Path, failure: str | None = LOST, value: float | None = None) -> None:
+def record_result(folder: Path, failure: str | None = LOST, value: float | None = None) -> None:
     """Note how this job ended; at its start, that it was lost, which then holds for a job that is killed."""
     config = HydraConfig.get()
     searched = "optuna" in str(config.sweeper.get("_target_", ""))
     words = [reveal_keys(word) for word in config.overrides.task]
-    write_ending(folder, config.job.num, Ending(words, failure, value, searched))
+    write_result(folder, config.job.num, JobResult(words, failure, value, searched))
 
 
-def write_ending(folder: Path, number: int, ending: Ending) -> None:
+def write_result(folder: Path, number: int, result: JobResult) -> None:
     """Write how a job ended."""
-    write_json(folder / f"{number}.json", asdict(ending))  # whole, also if the job is killed meanwhile
+    write_json(folder / f"{number}.json", asdict(result))  # whole, also if the job is killed meanwhile
 
 
-def read_endings(folder: Path) -> list[Ending]:
+def read_results(folder: Path) -> list[JobResult]:
     """Return how the jobs ended, in the order in which they started."""
     files = sorted(folder.glob("*.json"), key=lambda file: int(file.stem))
-    return [Ending(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
+    return [JobResult(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
-def describe_endings(endings: Sequence[Ending]) -> str:
+def describe_results(results: Sequence[JobResult]) -> str:
     """Return how the jobs ended as text, one a line; empty where there are none.
 
     A job is named by those of its overrides that not all jobs share.
     """
-    if not endings:
+    if not results:
         return ""
-    shared = set.intersection(*(set(ending.job) for ending in endings)) if len(endings) > 1 else set()
-    names = [" ".join(word for word in ending.job if word not in shared) or "(all alike)" for ending in endings]
-    named = list(zip(names, endings, strict=True))
-    done = [(name, ending) for name, ending in named if ending.failure is None]
-    failed = [(name, ending) for name, ending in named if ending.failure is not None]
+    shared = set.intersection(*(set(result.job) for result in results)) if len(results) > 1 else set()
+    names = [" ".join(word for word in result.job if word not in shared) or "(all alike)" for result in results]
+    named = list(zip(names, results, strict=True))
+    done = [(name, result) for name, result in named if result.failure is None]
+    failed = [(name, result) for name, result in named if result.failure is not None]
     lines = []
     if done:
         lines.append(f"\n{len(done)} of this sweep's jobs succeeded:")
-        lines += [f"  {name}{_show_value(ending)}" for name, ending in done]
+        lines += [f"  {name}{_show_value(result)}" for name, result in done]
     if failed:
         lines.append(f"\n{len(failed)} of this sweep's jobs failed:")
-        lines += [f"  {name}\n{indent(str(ending.failure), ' ' * 6)}" for name, ending in failed]
-    measured = [(name, ending) for name, ending in done if ending.value is not None and ending.searched]
+        lines += [f"  {name}\n{indent(str(result.failure), ' ' * 6)}" for name, result in failed]
+    measured = [(name, result) for name, result in done if result.value is not None and result.searched]
     if measured:
         name, best = max(measured, key=lambda trial: trial[1].value or 0.0)
-        lines.append(f"\nThe best of {len(endings)} trials: {name}{_show_value(best)}")
+        lines.append(f"\nThe best of {len(results)} trials: {name}{_show_value(best)}")
         lines.append("`python -m dsbs.report` prints the command that measures it on test.")
     return "\n".join(lines) + "\n"
 
 
-def _show_value(ending: Ending) -> str:
-    return "" if ending.value is None else f"   validation {100 * ending.value:.2f}%"
+def _show_value(result: JobResult) -> str:
+    return "" if result.value is None else f"   validation {100 * result.value:.2f}%"
 
 
 def _without_alpha(words: Sequence[str]) -> str | None:

@@ -104,14 +104,14 @@ def run_jobs(
                 worker.pipe.send(_pickle(jobs[worker.job]))
             ready = connection.wait([worker.pipe for worker in workers if worker.job is not None])
             for worker in [worker for worker in workers if worker.pipe in ready]:
-                place = worker.job
-                assert place is not None
+                position = worker.job
+                assert position is not None
                 try:
-                    found[place] = pickle.loads(worker.pipe.recv_bytes())  # noqa: S301
+                    found[position] = pickle.loads(worker.pipe.recv_bytes())  # noqa: S301
                     worker.job = None
                 except (EOFError, ConnectionError):
                     worker.process.join()
-                    found[place] = Killed(worker.process.exitcode)
+                    found[position] = Killed(worker.process.exitcode)
                     workers.remove(worker)
     except BaseException:
         for worker in workers:
@@ -137,14 +137,14 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
     from hydra_plugins.hydra_joblib_launcher._core import execute_job
     from joblib import effective_n_jobs
 
-    from dsbs.cli.sweeps import Ending, write_ending
+    from dsbs.cli.sweeps import JobResult, write_result
 
     setup_globals()
     folder = Path(str(launcher.config.hydra.sweep.dir))
     folder.mkdir(parents=True, exist_ok=True)
     at_once = min(effective_n_jobs(launcher.joblib["n_jobs"]), len(job_overrides))
     parts = (launcher.hydra_context, launcher.config, launcher.task_function, Singleton.get_state())
-    jobs = [(initial_job_idx + place, overrides, *parts) for place, overrides in enumerate(job_overrides)]
+    jobs = [(initial_job_idx + position, overrides, *parts) for position, overrides in enumerate(job_overrides)]
     share = str(max(1, (os.cpu_count() or 1) // at_once))
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, share))
@@ -153,10 +153,10 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
     finally:
         for name in unset:
             del os.environ[name]
-    for place, (result, overrides) in enumerate(zip(found, job_overrides, strict=True)):
+    for position, (result, overrides) in enumerate(zip(found, job_overrides, strict=True)):
         if isinstance(result, Killed):
-            write_ending(folder, initial_job_idx + place, Ending(list(overrides), str(result)))
-            found[place] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
+            write_result(folder, initial_job_idx + position, JobResult(list(overrides), str(result)))
+            found[position] = JobReturn(overrides=overrides, status=JobStatus.COMPLETED, _return_value=None)
     return found
 
 

@@ -3,9 +3,9 @@
 from fractions import Fraction
 
 
-def show_percent(share: float | None, digits: int = 1) -> str:
+def show_percent(share: float | None) -> str:
     """Return a share as a percentage: ``51.2%``; an empty text for None."""
-    return "" if share is None else f"{100 * share:.{digits}f}%"
+    return "" if share is None else f"{100 * share:.1f}%"
 
 
 def show_fraction(fraction: float) -> str:

@@ -151,12 +151,13 @@ def draw_differences(comparisons: Sequence[Cell], width: int = 240, margin: floa
     ]
 
 
-def draw_scale(cells: Sequence[Cell], metric: str, width: int = 200) -> dict[str, Any]:
-    """Return a horizontal axis of scores, and for each condition, by its id, its place on it.
+def draw_scale(cells: Sequence[Cell], metric: str) -> dict[str, Any]:
+    """Return a horizontal axis of scores, and for each condition, by its id, its position on it.
 
     Returns:
         ``width``; ``ticks``: ``x`` and ``text``; ``points``: id -> ``x``, ``low`` and ``high``.
     """
+    width = 200
     ends = [cell[key] for cell in cells for key in ("ci_low", "ci_high")]
     ticks = choose_score_ticks(metric, min(ends), max(ends), wanted=4)
     x = _scale(ticks[0], max(ticks[-1], *ends), 18, width - 18)
@@ -168,19 +169,19 @@ def draw_scale(cells: Sequence[Cell], metric: str, width: int = 200) -> dict[str
     }
 
 
-def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
+def draw_calibration(found: dict[str, Any]) -> dict[str, Any]:
     """Return a reliability diagram: accuracy over confidence."""
-    place = _scale(0.0, 1.0, 26, size - 8)
-    up = _scale(0.0, 1.0, size - 26, 8)
-    most = max(one["answers"] for one in found["bins"])
+    size = 180
+    x, y = _scale(0.0, 1.0, 26, size - 8), _scale(0.0, 1.0, size - 26, 8)
+    highest = max(one["answers"] for one in found["bins"])
     return {
         "size": size,
-        "diagonal": (place(0), up(0), place(1), up(1)),
+        "diagonal": (x(0), y(0), x(1), y(1)),
         "points": [
             {
-                "x": place(one["confidence"]),
-                "y": up(one["accuracy"]),
-                "r": 2 + 5 * math.sqrt(one["answers"] / most),
+                "x": x(one["confidence"]),
+                "y": y(one["accuracy"]),
+                "r": 2 + 5 * math.sqrt(one["answers"] / highest),
                 "tip": (
                     f"confidence {100 * one['confidence']:.1f}%: accuracy {100 * one['accuracy']:.1f}% on "
                     f"{one['answers']:,} answers"
@@ -191,13 +192,12 @@ def draw_calibration(found: dict[str, Any], size: int = 180) -> dict[str, Any]:
     }
 
 
-def draw_history(
-    runs: Sequence[dict[str, Any]], metric: str, series: str, width: int = 300, height: int = 150
-) -> dict[str, Any]:
+def draw_history(runs: Sequence[dict[str, Any]], metric: str, series: str) -> dict[str, Any]:
     """Return a chart of a logged series over steps, one line per seed; ``{}`` where nothing was logged."""
     lines = [(run["seed"], run[series]) for run in runs if run[series]]
     if not lines:
         return {}
+    width, height = 300, 150
     values = [value for _, points in lines for _, value in points]
     last = max(step for _, points in lines for step, _ in points)
     metric = metric if series == "validation" else series
