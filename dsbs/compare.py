@@ -202,7 +202,7 @@ def train_one(words: Sequence[str], console: Console) -> tuple[int, str]:
             process.terminate()  # it saves the step under way; SIGTERM may have reached this process alone
             raise
         finally:
-            process.stderr.close()  # nobody reads on
+            process.stderr.close()  # nothing is read from it any more
             process.wait()  # before its standard input ends with this context
     return process.returncode, last_line
 

@@ -203,7 +203,7 @@ def register_schemas(command: str | None = None) -> None:
         for kind in kinds:
             try:
                 _store(f"schema/{group}", kind, kinds[kind])
-            except ConfigError as error:  # a plugin's; whoever does not use it need not mind
+            except ConfigError as error:  # a plugin's: an error only where it is used
                 BROKEN[f"schema/{group}/{kind}"] = str(error)
                 logger.warning("%s", error)
 

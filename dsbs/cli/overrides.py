@@ -90,7 +90,7 @@ def split_list(text: str) -> list[str]:
 
 
 def _split_pair(text: str) -> tuple[str, str] | None:
-    """Return the key, without quotes, and what stands behind its colon; None where there is no such thing."""
+    """Return the unquoted key and the text after its colon; None where it is not such a pair."""
     text = text.strip()
     if text[:1] in ("'", '"'):
         found = re.fullmatch(rf"{text[0]}((?:\\.|[^\\])*?){text[0]}\s*:(.*)", text, re.S)

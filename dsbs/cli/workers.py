@@ -54,7 +54,7 @@ class _Worker:
 
 
 def _work(pipe: connection.Connection, function: bytes) -> None:
-    """Do the jobs that come through the pipe, one after another, until None comes or nobody sends any more."""
+    """Do the jobs that come through the pipe, one after another, until None comes or its other end is closed."""
     parent = parent_process()
     assert parent is not None
     end_with(lambda: connection.wait([parent.sentinel]))

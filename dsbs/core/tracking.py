@@ -122,8 +122,8 @@ class Tracker:
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Record metrics at an optimizer step.
 
-        The step is a metric of its own, because W&B drops what is logged behind its own counter, and a resumed run
-        starts from its last checkpoint, which lies behind it.
+        The step is a metric of its own, because W&B drops what is logged at an earlier step than its own counter, and a
+        resumed run starts from its last checkpoint, which is earlier.
         """
         values = dict(metrics) if step is None else {**metrics, "step": step}
         self._try(lambda run: run.log(values))

@@ -27,7 +27,7 @@ MAX_LINE = 2**20
 MAX_ROW = 2**24
 MAX_INPUT = 2**20
 MAX_LABEL = 100_000
-# Characters of a text that a stranger may send; names and reasons are shorter.
+# Characters of an untrusted text; names and reasons are shorter.
 MAX_TEXT = 1_000_000
 MAX_NAME = 200
 MAX_COUNT = 10**12

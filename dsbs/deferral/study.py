@@ -136,7 +136,7 @@ def wanted_share(config: DeferConfig, costs: Costs) -> float:
             "usd_per_1000: the teacher's price is unknown. Type teacher_usd_per_1000=1.50, or use share=0.2."
         )
     if not costs.teacher_usd_per_1000:
-        return 1.0  # nothing is spent, whoever answers
+        return 1.0  # the teacher's answers cost nothing
     return min(1.0, config.usd_per_1000 / costs.teacher_usd_per_1000)
 
 

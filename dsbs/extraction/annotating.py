@@ -63,7 +63,7 @@ class SplitCount(ExampleCount):
 
 
 def annotate_split(job: Job, store: CompletionStore, origin: Origin, split: str, page: PageData) -> SplitCount:
-    """Write ``<split>.parquet`` anew from all completions of this origin, and return the counts.
+    """Rewrite ``<split>.parquet`` from all completions of this origin, and return the counts.
 
     Examples of earlier, larger selections stay in it.
 

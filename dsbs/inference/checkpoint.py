@@ -231,7 +231,7 @@ def load_remembered(checkpoint: Path) -> dict[str, Any]:
         raise DataError(f"{path}: not a student saved by dsbs.train (no {SETTINGS!r} in it).")
     if not isinstance(remembered, dict) or not isinstance(remembered.get("task"), dict):
         raise DataError(f"{path}: {SETTINGS!r} is incomplete; train the student again.")
-    # We write none of them, and nobody else may send us anywhere.
+    # Checkpoints never have paths of data; those in an untrusted one are dropped.
     task = {key: value for key, value in remembered["task"].items() if key not in PLACES}
     return remembered | {"task": task}
 

@@ -277,7 +277,7 @@ def show_answer(found: Answered, rationale: bool, scores: bool) -> dict[str, Any
 
 
 def count_tokens(example: Example, text: str, count: int) -> tuple[int, int]:
-    """Return estimates of tokens read, and written ``count`` times, of four characters; nobody is billed by them."""
+    """Return estimates of tokens read, and written ``count`` times, of four characters; for information only."""
     return max(1, round(len(example.input) / 4)), count * max(1, round(len(text) / 4))
 
 

@@ -183,7 +183,7 @@ class Proxy:
             await asyncio.to_thread(self.store.add, exchange, secrets)
             self.metrics.recorded.labels("recorded").inc()
         except RunError as error:
-            # The application is not to suffer; but nobody may believe that all is recorded.
+            # The application still gets its answer; the warning says that recording is incomplete.
             self.metrics.recorded.labels("not_recorded").inc()
             logger.error("an answer was forwarded and NOT recorded: %s", error)
 

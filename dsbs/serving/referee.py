@@ -1,4 +1,4 @@
-"""The teacher behind the student: asked where the student is unsure, within a budget; its answers are stored."""
+"""The teacher as fallback: asked where the student is unsure, within a budget; its answers are stored."""
 
 import asyncio
 import contextlib

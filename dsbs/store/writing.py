@@ -24,7 +24,7 @@ def open_writing(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     try:
         guard(db)
-        check_schema(db)  # before anything is asked of a file that may be a stranger's
+        check_schema(db)  # before any query: the file is untrusted
         db.execute("PRAGMA journal_mode=WAL")
         # FULL: a committed completion outlives a power cut, not only a killed process.
         db.execute("PRAGMA synchronous=FULL")

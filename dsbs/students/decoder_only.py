@@ -116,7 +116,7 @@ class DecoderOnlyModel(GenerativeModel):
         ids, mask = align_right(inputs["input_ids"], inputs["attention_mask"])
         if readers == 1 or not self.shares_prompt:  # a single pass over prompt and target is faster than two
             return Prompt(ids, None)
-        # Nobody asks for the logits of the prompt; one position is the least that can be computed.
+        # The logits of the prompt are not needed; one position is the minimum.
         output = self.model(**self.arguments(ids, mask, keep=1), use_cache=True)
         return Prompt(ids, output.past_key_values)
 

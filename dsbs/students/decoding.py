@@ -50,7 +50,7 @@ def rank(student: StudentModel, examples: Sequence[Example], reading: DecodingCo
     """
     texts = sorted({choice for example in examples for choice in example.choices or ()})
     encoded = student.encode_targets([choice + reading.suffix for choice in texts])
-    if reading.suffix:  # the target goes on behind the suffix, so its end says nothing
+    if reading.suffix:  # the target continues after the suffix, so the probability of its end does not count
         encoded = [row[:-1] for row in encoded]
     rows_of = dict(zip(texts, encoded, strict=True))
     trees: dict[tuple[str, ...], Tree] = {}

@@ -1,7 +1,7 @@
 """Untrusted folders with a model: which of their files are read.
 
 A loader gets a ``view`` of a folder instead of the folder: a temporary folder with links to the weights and tokenizer
-files, which were found to be regular files inside it, and with the JSON of config and tokenizer written anew without
+files, which were found to be regular files inside it, and with the JSON of config and tokenizer rewritten without
 whatever would fetch or run anything (``dsbs.students.model_config``). Files that are not listed here are hidden
 from the loader: adapters, generation and processor configs, pickled metadata, scripts. No tensors here.
 """

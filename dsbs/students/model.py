@@ -61,7 +61,7 @@ class StudentModel(nn.Module):
         self.grows: bool | None = None
         inputs, outputs = self.embedding_tables()
         if inputs is not outputs:
-            # As loaded, T5 v1.1 and FLAN-T5 say that the two are one; whoever makes them grow would lose the second.
+            # As loaded, T5 v1.1 and FLAN-T5 claim tied embeddings; resizing them would lose the output table.
             self._resized().config.tie_word_embeddings = False
 
     @property

@@ -55,7 +55,7 @@ def is_missing(value: Any, words: Collection[str] = MISSING) -> bool:
 
 
 def is_sign(text: str) -> bool:
-    """Return whether a label is a mere sign for no label, as SNLI and others write it.
+    """Return whether a label only marks a missing label, as SNLI and others write it.
 
     >>> is_sign("-"), is_sign("?"), is_sign("-1"), is_sign("+")
     (True, True, False, False)
@@ -64,7 +64,7 @@ def is_sign(text: str) -> bool:
 
 
 def stands_for_none(text: str, labels: Iterable[str]) -> bool:
-    """Return whether a text is no label beside some labels: -1 among names, a mere sign among names or numbers.
+    """Return whether a text is no label beside some labels: -1 among names, a placeholder among names or numbers.
 
     >>> stands_for_none("-1", ["no", "yes"]), stands_for_none("-1", ["0", "1"]), stands_for_none("-", ["0", "1"])
     (True, False, True)

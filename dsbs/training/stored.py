@@ -65,7 +65,7 @@ class StoredTokens:
         # llama.cpp reports the end of a text as a token without a name.
         ids = {b"": student.end_id} | {name: id for id, name in enumerate(names) if name is not None and id in ours}
         counts = {"all": 0, "shared": 0}
-        strange: list[bytes] = []
+        teacher_tokens: list[bytes] = []
         path = folder / f"stored-{fingerprint([rows.path.name, self.identity()], length=16)}.arrow"
         with CompletionStore(self.path, read_only=True) as store:
             examples = iter(data.train)
@@ -75,7 +75,7 @@ class StoredTokens:
                 label = next(ids for kind, _, ids, _ in row.targets if kind == "label")
                 tokens = [names[id] or b"" for id in label]
                 ends = label[-1] == student.end_id
-                found = self._align(store, example.id, tokens, ends, strange)
+                found = self._align(store, example.id, tokens, ends, teacher_tokens)
                 inner = found[:-1] if ends else found
                 counts["all"] += len(inner)
                 counts["shared"] += sum(one is not None for one in inner)
@@ -84,26 +84,26 @@ class StoredTokens:
             attached = rows.rewrite(path, change)
         if counts["shared"] < MIN_SHARED * counts["all"]:
             path.unlink(missing_ok=True)
-            raise self._refuse(student, counts, strange)
+            raise self._refuse(student, counts, teacher_tokens)
         return attached
 
     def _align(
-        self, store: CompletionStore, id: str, tokens: list[bytes], ends: bool, strange: list[bytes]
+        self, store: CompletionStore, id: str, tokens: list[bytes], ends: bool, teacher_tokens: list[bytes]
     ) -> list[TokenLogprobs | None]:
         """Return the teacher's log-probabilities at the tokens, from the first sample that contains them."""
         for sample in _samples(store, id):
-            if not strange:
-                strange += [one.token for one in sample[:5]]
+            if not teacher_tokens:
+                teacher_tokens += [one.token for one in sample[:5]]
             found = align(tokens[:-1], sample, tokens[-1]) if ends else align(tokens, sample)
             if any(found):
                 return found
         return [None] * len(tokens)
 
-    def _refuse(self, student: "StudentModel", counts: dict[str, int], strange: list[bytes]) -> StudentError:
+    def _refuse(self, student: "StudentModel", counts: dict[str, int], teacher_tokens: list[bytes]) -> StudentError:
         from dsbs.objectives.teacher import name_tokenizer
 
         share = counts["shared"] / max(counts["all"], 1)
-        wrote = ", ".join(repr(to_text(token)) for token in strange) or "none with log-probabilities"
+        wrote = ", ".join(repr(to_text(token)) for token in teacher_tokens) or "none with log-probabilities"
         return StudentError(
             f"objective.source=stored: only {100 * share:.0f}% of the labels' tokens are tokens that the teacher "
             f"({self.model}) wrote with log-probabilities; it wrote {wrote}, and the student's tokenizer is "

@@ -1,4 +1,4 @@
-"""The inside of a Ray actor: it sends its share of requests, and keeps every answer in its shard until handed over."""
+"""The inside of a Ray actor: it sends its share of requests and keeps the answers in its shard until fetched."""
 
 import asyncio
 import contextlib

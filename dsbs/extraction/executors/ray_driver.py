@@ -195,7 +195,7 @@ class RayExecutor(Executor):
         return portion.questions
 
     async def _accept(self, handle: ActorHandle, report: Report) -> None:
-        """Commit what an actor handed over, and apply its report."""
+        """Commit an actor's answers, and apply its report."""
         handle.report = report
         self.stats.retried += report.retried
         self.spending.lose(report.lost)

@@ -199,9 +199,9 @@ def _is_unfinished(found: Found, ending: str | None, block: str, listed: Sequenc
 
 
 def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | None) -> Found | None:
-    """Return the answer of a text: in an object, behind a cue, or alone; the first of these that can be read.
+    """Return the answer of a text: in an object, after a cue, or alone; the first of these that can be read.
 
-    Another one behind a later cue takes it back.
+    Another one after a later cue retracts it.
     """
     unread: Found | None = None
     candidates = _candidates(block, cue, answers, choices)
@@ -215,7 +215,7 @@ def _find(block: str, cue: str, answers: Answers, choices: tuple[str, ...] | Non
 
 
 def _differs(later: Found, found: Found, block: str, answers: Answers, choices: tuple[str, ...] | None) -> bool:
-    """Return whether another answer stands behind a later cue, about the same input."""
+    """Return whether another answer follows a later cue, about the same input."""
     if found.cue is None or later.cue is None:
         return False
     other = answers.parse_alone(later.written, choices)

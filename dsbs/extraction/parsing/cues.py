@@ -90,7 +90,7 @@ def before_next_input(text: str) -> str:
 
 
 def explained(after: str) -> str:
-    """Return what stands behind an answer as its rationale, under such a title; or an empty text.
+    """Return the text after an answer as its rationale, under such a title; or an empty text.
 
     >>> explained("\\n**Explanation:** It broke."), explained("\\nIt broke.")
     (' It broke.', '')

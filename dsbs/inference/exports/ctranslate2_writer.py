@@ -155,7 +155,7 @@ class CTranslate2Writer(ExportWriter):
         return scores
 
     def _score(self, pairs: list[tuple[list[str], list[int]]], open_end: bool) -> list[float]:
-        """Return the log-probability in nats of each target behind its input, its end included unless it is open."""
+        """Return the log-probability in nats of each target after its input, its end included unless it is open."""
         start, end = self.vocabulary[self.tokenizer.starts["label"]], self.vocabulary[self.tokenizer.end]
         targets = [[self.vocabulary[id] for id in ids] for _, ids in pairs]
         if self.tokenizer.causal:

@@ -143,7 +143,7 @@ class GgufWriter(ExportWriter):
         return self._each(examples, "label", reading, rank)
 
     def _next(self, prompt: list[int], wanted: set[int], slot: int) -> dict[int, float]:
-        """Return the log-probabilities of some tokens behind a prompt, in nats.
+        """Return the log-probabilities of some tokens after a prompt, in nats.
 
         llama.cpp tells those of the token that comes next, which a bias can choose, and of the likeliest ones. It tells
         nothing where the next token is a part of a character; then all are asked for beside the end.
@@ -174,7 +174,7 @@ class GgufWriter(ExportWriter):
         return {int(one["id"]): float(one["logprob"]) for token in tokens for one in (*token["top_logprobs"], token)}
 
     def _ask(self, prompt: list[int], slot: int, tokens: int, **more: Any) -> dict[str, Any]:
-        """Return how llama.cpp goes on behind a prompt: a text, and log-probabilities where they are asked for."""
+        """Return llama.cpp's continuation of a prompt: a text, and log-probabilities where they are asked for."""
         reply = self.engine.handle_completions(
             {"prompt": prompt, "n_predict": tokens, "temperature": 0, "id_slot": slot} | more
         )

@@ -34,7 +34,7 @@ class Letters(NamedTuple):
 
     Attributes:
         marked: of ``(b)``, ``B)`` and ``option B``.
-        bare: of a mere ``B``; None where it may be the initial of another answer.
+        bare: of a lone ``B``; None where it may be the initial of another answer.
     """
 
     marked: Sequence[str]

@@ -247,7 +247,7 @@ class BatchApi:
 
 
 def _quoted(id: str) -> str:
-    """Return an id as one part of a path: a stranger's store may hold any."""
+    """Return an id as one part of a path: an untrusted store may hold any."""
     return quote(id, safe="")
 
 

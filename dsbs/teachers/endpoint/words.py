@@ -144,7 +144,7 @@ def scrub(explanation: Any, key: str, limit: int = EXCERPT) -> str:
 
 
 def hide(text: str | None, key: str) -> str | None:
-    """Return a teacher's text with the API key masked; short keys such as ``none`` or ``EMPTY`` are mere words."""
+    """Return a teacher's text with the API key masked; short keys such as ``none`` or ``EMPTY`` stay."""
     return text.replace(key, "***") if text and len(key) >= SECRET else text
 
 
