@@ -100,14 +100,16 @@ def predict_plainly(
     from dsbs.students.decoding import best_device
     from dsbs.students.plain import PlainDecoderOnly
     from dsbs.training.backends.huggingface import decoding_of
-    from dsbs.training.teacher_scores import restore_choices, word_example
+    from dsbs.training.teacher_scores import exact_scores, restore_choices, word_example
 
     reading = replace(decoding_of(recipe), max_input_tokens=wording.teacher_max_input_tokens)
     predictor = TorchPredictor(model.to(best_device()), recipe.task, Finetune(name="finetune"), reading)
     gap = isinstance(model, PlainDecoderOnly)
     asked = [word_example(wording, example, model.tokenizer, gap) for example in examples]
     return [
-        Prediction.ranked(example.id, example.label, restore_choices(example, one, found.scores))
+        Prediction.ranked(
+            example.id, example.label, restore_choices(example, one, exact_scores(predictor, found.scores))
+        )
         if found.scores
         else found
         for example, one, found in zip(examples, asked, predictor.predict(asked), strict=True)

@@ -1,5 +1,6 @@
 """A local teacher, with any tokenizer, scores the closed answers of all training examples before the training."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -28,6 +29,7 @@ from dsbs.students.plain import PlainDecoderOnly
 from dsbs.training.recipe import Recipe
 
 CHUNK = 1000  # examples between two lines of progress
+LEAST_REST = 1e-6  # share of an answer's probability that stays beside longer answers that begin with it
 SCHEMA = pa.schema([("id", pa.string()), ("scores", pa.map_(pa.string(), pa.float64()))])
 
 
@@ -45,8 +47,9 @@ def score_with_teacher(recipe: Recipe, data: RunData, folder: Path) -> None:
         return
     said = ([example.id, example.input, example.choices] for example, _ in data.train)
     who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
-    # "full": files of earlier versions may hold upper bounds; or answers after a chat that began with two first tokens.
-    key = [who, fingerprint_stream(said, length=16), "full", *(["chat"] if objective.teacher_chat else [])]
+    # Files of earlier versions may hold upper bounds ("full"), or the beginnings of longer answers ("exact").
+    exact = [] if is_ours(str(objective.teacher_model)) else ["exact"]
+    key = [who, fingerprint_stream(said, length=16), "full", *exact]
     path = folder / f"ranked-{fingerprint(key, length=16)}.parquet"
     known, *_ = gather([path.exists()])  # by the main process, which writes
     if not known:
@@ -76,7 +79,7 @@ def _rank(recipe: Recipe, objective: Taught, data: RunData) -> Iterator[tuple[st
                         f"objective.teacher_model={named}: this teacher gives no probabilities of the closed answers. "
                         "Choose a run whose objective ranks them, such as finetune, or a model from a hub."
                     )
-                yield example.id, restore_choices(example, asked, found.scores)
+                yield example.id, restore_choices(example, asked, exact_scores(teacher, found.scores))
             meter.update(meter.done + len(part))
 
 
@@ -115,6 +118,24 @@ def restore_choices(example: Example, asked: Example, scores: Mapping[str, float
     """Return answer of ``example`` -> score, from the scores of the answers as ``asked`` words them."""
     names = dict(zip(asked.choices or (), example.choices or (), strict=True))
     return {names[choice]: score for choice, score in scores.items()}
+
+
+def exact_scores(predictor: Predictor, scores: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the log-probabilities of answers and no more, from those of their tokens.
+
+    A causal model of a hub does not end its answers, so ``1`` is at least as probable as ``10``, which begins with it;
+    the probability of the longer answers is no part of its own.
+    """
+    student = getattr(predictor, "student", None)
+    if not isinstance(student, PlainDecoderOnly):
+        return scores
+    rows = dict(zip(scores, map(tuple, student.encode_targets(list(scores))), strict=True))
+    known = {row: scores[answer] for answer, row in rows.items()}
+    longer: dict[tuple[int, ...], float] = dict.fromkeys(known, 0.0)  # probability of what begins with a row
+    for row, score in known.items():
+        if begins := [row[:size] for size in range(1, len(row)) if row[:size] in known]:
+            longer[begins[-1]] += math.exp(score - known[begins[-1]])
+    return {answer: scores[answer] + math.log(max(1 - longer[row], LEAST_REST)) for answer, row in rows.items()}
 
 
 def _write(path: Path, rows: Iterator[tuple[str, Mapping[str, float]]]) -> None:

@@ -15,17 +15,22 @@ from trained import TINY, small_triage, train_tiny
 from transformers import AutoTokenizer
 
 from dsbs.core.errors import StudentError
+from dsbs.core.records import Example
 from dsbs.inference.predictor import load_predictor
-from dsbs.objectives import GKD, SoftTargets, StepByStep
+from dsbs.inference.torch_predictor import TorchPredictor
+from dsbs.objectives import GKD, Finetune, SoftTargets, StepByStep
 from dsbs.objectives.divergences import DIVERGENCES
 from dsbs.objectives.losses import summed_divergence
+from dsbs.objectives.teacher import load_teacher
 from dsbs.students import Causal, Pretrained, T5Scratch
+from dsbs.students.answering import DecodingConfig
 from dsbs.students.collator import Collator
 from dsbs.students.loading import OpenedModel
 from dsbs.students.model import StudentModel
 from dsbs.students.plain import PlainDecoderOnly
 from dsbs.students.tensors import IGNORED
 from dsbs.training import teacher_scores
+from dsbs.training.teacher_scores import exact_scores
 
 CPU = torch.device("cpu")
 
@@ -187,6 +192,22 @@ def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path, named: bool
     assert torch.equal(found.sort(-1).values, own.sort(-1).values)
     [ids] = {tuple(row[:3]) for row in inputs[label["source"]]["input_ids"].tolist()}
     assert ids.count(teacher.student.tokenizer.bos_token_id) == 1
+
+
+def test_an_answer_that_a_longer_one_begins_with_is_not_the_more_probable_one(folders: dict[str, Path]) -> None:
+    """A model that does not end its answers gives `1` all of the probability of `10`."""
+    model = load_teacher(str(folders["llama"])).eval()
+    predictor = TorchPredictor(model, small_triage(), Finetune(name="finetune"), DecodingConfig("rank"))
+    [found] = predictor.predict([Example("1", "It leaks.\n", choices=("1", "10", "100", "12", "2"))])
+    assert found.scores is not None
+    before = {answer: math.exp(score) for answer, score in found.scores.items()}
+    assert before["1"] >= before["10"] >= before["100"]
+    after = {answer: math.exp(score) for answer, score in exact_scores(predictor, found.scores).items()}
+    assert after == pytest.approx(
+        before | {"1": before["1"] - before["10"] - before["12"], "10": before["10"] - before["100"]}, rel=1e-3
+    )
+    ours = replace(predictor, student=tiny_llama())
+    assert exact_scores(ours, found.scores) == found.scores
 
 
 def test_a_chat_with_a_model_without_a_template_is_refused_before_weights_are_loaded(folders: dict[str, Path]) -> None:
