@@ -119,7 +119,9 @@ def describe_unlabelled(task: Task, labels: str) -> list[str]:
         return []
     if without < left:
         return ["dsbs train uses rows without a label only with labels=teacher; task.unlabelled=drop leaves them out."]
-    return ["No row has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)."]
+    return [
+        "No row of train has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)."
+    ]
 
 
 def advise(summary: dict[str, Any], splits: Collection[str], replayed: bool = False) -> list[str]:

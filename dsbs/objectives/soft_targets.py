@@ -49,8 +49,8 @@ class SoftTargets(Taught):
         skew: for the skewed divergences: the share of the first distribution in the second.
         temperature: temperature of both distributions; above 1 they become softer.
         soft_weight: weight of the divergence in the loss; the rest is the label's.
-        smoothing: votes, or probability, added to every answer; needed above 0 where the divergence is infinite
-            without it.
+        smoothing: for ``votes`` and ``logprobs``: votes, or probability, added to every answer; needed above 0 where
+            the divergence is infinite without it.
         rationales: whether to learn rationales as well, as in ``step_by_step``.
         alpha: with rationales, the weight of the label's terms.
     """
@@ -149,6 +149,10 @@ class SoftTargets(Taught):
         faults += range_faults(self, SHARE, "soft_weight", "alpha", prefix="objective.")
         faults += range_faults(self, ABOVE_0, "temperature", prefix="objective.")
         faults += range_faults(self, NOT_NEGATIVE, "smoothing", prefix="objective.")
+        if self.smoothing > 0 and not self.reads:
+            faults.append(
+                f"objective.smoothing={self.smoothing:g}: only used with objective.source=votes or logprobs: drop it."
+            )
         if self.reads and self._divergence.needs_support and self.smoothing == 0:
             faults.append(
                 f"objective.divergence={self.divergence} is infinite for an answer that the teacher did not give: add "

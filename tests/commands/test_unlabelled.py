@@ -151,4 +151,7 @@ def test_an_extraction_of_rows_that_all_lack_a_label_says_so(run, tmp_path: Path
         "extract", "task=table", "task.path=rows.jsonl", "teacher=openai", "teacher.model=m", "dry_run=true"
     )
     assert code == 0, said
-    assert "No row has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)." in said
+    assert (
+        "No row of train has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)."
+        in said
+    )
