@@ -117,7 +117,7 @@ def test_a_step_without_votes_is_its_labels_alone() -> None:
         ({"soft_weight": 1.1}, "soft_weight"),
         ({"temperature": 0.0}, "temperature"),
         ({"smoothing": -1.0}, "smoothing"),
-        ({"smoothing": 0.1, "source": "teacher"}, "only used with objective.source=votes or logprobs"),
+        ({"smoothing": 0.1, "source": "stored"}, "only used with objective.source=votes or logprobs"),
         ({"divergence": "kl"}, "divergence"),
         ({"divergence": "reverse_kl"}, "smoothing=0.1"),
         ({"divergence": "jsd", "beta": 1.0}, "smoothing=0.1"),
