@@ -1,4 +1,4 @@
-"""Hugging Face's trainer with microbatches split into passes: less padding, and recovery from out-of-memory errors."""
+"""Hugging Face's trainer with our batches: shared over processes, and split into passes: less padding and memory."""
 
 import logging
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from dsbs.core.errors import RunError
 from dsbs.students.collator import Row, cut_passes
 from dsbs.students.memory import is_out_of_memory
 from dsbs.students.model import Batch
+from dsbs.training.samplers import LengthGroups, ProcessBatches, load_in_one_process
+from dsbs.training.tokenized import RowFile
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,29 @@ class PassTrainer(Seq2SeqTrainer):
         self.microbatches: list[list[Row]] = []
         self.parts: list[tuple[str, str]] = []
         self.log_sums: dict[str, torch.Tensor] = {}
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.args.train_sampling_strategy == "random":
+            return super()._get_train_sampler(train_dataset)
+        assert isinstance(self.train_dataset, RowFile)
+        return LengthGroups(self.train_dataset.lengths(), self.global_batch, self.args.seed)
+
+    @property
+    def global_batch(self) -> int:
+        """Examples per optimizer step, over all microbatches and processes."""
+        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+
+    def get_train_dataloader(self) -> Any:
+        """Return the loader of this process's share of every batch."""
+        if self.args.world_size == 1:
+            return super().get_train_dataloader()
+        size = self.args.train_batch_size * self.args.world_size
+        batches = ProcessBatches(
+            self._get_train_sampler(self.train_dataset), size, self.args.process_index, self.args.world_size
+        )
+        loader = load_in_one_process(self.train_dataset, batches, self.data_collator, self.args)
+        self.accelerator._dataloaders.append(loader)
+        return loader
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None

@@ -26,7 +26,6 @@ from dsbs.training.divergence import DivergenceMonitor
 from dsbs.training.effort import Effort, read_history
 from dsbs.training.fsdp import ShardingTrainer
 from dsbs.training.rollouts import roll_out
-from dsbs.training.samplers import LengthGroups, ProcessBatches, load_in_one_process
 from dsbs.training.tokenized import RowFile
 
 logger = logging.getLogger(__name__)
@@ -83,29 +82,6 @@ class DistillationTrainer(ShardingTrainer):
         self.seconds_before = 0.0
         self._started = time.monotonic()
         self.train_seconds = 0.0
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        if self.args.train_sampling_strategy == "random":
-            return super()._get_train_sampler(train_dataset)
-        assert isinstance(self.rows, RowFile)
-        return LengthGroups(self.rows.lengths(), self.global_batch, self.args.seed)
-
-    @property
-    def global_batch(self) -> int:
-        """Examples per optimizer step, over all microbatches and processes."""
-        return self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-
-    def get_train_dataloader(self) -> Any:
-        """Return the loader of this process's share of every batch."""
-        if self.args.world_size == 1:
-            return super().get_train_dataloader()
-        size = self.args.train_batch_size * self.args.world_size
-        batches = ProcessBatches(
-            self._get_train_sampler(self.train_dataset), size, self.args.process_index, self.args.world_size
-        )
-        loader = load_in_one_process(self.rows, batches, self.data_collator, self.args)
-        self.accelerator._dataloaders.append(loader)
-        return loader
 
     def _get_num_items_in_batch(
         self, batch_samples: list[dict[str, list[Row]]], device: torch.device
