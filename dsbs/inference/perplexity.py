@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dsbs.core.distributed import count_processes, gather, rank
 from dsbs.core.records import Example, Target
 
 if TYPE_CHECKING:
@@ -76,3 +77,16 @@ def measure_perplexity(
             nll -= float(target_log_likelihoods(logits, labels).double().sum())
         tokens += int(count_tokens(labels).sum())
     return Perplexity(nll, tokens)
+
+
+def mean_token_log_probability(
+    student: "StudentModel", examples: Sequence[Example], reading: "DecodingConfig"
+) -> float | None:
+    """Return the mean log-probability of the tokens of gold answers, in nats; None where there are none.
+
+    Each process measures a share of the examples; all return the same number. Arguments are those of
+    ``measure_perplexity``.
+    """
+    found = gather([measure_perplexity(student, examples[rank() :: count_processes()], reading)])
+    parts = [part for part in found if part is not None]
+    return -sum(part.nll for part in parts) / sum(part.tokens for part in parts) if parts else None

@@ -10,7 +10,7 @@ from quiz import Quiz
 from tiny import examples, seq2seq_model, tiny_t5
 
 from dsbs.inference import perplexity
-from dsbs.inference.perplexity import Perplexity, measure_perplexity
+from dsbs.inference.perplexity import Perplexity, mean_token_log_probability, measure_perplexity
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.objectives import Finetune
 from dsbs.students.answering import DecodingConfig
@@ -54,3 +54,21 @@ def test_of_a_text_longer_than_the_positions_of_a_student_the_beginning_counts()
     found = measure_perplexity(student, asked, DecodingConfig())
     assert found is not None
     assert found.tokens == 512
+
+
+def test_processes_measure_a_share_of_the_answers_each_and_find_the_same_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They choose the best checkpoint by it, and all have to choose the same one."""
+    student, asked, reading = tiny_t5(), examples(3), DecodingConfig()
+    alone = mean_token_log_probability(student, asked, reading)
+    parts: list[Any] = []
+    monkeypatch.setattr(perplexity, "count_processes", lambda: 4)
+    monkeypatch.setattr(perplexity, "gather", lambda part: parts.extend(part) or parts)
+    for process in range(4):
+        monkeypatch.setattr(perplexity, "rank", lambda process=process: process)
+        together = mean_token_log_probability(student, asked, reading)
+    assert [part and part.tokens > 0 for part in parts] == [True, True, True, None]
+    assert together == pytest.approx(alone, rel=1e-4)
+    assert together is not None
+    assert together < 0

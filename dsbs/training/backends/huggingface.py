@@ -17,7 +17,7 @@ from dsbs.core.tracking import Tracker
 from dsbs.core.untrusted import excerpt
 from dsbs.data.join import RunData
 from dsbs.inference.metrics import mean_log_probability, name_score, score
-from dsbs.inference.perplexity import measure_perplexity
+from dsbs.inference.perplexity import mean_token_log_probability
 from dsbs.inference.torch_predictor import TorchPredictor
 from dsbs.students.answering import BEST_ONLY, DecodingConfig
 from dsbs.students.base import GenerativeStudent, Lengths, TorchStudent
@@ -72,8 +72,7 @@ def fit(recipe: Recipe, data: RunData, run: Run, tracker: Tracker) -> Fitted:
         value, likelihood = score(recipe.task, predictions).value, mean_log_probability(predictions)
         assert value is not None  # a run without examples to validate on does not start
         if likelihood is None and not recipe.objective.answers_last:  # answers are generated
-            found = measure_perplexity(model, data.choosing, reading)
-            likelihood = None if found is None else -found.nll / found.tokens
+            likelihood = mean_token_log_probability(model, data.choosing, reading)
         return {metric: value} | ({} if likelihood is None else {LIKELIHOOD: likelihood})
 
     trainer = DistillationTrainer(
