@@ -31,9 +31,9 @@ class PlainDecoderOnly(DecoderOnlyModel):
             return
         answer = "An answer."
         messages = [{"role": "user", "content": "A question."}, {"role": "assistant", "content": answer}]
-        _, _, after = str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(answer)
+        _, found, after = str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(answer)
         ids = self.tokenizer(after.strip(), add_special_tokens=False)["input_ids"]
-        if ids and ids[0] in self.tokenizer.added_tokens_decoder:
+        if found and ids and ids[0] in self.tokenizer.added_tokens_decoder:
             self._end_id = ids[0]
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:

@@ -194,6 +194,14 @@ def test_the_end_of_a_chat_model_is_the_students_end(tmp_path: Path, named: bool
     assert ids.count(teacher.student.tokenizer.bos_token_id) == 1
 
 
+def test_a_template_that_rewords_answers_says_nothing_about_their_end(tmp_path: Path) -> None:
+    teacher = load_teacher(str(chat_folder(tmp_path)))
+    assert isinstance(teacher, PlainDecoderOnly)
+    teacher.tokenizer.chat_template = teacher.tokenizer.chat_template.replace("'] }}", "'] | upper }}")
+    teacher.end_turns()
+    assert teacher.end_id == teacher.tokenizer.convert_tokens_to_ids("~")  # not the first token of all, as it was
+
+
 def test_an_answer_that_a_longer_one_begins_with_is_not_the_more_probable_one(folders: dict[str, Path]) -> None:
     """A model that does not end its answers gives `1` all of the probability of `10`."""
     model = load_teacher(str(folders["llama"])).eval()
