@@ -257,7 +257,7 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
         console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     if not kept["requests"] + deferred["requests"]:
         advice = (
-            "No recorded input is new to the student. Record more: python -m dsbs.serve mode=record ..."
+            "No recorded input is left to compare on. Record more: python -m dsbs.serve mode=record ..."
             if left_out
             else "No student was compared yet. On recorded inputs: checkpoint=RUN; on live ones: serve mode=shadow."
         )

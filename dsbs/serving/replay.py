@@ -15,6 +15,7 @@ from dsbs.inference.inputs import to_example
 from dsbs.inference.predictor import Predictor
 from dsbs.serving.traffic import Compared
 from dsbs.tasks.base import Task
+from dsbs.tasks.equal_inputs import input_key
 
 BATCH = 256
 LEARNED_FROM = ("train", "validation")
@@ -68,7 +69,7 @@ class Replay:
 
     def _pairs(self, rows: Sequence[dict[str, Any]], found: Replayed) -> Iterator[tuple[Example, str]]:
         splits = [split for split in LEARNED_FROM if split in self.task.splits()]
-        seen = {_normalise(example.input) for split in splits for example in self.task.examples(split)}
+        seen = {input_key(example.input) for split in splits for example in self.task.examples(split)}
         fault: DataError | None = None
         for number, row in enumerate(rows, 1):
             try:
@@ -77,7 +78,7 @@ class Replay:
                 fault = fault or error
                 found.unread += 1
                 continue
-            if _normalise(example.input) in seen:
+            if input_key(example.input) in seen:
                 found.trained_on += 1
                 continue
             completion = Completion(row["completion"], row["finish_reason"])
@@ -97,7 +98,3 @@ class Replay:
             predictions = add_confidence(self.predictor, kind, examples, predictions, samples)
         for one, (_, label) in zip(predictions, pairs, strict=True):
             yield self.policy.confidence(one), self.policy.defers(one), one.label, label
-
-
-def _normalise(text: str) -> str:
-    return " ".join(text.split()).casefold()

@@ -160,7 +160,7 @@ def test_a_student_is_compared_on_recorded_inputs_that_it_was_not_trained_on(
     code, out, _ = traffic("store=t.sqlite", template, student)
     assert code == 0
     assert "Not compared: 40 inputs that the student was trained on." in out
-    assert "No recorded input is new to the student" in out
+    assert "No recorded input is left to compare on" in out
 
     record_two_kinds(tmp_path / "t.sqlite", 40, 10, wrong=2)
     code, out, _ = traffic("store=t.sqlite", template, student)
