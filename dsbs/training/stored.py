@@ -29,7 +29,7 @@ class StoredTokens:
 
     Attributes:
         model: the teacher's name, for messages.
-        top_k: number of top_k probable tokens per position to train on.
+        top_k: number of most probable tokens per position to train on.
         digest: hash over the log-probabilities of the training examples.
     """
 
