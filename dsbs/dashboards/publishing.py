@@ -75,10 +75,8 @@ def save_specification(dashboard: Dashboard, destination: Destination, published
         DataError: the earlier file cannot be read.
     """
     study = dashboard.study
-    workspace, report = (
-        build_workspace(dashboard, destination.entity, destination.project),
-        build_report(dashboard, "", ""),
-    )
+    workspace = build_workspace(dashboard, destination.entity, destination.project)
+    report = build_report(dashboard, "", "")
     keys = sorted(f"{where}:{name}" for where, name in dashboard.keys)
     content = {
         "task": study.task,

@@ -102,13 +102,8 @@ class OpenedModel:
     def __init__(
         self, name_or_path: str, named: str, options: dict[str, Any], weights: dict[str, Any], values: int | None = None
     ) -> None:
-        self.name_or_path, self.named, self.values, self._options, self._weights = (
-            name_or_path,
-            named,
-            values,
-            options,
-            weights,
-        )
+        self.name_or_path, self.named, self.values = name_or_path, named, values
+        self._options, self._weights = options, weights
 
     def config(self) -> Any:
         """Load the config."""

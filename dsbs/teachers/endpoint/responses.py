@@ -188,10 +188,8 @@ def _read_choice(choice: Fields) -> Reply | None:
     name = "message" if "message" in choice else "delta"
     if name not in choice:
         text = choice.text("text", limit=MAX_TEXT + 1)
-        filtered = read_finish_reason(choice.text("finish_reason")) in (
-            REFUSED,
-            LENGTH,
-        )  # before a word was written
+        # Filtered or truncated before a word was written.
+        filtered = read_finish_reason(choice.text("finish_reason")) in (REFUSED, LENGTH)
         empty = choice.has("text") and "text" not in choice
         return Reply(text or "") if text is not None or filtered or empty else None
     message = Fields({"content": raw} if isinstance(raw := choice.raw(name), str) else raw)
