@@ -97,6 +97,10 @@ class Objective:
             return faults
         return [*faults, f"objective.prefix_on={self.prefix_on}: expected target or input."]
 
+    def unused(self) -> list[str]:
+        """Return which settings do nothing beside the others: refused in a training, not in a checkpoint."""
+        return []
+
     def identity(self) -> dict[str, object]:
         """Return what decides the training, for the run's hash."""
         return asdict(self)

@@ -149,16 +149,18 @@ class SoftTargets(Taught):
         faults += range_faults(self, SHARE, "soft_weight", "alpha", prefix="objective.")
         faults += range_faults(self, ABOVE_0, "temperature", prefix="objective.")
         faults += range_faults(self, NOT_NEGATIVE, "smoothing", prefix="objective.")
-        if self.smoothing > 0 and not self.reads:
-            faults.append(
-                f"objective.smoothing={self.smoothing:g}: only used with objective.source=votes or logprobs: drop it."
-            )
         if self.reads and self._divergence.needs_support and self.smoothing == 0:
             faults.append(
                 f"objective.divergence={self.divergence} is infinite for an answer that the teacher did not give: add "
                 "objective.smoothing=0.1, or choose forward_kl, jsd or a skewed one."
             )
         return faults + (self._stored_faults() if self.reads_stored_tokens else [])
+
+    def unused(self) -> list[str]:
+        """Return that ``smoothing`` does nothing, where the teacher gives whole distributions."""
+        if self.smoothing <= 0 or self.reads:
+            return []
+        return [f"objective.smoothing={self.smoothing:g}: only used with objective.source=votes or logprobs: drop it."]
 
     def _stored_faults(self) -> list[str]:
         faults = range_faults(self, AT_LEAST_1, "most_tokens", prefix="objective.")

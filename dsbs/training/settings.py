@@ -233,7 +233,7 @@ class TrainSettings:
 
     def _combination_faults(self) -> list[str]:
         """Return which settings do not go together."""
-        faults = []
+        faults = self.objective.unused()
         if self.objective.needs_teacher_labels and self.labels != "teacher":
             faults.append(
                 f"objective={self.objective.name} trains on the teacher's labels: add labels=teacher, or choose "

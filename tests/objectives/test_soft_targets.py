@@ -117,7 +117,6 @@ def test_a_step_without_votes_is_its_labels_alone() -> None:
         ({"soft_weight": 1.1}, "soft_weight"),
         ({"temperature": 0.0}, "temperature"),
         ({"smoothing": -1.0}, "smoothing"),
-        ({"smoothing": 0.1, "source": "stored"}, "only used with objective.source=votes or logprobs"),
         ({"divergence": "kl"}, "divergence"),
         ({"divergence": "reverse_kl"}, "smoothing=0.1"),
         ({"divergence": "jsd", "beta": 1.0}, "smoothing=0.1"),
@@ -126,6 +125,15 @@ def test_a_step_without_votes_is_its_labels_alone() -> None:
 def test_settings_that_cannot_be_are_named(settings: dict[str, Any], key: str) -> None:
     [fault] = SoftTargets(name="soft_targets", **settings).faults()
     assert key in fault
+
+
+def test_smoothing_that_does_nothing_is_refused_in_a_training_but_not_in_a_checkpoint() -> None:
+    """Checkpoints of earlier versions may have it."""
+    objective = SoftTargets(name="soft_targets", source="stored", smoothing=0.1)
+    assert objective.faults() == []
+    [fault] = [one for one in TrainSettings(objective=objective).faults() if "smoothing" in one]
+    assert "only used with objective.source=votes or logprobs" in fault
+    assert SoftTargets(name="soft_targets", smoothing=0.1).unused() == []
 
 
 def test_it_trains_from_the_votes_of_an_extraction(tmp_path: Path) -> None:
