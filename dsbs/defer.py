@@ -179,10 +179,10 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
         "oracle. ECE: calibration error, before and after calibration. Calibration and the threshold of what is kept "
         f"({found['target']:.0%} right with 95% confidence; accuracy= sets it) come from validation.", highlight=False,
     )  # fmt: skip
-    if not any(one.get("coverage") for one in found["confidences"].values()):
-        console.print(
-            f"  {describe_unreached('accuracy', found['target'], found['validation_examples'])}", soft_wrap=True
-        )
+    coverages = [one["coverage"] for one in found["confidences"].values() if "coverage" in one]
+    if coverages and not any(coverages):
+        note = describe_unreached("accuracy", found["target"], found["validation_examples"])
+        console.print(f"  {note}", soft_wrap=True)
 
 
 def name_of(checkpoint: Checkpoint) -> str:

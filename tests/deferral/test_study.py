@@ -140,6 +140,11 @@ def test_too_little_validation_for_a_goal_is_said_beside_what_is_kept() -> None:
     found = compare_kinds(TASK, Told(whole), config, whole.examples, whole.examples)
     show_comparison(found | {"student": "triage", "split": "test"}, Console(file=output, width=200))
     assert "accuracy=0.99: showing it with 95% confidence takes at least 299 answers" in output.getvalue()
+    nothing = {kind: {"unavailable": "no scores"} for kind in found["confidences"]}
+    show_comparison(
+        found | {"student": "triage", "split": "test", "confidences": nothing}, Console(file=(output := io.StringIO()))
+    )
+    assert "accuracy=0.99:" not in output.getvalue()
 
 
 class Told:
