@@ -1,6 +1,7 @@
 """The subclass of Hugging Face's trainer that trains on several kinds of targets with the objective's loss."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -250,11 +251,12 @@ class DistillationTrainer(ShardingTrainer):
         """Return whether this checkpoint is the best so far; of equal scores, the one of more probable labels is.
 
         On few examples many checkpoints have the same score, the first ones of a training among them: where answers are
-        generated, all may have 0. Where their probability is unknown, the last one with 0 is the best so far.
+        generated, all may have 0. Where their probability is unknown, the last one with 0 is the best so far; where it
+        is known, checkpoints of earlier versions, which did not measure it, come behind.
         """
-        key, state = f"eval_{self.args.metric_for_best_model}", self.state
+        key, likely, state = f"eval_{self.args.metric_for_best_model}", f"eval_{LIKELIHOOD}", self.state
         found = {
-            one["step"]: (one[key], one.get(f"eval_{LIKELIHOOD}", 0 if one[key] else one["step"]))
+            one["step"]: (one[key], one.get(likely, -math.inf if likely in metrics else 0 if one[key] else one["step"]))
             for one in state.log_history
             if key in one
         }

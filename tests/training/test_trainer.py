@@ -236,6 +236,16 @@ def test_of_checkpoints_with_the_same_score_the_one_of_more_probable_labels_is_b
     assert unknown.account()["best_step"] == 1
 
 
+def test_a_checkpoint_of_an_earlier_version_that_was_never_right_is_not_kept_as_the_best(tmp_path: Path) -> None:
+    """It did not measure how probable generated answers are, and a run may be resumed from it."""
+    trainer = trainer_on(tmp_path)
+    found = {"eval_accuracy": 0.0, f"eval_{LIKELIHOOD}": -3.0}
+    trainer.state.log_history = [{"step": 100, "eval_accuracy": 0.0}, {"step": 200, **found}]
+    trainer.state.best_metric, trainer.state.best_global_step, trainer.state.global_step = 0.0, 100, 200
+    assert trainer._determine_best_metric(found, None)
+    assert trainer.state.best_global_step == 200
+
+
 def test_while_nothing_is_right_patience_is_not_used_up_and_the_last_checkpoint_is_best(tmp_path: Path) -> None:
     trainer = trainer_on(tmp_path, [0.0, 0.0, 0.0, 0.1, 0.1, 0.0], early_stopping_patience=2)
     trainer.train()
