@@ -173,6 +173,7 @@ def build_page(summary: dict[str, Any], page: PageData) -> str:
     """Return the HTML of the page."""
     sample = page.sample.examples()
     there = {(shown.split, shown.example.id) for shown in sample}
+    known = any(part["teacher_accuracy"] is not None for part in summary["splits"].values())
     return render(
         TEMPLATES,
         "rationales.html",
@@ -185,7 +186,7 @@ def build_page(summary: dict[str, Any], page: PageData) -> str:
         meanings={status: _explain(status) for status in page.failures},
         lengths=[(_name_length(start), count) for start, count in sorted(page.lengths.items())],
         most=max(page.lengths.values(), default=0),
-        classes=sorted(page.classes.items(), key=lambda item: (-item[1].wrong, item[0])),
+        classes=sorted(page.classes.items(), key=lambda item: (-item[1].wrong, item[0])) if known else [],
         sample=sample,
         more=[shown for shown in page.wrong.examples() if (shown.split, shown.example.id) not in there],
         taken_for=MAX_TAKEN_FOR,

@@ -66,6 +66,8 @@ def test_the_accuracy_of_a_teacher_whose_labels_are_the_gold_labels_is_unknown(
     read(tmp_path, rationale="why", **columns)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["splits"]["train"]["teacher_accuracy"] == accuracy
+    page = (tmp_path / "out" / "rationales.html").read_text()
+    assert ("most often confused with" in page) == (accuracy is not None)
 
 
 def test_a_missing_word_or_the_answer_again_is_no_rationale(tmp_path: Path) -> None:
