@@ -131,7 +131,6 @@ def test_what_is_no_student_is_told(make: Callable[[Path], object], sentence: st
     [({"answer_kind": "auto"}, "the location of the data is unknown"),
      ({"answer_kind": "closed"}, "found 1 different labels"),
      ({"answer_kind": "free", "metric": "os:system"}, "is not called"),
-     ({"missing": [1, 2], "label": None}, "gold answer"),
      ({"labels": ["kettle", "lamp"], "choices": "input"}, "set only one of the two"),
      ({"label_pattern": "("}, "not a regular expression"), ({"reading": "evil"}, "expected one of tolerant, paper")],
 )  # fmt: skip
