@@ -116,7 +116,7 @@ def replay(rows: list[dict[str, Any]], named: str, config: TrafficConfig) -> dic
     Raises:
         DsbsError: the checkpoint or its training data is missing or broken.
     """
-    from dsbs.serving.replay import Replay
+    from dsbs.serving.replay import Replay, has_changed
 
     checkpoint = open_checkpoint(named, config.trust_run)
     if checkpoint.run is None:
@@ -128,7 +128,8 @@ def replay(rows: list[dict[str, Any]], named: str, config: TrafficConfig) -> dic
     policy, task = checkpoint.policy(optional=True), checkpoint.task_of_run(None, config.trust_run)
     predictor = checkpoint.load(BATCH_SIZE)
     found = Replay(predictor, checkpoint.remembered, task, prompt, policy).run(rows)
-    left_out = {"trained_on": found.trained_on, "unread": found.unread}
+    changed = has_changed(checkpoint.run, task)
+    left_out = {"trained_on": found.trained_on, "unread": found.unread, "changed": changed}
     return {"compared": count_agreement(found.compared, task.answers), "left_out": left_out}
 
 
@@ -221,6 +222,11 @@ def describe_left_out(counts: dict[str, int] | None) -> list[str]:
             "No recorded input is in the student's training data. If it was trained on this traffic, type the "
             "chat.template or chat.pattern of then, or it is compared on what it was trained on."
         ]
+    if counts["changed"]:
+        sentences.append(
+            "The run's data has changed since the training: inputs that are no longer in it may be ones that the "
+            "student was trained on, but are compared."
+        )
     if counts["unread"]:
         sentences.append(f"Not compared: {pluralize(counts['unread'], 'input')} without a readable text or answer.")
     return sentences

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.progress import Meter
 from dsbs.core.records import LABELLED, Completion, Example
+from dsbs.core.untrusted import Fields, read_object
 from dsbs.deferral.policy import Policy
 from dsbs.extraction.prompts import Prompt
 from dsbs.inference.checkpoint import Remembered
@@ -16,6 +18,7 @@ from dsbs.inference.predictor import Predictor
 from dsbs.serving.traffic import Compared
 from dsbs.tasks.base import Task
 from dsbs.tasks.equal_inputs import input_key
+from dsbs.tasks.tables.rows import RowsTask
 
 BATCH = 256
 LEARNED_FROM = ("train", "validation")
@@ -98,3 +101,13 @@ class Replay:
             predictions = add_confidence(self.predictor, kind, examples, predictions, samples)
         for one, (_, label) in zip(predictions, pairs, strict=True):
             yield self.policy.confidence(one), self.policy.defers(one), one.label, label
+
+
+def has_changed(run: Path, task: Task) -> bool:
+    """Return whether a task's data is no longer that which the run was trained on.
+
+    Raises:
+        DataError: the manifest of the run is broken.
+    """
+    known = Fields(read_object(run / "manifest.json")).inside("settings").inside("task")
+    return isinstance(task, RowsTask) and any(known.raw(key) != value for key, value in task.content.items())

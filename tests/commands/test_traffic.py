@@ -171,3 +171,10 @@ def test_a_student_is_compared_on_recorded_inputs_that_it_was_not_trained_on(
     code, out, _ = traffic("store=t.sqlite", student)
     assert code == 0
     assert "No recorded input is in the student's training data." in out
+    assert "has changed since the training" not in out
+
+    record_two_kinds(tmp_path / "t.sqlite", 50, 10)
+    assert traffic("store=t.sqlite", "data=data", "test_share=0.5", template)[0] == 0
+    code, out, _ = traffic("store=t.sqlite", template, student)
+    assert code == 0
+    assert "The run's data has changed since the training" in out
