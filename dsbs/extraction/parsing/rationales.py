@@ -20,7 +20,7 @@ _MARKUP = re.compile(
 )
 # Colours of a terminal, and signs that are not seen and mean nothing.
 _CONTROL = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]|[\x00-\x08\x0e-\x1f\x7f\u200b\u2060\ufeff]")
-_DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because|my|the|final)$", re.I)
+_DANGLING = re.compile(r"(?:^|[\s,;])(?:so|thus|hence|therefore|and|because|my|the|final|\\[\[(]|\$\$)$", re.I)
 
 
 def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
@@ -29,6 +29,8 @@ def clean_rationale(text: str, *cues: re.Pattern[str]) -> str:
     >>> clean_rationale("**Reasoning:** A dog is\\nan animal. So,")
     'A dog is an animal.'
     >>> clean_rationale("<pad>[rationale] It broke. [label] bad")
+    'It broke.'
+    >>> clean_rationale("It broke.\\n\\n\\\\[")  # what was left of a boxed answer
     'It broke.'
     """
     text = _OPENING.sub("", _CONTROL.sub("", text).lstrip(), count=1)
