@@ -28,7 +28,7 @@ MAXIMUM_MARKS = 200
 
 @dataclass
 class Observer:
-    """Is told of every answer while requests are sent; a context manager. This one does nothing."""
+    """Base of what follows an extraction: called for every answer, within a context. This one does nothing."""
 
     job: Job
     survey: Survey

@@ -5,7 +5,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from dsbs.core.units import pluralize
 
 WORTH_TELLING = 0.001  # share of unknown tokens above which they are reported
-LIMITS = {"inputs": "max_input_tokens", "targets": "max_target_tokens"}  # keys of a student
+# Count -> what is counted (None: examples), and the rest of its sentence.
+SENTENCES = {
+    "inputs_cut": ("input", "{of} exceeded student.max_input_tokens: truncated."),
+    "targets_cut": ("target", "{of} exceeded student.max_target_tokens: truncated."),
+    "teacher_inputs_cut": (
+        "prompt",
+        " of the teacher exceeded objective.teacher_max_input_tokens: truncated, with what stands after the input.",
+    ),
+    "answers_cut": ("label", " of validation and test cannot be generated: longer than student.max_new_tokens."),
+    "targets_unwritten": (
+        "target",
+        "{of} cannot be written up to the answer at the end: longer than student.max_new_tokens. Set it as high as "
+        "student.max_target_tokens.",
+    ),
+    "line_breaks_lost": (
+        "label",
+        " of validation and test with line breaks: this student's tokenizer cannot write them. Choose a decoder-only "
+        "student where they matter.",
+    ),
+    "single_vote": (
+        None,
+        "{of} have a single sample of the teacher: as a distribution it says no more than the label. "
+        "dsbs.extract samples=5 asks for more.",
+    ),
+    "without_probabilities": (
+        None,
+        "{of} have no log-probabilities of the closed answers: they are learned by the label alone.",
+    ),
+    "inputs_blank": ("input", "{of} without a known feature: the student guesses."),
+}
 
 
 def count_lost(rows: Iterable[Sequence[int]], limit: int, unknown: int | None) -> dict[str, int]:
@@ -46,49 +75,30 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
     ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated.', '2.0% of the tokens of \
 the inputs are unknown to the tokenizer.']
     """
-    notes, examples = [], counts.get("inputs", counts.get("train"))
+    examples = counts.get("inputs", counts.get("train"))
     of = "" if examples is None else f" of {examples:,} examples"
-    for part, key in LIMITS.items():
-        if cut := counts.get(f"{part}_cut"):
-            notes.append(f"{pluralize(cut, part[:-1])}{of} exceeded student.{key}: truncated.")
-    if cut := counts.get("teacher_inputs_cut"):
-        notes.append(
-            f"{pluralize(cut, 'prompt')} of the teacher exceeded objective.teacher_max_input_tokens: truncated, with "
-            "what stands after the input."
-        )
-    if long := counts.get("answers_cut"):
-        labels = pluralize(long, "label")
-        notes.append(f"{labels} of validation and test cannot be generated: longer than student.max_new_tokens.")
-    if long := counts.get("targets_unwritten"):
-        notes.append(
-            f"{pluralize(long, 'target')}{of} cannot be written up to the answer at the end: longer than "
-            "student.max_new_tokens. Set it as high as student.max_target_tokens."
-        )
-    if lost := counts.get("line_breaks_lost"):
-        notes.append(
-            f"{pluralize(lost, 'label')} of validation and test with line breaks: this student's tokenizer cannot "
-            "write them. Choose a decoder-only student where they matter."
-        )
-    if (bare := counts.get("without_system")) is not None:
-        if bare == counts.get("train"):
-            notes.append("No example has a system prompt to read (objective.reads_systems): extract with some, such as "
-                         "prompt=explained.")  # fmt: skip
-        elif not bare + counts.get("label_only", 0):
-            notes.append("Every training input has a system prompt before it, but in use there is none: keep an empty "
-                         "text in prompt.systems.")  # fmt: skip
-    if single := counts.get("single_vote"):
-        notes.append(
-            f"{single:,}{of} have a single sample of the teacher: as a distribution it says no more than the label. "
-            "dsbs.extract samples=5 asks for more."
-        )
-    if without := counts.get("without_probabilities"):
-        notes.append(
-            f"{without:,}{of} have no log-probabilities of the closed answers: they are learned by the label alone."
-        )
-    if blank := counts.get("inputs_blank"):
-        notes.append(f"{pluralize(blank, 'input')}{of} without a known feature: the student guesses.")
-    for part in LIMITS:
+    notes = [
+        f"{pluralize(count, noun) if noun else f'{count:,}'}{rest.format(of=of)}"
+        for key, (noun, rest) in SENTENCES.items()
+        if (count := counts.get(key))
+    ]
+    notes += _describe_systems(counts)
+    for part in ("inputs", "targets"):
         share = counts.get(f"{part}_unknown", 0) / max(counts.get(f"{part}_tokens", 0), 1)
         if share > WORTH_TELLING:
             notes.append(f"{100 * share:.1f}% of the tokens of the {part} are unknown to the tokenizer.")
     return notes
+
+
+def _describe_systems(counts: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with the system prompts that the student reads, if it reads any."""
+    bare = counts.get("without_system")
+    if bare is None:
+        return []
+    if bare == counts.get("train"):
+        return ["No example has a system prompt to read (objective.reads_systems): extract with some, such as "
+                "prompt=explained."]  # fmt: skip
+    if not bare + counts.get("label_only", 0):
+        return ["Every training input has a system prompt before it, but in use there is none: keep an empty "
+                "text in prompt.systems."]  # fmt: skip
+    return []

@@ -74,3 +74,11 @@ def assert_same_however_cut(student: StudentModel, objective: Objective, rows: l
         assert all(abs(terms[name] - value) < 1e-4 for name, value in found[0][1].items())
         for gradient, whole in zip(gradients, found[0][2], strict=True):
             torch.testing.assert_close(gradient, whole, atol=1e-5, rtol=1e-3)
+
+
+def end_probabilities(student: StudentModel, batch: dict[str, Any]) -> torch.Tensor:
+    """Return the student's probabilities of the end tokens of labels."""
+    label = batch["targets"]["label"]
+    with torch.no_grad():
+        logits = student({label["source"]: batch["inputs"][label["source"]]}, {"label": label})["label"]
+    return logits.softmax(-1)[label["labels"].eq(student.end_id)][:, student.end_id]
