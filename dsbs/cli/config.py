@@ -68,7 +68,6 @@ class ExtractConfig(ExtractionSettings):
     output_dir: str = "outputs"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings, one sentence each."""
         return super().faults() + range_faults(self, AT_LEAST_1, "limit", null="no limit")
 
 

@@ -18,17 +18,17 @@ def fingerprint(value: Any, length: int = 8) -> str:
     return hashlib.sha256(_canonical(value)).hexdigest()[:length]
 
 
-def fingerprint_stream(values: Iterable[Any], length: int = 8) -> str:
-    """Return the fingerprint of a list of values that need not be in memory together.
+def fingerprint_stream(values: Iterable[Any]) -> str:
+    """Return 16 hexadecimal characters over a list of values that need not be in memory together.
 
-    >>> fingerprint_stream(iter([1, {"a": 2}])) == fingerprint([1, {"a": 2}])
+    >>> fingerprint_stream(iter([1, {"a": 2}])) == fingerprint([1, {"a": 2}], 16)
     True
     """
     digest = hashlib.sha256(b"[")
     for number, value in enumerate(values):
         digest.update(b"," * (number > 0) + _canonical(value))
     digest.update(b"]")
-    return digest.hexdigest()[:length]
+    return digest.hexdigest()[:16]
 
 
 def _canonical(value: Any) -> bytes:

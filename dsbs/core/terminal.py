@@ -20,13 +20,10 @@ def visible(text: str) -> str:
     >>> visible("a\x1b[2Jb\x9bc\r\n\u202ed")
     'a\\x1b[2Jb\\x9bc\\r\n\\u202ed'
     """
-    if text.isprintable():
-        return text
-    return "".join(c if c in KEPT or c.isprintable() or (c.isspace() and c > "\xa0") else _write(c) for c in text)
-
-
-def _write(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return "".join(
+        c if c in KEPT or c.isprintable() or (c.isspace() and c > "\xa0") else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class VisibleFormatter(logging.Formatter):

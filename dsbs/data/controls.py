@@ -121,7 +121,6 @@ class Permuted(Control):
     kind: str = "permuted"
 
     def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
-        """Permute the tokens of each rationale."""
         return [replace(one, rationale=rng.permutation(_rationale(one))) for one in examples]
 
 
@@ -166,7 +165,6 @@ class ExtraCompute(Control):
     noise: float = 0.3
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return [] if 0 < self.noise < 1 else [f"control.noise={self.noise}: expected a share between 0 and 1."]
 
     def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:
@@ -212,7 +210,6 @@ class TeacherNoise(Control):
     rate: float = 0.2
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return [] if 0 < self.rate <= 1 else [f"control.rate={self.rate}: expected a share above 0 and up to 1."]
 
     def rearrange(self, examples: Sequence[TokenizedExample], rng: np.random.Generator) -> list[TokenizedExample]:

@@ -188,7 +188,7 @@ def load_run_data(join: Join) -> RunData:
                     taught.add(example.label)
                 yield _values(example), annotation and _describe(annotation)
 
-    digest = fingerprint_stream(described("train"), length=16)
+    digest = fingerprint_stream(described("train"))
     if join.selection.validation_split != "train":
         list(described(join.selection.validation_split))
     _check_left(join, counts)

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import LABELLED, Annotation, Example, Prediction
 from dsbs.deferral.calibration import Calibration, calibrate
@@ -165,8 +167,6 @@ def measure(task: Task, policy: Policy, part: SplitData, costs: Costs) -> dict[s
     confidences = [policy.confidence(one) for one in part.predictions]
     raw = [Calibration(policy.calibration.confidence).apply(one) for one in part.predictions]
     kept = [confidence >= policy.threshold for confidence in confidences]
-    coverage, risk = risk_coverage(confidences, right)
-    risks = [float(value) for value in _interpolate(COVERAGES, coverage, risk)]
     wrong = 1 - sum(right) / len(right)
     figures: dict[str, Any] = {
         "examples": len(right),
@@ -182,7 +182,7 @@ def measure(task: Task, policy: Policy, part: SplitData, costs: Costs) -> dict[s
         "ece_after": expected_calibration_error(confidences, right),
         "curve": {
             "coverage": COVERAGES,
-            "risk": risks,
+            "risk": np.interp(COVERAGES, *risk_coverage(confidences, right)).tolist(),
             "interval": interval_of_risks(confidences, right, COVERAGES),
             "random": [wrong] * len(COVERAGES),
             "oracle": [max(0.0, (one - (1 - wrong)) / one) for one in COVERAGES],
@@ -246,9 +246,3 @@ def _by_class(part: SplitData, right: list[bool], kept: list[bool]) -> dict[str,
 def _share(values: Sequence[bool], among: Sequence[bool]) -> float | None:
     chosen = [value for value, one in zip(values, among, strict=True) if one]
     return sum(chosen) / len(chosen) if chosen else None
-
-
-def _interpolate(at: Sequence[float], coverage: Any, risk: Any) -> Any:
-    import numpy as np
-
-    return np.interp(at, coverage, risk)

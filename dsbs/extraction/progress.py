@@ -78,14 +78,12 @@ class ProgressLine(Observer):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write the final state."""
         self._reader.shutdown()
         if self._live is not None:
             self._live.stop()
         self._write(self.describe())
 
     def arrived(self, request: Request, outcome: Outcome) -> None:
-        """Count a completion or a failure."""
         self.done += 1
         if isinstance(outcome, Completion):
             self._reader.submit(self._read, request, outcome)
@@ -101,7 +99,6 @@ class ProgressLine(Observer):
         self.unparsed += self.job.annotate(example, outcome).label is None
 
     def tick(self) -> None:
-        """Write the line if it is due and has changed."""
         now = time.monotonic()
         if self._live is not None or now - self._last_line < PLAIN_SECONDS:
             return

@@ -74,7 +74,6 @@ class KeptRows(Rows):
         yield from rest
 
     def write(self, example: Example, line: str) -> None:
-        """Write the row of an example."""
         self.file.write(line.removesuffix("}").encode() + self._end(example))
 
     def plain(self) -> Iterator[str]:

@@ -29,7 +29,6 @@ class Context(SoftTargets):
     soft_weight: float = 1.0
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.source != "teacher":
             faults.append(f"objective.source={self.source}: objective={self.name} compares tokens: drop it.")

@@ -41,7 +41,6 @@ class GKD(OnPolicy):
     sampling_temperature: float = 1.0
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return [
             *super().faults(),
             *Divergence("jsd", self.beta).faults("objective"),
@@ -72,7 +71,6 @@ class GKD(OnPolicy):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its term ``divergence``."""
         from dsbs.objectives.losses import mean_of_step, summed_divergence
 
         label = batch["targets"]["label"]

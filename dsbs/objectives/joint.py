@@ -88,7 +88,6 @@ class RationaleThenLabel(_Joined):
         return {key: value for key, value in super().identity().items() if key != "reads_systems" or value}
 
     def join(self, label: str, rationale: str) -> str:
-        """Return rationale, cue and label."""
         return f"{rationale}{self.kept(label)}"
 
     def kept(self, label: str) -> str:
@@ -119,7 +118,6 @@ class LabelThenRationale(_Joined):
     output: ClassVar[str] = f"It writes the label first, then `{RATIONALE_CUE}` and its rationale."
 
     def join(self, label: str, rationale: str) -> str:
-        """Return label, cue and rationale."""
         return f"{label} {RATIONALE_CUE} {rationale}"
 
     def split(self, text: str) -> tuple[str, str]:

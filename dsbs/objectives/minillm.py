@@ -48,7 +48,6 @@ class MiniLLM(OnPolicy):
     lm_weight: float = 0.0
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return [
             *super().faults(),
             *range_faults(self, SHARE_BELOW_1, "teacher_share", prefix="objective."),
@@ -84,7 +83,6 @@ class MiniLLM(OnPolicy):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its terms ``single``, ``long`` and ``given``."""
         from dsbs.objectives.losses import summed_cross_entropy, weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in ("label", GIVEN) if kind in batch["targets"]}

@@ -45,7 +45,6 @@ class OnPolicy(Taught):
         return self.reasoning
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + range_faults(self, AT_LEAST_1, "max_new_tokens", prefix="objective.")
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:

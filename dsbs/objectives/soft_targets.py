@@ -137,7 +137,6 @@ class SoftTargets(Taught):
         }
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults() + self._divergence.faults("objective")
         if unknown := option_faults(self, "objective.", source=SOURCES):
             return faults + unknown
@@ -182,7 +181,6 @@ class SoftTargets(Taught):
             self._vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
 
     def take_ranking(self, ranked: Mapping[str, Mapping[str, float]]) -> None:
-        """Set the teacher's ranking: example's id -> closed answer -> log-probability, in nats."""
         self._ranked = ranked
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
@@ -247,7 +245,6 @@ class SoftTargets(Taught):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its terms ``soft``, ``label``, ``rationale`` and ``soft_rationale``."""
         from dsbs.objectives.losses import weigh_terms
 
         own = {kind: batch["targets"][kind] for kind in KINDS if kind in batch["targets"]}

@@ -25,7 +25,6 @@ class StepByStep(Objective):
     output: ClassVar[str] = "It writes the label alone; asked for a rationale, it writes that alone."
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + range_faults(self, OF_LABELS, "alpha", prefix="objective.")
 
     @property

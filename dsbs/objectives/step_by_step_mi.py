@@ -39,7 +39,6 @@ class StepByStepMI(StepByStep):
         return {**super().shares, "mi": self.mi_weight}
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + range_faults(self, NOT_NEGATIVE, "mi_weight", prefix="objective.")
 
     def count(self, rows: "Sequence[Row]") -> dict[str, float]:
@@ -50,7 +49,6 @@ class StepByStepMI(StepByStep):
     def loss(
         self, model: Callable[..., Any], batch: "Batch", counts: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, Terms]":
-        """Return the loss of a batch and its terms ``label``, ``rationale`` and ``mi``."""
         from dsbs.objectives.losses import mean_of_step
 
         logits = model(batch["inputs"], batch["targets"])

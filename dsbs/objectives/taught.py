@@ -73,7 +73,6 @@ class Taught(Objective):
         return self._teacher
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.has_teacher and not self.teacher_model:
             faults.append(

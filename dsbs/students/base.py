@@ -113,13 +113,11 @@ class GenerativeStudent(TorchStudent):
     max_new_tokens: int = 128
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         lengths = ("max_input_tokens", "max_target_tokens", "max_new_tokens")
         return super().faults() + range_faults(self, AT_LEAST_8, *lengths, prefix="student.")
 
     @property
     def lengths(self) -> Lengths:
-        """How long inputs and targets may be."""
         return Lengths(self.max_input_tokens, self.max_target_tokens, self.max_new_tokens)
 
     def prepare(self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None) -> "StudentModel":

@@ -27,7 +27,6 @@ class Causal(Pretrained):
     kind: str = "causal"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if (self.model == PACKAGED or self.model.endswith(".gguf")) and importlib.util.find_spec("gguf") is None:
             faults.append(f"student.model={self.model}: a GGUF file needs the package gguf: pip install 'dsbs[gguf]'")

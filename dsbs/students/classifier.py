@@ -47,7 +47,6 @@ class ClassifierModel(StudentModel):
 
     @property
     def pad_id(self) -> int:
-        """The id of the padding token of inputs."""
         return int(self.tokenizer.pad_token_id)
 
     @property
@@ -121,7 +120,6 @@ class ClassifierModel(StudentModel):
         raise StudentError("This student has no decoder: it ranks closed answers (decoding=rank) and cannot generate.")
 
     def save(self, folder: Path) -> None:
-        """Write weights (safetensors), config and tokenizer; ``from_pretrained`` reads them without dsbs."""
         setattr(self.model.config, SETTINGS, {"prefix_on": self.prefix_on, **self.settings})
         self.model.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

@@ -79,7 +79,6 @@ class DecoderOnlyModel(GenerativeModel):
                     table[id] = table[self.tokenizer(word, add_special_tokens=False)["input_ids"]].mean(0)
 
     def embedding_tables(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return input and output embeddings [V, d]."""
         return self.model.get_input_embeddings().weight, self.model.get_output_embeddings().weight
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
@@ -130,7 +129,6 @@ class DecoderOnlyModel(GenerativeModel):
     def decode_logits(
         self, states: Prompt, attention_mask: torch.Tensor, decoder_input_ids: torch.Tensor
     ) -> torch.Tensor:
-        """Return logits [R, T, V]; see ``StudentModel``."""
         # Nothing attends to the padding after a target's end: attention is causal.
         mask = torch.cat([attention_mask.flip(1), torch.ones_like(decoder_input_ids)], dim=1)
         length = decoder_input_ids.shape[1]
@@ -155,7 +153,6 @@ class DecoderOnlyModel(GenerativeModel):
     def extend(
         self, states: AnswerCache, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
-        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         cache = copy_cache(states.cache)
         rows, length = ids.shape
         prompt = states.mask.bool().unsqueeze(1).expand(-1, length, -1)

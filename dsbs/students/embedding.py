@@ -26,11 +26,9 @@ class Embedding(LinearStudent, PretrainedEncoder):
     pooling: str = "mean"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + self.encoder_faults() + option_faults(self, "student.", pooling=POOLINGS)
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the student before training."""
         return self.encoder_identity()
 
     def build_features(self, cache: Path) -> Any:

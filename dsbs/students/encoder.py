@@ -104,11 +104,9 @@ class Encoder(TorchStudent, PretrainedEncoder):
     kind: str = "encoder"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + self.encoder_faults()
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the student before training."""
         return self.encoder_identity()
 
     @property

@@ -20,20 +20,16 @@ class GenerativeModel(StudentModel):
         return [f"{task_prefix(kind)} {text}" for text in texts] if self.prefix_on == "input" else texts
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
-        """Return the token ids of targets, the end token last, without the start token."""
         if not texts:
             return []
         rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
         return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:
-        """Return the id of the token that precedes a target of a kind: the start token, or that of its task prefix."""
         return self._start_ids[kind]
 
     def rank(self, examples: Sequence[Example], reading: DecodingConfig) -> list[Prediction]:
-        """Return the most probable closed answer of each example; see ``dsbs.students.decoding.rank``."""
         return rank(self, examples, reading)
 
     def write(self, examples: Sequence[Example], reading: DecodingConfig, kind: str = "label") -> list[str]:
-        """Return the text generated for each example; see ``dsbs.students.decoding.generate``."""
         return generate(self, examples, reading, kind)

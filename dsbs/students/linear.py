@@ -24,7 +24,6 @@ class LinearStudent(Student):
     max_iter: int = 500
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults() + range_faults(self, AT_LEAST_1, "max_iter", prefix="student.")
         if not self.C or any(not 0 < value < float("inf") for value in self.C):
             faults.append(f"student.C={self.C}: expected one or more numbers above 0, such as [0.1,1,10].")

@@ -26,7 +26,6 @@ class LogReg(LinearStudent):
     min_df: int = 2
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults() + range_faults(self, AT_LEAST_1, "word_ngrams", "min_df", prefix="student.")
         if self.char_ngrams != 0 and self.char_ngrams < 2:
             faults.append(f"student.char_ngrams={self.char_ngrams}: expected 2 or more, or 0 for none.")

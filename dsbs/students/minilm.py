@@ -34,7 +34,6 @@ class MiniLM(GenerativeStudent):
     decoder_layers: int = 6
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if not 1 <= self.decoder_layers <= 6:
             faults.append(f"student.decoder_layers={self.decoder_layers}: expected from 1 to 6.")

@@ -37,7 +37,6 @@ class Pretrained(GenerativeStudent):
     lora: Lora = field(default_factory=Lora)
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         return super().faults() + self.lora.faults()
 
     def identity(self) -> dict[str, object]:

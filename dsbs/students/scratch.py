@@ -42,7 +42,6 @@ class T5Scratch(GenerativeStudent):
     dropout_rate: float = 0.1
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         sizes = ("d_model", "d_kv", "d_ff", "num_layers", "num_heads")
         return [
             *super().faults(),

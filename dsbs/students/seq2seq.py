@@ -71,7 +71,6 @@ class Seq2SeqModel(GenerativeModel):
         return self.model.get_decoder() if self.model.config.model_type == "encoder-decoder" else self.model
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
-        """Return the token ids of inputs, truncated; see ``StudentModel``."""
         texts = self.prefixed(texts, kind)
         return self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"] if texts else []
 
@@ -85,7 +84,6 @@ class Seq2SeqModel(GenerativeModel):
         return self.model.get_encoder()(**inputs).last_hidden_state
 
     def select(self, states: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Return the encoder's states [R, S, d] of some rows."""
         return states.index_select(0, rows)
 
     @property
@@ -127,7 +125,6 @@ class Seq2SeqModel(GenerativeModel):
     def extend(
         self, states: AnswerCache, ids: torch.Tensor, depths: torch.Tensor, seen: torch.Tensor
     ) -> tuple[torch.Tensor, Any]:
-        """Return logits [R, T, V] of more tokens, and the cache with them; see ``StudentModel``."""
         assert states.inputs is not None
         cache = copy_cache(states.cache)
         with self._at(depths, torch.cat([states.depths.expand(len(depths), -1), depths], dim=1)) as positions:

@@ -92,7 +92,6 @@ class ReleaseTask(RowsTask):
         return benchmark.columns if self.path is not None else benchmark.hub_columns
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         faults += option_faults(self, "task.", benchmark=BENCHMARKS, reading=READINGS)
         if self.path is None and self.hub is None:

@@ -31,7 +31,6 @@ class TableTask(TableSettings):
 
     @property
     def answers(self) -> Answers:
-        """How answers are parsed and compared."""
         if self._kind == "closed":
             return ClosedAnswers(self._labels, tuple(self.synonyms.items()), self.reading)
         if self._kind == "text":
@@ -46,13 +45,11 @@ class TableTask(TableSettings):
 
     @property
     def columns(self) -> Columns:
-        """The column map."""
         form = self._form if self.choices is not None else "text"
         labels = None if self.choices is not None else self._labels
         return self._columns(replace(self._plain_gold, labels=labels, form=form, number=self._kind == "number"))
 
     def build_source(self) -> Source:
-        """Return the files, or the data set on the hub."""
         if self.path is None:
             return self.hub_source(self.split_names)
         if is_saved(self.path):

@@ -179,7 +179,6 @@ class TriageTask(Task):
         return ClosedAnswers()
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         for key in ("products", "complaints"):
             if not 6 <= getattr(self, key) <= 120 or getattr(self, key) % 6:
@@ -200,7 +199,6 @@ class TriageTask(Task):
         return faults
 
     def splits(self) -> tuple[str, ...]:
-        """Return the three splits."""
         return ("train", "validation", "test")
 
     def examples(self, split: str) -> Iterator[Example]:
@@ -247,7 +245,6 @@ class TriageTask(Task):
         return facts and f"{facts.family} {facts.kind}"
 
     def identity(self) -> dict[str, object]:
-        """Return what decides the examples."""
         keys = ("kind", "seed", "products", "complaints", "train", "validation", "test")
         harder = {key: getattr(self, key) for key in ("skew", "label_noise") if getattr(self, key)}
         return {key: getattr(self, key) for key in keys} | harder | {"version": 1}

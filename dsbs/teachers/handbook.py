@@ -52,7 +52,6 @@ class HandbookTeacher(Teacher):
     cue: str = "So the answer is"
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         shares = range_faults(self, SHARE, "wrong_kind", "wrong_label", "broken_format", prefix="teacher.")
         faults = super().faults() + shares
         if not shares and self.wrong_kind + self.wrong_label + self.broken_format > 1:
@@ -69,7 +68,6 @@ class HandbookTeacher(Teacher):
         return faults
 
     def identity(self) -> dict[str, object]:
-        """Return the error rates, their seed and the cue."""
         keys = ("kind", "model", "wrong_kind", "wrong_label", "broken_format", "seed", "cue")
         return {key: getattr(self, key) for key in keys} | {"version": 2}
 

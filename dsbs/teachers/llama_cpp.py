@@ -51,7 +51,6 @@ class LlamaCppTeacher(OpenAITeacher):
         return None if self.prompt_price is None else super().rates()
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = [fault for fault in super().faults() if not fault.startswith("teacher.model:")]
         if self.base_url is not None:
             faults.append("teacher.base_url: llama_cpp starts its own server; for a running one, use teacher=openai.")

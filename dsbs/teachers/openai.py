@@ -83,14 +83,12 @@ class OpenAITeacher(Teacher):
 
     @property
     def greedy(self) -> str | None:
-        """The setting with which all samples of a question are the same, or None."""
         if "temperature" in self.extra:
             return "teacher.extra.temperature=0" if self.extra["temperature"] == 0 else None
         return super().greedy
 
     @property
     def gives_logprobs(self) -> bool:
-        """Whether they are requested (``top_logprobs``)."""
         return self.top_logprobs is not None
 
     def rates(self) -> Rates | None:
@@ -107,7 +105,6 @@ class OpenAITeacher(Teacher):
         return rates and (rates[0] * (1 - self.batch_discount), rates[1] * (1 - self.batch_discount)), False
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if not self.model:
             faults.append("teacher.model: not set. Type teacher.model=NAME, as the endpoint calls it.")

@@ -61,7 +61,6 @@ class RecordedTeacher(Teacher):
         return self.rationale is not None and self.label is None
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if self.path is None and not self._in_columns:
             faults.append(

@@ -80,7 +80,6 @@ class EarlyStoppingCallback(transformers.EarlyStoppingCallback):
     """
 
     def check_metric_value(self, args: Any, state: TrainerState, control: Any, metric_value: float) -> None:
-        """Count evaluations without improvement."""
         if state.best_metric != 0 or metric_value != 0:
             super().check_metric_value(args, state, control, metric_value)
 

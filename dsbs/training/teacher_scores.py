@@ -49,7 +49,7 @@ def score_with_teacher(recipe: Recipe, data: RunData, folder: Path) -> None:
     who = {key: value for key, value in objective.identity().items() if key.startswith("teacher_")}
     # Files of earlier versions may hold upper bounds ("full"), or the beginnings of longer answers ("exact").
     exact = [] if is_ours(str(objective.teacher_model)) else ["exact"]
-    key = [who, fingerprint_stream(said, length=16), "full", *exact]
+    key = [who, fingerprint_stream(said), "full", *exact]
     path = folder / f"ranked-{fingerprint(key, length=16)}.parquet"
     known, *_ = gather([path.exists()])  # by the main process, which writes
     if not known:

@@ -161,7 +161,7 @@ def prepare_rows(
         words,
         *([student.row_identity] if student.row_identity else []),
     ]
-    digest = fingerprint_stream(([text, *map(asdict, targets)] for text, targets in texts), length=16)
+    digest = fingerprint_stream(([text, *map(asdict, targets)] for text, targets in texts))
     key = [FORMAT, digest, identity, max_input_tokens, max_target_tokens, transformers.__version__]
     if readers:
         key.append({kind: [one.model.prefix_on, one.kind, one.max_input_tokens] for kind, one in readers.items()})

@@ -95,7 +95,6 @@ class BatchExecutor(Executor):
             raise error
 
     def describe(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.describe``."""
         if not self.sent:
             return []
         states = [sent.state for sent in self.sent.values()]

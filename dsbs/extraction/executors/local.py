@@ -112,7 +112,6 @@ class LocalExecutor(Executor):
         return True
 
     def describe(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.describe``."""
         return describe_pace(self.at_once, self.pause.asked)
 
     @property

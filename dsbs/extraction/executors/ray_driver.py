@@ -115,7 +115,6 @@ class RayExecutor(Executor):
             raise self.error
 
     def describe(self) -> list[str]:
-        """Return notes on the current state; see ``Executor.describe``."""
         reports = [handle.report for handle in self.handles.values()]
         limits = [handle.report.at_once for handle in self.handles.values()]
         shares = [handle.capacity // AHEAD for handle in self.handles.values()]

@@ -48,7 +48,6 @@ class ExportPredictor(Exported, TorchPredictor):
     student: Any
 
     def sample(self, examples: Sequence[Example], reading: DecodingConfig, count: int) -> list[list[str]]:
-        """Return ``count`` labels for each example, sampled at temperature 1."""
         drawn: list[list[str]] = self.student.sample(examples, reading, count)
         return drawn
 

@@ -61,7 +61,6 @@ class RowsTask(Task):
         return self.build_source()
 
     def splits(self) -> tuple[str, ...]:
-        """Return the splits of the source."""
         return self.source.splits()
 
     def examples(self, split: str) -> Iterator[Example]:
@@ -91,7 +90,6 @@ class RowsTask(Task):
         return {split: counts.noted() for split, counts in self.counts.items() if counts.noted()}
 
     def remarks(self) -> list[str]:
-        """Return the same in words, a sentence for each split."""
         summaries = {split: counts.describe() for split, counts in self.counts.items()}
         return [f"{self.path or self.hub}, {split}: {words}." for split, words in summaries.items() if words]
 

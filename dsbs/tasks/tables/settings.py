@@ -76,7 +76,6 @@ class TableSettings(RowsTask):
     split_names: dict[str, str] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
-        """Return what is wrong with the settings."""
         faults = super().faults()
         if (self.path is None) == (self.hub is None):
             faults.append(
