@@ -8,6 +8,10 @@ from dsbs.core.errors import TeacherError
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.teachers.endpoint.headers import LONGEST_WAIT
 
+# A server that is busy; a rate limit bills nothing, so such attempts count less where it does not say how long to wait.
+BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
+BUSY_ATTEMPTS = 3
+
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
@@ -37,7 +41,7 @@ class Retrying:
             try:
                 return await function(*args, **kwargs)
             except Exception as error:
-                if not self.worth(error) or attempt >= self.settings.attempts:
+                if not self.worth(error) or attempt >= self.settings.attempts * _patience(error):
                     raise
                 await self.sleep(self.wait_after(attempt, error))
                 attempt += 1
@@ -52,3 +56,8 @@ class Retrying:
         asked = error.retry_after if isinstance(error, TeacherError) and error.retry_after else 0.0
         spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads what waits
         return max(longest * spread, min(asked, LONGEST_WAIT))
+
+
+def _patience(error: BaseException) -> int:
+    unasked = isinstance(error, TeacherError) and error.reason in BUSY and not error.retry_after
+    return BUSY_ATTEMPTS if unasked else 1

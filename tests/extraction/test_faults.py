@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,26 @@ def test_an_overloaded_server_is_asked_less_at_once(tmp_path: Path) -> None:
     with serve(server):
         run_extraction(job_for(tmp_path, teacher_at(server), size=400, settings={"concurrency": 64, "attempts": 20}))
     assert server.requests < 1000
+
+
+def test_a_limit_per_minute_of_which_nothing_is_said_costs_no_example(tmp_path: Path) -> None:
+    served: Counter[int] = Counter()
+
+    def script(number: int, question: str) -> str | None:
+        window = int(time.monotonic() / 0.3)  # a minute, where the first wait is a second
+        served[window] += 1
+        return "429" if served[window] > 4 else None
+
+    with serve(FaultServer(script=script)) as server:
+        settings = {"backoff": 0.005, "max_backoff": 0.3}
+        split = run_extraction(job_for(tmp_path, teacher_at(server), size=16, settings=settings))["splits"]["train"]
+    assert (split["parsed"], split["failed"]) == (16, 0)
+
+
+def test_a_server_that_never_takes_a_request_ends_the_run(tmp_path: Path) -> None:
+    with serve(FaultServer(script=lambda number, question: "429")) as server, pytest.raises(TeacherError, match="429"):
+        run_extraction(job_for(tmp_path, teacher_at(server), size=400))
+    assert server.requests < 100
 
 
 def test_a_bound_told_by_the_server_is_kept_to(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, RequestStats, describe_pace
 from dsbs.extraction.executors.pacing import Concurrency, Pause, RateLimit
+from dsbs.extraction.retrying import BUSY
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
@@ -18,7 +19,6 @@ from dsbs.teachers.endpoint.headers import ServerLimits
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
-BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
 TIMEOUT = "timeout"
 OVERLOAD = BUSY | {TIMEOUT}
 
@@ -175,6 +175,7 @@ class LocalExecutor(Executor):
                 self._note_trouble(error, started)
                 raise
         self.concurrency.answered()
+        self.pause.rejections = 0
         self._heed(getattr(self.ask, "limits", None))
         self.tokens_allowed.correct(tokens, sum(map(used_tokens, completions)) or tokens)
         return completions
@@ -187,11 +188,14 @@ class LocalExecutor(Executor):
                 self.pause.ask(limits.wait)
 
     def _note_trouble(self, error: TeacherError, started: float) -> None:
-        if error.reason in OVERLOAD:
-            self.concurrency.overloaded(started)
+        counts = error.reason in OVERLOAD and self.concurrency.overloaded(started)
         if error.reason in BUSY:
             if error.retry_after:
                 self.pause.ask(error.retry_after)
+            elif counts and error.retryable:
+                self.pause.hold(self.settings.backoff, self.settings.max_backoff)
+                if self.pause.rejections >= HOPELESS_ATTEMPTS:
+                    self.stop("hopeless", error)
         elif not (self.stats.answered or self.stopped or (self.stats.proven and not error.retryable)):
             self.stats.failed_attempts_before_answer += 1
             if self.stats.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:

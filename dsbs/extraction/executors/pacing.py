@@ -62,16 +62,21 @@ class Concurrency:
             self.limit = min(self.maximum, self.limit + (1 / self.limit if self.overloads else 1))
             self._let_in()
 
-    def overloaded(self, started: float) -> None:
+    def overloaded(self, started: float) -> bool:
         """Note that the server is overloaded: it rejected a request, or timed out. The limit is halved.
 
         Args:
             started: when the request was sent (``time.monotonic``). Those sent before the last cut do not count.
+
+        Returns:
+            whether it counts.
         """
-        if started >= self._last_cut:
+        counts = started >= self._last_cut
+        if counts:
             self._last_cut = time.monotonic()
             self.overloads += 1
             self.limit = max(1.0, self.limit / 2)
+        return counts
 
 
 class RateLimit:
@@ -109,11 +114,16 @@ class RateLimit:
 
 
 class Pause:
-    """Delays all requests while the server asks for it (``Retry-After``, or an exhausted rate limit)."""
+    """Delays all requests while the server asks for it (``Retry-After``, or an exhausted rate limit).
+
+    Attributes:
+        rejections: how often in a row the server was busy and did not say for how long.
+    """
 
     def __init__(self) -> None:
         self.until = 0.0
         self.asked_until = 0.0
+        self.rejections = 0
 
     @property
     def left(self) -> float:
@@ -137,6 +147,17 @@ class Pause:
         now = time.monotonic()
         self.asked_until = max(self.asked_until, now + seconds)
         self.until = max(self.until, now + min(seconds, LONGEST_WAIT))
+
+    def hold(self, backoff: float, longest: float) -> None:
+        """Start a pause because the server is busy and does not say for how long: four times the last one.
+
+        A rate limit per minute is over after a few of them, so that not every request runs out of attempts meanwhile.
+
+        Args:
+            backoff: seconds of the first one.
+        """
+        self.until = max(self.until, time.monotonic() + min(backoff * 4.0 ** min(self.rejections, 50), longest))
+        self.rejections += 1
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return when the pause is over, or ``stop`` is set."""
