@@ -15,7 +15,7 @@ from dsbs.core.files import atomic_path
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
 from dsbs.core.records import LATER_FIELDS, Annotation
-from dsbs.core.untrusted import excerpt, is_finite, load_json, open_regular, read_file
+from dsbs.core.untrusted import MAX_COUNT, excerpt, is_finite, load_json, open_regular, read_file
 from dsbs.extraction.prompts import Prompt
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Teacher
@@ -204,6 +204,10 @@ def price_of(summary: Mapping[str, Any] | None) -> tuple[float, int] | None:
     return (float(usd), int(completions)) if usd and completions else None
 
 
+def _is_figure(key: str, value: Any) -> bool:
+    return is_finite(value) and 0 <= value <= (1 if key.endswith("accuracy") else MAX_COUNT)
+
+
 def _odd_part(summary: dict[str, Any]) -> str | None:
     """Return which field of a summary, which may be untrusted, has an unexpected type, or None."""
     splits = summary.get("splits", {})
@@ -214,7 +218,7 @@ def _odd_part(summary: dict[str, Any]) -> str | None:
         if not isinstance(part, dict):
             return excerpt(f"splits.{name}")
         for key, value in part.items():
-            if key not in LISTS and value is not None and not is_finite(value):
+            if key not in LISTS and value is not None and not _is_figure(key, value):
                 return excerpt(f"splits.{name}.{key}" if name else key)
     texts = ("extraction", "model", "task", "teacher", "prompt")
     return next((key for key in texts if not isinstance(summary.get(key), str | None)), None)

@@ -96,16 +96,6 @@ SETTINGS = {
 }
 TRAINING = dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), SOME.or_none())
 CONFIG = {f"training.{key}": kind for key, kind in TRAINING.items()} | {"teacher.kind": TEXT.or_none()}
-SUMMARY = {
-    "splits": OBJECT,
-    "model": TEXT.or_none(),
-    "teacher": TEXT.or_none(),
-    "samples": COUNT.or_none(),
-}
-SPLIT = {
-    "teacher_accuracy": SHARE.or_none(),
-    **dict.fromkeys(("cost_usd", "examples", "completions", "prompt_tokens", "completion_tokens"), AMOUNT.or_none()),
-}
 
 
 def check(values: Any, kinds: Mapping[str, Kind], source: str) -> None:

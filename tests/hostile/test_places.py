@@ -31,13 +31,10 @@ TABLE = {"kind": "table", "name": "theirs"}
 PLACES: dict[str, tuple[dict[str, Any], str]] = {
     "a file of mine": ({"task": {**TABLE, "path": "/etc/passwd"}}, r"task\.path=/etc/passwd lies outside of"),
     "above": ({"task": {**TABLE, "path": "../mail.jsonl"}}, "lies outside of"),
-    "above, from below": ({"task": {**TABLE, "path": "data/../../mail.jsonl"}}, "lies outside of"),
-    "my home": ({"task": {**TABLE, "path": "~/mail/*.jsonl"}}, "lies outside of"),
     "through a link": ({"task": {**TABLE, "path": "link/passwd.csv"}}, "lies outside of"),
     "through a link to itself": ({"task": {**TABLE, "path": "round/x.csv"}}, "lies outside of"),
     "a byte 0": ({"task": {**TABLE, "path": "a\0b"}}, "lies outside of"),
     "a set on the hub": ({"task": {**TABLE, "hub": "them/theirs"}}, r"task\.hub=them/theirs is loaded from the hub"),
-    "a list of sets": ({"task": {**TABLE, "hub": ["them/theirs"]}}, r"\['them/theirs'\] is loaded from"),
     "annotations below": ({"labels": "teacher", "output_dir": "/root"}, r"output_dir=/root lies outside of"),
     "another revision": (
         {"task": {"kind": "release", "benchmark": "svamp", "hub": "ChilleD/SVAMP", "revision": "x"}}, "from the hub"
@@ -108,12 +105,9 @@ POLICY = {"calibration": {"confidence": "probability", "temperature": 1.0, "step
           "share": 0.1, "labels": {"yes": 1.0}}  # fmt: skip
 POLICIES = {
     "a list": "[]",
-    "deep": "[" * 10**5,
     "no JSON": "{",
     "NaN as a threshold": POLICY | {"threshold": float("nan")},
-    "a threshold of 400 digits": POLICY | {"threshold": 10**400},
     "a text as a share": POLICY | {"share": "most"},
-    "an infinite share": POLICY | {"share": float("inf")},
     "labels that are a list": POLICY | {"labels": ["yes"]},
     "a temperature of 0": POLICY | {"calibration": {**POLICY["calibration"], "temperature": 0}},  # type: ignore[dict-item]
     "steps of NaN": POLICY | {"calibration": {**POLICY["calibration"], "steps": [[float("nan"), 1]]}},  # type: ignore[dict-item]
@@ -190,11 +184,13 @@ SUMMARIES: dict[str, tuple[dict[str, Any], str]] = {
     "a split that is a number": ({"splits": {"train": 3}}, r"splits\.train is not as"),
     "examples that are a text": ({"splits": {"train": {"examples": "many"}}}, r"splits\.train\.examples is not as"),
     "costs without end": ({"splits": {"train": {"cost_usd": float("inf")}}}, r"splits\.train\.cost_usd is not as"),
-    "samples that are a list": ({"samples": [1]}, "samples is not as"),
+    "an accuracy above 1": (
+        {"splits": {"train": {"teacher_accuracy": 2}}},
+        r"splits\.train\.teacher_accuracy is not as",
+    ),
+    "tokens below zero": ({"splits": {"train": {"prompt_tokens": -1}}}, r"splits\.train\.prompt_tokens is not as"),
     "a count beyond numbers": ({"samples": 10**400}, "samples is not as"),
     "a model that is an object": ({"model": {}}, "model is not as"),
-    "an extraction that is a number": ({"extraction": 1}, "extraction is not as"),
-    "a time that is a text": ({"seconds": "1"}, "seconds is not as"),
 }
 
 
