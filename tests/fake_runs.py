@@ -21,10 +21,11 @@ def write_run(
     seed: int = 0,
     suffix: str = "aaaaaaaa",
     config: dict[str, Any] | None = None,
+    manifest: dict[str, Any] | None = None,
     gold: str = "yes",
     **metrics: Any,
 ) -> Path:
-    """Write a finished run that answered ``correct``; ``metrics`` replaces fields of ``metrics.json``."""
+    """Write a finished run that answered ``correct``; ``metrics`` are for ``edit_json``."""
     student, teacher = "t5_scratch", None if objective == "finetune" else "handbook"
     folder = root / "train" / task / student / objective / str(fraction) / f"{seed}-{suffix}"
     folder.mkdir(parents=True)
@@ -39,7 +40,7 @@ def write_run(
         group, _, name = key.rpartition(".")
         (settings.setdefault(group, {}) if group else settings)[name] = value  # type: ignore[index]
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-    manifest = {
+    said = {
         "dsbs": "0.1.0",
         "python": "3.11.2",
         "platform": "Linux",
@@ -47,7 +48,7 @@ def write_run(
         "command": f"python -m dsbs.train objective={objective} data_fraction={fraction} seed={seed}",
         "rationales": f"rationales/{task}/handbook-12345678",
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(said | (manifest or {})))
     count = len(correct)
     columns = {
         "id": [f"test-{index}" for index in range(count)],
@@ -76,7 +77,28 @@ def write_run(
         "validation": {"accuracy": 0.9, "examples": 80},
         "test": {"accuracy": sum(correct) / count, "examples": count},
     }
-    (folder / "metrics.json").write_text(json.dumps(content | metrics))
+    (folder / "metrics.json").write_text(json.dumps(content))
+    edit_json(folder / "metrics.json", **metrics)
+    return folder
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    """Replace fields of a file; ``...`` removes one."""
+    values = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in values.items() if value is not ...}))
+
+
+def edit_answers(folder: Path, **columns: list[Any]) -> None:
+    """Replace columns of a run's predictions."""
+    table = pq.read_table(folder / "predictions.parquet").to_pydict()
+    pq.write_table(pa.table(table | columns), folder / "predictions.parquet")
+
+
+def score_by(metric: str, scores: list[float], folder: Path) -> Path:
+    """Let a run be scored by another metric."""
+    edit_answers(folder, metric_score=scores)
+    test = {metric: sum(scores) / len(scores), "examples": len(scores)}
+    edit_json(folder / "metrics.json", metric=metric, test=test)
     return folder
 
 
@@ -145,15 +167,14 @@ def _write_rich(
         example_visits=3200, test_last={"accuracy": level, "examples": 200},
         test_generated={"accuracy": level - 0.02, "examples": 200}, best_step=100 if seed == 2 else 70, **extra,
     )  # fmt: skip
-    table = pq.read_table(folder / "predictions.parquet").to_pydict()
     golds = [CLASSES[index % 4] for index in range(200)]
     others = [draw.choice([one for one in CLASSES if one != gold]) for gold in golds]
     answers = zip(golds, others, correct, strict=True)
-    table |= {
-        "gold": golds,
-        "label": [gold if right else other for gold, other, right in answers],
-        "input": [f"Message {index}: my kettle came cracked & <i>late</i>." for index in range(200)],
-        "rationale": [f"The student's reason {index}." if objective != "finetune" else None for index in range(200)],
-        "confidence": sure,
-    }
-    pq.write_table(pa.table(table), folder / "predictions.parquet")
+    edit_answers(
+        folder,
+        gold=golds,
+        label=[gold if right else other for gold, other, right in answers],
+        input=[f"Message {index}: my kettle came cracked & <i>late</i>." for index in range(200)],
+        rationale=[f"The student's reason {index}." if objective != "finetune" else None for index in range(200)],
+        confidence=sure,
+    )

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fake_runs import share, write_failure, write_run
+from fake_runs import edit_answers, edit_json, share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.reporting.reading import FinishedRun, LeftOut, read_run
@@ -25,20 +23,11 @@ ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
 
 
 def metrics(**changes: Any) -> Change:
-    def change(folder: Path) -> None:
-        path = folder / "metrics.json"
-        values = json.loads(path.read_text()) | changes
-        path.write_text(json.dumps({key: value for key, value in values.items() if value is not ...}))
-
-    return change
+    return lambda folder: edit_json(folder / "metrics.json", **changes)
 
 
 def manifest(**changes: Any) -> Change:
-    def change(folder: Path) -> None:
-        path = folder / "manifest.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-    return change
+    return lambda folder: edit_json(folder / "manifest.json", **changes)
 
 
 def text(name: str, content: str | bytes) -> Change:
@@ -46,11 +35,7 @@ def text(name: str, content: str | bytes) -> Change:
 
 
 def answers(**columns: Any) -> Change:
-    def change(folder: Path) -> None:
-        table = pq.read_table(folder / "predictions.parquet").to_pydict()
-        pq.write_table(pa.table(table | columns), folder / "predictions.parquet")
-
-    return change
+    return lambda folder: edit_answers(folder, **columns)
 
 
 def is_fifo(name: str) -> Change:
@@ -64,53 +49,36 @@ def is_fifo(name: str) -> Change:
 LEFT_OUT: dict[str, tuple[Change, str]] = {
     "a task that leaves": (metrics(task="../../../elsewhere"), "task='../../../elsewhere': expected letters"),
     "a task of markup": (metrics(task="<script>"), "task='<script>': expected letters"),
-    "a task of formulas": (metrics(task="$\\frac{"), "expected letters"),
-    "a task of rich": (metrics(task="[bold"), "expected letters"),
     "a task of escapes": (metrics(task="a\x1b[2J"), "expected letters"),
-    "a task that is a number": (metrics(task=7), "task='7': expected letters"),
     "a student that is a list": (metrics(student=["t5"]), "student=.*: expected letters"),
     "an objective that is an object": (metrics(objective={"name": "x"}), "objective=.*: expected letters"),
     "a teacher that is a list": (metrics(teacher=[]), "teacher=.*: expected letters"),
     "labels of nobody": (metrics(labels="mine"), "labels='mine': expected gold or teacher"),
     "no labels": (metrics(labels=...), "lacks labels"),
     "a share of nothing": (metrics(data_fraction=0), "data_fraction='0': expected a share"),
-    "a share of too much": (metrics(data_fraction=1e9), "data_fraction=.*: expected a share"),
     "a share that is a text": (metrics(data_fraction="1/8"), "data_fraction='1/8': expected a share"),
     "a share that is true": (metrics(data_fraction=True), "data_fraction='True': expected a share"),
-    "a share below all": (metrics(data_fraction=1e-320), "data_fraction=.*: expected a share"),
     "a seed that is a list": (metrics(seed=[0]), "seed=.*: expected a whole number"),
     "a seed beyond all": (metrics(seed=10**400), "seed=.*: expected a finite number"),
-    "a seed below zero": (metrics(seed=-1), "seed='-1': expected a whole number"),
-    "steps that are an object": (metrics(steps={}), "steps=.*: expected a whole number"),
     "steps of half": (metrics(best_step=1.5), "best_step='1.5': expected a whole number"),
     "an accuracy beyond all": (metrics(test={"accuracy": 1e300, "examples": 10}), "accuracy=.*from 0 to 1"),
     "an accuracy that is none": (text("metrics.json", '{"test": {"accuracy": NaN}}'), "expected a finite number"),
-    "an accuracy without end": (text("metrics.json", '{"test": {"accuracy": 1e999}}'), "expected a finite number"),
-    "an accuracy that is a text": (metrics(test={"accuracy": "0.5"}), "accuracy='0.5': expected a number from 0"),
     "no test": (metrics(test=None), "test='None': expected an object"),
-    "a test that is a list": (metrics(test=[0.5]), "test=.*: expected an object"),
     "a test of another metric": (metrics(metric="f1"), "lacks test.f1"),
     "a metric that is an object": (metrics(metric={"a": 1}), "metric=.*: expected the name of a metric"),
     "tokens that are a text": (metrics(target_tokens="many"), "target_tokens='many': expected a number"),
-    "examples below zero": (metrics(train_examples=-5), "train_examples='-5': expected a whole number"),
     "seconds without end": (metrics(seconds=1e301), "seconds=.*: expected a (finite )?number"),
     "a history that is a text": (metrics(history="long"), "history='long': expected a list"),
     "another score that is a list": (metrics(test_last={"accuracy": []}), "test_last: accuracy=.*from 0 to 1"),
     "metrics that are a list": (text("metrics.json", "[]"), "expected an object, found list"),
     "metrics cut off": (text("metrics.json", '{"task": "tri'), "metrics.json is corrupt or missing"),
-    "metrics nested deeply": (text("metrics.json", '{"a":' + "[" * 10**5), "nested too deeply"),
     "metrics nested a little too deeply": (metrics(counts={"a": [[[[[[[[[[1]]]]]]]]]]}), "nested too deeply"),
     "metrics without end": (text("metrics.json", b" " * 2**25), "larger than the"),
     "metrics of many values": (metrics(history=[0] * 300_000), "more than 200,000 values"),
-    "an integer of 5,000 digits": (text("metrics.json", '{"seed": ' + "9" * 5000 + "}"), "corrupt or missing"),
     "metrics of half surrogates": (text("metrics.json", '{"task": "\\ud800"}'), "expected letters|lacks"),
-    "metrics that are not UTF-8": (text("metrics.json", b'{"task": "\xff"}'), "corrupt or missing"),
     "metrics that are a FIFO": (is_fifo("metrics.json"), "expected a regular file, found a FIFO"),
-    "a manifest that is a list": (text("manifest.json", "[]"), "expected an object, found list"),
-    "a manifest nested deeply": (text("manifest.json", "[" * 10**5), "manifest.json is corrupt"),
     "a manifest that is a FIFO": (is_fifo("manifest.json"), "found a FIFO"),
     "a command that is a list": (manifest(command=["rm"]), "command=.*: expected a text"),
-    "packages that are a text": (manifest(packages="all"), "packages='all': expected an object"),
     "settings that are a list": (manifest(settings=[1]), "settings=.*: expected an object"),
     "a task in the settings that is a text": (manifest(settings={"task": "x"}), "settings: task='x': expected an obj"),
     "processes that are a text": (manifest(settings={"processes": "two"}), "processes='two': expected a whole"),
@@ -119,12 +87,6 @@ LEFT_OUT: dict[str, tuple[Change, str]] = {
     ),
     "rationales that are a number": (manifest(rationales=7), "rationales='7': expected a text"),
     "an alias bomb": (text("config.yaml", ALIASES), "it has aliases"),
-    "a config nested deeply": (text("config.yaml", "a: " + "[" * 5000), "nested too deeply"),
-    "a config that is a list": (text("config.yaml", "- a\n"), "expected keys and values, found list"),
-    "a config with a tag": (text("config.yaml", "a: !!python/name:os.system"), "could not determine a constructor"),
-    "a config that is no YAML": (text("config.yaml", "a: b: c"), "mapping values are not allowed"),
-    "a config without end": (text("config.yaml", "a: " + "x" * 2**19), "larger than the"),
-    "a config that is binary": (text("config.yaml", b"\xff\xfe\0"), "cannot be read"),
     "a config that is missing": (lambda folder: (folder / "config.yaml").unlink(), "config.yaml: cannot be read"),
     "a config of infinities": (text("config.yaml", "training:\n  learning_rate: .inf\n"), "expected a finite number"),
     "a batch in the config that is a text": (
@@ -148,14 +110,10 @@ def test_a_run_that_says_what_no_run_says_is_left_out_with_the_reason(kind: str,
 
 NO_ANSWERS: dict[str, tuple[Change, str]] = {
     "missing": (lambda folder: (folder / "predictions.parquet").unlink(), "cannot be read"),
-    "no Parquet": (text("predictions.parquet", b"PAR1 nothing PAR1"), "cannot be read"),
     "a FIFO": (is_fifo("predictions.parquet"), "found a FIFO"),
     "an id twice": (answers(id=["a"] * 100), "has a duplicate id"),
     "ids that are numbers": (answers(id=list(range(100))), "the column id is int64"),
     "an id that is none": (answers(id=[None, *map(str, range(99))]), "rows without id"),
-    "gold answers that are lists": (answers(gold=[["yes"]] * 100), "the column gold is list"),
-    "labels that are numbers": (answers(label=[1] * 100), "the column label is int64"),
-    "right answers that are texts": (answers(correct=["yes"] * 100), "the column correct is string"),
     "a right answer that is none": (answers(correct=[None] + [True] * 99), "rows without id, gold answer or score"),
     "other answers": (answers(correct=[True] * 100), "do not agree on the test accuracy"),
     "confidences that are texts": (answers(confidence=["sure"] * 100), "the column confidence is string"),
@@ -222,22 +180,9 @@ def test_hostile_runs_beside_sound_ones_leave_a_whole_report_that_shows_texts_as
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("right", [0, 1])
-def test_a_student_that_is_always_or_never_right_is_reported(right: int, tmp_path: Path) -> None:
-    for count in (1221, 2000):
-        folder = tmp_path / str(count)
-        write_run(folder, [bool(right)] * count)
-        (report,) = build_reports(folder / "train")
-        assert report.conditions[0].estimate.low <= right <= report.conditions[0].estimate.high
-
-
 SUMMARIES: dict[str, Any] = {
     "a list": [],
-    "splits that are a list": {"splits": [1]},
-    "a split that is a text": {"splits": {"test": "all"}},
     "an accuracy of markup": {"splits": {"test": {"teacher_accuracy": "<b>"}}},
-    "tokens without end": {"splits": {"test": {"prompt_tokens": 1e400}}},
-    "a model that is an object": {"splits": {}, "model": {"name": "x"}},
 }
 
 

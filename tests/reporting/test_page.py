@@ -5,10 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fake_runs import write_run, write_study
+from fake_runs import score_by, write_run, write_study
 
 from dsbs.reporting.charts import (
     choose_score_ticks,
@@ -204,12 +202,7 @@ def test_the_docs_name_every_key_and_the_line_for_a_paper_works(study: Path) -> 
 
 def test_the_pages_viewer_shows_scores_where_answers_are_not_right_or_wrong(tmp_path: Path) -> None:
     for objective, level in (("finetune", 0.3), ("step_by_step", 0.5)):
-        folder = write_run(tmp_path, [False] * 20, objective=objective)
-        table = pq.read_table(folder / "predictions.parquet").to_pydict()
-        pq.write_table(pa.table(table | {"metric_score": [level] * 20}), folder / "predictions.parquet")
-        metrics = json.loads((folder / "metrics.json").read_text())
-        metrics |= {"metric": "rouge_l", "test": {"rouge_l": level, "examples": 20}}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        score_by("rouge_l", [level] * 20, write_run(tmp_path, [False] * 20, objective=objective))
     (report,) = build_reports(tmp_path / "train")
     samples = build_samples(report)
     assert sorted(answer["score"] for answer in samples["examples"][0]["answers"]) == [0.3, 0.5]

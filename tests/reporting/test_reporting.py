@@ -5,10 +5,8 @@ import os
 import re
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from fake_runs import share, write_failure, write_run
+from fake_runs import edit_answers, edit_json, score_by, share, write_failure, write_run
 from rich.console import Console
 
 from dsbs.core.errors import DataError
@@ -126,9 +124,8 @@ def test_what_is_missing_for_the_headline_comes_with_the_command(tmp_path: Path)
 def test_the_missing_command_has_the_seeds_of_the_runs_and_no_search(tmp_path: Path) -> None:
     """A single seed would say nothing; `search=optuna` would be refused without -m, and would search with it."""
     for seed in (0, 1, 4):
-        folder = write_run(tmp_path, share(80 + seed), objective="finetune", fraction=1.0, seed=seed)
         command = f"python -m dsbs.train training.learning_rate=0.002 search=optuna_rate objective=finetune seed={seed}"
-        (folder / "manifest.json").write_text(json.dumps({"command": command}))
+        write_run(tmp_path, share(80 + seed), objective="finetune", seed=seed, manifest={"command": command})
     (headline,) = build(tmp_path).headlines
     wanted = "-m task=triage training.learning_rate=0.002 objective=step_by_step data_fraction=1/8 seed=0,1,4"
     assert f"`python -m dsbs.train {wanted}`" in headline
@@ -149,8 +146,8 @@ def test_what_the_student_refuses_is_not_suggested(tmp_path: Path) -> None:
     assert "logreg cannot be trained with step_by_step. candidates=[...] names others." in headline
     assert "Missing" not in headline
     t5 = {"student.kind": "t5_scratch", "student.name": "t5_scratch"}
-    folder = write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config=t5, suffix="bbbbbbbb")
-    (folder / "manifest.json").write_text(json.dumps({"command": "dsbs train student=t5_scratch task=triage"}))
+    command = {"command": "dsbs train student=t5_scratch task=triage"}
+    write_run(tmp_path, share(80), objective="finetune", config=t5, suffix="bbbbbbbb", manifest=command)
     (headline,) = build(tmp_path).headlines
     assert "student=t5_scratch task=triage objective=step_by_step" in headline
 
@@ -372,9 +369,7 @@ def test_a_method_that_only_guesses_is_called_so(tmp_path: Path) -> None:
     always_yes = [index % 2 == 0 for index in range(40)]
     for objective, fraction in (("finetune", 1.0), ("step_by_step", 0.125)):
         folder = write_run(tmp_path, always_yes, objective=objective, fraction=fraction)
-        table = pq.read_table(folder / "predictions.parquet").to_pydict()
-        table["gold"] = ["yes" if right else "no" for right in always_yes]
-        pq.write_table(pa.table(table), folder / "predictions.parquet")
+        edit_answers(folder, gold=["yes" if right else "no" for right in always_yes])
     notes = all_notes(build(tmp_path).comparisons[0])
     for role in ("candidate", "baseline"):
         assert any(note.startswith(f"{role}: not clearly better than the majority") for note in notes), notes
@@ -436,19 +431,9 @@ def test_intervals_beside_holms_p_value_agree_with_it(tmp_path: Path) -> None:
         assert item["ci_low_adjusted"] <= item["ci_low"] <= item["ci_high"] <= item["ci_high_adjusted"]
 
 
-def write_scores(folder: Path, scores: list[float], metric: str = "mine:score") -> Path:
-    """Let a run be scored by another metric."""
-    table = pq.read_table(folder / "predictions.parquet").to_pydict() | {"metric_score": scores}
-    pq.write_table(pa.table(table), folder / "predictions.parquet")
-    metrics = json.loads((folder / "metrics.json").read_text())
-    metrics |= {"metric": metric, "test": {metric: sum(scores) / len(scores), "examples": len(scores)}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    return folder
-
-
 def test_runs_scored_by_another_metric_are_left_out_of_the_report(tmp_path: Path) -> None:
     write_headline(tmp_path)
-    other = write_scores(write_run(tmp_path, share(50), seed=7), [0.5] * 50 + [0.7] * 50)
+    other = score_by("mine:score", [0.5] * 50 + [0.7] * 50, write_run(tmp_path, share(50), seed=7))
     report = build(tmp_path)
     assert report.metric == "accuracy"
     assert [run.folder for run in report.left_out] == [other]
@@ -459,7 +444,7 @@ def test_runs_scored_by_another_metric_are_left_out_of_the_report(tmp_path: Path
 def test_scores_without_answers_have_no_interval_and_are_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, share(80), test={"accuracy": 0.8})
     for seed in (1, 2):
-        folder = write_scores(write_run(tmp_path, share(80), seed=seed), [-5.0] * 50 + [-9.0] * 50)
+        folder = score_by("mine:score", [-5.0] * 50 + [-9.0] * 50, write_run(tmp_path, share(80), seed=seed))
         if seed == 2:
             (folder / "predictions.parquet").unlink()
     (tmp_path / "train/triage/t5_scratch/finetune/1.0/0-aaaaaaaa/predictions.parquet").unlink()
@@ -469,16 +454,16 @@ def test_scores_without_answers_have_no_interval_and_are_left_out(tmp_path: Path
 
 
 def test_large_scores_agree_with_their_mean_up_to_rounding(tmp_path: Path) -> None:
-    folder = write_scores(write_run(tmp_path, share(80)), [1e9 + index / 7 for index in range(100)])
-    metrics = json.loads((folder / "metrics.json").read_text())
-    metrics["test"]["mine:score"] += 1e-4
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    scores = [1e9 + index / 7 for index in range(100)]
+    folder = score_by("mine:score", scores, write_run(tmp_path, share(80)))
+    edit_json(folder / "metrics.json", test={"mine:score": sum(scores) / 100 + 1e-4, "examples": 100})
     assert read_runs(tmp_path)[0][0].fault is None
 
 
 def test_seeds_of_another_metric_on_different_examples_get_an_interval(tmp_path: Path) -> None:
     for seed, gold in enumerate(("yes", "yes", "maybe")):
-        write_scores(write_run(tmp_path, share(80), seed=seed, gold=gold), [-5.0] * 50 + [-9.0 - seed] * 50)
+        folder = write_run(tmp_path, share(80), seed=seed, gold=gold)
+        score_by("mine:score", [-5.0] * 50 + [-9.0 - seed] * 50, folder)
     (cell,) = to_document(build(tmp_path))["cells"]
     assert cell["ci_low"] < cell["mine:score"] < cell["ci_high"]
     assert cell["notes"][0]["text"].startswith("in no comparison")
@@ -487,7 +472,7 @@ def test_seeds_of_another_metric_on_different_examples_get_an_interval(tmp_path:
 def test_a_teachers_accuracy_is_no_score_of_another_metric(tmp_path: Path) -> None:
     for seed in (0, 1):
         run = write_run(tmp_path, share(80), seed=seed, objective="step_by_step")
-        write_scores(run, [0.5] * 50 + [0.7] * 50, "rouge_l")
+        score_by("rouge_l", [0.5] * 50 + [0.7] * 50, run)
     folder = tmp_path / "rationales/triage/handbook-12345678"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps({"splits": {"test": {"teacher_accuracy": 0.96}}}))
@@ -511,10 +496,9 @@ def test_classes_count_what_is_right_however_it_is_written(tmp_path: Path) -> No
     """Of numbers 7.0 is 7; and a seed whose answers are lost does not count as one."""
     for seed in (0, 1, 2):
         folder = write_run(tmp_path, share(80), seed=seed)
-        table = pq.read_table(folder / "predictions.parquet").to_pydict()
         golds = ["7", "8"] * 50
-        labels = [f"{gold}.0" if right else None for gold, right in zip(golds, table["correct"], strict=True)]
-        pq.write_table(pa.table(table | {"gold": golds, "label": labels}), folder / "predictions.parquet")
+        labels = [f"{gold}.0" if right else None for gold, right in zip(golds, share(80), strict=True)]
+        edit_answers(folder, gold=golds, label=labels)
     (folder / "predictions.parquet").unlink()
     (found,) = to_document(build(tmp_path))["classes"]
     assert [(one["examples"], one["precision"], one["recall"]) for one in found["scores"]] == [(50, 1.0, 0.8)] * 2
@@ -524,9 +508,7 @@ def test_classes_count_what_is_right_however_it_is_written(tmp_path: Path) -> No
 def test_nearly_all_of_an_imbalanced_test_split_is_more_than_the_majority_class(tmp_path: Path) -> None:
     golds = ["a"] * 985 + ["b"] * 15
     for seed, right in enumerate((985, 990, 996)):
-        folder = write_run(tmp_path, share(right, of=1000), fraction=1 / 2**seed)
-        table = pq.read_table(folder / "predictions.parquet").to_pydict() | {"gold": golds}
-        pq.write_table(pa.table(table), folder / "predictions.parquet")
+        edit_answers(write_run(tmp_path, share(right, of=1000), fraction=1 / 2**seed), gold=golds)
     notes = [[note.text for note in note_condition(one)] for one in build(tmp_path).conditions]  # smallest share first
     assert [any(text.startswith("not clearly better") for text in one) for one in notes] == [False, True, True]
 
@@ -569,10 +551,7 @@ def test_caveats_in_the_terminal_name_what_they_are_about(tmp_path: Path) -> Non
 def test_a_search_without_a_validation_score_is_left_out(tmp_path: Path) -> None:
     write_run(tmp_path, share(50))
     for seed, validation in ((1, {}), (2, {"accuracy": None, "examples": 0})):
-        folder = write_run(tmp_path, share(50), seed=seed, validation=validation)
-        metrics = json.loads((folder / "metrics.json").read_text())
-        del metrics["test"]
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        write_run(tmp_path, share(50), seed=seed, validation=validation, test=...)
     assert [run.reason for run in build(tmp_path).left_out] == [
         "cannot be read: metrics.json lacks validation.accuracy"
     ] * 2
@@ -583,13 +562,7 @@ def test_another_metric_is_read_by_its_name_and_gets_an_interval_of_a_mean(tmp_p
     for seed in (0, 1):
         for objective, level in (("step_by_step", 0.6), ("finetune", 0.5)):
             folder = write_run(tmp_path, share(50), objective=objective, seed=seed)
-            table = pq.read_table(folder / "predictions.parquet").to_pydict()
-            table["metric_score"] = [level + 0.001 * seed + 0.001 * index for index in range(100)]
-            pq.write_table(pa.table(table), folder / "predictions.parquet")
-            metrics = json.loads((folder / "metrics.json").read_text())
-            mean = sum(table["metric_score"]) / 100
-            metrics |= {"metric": name, "test": {name: mean, "examples": 100}}
-            (folder / "metrics.json").write_text(json.dumps(metrics))
+            score_by(name, [level + 0.001 * seed + 0.001 * index for index in range(100)], folder)
     content = to_document(build(tmp_path))
     assert content["metric"] == name
     assert content["cells"][0][name] == pytest.approx(0.55, abs=0.01)
@@ -603,10 +576,8 @@ def test_data_that_differ_are_no_line_and_are_not_compared(tmp_path: Path) -> No
         ("finetune", 1.0, "bbbb"),
         ("finetune", 0.5, "cccc"),
     ):
-        folder = write_run(tmp_path, share(80), objective=objective, fraction=fraction)
-        manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["settings"] = {"task": {"name": "triage", "files": {"train": files}}}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        manifest = {"settings": {"task": {"name": "triage", "files": {"train": files}}}}
+        write_run(tmp_path, share(80), objective=objective, fraction=fraction, manifest=manifest)
     report = build(tmp_path)
     assert len({cell.line for cell in report.conditions}) == 3
     assert report.comparisons[0].result is None
@@ -616,11 +587,9 @@ def test_data_that_differ_are_no_line_and_are_not_compared(tmp_path: Path) -> No
 @pytest.mark.parametrize("key", ["filter", "samples", "model"])
 def test_what_a_run_learnt_from_tells_conditions_apart(tmp_path: Path, key: str) -> None:
     for index, value in enumerate(("1", "3")):
-        folder = write_run(tmp_path, share(80 + index), objective="step_by_step", suffix=str(index))
-        manifest = json.loads((folder / "manifest.json").read_text())
-        annotations = {"folder": "handbook-12345678", "filter": "none", "samples": 1, "rows": 800 + index}
-        manifest["annotations"] = annotations | {key: value}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        annotations = {"folder": "handbook-12345678", "filter": "none", "samples": 1, "rows": 800 + index, key: value}
+        manifest = {"annotations": annotations}
+        write_run(tmp_path, share(80 + index), objective="step_by_step", suffix=str(index), manifest=manifest)
     report = build(tmp_path)
     assert [cell.variant for cell in report.conditions] == [{key: "1"}, {key: "3"}]
     assert report.left_out == []
@@ -641,9 +610,8 @@ def test_a_control_is_a_condition_of_its_own_and_no_candidate(tmp_path: Path, na
     for seed in range(3):
         run = {"objective": "step_by_step", "fraction": 0.125, "seed": seed}
         write_run(tmp_path, share(50), **run, suffix="c", control=name, config={"control.name": name.partition("(")[0]})
-    for metrics in (tmp_path / "train").rglob("metrics.json"):
-        content = json.loads(metrics.read_text())
-        metrics.write_text(json.dumps({"control": "none"} | content))
+    for metrics in (tmp_path / "train/triage/t5_scratch/finetune").rglob("metrics.json"):
+        edit_json(metrics, control="none")
     report = build(tmp_path)
     (control,) = [item for item in report.comparisons if item.kind == "control"]
     assert (control.candidate.control, control.baseline.control) == (None, name)
@@ -706,22 +674,19 @@ def test_page_and_terminal_tell_the_same_comparisons_on_equal_labels(tmp_path: P
     ],
 )
 def test_the_missing_command_is_right_however_the_runs_were_started(tmp_path: Path, program: str, again: str) -> None:
-    folder = write_run(tmp_path, share(80), objective="step_by_step", fraction=0.125)
     command = f"{program} experiment=mine control=teacher_noise control.rate=0.2 data_fraction=1/8 rationales=theirs"
-    (folder / "manifest.json").write_text(json.dumps({"command": command}))
+    write_run(tmp_path, share(80), objective="step_by_step", fraction=0.125, manifest={"command": command})
     (headline,) = build(tmp_path).headlines
     assert f"`{again} experiment=mine rationales=theirs objective=finetune data_fraction=1`" in headline
 
 
 def test_the_missing_command_carries_all_that_the_runs_were_made_with(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, share(80), objective="finetune", fraction=1.0, config={"student.name": "smollm2"})
     command = (
         "python -m dsbs.train -m task=table task.path='/data/my train.jsonl' task.label=verdict"
         " student=smollm2,t5_scratch teacher=openai teacher.model=gpt-x objective=finetune"
         " seed=0,1,2 training.max_steps=50"
     )
-    manifest = json.loads((folder / "manifest.json").read_text()) | {"command": command}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_run(tmp_path, share(80), config={"student.name": "smollm2"}, manifest={"command": command})
     (headline,) = build(tmp_path).headlines
     assert (
         "`python -m dsbs.train task=table 'task.path=/data/my train.jsonl' task.label=verdict student=smollm2 "
@@ -733,13 +698,10 @@ def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_p
     write_headline(tmp_path)
     for index, (rate, validation) in enumerate(((0.1, 0.7), (0.2, 0.9))):
         for seed in (0, 1):
-            folder = write_run(tmp_path, share(50), seed=seed, suffix=f"s{index}", config={"student.dropout": rate},
-                               validation={"accuracy": validation, "examples": 80})  # fmt: skip
-            metrics = json.loads((folder / "metrics.json").read_text())
-            del metrics["test"]
-            (folder / "metrics.json").write_text(json.dumps(metrics))
             command = "python -m dsbs.train --config-dir my -m seed=0,1 student.dropout=0.1,0.2 test=false"
-            (folder / "manifest.json").write_text(json.dumps({"command": command}))
+            parts = {"config": {"student.dropout": rate}, "manifest": {"command": command}}
+            found = {"accuracy": validation, "examples": 80}
+            write_run(tmp_path, share(50), seed=seed, suffix=f"s{index}", validation=found, test=..., **parts)
     report = build(tmp_path)
     (search,) = to_document(report)["searches"]
     assert [(one["variant"], one["validation"]) for one in search["tried"]] == [
@@ -755,20 +717,14 @@ def test_a_search_is_listed_by_validation_with_the_command_that_reads_test(tmp_p
 
 def test_searches_on_different_data_are_apart(tmp_path: Path) -> None:
     for index, products in enumerate((84, 120)):
-        folder = write_run(tmp_path, share(50), suffix=str(index), config={"task.products": products})
-        metrics = json.loads((folder / "metrics.json").read_text())
-        del metrics["test"]
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        write_run(tmp_path, share(50), suffix=str(index), config={"task.products": products}, test=...)
     found = to_document(build(tmp_path))["searches"]
     variants = sorted([one["variant"] for one in search["tried"]] for search in found)
     assert variants == [["products=120"], ["products=84"]]
 
 
 def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
-    folder = write_run(tmp_path, share(50))
-    metrics = json.loads((folder / "metrics.json").read_text())
-    del metrics["test"]
-    (folder / "metrics.json").write_text(json.dumps(metrics))
+    write_run(tmp_path, share(50), test=...)
     report = build(tmp_path)
     paths = write_report(report, tmp_path / "report")
     assert [path.name for path in paths] == ["report.json", "index.html"]
@@ -782,10 +738,11 @@ def test_a_search_alone_makes_a_report(tmp_path: Path) -> None:
 
 def test_filters_go_by_their_names_where_these_tell_them_apart(tmp_path: Path) -> None:
     for index, name in enumerate(("none", "strict (min_words=5)", "strict (min_words=9)", "gold (agrees_with_gold)")):
-        folder = write_run(tmp_path, share(80), objective="step_by_step", suffix=str(index), student=f"s{index % 2}")
-        manifest = json.loads((folder / "manifest.json").read_text())
-        manifest["annotations"] = {"folder": "handbook-12345678", "filter": name}
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        parts = {
+            "manifest": {"annotations": {"folder": "handbook-12345678", "filter": name}},
+            "student": f"s{index % 2}",
+        }
+        write_run(tmp_path, share(80), objective="step_by_step", suffix=str(index), **parts)
     found = {cell.variant["filter"] for cell in build(tmp_path).conditions}
     assert found == {"none", "strict", "gold"}
 

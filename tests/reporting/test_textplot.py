@@ -1,11 +1,8 @@
 """The curve in a terminal: a letter at each mean, its interval around it, labels below."""
 
-import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from fake_runs import share, write_run
+from fake_runs import score_by, share, write_run
 
 from dsbs.reporting.report import build_reports
 from dsbs.reporting.textplot import draw_text
@@ -35,13 +32,8 @@ def test_each_method_has_a_letter_at_its_score(tmp_path: Path) -> None:
 
 def test_long_numbers_of_the_axis_are_whole(tmp_path: Path) -> None:
     for fraction, level in ((1.0, -20_000.0), (0.125, -9_000.0)):
-        folder = write_run(tmp_path, share(50), fraction=fraction)
-        table = pq.read_table(folder / "predictions.parquet").to_pydict()
-        scores = [level + index for index in range(100)]
-        pq.write_table(pa.table(table | {"metric_score": scores}), folder / "predictions.parquet")
-        metrics = json.loads((folder / "metrics.json").read_text())
-        metrics |= {"metric": "mine:score", "test": {"mine:score": sum(scores) / 100, "examples": 100}}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        run = write_run(tmp_path, share(50), fraction=fraction)
+        score_by("mine:score", [level + index for index in range(100)], run)
     (report,) = build_reports(tmp_path / "train")
     lines = draw_text(report.conditions)
     assert [line.partition("|")[0].strip() for line in lines[:14] if line.split("|")[0].strip()] == [
