@@ -8,7 +8,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedTokenizerFast
 
 from dsbs.core.records import Annotation, Example
+from dsbs.objectives import StepByStep
 from dsbs.students import T5Scratch
+from dsbs.students.collator import Collator, tokenize
 from dsbs.students.model import StudentModel
 
 WORDS = "the kettle leaks, so the shop will refund or replace or repair it; a sofa is a piece of furniture."
@@ -41,6 +43,13 @@ def annotated(count: int, with_rationale: set[int]) -> list[tuple[Example, Annot
         )
         for number, example in enumerate(examples(count))
     ]
+
+
+def batch_of(student: StudentModel, count: int = 6) -> dict[str, Any]:
+    """Return messages of different lengths as a batch; every second has a rationale."""
+    data = annotated(count, with_rationale={0, 2, 4})
+    targets = [StepByStep().targets(example, annotation) for example, annotation in data]
+    return Collator(student)(tokenize(student, [example.input for example, _ in data], targets, 64, 64)[0])
 
 
 def byte_tokenizer() -> Any:

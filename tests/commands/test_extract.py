@@ -31,19 +31,12 @@ def write_table(folder: Path, count: int = 20) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("task", "numbers"),
-    [
-        ("svamp", {"train": (800, 787, 0.7325), "test": (200, 198, 0.74)}),
-        ("cqa", {"train": (9741, 9738, 0.7426), "test": (1221, 1221, 0.7723)}),
-    ],
-)
-def test_the_papers_completions_give_the_papers_numbers(run, data_folder: Path, tmp_path: Path, task, numbers) -> None:
-    source = data_folder / task
-    code, _ = run(f"task={task}", f"task.path={source}", "teacher=recorded", f"teacher.path={source / 'palm'}")
+def test_the_papers_completions_give_the_papers_numbers(run, data_folder: Path, tmp_path: Path) -> None:
+    source = data_folder / "svamp"
+    code, _ = run("task=svamp", f"task.path={source}", "teacher=recorded", f"teacher.path={source / 'palm'}")
     assert code == 0
-    (summary,) = tmp_path.glob(f"outputs/rationales/{task}/recorded-*/summary.json")
-    for split, (examples, parsed, accuracy) in numbers.items():
+    (summary,) = tmp_path.glob("outputs/rationales/svamp/recorded-*/summary.json")
+    for split, examples, parsed, accuracy in (("train", 800, 787, 0.7325), ("test", 200, 198, 0.74)):
         found = json.loads(summary.read_text())["splits"][split]
         assert (found["examples"], found["parsed"]) == (examples, parsed)
         assert found["teacher_accuracy"] == pytest.approx(accuracy, abs=5e-5)

@@ -30,12 +30,15 @@ MESSAGE = "I bought a kettle from you. Sadly it was cracked."
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on triage."""
+    return train_tiny(tmp_path_factory.mktemp("triage"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint without its run, as it would be handed on."""
-    folder = tmp_path_factory.mktemp("triage")
-    shutil.copytree(train_tiny(folder) / "checkpoint", folder / "handed-on")
-    shutil.rmtree(folder / "outputs")
-    return folder / "handed-on"
+    return Path(shutil.copytree(run / "checkpoint", tmp_path_factory.mktemp("handed-on") / "checkpoint"))
 
 
 def answer(checkpoint: Path, text: str | bytes = "", /, **changes: Any) -> list[dict[str, Any]]:
@@ -66,8 +69,7 @@ def test_each_line_of_text_gets_one_of_the_closed_answers_and_its_number(
     assert all(line["score"] < 0 for line in lines)
 
 
-def test_a_message_gets_the_answer_that_the_evaluation_gives(tmp_path: Path) -> None:
-    run = train_tiny(tmp_path, seed=1)
+def test_a_message_gets_the_answer_that_the_evaluation_gives(run: Path) -> None:
     examples = list(small_triage().examples("test"))
     told = pyarrow.parquet.read_table(run / "predictions.parquet").to_pylist()
     lines = answer(run, "\n".join(example.input for example in examples), batch_size=5)
@@ -205,19 +207,18 @@ def test_a_fine_tuned_student_has_no_rationales_to_write(tmp_path: Path) -> None
         answer(train_tiny(tmp_path, objective="finetune"), MESSAGE, rationale=True)
 
 
-def test_the_checkpoint_answers_without_dsbs(tmp_path: Path) -> None:
+def test_the_checkpoint_answers_without_dsbs(checkpoint: Path) -> None:
     """Plain ``generate`` starts with the task prefix of labels and writes what the student was trained to write."""
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     from dsbs.students.decoding import DecodingConfig, generate
     from dsbs.students.loading import load_student
 
-    folder = train_tiny(tmp_path) / "checkpoint"
-    model, tokenizer = AutoModelForSeq2SeqLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = (kind.from_pretrained(checkpoint) for kind in (AutoModelForSeq2SeqLM, AutoTokenizer))
     assert model.generation_config.decoder_start_token_id == tokenizer.convert_tokens_to_ids("[label]")
     written = model.generate(**tokenizer(MESSAGE, return_tensors="pt"), max_new_tokens=8, do_sample=False)
     assert written[0, 0] == tokenizer.convert_tokens_to_ids("[label]")
-    ours = generate(load_student(folder), [Example("1", MESSAGE)], DecodingConfig(max_new_tokens=8))
+    ours = generate(load_student(checkpoint), [Example("1", MESSAGE)], DecodingConfig(max_new_tokens=8))
     assert [tokenizer.decode(written[0], skip_special_tokens=True).strip()] == ours
 
 
@@ -233,7 +234,6 @@ def test_a_whole_input_that_is_a_word_for_a_missing_value_is_a_text() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "it is empty"),
         ("\n \n", "it is empty"),
         ('{"input": "one"}\n{"inp', "standard input:2: not JSON"),
         ('{"input": "one"}\n[1]', "standard input:2: expected an object"),

@@ -85,9 +85,6 @@ def test_a_file_is_to_be_deleted_only_where_it_is_broken(tmp_path: Path, monkeyp
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test\.parquet"):
         load_annotations(tmp_path, "test")
-    (tmp_path / "test.parquet").write_bytes(b"no parquet at all")
-    with pytest.raises(DataError, match=r"test\.parquet"):
-        load_annotations(tmp_path, "test")
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(DataError, match=r"summary\.json"):
         load_summary(tmp_path)

@@ -97,7 +97,6 @@ IGNORED: dict[str, Change] = {
     "auto_map in a hub of its own": lambda folder: edit(folder, auto_map={"AutoConfig": "them/theirs--evil.Evil"}),
     "auto_map in the generation config": lambda folder: edit(folder, "generation_config.json", auto_map=AUTO_MAP),
     "auto_map of a processor": lambda folder: edit(folder, "processor_config.json", auto_map=AUTO_MAP),
-    "auto_map of a preprocessor": lambda folder: edit(folder, "preprocessor_config.json", auto_map=AUTO_MAP),
     "a generation config out of bounds": lambda folder: edit(
         folder, "generation_config.json", max_length="x", top_k=-1
     ),
@@ -110,7 +109,6 @@ IGNORED: dict[str, Change] = {
     "a tokenizer elsewhere": lambda folder: edit(folder, "tokenizer_config.json", name_or_path="them/theirs"),
     "a model elsewhere": lambda folder: edit(folder, _name_or_path="them/theirs"),
     "a pickle beside": lambda folder: (folder / "pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n."),
-    "distributed metadata": lambda folder: (folder / ".metadata").write_bytes(b"\x80\x04cos\nsystem\n."),
     "a billion labels": lambda folder: edit(folder, num_labels=10**9),
     "a task's place": lambda folder: remember(folder, task={"kind": "triage", "name": "triage", "path": "/etc/passwd"}),
 }
@@ -176,7 +174,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "an index that leaves": (
         lambda folder: shard(folder, x="../model-00001-of-00001.safetensors"), "names '../model-00001-of"
     ),
-    "an index to a place": (lambda folder: shard(folder, x="/etc/passwd"), "names '/etc/passwd'; expected"),
     "an index to what is not there": (
         lambda folder: shard(folder, x="model-00002-of-00002.safetensors"), "expected a regular file"
     ),
@@ -185,10 +182,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
     ),
     "weights that are a link": (
         lambda folder: replace(folder / "model.safetensors", lambda path: path.symlink_to("/etc/passwd")),
-        "a link to .*outside the folder",
-    ),
-    "a tokenizer that is a link": (
-        lambda folder: replace(folder / "tokenizer.json", lambda path: path.symlink_to("/etc/passwd")),
         "a link to .*outside the folder",
     ),
     "a config that is a link": (
@@ -202,27 +195,18 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "weights that are a FIFO": (
         lambda folder: replace(folder / "model.safetensors", os.mkfifo), "expected a regular file"
     ),
-    "weights that are a device": (
-        lambda folder: replace(folder / "model.safetensors", lambda path: path.symlink_to("/dev/zero")), "outside"
-    ),
     "a tokenizer that is a folder": (
         lambda folder: replace(folder / "tokenizer_config.json", Path.mkdir), "expected a regular file"
     ),
     "a header without end": (lambda folder: lie_about(folder, b"{}", 2**62), "header of these weights is broken"),
-    "a header that is none": (lambda folder: lie_about(folder, b"[" * 10**5), "header of these weights is broken"),
     "a header of odd shapes": (
         lambda folder: lie_about(folder, b'{"a":{"dtype":"F32","shape":[1e9,"x"],"data_offsets":[0,4]}}'), "is broken"
     ),
     "a config nested deeply": (lambda folder: nest(folder, 100), "nested too deeply"),
     "a config nested beyond reading": (lambda folder: nest(folder, 100_000), "not a student saved by dsbs.train"),
     "a config without end": (lambda folder: edit(folder, x="x" * 2**26), "larger than the"),
-    "a config that is a list": (lambda folder: (folder / "config.json").write_text("[]"), "not a student saved"),
     "a billion layers": (lambda folder: edit(folder, num_layers=10**9), "num_layers=1000000000: expected at most"),
-    "a billion layers of a decoder": (
-        lambda folder: edit(folder, num_decoder_layers=10**6), "num_decoder_layers=1000000: expected at most"
-    ),
     "a vast vocabulary": (lambda folder: edit(folder, vocab_size=10**9), "describes a network of"),
-    "a vast width": (lambda folder: edit(folder, d_ff=10**10), "describes a network of"),
     "a number beyond all": (lambda folder: edit(folder, d_model=2**70), "d_model=.*: expected at most"),
     "a number of a tokenizer beyond all": (
         lambda folder: (folder / "tokenizer_config.json").write_text('{"model_max_length": 1' + "0" * 5000 + "}"),
@@ -232,7 +216,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: edit(folder, "tokenizer_config.json", model_max_length=[1]), r"model_max_length=\[1\]: exp"
     ),
     "dropout that is no number": (lambda folder: edit(folder, dropout_rate=float("nan")), "dropout_rate=NaN: expected"),
-    "dropout beyond all": (lambda folder: edit(folder, attention_dropout=7), "attention_dropout=7: expected"),
     "a token beyond the vocabulary": (lambda folder: edit(folder, pad_token_id=10**6), "the student cannot answer"),
     "a start beyond the vocabulary": (
         lambda folder: edit(folder, decoder_start_token_id={}, eos_token_id={"a": 1}), "cannot be read|cannot answer"
@@ -242,19 +225,14 @@ REFUSED: dict[str, tuple[Change, str]] = {
         "the tokenizer cannot be read",
     ),
     "a pattern that blows up": (lambda folder: split_by(folder, "(a+)+$"), r"the pattern '\(a\+\)\+\$' may take"),
-    "a pattern of a normalizer": (
-        lambda folder: split_by(folder, "(.*)*x", "normalizer", "Replace"), "may take very long"
-    ),
     "a pattern far inside": (
         lambda folder: edit(folder, "tokenizer.json", decoder={"type": "Sequence", "decoders": [
             {"type": "Replace", "pattern": {"Regex": r"\s*\s*x"}, "content": ""}]}), "may take very long"
     ),
     "a pattern that is none": (lambda folder: split_by(folder, ["a"]), "may take very long"),
     "a negative width": (lambda folder: edit(folder, d_model=-4), "cannot be read"),
-    "a width that is a text": (lambda folder: edit(folder, d_model="big"), "cannot be read"),
     "settings that are a text": (lambda folder: edit(folder, dsbs="all"), "is incomplete"),
     "a prefix that is none": (lambda folder: remember(folder, prefix_on="both"), "prefix_on='both': expected"),
-    "a prefix that is a list": (lambda folder: remember(folder, prefix_on=["target"]), "config.json: "),
     "decoding that is none": (lambda folder: remember(folder, decoding="rm -rf"), "decoding='rm -rf': expected"),
     "no new tokens": (lambda folder: remember(folder, max_new_tokens=0), "max_new_tokens=0: expected from 1"),
     "tokens without end": (lambda folder: remember(folder, max_input_tokens=10**12), "max_input_tokens=1000000000000"),
@@ -358,7 +336,6 @@ CONFIGS = {
     "an alias bomb": (ALIASES, "it has aliases"),
     "deep": ("a: " + "[" * 5000, "nested too deeply"),
     "a tag": ("task: !!python/object/apply:os.system [touch was-run]", "could not determine a constructor"),
-    "a list": ("- a\n", "expected keys and values"),
     "no YAML": ("a: b: c", "mapping values are not allowed"),
     "large": ("a: " + "x" * 2**19, "larger than the"),
     "not UTF-8": ("a: \udcff", "not valid YAML"),

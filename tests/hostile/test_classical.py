@@ -1,6 +1,5 @@
 """Students of scikit-learn that somebody else made: and the sentence that comes out."""
 
-import io
 import json
 import os
 import zipfile
@@ -16,14 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from dsbs.cli.checkpoints import open_checkpoint
-from dsbs.cli.config import EvaluateConfig, PredictConfig
+from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import DsbsError, StudentError
 from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
 from dsbs.inference import sklearn_predictor
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.sklearn_predictor import MODEL, save_model
-from dsbs.predict import predict
 
 TEXTS, LABELS = ["a kettle leaks", "a lamp is dark", "a kettle rattles", "a lamp broke"], ["kettle", "lamp"] * 2
 WORDS = {"token_pattern": r"(?u)\b\w+\b"}
@@ -73,7 +71,6 @@ ODD: dict[str, tuple[Callable[[], Any], str]] = {
     "texts that are names of files": (lambda: fitted(input="filename"), "no dsbs student has input='filename'"),
     "words that blow up": (lambda: fitted(token_pattern="(a+)+$"), r"token_pattern='\(a\+\)\+\$'"),
     "n-grams without end": (lambda: fitted(ngram_range=(1, 10**9)), r"ngram_range=\(1, 1000000000\)"),
-    "n-grams of nothing": (lambda: fitted(ngram_range=(0, 1)), r"ngram_range=\(0, 1\)"),
     "a cache elsewhere": (lambda: fitted().set_params(memory="/somewhere"), "memory='/somewhere'"),
     "processes without end": (lambda: fitted().set_params(features__n_jobs=10**6), "n_jobs='1000000'"),
     "characters across words": (lambda: fitted(analyzer="char"), "analyzer='char'"),
@@ -81,10 +78,8 @@ ODD: dict[str, tuple[Callable[[], Any], str]] = {
     "a transformer alone": (TfidfTransformer, "the student cannot answer"),
     "nothing fitted": (lambda: Pipeline([("v", TfidfVectorizer()), ("c", LogisticRegression())]), "cannot answer"),
     "weights of another shape": (lambda: shrink(fitted()), "the student cannot answer"),
-    "no classes": (lambda: forget(fitted()), "the student cannot answer"),
     "weights that are no numbers": (lambda: spoil(fitted()), "gives its classes no log-probabilities"),
     "a text": (lambda: "model", "the student cannot answer"),
-    "a list": (lambda: [1, 2], "the student cannot answer"),
 }  # fmt: skip
 
 
@@ -147,6 +142,3 @@ def test_a_task_that_a_checkpoint_remembers_oddly_is_told(
     (tmp_path / "data.jsonl").write_text('{"input": "a kettle", "label": "kettle"}\n')
     with pytest.raises(DsbsError, match=sentence):
         evaluate(EvaluateConfig(checkpoint=str(tmp_path), path=str(tmp_path / "data.jsonl")))
-    if "missing" in task:
-        predict(PredictConfig(checkpoint=str(tmp_path), input="-"), io.BytesIO(b"a kettle\n"), out := io.StringIO())
-        assert json.loads(out.getvalue())["label"] in ("kettle", "lamp")

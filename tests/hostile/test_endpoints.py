@@ -158,19 +158,14 @@ def test_a_body_that_cannot_be_unpacked_is_a_malformed_answer(kind: str) -> None
 # What a field of a sound answer may hold instead of what it should.
 ODD_FIELDS: dict[str, dict[str, Any]] = {
     "finish_reason an object": {"choices": [SAID | {"finish_reason": {"type": "stop"}}]},
-    "finish_reason very long": {"choices": [SAID | {"finish_reason": "x" * 10**6}]},
     "model a list": {"model": ["m", 1]},
-    "model an object": {"model": {"name": "m"}},
     "model of half surrogates": {"model": "\ud800m\udfff"},
     "model very long": {"model": "m" * 10**6},
     "tokens beyond 64 bits": {"usage": {"prompt_tokens": 2**70, "completion_tokens": 2**70}},
     "tokens below zero": {"usage": {"prompt_tokens": -1, "completion_tokens": -(2**63)}},
     "tokens infinite": {"usage": {"prompt_tokens": float("inf"), "completion_tokens": float("nan")}},
-    "tokens a text": {"usage": {"prompt_tokens": "7", "completion_tokens": [7]}},
     "usage a list": {"usage": [1, 2]},
-    "usage a text": {"usage": "many"},
     "text of half surrogates": {"choices": [{"message": {"content": "\udc00 So the answer is 4."}}]},
-    "text with NUL and escapes": {"choices": [{"message": {"content": "\0\x1b[2J So the answer is 4."}}]},
 }
 
 
@@ -193,15 +188,11 @@ def test_an_odd_field_of_a_sound_answer_counts_as_not_told_and_is_kept_in_the_st
 
 NO_ANSWERS: dict[str, bytes] = {
     "a list": b"[]",
-    "a number": b"7",
     "deep": b"[" * 100_000,
-    "deep and closed": b'{"choices":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     "many values": b'{"choices":[' + b"[]," * 3_000_000 + b"[]]}",
-    "an integer of 5,000 digits": b'{"choices": ' + b"9" * 5000 + b"}",
     "choices an object": b'{"choices": {"0": {"text": "4"}}}',
     "a choice that is a text": b'{"choices": ["4"]}',
     "content an object": b'{"choices": [{"message": {"content": {"deep": {}}}}]}',
-    "a message that is a list": b'{"choices": [{"message": []}]}',
     "no UTF-8": b'{"choices": [{"text": "\xff"}]}',
     "control characters": b"\x1b]0;title\x07 nothing",
 }
@@ -222,10 +213,8 @@ def test_a_completion_without_end_is_cut_and_counts_as_cut_off() -> None:
 
 ERRORS: dict[str, Any] = {
     "code a list": {"error": {"message": "no", "code": ["insufficient_quota"]}},
-    "code an object": {"error": {"message": "no", "code": {"a": 1}, "type": []}},
     "message an object": {"error": {"message": {"deep": "no"}}},
     "a list": ["no"],
-    "a text": "no",
     "error a text": {"error": "no"},
 }
 
@@ -254,9 +243,7 @@ HEADERS: dict[str, tuple[str, float | None]] = {
     "infinite": ("inf", LONGEST_TOLD),
     "no number": ("nan", None),
     "below zero": ("-5", 0.0),
-    "huge": ("1e300", LONGEST_TOLD),
     "year 9999": ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_TOLD),
-    "year 0": ("Fri, 31 Dec 0000 23:59:59 GMT", 0.0),
     "a zone of its own": ("Fri, 31 Dec 2999 23:59:59 +9999999", None),
     "words": ("soon" * 1000, None),
 }

@@ -7,6 +7,7 @@ import random
 import re
 import sqlite3
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,18 @@ from dsbs.store.schema import FORMATS, UPGRADES
 from dsbs.students.embedding_cache import EmbeddingCache
 
 IDENTITY = {"teacher": {"kind": "openai", "model": "m"}, "prompt": {}, "task": {"name": "count"}}
+COMMANDS = ("show", "export", "merge")
 FOREVER = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x FROM n"
 RUNS = {
     "a view": "CREATE VIEW x AS SELECT 1",
-    "a slow view in place of a table": f"DROP TABLE failures; CREATE VIEW failures AS {FOREVER}",
     "a trigger": "CREATE TRIGGER x AFTER INSERT ON failures BEGIN DELETE FROM completions; END",
     "a trigger of our name": "DROP TRIGGER count_completion; "
     "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN DELETE FROM completions; END",
     "a virtual table": "CREATE VIRTUAL TABLE x USING fts5(y)",
-    "a virtual table in place of a table": "DROP TABLE failures; CREATE VIRTUAL TABLE failures USING fts5(x)",
     "a computed column": "CREATE TABLE x (a INT, b TEXT GENERATED ALWAYS AS (zeroblob(1000000000)))",
     "a computed column, said otherwise": "CREATE TABLE x (a INT, b TEXT AS(hex(zeroblob(1000000000))))",
     "a computed column of a table": "ALTER TABLE completions ADD COLUMN x AS/**/(hex(zeroblob(1000000000)))",
     "an index over an expression": "CREATE INDEX x ON completions (hex(zeroblob(length(text))))",
-    "a part of an index": "CREATE INDEX x ON completions (text) WHERE length(text) > 1",
     "a check": "CREATE TABLE x (a INT CHECK(length(hex(zeroblob(a))) > 1))",
     "tables without end": "".join(f"CREATE TABLE x{number} (a);" for number in range(200)),
 }
@@ -68,8 +67,7 @@ def words(command: str, store: Path) -> list[str]:
     return [command, *([str(store.parent / "mine.sqlite")] if command == "merge" else []), str(store), *more]
 
 
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(("kind", "command"), zip(RUNS, cycle(COMMANDS)))  # all of them read it in the same way
 def test_a_store_that_runs_something_is_refused(
     kind: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,8 +77,7 @@ def test_a_store_that_runs_something_is_refused(
     assert re.search(r"not a store of completions \(it has (a|more than)", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
-@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(("kind", "command"), zip(ODD, cycle(COMMANDS)))
 def test_a_store_that_holds_something_else_is_refused(
     kind: str, command: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,7 +92,7 @@ def test_a_store_that_holds_something_else_is_refused(
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_few_pages_that_show_rows_without_end_are_refused(
     command: str, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +115,7 @@ def test_a_few_pages_that_show_rows_without_end_are_refused(
     assert "not a store of completions" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_reading_a_store_has_a_time_limit(
     command: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,7 +125,7 @@ def test_reading_a_store_has_a_time_limit(
     assert "reading it takes more than the" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["show", "export", "merge"])
+@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("version", FORMATS)
 def test_a_store_that_is_read_stays_as_it_is_whatever_its_format(
     version: str, command: str, store: Path, capsys: pytest.CaptureFixture[str]
@@ -172,7 +169,7 @@ def age(db: sqlite3.Connection, version: str) -> None:
 def test_what_is_no_text_does_not_end_the_reading(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with closing(sqlite3.connect(store)) as db:
         db.executescript("UPDATE completions SET text = CAST(x'41ff1b5d42' AS TEXT), id = CAST(x'ff' AS TEXT)")
-    for command in ("show", "export", "merge"):
+    for command in COMMANDS:
         assert main(words(command, store)) == 0
     said = capsys.readouterr().out
     assert "A\ufffd\\x1b]B" in said
@@ -185,7 +182,7 @@ def test_what_is_no_store_is_told(place: str, tmp_path: Path, capsys: pytest.Cap
     make = {"a folder": path.mkdir, "a FIFO": lambda: os.mkfifo(path), "words": lambda: path.write_text("x" * 5000),
             "nothing": lambda: None, "a link to a device": lambda: path.symlink_to("/dev/zero")}  # fmt: skip
     make[place]()
-    for command in ("show", "export", "merge"):
+    for command in COMMANDS:
         assert main(words(command, path)) == 1
         assert "no such store" in (said := capsys.readouterr().err) or "not a store" in said
 
@@ -244,7 +241,7 @@ def test_embeddings_of_somebody_else_are_done_without(tmp_path: Path, caplog: py
     assert cache.get(["a"]) == {}
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 def test_a_broken_store_ends_no_command_in_a_traceback(
     seed: int, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,7 +252,7 @@ def test_a_broken_store_ends_no_command_in_a_traceback(
             page = 4096 * draw.randrange(len(content) // 4096)
             content[page + draw.randrange(draw.choice([120, 4096]))] = draw.randrange(256)
         store.write_bytes(content)
-        for command in ("show", "export", "merge"):
+        for command in COMMANDS:
             code = main(words(command, store))
             assert capsys.readouterr().err.count("\n") == code
         for path in (*store.parent.glob("mine*"), *store.parent.glob("out*"), *store.parent.glob("*-wal")):

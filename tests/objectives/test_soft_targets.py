@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 import torch
 from objectives.steps import Data, assert_same_however_cut, loss_of, rows_of, tiny_llama
 from tiny import annotated, tiny_t5
-from trained import train_tiny
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.records import Annotation, Example
@@ -134,10 +132,6 @@ def test_smoothing_that_does_nothing_is_refused_in_a_training_but_not_in_a_check
     [fault] = [one for one in TrainSettings(objective=objective).faults() if "smoothing" in one]
     assert "only used with objective.source=votes or logprobs" in fault
     assert SoftTargets(name="soft_targets", smoothing=0.1).unused() == []
-
-
-def test_it_trains_from_the_votes_of_an_extraction(tmp_path: Path) -> None:
-    assert (train_tiny(tmp_path, objective=SoftTargets(name="soft_targets")) / "metrics.json").exists()
 
 
 def test_a_task_without_closed_answers_is_told_before_anything_is_loaded() -> None:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import CHOICES, annotated, byte_tokenizer, causal_folder, causal_model, examples
+from tiny import CHOICES, batch_of, byte_tokenizer, causal_folder, causal_model, examples
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Example
 from dsbs.objectives import StepByStep
 from dsbs.students import Causal
-from dsbs.students.collator import Collator, tokenize
+from dsbs.students.collator import tokenize
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.loading import load_student
@@ -26,14 +26,6 @@ COUNTS = {"label": torch.tensor(12), "rationale": torch.tensor(12)}
 def tiny(kind: str = "llama", prefix_on: str = "target") -> DecoderOnlyModel:
     tokenizer = byte_tokenizer()
     return DecoderOnlyModel(causal_model(kind, len(tokenizer)), tokenizer, prefix_on).eval()
-
-
-def batch_of(student: DecoderOnlyModel) -> dict[str, Any]:
-    """Return a batch of inputs of different lengths, of which every second has a rationale."""
-    data = annotated(6, with_rationale={0, 2, 4})
-    targets = [StepByStep().targets(example, annotation) for example, annotation in data]
-    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
-    return Collator(student)(rows)
 
 
 def one_by_one(student: DecoderOnlyModel, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -148,7 +140,7 @@ def test_it_writes_the_same_alone_as_among_others(kind: str, prefix_on: str) -> 
 def test_it_is_the_same_when_saved_and_read_again_and_can_be_trained_on(prefix_on: str, tmp_path: Path) -> None:
     student = Causal(name="mine", model=str(causal_folder(tmp_path / "hub"))).build([], prefix_on, 0)
     student.settings = {"task": {"name": "triage"}, "max_new_tokens": 7}
-    batch = batch_of(student)  # type: ignore[arg-type]
+    batch = batch_of(student)
     student.train()
     loss, _ = StepByStep().loss(student, batch, COUNTS)
     loss.backward()

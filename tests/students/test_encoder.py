@@ -21,7 +21,7 @@ from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.evaluate import evaluate
-from dsbs.objectives import OBJECTIVES, Finetune, SoftTargets
+from dsbs.objectives import Finetune, SoftTargets
 from dsbs.serve import load_student as load_served
 from dsbs.serving.service import Service
 from dsbs.serving.settings import ServeConfig
@@ -32,7 +32,7 @@ from dsbs.students.collator import Collator, tokenize
 from dsbs.students.loading import load_student
 from dsbs.tasks import TASKS
 from dsbs.tasks.answers import with_choices
-from dsbs.training.compatibility import check_answers, combination_faults
+from dsbs.training.compatibility import check_answers
 from dsbs.training.settings import Training
 
 COLOURS = ("red", "green", "blue")
@@ -196,34 +196,10 @@ def test_a_label_that_is_no_class_is_named(student: Encoder) -> None:
         build(student, None).reword(Example("1", "", None, COLOURS), [Target("label", "violet")])
 
 
-@pytest.mark.parametrize("kind", OBJECTIVES)
-def test_every_objective_trains_it_or_is_refused_with_what_to_type(student: Encoder, kind: str) -> None:
-    faults = combination_faults(student, OBJECTIVES[kind](name=kind), "auto")
-    assert faults == [] or (len(faults) == 1 and "type objective=finetune" in faults[0])
-    assert (faults == []) == (kind in ("finetune", "soft_targets"))
-
-
 def test_multiple_choice_is_not_refused_and_free_answers_are(student: Encoder) -> None:
     check_answers(student, Pick(), Pick().examples("train"))
     with pytest.raises(Exception, match="has free answers"):
         check_answers(student, Pick(), [Example("1", "how many?", "7")])
-
-
-def test_a_stopped_training_goes_on_where_it_was(
-    student: Encoder, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dsbs.training.backends import huggingface
-
-    def crash(*_: object, **__: object) -> Any:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(huggingface, "Fitted", crash)
-        with pytest.raises(KeyboardInterrupt):
-            train_tiny(tmp_path, Colours(), "finetune", student, training=TRAINING)
-    again = train_tiny(tmp_path, Colours(), "finetune", student, training=TRAINING)
-    tables = [pq.read_table(folder / "predictions.parquet").to_pylist() for folder in (again, run)]
-    assert tables[0] == tables[1]
 
 
 def test_the_checkpoint_classifies_without_dsbs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,14 +232,6 @@ def test_a_checkpoint_with_other_classes_than_its_head_is_refused(run: Path, tmp
     (tmp_path / "mine" / "config.json").write_text(json.dumps(config))
     with pytest.raises(StudentError, match="mine"):
         load_student(tmp_path / "mine")
-
-
-def test_a_checkpoint_without_the_config_of_its_tokenizer_is_refused(run: Path, tmp_path: Path) -> None:
-    """The library would guess another tokenizer, whose answers are others."""
-    folder = shutil.copytree(run / "checkpoint", tmp_path / "copied")
-    (folder / "tokenizer_config.json").unlink()
-    with pytest.raises(StudentError, match="the checkpoint is incomplete"):
-        load_student(folder)
 
 
 def test_a_student_of_choices_of_each_input_is_served(picked: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from omegaconf import OmegaConf
 from quiz import Colours
 from trained import small_triage, train_tiny
 
@@ -23,14 +22,14 @@ from dsbs.core.records import Example
 from dsbs.core.tracking import Tracking
 from dsbs.evaluate import evaluate
 from dsbs.inference.sklearn_predictor import TRUSTED
-from dsbs.objectives import OBJECTIVES, Objective
+from dsbs.objectives import OBJECTIVES
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.students import LogReg
 from dsbs.tasks import TASKS
 from dsbs.training.backends.sklearn import fit_features
 from dsbs.training.compatibility import check_answers, combination_faults
 from dsbs.training.notes import describe_losses
-from dsbs.training.plan import execute, prepare_run
+from dsbs.training.plan import prepare_run
 from dsbs.training.settings import Validation
 
 LOGREG = LogReg(name="logreg", C=[0.1, 1.0, 10.0], min_df=1)
@@ -112,11 +111,6 @@ def test_the_strength_that_is_best_on_validation_is_kept(tmp_path: Path) -> None
     assert accuracy(0.01, 100.0) >= max(alone)
 
 
-def test_labels_of_the_teacher_teach_it(tmp_path: Path) -> None:
-    run = train_tiny(tmp_path, objective="finetune", student=LOGREG, labels="teacher")
-    assert json.loads((run / "metrics.json").read_text())["labels"] == "teacher"
-
-
 def test_only_its_own_settings_decide_the_run(tmp_path: Path) -> None:
     folders = set()
     for steps in (4, 400):
@@ -126,13 +120,6 @@ def test_only_its_own_settings_decide_the_run(tmp_path: Path) -> None:
     settings = plan_of(tmp_path, LogReg(name="logreg", C=[1.0]))
     assert len(folders) == 1
     assert prepare_run(settings).run.folder not in folders
-
-
-def test_a_finished_run_is_not_fitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = prepare_run(plan_of(tmp_path, LOGREG))
-    metrics = execute(plan, OmegaConf.to_yaml(OmegaConf.structured(plan.settings)))
-    monkeypatch.setattr("dsbs.training.plan.train_run", lambda *parts: pytest.fail("trained again"))
-    assert execute(plan, "") == metrics
 
 
 def plan_of(folder: Path, student: LogReg) -> Any:
@@ -153,14 +140,6 @@ def plan_of(folder: Path, student: LogReg) -> Any:
 
 
 # What it refuses.
-
-
-@pytest.mark.parametrize("kind", [kind for kind, one in OBJECTIVES.items() if kind != "finetune"])
-def test_objectives_that_need_a_decoder_or_a_loss_of_their_own_are_refused_with_what_to_type(kind: str) -> None:
-    objective: Objective = OBJECTIVES[kind](name=kind)
-    (fault,) = combination_faults(LOGREG, objective, "auto")
-    assert f"objective={kind}" in fault
-    assert "type objective=finetune" in fault
 
 
 def test_it_does_not_write() -> None:
@@ -216,15 +195,6 @@ def test_a_file_that_names_other_types_builds_nothing(run: Path, tmp_path: Path)
         (strange / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
     with pytest.raises(StudentError, match=r"contains types that no dsbs student has: .*PassiveAggressive"):
         open_checkpoint(str(strange)).load(8)
-
-
-@pytest.mark.parametrize("content", [b"", b"PK half a file", None])
-def test_a_broken_file_is_a_message_of_the_checkpoint(run: Path, tmp_path: Path, content: bytes | None) -> None:
-    (tmp_path / "config.json").write_bytes((run / "checkpoint" / "config.json").read_bytes())
-    if content is not None:
-        (tmp_path / "model.skops").write_bytes(content)
-    with pytest.raises(StudentError, match=r"model\.skops"):
-        open_checkpoint(str(tmp_path)).load(8)
 
 
 def test_the_card_says_how_to_use_it_without_dsbs(colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:

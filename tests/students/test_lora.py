@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import annotated, causal_folder, examples, seq2seq_folder
+from tiny import batch_of, causal_folder, examples, seq2seq_folder
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from dsbs.core.errors import StudentError
 from dsbs.objectives import StepByStep
 from dsbs.students import Causal, Lora, Pretrained
-from dsbs.students.collator import Collator, tokenize
 from dsbs.students.decoding import DecodingConfig, rank
 from dsbs.students.loading import load_student, load_weights
 from dsbs.students.model import StudentModel
@@ -33,13 +32,6 @@ def build(folders: dict[str, Path], kind: str, prefix_on: str = "target", seed: 
     lengths: dict[str, Any] = {"max_input_tokens": 64, "max_target_tokens": 64, "max_new_tokens": 8}
     settings = Lora(**({"r": 4, "alpha": 8.0} | lora))
     return student(name="mine", model=str(folders[kind]), lora=settings, **lengths).build([], prefix_on, seed)
-
-
-def batch_of(student: StudentModel) -> dict[str, Any]:
-    data = annotated(6, with_rationale={0, 2, 4})
-    targets = [StepByStep().targets(example, annotation) for example, annotation in data]
-    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
-    return Collator(student)(rows)
 
 
 def take_steps(student: StudentModel, steps: int = 3) -> None:

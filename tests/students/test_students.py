@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import CHOICES, TEXTS, annotated, encoder_folder, examples, seq2seq_folder, tiny_t5
+from tiny import CHOICES, TEXTS, batch_of, encoder_folder, examples, seq2seq_folder, tiny_t5
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Example
 from dsbs.objectives import StepByStep
 from dsbs.students import STUDENTS, Causal, MiniLM, Pretrained, T5Scratch
-from dsbs.students.collator import Collator, tokenize
 from dsbs.students.decoding import DecodingConfig, generate, rank
 from dsbs.students.loading import load_student
 from dsbs.students.model import StudentModel
@@ -45,14 +44,6 @@ def build(request: pytest.FixtureRequest, folders: dict[str, Path]) -> Build:
     if request.param == "minilm":
         return lambda prefix_on: MiniLM(name="minilm", path=folder, decoder_layers=1).build([], prefix_on, 0)
     return lambda prefix_on: Pretrained(name="mine", model=folder).build([], prefix_on, 0)
-
-
-def batch_of(student: StudentModel, count: int = 6) -> dict[str, Any]:
-    """Return a batch in which every second example has a rationale."""
-    data = annotated(count, with_rationale={0, 2, 4})
-    targets = [StepByStep().targets(example, annotation) for example, annotation in data]
-    rows, _ = tokenize(student, [example.input for example, _ in data], targets, 64, 64)
-    return Collator(student)(rows)
 
 
 def logits_of(student: StudentModel, batch: dict[str, Any]) -> dict[str, torch.Tensor]:

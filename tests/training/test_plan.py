@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import byte_tokenizer, causal_model, seq2seq_model, tiny_t5
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast, TrainerCallback
+from transformers import PreTrainedTokenizerFast
 
 from dsbs.core.errors import ConfigError, DataError, RunError, StudentError, TeacherError
 from dsbs.core.records import Example
@@ -158,37 +158,6 @@ def test_equal_seeds_give_equal_metrics_and_predictions_whatever_the_folder(fini
     assert again.run.folder.name == finished.run.folder.name
     assert result(execute(again, "")) == result(finished.run.finished_metrics() or {})
     assert predictions(again) == predictions(finished)
-
-
-class Crash(TrainerCallback):
-    """Ends the process's interest in a training, as a power cut would."""
-
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == 4:
-            raise KeyboardInterrupt
-
-
-def interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """Return a run that was stopped after its second checkpoint."""
-    from dsbs.training.backends import huggingface as distillation
-
-    plan = prepare_run(settings(folder))
-    build = distillation.build_callbacks
-    with monkeypatch.context() as patch:
-        patch.setattr(distillation, "build_callbacks", lambda *parts: [*build(*parts), Crash()])
-        with pytest.raises(KeyboardInterrupt):
-            execute(plan, "")
-    return plan
-
-
-def test_a_run_that_was_stopped_half_way_ends_as_if_nobody_had_disturbed_it(
-    finished: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = interrupted(tmp_path, monkeypatch)
-    assert plan.run.finished_metrics() is None
-    assert (plan.run.checkpoints / "checkpoint-4").is_dir()
-    assert result(execute(plan, "")) == result(finished.run.finished_metrics() or {})
-    assert predictions(plan) == predictions(finished)
 
 
 def test_a_run_that_was_stopped_behind_its_last_step_only_measures(

@@ -19,7 +19,7 @@ from batch_server import BatchServer
 from fault_server import FaultServer, serve
 from scripted import ScriptedTeacher, extract_from, job_for, load_annotations
 
-from dsbs.core.errors import ConfigError, RunError, TeacherError
+from dsbs.core.errors import ConfigError, TeacherError
 from dsbs.extraction.engine import estimate_extraction, run_extraction
 from dsbs.extraction.executors import EXECUTORS
 from dsbs.extraction.job import Job
@@ -384,15 +384,6 @@ def test_a_live_line_tells_how_far_the_batches_are(tmp_path: Path, monkeypatch: 
     assert "batch_0 at the endpoint (in_progress): 0 of 10 done there" in said.getvalue()
     assert len([line for line in lines if "in_progress" in line]) == 1, "only what is news"
     assert lines[-1] == "extract: 10/10, 300 tokens, $200.00, 0.0% unparsed"
-
-
-def test_two_processes_do_not_send_the_same(tmp_path: Path) -> None:
-    from filelock import FileLock
-
-    with serve(BatchServer()) as server, FileLock(tmp_path / "completions.sqlite.lock"):
-        with pytest.raises(RunError, match="another process is extracting into this folder"):
-            run(tmp_path, server)
-        assert server.calls == {}
 
 
 def start(folder: Path, server: FaultServer, size: int = 10) -> BaseProcess:
