@@ -143,7 +143,7 @@ def check_place(model: str) -> None:
     Raises:
         StudentError: where it does not.
     """
-    if (model.startswith(("/", "./", "../", "~")) or model.count("/") > 1) and not Path(model).exists():
+    if (model.startswith(("/", "./", "../", "~")) or model.count("/") > 1) and not Path(model).expanduser().exists():
         raise StudentError(f"student.model={model}: no such file or folder.")
 
 
@@ -159,6 +159,7 @@ def fingerprint_weights(path: Path) -> str | None:
 
     Model cards, logs and optimizer states beside them do not count.
     """
+    path = path.expanduser()
     if path.is_file():
         return fingerprint_files([path])
     if not path.is_dir():

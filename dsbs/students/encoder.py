@@ -57,13 +57,21 @@ class PretrainedEncoder:
             open_model(place, revision=self.revision, use_safetensors=self.use_safetensors) as opened,
             quietly(),
         ):
-            tokenizer, network = opened.tokenizer(), opened.network(loader, **changes)
+            tokenizer, network = opened.tokenizer(), opened.network(loader, new_head=True, **changes)
+            self.check_source(opened.source)
+        if tokenizer.pad_token is None:
+            if tokenizer.eos_token is None:
+                raise StudentError(f"student.model={self.model}: its tokenizer has no padding token (pad_token).")
+            tokenizer.pad_token = tokenizer.eos_token  # masked wherever it pads
         room = count_positions(network)
         if room is not None and 0 < room < self.max_input_tokens:
             raise StudentError(
                 f"student.max_input_tokens={self.max_input_tokens}: {self.model or 'MiniLM'} reads at most {room}."
             )
         return network, tokenizer
+
+    def check_source(self, source: Path | None) -> None:
+        """Check the folder that the encoder is loaded from against the settings; None: unknown."""
 
     def encoder_faults(self) -> list[str]:
         """Return what is wrong with these settings; part of the student's ``faults``."""
@@ -117,7 +125,7 @@ class Encoder(TorchStudent, PretrainedEncoder):
     def prepare(
         self, texts: Iterable[str], prefix_on: str, seed: int, choices: Sequence[str] | None
     ) -> "ClassifierModel":
-        """Load the encoder with a new, randomly initialized head; see ``TorchStudent.prepare``."""
+        """Load the encoder; a head that it has not, or of other classes, is random. See ``TorchStudent.prepare``."""
         import torch
         from transformers import AutoModelForSequenceClassification
 

@@ -18,6 +18,7 @@ from dsbs.core.errors import StudentError
 from dsbs.core.untrusted import excerpt, load_json, read_file
 from dsbs.students.model_config import MAX_NUMBER, clean_config, drop_references
 from dsbs.students.patterns import pattern_faults
+from dsbs.tasks.tables.foreign import name_foreign
 
 CONFIG = "config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -35,6 +36,8 @@ TOKENIZER = frozenset(
     }
 )
 FAST = "tokenizer.json"
+ADAPTER = "adapter_config.json"
+POOLING = "1_Pooling/config.json"  # how a sentence encoder was trained
 LENGTH = "model_max_length"
 MAX_WORDS = 20_000_000  # values of a tokenizer: words, pairs and brackets
 MAX_CONFIG = 4 * 2**20
@@ -125,7 +128,28 @@ def find_weights(folder: Path, pickled: bool = False) -> list[Path]:
             if not files:
                 raise StudentError(f"{index}: names no weights (weight_map).")
             return [index, *(_inside(folder, name, found=True) for name in files)]
-    raise StudentError(f"{folder}: there is no model.safetensors and no index of shards.")
+    raise StudentError(f"{folder}: {_describe_absent(folder)}")
+
+
+def _describe_absent(folder: Path) -> str:
+    """Return what a folder without weights in safetensors holds, and what to do about it."""
+    if (folder / ADAPTER).exists():
+        base = excerpt(_read_json(folder, ADAPTER, MAX_CONFIG).get("base_model_name_or_path"), 80)
+        return (
+            f"an adapter of {base}, not a model. Merge them and save the tokenizer beside: peft.PeftModel."
+            "from_pretrained(MODEL, FOLDER).merge_and_unload().save_pretrained(OTHER)"
+        )
+    absent = "there is no model.safetensors and no index of shards"
+    names = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+    if folder.parent.name == "snapshots" or any(map(PICKLED.fullmatch, names)):
+        return (
+            f"{absent}. student.use_safetensors=false also takes a student's weights from pytorch_model.bin, tensors "
+            "alone; save_pretrained(OTHER) writes them as safetensors."
+        )
+    inside = sorted(file.parent for pattern in ("*", "snapshots/*") for file in folder.glob(f"{pattern}/{CONFIG}"))
+    if inside:
+        return f"{absent}. Name the folder in it that has one, such as {inside[-1]}"
+    return f"{absent}; it holds {', '.join(names[:8]) or 'nothing'}{', ...' * (len(names) > 8)}."
 
 
 def count_tensors(weights: list[Path]) -> dict[str, int] | None:
@@ -146,14 +170,18 @@ def count_tensors(weights: list[Path]) -> dict[str, int] | None:
 
 def _read_header(path: Path) -> dict[str, int]:
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
+        head = file.read(64)
+        size = int.from_bytes(head[:8], "little")
+        file.seek(8)
         content = file.read(size) if size <= MAX_TOKENIZER else b""
     try:
         header = load_json(content)
         shapes = {str(name): entry["shape"] for name, entry in header.items() if name != "__metadata__"}
         sizes = {name: _product(shape) for name, shape in shapes.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise StudentError(f"{path}: the header of these weights is broken.") from None
+        foreign = name_foreign(path, head)
+        what = f" is {foreign}" if foreign else ": the header of these weights is broken."
+        raise StudentError(f"{path}{what}") from None
     return sizes
 
 
@@ -224,6 +252,8 @@ def _inside(folder: Path, name: str, found: bool = False) -> Path:
     blobs = [home.parent.parent / "blobs"] if home.parent.name == "snapshots" else []
     if not any(real.is_relative_to(root) for root in (home, *blobs)):
         raise StudentError(f"{path}: a link to {real}, outside the folder; copy the file into it if it belongs there.")
+    if not real.exists():
+        raise StudentError(f"{path}: there is no such file; the model is incomplete.")
     if not real.is_file():
         raise StudentError(f"{path}: expected a regular file.")
     return path if found else real

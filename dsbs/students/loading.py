@@ -11,6 +11,7 @@ teacher beside the student) uses ``open_model``, never ``from_pretrained`` itsel
 """
 
 import copy
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -30,12 +31,15 @@ from transformers import (
 from transformers.utils import logging
 
 from dsbs.core.errors import DataError, StudentError
+from dsbs.core.terminal import log_once
 from dsbs.core.untrusted import Fields, excerpt, read_json_file
 from dsbs.students.classifier import CLASSIFIER, ClassifierModel, MultipleChoiceModel
 from dsbs.students.decoder_only import DecoderOnlyModel
 from dsbs.students.folders import (
+    ADAPTER,
     CONFIG,
     INDEX,
+    POOLING,
     SETTINGS,
     TOKENIZER,
     TOKENIZER_CONFIG,
@@ -49,6 +53,7 @@ from dsbs.students.seq2seq import Seq2SeqModel
 
 # Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
 MAX_BEYOND = 2**26
+MAX_NEW = 1 / 3  # share of the parameters that may start at random: a head, cross-attention
 
 
 @contextmanager
@@ -67,6 +72,8 @@ def open_model(
         OSError: where the hub does not have it.
     """
     path = Path(name_or_path).expanduser()
+    if path.is_file() and path.suffix != ".gguf":
+        raise StudentError(f"{path}: expected the folder of a model, or a .gguf file.")
     safe = {"use_safetensors": True if use_safetensors else None, "weights_only": True}
     if trust_remote_code:
         yield OpenedModel(name_or_path, name_or_path, {"trust_remote_code": True, "revision": revision}, safe)
@@ -76,7 +83,9 @@ def open_model(
     else:
         source = path if path.is_dir() else _fetch(name_or_path, revision, use_safetensors)
         with view(source, pickled=not use_safetensors) as shown:
-            yield OpenedModel(str(shown.folder), name_or_path, {"trust_remote_code": False}, safe, shown.values)
+            if (source / ADAPTER).exists():
+                log_once(f"{name_or_path}: the adapter in it ({ADAPTER}) is not used, only the model.")
+            yield OpenedModel(str(shown.folder), name_or_path, {"trust_remote_code": False}, safe, shown.values, source)
 
 
 def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
@@ -86,7 +95,7 @@ def _fetch(name: str, revision: str | None, use_safetensors: bool) -> Path:
     weights = ["model.safetensors", f"model.safetensors{INDEX}", "model-*.safetensors"]
     if not use_safetensors:
         weights += ["pytorch_model.bin", f"pytorch_model.bin{INDEX}", "pytorch_model-*.bin"]
-    wanted = [CONFIG, TOKENIZER_CONFIG, *TOKENIZER, *weights]
+    wanted = [CONFIG, TOKENIZER_CONFIG, POOLING, *TOKENIZER, *weights]
     return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
 
 
@@ -97,12 +106,19 @@ class OpenedModel:
         name_or_path: the path or hub name that the loaders get.
         named: the path or hub name that the user gave; saved in configs, and used in messages.
         values: number of values in its weights, or None where unknown.
+        source: the folder that it comes from, or None.
     """
 
     def __init__(
-        self, name_or_path: str, named: str, options: dict[str, Any], weights: dict[str, Any], values: int | None = None
+        self,
+        name_or_path: str,
+        named: str,
+        options: dict[str, Any],
+        weights: dict[str, Any],
+        values: int | None = None,
+        source: Path | None = None,
     ) -> None:
-        self.name_or_path, self.named, self.values = name_or_path, named, values
+        self.name_or_path, self.named, self.values, self.source = name_or_path, named, values, source
         self._options, self._weights = options, weights
 
     def config(self) -> Any:
@@ -113,19 +129,27 @@ class OpenedModel:
 
     def tokenizer(self) -> Any:
         """Load the tokenizer."""
-        with without_panic(self.named):
-            tokenizer = AutoTokenizer.from_pretrained(self.name_or_path, **self._options)
+        try:
+            with without_panic(self.named):
+                tokenizer = AutoTokenizer.from_pretrained(self.name_or_path, **self._options)
+        except (OSError, ValueError):
+            if self.source is None or any((self.source / name).exists() for name in TOKENIZER):
+                raise
+            raise StudentError(
+                "there is no tokenizer, such as tokenizer.json or spiece.model: tokenizer.save_pretrained(FOLDER)"
+            ) from None
         tokenizer.name_or_path = tokenizer.init_kwargs["name_or_path"] = self.named
         return tokenizer
 
-    def network(self, loader: Any = None, **changes: Any) -> Any:
+    def network(self, loader: Any = None, *, new_head: bool = False, **changes: Any) -> Any:
         """Load the network in float32.
 
         Args:
             loader: a class with ``from_pretrained``; None: the class for encoder-decoders or for causal models.
+            new_head: whether a head of another size than that in the weights is a new one.
 
         Raises:
-            StudentError: as ``check_size``.
+            StudentError: as ``check_size`` and ``check_loaded``.
         """
         if "gguf_file" in self._options:
             return self._unpack(loader or AutoModelForCausalLM)
@@ -135,9 +159,19 @@ class OpenedModel:
         loader = loader or (AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM)
         if self.values is not None:
             check_size(self.named, loader, config, self.values)
-        model = loader.from_pretrained(
-            self.name_or_path, config=config, dtype=torch.float32, **self._options, **self._weights
-        )
+        try:
+            model, found = loader.from_pretrained(
+                self.name_or_path,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **self._options,
+                **self._weights,
+            )
+        except pickle.UnpicklingError:
+            raise StudentError("its pickled weights hold more than tensors, and are not loaded") from None
+        check_loaded(model, found, new_head)
         model.config._name_or_path = model.name_or_path = self.named
         return model
 
@@ -168,6 +202,31 @@ def check_size(named: str, loader: Any, config: Any, values: int) -> None:
     if wanted > 2 * values + MAX_BEYOND:
         raise StudentError(
             f"{named}: config.json describes a network of {wanted:,} parameters, but its weights have {values:,}."
+        )
+
+
+def check_loaded(model: Any, found: dict[str, Any], new_head: bool = False) -> None:
+    """Check that a network got its weights: transformers initializes what it does not find, and only logs it.
+
+    Args:
+        found: what ``from_pretrained`` says of the loading.
+        new_head: whether parameters outside of the base model may have another size in the weights.
+
+    Raises:
+        StudentError: where a size is another one, or much of the network would start at random.
+    """
+    body = f"{model.base_model_prefix}."
+    for name, shape, wanted in sorted(found["mismatched_keys"]):
+        if not new_head or name.startswith(body):
+            raise StudentError(f"{name} is {list(shape)} in the weights, but {list(wanted)} by config.json")
+    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+    missing = sorted(found["missing_keys"] & sizes.keys())
+    share = sum(sizes[name] for name in missing) / max(sum(sizes.values()), 1)
+    if share > MAX_NEW:
+        other = excerpt(min(found["unexpected_keys"]), 80) if found["unexpected_keys"] else "nothing else"
+        raise StudentError(
+            f"the weights are not those of a {type(model).__name__}: {100 * share:.0f}% of it would start at random. "
+            f"It needs {missing[0]}, and they have {other}"
         )
 
 

@@ -10,6 +10,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dsbs.core.records import Example, Prediction, Target
+from dsbs.core.terminal import log_once
+from dsbs.core.units import pluralize
 from dsbs.students.answer_cache import AnswerCache
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.folders import SETTINGS
@@ -26,6 +28,25 @@ def find_unknown(tokenizer: Any) -> int | None:
     """Return the id of a tokenizer's unknown token, or None where it has none, or shares it with another role."""
     others = (tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.bos_token_id)
     return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
+
+
+def grow_vocabulary(network: Any, tokenizer: Any, tables: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Give every token of a tokenizer an embedding: tokens may have been added, and the network not resized.
+
+    Args:
+        tables: returns the input and output embeddings [V, d] of the network.
+    """
+    ids = {id: token for token, id in tokenizer.get_vocab().items()}
+    known = min(map(len, tables()))
+    if new := sorted(id for id in ids if id >= known):
+        network.resize_token_embeddings(new[-1] + 1, mean_resizing=False)
+        with torch.no_grad():
+            for table in tables():
+                table[known:] = table[:known].mean(0)
+        log_once(
+            f"{pluralize(len(new), 'token')} of the tokenizer without an embedding in the weights: "
+            f"{', '.join(repr(ids[id]) for id in new[:5])}{', ...' * (len(new) > 5)}. Each starts as the mean of all."
+        )
 
 
 class StudentModel(nn.Module):
@@ -63,6 +84,7 @@ class StudentModel(nn.Module):
         if inputs is not outputs:
             # As loaded, T5 v1.1 and FLAN-T5 claim tied embeddings; resizing them would lose the output table.
             self._resized().config.tie_word_embeddings = False
+        grow_vocabulary(self._resized(), tokenizer, self.embedding_tables)
 
     @property
     def config(self) -> Any:

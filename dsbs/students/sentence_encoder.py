@@ -18,7 +18,7 @@ from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.students.decoding import best_device
 from dsbs.students.embedding_cache import EmbeddingCache
 from dsbs.students.lost import count_lost
-from dsbs.students.model import find_unknown
+from dsbs.students.model import find_unknown, grow_vocabulary
 
 SETTINGS = "embedding.json"  # beside the encoder's own files
 BATCH = 64
@@ -34,7 +34,9 @@ class SentenceEncoder:
     def __init__(
         self, network: Any, tokenizer: Any, pooling: str, max_input_tokens: int, cache: Path | None = None
     ) -> None:
+        grow_vocabulary(network, tokenizer, lambda: (network.get_input_embeddings().weight,) * 2)
         self.network = network.to(best_device()).eval()
+        tokenizer.padding_side = "right"  # the first state is that of the text
         self.tokenizer = tokenizer
         self.pooling = pooling
         self.max_input_tokens = max_input_tokens

@@ -175,7 +175,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         lambda folder: shard(folder, x="../model-00001-of-00001.safetensors"), "names '../model-00001-of"
     ),
     "an index to what is not there": (
-        lambda folder: shard(folder, x="model-00002-of-00002.safetensors"), "expected a regular file"
+        lambda folder: shard(folder, x="model-00002-of-00002.safetensors"), "there is no such file"
     ),
     "an index of nothing": (
         lambda folder: (shard(folder), edit(folder, "model.safetensors.index.json", weight_map=[])), "names no weights"
