@@ -129,28 +129,23 @@ class Spending:
         Args:
             characters: mean length of a request.
         """
-        if self.requests and not self.prompt_tokens:
+        if self.requests and not (self.prompt_tokens and self.completion_tokens):
             self.guessed = True
             estimate = self.estimate(characters * self.requests, self.requests)
-            self.prompt_tokens, self.completion_tokens = (
-                round(estimate.prompt_tokens),
-                round(estimate.completion_tokens),
-            )
+            self.prompt_tokens = self.prompt_tokens or round(estimate.prompt_tokens)
+            self.completion_tokens = self.completion_tokens or round(estimate.completion_tokens)
 
     def count(self, request: Request, completion: Completion) -> None:
         """Count the tokens of a new completion."""
         self.requests += 1
-        characters = self.characters(request)
-        if completion.prompt_tokens is None:
-            self.guessed = True
-            self.prompt_tokens += round(characters / CHARACTERS_PER_TOKEN)
-            self.completion_tokens += round(len(completion.text) / CHARACTERS_PER_TOKEN)
-            return
-        self.prompt_tokens += completion.prompt_tokens
-        self.completion_tokens += completion.completion_tokens or 0
-        if completion.prompt_tokens:  # 0 for all but one of several samples that came together
+        characters, read, written = self.characters(request), completion.prompt_tokens, completion.completion_tokens
+        self.guessed |= read is None or written is None
+        text = len(completion.text) + len(completion.reasoning or "")
+        self.prompt_tokens += round(characters / CHARACTERS_PER_TOKEN) if read is None else read
+        self.completion_tokens += round(text / CHARACTERS_PER_TOKEN) if written is None else written
+        if read:  # 0 for all but one of several samples that came together
             self._characters += characters
-            self._told_tokens += completion.prompt_tokens
+            self._told_tokens += read
 
     def lose(self, cost: Reservation) -> None:
         """Count the estimated tokens of a request that was given up after it was sent: it may be billed."""

@@ -88,6 +88,13 @@ def test_tokens_that_the_server_does_not_tell_are_estimated_for_the_budget(tmp_p
     assert teacher.asked < asked + 40, "what came before counts, too"
 
 
+def test_of_the_tokens_those_that_the_server_does_not_tell_are_estimated(tmp_path: Path) -> None:
+    says = lambda request: Completion("1" * 400, "stop", prompt_tokens=20)  # noqa: E731
+    teacher = Priced(says=says)
+    run_extraction(job_for(tmp_path, teacher, size=500, settings={"budget": Budget(tokens=3000), "concurrency": 1}))
+    assert 20 <= teacher.asked <= 30, "20 tokens read and about 100 written"
+
+
 def test_attempts_that_timed_out_may_be_billed_and_count_in_the_budget(tmp_path: Path) -> None:
     class Bounded(Priced):
         most_written = 10

@@ -88,6 +88,13 @@ def test_a_server_that_never_takes_a_request_ends_the_run(tmp_path: Path) -> Non
     assert server.requests < 100
 
 
+def test_an_account_that_is_blocked_in_the_middle_ends_the_run(tmp_path: Path) -> None:
+    script = lambda number, question: "403" if number > 20 else None  # noqa: E731
+    with serve(FaultServer(script=script)) as server, pytest.raises(TeacherError, match="HTTP 403"):
+        run_extraction(job_for(tmp_path, teacher_at(server), size=400))
+    assert server.requests < 120
+
+
 def test_a_bound_told_by_the_server_is_kept_to(tmp_path: Path) -> None:
     with serve(FaultServer(headers={"x-ratelimit-limit-requests": "1200"})) as server:
         started = time.monotonic()

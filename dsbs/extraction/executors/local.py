@@ -151,7 +151,7 @@ class LocalExecutor(Executor):
         self.stats.failed_in_a_row += 1
         known = self.stats.answered or self.stats.proven
         hopeless = self.stats.failed_in_a_row >= (HOPELESS_REQUESTS if known else HOPELESS_ATTEMPTS)
-        if hopeless and (error.retryable or not known):
+        if hopeless and (error.retryable or not known or error.reason == "HTTP 403"):  # blocked, not one prompt's fault
             self.stop("hopeless", error)
 
     async def _attempt(self, together: list[Request]) -> Sequence[Completion]:

@@ -80,17 +80,21 @@ ADAPTATIONS = (
     ),
     Adaptation(
         "response_format",
-        r"response_format|json_schema|json_object|json mode|structured|grammar|guided",
+        r"response_(?:format|schema)|json_schema|json_object|json mode|structured|grammar|guided"
+        r"|schema.{0,60}(?:states|complex|constraint)",
         _has("response_format"),
         without("response_format"),
         "the prompt still asks for JSON, without a schema",
         "prompt.answer_format=text",
-        _REFUSES + r"|invalid|must be|not valid|not both|grammar.{0,20}(?:error|fail)|fail.{0,20}grammar",
+        _REFUSES
+        + r"|invalid|must be|cannot be|too (?:many|complex|large)|not valid|not both|grammar.{0,20}(?:error|fail)"
+        r"|fail.{0,20}grammar",
     ),
     Adaptation(
         "max_tokens",
         # A value that is too large stays: an endpoint that ignores the other name would write without end.
-        r"(?s)^(?!.*(?:too large|at most|exceed|less than|range|greater|at least|larger)).*max_(?:completion_)?tokens",
+        r"(?s)^(?!.*(?:too large|at most|exceed|less than|range|greater|at least|larger|minimum|[<>]=))"
+        r".*max_(?:completion_)?tokens",
         _has("max_tokens"),
         lambda body: (
             {"max_completion_tokens": body["max_tokens"]} | without("max_tokens")(body)

@@ -17,6 +17,7 @@ from dsbs.teachers.endpoint.words import (
     NO_CREDIT,
     NO_MODEL,
     NO_MONEY,
+    NO_PROVIDER,
     TOO_LARGE,
     TOO_LONG,
     hint,
@@ -149,6 +150,9 @@ def explain_code(
         )
     elif status == 402 or code in NO_MONEY or ((doubted or status in (412, 429)) and NO_CREDIT.search(explanation)):
         fatal = f"the account at {where.base_url} has no credit left ({shown})."
+    elif status == 404 and NO_PROVIDER.search(explanation):
+        takes = f"no provider behind {where.base_url} takes such requests for {where.model!r}"
+        fatal = f"{takes} ({shown}).{hint(f'{explanation}.')}"
     elif status in (404, 410) or (doubted and NO_MODEL.search(explanation)):
         fatal = (
             f"{where.base_url} has no model {where.model!r}, or the address is wrong ({shown})."
@@ -161,6 +165,8 @@ def explain_code(
     if fatal is not None:
         return TeacherError(f"{opening}: {fatal}", fatal=True, reason=reason, explanation=explanation)
     too_large = re.search(TOO_LARGE, explanation, re.I) is not None
+    # Some gateways say so with 502.
+    filtered = (doubted or status == 502) and FILTERED.search(f"{code} {explanation}") is not None
     retryable = (status in RETRYABLE and not too_large) or (status >= 500 and not TOO_LONG.search(explanation))
     return TeacherError(
         f"{opening}: {shown}"
@@ -169,9 +175,9 @@ def explain_code(
             if status in RETRYABLE and not too_large
             else hint("prompt is too large" if status == 413 and not too_large else explanation)
         ),
-        retryable=retryable,
+        retryable=retryable and not filtered,
         retry_after=retry_after,
-        reason="content filter" if prefix == "HTTP" and doubted and FILTERED.search(explanation) else reason,
+        reason="content filter" if filtered else reason,
         explanation=explanation,
     )
 
@@ -204,7 +210,8 @@ def explain_error_object(error: Any, where: Address | None, key: str) -> Teacher
         )
         status = next((known for known, tells in signs if tells), status)
     if status and where:
-        return explain_code(status, explanation, kind, where, read_wait({}, b"", explanation), prefix="error")
+        wait = read_wait({}, excerpt(error, MAX_SAID).replace("'", '"').encode(), explanation)
+        return explain_code(status, explanation, kind, where, wait, prefix="error")
     return TeacherError(
         f"The endpoint answered with an error{f' ({kind})' if kind else ''}: "
         f"{explanation[:EXCERPT]}{hint(explanation)}",

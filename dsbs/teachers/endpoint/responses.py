@@ -15,7 +15,7 @@ from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.endpoint.faults import explain_error_object, malformed
 from dsbs.teachers.endpoint.logprobs import read_logprobs
 from dsbs.teachers.endpoint.streams import is_stream, join_events
-from dsbs.teachers.endpoint.words import SECRET, hide, scrub
+from dsbs.teachers.endpoint.words import MAX_SAID, SECRET, hide, scrub
 
 # Fields in which servers return the reasoning of a model beside its answer, and objects in which they put such fields.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "reasoning_details", "reasoning_text", "thinking_blocks",
@@ -28,6 +28,7 @@ WRAPPINGS = ("data", "result", "response", "output", "body")
 _READ = ("prompt_tokens", "input_tokens")
 _WRITTEN = ("completion_tokens", "output_tokens")
 _MAX_DEPTH = 4
+_FILTER = re.compile(r"filter|block|safety|moderat", re.I)
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
 
 
@@ -85,9 +86,11 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
         if error:
             raise explain_error_object(error, where, key)
     if fields.has("choices") and fields.raw("choices") in (None, []):
+        filtered = _FILTER.search(scrub(answer, key, MAX_SAID)) is not None
         raise TeacherError(
-            f"The endpoint's answer has no choices: {scrub(answer, key)!r}. A content filter may have removed them.",
-            retryable=fields.raw("choices") is None,  # as gateways answer whose provider failed
+            f"The endpoint's answer has no choices: {scrub(answer, key)!r}."
+            + " A content filter may have removed them." * filtered,
+            retryable=not filtered,  # as gateways answer whose provider failed
             reason="no choices",
         )
     read = [(reply, choice) for choice in choices if (reply := _read_choice(choice)) is not None]
@@ -109,6 +112,8 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
         raise TeacherError(
             "The endpoint answered without a single token (completion_tokens=0).", retryable=True, reason="no tokens"
         )
+    if any(one.text.strip() or one.reasoning for one, _ in sound):
+        prompt_tokens, written = prompt_tokens or None, written or None  # 0 is what servers say that do not count
     return [
         Completion(
             text=(hide(one.text, key) or "")[:MAX_TEXT],

@@ -33,20 +33,31 @@ def join_events(content: bytes) -> dict[str, Any]:
         if event == b"[DONE]":
             ended = True
             continue
-        chunk = load_json(event)
+        try:
+            chunk = load_json(event)
+        except ValueError:
+            if choices:
+                raise _broken() from None
+            raise
         if not isinstance(chunk, dict):
             raise ValueError("an event is no object")
         whole |= {name: value for name, value in chunk.items() if name != "choices" and value is not None}
         for choice in Fields(chunk).each("choices"):
             choices.setdefault(choice.count("index", limit=_MAX_CHOICES) or 0, _Choice()).add(choice)
     if not choices:
+        if not whole:
+            raise _broken()
         if "error" not in whole:
             raise ValueError("no completion")
         return whole
     found = [choices[position].whole() for position in sorted(choices)]
     if "error" not in whole and not ended and not all(choice.get("finish_reason") for choice in found):
-        raise TeacherError("The endpoint's stream broke off.", retryable=True, reason="malformed answer")
+        raise _broken()
     return whole | {"choices": found}
+
+
+def _broken() -> TeacherError:
+    return TeacherError("The endpoint's stream broke off.", retryable=True, reason="malformed answer")
 
 
 def _events(content: bytes) -> Iterator[bytes]:

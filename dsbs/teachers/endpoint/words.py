@@ -45,14 +45,20 @@ HINTS = (
               "teacher.max_tokens."),
     (r"higher max_(?:completion_|output_)?tokens|output limit was reached|max_\w{0,12}tokens.{0,40}must be greater",
      "Raise teacher.max_tokens: the model thinks before it answers."),
+    (r"max_\w{0,12}tokens.{0,40}(?:minimum|>= ?\d)", "Raise teacher.max_tokens."),
+    (r"just a moment|attention required|cloudflare|^error code: 10\d\d",
+     "A firewall in front of the endpoint blocks requests from here: ask whoever runs it, or use another network."),
     (r"max_(?:completion_|output_)?tokens|maximum.{0,20}(?:output|tokens)",
      "Set teacher.max_tokens to what the model can write."),
     (r"system.?(?:role|message|prompt|instruction)|['\"`]system['\"`]|(?:got|role) system\b|developer instruction",
      "prompt.system_role=false puts the instruction into the first question."),
     (r"alternat(?:e|es|ing)\b",
      "This model requires alternating turns: prompt.system_role=false, or no prompt.exemplars."),
-    (r"response_format|json_|json mode|(?:generate|validate) json|word .json|structured|grammar|guided",
+    (r"response_(?:format|schema)|json_|json mode|schema.{0,60}(?:states|complex)|(?:generate|validate) json|word .json"
+     r"|structured|grammar|guided",
      "prompt.answer_format=text asks for plain text."),
+    (r"support the requested parameters",
+     "Is it teacher.top_logprobs, prompt.answer_format or a field of teacher.extra?"),
     (r"logprobs", "teacher.top_logprobs=null asks for none; some endpoints give fewer than OpenAI."),
     (r"temperature", "teacher.temperature=null leaves it to the endpoint."),
     (r"top_p", "teacher.top_p=null leaves it to the endpoint."),
@@ -70,7 +76,7 @@ FILTERED = re.compile(
 NO_CREDIT = re.compile(
     r"credit balance|insufficient.{0,12}(?:balance|credit|funds|quota)|(?:out of|no|more) credits?\b|arrears|overdue"
     r"|balance.{0,12}insufficient|n't have any credits|budget has been exceeded|key limit exceeded|payment required"
-    r"|reaching the monthly spending limit|余额不足",
+    r"|reach(?:ing|ed) (?:the|its|your).{0,20}(?:spending|specified.{0,20}usage) limit|all available credits|余额不足",
     re.I,
 )
 BAD_KEY = re.compile(
@@ -80,6 +86,8 @@ BAD_KEY = re.compile(
     r"|(?:access|security|session|bearer|auth\w*) token\b.{0,40}(?:expired|invalid|missing)",
     re.I,
 )
+# A router that knows the model, but has nobody to ask under the account's or the request's conditions.
+NO_PROVIDER = re.compile(r"no (?:endpoints found (?:that|matching)|allowed providers)", re.I)
 NO_MODEL = re.compile(
     r"model\b.{0,80}(?:does not exist|not exist|not found|not a valid|not loaded)|(?:invalid|unknown|no such) model"
     r"|not a valid model|no models?.{0,15} loaded|no healthy deployments"

@@ -47,6 +47,8 @@ response_format|JSON mode is not enabled for this model
 response_format|Grammar compilation error
 response_format|Failed to compile grammar
 response_format|[{'loc': ('body', 'response_format'), 'msg': 'Extra inputs are not permitted'}]
+response_format|The specified schema produces a constraint that has too many states for serving.
+response_format|* GenerateContentRequest.generation_config.response_schema.properties[answer].enum[3]: cannot be empty
 max_tokens|Unrecognized request argument supplied: max_tokens
 max_tokens|this model is not supported MaxTokens or max_completion_tokens
 temperature|`temperature` is deprecated for this model.
@@ -60,6 +62,7 @@ None|temperature must be in the range [0, 2] of the system
 None|The system is unavailable, insufficient system resource
 None|max_tokens is too large: 512. This model supports at most 256 completion tokens
 None|max_tokens=512 is not supported: values must not exceed 256
+None|Invalid 'max_tokens': integer below minimum value. Expected a value >= 16, but got 10 instead.
 None|`logprobs` is not supported with this model
 None|prompt is too long: 210000 tokens > 200000 maximum
 """
@@ -105,6 +108,8 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(explanation: s
             "Could not finish the message because max_tokens was reached; try higher max_tokens",
             "Raise teacher.max_tokens",
         ),
+        ("Invalid 'max_tokens': integer below minimum value. Expected a value >= 16", "Raise teacher.max_tokens"),
+        ("error code: 1010", "A firewall"),
         ("Range of max_tokens should be [1, 256]", "teacher.max_tokens"),
         ("`max_tokens` must be greater than `thinking.budget_tokens`", "Raise teacher.max_tokens"),
         ("Invalid 'stop': array too long. Expected an array with maximum length 4", "Fewer stop sequences"),
@@ -153,6 +158,10 @@ def test_a_refusal_is_told_with_the_setting_that_helps(explanation: str, advice:
         (429, "余额不足或无可用资源包,请充值。", "no credit left"),
         (403, "The security token included in the request is expired", "MY_KEY"),
         (404, "This is not a chat model. Did you mean to use v1/completions?", "teacher.api=completions"),
+        (403, "Your team has used all available credits or reached its monthly spending limit.", "no credit left"),
+        (400, "You have reached your specified API usage limits. You will regain access soon.", "no credit left"),
+        (404, "No endpoints found that support the requested parameters", "teacher.top_logprobs"),
+        (404, "No endpoints found matching your data policy", "no provider behind http://gpu-7/v1"),
         (405, "Method Not Allowed", "teacher.base_url"),
         (407, "Proxy Authentication Required", "HTTPS_PROXY="),
     ],
@@ -176,6 +185,7 @@ def test_what_no_request_can_pass_ends_the_run(status: int, explanation: str, wo
         (400, "Input data may contain inappropriate content.", "content filter", False),
         (400, "Content Exists Risk", "content filter", False),
         (403, "m requires moderation. Your input was flagged", "content filter", False),
+        (403, "You have reached your usage limit of the hour", "HTTP 403", False),
         (451, "Unavailable For Legal Reasons", "HTTP 451", False),
         (429, "Request too large for m on tokens per min (TPM): Limit 6000, Requested 9000.", "HTTP 429", False),
     ],
@@ -186,6 +196,11 @@ def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_o
     error = explain_status(status, json.dumps({"detail": explanation}).encode(), {}, WHERE, "")
     assert (error.reason, error.retryable, error.fatal) == (reason, retryable, False)
     assert explanation.rstrip(".") in str(error)
+
+
+def test_a_filter_that_only_the_code_names_is_one() -> None:
+    body = {"error": {"message": "Detected harmful input: INDIRECT_ATTACK", "code": "content_filter"}}
+    assert explain_status(400, json.dumps(body).encode(), {}, WHERE, "").reason == "content filter"
 
 
 @pytest.mark.parametrize(

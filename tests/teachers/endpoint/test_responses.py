@@ -97,11 +97,13 @@ def test_what_ended_before_a_word_was_written_is_a_completion(reason: str, choic
     [
         ({"error": {"message": "m is overloaded", "code": 503}}, "error 503", True, "m is overloaded"),
         ({"error": {"message": "no such model", "code": "404"}}, "error 404", False, "teacher.model"),
-        ({"error": {"message": "flagged", "code": 403}, "choices": []}, "error 403", False, "flagged"),
+        ({"error": {"message": "flagged", "code": 403}, "choices": []}, "content filter", False, "flagged"),
+        ({"error": {"message": "flagged as a risk", "code": 502}}, "content filter", False, "flagged"),
         ({"error": "the model is busy"}, "error in answer", True, "the model is busy"),
         ({"error": {"message": "bad prompt", "type": "invalid"}}, "error in answer", False, "bad prompt"),
         ({"choices": [{"error": {"message": "upstream died", "code": 502}}]}, "error 502", True, "upstream died"),
-        ({"choices": []}, "no choices", False, "has no choices"),
+        ({"choices": []}, "no choices", True, "has no choices"),
+        ({"choices": [], "prompt_feedback": {"block_reason": "OTHER"}}, "no choices", False, "content filter may have"),
         ({"choices": None, "model": "m"}, "no choices", True, "has no choices"),
         (
             {"choices": [{"message": {"content": None}, "finish_reason": "stop"}], "usage": {"completion_tokens": 0}},
@@ -176,6 +178,7 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
         ({"prompt_tokens": 10.0, "completion_tokens": None}, (10, None)),
         ({"prompt_tokens": "ten", "completion_tokens": -1}, (None, None)),
         ({"prompt_tokens": "9" * 30, "completion_tokens": 10**30}, (None, None)),
+        ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, (None, None)),  # a server that does not count
         (None, (None, None)),
         ([1], (None, None)),
     ],
@@ -183,6 +186,13 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
 def test_tokens_are_counted_however_a_gateway_writes_them(usage: Any, read_and_written: Any) -> None:
     said = read({"content": "4."}, usage=usage)
     assert (said.prompt_tokens, said.completion_tokens) == read_and_written
+
+
+def test_an_error_in_an_answer_says_how_long_to_wait() -> None:
+    error = {"message": "Limit reached", "code": 429, "metadata": {"headers": {"X-RateLimit-Reset": "99"}}}
+    with pytest.raises(TeacherError) as caught:
+        read_completions(json.dumps({"error": error}).encode(), "", Address("http://localhost/v1", "m", None, 1.0))
+    assert (caught.value.reason, caught.value.retry_after) == ("error 429", 99.0)
 
 
 def test_what_surrounds_an_answer_does_not_matter() -> None:
@@ -357,6 +367,8 @@ def test_a_stream_that_nobody_asked_for_is_put_together() -> None:
     ("content", "fatal", "words"),
     [
         (stream({"content": "4"}, end=""), False, "broke off"),
+        (stream({"content": "4"}, end='data: {"choices": [{"del'), False, "broke off"),
+        (b"data: [DONE]\n\n", False, "broke off"),
         (
             stream({"content": "4"}, end='data: {"error": {"message": "m is overloaded", "code": 503}}'),
             False,
