@@ -100,7 +100,7 @@ def describe_missed_goal(config: DeferConfig, policy: Policy, validation: SplitD
 
 def describe_labels(config: DeferConfig, run: Path, held_out: HeldOut) -> str | None:
     """Return that accuracy on validation is agreement with the teacher, where it matters and its labels are there."""
-    if Fields(read_object(run / "metrics.json")).text("labels") != "teacher":
+    if Fields(read_object(run / "metrics.json")).text("labels") not in ("teacher", "mixed"):
         return None
     if not held_out.test:
         return "Validation has the teacher's labels: what is called accuracy here is agreement with the teacher."

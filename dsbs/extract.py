@@ -74,7 +74,7 @@ def choose_splits(config: ExtractConfig) -> list[str]:
     """Return the splits to annotate: those named, else those that a training needs."""
     if config.splits:
         return list(dict.fromkeys(config.splits))
-    needed = ["validation"] if config.labels == "teacher" and "validation" in config.task.splits() else []
+    needed = ["validation"] if config.labels != "gold" and "validation" in config.task.splits() else []
     return list(dict.fromkeys([*default_splits(config.task), *needed]))
 
 
@@ -86,7 +86,7 @@ def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, f
     fraction = parse_fraction(config.data_fraction)
     chosen: dict[str, frozenset[str]] = {}
     if fraction < 1:
-        with_validation = config.labels == "teacher"
+        with_validation = config.labels != "gold"
         chosen |= select(config.task, fraction, config.seed, config.split_seed).by_split(with_validation)
     if config.limit is not None:
         for split in set(splits) & set(config.task.splits()):

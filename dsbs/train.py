@@ -29,7 +29,8 @@ from dsbs.training.settings import TrainSettings
 # Counts of examples from which a run learned less, or nothing, in words.
 LEFT_OUT = {
     "asked_and_failed": "without a usable answer of the teacher",
-    "no_label": "without a label (not used; labels=teacher learns the teacher's)",
+    "no_label": "without a label (not used; labels=mixed learns the teacher's)",
+    "teacher_labels": "with the teacher's label",
     "label_only": "learned by the label alone",
     "dropped": "dropped",
 }
@@ -76,7 +77,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         f"{metrics['train_examples']:,} examples ({show_fraction(metrics['data_fraction'])} of the data), "
         f"seed {metrics['seed']}"
     )
-    agreement = f" ({name_score(metric, labels)})" if (labels := metrics["labels"]) == "teacher" else ""
+    agreement = f" ({name_score(metric, labels)})" if (labels := metrics["labels"]) != "gold" else ""
     test = metrics.get("test")
     if test is None:
         result = "test not read (test=false)"
@@ -96,7 +97,7 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
         stopped = metrics["steps"] < plan.settings.training.max_steps
         key = "early_stopping_patience" if stopped else "max_steps"
         console.print(f"  The best checkpoint is the last one: perhaps not converged; try a larger training.{key}.")
-    same = {"no_label"} if labels == "teacher" else set()  # there, an answer that failed is a label that is missing
+    same = {"no_label"} if labels != "gold" else set()  # there, an answer that failed is a label that is missing
     if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts.get(name) and name not in same]:
         console.print(f"  train and validation: {', '.join(left_out)}")
     for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:

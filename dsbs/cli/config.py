@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from dsbs.cli.composition import install
 from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
 from dsbs.core.errors import ConfigError
+from dsbs.core.records import LABELS
 from dsbs.core.tracking import Tracking
 from dsbs.dashboards.settings import DashboardConfig
 from dsbs.data.controls import CONTROLS
@@ -46,12 +47,12 @@ class ExtractConfig(ExtractionSettings):
 
     Attributes:
         splits: the source's splits to ask about; empty: train and test where they exist, and validation with
-            ``labels=teacher``.
+            ``labels=teacher`` or ``mixed``.
         limit: at most this many examples of each split, drawn by ``seed``; None: all.
         data_fraction: fraction of train, the same subset that ``dsbs.train`` uses.
         seed: seed of that draw.
         split_seed: seed of the validation split, as in ``dsbs.train``.
-        labels: where ``dsbs.train`` will take its labels from; ``teacher`` asks about the validation part, too.
+        labels: where ``dsbs.train`` will take its labels from; ``teacher`` and ``mixed`` ask about validation, too.
         output_dir: root folder of all outputs.
     """
 
@@ -275,8 +276,8 @@ def collect_faults(root: Any) -> list[str]:
             if kinds is not None and kinds.get(part.kind) is not type(part):
                 faults.append(f"{group}.kind={part.kind}: choose with {group}=<option>, which sets the kind.")
             faults += part.faults()
-    if getattr(root, "labels", "gold") not in ("gold", "teacher"):
-        faults.append(f"labels={root.labels}: expected gold or teacher.")
+    if getattr(root, "labels", "gold") not in LABELS:
+        faults.append(f"labels={root.labels}: expected one of {', '.join(LABELS)}.")
     asks_for_gold = getattr(getattr(root, "filter", None), "agrees_with_gold", False)
     if asks_for_gold and getattr(root, "labels", "gold") == "teacher":
         faults.append(

@@ -82,7 +82,7 @@ def load_run_settings(run: Path, trusted: bool) -> TrainSettings:
     if not trusted:
         check_data_paths(values, run)
         annotated = str(values.get("output_dir", TrainSettings.output_dir))
-        if values.get("labels") == "teacher" and not values.get("rationales") and not is_below_cwd(annotated):
+        if values.get("labels", "gold") != "gold" and not values.get("rationales") and not is_below_cwd(annotated):
             # Below it the teacher's labels are looked for.
             raise untrusted_path_error(run / "config.yaml", f"output_dir={excerpt(annotated, 400)}")
     source = f"{run}/config.yaml"

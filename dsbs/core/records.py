@@ -106,6 +106,7 @@ class Completion:
 
 OK = "ok"
 NO_RATIONALE = "no_rationale"
+LABELS = ("gold", "teacher", "mixed")  # whose labels a run learns; mixed: gold where there is one, else the teacher's
 LABELLED = (OK, NO_RATIONALE)  # of the statuses of annotations, those whose label can be used
 
 

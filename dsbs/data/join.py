@@ -23,7 +23,7 @@ class Join:
 
     Attributes:
         annotations: split -> annotations; empty where none are needed.
-        labels: ``gold`` or ``teacher``.
+        labels: ``gold``; ``teacher``; or ``mixed``: gold where there is one, else the teacher's.
         drop: whether an example of train without a usable annotation is dropped, or kept with its label alone.
         needs_rationales: whether the objective reads rationales.
         reads: which other fields of annotations it reads, of ``LATER_FIELDS``.
@@ -70,8 +70,9 @@ class Join:
     ) -> tuple[Example, Annotation | None] | None:
         labelled = annotation if annotation is not None and annotation.status in LABELLED else None
         usable = None if labelled and self.needs_rationales and labelled.status != OK else labelled
-        if self.labels == "teacher":
+        if self.labels == "teacher" or (self.labels == "mixed" and example.label is None):
             example = replace(example, label=labelled.label if labelled else None)
+            counts["teacher_labels"] += self.labels == "mixed" and example.label is not None
         if example.label is None:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None
@@ -127,13 +128,13 @@ class RunData:
     """What a run learns from and is measured on.
 
     Attributes:
-        train: examples with the label to learn (``labels``: gold or the teacher's), and annotations.
+        train: examples with the label to learn (see ``labels``), and annotations.
         validation: examples with such a label.
         choosing: those of them that the checkpoint is chosen on; all, unless ``limit_validation`` drew some.
-        test: examples with gold labels; measured once, at the end. With ``labels=teacher`` there may be none.
+        test: examples with gold labels; measured once, at the end. Unless ``labels=gold`` there may be none.
         counts: examples that were used, and left out by reason.
         taught: the labels of ``train``, of closed answers.
-        labels: whose labels train and validation have: ``gold`` or ``teacher``.
+        labels: whose labels train and validation have: ``gold``, ``teacher`` or ``mixed``.
     """
 
     train: TrainData
@@ -199,7 +200,7 @@ def load_run_data(join: Join) -> RunData:
 
 def _check_left(join: Join, counts: Counter[str]) -> None:
     """Check that something is left to train and to validate on, and of what the objective reads."""
-    if join.labels == "teacher":
+    if join.labels != "gold":
         source = "the teacher gave no usable label"
     elif counts["dropped"]:
         source = "none of their annotations is usable, and without_annotation=drop drops such examples"

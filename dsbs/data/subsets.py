@@ -98,7 +98,7 @@ class Selection:
         """Return split of the source -> the ids to annotate.
 
         Args:
-            with_validation: whether validation is annotated, too (``labels=teacher``).
+            with_validation: whether validation is annotated, too (``labels=teacher`` or ``mixed``).
         """
         ids = {"train": self.train}
         if with_validation:

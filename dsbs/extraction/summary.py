@@ -111,14 +111,17 @@ def describe_unlabelled(task: Task, labels: str) -> list[str]:
     """Return what training makes of the rows of train without a gold label; empty where there are none.
 
     Args:
-        labels: that the extraction is for, ``gold`` or ``teacher``.
+        labels: that the extraction is for: ``gold``, ``teacher`` or ``mixed``.
     """
     counts = Counter(task.data_counts().get("train", {}))
     left = counts["rows"] - counts["left_out"] - counts["without_input"]
-    if labels == "teacher" or not (without := counts["without_label"] - counts["left_out"]):
+    if labels != "gold" or not (without := counts["without_label"] - counts["left_out"]):
         return []
     if without < left:
-        return ["dsbs train uses rows without a label only with labels=teacher; task.unlabelled=drop leaves them out."]
+        return [
+            "dsbs train uses rows without a label only with labels=mixed (gold labels where there are some, else the "
+            "teacher's) or labels=teacher; task.unlabelled=drop leaves them out."
+        ]
     return [
         "No row of train has a gold label: dsbs train needs labels=teacher, or the name of their column (task.label)."
     ]

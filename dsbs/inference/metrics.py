@@ -97,14 +97,15 @@ def name_score(metric: str, against: str = "gold") -> str:
     """Return what a score is, in words.
 
     Args:
-        against: whose labels it was measured against: ``gold`` or ``teacher``.
+        against: whose labels it was measured against: ``gold``, ``teacher`` or ``mixed``.
 
     >>> name_score("accuracy"), name_score("accuracy", "teacher"), name_score("rouge_l", "teacher")
     ('accuracy', 'agreement with the teacher', 'rouge_l against the teacher')
     """
-    if against != "teacher":
+    if against == "gold":
         return metric
-    return "agreement with the teacher" if metric == ACCURACY else f"{metric} against the teacher"
+    whose = "the teacher" if against == "teacher" else "gold and the teacher's labels"
+    return f"agreement with {whose}" if metric == ACCURACY else f"{metric} against {whose}"
 
 
 def might_improve(metrics: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from dsbs.tasks.base import ACCURACY
 from dsbs.tasks.tables.templates import unescape_newlines
 
 _UNKNOWN_LICENCE = "not stated (`teacher.licence`): check its provider's terms before you distribute the student"
+_LABELS = {"gold": "gold", "teacher": "the teacher's", "mixed": "gold where there is one, else the teacher's"}
 _SEQ2SEQ = """\
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
@@ -169,7 +170,7 @@ def _facts(
         "objective": f"{metrics['objective']} ({settings})",
         "data": f"{metrics['task']}: {metrics['train_examples']:,} examples, {share} of the train split, seed "
         f"{metrics['seed']}",
-        "labels": "gold" if metrics["labels"] == "gold" else "the teacher's",
+        "labels": _LABELS.get(metrics["labels"], "the teacher's"),
         "teacher": "none",
     }
     if metrics["teacher"]:

@@ -187,7 +187,7 @@ def find_baselines(
         for condition in conditions
         if (condition.student, condition.data_fraction) == (candidate.student, fraction)
         and (condition.objective != candidate.objective or candidate.control)
-        and (condition.objective == baseline or (candidate.labels == "teacher" and condition.kind in kinds))
+        and (condition.objective == baseline or (candidate.labels != "gold" and condition.kind in kinds))
         and candidate.agrees_with(condition)
     ]
     alike = [condition for condition in found if condition.labels == candidate.labels]

@@ -10,6 +10,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.names import EXPECTED, is_name
+from dsbs.core.records import LABELS
 from dsbs.core.untrusted import MAX_COUNT, excerpt, is_finite, storable
 from dsbs.tasks.base import ACCURACY
 
@@ -55,7 +56,7 @@ def _begins_with_name(value: Any, form: re.Pattern[str]) -> bool:
 
 
 NAME = Kind(EXPECTED, is_name)
-LABELS = Kind("gold or teacher", lambda value: value in ("gold", "teacher"))
+WHOSE_LABELS = Kind(f"one of {', '.join(LABELS)}", lambda value: value in LABELS)
 FRACTION = Kind("a share above 0, up to 1", lambda value: is_finite(value) and 1e-9 <= value <= 1)
 COUNT = Kind("a whole number, 0 or more", _is_count)
 SOME = Kind("a whole number, 1 or more", lambda value: _is_count(value) and value > 0)
@@ -74,7 +75,7 @@ METRICS = {
     "teacher": NAME.or_none(),
     "control": CONTROL.or_none(),
     "metric": METRIC.or_none(),
-    "labels": LABELS,
+    "labels": WHOSE_LABELS,
     "data_fraction": FRACTION,
     **dict.fromkeys(("seed", "steps", "best_step"), COUNT),
     **dict.fromkeys(("train_examples", "validation_examples", "parameters", "size_bytes"), COUNT.or_none()),

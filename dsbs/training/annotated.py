@@ -60,7 +60,7 @@ def find_annotations(
         NotAnnotated: annotations are missing; names the command that extracts them.
         DataError: there are annotations of different numbers of samples, and ``samples`` names none.
     """
-    with_validation = settings.labels == "teacher"
+    with_validation = settings.labels != "gold"
     splits = list(selection.by_split(with_validation))
     if named := settings.rationales:
         annotations = _load(Path(named), splits)

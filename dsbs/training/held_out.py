@@ -17,7 +17,7 @@ class HeldOut:
     """Examples that a run did not train on.
 
     Attributes:
-        validation: the examples its checkpoint was chosen on, with gold or the teacher's labels, by ``labels``.
+        validation: the examples its checkpoint was chosen on, with the labels that ``labels`` says.
         validation_split: the source's split that validation was taken from.
         test: with gold labels; empty where the task has none.
     """
@@ -38,7 +38,7 @@ def load_held_out(settings: TrainSettings, manifest: Mapping[str, Any]) -> HeldO
     """
     selection = select(settings.task, parse_fraction(settings.data_fraction), settings.seed, settings.split_seed)
     annotations: dict[str, Annotations] = {}
-    if settings.labels == "teacher":
+    if settings.labels != "gold":
         _, annotations = find_annotations(settings, selection)
     # Which annotations of train can be learned from does not matter here.
     join = Join(

@@ -49,7 +49,7 @@ def train_run(
         "train_examples": len(data.train),
         "validation_examples": len(data.choosing),
         **fitted.account,
-        # With the teacher's labels this is agreement with the teacher, whatever the metric is called.
+        # With labels of the teacher this is agreement with them, whatever the metric is called.
         "validation": {**measure_validation(recipe, fitted, data), "against": data.labels},
         **tested,
         "counts": (counts := {**data.counts, **fitted.counts}),

@@ -166,7 +166,7 @@ class TrainSettings:
         data_fraction: fraction of the train split, ``0 < f <= 1``, also written ``1/8``.
         seed: random seed of the subset, the initial weights and the data order.
         split_seed: random seed of the validation split, where the source has none.
-        labels: ``gold`` or ``teacher``.
+        labels: ``gold``, ``teacher``, or ``mixed``: gold where an example has one, else the teacher's.
         labels_weight: how much each of the teacher's labels counts: ``equal``, or as its ``agreement``, the share of
             the samples (``samples=k``) that voted for it.
         rationales: a folder of annotations; None: the one of ``task``, ``teacher`` and ``prompt``.
@@ -258,7 +258,7 @@ class TrainSettings:
     def needs_annotations(self) -> bool:
         """Whether the run reads annotations or stored log-probabilities."""
         needs = self.objective.needs_rationales or self.reads or self.objective.reads_stored_tokens
-        return bool(needs) or self.labels == "teacher"
+        return bool(needs) or self.labels != "gold"
 
     @property
     def reads(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ def describe_run(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """
     control = metrics.get("control") or NO_CONTROL
     extra = [control] if control != NO_CONTROL else []
-    extra += ["teacher's labels"] if metrics.get("labels") == "teacher" else []
+    extra += {"teacher": ["teacher's labels"], "mixed": ["mixed labels"]}.get(str(metrics.get("labels")), [])
     method = str(metrics.get("objective")) + (f" ({', '.join(extra)})" if extra else "")
     return {name: metrics.get(name) for name in NAMES} | {"control": control, "method": method}
 

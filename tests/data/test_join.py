@@ -17,12 +17,13 @@ from dsbs.tasks.base import Task
 
 @dataclass
 class Six(Task):
-    """Four examples to learn from, two to validate on, three to test on, one of them without a label."""
+    """Four examples to learn from, two to validate on, three to test on, some of them without a label."""
 
     kind: str = "six"
     name: str = "six"
     labelled: bool = True
     tested: bool = True
+    without: tuple[tuple[str, int], ...] = (("test", 2),)  # the examples without a label
 
     @property
     def answers(self) -> FreeAnswers:
@@ -33,7 +34,7 @@ class Six(Task):
 
     def examples(self, split: str) -> Iterator[Example]:
         for number in range({"train": 4, "validation": 2, "test": 3}[split]):
-            label = "gold" if self.labelled and (split, number) != ("test", 2) else None
+            label = "gold" if self.labelled and (split, number) not in self.without else None
             yield Example(f"{split} {number}", "why?", label)
 
 
@@ -90,6 +91,16 @@ def test_the_teachers_labels_replace_gold_in_train_and_validation_but_not_in_tes
     assert labels(data) == {"train 0": "teacher's"}
     assert [(example.id, example.label) for example in data.validation] == [("validation 0", "teacher's")]
     assert [example.label for example in data.test] == ["gold", "gold"]
+
+
+def test_with_mixed_labels_the_teachers_fill_in_where_there_is_no_gold_label() -> None:
+    data = load(task=Six(without=(("train", 0), ("train", 1), ("validation", 0))), labels="mixed")
+    assert labels(data) == {"train 0": "teacher's", "train 2": "gold"}
+    assert {example.id: example.label for example in data.validation} == {
+        "validation 0": "teacher's",
+        "validation 1": "gold",
+    }
+    assert (data.counts["teacher_labels"], data.counts["no_label"]) == (2, 1)
     assert (data.counts["no_label"], data.counts["asked_and_failed"]) == (3, 3)
 
 
