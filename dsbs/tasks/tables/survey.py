@@ -25,6 +25,7 @@ MAX_CLASSES, MAX_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
+_DECIMAL_COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,15}")
 _TRUTH = {"true", "false"}
 _JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
 _SHOWN, _MAX_SHOWN = 5, 20  # labels, and characters of one
@@ -71,6 +72,8 @@ class LabelSurvey:
         shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
         found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
         hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
+        if kind == "free" and all(_DECIMAL_COMMA.fullmatch(name) or plain_number(name) is not None for name in labels):
+            hint = " As numbers they are read with a decimal point: write 1,5 as 1.5."
         if kind == "number" and (pointed := self._pointed()):
             hint = f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
         others = f" ({pluralize(merged, 'other spelling')} merged)" * bool(merged and kind == "closed")
