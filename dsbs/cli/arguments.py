@@ -12,9 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from dsbs.cli.overrides import hide_all, reveal_keys
 from dsbs.cli.streams import open_streams
-from dsbs.core.command_line import CONFIG_DIR
+from dsbs.core.command_line import CONFIG_DIR, split_flags
 
-_VALUED = (CONFIG_DIR, "-cd", "--cfg", "-c", "--package", "-p")  # flags of Hydra's that take a value
 _program: list[str] = []  # how the command of this process was called, without its overrides
 
 
@@ -26,22 +25,9 @@ def read_arguments() -> list[str]:
     """
     open_streams()
     program, *words = (os.fsencode(word).decode("utf-8", "replace") for word in sys.argv)
-    sys.argv = [program, *hide_all(flags_first(words))]
+    flags, overrides = split_flags(words)
+    sys.argv = [program, *flags, *hide_all(overrides)]
     return sys.argv[1:]
-
-
-def flags_first(words: Sequence[str]) -> list[str]:
-    """Return the words with flags, and the values of those that take one, before the overrides.
-
-    >>> flags_first(["seed=0,1", "-m", "student=logreg", "--config-dir", "mine"])
-    ['-m', '--config-dir', 'mine', 'seed=0,1', 'student=logreg']
-    """
-    flags: list[str] = []
-    overrides: list[str] = []
-    for word in words:
-        follows = flags[-1:] and flags[-1] in _VALUED
-        (flags if follows or word.startswith("-") else overrides).append(word)
-    return flags + overrides
 
 
 def typed_overrides() -> list[str]:

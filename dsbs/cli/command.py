@@ -97,6 +97,9 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
         except DsbsError as error:
             _fail_job(name, str(error), folder)
             return None
+        except OmegaConfBaseException as error:  # a value that could not be filled in
+            _fail_job(name, reveal_keys(explain(error, name, words)), folder)
+            return None
         except Exception as error:
             if isinstance(error, OSError):
                 _fail_output(name, error)

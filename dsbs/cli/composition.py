@@ -6,6 +6,7 @@ the keys that the file of a typed option sets are merged once more behind everyt
 themselves.
 """
 
+import copy
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -23,11 +24,12 @@ from hydra.core.default_element import GroupDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dsbs.cli.overrides import apply_as_typed, hide_all, restore_keys, show_as_typed
@@ -71,10 +73,12 @@ class ConfigLoader(ConfigLoaderImpl):
     """Hydra's loader, but options that were typed take precedence over presets."""
 
     def _load_configuration_impl(
-        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
     ) -> DictConfig:
         words = hide_all([rename(word) for word in overrides])
-        config = super()._load_configuration_impl(config_name, words, *args, **kwargs)
+        self._mode = run_mode
+        config = super()._load_configuration_impl(config_name, words, run_mode, *args, **kwargs)
+        check_folders(config)
         for node in _free_nodes(config):
             restore_keys(node)
         return config
@@ -97,6 +101,8 @@ class ConfigLoader(ConfigLoaderImpl):
                 f"~{group}: it cannot be left out: {group}=OPTION; --help lists the options."
             )
         repository.prompt_typed = "prompt" in self._typed
+        if self._mode == RunMode.MULTIRUN:
+            parsed = [first_option(one) if one.key_or_group in self._typed else one for one in parsed]
         return parsed, repository
 
     def _compose_config_from_defaults_list(self, defaults: list[ResultDefault], repo: IConfigRepository) -> DictConfig:
@@ -122,6 +128,39 @@ def find_mode(self: hydra_internals.Hydra, config_name: str | None, overrides: l
     if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
         return None
     return _compose_for_mode(self, config_name, overrides)
+
+
+def first_option(override: Override) -> Override:
+    """Return an override that takes the first of several options of a group; others as they are.
+
+    Hydra composes the config that a sweep starts from with the default option, so keys that only the options of the
+    sweep have (``student=logreg,embedding student.C=1``) would be unknown.
+    """
+    value = override.value()
+    if not isinstance(value, ChoiceSweep):
+        return override
+    first = copy.copy(override)
+    first.value_type, first._value = ValueType.ELEMENT, value.list[0]
+    return first
+
+
+def check_folders(config: DictConfig) -> None:
+    """Refuse Hydra's own keys for folders: results would not be there, or be deleted with the folder of a sweep.
+
+    Raises:
+        ConfigCompositionException: one of them was set.
+    """
+    usual = {"run.dir": ".", "sweep.dir": "${sweep_folder:}", "sweep.subdir": ".", "job.chdir": None}
+    hydra = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(hydra, dict)
+    for key, default in usual.items():
+        group, _, name = key.partition(".")
+        if (value := hydra[group][name]) not in (default, False):
+            folder = value if key.endswith(".dir") else "FOLDER"
+            raise ConfigCompositionException(
+                f"hydra.{key}={value}: dsbs does not use this key. Results are written under output_dir, each in a "
+                f"folder named by its settings: output_dir={folder}"
+            )
 
 
 def rename(word: str) -> str:

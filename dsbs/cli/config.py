@@ -14,7 +14,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue
 
 from dsbs.cli.composition import install
 from dsbs.core.checks import AT_LEAST_1, option_faults, range_faults
@@ -219,6 +219,7 @@ def to_object(config: DictConfig) -> Any:
 
     Raises:
         ConfigError: for keys that no schema has (added with ``+``), missing values, values that read the environment.
+        OmegaConfBaseException: for values that stand for a key that there is not.
     """
     if keys := list(_reading_environment(OmegaConf.to_container(config, resolve=False), "")):
         raise ConfigError(
@@ -230,8 +231,6 @@ def to_object(config: DictConfig) -> Any:
     except MissingMandatoryValue as error:
         key = error.full_key or error.key
         raise ConfigError(f"{key} is not given: add {key}=... to the command; --help lists the keys.") from None
-    except OmegaConfBaseException as error:
-        raise ConfigError(str(error).split("\n")[0]) from None
     faults = list(_unknown_keys(root, ""))
     if faults:
         raise ConfigError.from_faults(faults)

@@ -18,6 +18,7 @@ from omegaconf.errors import (
 from dsbs.cli.composition import conf_dir, kind_of_option
 from dsbs.cli.config import BROKEN, GROUPS, ROOTS
 from dsbs.cli.quoting import is_readable, quote_text, quote_word, takes_list, types_of
+from dsbs.core.command_line import split_flags
 
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -30,7 +31,7 @@ _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
     """Return in a sentence or two what is wrong with what was typed, and what to type instead."""
-    typed = [word for word in words if not word.startswith("-")]
+    _, typed = split_flags(words)
     if explanation := _explain_blanks(typed):
         return explanation
     for word in typed:
@@ -78,9 +79,17 @@ def _explain_grammar(word: str) -> str | None:
     key, _, value = word.partition("=")
     if key != key.strip():
         return f"{word}: leave no spaces around the =. Type:\n    {shlex.quote(f'{key.strip()}={value.strip()}')}"
+    if wanted := _worded_number(key):
+        return f"{word}: expected {wanted}."
     if quoted := quote_word(word):
         return f"{word}: this value has characters that need quotes. Type:\n    {quoted}"
     return f"{word}: expected KEY=VALUE; --help lists the keys."
+
+
+def _worded_number(key: str) -> str | None:
+    """Return in words what a key takes that takes numbers alone, or None."""
+    kinds = {kind for one in types_of(key) for kind in (get_args(one) or (one,))} - {type(None)}
+    return " or ".join(WORDED[kind] for kind in (float, int) if kind in kinds) if kinds <= {int, float} else None
 
 
 def _explain_option(path: str, message: str, options: Iterable[str]) -> str:
@@ -228,17 +237,17 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         key, _, value = word.partition("=")
         if takes_list(key):
             return f"{word}: expected a list. Type:\n    {shlex.quote(f'{key}=[{value}]')}"
+        several = f"{word}: several values make a sweep, which needs -m:\n    dsbs {command} -m {shlex.join(words)}"
         if re.fullmatch(r"-?\d+,\d+", value):
-            point = f"  A number has a decimal point: {key}={value.replace(',', '.')}\n"
-        else:
-            point = ""
-        listed = f"A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}"
-        return (
-            f"{word}: several values make a sweep, which needs -m:\n"
-            f"    dsbs {command} -m {shlex.join(words)}\n{point}"
-            f"  {f'Several files: {SEVERAL[key]}' if key in SEVERAL else listed}; a text with a comma in quotes: "
-            f"{shlex.quote(f'{key}={quote_text(value)}')}"
-        )
+            several += f"\n  A number has a decimal point: {key}={value.replace(',', '.')}"
+        if key in SEVERAL:
+            several += f"\n  Several files: {SEVERAL[key]}"
+        kinds = types_of(key)
+        if not kinds:  # a key of the user's own
+            several += f"\n  A list goes in brackets: {shlex.quote(f'{key}=[{value}]')}"
+        if not kinds or any(str in (get_args(kind) or (kind,)) for kind in kinds):
+            several += f"\n  A text with a comma goes in quotes: {shlex.quote(f'{key}={quote_text(value)}')}"
+        return several
     if found := re.match(r"Sweep parameters '(.*)' requires --multirun", message):
         return f"{found[1]}: several values make a sweep, which needs -m:\n    dsbs {command} -m {shlex.join(words)}"
     if found := re.match(r"Could not append to config. An item is already at '(.*)'", message):
@@ -250,7 +259,7 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         takes_methods = "methods" in ROOTS[command].__dataclass_fields__ and group in ("student", "objective")
         methods = " Students and objectives go together: methods=[logreg:finetune]" if takes_methods else ""
         return f"{group}: dsbs {command} takes no such option.{methods}"
-    if "Config group override must be a string" in message:
-        return "An option of a group is a name: GROUP=NAME; --help lists the options."
+    if "Config group override must be a string" in message or message.startswith("Multiple values for schema/"):
+        return "An option of a group is a name: GROUP=NAME; several make a sweep: -m GROUP=A,B. --help lists them."
     lines = [line.strip() for line in message.splitlines() if line.strip() and "hydra.cc" not in line]
     return " ".join(lines)

@@ -29,6 +29,9 @@ PLUGINS = {
     "search/optuna": ("hydra_optuna_sweeper", "optuna"),
     "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
 }
+PLUGIN_GROUPS = ("launcher", "search", "hydra/launcher", "hydra/sweeper")
+# Keys whose values are no settings to choose among: what is measured with one is not comparable with another.
+NOT_SEARCHED = ("seed", "split_seed", "data_fraction", "task.seed", "labels")
 LOST = (
     "died without a message: killed (often by the kernel, out of memory), or its machine was lost; the same command "
     "resumes from its last checkpoint"
@@ -139,6 +142,11 @@ def _varies(word: str) -> bool:
     return override.is_sweep_override() and override.key_or_group != "checkpoint"
 
 
+def _searched_seed(words: Sequence[str]) -> str | None:
+    """Return what was typed with several values that a search would take the luckiest of, or None."""
+    return next((word for word in words if word.partition("=")[0] in NOT_SEARCHED and _varies(word)), None)
+
+
 def _compares(words: Sequence[str]) -> bool:
     return any(word.lower() in ("compare=true", "compare=yes", "compare=on", "compare=1") for word in words)
 
@@ -147,7 +155,7 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
     for word in words:
         key, _, value = word.partition("=")
-        if key in ("launcher", "search") and value != "null" and not is_multirun(words):
+        if key in PLUGIN_GROUPS and value not in ("null", "basic") and not is_multirun(words):
             return f"{word} is for sweeps, which -m starts: python -m dsbs.{command} -m {shlex.join(words)}"
         if key == "output" and is_multirun(words) and value not in ("null", "-") and not {*",$"} & set(value):
             varies = next((other.partition("=")[0] for other in words if "," in other), "KEY")
@@ -161,6 +169,8 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
                 f"{value.partition(',')[0]} (defer.html shows the risk at every coverage). -m is for several runs, "
                 "checkpoint=RUN1,RUN2, and for compare=true."
             )
+        if key == "search" and value != "null" and (typed := _searched_seed(words)):
+            return f"{typed}: {word} would take whichever of these is luckiest on validation; type one for each search."
         if word == "search=optuna" and (typed := _without_alpha(words)):
             return f"search=optuna tries objective.alpha, which {typed} does not have: {typed} search=optuna_rate"
         package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))

@@ -9,11 +9,13 @@ from hydra.errors import HydraException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas, to_object
 from dsbs.cli.explain import explain, quote_word
 from dsbs.cli.overrides import hide_keys, restore_keys
+from dsbs.core.command_line import split_flags
 from dsbs.core.errors import DsbsError
 
 register_schemas()
@@ -21,8 +23,8 @@ TABLE = ["task=table", "task.path=rows.csv"]
 
 
 def told(*words: str, command: str = "train") -> str:
-    with pytest.raises((HydraException, DsbsError, ValueError)) as refused:
-        to_object(compose(command, words))
+    with pytest.raises((HydraException, OmegaConfBaseException, DsbsError, ValueError)) as refused:
+        to_object(compose(command, split_flags(words)[1]))
     return explain(refused.value, command, words)
 
 
@@ -61,7 +63,13 @@ def read(word: str) -> Any:
         ([*TABLE, "task.labels={a: b}"], "task.labels={a: b}: expected a list"),
         (["student=logreg", "student.C=1"], "student.C=1: expected a list of numbers, such as [0.1,1]."),
         (["seed=0,1"], "seed=0,1: several values make a sweep, which needs -m:\n    dsbs train -m seed=0,1\n"),
-        (["task.path=a,b.csv"], """a text with a comma in quotes: 'task.path="a,b.csv"'"""),
+        (["task.path=a,b.csv"], """A text with a comma goes in quotes: 'task.path="a,b.csv"'"""),
+        (["student=[logreg,minilm]"], "several make a sweep: -m GROUP=A,B"),
+        (["seed==1"], "seed==1: expected a whole number."),
+        (["training.learning_rate=1e-3,"], "training.learning_rate=1e-3,: expected a number."),
+        (["--config-dir", "mine", "student=nosuch"], "student=nosuch: there is no such option."),
+        (["hydra.run.dir=there"], "Results are written under output_dir"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir=True: dsbs does not use this key."),
         (["also_measure=last,generate"], "expected a list. Type:\n    'also_measure=[last,generate]'"),
         (["+seed=1"], "+seed: this key exists already; leave out the +."),
         (["~teacher"], "~teacher: it cannot be left out: teacher=OPTION"),
@@ -87,6 +95,12 @@ def read(word: str) -> Any:
 )
 def test_what_is_wrong_is_told_with_the_key_and_what_was_expected(words: list[str], says: str) -> None:
     assert says in told(*words)
+
+
+@pytest.mark.parametrize("word", ["seed=0,1", "student=logreg,minilm", "training.learning_rate=1,2"])
+def test_no_list_is_offered_for_a_key_that_takes_none(word: str) -> None:
+    assert "[" not in told(word)
+    assert "quotes" not in told(word)
 
 
 @pytest.mark.parametrize(

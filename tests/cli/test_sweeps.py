@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 
 from dsbs import train
+from dsbs.cli.composition import composing
+from dsbs.cli.config import register_schemas
 from dsbs.cli.sweeps import sweep_fault
 
 TASK = [
@@ -99,3 +102,30 @@ def test_no_job_of_defer_overwrites_the_threshold_of_another() -> None:
     assert sweep_fault("defer", ["-m", "checkpoint=RUN1,RUN2", "share=0.1"]) is None
     assert sweep_fault("defer", ["-m", "checkpoint=RUN", "confidence=margin,logprob", "compare=true"]) is None
     assert sweep_fault("defer", ["checkpoint=RUN", "share=0.1,0.2"]) is None  # reported when the config is composed
+
+
+@pytest.mark.parametrize("word", ["seed=0,1", "seed=range(3)", "data_fraction=1/8,1"])
+def test_a_search_takes_no_luckiest_seed(word: str) -> None:
+    fault = sweep_fault("train", ["-m", "search=optuna", word])
+    assert fault is not None
+    assert word in fault
+    assert "luckiest" in fault
+    assert "luckiest" not in str(sweep_fault("train", ["-m", "search=optuna", "seed=1", "student.d_model=64,128"]))
+
+
+def test_a_launcher_by_its_name_in_hydra_asks_for_a_sweep_too() -> None:
+    assert "-m starts" in str(sweep_fault("train", ["hydra/launcher=joblib"]))
+    assert sweep_fault("train", ["hydra/launcher=basic"]) is None
+
+
+def test_keys_that_only_the_options_of_a_sweep_have_are_known() -> None:
+    register_schemas()
+    words = ["objective=finetune", "student=logreg,embedding", "student.C=[1]"]
+    with composing() as loader:
+        config = loader.load_configuration("train", words, RunMode.MULTIRUN)
+        assert list(config.hydra.overrides.task) == words  # what the sweep expands
+        jobs = [
+            loader.load_sweep_config(config, [words[0], f"student={name}", words[2]])
+            for name in ("logreg", "embedding")
+        ]
+    assert [list(job.student.C) for job in jobs] == [[1.0], [1.0]]
