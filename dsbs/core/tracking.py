@@ -3,7 +3,9 @@
 import contextlib
 import importlib.util
 import logging
+import os
 import re
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +13,9 @@ from types import TracebackType
 from typing import Any
 
 from dsbs.core.checks import NOT_NEGATIVE, option_faults, range_faults
+from dsbs.core.errors import DataError
 from dsbs.core.fingerprint import fingerprint
+from dsbs.core.untrusted import read_object
 from dsbs.core.wandb_mode import MODES, choose_mode, find_key, set_environment
 
 logger = logging.getLogger(__name__)
@@ -19,7 +23,9 @@ logger = logging.getLogger(__name__)
 WANDB = "wandb"
 # Trackers that Hugging Face's Trainer reports to -> packages of which one is needed; also the names of our extras.
 OTHERS = {"mlflow": ("mlflow",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
-MAX_TAG, MAX_NAME = 64, 128  # characters of a tag and of an artifact's name that W&B takes
+PROJECT = "dsbs"
+NOT_IN_PROJECT = "/\\#?%:"  # W&B takes none of these in the name of a project
+MAX_TAG, MAX_NAME = 64, 128  # characters of a tag, and of the other names, that W&B takes
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -32,7 +38,7 @@ class Tracking:
             Face's Trainer logs, so nothing about students that are trained without it. The other keys are for W&B.
         mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: the
             environment variable ``WANDB_MODE``, or else online if a key is found and offline otherwise.
-        project: the W&B project.
+        project: the W&B project; in place of the default that of the environment variable ``WANDB_PROJECT``, if any.
         entity: the user or team that owns the project; None for the account's default.
         group: gathers runs; None: those that differ in their seed alone.
         tags: words to filter runs by, besides task, student, objective and control.
@@ -42,12 +48,17 @@ class Tracking:
 
     report_to: list[str] = field(default_factory=lambda: [WANDB])
     mode: str = "auto"
-    project: str = "dsbs"
+    project: str = PROJECT
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     predictions: int = 100
     artifact: bool = False
+
+    def __post_init__(self) -> None:
+        """Take the project of W&B's own variable in place of the default."""
+        if self.project == PROJECT:
+            self.project = os.environ.get("WANDB_PROJECT") or PROJECT
 
     @property
     def others(self) -> list[str]:
@@ -63,6 +74,11 @@ class Tracking:
         """Return what is wrong with the settings, one sentence each."""
         faults = option_faults(self, "tracking.", mode=MODES)
         faults += range_faults(self, NOT_NEGATIVE, "predictions", prefix="tracking.")
+        if not self.project.strip() or set(self.project) & set(NOT_IN_PROJECT) or len(self.project) > MAX_NAME:
+            faults.append(
+                f"tracking.project={self.project}: expected a name of up to {MAX_NAME} characters without any of "
+                f"{' '.join(NOT_IN_PROJECT)}."
+            )
         for name in self.others:
             if name not in OTHERS:
                 faults.append(f"tracking.report_to=[{name}]: expected any of {', '.join((WANDB, *OTHERS))}.")
@@ -86,12 +102,24 @@ class OtherTrackers:
     run: str = ""
 
 
-def derive_run_id(folder: Path) -> str:
-    """Return the W&B id of a run's folder; a resumed run gets the same one, wherever ``outputs`` lies.
+def new_run_id() -> str:
+    """Return an id for a training: W&B takes none again that was deleted there, so no two trainings share one."""
+    return uuid.uuid4().hex[:16]
+
+
+def find_run_id(folder: Path) -> str:
+    """Return the W&B id of a run's folder, which ``manifest.json`` keeps; a resumed run gets the same one.
+
+    Runs of earlier versions have an id that follows from where they lie below ``outputs``.
 
     Args:
         folder: ``<output_dir>/train/<task>/<student>/<objective>/<data_fraction>/<seed>-<hash>``.
     """
+    kept = None
+    with contextlib.suppress(DataError, OSError):  # none yet, or an unreadable one
+        kept = read_object(folder / "manifest.json").get("run_id")
+    if isinstance(kept, str) and re.fullmatch("[0-9a-f]{16}", kept):
+        return kept
     return fingerprint(list(folder.parts[-5:]), length=16)
 
 
@@ -234,10 +262,10 @@ def open_tracker(
     options: dict[str, Any] = {
         "project": settings.project,
         "entity": settings.entity,
-        "group": settings.group or group,
+        "group": (settings.group or group or "")[-MAX_NAME:] or None,  # groups differ at their ends
         "tags": list(dict.fromkeys(tag[:MAX_TAG] for tag in (*settings.tags, *tags) if tag)),
         "id": run_id,
-        "name": name,
+        "name": name[-MAX_NAME:],
         "config": dict(config),
         "job_type": job_type,
     }

@@ -18,7 +18,7 @@ HOSTED = ("api.wandb.ai", "api.forge.coreweave.com", "forge.coreweave.com")
 
 def find_key() -> str | None:
     """Return the W&B key of this machine (``WANDB_API_KEY``, else netrc), or None. It is passed to W&B alone."""
-    if key := os.environ.get("WANDB_API_KEY"):
+    if key := os.environ.get("WANDB_API_KEY", "").strip():  # secrets from files often end in a newline
         return key
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "")).netloc
     hosts = (host,) if host and host not in HOSTED else HOSTED
@@ -37,7 +37,10 @@ def find_key() -> str | None:
 
 def choose_mode(mode: str) -> str:
     """Return ``online``, ``offline`` or ``disabled`` for a setting, the environment and the keys of this machine."""
-    wish = mode if mode != "auto" else os.environ.get("WANDB_MODE", "auto").lower()
+    wish = mode
+    if mode == "auto":
+        off = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on")  # as in Hugging Face's Trainer
+        wish = os.environ.get("WANDB_MODE", "disabled" if off else "auto").lower()
     if wish in ("disabled", "offline"):
         return wish
     if wish not in (*MODES, *OLDER):
@@ -75,7 +78,7 @@ def set_environment(directory: Path) -> None:
 def with_key() -> Iterator[None]:
     """Let W&B find the key of this machine without asking at the terminal; only while it is needed."""
     key, variable = find_key(), "WANDB_API_KEY"
-    missing = key is not None and variable not in os.environ
+    missing = key is not None and not os.environ.get(variable, "").strip()
     if missing:
         os.environ[variable] = str(key)
     try:

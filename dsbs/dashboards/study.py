@@ -7,7 +7,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.names import path_part
-from dsbs.core.tracking import derive_run_id
+from dsbs.core.tracking import find_run_id
 from dsbs.core.untrusted import read_json_file
 from dsbs.data.controls import NO_CONTROL
 from dsbs.reporting.reading import MAX_JSON, FinishedRun, read_runs
@@ -106,7 +106,7 @@ def read_studies(runs: Path, output_dir: Path) -> list[Study]:
     finished, _ = read_runs(runs)
     by_task: dict[str, dict[str, FinishedRun]] = {}
     for run in finished:
-        by_task.setdefault(str(run.metrics["task"]), {})[derive_run_id(run.folder)] = run
+        by_task.setdefault(str(run.metrics["task"]), {})[find_run_id(run.folder)] = run
     if not by_task:
         raise DataError(f"runs={runs}: none of the runs is finished.")
     return [_read_study(task, found, runs, output_dir) for task, found in sorted(by_task.items())]
@@ -122,8 +122,8 @@ def _read_study(task: str, found: dict[str, FinishedRun], runs: Path, output_dir
     document = read_json_file(folder / JSON, MAX_JSON)
     if not isinstance(document, dict) or not all(key in document for key in NEEDED):
         raise DataError(f"{folder / JSON}: not as this version writes it. Write it again:\n    {command}")
-    counted = {derive_run_id(Path(place)) for cell in document["cells"] for place in cell["folders"]}
-    kept = {id: run for id, run in found.items() if id in counted}
+    counted = {Path(place).parts[-5:] for cell in document["cells"] for place in cell["folders"]}
+    kept = {id: run for id, run in found.items() if run.folder.parts[-5:] in counted}
     if not kept:
         raise DataError(f"{folder / JSON}: it is about other runs than runs={runs}. Write it again:\n    {command}")
     return Study(task, folder, document, kept)

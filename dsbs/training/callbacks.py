@@ -1,8 +1,9 @@
 """Trainer callbacks: progress in the terminal, logs for W&B and other trackers, early stopping."""
 
 import importlib.util
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -15,6 +16,8 @@ from dsbs.core.progress import Meter
 from dsbs.core.tracking import OTHERS, OtherTrackers, Tracker
 from dsbs.inference.metrics import show_score
 from dsbs.training.settings import Training
+
+logger = logging.getLogger(__name__)
 
 
 class ProgressCallback(TrainerCallback):
@@ -111,8 +114,30 @@ def build_reporters(others: OtherTrackers) -> list[TrainerCallback]:
             raise ConfigError(f"tracking.report_to=[{name}]: cannot be used here: {reason}") from error
         if name == "tensorboard" and callback.logging_dir is None:
             callback.logging_dir = str(others.directory / name / others.run)
-        callbacks.append(callback)
+        callbacks.append(_stop_at_errors(callback, name))
     return callbacks
+
+
+def _stop_at_errors(callback: TrainerCallback, name: str) -> TrainerCallback:
+    """Return a callback of another tracker whose first error is a warning, and the last thing that it reports."""
+
+    def guarded(act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if vars(callback).get("_failed"):
+                return None
+            try:
+                return act(*args, **kwargs)
+            except Exception as error:  # whatever it is: tracking must not cost a user the training run
+                vars(callback)["_failed"] = True
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                logger.warning("%s: %s. The run continues and is not reported there any more.", name, reason)
+                return None
+
+        return call
+
+    for event in [name for name in dir(callback) if name.startswith("on_")]:
+        setattr(callback, event, guarded(getattr(callback, event)))
+    return callback
 
 
 def set_tracker_folders(others: OtherTrackers) -> None:

@@ -16,6 +16,7 @@ from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
+from dsbs.core.tracking import find_run_id, new_run_id
 from dsbs.core.untrusted import read_object
 
 PACKAGES = (
@@ -103,7 +104,8 @@ class Run:
             lock.release()
 
     def write_manifest(self, config_yaml: str, command: str, extra: dict[str, Any]) -> None:
-        """Write ``config.yaml`` and ``manifest.json``."""
+        """Write ``config.yaml`` and ``manifest.json``; a resumed run keeps its id at W&B."""
+        run_id = find_run_id(self.folder) if self.manifest_path.exists() else new_run_id()
         write_text(self.folder / "config.yaml", config_yaml)
         manifest = {
             "dsbs": __version__,
@@ -113,6 +115,7 @@ class Run:
             "platform": platform.platform(),
             "packages": {name: metadata.version(name) for name in PACKAGES},
             "settings": self.settings,
+            "run_id": run_id,
             **extra,
         }
         write_json(self.manifest_path, manifest)

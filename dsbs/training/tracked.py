@@ -8,7 +8,7 @@ from typing import Any
 
 from dsbs.core.errors import ConfigError
 from dsbs.core.secrets import mask
-from dsbs.core.tracking import WANDB, Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.core.tracking import WANDB, Tracker, Tracking, find_run_id, open_tracker
 from dsbs.data.controls import NO_CONTROL
 from dsbs.data.subsets import sample_ids
 from dsbs.training.run_folder import Run
@@ -106,7 +106,7 @@ def open_run(settings: Tracking, run: Run, described: Mapping[str, Any], output_
     tags = [str(names["task"]), str(names["student"]), str(names["objective"])]
     return open_tracker(
         settings,
-        run_id=derive_run_id(run.folder),
+        run_id=find_run_id(run.folder),
         name="-".join(parts[1:]),
         config={**names, "folder": "/".join(parts), "settings": run.settings},
         directory=output_dir,

@@ -8,7 +8,7 @@ import pytest
 from commands.test_train import SMALL
 from wandb_files import read_recorded
 
-from dsbs.core.tracking import derive_run_id
+from dsbs.core.tracking import find_run_id
 from dsbs.dashboards.study import Study
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.training.tracked import summarise_run
@@ -46,7 +46,7 @@ def check_recorded(folder: Path) -> None:
     [metrics_path] = folder.rglob("metrics.json")
     run, metrics = read_recorded(path), json.loads(metrics_path.read_text())
     manifest = json.loads((metrics_path.parent / "manifest.json").read_text())
-    assert run.run_id == derive_run_id(metrics_path.parent)
+    assert run.run_id == find_run_id(metrics_path.parent)
     assert run.group == "triage/t5_scratch/step_by_step/0.5"
     assert set(run.tags) == {"triage", "t5_scratch", "step_by_step"}
     names = {"task": "triage", "objective": "step_by_step", "method": "step_by_step", "control": "none", "seed": 0}

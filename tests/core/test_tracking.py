@@ -1,9 +1,11 @@
 """W&B: never a prompt, never a lost run, nothing outside the folder that was named."""
 
 import http.server
+import json
 import logging
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dsbs.core.tracking import OtherTrackers, Tracker, Tracking, derive_run_id, open_tracker
+from dsbs.core.tracking import OtherTrackers, Tracker, Tracking, find_run_id, new_run_id, open_tracker
 from dsbs.core.wandb_mode import choose_mode, find_key, set_environment
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -187,10 +189,44 @@ def test_a_key_in_netrc_is_found_for_its_own_server_alone(tmp_path: Path, monkey
     assert find_key() is None
 
 
-def test_a_resumed_run_keeps_its_id_wherever_the_outputs_lie() -> None:
+def test_a_resumed_run_keeps_its_id_wherever_the_outputs_lie(tmp_path: Path) -> None:
+    folder = tmp_path / "outputs/train/svamp/t5_scratch/finetune/0.125/0-1a2b3c4d"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"run_id": (kept := new_run_id())}))
+    assert (
+        find_run_id(folder)
+        == find_run_id(
+            shutil.copytree(tmp_path / "outputs", tmp_path / "data") / folder.relative_to(tmp_path / "outputs")
+        )
+        == kept
+    )
+
+
+@pytest.mark.parametrize("manifest", ["{}", "", '{"run_id": "../x"}'])
+def test_a_run_of_an_earlier_version_keeps_the_id_of_its_place(tmp_path: Path, manifest: str) -> None:
     run = "svamp/t5_scratch/finetune/0.125/0-1a2b3c4d"
-    assert derive_run_id(Path("outputs/train", run)) == derive_run_id(Path("/data/outputs/train", run))
-    assert derive_run_id(Path("outputs/train", run)) != derive_run_id(Path("outputs/train", run[:-1]))
+    (tmp_path / run).mkdir(parents=True)
+    (tmp_path / run / "manifest.json").write_text(manifest)
+    assert find_run_id(tmp_path / run) == find_run_id(Path("outputs/train", run))
+    assert find_run_id(Path("outputs/train", run)) != find_run_id(Path("outputs/train", run[:-1]))
+
+
+def test_switches_of_other_tools_are_applied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", f"{KEY}\n")
+    assert find_key() == KEY
+    monkeypatch.setenv("WANDB_DISABLED", "true")
+    assert choose_mode("auto") == "disabled"
+    assert choose_mode("online") == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert choose_mode("auto") == "offline"
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert Tracking().project == "theirs"
+    assert Tracking(project="mine").project == "mine"
+
+
+@pytest.mark.parametrize("project", ["team/project", "50%", "", "p" * 129])
+def test_a_project_that_wandb_would_refuse_is_a_fault(project: str) -> None:
+    assert f"tracking.project={project}: expected" in Tracking(project=project).faults()[0]
 
 
 def test_an_unknown_mode_is_a_fault_that_names_the_right_ones() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dsbs.core.errors import RunError
+from dsbs.core.tracking import find_run_id
 from dsbs.training.run_folder import Run, name_run
 
 SETTINGS: dict[str, Any] = {
@@ -91,3 +92,15 @@ def test_metrics_that_are_no_numbers_are_never_written(tmp_path: Path) -> None:
         run.finish({"accuracy": float("nan")})
     assert run.finished_metrics() is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_training_keeps_its_id_at_wandb_and_a_new_one_gets_another(tmp_path: Path) -> None:
+    def start() -> str:
+        run.write_manifest("", "python -m dsbs.train", {})
+        return find_run_id(tmp_path)
+
+    run = Run(tmp_path, {})
+    first = start()
+    assert start() == first
+    run.manifest_path.unlink()
+    assert start() != first
