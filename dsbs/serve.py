@@ -97,7 +97,7 @@ def serve(config: ServeConfig) -> None:
 
 def read_token(config: ServeConfig) -> str | None:
     """Return the token that clients must send, or None."""
-    return os.environ[config.token_env] if config.token_env else None
+    return os.environ[config.token_env].strip() if config.token_env else None  # secrets from files end in a newline
 
 
 def build_app(config: ServeConfig, service: Any, metrics: Any, token: str | None = None, referee: Any = None) -> Any:
@@ -131,7 +131,7 @@ def build_proxy(config: ServeConfig) -> Any:
 
     token = read_token(config)
     # Clients that send this server's token do not have the LLM's key, so the proxy sends it; others send their own.
-    key = os.environ.get(config.teacher.api_key_env or "") if token is not None else None
+    key = os.environ.get(config.teacher.api_key_env or "", "").strip() if token is not None else None
     store = TrafficStore(config.traffic_path, config.record.redact)
     return Proxy(config.teacher.where, store, config, token, key).build()
 
@@ -154,7 +154,8 @@ def run(config: ServeConfig, listener: socket.socket, app: Any, what: str) -> No
     except OSError as error:
         raise _no_address(config, error) from None
     startup = Startup(app)
-    address = "http://{}:{}".format(*listener.getsockname()[:2])
+    host, port = listener.getsockname()[:2]
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     logger.info("%s at %s (OpenAI's base_url: %s/v1); Ctrl-C stops it", what, address, address)
     settings = uvicorn.Config(
         startup,

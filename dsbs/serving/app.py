@@ -58,6 +58,7 @@ class App:
             Route("/predict", self._guarded(self.predict), methods=["POST"]),
             Route("/v1/chat/completions", self._guarded(self.chat), methods=["POST"]),
             Route("/v1/models", self._guarded(self.models), methods=["GET"]),
+            Route("/v1/models/{name:path}", self._guarded(self.model), methods=["GET"]),
             Route("/healthz", self._guarded(self.health), methods=["GET"]),
             Route("/readyz", self._guarded(self.readiness), methods=["GET"]),
             Route("/metrics", self._guarded(self.metrics), methods=["GET"]),
@@ -148,13 +149,26 @@ class App:
 
     async def models(self, request: Request) -> Response:
         """Return the list of models, which has the student only."""
+        return JSONResponse({"object": "list", "data": [self._describe()]})
+
+    async def model(self, request: Request) -> Response:
+        """Return the student by its name; clients check with it that the model exists.
+
+        Raises:
+            BadRequest: another model is asked for.
+        """
+        found, asked = self._describe(), request.path_params["name"]
+        if asked != found["id"]:
+            raise BadRequest(f"There is no model {asked[:100]}; this server has {found['id']}.", 404)
+        return JSONResponse(found)
+
+    def _describe(self) -> dict[str, Any]:
         name = self.answerer.service.student.name
         able = {
             "rationales": self.answerer.service.student.objective.needs_rationales,
             "teacher": self.answerer.referee is not None,
         }
-        model = {"id": name, "object": "model", "created": self.started, "owned_by": "dsbs", "dsbs": able}
-        return JSONResponse({"object": "list", "data": [model]})
+        return {"id": name, "object": "model", "created": self.started, "owned_by": "dsbs", "dsbs": able}
 
     async def health(self, request: Request) -> Response:
         """Return that the process is alive."""
@@ -190,7 +204,7 @@ class App:
                 raise BadRequest(f"The request is larger than {most:,} bytes (limits.max_request_bytes).", 413)
             parts.append(part)
         try:
-            body = json.loads(b"".join(parts).decode("utf-8"), parse_constant=_no_constant)
+            body = json.loads(b"".join(parts).decode("utf-8-sig"), parse_constant=_no_constant)
             json.dumps(body, ensure_ascii=False).encode("utf-8")  # half surrogates cannot be answered
         except (ValueError, RecursionError):
             raise BadRequest("The body is not valid JSON in UTF-8.") from None
@@ -208,7 +222,7 @@ class App:
         """Return the route with token check, metrics, and errors as responses of one sentence."""
 
         async def guarded(request: Request) -> Response:
-            started, path = time.perf_counter(), request.url.path
+            started, path = time.perf_counter(), request.url.path.removesuffix(request.path_params.get("name", ""))
             response = await self._respond(request, route)
             seconds = time.perf_counter() - started
             self.answerer.metrics.requests.labels(path, str(response.status_code)).inc()
@@ -238,12 +252,26 @@ class App:
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        message = {404: "Not found.", 405: "Method not allowed."}
+        message = {404: explain_missing(request.url.path), 405: "Method not allowed."}
         text = message.get(error.status_code, str(error.detail))
         return problem(text, error.status_code, request.url.path.startswith("/v1/"), dict(error.headers or {}))
 
 
 CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+
+
+def explain_missing(path: str) -> str:
+    """Return what to tell of an address that there is not.
+
+    >>> explain_missing("/chat/completions")
+    'Not found: the base_url of a client ends in /v1 here.'
+    >>> explain_missing("/v1/responses")
+    'Not found: of the API of OpenAI this server has /v1/chat/completions and /v1/models.'
+    """
+    if path.startswith("/v1"):
+        return "Not found: of the API of OpenAI this server has /v1/chat/completions and /v1/models."
+    routes = ("/completions", "/models", "/responses")
+    return "Not found: the base_url of a client ends in /v1 here." if path.endswith(routes) else "Not found."
 
 
 def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None = None) -> Response:
@@ -255,8 +283,8 @@ def problem(message: str, code: int, chat: bool, headers: dict[str, str] | None 
 
 def refuse(request: Request, token: str | None, chat: bool) -> Response | None:
     """Return the error response to a request without the right token; None if it has it, or ``token`` is None."""
-    given = request.headers.get("authorization", "")
-    if token is None or hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if token is None or (scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())):
         return None
     return problem("The token is missing or wrong (Authorization: Bearer ...).", 401, chat)
 

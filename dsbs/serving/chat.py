@@ -222,4 +222,5 @@ def chunks(whole: dict[str, Any], with_usage: bool) -> Iterator[str]:
 
 
 def _event(data: dict[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    # In ASCII: some clients split an event's line at the line breaks of Unicode, too.
+    return f"data: {json.dumps(data)}\n\n"

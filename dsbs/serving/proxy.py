@@ -10,6 +10,7 @@ import json
 import logging
 import random
 import time
+import zlib
 from collections.abc import AsyncIterator
 
 import httpx
@@ -21,17 +22,19 @@ from starlette.types import Receive, Scope, Send
 
 from dsbs.core.errors import RunError, TeacherError
 from dsbs.core.secrets import find_secrets
-from dsbs.serving.app import problem, refuse
+from dsbs.core.terminal import log_once
+from dsbs.serving.app import explain_missing, problem, refuse
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.settings import Recording, ServeConfig
 from dsbs.serving.traffic import Exchange, TrafficStore
-from dsbs.teachers.endpoint.address import Address
+from dsbs.teachers.endpoint.address import Address, leads_here
 from dsbs.teachers.endpoint.responses import read_completions
 
 logger = logging.getLogger(__name__)
 # Hop-by-hop headers (RFC 9110), and those that the HTTP client sets itself.
 HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "proxy-authorization",
        "proxy-authenticate", "host", "content-length", "accept-encoding"}  # fmt: skip
+OTHER_APIS = ("/responses", "/completions", "/messages")  # of texts, too, and not recorded
 MAX_RECORDED = 16_000_000  # bytes of an answer; larger ones are not recorded
 
 
@@ -78,15 +81,21 @@ class Proxy:
             Route("/metrics", self.show_metrics, methods=["GET"]),
             Route("/v1/{path:path}", self.forward, methods=every),
         ]
-        return Starlette(routes=routes, lifespan=self._lifespan)
+        return Starlette(routes=routes, exception_handlers={404: self._missing}, lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         timeout = httpx.Timeout(self.settings.timeout_s, connect=10.0)
         limits = httpx.Limits(max_connections=self.config.limits.queue)
-        async with httpx.AsyncClient(timeout=timeout, limits=limits, transport=self.transport) as self.client:
+        through = not leads_here(self.where.base_url)  # this machine is not reached by a proxy of the environment
+        async with httpx.AsyncClient(
+            timeout=timeout, limits=limits, transport=self.transport, trust_env=through
+        ) as self.client:
             yield
         self.store.close()
+
+    async def _missing(self, request: Request, error: Exception) -> Response:
+        return problem(explain_missing(request.url.path), 404, True)
 
     async def health(self, request: Request) -> Response:
         """Return that the process is alive."""
@@ -123,8 +132,12 @@ class Proxy:
         theirs = [request.headers[name] for name in find_secrets(dict(request.headers))]
         keys = " ".join([*theirs, self.key or "", self.token or ""])
         secrets = [word for word in keys.split() if len(word) > 7]  # not "Bearer"
-        chat = request.url.path.endswith("/chat/completions") and answer.status_code == 200
-        recorded = chat and random.random() < self.settings.share  # noqa: S311 - a sample
+        path, fine = request.url.path.rstrip("/"), answer.status_code == 200
+        recorded = fine and path.endswith("/chat/completions") and random.random() < self.settings.share  # noqa: S311
+        if fine and path.endswith(OTHER_APIS) and not path.endswith("/chat/completions"):
+            self.metrics.recorded.labels("not_recorded").inc()
+            log_once(f"Requests to {path} are forwarded and NOT recorded: only those to /v1/chat/completions are.")
+        body = unpack(body, request.headers.get("content-encoding"))
         stream = self._pass(answer, body if recorded else None, started, secrets)
         self.metrics.requests.labels("/v1", str(answer.status_code)).inc()
         passing = _Passing(stream, answer.status_code)
@@ -164,7 +177,8 @@ class Proxy:
                 if body is not None and size <= MAX_RECORDED:
                     pieces.append(piece)
             if body is not None:
-                await self._record(body, b"".join(pieces) if size <= MAX_RECORDED else b"", started, secrets)
+                whole = b"".join(pieces) if size <= MAX_RECORDED else b""
+                await self._record(body, unpack(whole, answer.headers.get("content-encoding")), started, secrets)
             if last:
                 yield last
         except httpx.HTTPError as error:
@@ -186,6 +200,14 @@ class Proxy:
             # The application still gets its answer; the warning says that recording is incomplete.
             self.metrics.recorded.labels("not_recorded").inc()
             logger.error("an answer was forwarded and NOT recorded: %s", error)
+
+
+def unpack(body: bytes, encoding: str | None) -> bytes:
+    """Return a body uncompressed: some gateways compress whatever they were asked for."""
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        with contextlib.suppress(zlib.error):
+            return zlib.decompressobj(wbits=47).decompress(body, MAX_RECORDED)  # of either header
+    return body
 
 
 def read_exchange(body: bytes, answer: bytes, started: float) -> Exchange | None:

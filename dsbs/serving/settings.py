@@ -222,7 +222,7 @@ class ServeConfig:
         if self.token_env is not None:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", self.token_env):
                 faults.append("token_env: expected the name of an environment variable, not the token itself.")
-            elif not os.environ.get(self.token_env):
+            elif not os.environ.get(self.token_env, "").strip():
                 faults.append(f"token_env={self.token_env}: this environment variable is not set, or empty.")
         return faults
 

@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.records import Prediction
 from dsbs.extraction.settings import Budget
-from dsbs.serve import bind, build_app, run, serve
+from dsbs.serve import bind, build_app, read_token, run, serve
 from dsbs.serving.metrics import Metrics
 from dsbs.serving.service import Service
 from dsbs.serving.settings import Chat, Deferral, Limits, Recording, ServeConfig
@@ -74,6 +74,40 @@ def test_chat_replies_with_the_label() -> None:
         assert reply["usage"]["total_tokens"] > 0
         [model] = http.get("/v1/models").json()["data"]
         assert model["id"] == "triage-test"
+
+
+def test_the_model_is_found_by_its_name() -> None:
+    with client() as http:
+        assert http.get("/v1/models/triage-test").json()["id"] == "triage-test"
+        reply = http.get("/v1/models/org/gpt-5")
+        assert reply.status_code == 404
+        assert reply.json()["error"]["message"] == "There is no model org/gpt-5; this server has triage-test."
+        assert 'path="/v1/models/"' in http.get("/metrics").text
+
+
+def test_what_is_missing_says_what_there_is() -> None:
+    with client() as http:
+        assert "ends in /v1" in http.post("/chat/completions", json=ask("It leaks.")).json()["error"]
+        assert "/v1/chat/completions" in http.post("/v1/responses", json={}).json()["error"]["message"]
+
+
+def test_a_body_may_begin_with_a_byte_order_mark() -> None:
+    with client() as http:
+        assert http.post("/predict", content='\ufeff{"input": "It leaks."}'.encode()).json()["label"] == "refund"
+
+
+def test_a_token_is_found_whatever_the_case_of_its_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "abc-123\n")  # as in a secret that was made with echo
+    config = ServeConfig(checkpoint="a", token_env="TOKEN")
+    assert config.faults() == []
+    with client(token=read_token(config)) as http:
+        for header, code in (
+            ("bearer abc-123", 200),
+            ("Bearer  abc-123", 200),
+            ("Basic abc-123", 401),
+            ("abc-123", 401),
+        ):
+            assert http.get("/v1/models", headers={"Authorization": header}).status_code == code
 
 
 def test_chat_streams_one_chunk() -> None:
@@ -203,7 +237,7 @@ def test_other_addresses_and_methods() -> None:
     with client() as http:
         assert http.get("/predict").status_code == 405
         assert http.get("/nothing").status_code == 404
-        assert http.post("/v1/embeddings", json={}).json()["error"]["message"] == "Not found."
+        assert http.post("/v1/embeddings", json={}).json()["error"]["message"].startswith("Not found: ")
 
 
 def test_a_student_without_rationales_says_so() -> None:

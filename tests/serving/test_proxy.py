@@ -1,5 +1,6 @@
 """The recording proxy: the LLM's own bytes, nothing lost that an application got whole, no secrets in the store."""
 
+import gzip
 import json
 import os
 import signal
@@ -342,3 +343,54 @@ def test_after_kill_9_every_answer_that_came_whole_is_in_the_store(slow_llm: str
         kept = {completion for (completion,) in db.execute("SELECT completion FROM traffic")}
     assert len(got) >= 40
     assert set(got) <= kept
+
+
+def test_compressed_answers_pass_as_they_are_and_are_recorded(tmp_path: Path) -> None:
+    answer = {"model": "llm", "choices": [{"message": {"content": "refund"}, "finish_reason": "stop"}]}
+
+    def compress(request: httpx.Request) -> httpx.Response:
+        packed = gzip.compress(json.dumps(answer).encode())
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, stream=httpx.ByteStream(packed))
+
+    with before(tmp_path, compress) as http:
+        assert http.post("/v1/chat/completions", json=ask("a")).json() == answer
+    [exchange] = recorded(tmp_path)
+    assert exchange.completion == "refund"
+
+
+def test_what_is_not_recorded_is_told_once_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with before(tmp_path, lambda request: httpx.Response(200, stream=httpx.ByteStream(b"{}"))) as http:
+        for _ in range(2):
+            http.post("/v1/responses", json={"input": "a"})
+        http.get("/v1/models")
+        assert 'dsbs_recorded_total{outcome="not_recorded"} 2.0' in http.get("/metrics").text
+    assert sum("/v1/responses are forwarded and NOT recorded" in message for message in caplog.messages) == 1
+
+
+def test_a_base_url_without_v1_is_told(tmp_path: Path) -> None:
+    with proxy(tmp_path) as http:
+        for path in ("/chat/completions", "/openai/deployments/gpt/chat/completions"):
+            reply = http.post(path, json=ask("a"))
+            assert reply.status_code == 404
+            assert "ends in /v1" in reply.json()["error"]["message"]
+
+
+def test_an_llm_on_this_machine_is_not_asked_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    class Models(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"data": []}')
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    llm = ThreadingHTTPServer(("127.0.0.1", 0), Models)
+    threading.Thread(target=llm.serve_forever, daemon=True).start()
+    address = Address(f"http://127.0.0.1:{llm.server_port}/v1", "", None, 1.0)
+    with TestClient(Proxy(address, TrafficStore(tmp_path / "t.sqlite"), ServeConfig(mode="record")).build()) as client:
+        assert client.get("/v1/models").json() == {"data": []}
+    llm.shutdown()
