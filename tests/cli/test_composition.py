@@ -100,7 +100,13 @@ def test_options_that_are_typed_although_they_are_the_usual_ones_change_nothing_
 
 @pytest.mark.parametrize(
     ("words", "rate"),
-    [(["student=encoder"], 1e-4), (["student=encoder", "training=gpu"], 3e-4), (["student=t5_scratch"], 1e-3)],
+    [
+        *(([f"student={name}"], 1e-4) for name in ("encoder", "pretrained", "flan_t5_small", "auto")),
+        (["student=encoder", "training=gpu"], 3e-4),
+        (["student=t5_scratch"], 1e-3),
+        (["experiment=paper/svamp"], 5e-5),
+        (["experiment=paper/svamp", "student=flan_t5_base"], 5e-5),
+    ],
 )
 def test_a_pretrained_student_has_a_learning_rate_for_its_weights(words: list[str], rate: float) -> None:
     assert composed("objective=finetune", "task=svamp", *words)["training"]["learning_rate"] == rate
