@@ -101,7 +101,8 @@ def test_options_that_are_typed_although_they_are_the_usual_ones_change_nothing_
 @pytest.mark.parametrize(
     ("words", "rate"),
     [
-        *(([f"student={name}"], 1e-4) for name in ("encoder", "pretrained", "flan_t5_small", "auto")),
+        *(([f"student={name}"], 1e-4) for name in ("encoder", "pretrained", "bart_base", "auto")),
+        *(([f"student={name}"], 3e-4) for name in ("t5_small", "flan_t5_small")),
         (["student=encoder", "training=gpu"], 3e-4),
         (["student=t5_scratch"], 1e-3),
         (["experiment=paper/svamp"], 5e-5),
