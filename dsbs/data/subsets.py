@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -133,8 +134,10 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
         inputs = {example.id: input_key(example.input) for example in task.examples("train")}
         different = len({*inputs.values()})
         if repeated := len(inputs) - different if different > 1 else 0:
+            other = _count_other_labels(task, inputs)
             log_once(
-                f"{pluralize(repeated, 'row')} of train with the input of another row; rows with equal inputs stay on "
+                f"{pluralize(repeated, 'row')} of train with the input of another row"
+                f"{f', {other:,} of them with another label' if other else ''}; rows with equal inputs stay on "
                 "the same side of the split into train and validation."
             )
         validation = cut_validation(inputs, task.validation_share, split_seed)
@@ -151,3 +154,11 @@ def select(task: Task, fraction: float, seed: int, split_seed: int) -> Selection
     if task.validation_fraction:
         validation = sample_fraction(validation, fraction, split_seed)
     return Selection(frozenset(sample_fraction(train, fraction, seed)), frozenset(validation), validation_split)
+
+
+def _count_other_labels(task: Task, inputs: Mapping[str, bytes]) -> int:
+    """Return how many examples of train have another label than the first one of equal input."""
+    counts = Counter(inputs.values())
+    first: dict[bytes, str] = {}
+    labelled = (example for example in task.examples("train") if counts[inputs[example.id]] > 1 and example.label)
+    return sum(first.setdefault(inputs[example.id], example.label or "") != example.label for example in labelled)

@@ -62,6 +62,15 @@ def build_arguments(settings: Training, seed: int, folder: Path, metric: str = A
             f"training.bf16={str(settings.bf16).lower()} is invalid: {str(error).splitlines()[0]}"
         ) from None
     _adapt_to_machine(arguments)
+    if settings.warmup_steps >= settings.max_steps:
+        logger.warning(
+            "training.warmup_steps=%d, of training.max_steps=%d: the learning rate stays below %g. Type "
+            "training.warmup_steps=%d",
+            settings.warmup_steps,
+            settings.max_steps,
+            settings.learning_rate,
+            settings.max_steps // 10,
+        )
     return arguments
 
 

@@ -27,11 +27,13 @@ def describe_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
 def describe_missing_labels(data: RunData) -> list[str]:
     """Return which closed answers no training example has, and which no test example has; a sentence each.
 
-    Empty where each example has its own closed answers.
+    Where answers are no closed ones that all examples share: whether all of test have the same one.
     """
     shared = {example.choices for example in chain(data.validation, data.test)}
     answers = next(iter(shared)) if len(shared) == 1 else None
     tested = {example.label for example in data.test}
+    if answers is None and len(tested) == 1 < len(data.test):
+        return [f"All {len(data.test):,} test examples have the same answer: {excerpt(tested.pop(), 60)}."]
     notes = []
     for part, known, so in (
         ("training", data.taught, "the student cannot learn"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.records import Example
+from dsbs.core.terminal import log_once
 from dsbs.data.subsets import cut_validation, parse_fraction, sample_fraction, sample_ids, select
 from dsbs.tasks.answers import FreeAnswers
 from dsbs.tasks.base import Task
@@ -144,6 +145,25 @@ def test_rows_of_a_table_with_equal_inputs_are_validated_on_or_learnt_from() -> 
     assert all(
         (f"train {number}" in selection.train) == (f"train {number ^ 1}" in selection.train) for number in range(100)
     )
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [("yyynnn", ""), ("ynyyyn", ", 2 of them with another label"), ("y?nyy?", ", 1 of them with")]
+)
+def test_equal_inputs_with_other_labels_are_reported(
+    labels: str, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs = ("It leaks.", "it  leaks.", "It leaks.", "It broke.", "It fell.", "It fell.")
+    rows = [
+        Example(str(number), text, None if label == "?" else label)
+        for number, (text, label) in enumerate(zip(inputs, labels, strict=True))
+    ]
+    monkeypatch.setattr(Bare, "examples", lambda self, split: iter(rows))
+    log_once.cache_clear()
+    with caplog.at_level("INFO"):
+        select(Bare(validation_share=0.3), 1, 0, 0)
+    assert f"3 rows of train with the input of another row{told}" in caplog.text
+    assert bool(told) == ("another label" in caplog.text)
 
 
 @pytest.mark.parametrize("rows", [2, 3, 4, 7])

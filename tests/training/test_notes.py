@@ -29,6 +29,7 @@ def run_data(choices: tuple[str, ...] | None, taught: str, tested: str) -> RunDa
             ["No training example has the labels b, c, d, e, f and 2 more: the student cannot learn them."],
         ),
         (None, "a", "b", []),
+        (None, "a", "bb", ["All 2 test examples have the same answer: b."]),
         (("a", "b"), "a", "", []),
     ],
 )

@@ -336,6 +336,14 @@ def test_what_hugging_face_refuses_names_our_key(changes: dict[str, Any], tmp_pa
         build_arguments(Training(**changes), 0, tmp_path)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(100, True), (50, True), (101, False)])
+def test_a_warm_up_that_never_ends_is_reported(
+    steps: int, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_arguments(Training(max_steps=steps, warmup_steps=100), 0, tmp_path)
+    assert told == (f"the learning rate stays below 0.001. Type training.warmup_steps={steps // 10}" in caplog.text)
+
+
 def test_an_optimiser_whose_package_is_missing_names_our_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.optim=lomo: not available here: .*`lomo_optim`"):
         trainer_on(tmp_path, optim="lomo").train()

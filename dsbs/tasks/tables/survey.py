@@ -71,16 +71,23 @@ class LabelSurvey:
         names = [name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..." for name in labels[:_SHOWN]]
         shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
         found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
-        hint = f" For the number behind ####: {_NUMBER_BEHIND}" * (kind == "free" and 2 * self.solutions > self.rows)
-        if kind == "free" and all(_DECIMAL_COMMA.fullmatch(name) or plain_number(name) is not None for name in labels):
-            hint = " As numbers they are read with a decimal point: write 1,5 as 1.5."
-        if kind == "number" and (pointed := self._pointed()):
-            hint = f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
         others = f" ({pluralize(merged, 'other spelling')} merged)" * bool(merged and kind == "closed")
         return (
-            f"{'more than ' * self.too_many}{len(labels):,} different labels in {self.rows:,} rows of column "
-            f"{column!r}{others}: {found} (task.answer_kind={kind}).{hint}"
+            f"{'more than ' * self.too_many}{pluralize(len(labels), 'different label')} in {self.rows:,} rows of "
+            f"column {column!r}{others}: {found} (task.answer_kind={kind}).{self._hint(kind, labels, shown)}"
         )
+
+    def _hint(self, kind: str, labels: Sequence[str], shown: str) -> str:
+        """Return what to do where the labels may be something else than they are taken for; empty where all is well."""
+        if len(labels) == 1 < self.rows:
+            return f" All are {shown}: there is nothing to tell apart. Other answers: task.labels=[...]"
+        if kind == "free" and all(_DECIMAL_COMMA.fullmatch(name) or plain_number(name) is not None for name in labels):
+            return " As numbers they are read with a decimal point: write 1,5 as 1.5."
+        if kind == "free" and 2 * self.solutions > self.rows:
+            return f" For the number behind ####: {_NUMBER_BEHIND}"
+        if kind == "number" and (pointed := self._pointed()):
+            return f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
+        return ""
 
     def labels(self) -> tuple[str, ...]:
         """Return one spelling of each label, sorted: the most frequent one.

@@ -61,6 +61,12 @@ def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
         "'Sports', 'news' (task.answer_kind=closed)."
     )
     caplog.clear()
+    list(table(tmp_path, ["good", "good", None]).examples("train"))
+    assert caplog.messages[0] == (
+        "1 different label in 2 rows of column 'label': free answers (task.answer_kind=free). All are 'good': there is "
+        "nothing to tell apart. Other answers: task.labels=[...]"
+    )
+    caplog.clear()
     list(table(tmp_path, ["a", "b"], labels=["a", "b"]).examples("train"))
     assert caplog.messages == []
 
