@@ -61,3 +61,22 @@ def variable_faults(key: str, name: str | None) -> list[str]:
         return []
     return [f"{key}: expected the name of an environment variable, such as OPENAI_API_KEY, not the key itself: "
             "settings are saved to disk."]  # fmt: skip
+
+
+def describe_odd_key(key: str, bearer: bool = True) -> str | None:
+    """Return what a key has in it that no key has, as copying and quoting leave it; or None.
+
+    Args:
+        bearer: whether ``Bearer`` is put before it.
+
+    >>> describe_odd_key("'sk-1'"), describe_odd_key("Bearer sk-1"), describe_odd_key("sk-1")
+    ('quotes around it', "the word 'Bearer', which is added", None)
+    """
+    odd = {
+        "quotes around it": key[:1] in ("'", '"') and key[-1:] == key[:1],
+        "the word 'Bearer', which is added": bearer and key.lower().startswith("bearer "),
+        "a character outside ASCII, such as a typographic dash": not key.isascii(),
+        "a line break or a blank": bearer and any(map(str.isspace, key)),
+        "a control character": not key.isprintable(),
+    }
+    return next((what for what, found in odd.items() if found), None)

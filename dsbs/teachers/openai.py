@@ -12,7 +12,7 @@ from dsbs.core.checks import ABOVE_0, AT_LEAST_1, NOT_NEGATIVE, SHARE, option_fa
 from dsbs.core.errors import TeacherError
 from dsbs.core.logprobs import MAX_TOP
 from dsbs.core.records import Request
-from dsbs.core.secrets import find_secrets, looks_secret, variable_faults
+from dsbs.core.secrets import describe_odd_key, find_secrets, looks_secret, variable_faults
 from dsbs.core.terminal import log_once
 from dsbs.tasks.base import Task
 from dsbs.teachers.base import Ask, Teacher
@@ -156,6 +156,12 @@ class OpenAITeacher(Teacher):
                 f"teacher.api_key_env={self.api_key_env}: this environment variable has no key for "
                 f"{self.base_url or OPENAI}. Type export {self.api_key_env}=…, name another one with "
                 "teacher.api_key_env=NAME, or type teacher.api_key_env=null if the endpoint needs no key.",
+                fatal=True,
+            )
+        if odd := describe_odd_key(key, self.api_key_header.lower() == AUTHORIZATION.lower()):
+            raise TeacherError(
+                f"teacher.api_key_env={self.api_key_env}: this environment variable holds no key, since it has "
+                f"{odd}. Set it again: export {self.api_key_env}=…",
                 fatal=True,
             )
         return key or NO_KEY

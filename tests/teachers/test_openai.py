@@ -115,6 +115,29 @@ def test_a_wrong_key_is_fatal_and_stays_out_of_the_message(monkeypatch: pytest.M
     assert KEY[:8] not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (f'"{KEY}"', "quotes around it"),
+        (f"Bearer {KEY}", "'Bearer'"),
+        (KEY.replace("-", "—"), "outside ASCII"),
+        (f"{KEY}\u200b", "outside ASCII"),
+        (f"{KEY}\n{KEY}", "a line break"),
+    ],
+)
+def test_a_key_that_was_copied_badly_is_told_before_anything_is_sent(
+    key: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with serve() as server, pytest.raises(TeacherError, match=words) as caught:
+        ask(server, api_key_env="MY_KEY")
+    assert caught.value.fatal
+    assert server.requests == 0
+    assert "planted" not in str(caught.value)
+    if words == "'Bearer'":
+        assert OpenAITeacher(model="m", api_key_env="MY_KEY", api_key_header="X-Token").find_key() == key
+
+
 def test_the_key_goes_in_the_header_of_a_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     header = "Ocp-Apim-Subscription-Key"
