@@ -15,6 +15,9 @@ from dsbs.extraction.prompts import WHOLE
 from dsbs.store import CompletionStore, Failure, Origin, Outcome, Spent
 from dsbs.teachers.prices import Rates
 
+# Characters of a completion below which equal samples say nothing: a mere label.
+TELLING = 40
+
 
 @dataclass
 class ExampleCount:
@@ -48,12 +51,17 @@ class SplitCount(ExampleCount):
         systems: system prompt -> its counts, where there is a pool of them.
         spent: tokens of the completions.
         weighed: completions with log-probabilities.
+        models: model, as the server names it -> its completions.
+        sampled, alike: examples with several samples, and those of them whose samples are word for word the same.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     systems: dict[str, ExampleCount] = field(default_factory=dict)
     spent: Spent = field(default_factory=Spent)
     weighed: int = 0
+    models: Counter[str] = field(default_factory=Counter)
+    sampled: int = 0
+    alike: int = 0
 
     def cost(self, rates: Rates | None, batch_rates: Rates | None) -> float | None:
         """Return the cost of the completions in dollars, or None where prices or tokens are unknown."""
@@ -147,5 +155,11 @@ def _count(job: Job, count: SplitCount, example: Example, annotation: Annotation
         one.parsed += annotation.label is not None
         one.gold += example.label is not None and any(isinstance(outcome, Completion) for outcome in outcomes)
         one.correct += right
-    count.weighed += sum(isinstance(one, Completion) and one.logprobs is not None for one in outcomes)
+    completions = [one for one in outcomes if isinstance(one, Completion)]
+    count.weighed += sum(one.logprobs is not None for one in completions)
+    count.models.update(one.model for one in completions if one.model)
+    texts = [f"{one.reasoning or ''}{one.text}" for one in completions]
+    if len(texts) > 1 and min(map(len, texts)) >= TELLING:
+        count.sampled += 1
+        count.alike += len(set(texts)) == 1
     return right

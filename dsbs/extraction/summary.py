@@ -1,10 +1,12 @@
 """The content of ``summary.json``, and advice where it says that few annotations are usable."""
 
+import re
 from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 from dsbs.core.records import NO_RATIONALE, OK
+from dsbs.core.untrusted import excerpt
 from dsbs.data.overlap import count_overlap
 from dsbs.extraction.annotating import SplitCount
 from dsbs.extraction.annotations import load_summary
@@ -13,6 +15,8 @@ from dsbs.extraction.job import Job
 from dsbs.extraction.survey import Survey
 from dsbs.tasks.base import Task
 
+# As many questions do not have the same samples by chance.
+FEWEST_ALIKE = 5
 FEW = 0.6  # share of usable annotations below which advice is given
 _EXEMPLARS = "Worked examples help most: prompt.exemplars (conf/prompt/table.yaml shows how)"
 ADVICE = {
@@ -64,7 +68,7 @@ def summarise(
         "extraction": job.base or job.folder.name,
         "splits": splits,
         "stopped": stopped,
-        "notes": [*stats.notes, *_note_uncounted(job, counts)],
+        "notes": [*stats.notes, *_note_uncounted(job, counts), *_note_models(job, counts), *_note_alike(counts)],
         "data": job.task.data_counts(),
         "overlap": _count_overlap(job),
         "seconds": round(seconds, 3),
@@ -77,6 +81,38 @@ def _note_uncounted(job: Job, counts: dict[str, SplitCount]) -> list[str]:
     if not uncounted or not rates or not any(rates):
         return []
     return [f"The endpoint returned no token counts with {uncounted:,} answers, so their cost is unknown."]
+
+
+def _note_models(job: Job, counts: dict[str, SplitCount]) -> list[str]:
+    """Return a sentence where several models answered, or another one than was asked for."""
+    models = sum((count.models for count in counts.values()), Counter[str]())
+    asked = job.identity["teacher"].get("model")
+    if len(models) > 1:
+        shown = ", ".join(f"{excerpt(name, 60)} ({number:,})" for name, number in models.most_common(5))
+        return [f"The answers come from {len(models)} models, as the endpoint names them: {shown}. If a gateway falls "
+                "back to others, or the name has moved on to a newer one, teacher.model=VERSION sets it."]  # fmt: skip
+    if models and isinstance(asked, str) and not _names_same(asked, *models):
+        return [f"The endpoint says that {excerpt(next(iter(models)), 60)} answered (teacher.model={asked})."]
+    return []
+
+
+def _names_same(asked: str, answered: str) -> bool:
+    """Return whether two names of a model differ at most in version, provider and spelling.
+
+    >>> _names_same("claude-x-latest", "Claude-X-20261101"), _names_same("a/m:free", "m"), _names_same("m", "q")
+    (True, True, False)
+    """
+    plain = [re.sub(r"[\W_]", "", name.removesuffix("latest").lower()) for name in (asked, answered)]
+    return plain[0] in plain[1] or plain[1] in plain[0]
+
+
+def _note_alike(counts: dict[str, SplitCount]) -> list[str]:
+    """Return a sentence where all samples of every question are the same text."""
+    sampled = sum(count.sampled for count in counts.values())
+    if sampled < FEWEST_ALIKE or sampled > sum(count.alike for count in counts.values()):
+        return []
+    return [f"All samples of a question are word for word the same ({sampled:,} questions): the endpoint ignores the "
+            "temperature, or a cache answers. Agreement and votes say nothing then."]  # fmt: skip
 
 
 def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) -> dict[str, Any]:

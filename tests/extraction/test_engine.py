@@ -34,6 +34,33 @@ def test_the_summary_has_the_form_of_the_contract(tmp_path: Path) -> None:
     assert (split_of(summary)["prompt_tokens"], split_of(summary)["cost_usd"]) == (200, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        (["scripted"], []),
+        (["Provider/scripted-2026-11-01"], []),
+        (["other-7b"], ["says that other-7b answered (teacher.model=scripted)"]),
+        (["scripted-1", "scripted-2"], ["2 models", "scripted-1 (5), scripted-2 (5)", "teacher.model=VERSION"]),
+    ],
+)
+def test_models_other_than_the_one_that_was_asked_are_told(tmp_path: Path, named: list[str], words: list[str]) -> None:
+    def says(request: Request) -> Completion:
+        return Completion(correct(request), "stop", named[int(request.id.split("-")[1]) % len(named)], 20, 10)
+
+    notes = run_extraction(job_for(tmp_path, ScriptedTeacher(says=says)))["notes"]
+    assert len(notes) == bool(words)
+    assert all(word in notes[0] for word in words)
+
+
+def test_samples_that_are_all_the_same_text_are_told(tmp_path: Path) -> None:
+    long = lambda request, tail="": Completion(f"{'I count its letters. ' * 3}{tail}{correct(request)}")  # noqa: E731
+    told = {}
+    for name, says in (("same", long), ("other", lambda request: long(request, str(request.sample)))):
+        job = job_for(tmp_path / name, ScriptedTeacher(says=says), settings={"samples": 3})
+        told[name] = [note for note in run_extraction(job)["notes"] if "word for word the same (10 questions)" in note]
+    assert {name: len(notes) for name, notes in told.items()} == {"same": 1, "other": 0}
+
+
 def test_a_second_run_asks_nothing_and_changes_nothing(tmp_path: Path) -> None:
     teacher = ScriptedTeacher()
     run_extraction(job_for(tmp_path, teacher))
