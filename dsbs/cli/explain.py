@@ -26,6 +26,23 @@ WORDED_CONTAINERS = {list: "a list, such as [a,b]", dict: "keys and values, such
 WORDED_LISTS = {int: "a list of whole numbers, such as [0,1]", float: "a list of numbers, such as [0.1,1]"}
 # What to type in place of several values.
 SEVERAL = {"task.path": "a folder whose files are named train, validation and test, or a pattern such as data/*.csv"}
+_EPOCHS = "training.max_steps counts steps: epochs x examples / training.per_device_train_batch_size."
+_EVALUATIONS = "Every training.eval_steps steps the student is measured on validation, and a checkpoint is saved."
+_BEST = "The best checkpoint on validation is the one that is kept, always."
+_LENGTH = "Did you mean student.max_input_tokens?"
+_MODEL = "It is student.model, of student=pretrained, causal, encoder and embedding."
+# Keys of other tools, which ours do not resemble, and what there is in their place.
+ELSEWHERE = {
+    **dict.fromkeys(("training.num_train_epochs", "training.epochs", "training.num_epochs"), _EPOCHS),
+    **dict.fromkeys(("save_steps", "save_strategy", "eval_strategy", "evaluation_strategy"), _EVALUATIONS),
+    **dict.fromkeys(("load_best_model_at_end", "metric_for_best_model", "greater_is_better"), _BEST),
+    **dict.fromkeys(("max_length", "max_seq_length", "max_seq_len"), _LENGTH),
+    **dict.fromkeys(("model_name", "model_name_or_path"), _MODEL),
+    "resume_from_checkpoint": "The same command resumes a stopped run by itself.",
+    "report_to": "Did you mean tracking.report_to?",
+    "training.seed": "Did you mean seed?",
+    "training.output_dir": "Did you mean output_dir?",
+}
 _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 
@@ -124,6 +141,8 @@ def explain_key(key: str, known: Sequence[str]) -> str:
         known: the last parts of the keys at that level.
     """
     before, dot, name = key.rpartition(".")
+    if hint := ELSEWHERE.get(key) or ELSEWHERE.get(name):
+        return f"{key}: there is no such key. {hint}"
     close = difflib.get_close_matches(name, known, n=1) or _find_abbreviated(name, known)
     group, _, rest = key.partition(".")
     having = list(_kinds_with(group, rest.partition(".")[0])) if rest else []
