@@ -45,7 +45,7 @@ def read(word: str) -> Any:
         (["training.lr=1"], "training.lr: there is no such key. Did you mean training.learning_rate?"),
         (["training.num_train_epochs=3"], "training.max_steps counts steps: epochs x examples /"),
         (["training.save_steps=50"], "Every training.eval_steps steps the student is measured on validation, and a"),
-        (["+training.report_to=wandb"], "Did you mean tracking.report_to?"),
+        (["training.report_to=wandb"], "Did you mean tracking.report_to?"),
         (["student.model_name=x"], "student.model_name: there is no such key. It is student.model, of student=pret"),
         (["task.nme=1"], "task.nme: there is no such key. Did you mean task.name?"),
         (["qqqq=1"], "qqqq: there is no such key. Known keys: task, teacher"),
