@@ -95,7 +95,9 @@ def test_of_the_tokens_those_that_the_server_does_not_tell_are_estimated(tmp_pat
     assert 20 <= teacher.asked <= 30, "20 tokens read and about 100 written"
 
 
-def test_attempts_that_timed_out_may_be_billed_and_count_in_the_budget(tmp_path: Path) -> None:
+def test_attempts_that_timed_out_may_be_billed_and_count_in_the_budget(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class Bounded(Priced):
         most_written = 10
 
@@ -112,6 +114,7 @@ def test_attempts_that_timed_out_may_be_billed_and_count_in_the_budget(tmp_path:
     summary = run_extraction(job_for(tmp_path, teacher, size=100, settings=settings))
     assert 25 <= teacher.asked <= 34, "30 attempts of $30"
     assert "attempts timed out. The endpoint may bill them" in summary["notes"][0]
+    assert len([one for one in caplog.messages if "may be billed each time" in one]) == 1, "said when it first happens"
 
 
 def test_a_dry_run_asks_nothing_and_leaves_no_trace(tmp_path: Path) -> None:

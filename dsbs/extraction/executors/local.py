@@ -1,6 +1,7 @@
 """``executor=local``: concurrent requests from this process, which ends early when there is no hope."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
 from dsbs.teachers.endpoint.headers import ServerLimits
+
+logger = logging.getLogger(__name__)
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
@@ -171,6 +174,9 @@ class LocalExecutor(Executor):
                     completions = [await self.ask(together[0])]
             except TeacherError as error:
                 if error.reason == TIMEOUT:
+                    if not self.spending.lost.requests:
+                        logger.warning("%s It is repeated, and may be billed each time: if answers take longer, raise "
+                                       "teacher.timeout.", error)  # fmt: skip
                     self.spending.lose(self._cost(together))
                 self._note_trouble(error, started)
                 raise

@@ -13,10 +13,10 @@ from dsbs.core.records import Completion, Request
 from dsbs.core.untrusted import MAX_NAME, Fields, excerpt, load_json
 from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
 from dsbs.teachers.endpoint.bodies import MAX_FILE
-from dsbs.teachers.endpoint.faults import explain_status, malformed
+from dsbs.teachers.endpoint.faults import explain_code, explain_status, malformed
 from dsbs.teachers.endpoint.http import Connection, Reply
 from dsbs.teachers.endpoint.responses import read_answer
-from dsbs.teachers.endpoint.words import scrub
+from dsbs.teachers.endpoint.words import read_parsed_error, scrub
 
 OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"
@@ -194,14 +194,11 @@ class BatchApi:
             except TeacherError as fault:
                 return name, fault
         if response:
-            reason = f"HTTP {response.count('status_code', limit=999)}"
-            body = response.inside("body")
-            error = body.inside("error") or body
-            explanation = error.raw("message") or error.raw("code") or response.raw("body")
-        else:
-            reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
-            explanation = error.raw("message") or parts.raw("error")
-        explanation = scrub(explanation or "no explanation", self.connection.key)
+            explanation, code = read_parsed_error(response.raw("body"), self.connection.key)
+            status = response.count("status_code", limit=999) or 0
+            return name, explain_code(status, explanation, code, self.connection.where)
+        reason = excerpt(error.text("code") or "no completion", REASON).replace("_", " ")
+        explanation = scrub(error.raw("message") or parts.raw("error") or "no explanation", self.connection.key)
         return name, TeacherError(f"{reason}: {explanation}", reason=reason, explanation=explanation)
 
     def _read_state(self, answer: Fields) -> BatchState:
@@ -212,8 +209,8 @@ class BatchApi:
             (f"line {line}: " if (line := fault.count("line")) is not None else "") + excerpt(fault.raw("message"))
             for fault in faults
         )
-        status = answer.text("status")
-        if status is None:
+        status = (answer.text("status") or "").lower()
+        if not status:
             raise malformed("a batch without a status")
         files = [_identifier(answer, name) for name in ("output_file_id", "error_file_id") if answer.raw(name)]
         crowded = any(CROWDED.search(f"{fault.text('code')} {fault.text('message')}") for fault in faults)

@@ -103,6 +103,11 @@ def read_error(content: bytes, key: str) -> tuple[str, str]:
         body = load_json(content)
     except ValueError:
         body = content
+    return read_parsed_error(body, key)
+
+
+def read_parsed_error(body: Any, key: str) -> tuple[str, str]:
+    """Return message and code of an error's body as parsed from JSON; see ``read_error``."""
     if isinstance(body, list) and len(body) == 1:  # as Gemini's compatible layer answers
         (body,) = body
     inner = body.get("error", body) if isinstance(body, dict) else body

@@ -110,6 +110,14 @@ def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_r
     assert max(server.answered.values()) == 1
 
 
+def test_a_line_that_a_filter_rejects_and_a_state_in_capitals_are_known(tmp_path: Path) -> None:
+    words = "Your prompt was flagged by the content filter."
+    refuses = lambda body: words if body["messages"][-1]["content"].endswith(" 3") else None  # noqa: E731
+    with serve(BatchServer(refuses=refuses, ends=("COMPLETED",))) as server:
+        split = run(tmp_path, server)
+    assert split["statuses"] == {"ok": 9, "request_failed: content filter": 1}
+
+
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_of_a_batch_that_did_not_end_well_what_came_is_kept_and_the_rest_is_asked_by_the_next_run(
     tmp_path: Path, end: str
