@@ -56,9 +56,9 @@ def load_json(content: bytes | str, exact: bool = False, limit: int = MAX_VALUES
         if not exact:
             return orjson.loads(raw)
     except orjson.JSONDecodeError:
-        pass  # what only Python's reader takes: infinity, half surrogates
+        pass  # what only Python's reader takes: infinity, half surrogates, line breaks within a text
     try:
-        return json.loads(raw)
+        return json.loads(raw, strict=False)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -110,10 +110,16 @@ def test_a_gateway_that_unpacks_and_keeps_the_header_or_says_created_is_read() -
         assert ask(server).text == "So the answer is 4."
 
 
-def test_an_answer_in_another_charset_is_read_by_its_header() -> None:
+def test_an_answer_in_another_charset_is_read() -> None:
     body = '{"choices": [{"message": {"content": "Schön."}}]}'.encode("latin-1")
-    with serve(RawServer(body=body, sent={"Content-Type": "application/json; charset=ISO-8859-1"})) as server:
-        assert ask(server).text == "Schön."
+    for kind in ("application/json; charset=ISO-8859-1", "application/json"):
+        with serve(RawServer(body=body, sent={"Content-Type": kind})) as server:
+            assert ask(server).text == "Schön."
+
+
+def test_a_line_break_within_a_text_that_is_not_escaped_is_read() -> None:
+    with serve(RawServer(body=b'{"choices": [{"message": {"content": "It broke.\n4."}}]}')) as server:
+        assert ask(server).text == "It broke.\n4."
 
 
 @pytest.mark.parametrize("kind", ["gzip", "deflate", "raw deflate", "stream"])

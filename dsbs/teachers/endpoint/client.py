@@ -117,8 +117,11 @@ class Endpoint:
 
 
 def find_moved(reply: Reply, base_url: str, path: str) -> str | None:
-    """Return the path to which a redirect leads that adds or drops a slash at the end and nothing else; or None."""
-    if reply.status not in (307, 308):
+    """Return the path to which a redirect leads that adds or drops a slash at the end and nothing else; or None.
+
+    It is asked with POST again, also after 301 and 302.
+    """
+    if reply.status not in (301, 302, 307, 308):
         return None
     base = base_url.rstrip("/")
     location = urljoin(base + path, str(reply.headers.get("Location") or ""))

@@ -172,18 +172,18 @@ class Connection:
 
 
 def in_utf8(content: bytes, charset: str | None) -> bytes:
-    """Return a body in UTF-8; one that is not is in the charset that its header names.
+    """Return a body in UTF-8; one that is not is in the charset that its header names, or else in that of Windows.
 
     >>> in_utf8("schön".encode("latin-1"), "iso-8859-1") == in_utf8("schön".encode(), "iso-8859-1") == "schön".encode()
     True
     """
-    if charset is None or content.isascii():
+    if content.isascii() or content.startswith((b"\xff\xfe", b"\xfe\xff")):  # UTF-16 says so itself
         return content
     try:
         content.decode()
     except UnicodeDecodeError:
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset).encode()
+            return content.decode(charset or "cp1252").encode()
     return content
 
 

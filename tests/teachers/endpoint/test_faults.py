@@ -248,7 +248,8 @@ def test_what_the_user_set_stays_where_an_endpoint_takes_one_bound_alone() -> No
         (307, "/v1/chat/completions", None),
         (307, "/v2/chat/completions/", None),
         (307, None, None),
-        (301, "/v1/chat/completions/", None),  # which turns a POST into a GET
+        (301, "/v1/chat/completions/", "/chat/completions/"),
+        (303, "/v1/chat/completions/", None),  # which asks for a GET
     ],
 )
 def test_a_redirect_that_only_adds_a_slash_is_followed(status: int, place: str | None, moved: str | None) -> None:
