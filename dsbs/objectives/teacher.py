@@ -83,11 +83,6 @@ class LiveTeacher:
             teacher.to(torch.bfloat16)
         teacher.to(device).eval().requires_grad_(False)
         vocabulary = max(base_vocabulary(student.tokenizer).values()) + 1
-        for model, who in ((teacher, "teacher"), (student, "student")):
-            if (size := len(model.embedding_tables()[1])) < vocabulary:
-                raise StudentError(
-                    f"The {who}'s embedding matrix has {size} tokens, but its tokenizer {vocabulary}; choose another."
-                )
         alike = [(model.prefix_on, bool(model.config.is_encoder_decoder)) for model in (teacher, student)]
         same = as_given and alike[0] == alike[1]
         readers = {} if same else {teacher_kind(kind): Reader(teacher, kind, max_input_tokens) for kind in KINDS}

@@ -10,9 +10,8 @@ teacher beside the student) uses ``open_model``, never ``from_pretrained`` itsel
         tokenizer, network = opened.tokenizer(), opened.network()
 """
 
-import copy
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
 from pathlib import Path
@@ -50,10 +49,7 @@ from dsbs.students.folders import (
 from dsbs.students.model import LORA_WEIGHTS, StudentModel
 from dsbs.students.prefixes import PREFIX_ON
 from dsbs.students.seq2seq import Seq2SeqModel
-
-# Values that a network may have beyond those in its files, without doubt: of a new head, of masks and the like.
-MAX_BEYOND = 2**26
-MAX_NEW = 1 / 3  # share of the parameters that may start at random: a head, cross-attention
+from dsbs.students.weights import check_loaded, check_size
 
 
 @contextmanager
@@ -184,50 +180,6 @@ class OpenedModel:
         if getattr(model, "hf_quantizer", None) is not None:
             model.hf_quantizer.remove_quantization_config(model)
         return model
-
-
-def check_size(named: str, loader: Any, config: Any, values: int) -> None:
-    """Check that a config describes a network of about the size of its weights, before memory is allocated for it.
-
-    Args:
-        values: number of values in its weights.
-
-    Raises:
-        StudentError: where it is far larger.
-    """
-    with torch.device("meta"):
-        build: Callable[[Any], Any] = getattr(loader, "from_config", None) or loader._from_config
-        network = build(copy.deepcopy(config))
-    wanted = sum(part.numel() for part in (*network.parameters(), *network.buffers()))
-    if wanted > 2 * values + MAX_BEYOND:
-        raise StudentError(
-            f"{named}: config.json describes a network of {wanted:,} parameters, but its weights have {values:,}."
-        )
-
-
-def check_loaded(model: Any, found: dict[str, Any], new_head: bool = False) -> None:
-    """Check that a network got its weights: transformers initializes what it does not find, and only logs it.
-
-    Args:
-        found: what ``from_pretrained`` says of the loading.
-        new_head: whether parameters outside of the base model may have another size in the weights.
-
-    Raises:
-        StudentError: where a size is another one, or much of the network would start at random.
-    """
-    body = f"{model.base_model_prefix}."
-    for name, shape, wanted in sorted(found["mismatched_keys"]):
-        if not new_head or name.startswith(body):
-            raise StudentError(f"{name} is {list(shape)} in the weights, but {list(wanted)} by config.json")
-    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
-    missing = sorted(found["missing_keys"] & sizes.keys())
-    share = sum(sizes[name] for name in missing) / max(sum(sizes.values()), 1)
-    if share > MAX_NEW:
-        other = excerpt(min(found["unexpected_keys"]), 80) if found["unexpected_keys"] else "nothing else"
-        raise StudentError(
-            f"the weights are not those of a {type(model).__name__}: {100 * share:.0f}% of it would start at random. "
-            f"It needs {missing[0]}, and they have {other}"
-        )
 
 
 @contextmanager

@@ -95,6 +95,14 @@ def test_half_an_encoder_decoder_is_refused(copy: Callable[[str], Path]) -> None
         build(folder)
 
 
+def test_weights_that_are_no_numbers_are_refused_before_a_training(copy: Callable[[str], Path]) -> None:
+    weights = load_file((folder := copy("t5")) / "model.safetensors")
+    weights["shared.weight"][3] = torch.inf
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(StudentError, match="holds NaN or infinity"):
+        build(folder)
+
+
 @pytest.mark.parametrize("kind", ["llama", "t5", "bert"])
 @pytest.mark.parametrize("prefix_on", ["target", "input"])
 def test_tokens_that_were_added_to_the_tokenizer_alone_get_an_embedding(
