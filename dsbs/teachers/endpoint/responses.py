@@ -27,6 +27,7 @@ TEXTS = ("text", "content", "thinking", "reasoning", "summary", "value")
 WRAPPINGS = ("data", "result", "response", "output", "body")
 _READ = ("prompt_tokens", "input_tokens")
 _WRITTEN = ("completion_tokens", "output_tokens")
+_CACHED = ("cache_read_input_tokens", "cache_creation_input_tokens")
 _MAX_DEPTH = 4
 _FILTER = re.compile(r"filter|block|safety|moderat", re.I)
 _KEEP_ALIVE = re.compile(rb"(?:\s*:[^\n]{0,200}\n)+")
@@ -106,7 +107,7 @@ def read_answer(answer: Any, key: str = "", where: Address | None = None) -> lis
             reason="interrupted",
         )
     usage, model, now = fields.inside("usage"), hide(fields.text("model"), key), time.time()
-    prompt_tokens, written = _count(usage, *_READ), _count_written(usage)
+    prompt_tokens, written = _count_tokens(usage)
     endings = {read_finish_reason(_finish_reason(*one, key)) for one in sound}
     if written == 0 and endings <= {STOP, None} and not any(one.text.strip() or one.reasoning for one, _ in sound):
         raise TeacherError(
@@ -149,14 +150,23 @@ def _find_error(fields: Fields, answered: bool) -> Any:
     )
 
 
-def _count_written(usage: Fields) -> int | None:
-    """Return the tokens written; xAI and Gemini count those of the thinking, which are billed, in the total alone."""
+def _count_tokens(usage: Fields) -> tuple[int | None, int | None]:
+    """Return the tokens read and written.
+
+    xAI and Gemini count those of the thinking, which are billed, in the total alone; gateways of Anthropic leave those
+    out of the prompt that they have cached.
+    """
     read, written, total = _count(usage, *_READ), _count(usage, *_WRITTEN), _count(usage, "total_tokens")
-    if read is None or written is None or total is None:
-        return written
+    if read is None:
+        return read, written
+    cached = _count(usage.inside("prompt_tokens_details"), "cached_tokens") or 0
+    cached = max(cached, sum(_count(usage, name) or 0 for name in _CACHED))
+    read += cached if cached > read else 0  # else they are a part of it
+    if written is None or total is None:
+        return read, written
     thought = _count(usage.inside("completion_tokens_details"), "reasoning_tokens")
     apart = max(total - read - written, 0)
-    return written + (apart if thought is None else min(apart, thought))
+    return read, written + (apart if thought is None else min(apart, thought))
 
 
 def _count(usage: Fields, *names: str) -> int | None:

@@ -34,6 +34,7 @@ HINTS = (
     (r"v1/responses", "dsbs does not speak that API: use another model or endpoint."),
     (r"chat.?template", "This model has none: teacher.api=completions sends plain text."),
     (r"not a chat model|not support chat|use v1/completions", "teacher.api=completions sends plain text."),
+    (r"reasoning.?effort", "'+teacher.extra.reasoning_effort=low' sets it."),
     (r"enable_thinking", "'+teacher.extra.enable_thinking=false' sets it."),
     (r"api.version", "Azure's compatible API needs none: teacher.base_url=https://RESOURCE.openai.azure.com/openai/v1."),
     (r"\bstream", "dsbs does not stream answers: use another model or endpoint."),

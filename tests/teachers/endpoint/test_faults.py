@@ -118,6 +118,7 @@ def test_a_prompt_that_is_too_long_is_told_as_one_and_not_retried(explanation: s
         ("The model does not support Chat Completions API", "teacher.api=completions"),
         ("This model is only supported in v1/responses", "another model"),
         ("parameter.enable_thinking must be set to false for non-streaming calls", "+teacher.extra.enable_thinking"),
+        ("Unsupported value: 'reasoning_effort' does not support 'none'", "+teacher.extra.reasoning_effort=low"),
         ("This model only support stream mode", "does not stream"),
         ('Unknown name "seed": Cannot find field.', "teacher.extra"),
         ("Missing required query parameter: api-version", "azure.com/openai/v1"),

@@ -175,6 +175,12 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
             (10, 65),
         ),
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5}, (10, 5)),
+        (  # cached tokens beside those of the prompt, and as a part of them
+            {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 2015, "cache_read_input_tokens": 2000},
+            (2010, 5),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 90}}, (100, 5)),
+        ({"prompt_tokens": 99, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 90}}, (99, 5)),
         ({"prompt_tokens": 10.0, "completion_tokens": None}, (10, None)),
         ({"prompt_tokens": "ten", "completion_tokens": -1}, (None, None)),
         ({"prompt_tokens": "9" * 30, "completion_tokens": 10**30}, (None, None)),
