@@ -24,6 +24,7 @@ from dsbs.cli.command import command
 from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
+from dsbs.core.finish_reasons import STOP, read_finish_reason
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
@@ -33,6 +34,7 @@ from dsbs.extraction.annotations import iterate_annotations
 from dsbs.extraction.prompts import Prompt
 from dsbs.serving.agreement import count_agreement
 from dsbs.serving.chat import Reader
+from dsbs.serving.mixture import Mixture
 from dsbs.serving.settings import TrafficConfig
 from dsbs.serving.traffic import Exchange, TrafficStore, open_traffic
 from dsbs.tasks.answers import FreeAnswers
@@ -65,7 +67,7 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
     if config.data is not None:
         check_folder(Path(config.data))
     reader = Reader(config.chat)
-    requests, unread, first, last = 0, 0, None, None
+    requests, unread, first, last, mixture = 0, 0, None, None, Mixture()
     rows: dict[str, dict[str, Any]] = {}
     for exchange in store.exchanges():
         requests += 1
@@ -73,8 +75,11 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
         row = to_row(exchange, reader)
         if row is None:
             unread += 1
-        else:
-            rows.setdefault(row["id"], row)  # the first answer to an input counts
+            continue
+        mixture.add(exchange.messages)
+        known = rows.setdefault(row["id"], row)  # the first answer to an input counts, unless it was not finished
+        if is_unfinished(known) and not is_unfinished(row):
+            rows[row["id"]] = row
     if not requests and config.data is not None:
         raise DataError(f"{config.store}: nothing was recorded. Record it: python -m dsbs.serve mode=record ...")
     if not rows and config.data is not None:
@@ -85,6 +90,7 @@ def summarise(store: TrafficStore, config: TrafficConfig) -> dict[str, Any]:
     found = list(rows.values())
     explained = add_rationales(found, Path(config.rationales), config.chat.cue) if config.rationales else None
     figures: dict[str, Any] = {"requests": requests, "inputs": len(rows), "unread": unread, "from": first, "to": last}
+    figures["mixture"] = mixture.describe()
     if config.data is not None:
         figures["written"] = write_data(Path(config.data), found, config.test_share)
         figures["unexplained"] = write_unexplained(Path(config.data))
@@ -105,6 +111,11 @@ def to_row(exchange: Exchange, reader: Reader) -> dict[str, Any] | None:
     id = hashlib.blake2b(" ".join(text.split()).casefold().encode(), digest_size=8).hexdigest()
     return {"id": id, "input": text, "completion": exchange.completion, "model": exchange.model,
             "finish_reason": exchange.finish_reason, "created": exchange.created}  # fmt: skip
+
+
+def is_unfinished(row: dict[str, Any]) -> bool:
+    """Return whether the answer of a row was cut off or refused."""
+    return read_finish_reason(row["finish_reason"]) not in (STOP, None)
 
 
 def replay(rows: list[dict[str, Any]], named: str, config: TrafficConfig) -> dict[str, Any]:
@@ -239,6 +250,8 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
         + (f"; {figures['unread']:,} without a readable input" if figures["unread"] else ""),
         highlight=False,
     )
+    for sentence in figures["mixture"]:
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     if "written" in figures:
         parts = ", ".join(f"{split} {count:,}" for split, count in figures["written"].items())
         if figures["explained"] is not None:

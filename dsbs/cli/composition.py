@@ -6,7 +6,6 @@ the keys that the file of a typed option sets are merged once more behind everyt
 themselves.
 """
 
-import copy
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -24,15 +23,16 @@ from hydra.core.default_element import GroupDefault, ResultDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
-from dsbs.cli.overrides import apply_as_typed, hide_all, restore_keys, show_as_typed
+from dsbs.cli.overrides import apply_as_typed, check_folders, first_option, hide_all, restore_keys, show_as_typed
 from dsbs.cli.plugins import BESIDE, PluginConfigs, plugin_conf_dirs
 
 TUNED = "tuned"
@@ -40,6 +40,7 @@ TUNED = "tuned"
 TUNED_FOR = ("task", "student", "objective")
 # Groups whose options set keys of other groups, and no others' rank applies to them.
 PRESETS = ("experiment", TUNED)
+OF_ALL_GROUPS = (*PRESETS, "launcher", "search")
 # Groups and keys by their earlier names.
 RENAMED = {"gate": "filter"}
 
@@ -61,9 +62,20 @@ class Repository(CachingConfigRepository):
     prompt_typed = False
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        """Return a config, or None where there is none."""
-        found = super().load_config(config_path)
+        """Return a config, or None where there is none; presets are about all groups, whether they say so or not.
+
+        Raises:
+            ConfigCompositionException: the file is no YAML.
+        """
+        try:
+            found = super().load_config(config_path)
+        except (YAMLError, UnicodeDecodeError) as error:
+            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+            line = f":{mark.line + 1}" if mark else ""
+            raise ConfigCompositionException(f"{config_path}.yaml{line}: not valid YAML in UTF-8: {problem}.") from None
         group, _, name = config_path.partition("/")
+        if found is not None and group in OF_ALL_GROUPS and not found.header.get("package"):
+            found.header["package"] = "_global_"
         if found is None and group == "prompt" and not self.prompt_typed and self.config_exists(f"task/{name}"):
             return super().load_config("prompt/table")
         return found
@@ -128,39 +140,6 @@ def find_mode(self: hydra_internals.Hydra, config_name: str | None, overrides: l
     if ours and not any(word.lstrip("+~").startswith("hydra") for word in overrides):
         return None
     return _compose_for_mode(self, config_name, overrides)
-
-
-def first_option(override: Override) -> Override:
-    """Return an override that takes the first of several options of a group; others as they are.
-
-    Hydra composes the config that a sweep starts from with the default option, so keys that only the options of the
-    sweep have (``student=logreg,embedding student.C=1``) would be unknown.
-    """
-    value = override.value()
-    if not isinstance(value, ChoiceSweep):
-        return override
-    first = copy.copy(override)
-    first.value_type, first._value = ValueType.ELEMENT, value.list[0]
-    return first
-
-
-def check_folders(config: DictConfig) -> None:
-    """Refuse Hydra's own keys for folders: results would not be there, or be deleted with the folder of a sweep.
-
-    Raises:
-        ConfigCompositionException: one of them was set.
-    """
-    usual = {"run.dir": ".", "sweep.dir": "${sweep_folder:}", "sweep.subdir": ".", "job.chdir": None}
-    hydra = OmegaConf.to_container(config.hydra, resolve=False)
-    assert isinstance(hydra, dict)
-    for key, default in usual.items():
-        group, _, name = key.partition(".")
-        if (value := hydra[group][name]) not in (default, False):
-            folder = value if key.endswith(".dir") else "FOLDER"
-            raise ConfigCompositionException(
-                f"hydra.{key}={value}: dsbs does not use this key. Results are written under output_dir, each in a "
-                f"folder named by its settings: output_dir={folder}"
-            )
 
 
 def rename(word: str) -> str:

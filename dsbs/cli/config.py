@@ -231,7 +231,7 @@ def to_object(config: DictConfig) -> Any:
     except MissingMandatoryValue as error:
         key = error.full_key or error.key
         raise ConfigError(f"{key} is not given: add {key}=... to the command; --help lists the keys.") from None
-    faults = list(_unknown_keys(root, ""))
+    faults = [*_without_schema(root), *_unknown_keys(root, "")]
     if faults:
         raise ConfigError.from_faults(faults)
     task = root.get("task") if isinstance(root, dict) else getattr(root, "task", None)
@@ -250,6 +250,19 @@ def _reading_environment(node: Any, path: str) -> Iterator[str]:
             yield from _reading_environment(value, path)
     elif isinstance(node, str) and "oc.env" in node and "${" in node:
         yield path
+
+
+def _without_schema(root: Any) -> Iterator[str]:
+    """Yield how the files begin of chosen options that no schema belongs to."""
+    for group in PARTS:
+        if isinstance(getattr(root, group, None), dict):
+            kinds = GROUPS.get(group)
+            schema = f"/schema/{group}@_here_: KIND" if kinds else f"/schema@_here_: {group}"
+            yield (
+                f"{group}: the file of the chosen option does not say which keys there are. Let it begin with:\n"
+                f"      defaults:\n        - {schema}\n        - _self_"
+                + (f"\n    with one of these as KIND: {', '.join(kinds)}." if kinds else "")
+            )
 
 
 def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:

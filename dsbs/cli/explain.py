@@ -4,6 +4,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from hydra.errors import MissingConfigException
@@ -18,7 +19,7 @@ from omegaconf.errors import (
 from dsbs.cli.composition import conf_dir, kind_of_option
 from dsbs.cli.config import BROKEN, GROUPS, ROOTS
 from dsbs.cli.quoting import is_readable, quote_text, quote_word, takes_list, types_of
-from dsbs.core.command_line import split_flags
+from dsbs.core.command_line import CONFIG_DIR, split_flags
 
 # What a value has to be, by the type of its key.
 WORDED = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -48,14 +49,16 @@ _NULL = re.compile(r"(?<![\w\"'-])null(?![\w\"'-])", re.I)
 
 def explain(error: Exception, command: str, words: Sequence[str]) -> str:
     """Return in a sentence or two what is wrong with what was typed, and what to type instead."""
-    _, typed = split_flags(words)
+    flags, typed = split_flags(words)
     if explanation := _explain_blanks(typed):
         return explanation
     for word in typed:
         if explanation := _explain_grammar(word):
             return explanation
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _explain_option(error.missing_cfg_file, str(error), error.options or ())
+    if isinstance(error, MissingConfigException) and (missing := error.missing_cfg_file):
+        if CONFIG_DIR in flags and (file := Path(flags[flags.index(CONFIG_DIR) + 1], f"{missing}.yml")).is_file():
+            return f"{file}: options are files that end in .yaml: rename it."
+        return _explain_option(missing, str(error), error.options or ())
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, (ConfigKeyError, ConfigAttributeError)) and cause.full_key:
         return explain_key(str(cause.full_key), _keys_beside(cause))

@@ -5,12 +5,13 @@ is passed to Hydra with each such key encoded as a name, and the config gets the
 ``1.10``, which Hydra would read as the number 1.1.
 """
 
+import copy
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, ValueType
 from hydra.errors import ConfigCompositionException
 from omegaconf import Container, DictConfig, OmegaConf, StringNode
 
@@ -147,3 +148,36 @@ def show_as_typed(self: Override, space_after_sep: bool = False) -> str:
     """Return the value of an override as text, for the jobs of a sweep; one that is no sweep is as it was typed."""
     typed = "=" in (self.input_line or "") and not self.is_sweep_override()
     return self.get_value_string() if typed else _show_value(self, space_after_sep)
+
+
+def first_option(override: Override) -> Override:
+    """Return an override that takes the first of several options of a group; others as they are.
+
+    Hydra composes the config that a sweep starts from with the default option, so keys that only the options of the
+    sweep have (``student=logreg,embedding student.C=1``) would be unknown.
+    """
+    value = override.value()
+    if not isinstance(value, ChoiceSweep):
+        return override
+    first = copy.copy(override)
+    first.value_type, first._value = ValueType.ELEMENT, value.list[0]
+    return first
+
+
+def check_folders(config: DictConfig) -> None:
+    """Refuse Hydra's own keys for folders: results would not be there, or be deleted with the folder of a sweep.
+
+    Raises:
+        ConfigCompositionException: one of them was set.
+    """
+    usual = {"run.dir": ".", "sweep.dir": "${sweep_folder:}", "sweep.subdir": ".", "job.chdir": None}
+    hydra = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(hydra, dict)
+    for key, default in usual.items():
+        group, _, name = key.partition(".")
+        if (value := hydra[group][name]) not in (default, False):
+            folder = value if key.endswith(".dir") else "FOLDER"
+            raise ConfigCompositionException(
+                f"hydra.{key}={value}: dsbs does not use this key. Results are written under output_dir, each in a "
+                f"folder named by its settings: output_dir={folder}"
+            )

@@ -1,6 +1,7 @@
 """What Hydra refuses is told in our words; what a message says to type is read as it was meant."""
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -171,3 +172,47 @@ def test_a_null_that_was_meant_as_a_word_is_shown_between_quotes(word: str, mean
 )
 def test_a_comparison_is_asked_for_in_its_own_words(words: list[str], says: str) -> None:
     assert told(*words, command="compare").startswith(says)
+
+
+def own(folder: Path, place: str, text: str | bytes) -> str:
+    """Write an option of the user's own, and return what is told of it."""
+    file = folder / place
+    file.parent.mkdir(parents=True)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    group, option = file.parent.name, file.stem
+    words = ["--config-dir", str(folder), f"{group}={option}"]
+    with pytest.raises((HydraException, OmegaConfBaseException, DsbsError)) as refused:
+        to_object(compose("train", words[2:], str(folder)))
+    return explain(refused.value, "train", words)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("seed: 0\n\tlabels: gold\n", "experiment/mine.yaml:2: not valid YAML in UTF-8: "),
+        ("seed: 0\nseed: 1\n", "experiment/mine.yaml:2: not valid YAML in UTF-8: found duplicate key seed."),
+        (b"name: caf\xe9\n", "experiment/mine.yaml: not valid YAML in UTF-8: "),
+        ("training:\n  learing_rate: 1\n", "Did you mean training.learning_rate?"),
+        ("hydra:\n  job:\n    chdir: true\n", "hydra.job.chdir=True: dsbs does not use this key."),
+    ],
+)
+def test_a_fault_in_an_option_of_the_users_own_is_located(tmp_path: Path, text: str | bytes, says: str) -> None:
+    assert says in own(tmp_path, "experiment/mine.yaml", text)
+
+
+def test_an_option_that_names_no_schema_is_told_how_to_begin(tmp_path: Path) -> None:
+    assert "- /schema/task@_here_: KIND" in own(tmp_path, "task/mine.yaml", "path: rows.csv\n")
+    assert "- /schema@_here_: prompt " in own(tmp_path, "prompt/mine.yaml", "instruction: Answer.\n")
+
+
+def test_an_option_with_the_wrong_ending_is_told_to_be_renamed(tmp_path: Path) -> None:
+    assert own(tmp_path, "student/mine.yml", "name: mine\n").endswith(
+        "mine.yml: options are files that end in .yaml: rename it."
+    )
+
+
+@pytest.mark.parametrize("first", ["", "\ufeff# @package _global_\r\n", "# @package _global_\n"])
+def test_an_experiment_is_about_all_groups_whether_it_says_so_or_not(tmp_path: Path, first: str) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_bytes(f"{first}seed: 7\n".encode())
+    assert to_object(compose("train", ["experiment=mine"], str(tmp_path))).seed == 7

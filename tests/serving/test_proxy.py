@@ -226,6 +226,28 @@ def test_traffic_becomes_data_without_repeats_the_latest_as_test(tmp_path: Path)
     assert rows[0]["completion"].startswith("refund It leaks 8.")
 
 
+def test_an_answer_that_was_cut_off_gives_way_to_a_finished_one(tmp_path: Path) -> None:
+    store = TrafficStore(tmp_path / "traffic.sqlite")
+    for number, (said, reason) in enumerate(
+        [("ref", "length"), ("refund", "stop"), ("repair", "stop"), ("re", "length")]
+    ):
+        store.add(Exchange(number, 0.1, "llm", ask("It leaks.")["messages"], said, reason))
+    summarise(store, TrafficConfig(data=str(tmp_path / "data"), test_share=0.0))
+    assert json.loads((tmp_path / "data" / "train.jsonl").read_text())["completion"] == "refund"
+
+
+def test_signs_of_several_tasks_are_told(tmp_path: Path) -> None:
+    store = TrafficStore(tmp_path / "traffic.sqlite")
+    for number, system in enumerate(["Classify.", "Translate.", "Classify."]):
+        messages = [{"role": "system", "content": system}, *ask(f"It leaks {number}.")["messages"]]
+        store.add(Exchange(number, 0.1, "llm", messages, "refund", "stop"))
+    [sentence] = summarise(store, TrafficConfig())["mixture"]
+    assert sentence.startswith("2 different system prompts")
+    turns = [*ask("It leaks.")["messages"], {"role": "assistant", "content": "Where?"}, *ask("Here.")["messages"]]
+    store.add(Exchange(9, 0.1, "llm", turns, "refund", "stop"))
+    assert summarise(store, TrafficConfig())["mixture"][0].startswith("1 request with earlier messages of the user")
+
+
 def test_a_template_that_matches_nothing_is_named(tmp_path: Path) -> None:
     store = TrafficStore(tmp_path / "traffic.sqlite")
     store.add(Exchange(0, 0.1, "llm", ask("Classify: it leaks\nLabel:")["messages"], "refund", "stop"))
