@@ -71,7 +71,7 @@ def _why_it_ended(completion: Completion, most_written: int | None) -> str | Non
     # Far more tokens than the bound are those of hidden thinking, which not all servers bound.
     reached = most_written and 0 <= (completion.completion_tokens or 0) - most_written <= BESIDE
     ending = read_finish_reason(completion.finish_reason)
-    return LENGTH if reached and ending == STOP else ending
+    return LENGTH if reached and ending in (STOP, None) else ending
 
 
 def vote(annotations: Sequence[Annotation], same: Callable[[str | None, str | None], bool]) -> Annotation:

@@ -192,6 +192,7 @@ def _finish_reason(reply: Reply, choice: Fields, key: str) -> str | None:
     if len(reply.text) > MAX_TEXT:
         return "length"
     own, native = choice.text("finish_reason"), choice.text("native_finish_reason")
+    own = own or choice.inside("finish_reason").text("type")  # as SGLang writes it
     if native and read_finish_reason(own) == STOP and read_finish_reason(native) in (LENGTH, REFUSED, BROKEN):
         own = native  # a gateway that takes every ending for a stop
     reason = own or native or choice.text("stop_reason")

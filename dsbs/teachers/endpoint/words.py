@@ -77,7 +77,8 @@ FILTERED = re.compile(
 NO_CREDIT = re.compile(
     r"credit balance|insufficient.{0,12}(?:balance|credit|funds|quota)|(?:out of|no|more) credits?\b|arrears|overdue"
     r"|balance.{0,12}insufficient|n't have any credits|budget has been exceeded|key limit exceeded|payment required"
-    r"|reach(?:ing|ed) (?:the|its|your).{0,20}(?:spending|specified.{0,20}usage) limit|all available credits|余额不足",
+    r"|reach(?:ing|ed) (?:the|its|your).{0,20}(?:spending|specified.{0,20}usage) limit|all available credits|余额不足"
+    r"|quota.{0,300}\blimit: 0\b",
     re.I,
 )
 BAD_KEY = re.compile(

@@ -78,6 +78,8 @@ def test_a_completion_as_long_as_it_may_be_was_cut_off_whatever_the_server_says(
     example, text = Example("1", "?"), "It hums. So the answer is positive.\n\nWait, I should read on: the second half"
     said = Completion(text, "stop", completion_tokens=128)
     assert annotate(example, said, CUE, MOOD, most_written=128).status == "cut_off"
+    unsaid = Completion(text, None, completion_tokens=128)
+    assert annotate(example, unsaid, CUE, MOOD, most_written=128).status == "cut_off"
     assert annotate(example, said, CUE, MOOD, most_written=512).status == "unknown_label"  # it takes its answer back
     thought = Completion(text, "stop", completion_tokens=900)  # hidden thinking, which the server does not bound
     assert annotate(example, thought, CUE, MOOD, most_written=128).status == "unknown_label"

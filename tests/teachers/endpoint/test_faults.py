@@ -156,6 +156,7 @@ def test_a_refusal_is_told_with_the_setting_that_helps(explanation: str, advice:
         (400, "Authentication Error, LiteLLM Virtual Key expected. Received=none", "MY_KEY"),
         (400, "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0", "no credit left"),
         (403, "Sorry, your account balance is insufficient", "no credit left"),
+        (429, "You exceeded your current quota. * Quota exceeded for metric: free_tier_requests, limit: 0", "no credit"),
         (429, "余额不足或无可用资源包,请充值。", "no credit left"),
         (403, "The security token included in the request is expired", "MY_KEY"),
         (404, "This is not a chat model. Did you mean to use v1/completions?", "teacher.api=completions"),

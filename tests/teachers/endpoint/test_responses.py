@@ -222,6 +222,11 @@ def test_the_ending_that_a_gateway_hides_counts(native: str, reason: str) -> Non
     assert read_completions(json.dumps({"choices": [choice]}).encode())[0].finish_reason == reason
 
 
+def test_an_ending_that_is_an_object_is_read() -> None:
+    body = {"choices": [{"message": {"content": "4."}, "finish_reason": {"type": "length", "length": 9}}]}
+    assert read_completions(json.dumps(body).encode())[0].finish_reason == "length"
+
+
 def test_of_several_choices_those_that_were_finished_are_kept() -> None:
     choices = [
         {"message": {"content": text}, "finish_reason": reason} for text, reason in (("4.", "stop"), ("F", "error"))
