@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
-from dsbs.core.untrusted import MAX_NAME, Fields, excerpt, load_json
+from dsbs.core.untrusted import Fields, excerpt, load_json
 from dsbs.teachers.endpoint.adapting import Adaptation, find_adaptation
 from dsbs.teachers.endpoint.bodies import MAX_FILE
 from dsbs.teachers.endpoint.faults import explain_code, explain_status, malformed
@@ -22,7 +22,8 @@ OVER = ("completed", "failed", "expired", "cancelled")
 METADATA = "dsbs"
 PAGE = 100
 MAX_PAGES = 1000
-IDENTIFIER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{0,199}")
+MAX_ID = 1000  # gateways put whole descriptions into theirs
+IDENTIFIER = re.compile(rf"[A-Za-z0-9_-][A-Za-z0-9_.:=-]{{0,{MAX_ID - 1}}}")
 REASON = 40
 # Clocks differ: only a batch created this long before ours was saved cannot be ours.
 SKEW_SECONDS = 86_400.0
@@ -250,7 +251,7 @@ def _quoted(id: str) -> str:
 
 def _identifier(answer: Fields, name: str = "id") -> str:
     """Return an id; it goes into addresses and to the store, so it may hold no more than ids do."""
-    value = answer.text(name, limit=MAX_NAME + 1)
+    value = answer.text(name, limit=MAX_ID + 1)
     if value is None or not IDENTIFIER.fullmatch(value):
         raise malformed(f"{name}: {excerpt(answer.raw(name))}")
     return value

@@ -1,5 +1,6 @@
 """Errors of endpoints as messages: the endpoint's own reason and the setting that helps, never the API key."""
 
+import errno
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -91,7 +92,9 @@ def explain_connection(error: Exception, where: Address, key: str, proxy: str | 
             reason="no connection",
         )
     advice = "Is a server running there, and is teacher.base_url right?"
-    if proxy:
+    if getattr(getattr(error, "os_error", error), "errno", None) in (errno.EMFILE, errno.ENFILE):
+        advice = "Lower concurrency, or raise the limit (ulimit -n)."
+    elif proxy:
         advice = f"This proxy comes from the environment; NO_PROXY={_host(where.base_url)} bypasses it."
     return TeacherError(
         f"No connection to {where.base_url}{through}: {explanation}. {advice}", retryable=True, reason="no connection"

@@ -110,6 +110,19 @@ def test_failed_lines_are_listed_with_their_reason_and_asked_again_by_the_next_r
     assert max(server.answered.values()) == 1
 
 
+def test_the_long_ids_of_a_gateway_are_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = BatchServer._keep
+
+    def keep_as(server: BatchServer, content: bytes) -> str:
+        name = f"{keep(server, content)}-{'bGl0ZWxsbV9wcm94eTph' * 20}=="
+        server.files[name] = content
+        return name
+
+    monkeypatch.setattr(BatchServer, "_keep", keep_as)
+    with serve(BatchServer()) as server:
+        assert run(tmp_path, server)["parsed"] == 10
+
+
 def test_a_line_that_a_filter_rejects_and_a_state_in_capitals_are_known(tmp_path: Path) -> None:
     words = "Your prompt was flagged by the content filter."
     refuses = lambda body: words if body["messages"][-1]["content"].endswith(" 3") else None  # noqa: E731

@@ -1,5 +1,6 @@
 """What endpoints say when they refuse, in the words that public trackers report."""
 
+import errno
 import json
 import time
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pytest
 from dsbs.teachers.endpoint.adapting import find_adaptation
 from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.endpoint.client import find_moved
-from dsbs.teachers.endpoint.faults import explain_status, malformed
+from dsbs.teachers.endpoint.faults import explain_connection, explain_status, malformed
 from dsbs.teachers.endpoint.headers import read_wait
 from dsbs.teachers.endpoint.http import Reply
 from dsbs.teachers.endpoint.words import hint
@@ -156,7 +157,11 @@ def test_a_refusal_is_told_with_the_setting_that_helps(explanation: str, advice:
         (400, "Authentication Error, LiteLLM Virtual Key expected. Received=none", "MY_KEY"),
         (400, "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0", "no credit left"),
         (403, "Sorry, your account balance is insufficient", "no credit left"),
-        (429, "You exceeded your current quota. * Quota exceeded for metric: free_tier_requests, limit: 0", "no credit"),
+        (
+            429,
+            "You exceeded your current quota. * Quota exceeded for metric: free_tier_requests, limit: 0",
+            "no credit",
+        ),
         (429, "余额不足或无可用资源包,请充值。", "no credit left"),
         (403, "The security token included in the request is expired", "MY_KEY"),
         (404, "This is not a chat model. Did you mean to use v1/completions?", "teacher.api=completions"),
@@ -198,6 +203,11 @@ def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_o
     error = explain_status(status, json.dumps({"detail": explanation}).encode(), {}, WHERE, "")
     assert (error.reason, error.retryable, error.fatal) == (reason, retryable, False)
     assert explanation.rstrip(".") in str(error)
+
+
+def test_too_many_open_files_are_no_missing_server() -> None:
+    error = explain_connection(OSError(errno.EMFILE, "Too many open files"), WHERE, "", None)
+    assert str(error).endswith("Too many open files. Lower concurrency, or raise the limit (ulimit -n).")
 
 
 def test_a_filter_that_only_the_code_names_is_one() -> None:
