@@ -34,6 +34,7 @@ from dsbs.cli.sweeps import (
     results_folder,
     sweep_fault,
 )
+from dsbs.core.cores import limit_threads
 from dsbs.core.distributed import MainProcessError, is_main
 from dsbs.core.errors import DsbsError, Terminated
 from dsbs.core.files import explain_refusal
@@ -89,6 +90,7 @@ def _run(name: str, run: Callable[[Any], float | None], words: list[str]) -> Non
         try:
             if in_sweep():
                 record_result(folder)
+            limit_threads()
             value = run(to_object(config))
         except MainProcessError:
             if not in_sweep():

@@ -14,6 +14,7 @@ from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from dsbs.core.cores import count_cores
 from dsbs.core.parents import end_with
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -145,7 +146,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], initial_job_id
     at_once = min(effective_n_jobs(launcher.joblib["n_jobs"]), len(job_overrides))
     parts = (launcher.hydra_context, launcher.config, launcher.task_function, Singleton.get_state())
     jobs = [(initial_job_idx + position, overrides, *parts) for position, overrides in enumerate(job_overrides)]
-    share = str(max(1, (os.cpu_count() or 1) // at_once))
+    share = str(max(1, count_cores() // at_once))
     unset = [name for name in THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(unset, share))
     try:

@@ -1,6 +1,5 @@
 """A GGUF model on this machine, served by llama.cpp in this process."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dsbs.core.checks import AT_LEAST_1, range_faults
+from dsbs.core.cores import count_cores
 from dsbs.core.errors import TeacherError
 from dsbs.core.files import find_packaged
 from dsbs.core.fingerprint import fingerprint_files
@@ -115,7 +115,7 @@ class LlamaCppTeacher(OpenAITeacher):
         params.cache_prompt = True
         params.verbosity = -1
         params.ui = False
-        threads = self.threads or max(1, _cores() - 1)
+        threads = self.threads or max(1, count_cores() - 1)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         if self.gpu_layers >= 0:
             params.n_gpu_layers = self.gpu_layers
@@ -123,8 +123,3 @@ class LlamaCppTeacher(OpenAITeacher):
             return xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise TeacherError(f"{file}: llama.cpp cannot load this model ({error}).") from error
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from dsbs.core.cores import THREADS, count_cores
 from dsbs.core.errors import DataError, RunError, StudentError
 from dsbs.core.files import write_json
 from dsbs.core.records import Example, Prediction
@@ -214,7 +215,5 @@ def name_tokens(ids: dict[str, int], size: int) -> list[str]:
 
 def count_threads() -> int:
     """Return the number of threads to use: ``OMP_NUM_THREADS``, or the cores that this process may use."""
-    named = os.environ.get("OMP_NUM_THREADS", "")
-    if named.isdigit() and int(named):
-        return int(named)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    named = os.environ.get(THREADS, "")
+    return int(named) if named.isdigit() and int(named) else count_cores()
