@@ -16,6 +16,7 @@ from dsbs.extraction.retrying import BUSY
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
+from dsbs.teachers.endpoint.faults import TOO_MANY_FILES
 from dsbs.teachers.endpoint.headers import ServerLimits
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
 TIMEOUT = "timeout"
-OVERLOAD = BUSY | {TIMEOUT}
+OVERLOAD = BUSY | {TIMEOUT, TOO_MANY_FILES}
 
 
 class LocalExecutor(Executor):

@@ -46,6 +46,8 @@ PATHS = {
     "api.z.ai": "/api/paas/v4",
     "volces.com": "/api/v3",
 }
+# The reason of an error that a lower concurrency mends.
+TOO_MANY_FILES = "too many open files"
 _VERSION = re.compile(r"/v\d|openai|inference", re.I)
 # Not the request's fault: the same one may pass a little later. All above 500 count, too.
 RETRYABLE = {408, 409, 424, 425, 429, 498, 499}
@@ -91,13 +93,13 @@ def explain_connection(error: Exception, where: Address, key: str, proxy: str | 
             retryable=True,
             reason="no connection",
         )
-    advice = "Is a server running there, and is teacher.base_url right?"
+    advice, reason = "Is a server running there, and is teacher.base_url right?", "no connection"
     if getattr(getattr(error, "os_error", error), "errno", None) in (errno.EMFILE, errno.ENFILE):
-        advice = "Lower concurrency, or raise the limit (ulimit -n)."
+        advice, reason = "Lower concurrency, or raise the limit (ulimit -n).", TOO_MANY_FILES
     elif proxy:
         advice = f"This proxy comes from the environment; NO_PROXY={_host(where.base_url)} bypasses it."
     return TeacherError(
-        f"No connection to {where.base_url}{through}: {explanation}. {advice}", retryable=True, reason="no connection"
+        f"No connection to {where.base_url}{through}: {explanation}. {advice}", retryable=True, reason=reason
     )
 
 

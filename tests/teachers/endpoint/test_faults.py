@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dsbs.extraction.executors.local import OVERLOAD
 from dsbs.teachers.endpoint.adapting import find_adaptation
 from dsbs.teachers.endpoint.address import Address
 from dsbs.teachers.endpoint.client import find_moved
@@ -208,6 +209,7 @@ def test_what_may_pass_later_is_retried_and_what_concerns_one_prompt_ends_that_o
 def test_too_many_open_files_are_no_missing_server() -> None:
     error = explain_connection(OSError(errno.EMFILE, "Too many open files"), WHERE, "", None)
     assert str(error).endswith("Too many open files. Lower concurrency, or raise the limit (ulimit -n).")
+    assert error.reason in OVERLOAD  # so that fewer are opened at once
 
 
 def test_a_filter_that_only_the_code_names_is_one() -> None:
