@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from row_files import write_rows
 from trained import train_tiny
 
 from dsbs.core.records import Example
@@ -74,7 +75,7 @@ def test_gold_labels_beside_rationales_are_no_answers_of_the_teacher(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [{"input": f"{n} is {w}", "label": w, "said": w, "why": "So."} for n in range(30) for w in ("odd", "even")]
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(Path("rows.jsonl"), rows)
     task = TASKS["table"](name="parity", path="rows.jsonl", test_share=0.2)  # type: ignore[call-arg]
     teacher = TEACHERS["recorded"](name="recorded", rationale="why", **own)  # type: ignore[call-arg]
     parts = {"labels": "teacher", "teacher": teacher, "prompt": Prompt(name="recorded")}

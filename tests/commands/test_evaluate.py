@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 from rich.console import Console
+from row_files import write_rows
 from trained import train_tiny
 
 from dsbs.cli.config import EvaluateConfig
@@ -34,11 +35,6 @@ def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="moods", path=str(data), input="{text}!", label="mood", answer_kind="closed", test_share=0.3
     )
     return train_tiny(folder, task, "finetune")
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

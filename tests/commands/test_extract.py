@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from batch_server import BatchServer
 from fault_server import serve
+from row_files import write_rows
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -98,7 +99,7 @@ def test_a_dry_run_says_what_it_would_take(run, tmp_path: Path) -> None:
 
 def test_a_dry_run_tells_rows_that_ask_the_same_from_answers_that_are_there(run, tmp_path: Path) -> None:
     rows = [{"input": text, "label": "yes"} for text in ("one?", "two?", "one?", "one?")]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(tmp_path / "rows.jsonl", rows)
     table = ["task=table", f"task.path={tmp_path / 'rows.jsonl'}", "teacher=openai", "teacher.model=m"]
     code, said = run(*table, "task.labels=[yes,no]", "dry_run=true")
     assert code == 0

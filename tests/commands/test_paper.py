@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from row_files import to_lines
 
 from dsbs.cli.composition import compose
 from dsbs.cli.config import register_schemas, to_object
@@ -58,7 +59,7 @@ def release(folder: Path, name: str) -> list[str]:
     (folder / "llm").mkdir(parents=True)
     for place, (split, size) in enumerate(splits.items()):
         rows, texts = zip(*(ROWS[name](100 * place + number) for number in range(size)), strict=True)
-        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        lines = to_lines(rows)
         (folder / f"{name}_{split}.json").write_text(lines, encoding="utf-8")
         texts = ("I do not know", *texts[1:])
         (folder / "llm" / f"{split}_CoT_0.json").write_text(json.dumps(texts), encoding="utf-8")

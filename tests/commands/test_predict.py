@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from row_files import to_lines, write_rows
 from trained import small_triage, train_tiny
 
 from dsbs.cli.config import PredictConfig
@@ -83,7 +84,7 @@ def test_json_lines_keep_their_ids_and_bring_choices_of_their_own(checkpoint: Pa
         {"id": "b", "input": MESSAGE, "more": 1},
         {"id": 7, "input": "x", "choices": None},
     ]
-    lines = answer(checkpoint, "".join(json.dumps(row) + "\n" for row in rows), with_input=True)
+    lines = answer(checkpoint, to_lines(rows), with_input=True)
     assert [line["id"] for line in lines] == ["a", "b", "7"]
     assert lines[0]["label"] in {"repair", "refund"}
     assert lines[1]["input"] == MESSAGE
@@ -94,15 +95,10 @@ def test_json_lines_keep_their_ids_and_bring_choices_of_their_own(checkpoint: Pa
 def test_files_of_every_kind_are_read(checkpoint: Path, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"messages{suffix}"
     rows = [{"id": f"m{number}", "input": f"My kettle leaks {number}"} for number in range(3)]
-    if suffix == ".parquet":
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    elif suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    elif suffix in (".csv", ".tsv"):
-        comma = "," if suffix == ".csv" else "\t"
-        path.write_text("".join(comma.join(row) + "\n" for row in [["id", "input"], *(row.values() for row in rows)]))
-    else:
+    if suffix in (".txt", ""):
         path.write_text("\n".join(row["input"] for row in rows))
+    else:
+        write_rows(path, rows)
     lines = answer(checkpoint, input=str(path), with_input=True)
     assert [line["input"] for line in lines] == [row["input"] for row in rows]
     assert [line["id"] for line in lines] == (["1", "2", "3"] if suffix in (".txt", "") else ["m0", "m1", "m2"])
@@ -164,7 +160,7 @@ def test_two_commands_do_not_write_one_output(checkpoint: Path, tmp_path: Path) 
 def test_a_column_that_some_rows_lack_is_empty_there_as_in_the_training() -> None:
     remembered = Remembered(input="{head}: {body}")
     rows = [{"head": "a"}, {"head": "b", "body": "rain"}, {"head": "c"}]
-    found = inputs("".join(json.dumps(row) + "\n" for row in rows), remembered)
+    found = inputs(to_lines(rows), remembered)
     assert [example.input for example in found] == ["a:", "b: rain", "c:"]
     with pytest.raises(DataError, match=r"standard input:1: there is no column 'body'.*or give each input .* 'input'"):
         inputs('{"head": "a"}\n{"head": "b"}\n', remembered)
@@ -302,14 +298,13 @@ def test_an_empty_file_is_no_answer_but_a_message(checkpoint: Path, tmp_path: Pa
 
 def test_rows_of_a_table_are_worded_as_in_the_training(tmp_path: Path) -> None:
     rows = [{"key": f"k{n}", "head": f"Day {n}", "body": "it rains", "say": ["yes", "no"][n % 2]} for n in range(40)]
-    data = tmp_path / "data.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = write_rows(tmp_path / "data.jsonl", rows)
     task = TASKS["table"](  # type: ignore[call-arg]
         name="weather", path=str(data), input="{head}: {body}", label="say", id="key", labels=["yes", "no"],
         test_share=0.3,
     )  # fmt: skip
     run = train_tiny(tmp_path, task, "finetune")
-    lines = answer(run, "".join(json.dumps(row) + "\n" for row in rows[:3]), with_input=True)
+    lines = answer(run, to_lines(rows[:3]), with_input=True)
     assert [line["input"] for line in lines] == ["Day 0: it rains", "Day 1: it rains", "Day 2: it rains"]
     assert [line["id"] for line in lines] == ["k0", "k1", "k2"]
     assert {line["label"] for line in lines} <= {"yes", "no"}
@@ -330,8 +325,7 @@ def test_a_student_of_questions_with_their_own_choices_asks_for_them(tmp_path: P
         {"q": f"Where is {places[n % 4]} {n}?", "say": places[n % 4], "any": [places[n % 4], places[(n + 1) % 4]]}
         for n in range(40)
     ]
-    data = tmp_path / "data.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = write_rows(tmp_path / "data.jsonl", rows)
     task = TASKS["table"](  # type: ignore[call-arg]
         name="places", path=str(data), input="q", label="say", choices="any", test_share=0.3
     )
@@ -346,8 +340,7 @@ def test_a_student_of_questions_with_their_own_choices_asks_for_them(tmp_path: P
 
 def test_free_answers_are_written_and_have_no_score(tmp_path: Path) -> None:
     rows = [{"input": f"How many are {n}?", "label": str(n)} for n in range(40)]
-    data = tmp_path / "data.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = write_rows(tmp_path / "data.jsonl", rows)
     task = TASKS["table"](name="sums", path=str(data), answer_kind="number", test_share=0.3)  # type: ignore[call-arg]
     lines = answer(train_tiny(tmp_path, task, "finetune"), "How many are 3?\nAnd 4?")
     assert [line["score"] for line in lines] == [None, None]

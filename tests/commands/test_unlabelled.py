@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from fault_server import FaultServer, serve
+from row_files import write_rows
 
 from dsbs.tasks import TableTask
 
@@ -37,7 +38,7 @@ def write(path: Path, labels: list[object]) -> None:
     for number, label in enumerate(labels):
         mood = "broke" if number % 2 else "works"
         rows.append({"input": f"The lamp {mood} on day {number}"} | ({} if label is ... else {"label": label}))
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_rows(path, rows)
 
 
 def say(question: str) -> str:

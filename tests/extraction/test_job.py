@@ -1,10 +1,10 @@
 """What is refused before a teacher is asked, and which examples are asked about."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from row_files import write_rows
 from scripted import ScriptedTeacher
 
 from dsbs.cli.composition import compose
@@ -25,8 +25,7 @@ def load(*words: str) -> Any:
 
 def table(folder: Path, column: list[Any], **settings: Any) -> TableTask:
     rows = [{"input": f"text {number}", "label": label} for number, label in enumerate(column)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TableTask(path=str(folder / "rows.jsonl"), **settings)
+    return TableTask(path=str(write_rows(folder / "rows.jsonl", rows)), **settings)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from row_files import write_rows
 from trained import TINY, train_tiny
 
 from dsbs.core.records import Example
@@ -22,7 +23,7 @@ def test_it_learns_the_teachers_text_and_asks_for_it() -> None:
 def test_texts_are_trained_on_and_scored_by_the_tasks_metric(tmp_path: Path) -> None:
     for split, count in (("train", 30), ("test", 6)):
         rows = [{"input": f"say {number}", "label": f"one {number}\ntwo {number}"} for number in range(count)]
-        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(tmp_path / f"{split}.jsonl", rows)
     task = TableTask(name="texts", path=str(tmp_path), answer_kind="text", metric="rouge_l")
     run = train_tiny(tmp_path, task=task, objective=Respond(name="respond", teacher_labels_only=False), student=TINY)
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))

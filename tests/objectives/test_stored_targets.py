@@ -1,6 +1,5 @@
 """Stored top-k log-probabilities: against numbers by hand, and against a live teacher."""
 
-import json
 import math
 import re
 from dataclasses import replace
@@ -12,6 +11,7 @@ import pytest
 import torch
 from fault_server import FaultServer, serve
 from objectives.steps import assert_same_however_cut, loss_of_rows, rows_of, tiny_llama
+from row_files import write_rows
 from tiny import byte_tokenizer, causal_folder, examples, tiny_t5
 from trained import train_tiny
 
@@ -172,7 +172,7 @@ def train_stored(folder: Path, tokenizer: Any) -> Path:
     rows = [{"input": f"say {number}", "label": f"the kettle leaks {number}"} for number in range(20)]
     for split in ("train", "test"):
         folder.mkdir(exist_ok=True)
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(folder / f"{split}.jsonl", rows)
     task = TableTask(name="texts", path=str(folder), answer_kind="text")
 
     def tell(answer: dict[str, Any]) -> dict[str, Any]:

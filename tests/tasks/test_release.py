@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from row_files import write_rows
 
 from dsbs.core.errors import DataError
 from dsbs.tasks import ReleaseTask
@@ -13,17 +14,13 @@ NLI_ROWS = [
 ]
 
 
-def write(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def build(name, folder, **settings):
     return ReleaseTask(name=name, benchmark=name, path=str(folder), **settings)
 
 
 def test_svamp_is_read_with_stable_ids(tmp_path):
-    write(tmp_path / "svamp_train.json", [{"input": "Two and two?\nHow many?", "label": "( 2.0 + 2.0 )"}] * 2)
-    write(tmp_path / "svamp_test.json", [{"input": "Three?", "label": "3"}])
+    write_rows(tmp_path / "svamp_train.json", [{"input": "Two and two?\nHow many?", "label": "( 2.0 + 2.0 )"}] * 2)
+    write_rows(tmp_path / "svamp_test.json", [{"input": "Three?", "label": "3"}])
     task = build("svamp", tmp_path)
     assert task.splits() == ("train", "test")
     first, second = task.examples("train")
@@ -34,7 +31,9 @@ def test_svamp_is_read_with_stable_ids(tmp_path):
 
 def test_cqa_lists_the_choices_in_the_input_as_the_papers_code_does(tmp_path):
     choices = ["bus depot", "beach", "bridge", "river", "bridge"]
-    write(tmp_path / "cqa_train.json", [{"id": "6b81", "question": "Where?", "choices": choices, "answer": "bridge"}])
+    write_rows(
+        tmp_path / "cqa_train.json", [{"id": "6b81", "question": "Where?", "choices": choices, "answer": "bridge"}]
+    )
     (example,) = build("cqa", tmp_path).examples("train")
     assert example.id == "6b81"
     assert example.input == "Where?\nAnswer Choices:\n(a) bus depot\n(b) beach\n(c) bridge\n(d) river\n(e) bridge"
@@ -44,7 +43,7 @@ def test_cqa_lists_the_choices_in_the_input_as_the_papers_code_does(tmp_path):
 @pytest.mark.parametrize("validation", ["valid", "validation"])
 def test_esnli_names_its_numbered_labels(tmp_path, validation):
     for split in ("train", validation, "test"):
-        write(tmp_path / f"esnli_{split}.json", NLI_ROWS)
+        write_rows(tmp_path / f"esnli_{split}.json", NLI_ROWS)
     task = build("esnli", tmp_path)
     assert task.splits() == ("train", "validation", "test")
     examples = list(task.examples("validation"))
@@ -56,7 +55,7 @@ def test_esnli_names_its_numbered_labels(tmp_path, validation):
 
 def test_anli_keeps_its_own_ids(tmp_path):
     rows = [{"uid": f"u{i}", "reason": "", **row} for i, row in enumerate(NLI_ROWS)]
-    write(tmp_path / "anli1_train.jsonl", rows)
+    write_rows(tmp_path / "anli1_train.jsonl", rows)
     task = build("anli1", tmp_path)
     assert [(example.id, example.label) for example in task.examples("train")][:2] == [
         ("u0", "entailment"),
@@ -65,7 +64,7 @@ def test_anli_keeps_its_own_ids(tmp_path):
 
 
 def test_asdiv_takes_the_number_of_the_answer(tmp_path):
-    write(
+    write_rows(
         tmp_path / "asdiv_train.json",
         [{"Body": "7 and 2.", "Question": "Sum?", "Formula": "7+2=9", "Answer": "9 (apples)"}],
     )
@@ -78,7 +77,7 @@ def test_asdiv_takes_the_number_of_the_answer(tmp_path):
 def test_the_identity_follows_the_content_and_not_the_place(tmp_path):
     for folder, label in (("a", 0), ("b", 0), ("c", 1)):
         (tmp_path / folder).mkdir()
-        write(tmp_path / folder / "esnli_train.json", [NLI_ROWS[0] | {"label": label}])
+        write_rows(tmp_path / folder / "esnli_train.json", [NLI_ROWS[0] | {"label": label}])
     a, b, c = (build("esnli", tmp_path / folder).identity() for folder in "abc")
     assert a == b != c
     assert str(tmp_path) not in json.dumps(a)
@@ -102,7 +101,9 @@ def test_a_broken_line_is_told_with_file_and_line(tmp_path):
 
 
 def test_unknown_labels_are_listed_together(tmp_path):
-    write(tmp_path / "esnli_train.json", [*NLI_ROWS, *[row | {"label": 3 + i % 2} for i, row in enumerate(NLI_ROWS)]])
+    write_rows(
+        tmp_path / "esnli_train.json", [*NLI_ROWS, *[row | {"label": 3 + i % 2} for i, row in enumerate(NLI_ROWS)]]
+    )
     with pytest.raises(DataError) as error:
         list(build("esnli", tmp_path).examples("train"))
     text = str(error.value)
@@ -113,8 +114,8 @@ def test_unknown_labels_are_listed_together(tmp_path):
 
 
 def test_a_missing_column_and_an_empty_split_are_told(tmp_path):
-    write(tmp_path / "esnli_train.json", [{"sentence1": "a", "label": 0}])
-    write(tmp_path / "esnli_test.json", [])
+    write_rows(tmp_path / "esnli_train.json", [{"sentence1": "a", "label": 0}])
+    write_rows(tmp_path / "esnli_test.json", [])
     task = build("esnli", tmp_path)
     with pytest.raises(DataError, match=r"esnli_train\.json:1: there is no column 'premise'.*sentence1, label"):
         list(task.examples("train"))

@@ -1,10 +1,10 @@
-import csv
 import json
 import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from row_files import write_rows
 
 from dsbs.core.errors import DataError
 from dsbs.tasks import TableTask
@@ -17,24 +17,6 @@ ROWS = [
 ]
 
 
-def write_jsonl(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
-
-
-def write_csv(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), delimiter="\t" if path.suffix == ".tsv" else ",")
-        writer.writeheader()
-        writer.writerows(rows)
-    return str(path)
-
-
-def write_parquet(path, rows):
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return str(path)
-
-
 def write_array(path, rows):
     path.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return str(path)
@@ -45,18 +27,10 @@ def build(path, **settings):
     return TableTask(path=str(path), **settings)
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [
-        ("rows.jsonl", write_jsonl),
-        ("rows.json", write_array),
-        ("rows.csv", write_csv),
-        ("rows.tsv", write_csv),
-        ("rows.parquet", write_parquet),
-    ],
-)
-def test_every_kind_of_file_gives_the_same_examples(tmp_path, name, write):
-    task = build(write(tmp_path / name, ROWS), labels=["good", "bad"])
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "tsv", "parquet"])
+def test_every_kind_of_file_gives_the_same_examples(tmp_path, suffix):
+    write = write_array if suffix == "json" else write_rows
+    task = build(write(tmp_path / f"rows.{suffix}", ROWS), labels=["good", "bad"])
     assert task.faults() == []
     assert task.splits() == ("train",)
     examples = list(task.examples("train"))
@@ -67,9 +41,9 @@ def test_every_kind_of_file_gives_the_same_examples(tmp_path, name, write):
 
 
 def test_a_folder_or_pattern_is_cut_by_the_names_of_its_files(tmp_path):
-    write_jsonl(tmp_path / "reviews_train-00000.jsonl", ROWS[:1])
-    write_jsonl(tmp_path / "reviews_train-00001.jsonl", ROWS[1:2])
-    write_jsonl(tmp_path / "reviews_dev.jsonl", ROWS[2:])
+    write_rows(tmp_path / "reviews_train-00000.jsonl", ROWS[:1])
+    write_rows(tmp_path / "reviews_train-00001.jsonl", ROWS[1:2])
+    write_rows(tmp_path / "reviews_dev.jsonl", ROWS[2:])
     (tmp_path / "README.md").touch()
     for path in (tmp_path, tmp_path / "*.jsonl"):
         task = build(path)
@@ -79,9 +53,9 @@ def test_a_folder_or_pattern_is_cut_by_the_names_of_its_files(tmp_path):
 
 
 def test_files_that_do_not_say_their_split_are_refused(tmp_path):
-    write_jsonl(tmp_path / "a.jsonl", ROWS)
+    write_rows(tmp_path / "a.jsonl", ROWS)
     assert build(tmp_path).splits() == ("train",)
-    write_jsonl(tmp_path / "b.jsonl", ROWS)
+    write_rows(tmp_path / "b.jsonl", ROWS)
     with pytest.raises(DataError, match=r"a\.jsonl: cannot tell which split"):
         build(tmp_path).splits()
     with pytest.raises(DataError, match="no such file"):
@@ -91,7 +65,7 @@ def test_files_that_do_not_say_their_split_are_refused(tmp_path):
 
 
 def test_a_column_or_a_template_makes_the_input(tmp_path):
-    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    path = write_rows(tmp_path / "rows.jsonl", ROWS)
     assert next(build(path, input="body").examples("train")).input == "Bright."
     assert next(build(path, input=r"{title}\n{body}").examples("train")).input == "Lamp\nBright."
 
@@ -106,16 +80,16 @@ def test_a_template_reaches_nothing_but_columns():
 
 
 def test_closed_answers_can_be_found_in_train(tmp_path):
-    task = build(write_jsonl(tmp_path / "rows.jsonl", ROWS), answer_kind="closed")
+    task = build(write_rows(tmp_path / "rows.jsonl", ROWS), answer_kind="closed")
     assert next(task.examples("train")).choices == ("bad", "good")
     assert task.answers.parse("It is Good.", ("bad", "good")) == "good"
     with pytest.raises(DataError, match="found 1 different labels"):
-        list(build(write_jsonl(tmp_path / "one.jsonl", ROWS[:1]), answer_kind="closed").examples("train"))
+        list(build(write_rows(tmp_path / "one.jsonl", ROWS[:1]), answer_kind="closed").examples("train"))
 
 
 def test_numbered_labels_and_synonyms_get_their_names(tmp_path):
     rows = [{"x": "a", "label": 1}, {"x": "b", "label": 0.0}, {"x": "c", "label": "Nope"}, {"x": "d", "label": "YES"}]
-    task = build(write_jsonl(tmp_path / "r.jsonl", rows), input="x", label_names=["no", "yes"], synonyms={"Nope": "no"})
+    task = build(write_rows(tmp_path / "r.jsonl", rows), input="x", label_names=["no", "yes"], synonyms={"Nope": "no"})
     assert task.faults() == []
     assert [example.label for example in task.examples("train")] == ["yes", "no", "no", "yes"]
     assert next(task.examples("train")).choices == ("no", "yes")
@@ -128,7 +102,7 @@ def test_each_row_can_have_its_own_choices(tmp_path):
         {"q": "Who?", "options": "Ann|Bob|Cem", "key": "Cem"},
         {"q": "When?", "options": '["now", "later"]', "key": "now"},
     ]
-    task = build(write_jsonl(tmp_path / "rows.jsonl", rows), input="q", label="key", choices="options")
+    task = build(write_rows(tmp_path / "rows.jsonl", rows), input="q", label="key", choices="options")
     first, second, third = task.examples("train")
     assert first.input == "Where?\nAnswer Choices:\n(a) bank\n(b) park"
     assert [example.label for example in (first, second, third)] == ["park", "Cem", "now"]
@@ -139,7 +113,7 @@ def test_each_row_can_have_its_own_choices(tmp_path):
 
 def test_columns_of_objects_are_reached_with_a_dot(tmp_path):
     rows = [{"question": {"stem": "Where?"}, "choices": {"text": ["bank", "park"], "label": ["A", "B"]}, "key": "A"}]
-    path = write_parquet(tmp_path / "rows.parquet", rows)
+    path = write_rows(tmp_path / "rows.parquet", rows)
     task = build(path, input="{question.stem}", label="key", choices="choices.text", list_choices=False)
     (example,) = task.examples("train")
     assert (example.input, example.label) == ("Where?", "bank")
@@ -147,9 +121,9 @@ def test_columns_of_objects_are_reached_with_a_dot(tmp_path):
 
 def test_data_without_labels_can_be_read(tmp_path):
     rows = [{"x": "a", "label": None}, {"x": "b", "label": ""}, {"x": "c", "label": "z"}]
-    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    path = write_rows(tmp_path / "rows.jsonl", rows)
     assert [example.label for example in build(path, input="x").examples("train")] == [None, None, "z"]
-    bare = write_jsonl(tmp_path / "bare.jsonl", [{"x": "a"}])
+    bare = write_rows(tmp_path / "bare.jsonl", [{"x": "a"}])
     example = next(build(bare, input="x", label=None, labels=["a", "b"]).examples("train"))
     assert (example.label, example.choices) == (None, ("a", "b"))
     assert [example.label for example in build(bare, input="x").examples("train")] == [None]  # the default column
@@ -164,14 +138,14 @@ MANY = [{"x": f"text {number}", "y": "ab"[number % 2]} for number in range(1200)
 @pytest.mark.parametrize("options", [{}, {"answer_kind": "closed"}, {"labels": ["a", "b"]}], ids=str)
 def test_a_column_that_is_not_there_is_told_with_the_first_row(tmp_path, key, options):
     for split in ("train", "test"):
-        write_csv(tmp_path / f"{split}.csv", MANY)
+        write_rows(tmp_path / f"{split}.csv", MANY)
     task = build(tmp_path, **{"input": "x", "label": "y", **options, key: "typo"})
     with pytest.raises(DataError, match=rf"train\.csv:2: there is no column 'typo' \(task\.{key}\).* are: x, y\."):
         list(task.examples("train"))
 
 
 def test_closed_answers_that_are_to_be_found_in_a_column_that_is_not_there_are_told_with_the_columns(tmp_path):
-    task = build(write_csv(tmp_path / "rows.csv", MANY), input="x", answer_kind="closed")
+    task = build(write_rows(tmp_path / "rows.csv", MANY), input="x", answer_kind="closed")
     with pytest.raises(DataError, match=r"rows\.csv:2: there is no column 'label' .* are: x, y\."):
         list(task.examples("train"))
 
@@ -181,28 +155,28 @@ def test_rows_and_splits_may_lack_the_label_that_others_have(tmp_path, split):
     rows = {name: [{"x": "a"}] * 500 for name in ("train", "test")}
     rows[split] = [*rows[split], {"x": "b", "y": "yes"}]
     for name, own in rows.items():
-        write_jsonl(tmp_path / f"{name}.jsonl", own)
+        write_rows(tmp_path / f"{name}.jsonl", own)
     task = build(tmp_path, input="x", label="y", labels=["no", "yes"])
     labels = {name: [example.label for example in task.examples(name)] for name in rows}
     assert labels == {name: [None] * 500 + ["yes"] * (name == split) for name in rows}
 
 
 def test_numbers_are_compared_by_value(tmp_path):
-    task = build(write_jsonl(tmp_path / "r.jsonl", [{"x": "6 * 7?", "label": 42}]), input="x", answer_kind="number")
+    task = build(write_rows(tmp_path / "r.jsonl", [{"x": "6 * 7?", "label": 42}]), input="x", answer_kind="number")
     (example,) = task.examples("train")
     assert task.answers.equivalent(task.answers.parse("6 * 7 = 42 apples", None), example.label)
 
 
 def test_a_share_of_one_file_can_become_test(tmp_path):
     rows = [{"n": str(i), "x": f"row {i}", "label": "y"} for i in range(1000)]
-    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    path = write_rows(tmp_path / "rows.jsonl", rows)
     task = build(path, input="x", id="n", test_share=0.2)
     assert task.splits() == ("train", "test")
     train, test = ({example.id for example in task.examples(split)} for split in ("train", "test"))
     assert len(train) + len(test) == 1000
     assert not train & test
     assert 150 < len(test) < 250
-    write_jsonl(tmp_path / "rows.jsonl", rows[::-1][:500])
+    write_rows(tmp_path / "rows.jsonl", rows[::-1][:500])
     again = {example.id for example in build(path, input="x", id="n", test_share=0.2).examples("test")}
     assert again < test
 
@@ -210,14 +184,14 @@ def test_a_share_of_one_file_can_become_test(tmp_path):
 def test_equal_inputs_become_test_together_and_others_as_they_always_did(tmp_path):
     rows = [{"x": f"row {i // 2 if i < 200 else i}", "label": "y"} for i in range(400)]
     rows[7]["x"] = "Row  3 "  # as row 6 asks, too
-    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    path = write_rows(tmp_path / "rows.jsonl", rows)
     sides = {}
     for split in ("train", "test"):
         for example in build(path, input="x", test_share=0.3).examples(split):
             sides.setdefault(example.input.casefold().replace("  ", " "), []).append((example.id, split))
     assert all(len({split for _, split in members}) == 1 for members in sides.values())
     assert len(sides["row 3"]) == 2
-    distinct = write_jsonl(tmp_path / "distinct.jsonl", [{"x": str(i), "label": "y"} for i in range(400)])
+    distinct = write_rows(tmp_path / "distinct.jsonl", [{"x": str(i), "label": "y"} for i in range(400)])
     test = {example.id for example in build(distinct, input="x", test_share=0.3).examples("test")}
     assert all((id in test) == (split == "test") for ((id, split), *_) in sides.values())
 
@@ -226,9 +200,9 @@ def test_rows_without_a_gold_label_are_left_to_train_where_others_have_one(tmp_p
     """A test split can be measured on its gold labels alone, and the teacher would be paid for the rest."""
     rows = [{"x": f"row {i}", "label": "y" if i % 4 == 0 else None} for i in range(400)]
     rows[1]["x"] = "Row 0"  # stays with the row that has a label
-    partly = write_jsonl(tmp_path / "partly.jsonl", rows)
-    fully = write_jsonl(tmp_path / "fully.jsonl", [row | {"label": "y"} for row in rows])
-    never = write_jsonl(tmp_path / "never.jsonl", [row | {"label": None} for row in rows])
+    partly = write_rows(tmp_path / "partly.jsonl", rows)
+    fully = write_rows(tmp_path / "fully.jsonl", [row | {"label": "y"} for row in rows])
+    never = write_rows(tmp_path / "never.jsonl", [row | {"label": None} for row in rows])
     test = [example.id for example in build(fully, input="x", test_share=0.9).examples("test")]
     assert {"train-0", "train-1"} < {*test}
     kept = [id for id in test if int(id.removeprefix("train-")) % 4 == 0 or id == "train-1"]
@@ -281,17 +255,17 @@ def test_other_broken_files_are_told(tmp_path):
 
 
 def test_ids_that_occur_twice_are_told(tmp_path):
-    path = write_jsonl(tmp_path / "rows.jsonl", [{"n": 1, **ROWS[0]}, {"n": 2, **ROWS[1]}, {"n": 1, **ROWS[2]}])
+    path = write_rows(tmp_path / "rows.jsonl", [{"n": 1, **ROWS[0]}, {"n": 2, **ROWS[1]}, {"n": 1, **ROWS[2]}])
     with pytest.raises(DataError, match=r"rows\.jsonl:3: duplicate id '1'"):
         list(build(path, id="n").examples("train"))
-    zero = write_jsonl(tmp_path / "zero.jsonl", [{"n": 0, **ROWS[0]}])
+    zero = write_rows(tmp_path / "zero.jsonl", [{"n": 0, **ROWS[0]}])
     assert next(build(zero, id="n").examples("train")).id == "0"
 
 
 def test_unknown_labels_are_listed_with_counts_and_places(tmp_path):
     rows = [{"x": "a", "label": label} for label in ("good", "meh", "bad", "meh", "odd")]
     with pytest.raises(DataError) as error:
-        list(build(write_csv(tmp_path / "rows.csv", rows), input="x", labels=["good", "bad"]).examples("train"))
+        list(build(write_rows(tmp_path / "rows.csv", rows), input="x", labels=["good", "bad"]).examples("train"))
     text = str(error.value)
     assert "3 rows of train have a label that is not an answer of the task (expected one of good, bad)" in text
     assert f"'meh': 2 times, first at {tmp_path / 'rows.csv'}:3" in text
@@ -330,9 +304,9 @@ def test_wrong_settings_are_all_told():
 
 def test_the_identity_follows_content_and_column_map_but_no_place(tmp_path):
     (tmp_path / "moved").mkdir()
-    task = build(write_jsonl(tmp_path / "rows.jsonl", ROWS))
-    moved = build(write_jsonl(tmp_path / "moved" / "rows.jsonl", ROWS), name="other")
-    changed = build(write_jsonl(tmp_path / "rows2.jsonl", ROWS[:2]))
+    task = build(write_rows(tmp_path / "rows.jsonl", ROWS))
+    moved = build(write_rows(tmp_path / "moved" / "rows.jsonl", ROWS), name="other")
+    changed = build(write_rows(tmp_path / "rows2.jsonl", ROWS[:2]))
     assert task.identity() == moved.identity() != changed.identity()
     assert task.identity() != build(tmp_path / "rows.jsonl", input="{body}").identity()
     assert str(tmp_path) not in json.dumps(task.identity())
@@ -382,7 +356,7 @@ def test_an_object_with_the_rows_inside_is_told_with_the_way_to_them(tmp_path, c
 
 def test_choices_in_an_object_are_named(tmp_path):
     row = {"x": "a", "label": "B", "options": {"drinks": ["tea", "milk"], "n": 2}}
-    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    path = write_rows(tmp_path / "rows.jsonl", [row])
     with pytest.raises(DataError, match=r"such as task\.choices=COLUMN\.drinks"):
         list(build(path, input="x", choices="options").examples("train"))
     (example,) = build(path, input="x", choices="options.drinks").examples("train")
@@ -411,14 +385,14 @@ ARRAYS = "{'text': array(['tea', 'milk'], dtype=object), 'label': array(['B', 'A
     ],
 )
 def test_choices_are_read_as_data_sets_keep_them(tmp_path, cells, choices, gold):
-    path = write_jsonl(tmp_path / "rows.jsonl", [{"x": "a", "label": gold, **cells}])
+    path = write_rows(tmp_path / "rows.jsonl", [{"x": "a", "label": gold, **cells}])
     (example,) = build(path, input="x", choices=choices).examples("train")
     assert (example.label, example.choices) == ("tea", ("tea", "milk"))
 
 
 def test_labels_that_are_numbers_in_some_rows_and_letters_in_others_go_by_the_rows_own_names(tmp_path):
     rows = [{"x": "a", "label": "2", "c": OPTIONS | {"label": ["1", "2"]}}, {"x": "b", "label": "A", "c": OPTIONS}]
-    task = build(write_jsonl(tmp_path / "rows.jsonl", rows), input="x", choices="c")
+    task = build(write_rows(tmp_path / "rows.jsonl", rows), input="x", choices="c")
     assert [example.label for example in task.examples("train")] == ["milk", "milk"]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from row_files import write_rows
 from scripted import load_annotations
 
 from dsbs.core import terminal
@@ -25,13 +26,9 @@ ROWS = [
 ]  # fmt: skip
 
 
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 def read(folder: Path, rows: list[dict[str, Any]] = ROWS, *, samples: int = 1, split: str = "train", **teacher: Any):
     """Extract, and return label, rationale and status of every example."""
-    write(folder / "train.jsonl", rows)
+    write_rows(folder / "train.jsonl", rows)
     task = TableTask(path=str(folder), input="x", label_names=NLI)
     recorded = RecordedTeacher(name="recorded", **teacher)
     assert recorded.faults() == []
@@ -111,7 +108,7 @@ def test_a_table_elsewhere_joins_by_id_or_by_position(tmp_path: Path) -> None:
     table = [{"id": f"train-{number}", "why": f"W{number}", "l": "neutral"} for number in (3, 1)]
     (tmp_path / "other").mkdir()
     theirs = tmp_path / "other" / "theirs.jsonl"
-    write(theirs, table)
+    write_rows(theirs, table)
     found = read(tmp_path, rows[:4], path=str(theirs), rationale="why", label="l", id="id")
     assert [rationale for _, rationale, _ in found] == [None, "W1", None, "W3"]
     assert found[0][2].startswith("request_failed")
@@ -119,7 +116,9 @@ def test_a_table_elsewhere_joins_by_id_or_by_position(tmp_path: Path) -> None:
 
 def test_a_table_of_the_later_examples_alone_is_joined_to_them(tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
-    write(tmp_path / "gen" / "rows.jsonl", [{"id": f"train-{n}", "gen": "So. Answer: neutral"} for n in range(30, 40)])
+    write_rows(
+        tmp_path / "gen" / "rows.jsonl", [{"id": f"train-{n}", "gen": "So. Answer: neutral"} for n in range(30, 40)]
+    )
     rows = [ROWS[1] | {"x": str(number)} for number in range(40)]
     found = read(tmp_path, rows, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen", id="id")
     assert [label for label, _, _ in found] == [None] * 30 + ["neutral"] * 10
@@ -127,8 +126,8 @@ def test_a_table_of_the_later_examples_alone_is_joined_to_them(tmp_path: Path) -
 
 @pytest.mark.parametrize("id", ["id", None])
 def test_a_test_split_that_is_cut_off_has_its_completions_in_the_same_table(tmp_path: Path, id: str | None) -> None:
-    write(tmp_path / "data.jsonl", [{"id": f"r{n}", "x": f"A {n}", "label": n % 2} for n in range(40)])
-    write(tmp_path / "gen.jsonl", [{"id": f"r{n}", "gen": f"So {n}. Answer: {NLI[n % 2]}"} for n in range(40)])
+    write_rows(tmp_path / "data.jsonl", [{"id": f"r{n}", "x": f"A {n}", "label": n % 2} for n in range(40)])
+    write_rows(tmp_path / "gen.jsonl", [{"id": f"r{n}", "gen": f"So {n}. Answer: {NLI[n % 2]}"} for n in range(40)])
     task = TableTask(path=str(tmp_path / "data.jsonl"), input="x", id="id", label_names=NLI[:2], test_share=0.3)
     teacher = RecordedTeacher(name="recorded", path=str(tmp_path / "gen.jsonl"), column="gen", id=id)
     summary = run_extraction(Job(task, teacher, Prompt(name="p"), tmp_path / "out", ["train", "test"]))
@@ -137,8 +136,8 @@ def test_a_test_split_that_is_cut_off_has_its_completions_in_the_same_table(tmp_
 
 
 def test_a_split_without_completions_has_no_accuracy(tmp_path: Path) -> None:
-    write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
-    write(tmp_path / "train.jsonl", ROWS)
+    write_rows(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
+    write_rows(tmp_path / "train.jsonl", ROWS)
     task = TableTask(path=str(tmp_path), input="x", label_names=NLI)
     job = Job(
         task, RecordedTeacher(name="recorded", column="said"), Prompt(name="p"), tmp_path / "out", ["train", "test"]
@@ -149,14 +148,14 @@ def test_a_split_without_completions_has_no_accuracy(tmp_path: Path) -> None:
 
 def test_an_id_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
-    write(tmp_path / "gen" / "rows.jsonl", [{"id": "train-1", "gen": "Answer: neutral"}] * 2)
+    write_rows(tmp_path / "gen" / "rows.jsonl", [{"id": "train-1", "gen": "Answer: neutral"}] * 2)
     with pytest.raises(DataError, match=r"rows.jsonl:2: duplicate id 'train-1' .* also at .*rows.jsonl:1.*samples=N"):
         read(tmp_path, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen", id="id")
 
 
 def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
     (tmp_path / "gen").mkdir()
-    write(tmp_path / "gen" / "rows.jsonl", [{"gen": "a"}] * 3)
+    write_rows(tmp_path / "gen" / "rows.jsonl", [{"gen": "a"}] * 3)
     with pytest.raises(DataError, match=r"3 rows for split 'train', but task table has 4 examples.*teacher\.id=COLUMN"):
         read(tmp_path, path=str(tmp_path / "gen" / "rows.jsonl"), column="gen")
 
@@ -164,10 +163,10 @@ def test_counts_that_differ_are_refused(tmp_path: Path) -> None:
 def test_rows_in_another_order_than_the_data_are_refused_where_they_show_it(tmp_path: Path) -> None:
     said = tmp_path / "said"
     said.mkdir()
-    write(said / "train.jsonl", [{"x": row["x"], "gen": row["said"]} for row in ROWS[::-1]])
+    write_rows(said / "train.jsonl", [{"x": row["x"], "gen": row["said"]} for row in ROWS[::-1]])
     with pytest.raises(DataError, match=r"train.jsonl:1: this row has the input of another example .*teacher.id"):
         read(tmp_path, path=str(said), column="gen")
-    write(said / "train.jsonl", [{"x": row["said"]} for row in ROWS])
+    write_rows(said / "train.jsonl", [{"x": row["said"]} for row in ROWS])
     assert read(tmp_path, path=str(said), column="x")[0] == ("entailment", "So.", "ok")
 
 
@@ -176,7 +175,7 @@ def test_a_column_that_is_nowhere_is_refused_and_one_that_a_split_lacks_is_told(
         read(tmp_path, column="gen")
     terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
-    write(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
+    write_rows(tmp_path / "test.jsonl", [{"x": "Some. | More.", "label": 0}])
     with pytest.raises(TeacherError, match="None of 1 requests was answered"):
         read(tmp_path, column="said", split="test")
     assert "task=table: test has no column 'said', so its examples have no annotations." in caplog.text

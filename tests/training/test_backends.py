@@ -1,11 +1,11 @@
 """What a training sets up around the Trainer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from row_files import write_rows
 from trained import train_tiny
 
 from dsbs.tasks import TASKS
@@ -42,9 +42,8 @@ def test_of_texts_that_are_never_equal_it_is_known_how_probable_they_are(
         return train(trainer, **options)
 
     monkeypatch.setattr(DistillationTrainer, "train", look)
-    data = tmp_path / "texts.jsonl"
     rows = [{"input": f"note {n}", "label": f"The thing is {n}.\nIt is good, and so is {n + 1}."} for n in range(40)]
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = write_rows(tmp_path / "texts.jsonl", rows)
     task = TASKS["table"](name="texts", path=str(data), answer_kind="text", test_share=0.2)  # type: ignore[call-arg]
     train_tiny(tmp_path, task, "finetune", training=Training(max_steps=4, eval_steps=2, warmup_steps=0), test=False)
     found = [

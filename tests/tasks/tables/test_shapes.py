@@ -7,6 +7,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from row_files import write_rows
 
 from dsbs.core import terminal
 from dsbs.core.errors import DataError
@@ -30,12 +31,10 @@ SHAREGPT = [{"from": "human", "value": "Where is it?"}, {"from": "gpt", "value":
 
 def table(folder, rows, name="rows.jsonl", **settings):
     path = folder / name
-    if name.endswith(".parquet"):
-        pq.write_table(pa.Table.from_pylist(rows), path)
-    elif isinstance(rows, bytes | str):
+    if isinstance(rows, bytes | str):
         path.write_bytes(rows.encode() if isinstance(rows, str) else rows)
     else:
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_rows(path, rows)
     return TableTask(path=str(path), **({"input": "x", "label": None} | settings))
 
 
@@ -166,15 +165,6 @@ def test_the_line_of_a_fault_counts_what_excel_wrote_first(tmp_path, monkeypatch
     monkeypatch.setattr("csv.field_size_limit", lambda most: None)
     with pytest.raises(DataError, match=r"rows\.csv:3: a line of more than 10 characters; expected one row per line"):
         read(table(tmp_path, f"sep=;\nx;y\n{'a' * 11};b\n", "rows.csv"))
-
-
-def test_a_parquet_file_names_its_classes_itself(tmp_path):
-    features = datasets.Features({"x": datasets.Value("string"), "y": datasets.ClassLabel(names=["ham", "spam"])})
-    rows = [{"x": "a", "y": 1}, {"x": "b", "y": 0}, {"x": "c", "y": None}]
-    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "rows.parquet")
-    task = TableTask(path=str(tmp_path / "rows.parquet"), input="x", label="y", answer_kind="closed")
-    assert read(task) == [("a", "spam"), ("b", "ham"), ("c", None)]
-    assert next(task.examples("train")).choices == ("ham", "spam")
 
 
 @pytest.mark.parametrize("names", [[], ["ham", "spam"]])

@@ -4,6 +4,7 @@ import json
 
 import datasets
 import pytest
+from row_files import write_rows
 
 from dsbs.core import terminal
 from dsbs.core.errors import DataError
@@ -16,7 +17,7 @@ VALIDATION = ["valid", "validation", "dev", "val", "eval", "Dev", "my-eval-set",
 
 def write(path, count=1):
     path.parent.mkdir(exist_ok=True, parents=True)
-    path.write_text("".join(json.dumps({"x": f"{path.stem} {n}", "y": "a"}) + "\n" for n in range(count)))
+    write_rows(path, [{"x": f"{path.stem} {n}", "y": "a"} for n in range(count)])
 
 
 def table(path):

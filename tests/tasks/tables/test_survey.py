@@ -1,8 +1,7 @@
 """What a label column holds decides how its answers are read, unless the settings do."""
 
-import json
-
 import pytest
+from row_files import write_rows
 
 from dsbs.cli.composition import conf_dir
 from dsbs.core import terminal
@@ -15,8 +14,7 @@ from dsbs.tasks.tables.survey import LabelSurvey
 
 def table(folder, column, **settings):
     rows = [{"x": f"text {number}", "label": label} for number, label in enumerate(column)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return TableTask(path=str(folder / "rows.jsonl"), input="x", **settings)
+    return TableTask(path=str(write_rows(folder / "rows.jsonl", rows)), input="x", **settings)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,7 @@ def test_the_settings_win(tmp_path):
 def test_a_label_that_train_lacks_says_what_to_type(tmp_path):
     for name, labels in (("train", ["good", "bad"] * 5), ("test", ["good", "mixed"])):
         rows = [{"x": str(number), "label": label} for number, label in enumerate(labels)]
-        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_rows(tmp_path / f"{name}.jsonl", rows)
     task = TableTask(path=str(tmp_path), input="x")
     with pytest.raises(DataError, match=r"(?s)'mixed': 1 time,.*add them to task\.labels.*task\.answer_kind=free"):
         list(task.examples("test"))
