@@ -1,8 +1,10 @@
 """Students that are trained for a few steps, for tests of what comes after the training."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from omegaconf import OmegaConf
 
 from dsbs.core.tracking import Tracking
@@ -56,3 +58,18 @@ def train_tiny(
     plan = prepare_run(settings)
     execute(plan, OmegaConf.to_yaml(OmegaConf.structured(settings)))
     return plan.run.folder
+
+
+def run_card(run: Path, monkeypatch: pytest.MonkeyPatch, words: dict[str, str]) -> str:
+    """Return what the code on the card of a run's checkpoint prints there, with some of its words replaced."""
+    from dsbs.inference.sklearn_predictor import TRUSTED
+
+    card = (run / "checkpoint" / "README.md").read_text(encoding="utf-8")
+    [code] = re.findall("```python\n(.*?)```", card, re.S)
+    # skops trusts estimators of scikit-learn by itself, but not where dsbs has imported it.
+    for before, after in {'load("model.skops")': f'load("model.skops", trusted={list(TRUSTED)})', **words}.items():
+        code = code.replace(before, after)
+    monkeypatch.chdir(run / "checkpoint")
+    printed: list[str] = []
+    exec(code, {"print": printed.append})
+    return printed[-1]

@@ -1,7 +1,6 @@
 """student=embedding: a frozen encoder and logistic regression."""
 
 import json
-import re
 import shutil
 import sqlite3
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from quiz import Colours
 from tiny import encoder_folder
-from trained import train_tiny
+from trained import run_card, train_tiny
 from transformers import AutoModel, RobertaConfig, RobertaModel
 
 from dsbs.cli.checkpoints import open_checkpoint
@@ -21,7 +20,6 @@ from dsbs.cli.config import EvaluateConfig
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Example
 from dsbs.evaluate import evaluate
-from dsbs.inference.sklearn_predictor import TRUSTED
 from dsbs.serving.service import find_truncated
 from dsbs.students import Embedding
 from dsbs.students.encoder import count_positions
@@ -169,13 +167,7 @@ def test_examples_keep_their_order(run: Path) -> None:
 
 
 def test_the_card_says_how_to_use_it_without_dsbs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = re.search("```python\n(.*?)```", (run / "checkpoint" / "README.md").read_text(), re.S).group(1)  # type: ignore[union-attr]
-    monkeypatch.chdir(run / "checkpoint")
-    printed: list[str] = []
-    # skops trusts estimators of scikit-learn by itself, but not where dsbs has imported it.
-    code = code.replace('load("model.skops")', f'load("model.skops", trusted={list(TRUSTED)})')
-    exec(code.replace("Your input.", "a greenish thing, number 4"), {"print": printed.append})
-    assert printed == ["green"]
+    assert run_card(run, monkeypatch, {"Your input.": "a greenish thing, number 4"}) == "green"
 
 
 def test_a_server_tells_which_inputs_are_truncated(run: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import pytest
 import torch
 from quiz import Colours
 from tiny import encoder_folder
-from trained import train_tiny
+from trained import run_card, train_tiny
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.config import EvaluateConfig
@@ -205,24 +204,15 @@ def test_multiple_choice_is_not_refused_and_free_answers_are(student: Encoder) -
 def test_the_checkpoint_classifies_without_dsbs(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card = (run / "checkpoint" / "README.md").read_text(encoding="utf-8")
     assert "pipeline_tag: text-classification" in card
-    assert run_code(card, "a greenish thing, number 4", run, monkeypatch) == "green"
+    assert run_card(run, monkeypatch, {"Your input.": "a greenish thing, number 4"}) == "green"
 
 
 def test_the_checkpoint_chooses_without_dsbs(picked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    card = (picked / "checkpoint" / "README.md").read_text(encoding="utf-8").replace("one choice", "red")
-    card = card.replace("another", "green")
     text = "a greenish thing, number 4"
     predictor = open_checkpoint(str(picked)).load(4)
     (ours,) = predictor.predict([Example("1", text, None, ("red", "green"))])
-    assert run_code(card, text, picked, monkeypatch) == ours.label
-
-
-def run_code(card: str, text: str, run: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    code = re.search("```python\n(.*?)```", card, re.S).group(1)  # type: ignore[union-attr]
-    monkeypatch.chdir(run / "checkpoint")
-    printed: list[str] = []
-    exec(code.replace("Your input.", text), {"print": printed.append})
-    return printed[-1]
+    words = {"Your input.": text, "one choice": "red", "another": "green"}
+    assert run_card(picked, monkeypatch, words) == ours.label
 
 
 def test_a_checkpoint_with_other_classes_than_its_head_is_refused(run: Path, tmp_path: Path) -> None:

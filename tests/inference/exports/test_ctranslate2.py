@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny import CHOICES, causal_folder, examples, seq2seq_folder, tiny_t5
+from tiny import causal_folder, examples, seq2seq_folder, tiny_t5
 
 from dsbs.core.errors import ConfigError
 from dsbs.inference.exports.base import load_export_tokenizer
@@ -107,4 +107,3 @@ def test_what_the_machine_cannot_compute_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("ctranslate2.get_supported_compute_types", lambda device: {"float32", "int8"})
     with pytest.raises(ConfigError, match="fall back"):
         convert(tmp_path, tmp_path, "int8_bfloat16")
-    assert CHOICES
