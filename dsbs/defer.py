@@ -37,7 +37,7 @@ from dsbs.deferral.study import (
     measure,
     wanted_share,
 )
-from dsbs.extraction.annotations import annotations_path, iterate_annotations, load_summary, price_of, total_of
+from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_summary, price_of, total_of
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.exports.records import find_source
@@ -199,7 +199,7 @@ def teacher_of(rationales: Path | None, split: str, examples: list[Example]) -> 
     if rationales is None or not annotations_path(rationales, split).exists():
         return {}
     wanted = {example.id for example in examples}
-    return {one.id: one for one in iterate_annotations(rationales, split) if one.id in wanted}
+    return {one.id: one for one in AnnotationFile(rationales, split) if one.id in wanted}
 
 
 def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:

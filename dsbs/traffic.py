@@ -30,7 +30,7 @@ from dsbs.core.records import OK
 from dsbs.core.terminal import plain, print_table
 from dsbs.core.units import pluralize
 from dsbs.core.untrusted import read_yaml, storable
-from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.annotations import AnnotationFile
 from dsbs.extraction.prompts import Prompt
 from dsbs.serving.agreement import count_agreement
 from dsbs.serving.chat import Reader
@@ -213,7 +213,7 @@ def add_rationales(rows: list[dict[str, Any]], folder: Path, cue: str) -> int:
     Raises:
         DataError: the folder has no annotations.
     """
-    found = {one.id: one for one in iterate_annotations(folder, "train") if one.status == OK and one.rationale}
+    found = {one.id: one for one in AnnotationFile(folder, "train") if one.status == OK and one.rationale}
     answers, count = FreeAnswers(), 0
     for row in rows:
         annotation, parsed = found.get(row["id"]), answers.parse(row["completion"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.records import Annotation, Completion, Example, Request
-from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.annotations import AnnotationFile
 from dsbs.extraction.engine import run_extraction
 from dsbs.extraction.job import Job
 from dsbs.extraction.prompts import Exemplar, Prompt
@@ -112,4 +112,4 @@ def extract_from(url: str, folder: str, size: int, settings: dict[str, Any]) -> 
 
 def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
     """Return the annotations of a split by example id; those that failed are among them, with their status."""
-    return {annotation.id: annotation for annotation in iterate_annotations(folder, split)}
+    return {annotation.id: annotation for annotation in AnnotationFile(folder, split)}

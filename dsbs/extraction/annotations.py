@@ -112,33 +112,6 @@ def write_annotations(folder: Path, split: str, annotations: Iterable[Annotation
             file.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
-def iterate_annotations(folder: Path, split: str) -> Iterator[Annotation]:
-    """Yield the annotations of a split in the order of the examples.
-
-    Raises:
-        DataError: the file is missing, or has other columns.
-    """
-    path = annotations_path(folder, split)
-    if not path.is_file():
-        raise DataError(f"{path}: no annotations of split {split!r}.")
-    try:
-        with open_regular(path) as opened, pq.ParquetFile(opened) as file:
-            found = file.schema_arrow
-            columns = [name for name in SCHEMA.names if name in found.names]
-            if not set(SCHEMA.names) - set(LATER_FIELDS) <= set(columns):
-                raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
-            for name in columns:
-                if not _same_kind(found.field(name).type, TYPES[name]):
-                    raise DataError(f"{path}: column {name!r} holds {found.field(name).type}, expected {TYPES[name]}.")
-            for batch in file.iter_batches(columns=columns):
-                for row in batch.to_pylist(maps_as_pydicts="strict"):
-                    yield Annotation(**row)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # broken pages, no UTF-8, a key twice in a map
-        system = getattr(error, "errno", None)  # where the system refuses to read it, the file may be sound
-        advice = "" if system else " Delete it and run dsbs.extract again."
-        raise DataError(f"{path}: cannot be read ({excerpt(str(error))}).{advice}") from error
-
-
 def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
     if pa.types.is_map(wanted):
         return bool(pa.types.is_map(found)) and all(
@@ -155,7 +128,37 @@ class AnnotationFile:
     split: str
 
     def __iter__(self) -> Iterator[Annotation]:
-        return iterate_annotations(self.folder, self.split)
+        """Yield them in the order of the examples.
+
+        Raises:
+            DataError: the file is missing, or has other columns.
+        """
+        path = annotations_path(self.folder, self.split)
+        if not path.is_file():
+            raise DataError(f"{path}: no annotations of split {self.split!r}.")
+        try:
+            with open_regular(path) as opened, pq.ParquetFile(opened) as file:
+                found = file.schema_arrow
+                columns = [name for name in SCHEMA.names if name in found.names]
+                if not set(SCHEMA.names) - set(LATER_FIELDS) <= set(columns):
+                    raise DataError(f"{path}: expected the columns {', '.join(SCHEMA.names)}.")
+                for name in columns:
+                    if not _same_kind(found.field(name).type, TYPES[name]):
+                        raise DataError(
+                            f"{path}: column {name!r} holds {found.field(name).type}, expected {TYPES[name]}."
+                        )
+                for batch in file.iter_batches(columns=columns):
+                    for row in batch.to_pylist(maps_as_pydicts="strict"):
+                        yield Annotation(**row)
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            KeyError,
+        ) as error:  # broken pages, no UTF-8, a key twice in a map
+            system = getattr(error, "errno", None)  # where the system refuses to read it, the file may be sound
+            advice = "" if system else " Delete it and run dsbs.extract again."
+            raise DataError(f"{path}: cannot be read ({excerpt(str(error))}).{advice}") from error
 
 
 def load_summary(folder: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dsbs.core.errors import DataError
-from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.annotations import AnnotationFile
 from dsbs.reporting.conditions import Condition
 from dsbs.reporting.report import Report
 from dsbs.reporting.teachers import annotation_folders
@@ -86,7 +86,7 @@ def _read_teacher(conditions: Sequence[Condition], ids: set[str]) -> dict[str, d
                 try:
                     return {
                         one.id: {"label": _cut(one.label), "rationale": _cut(one.rationale)}
-                        for one in iterate_annotations(folder, "test")
+                        for one in AnnotationFile(folder, "test")
                         if one.id in ids
                     }
                 except DataError as error:

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dsbs.store.reading import among
 from dsbs.store.schema import check_schema
 
 logger = logging.getLogger(__name__)
 PATIENCE = 60  # seconds to wait for another process that writes
-CHUNK = 500  # keys of one question
 
 
 class EmbeddingCache:
@@ -26,14 +26,11 @@ class EmbeddingCache:
     def get(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Return text -> embedding [d] for those texts that are in the cache."""
         by_key = {_key(text): text for text in texts}
-        keys, found = list(by_key), {}
+        found = {}
         try:
             with closing(self._open()) as file:
-                for start in range(0, len(keys), CHUNK):
-                    part = keys[start : start + CHUNK]
-                    marks = ",".join("?" * len(part))
-                    for key, vector in file.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part):
-                        found[by_key[key]] = np.frombuffer(vector, dtype=np.float32)
+                for key, vector in among(file, list(by_key), "vectors", ", vector"):
+                    found[by_key[key]] = np.frombuffer(vector, dtype=np.float32)
         except (sqlite3.Error, OSError, ValueError, TypeError) as error:
             logger.warning("%s: cannot be read (%s); inputs are embedded again.", self.path, error)
         return found

@@ -13,9 +13,9 @@ from dsbs.core.files import write_json
 from dsbs.core.records import Annotation
 from dsbs.extraction.annotations import (
     SUMMARY,
+    AnnotationFile,
     Extraction,
     find_extractions,
-    iterate_annotations,
     load_summary,
     rationales_dir,
     write_annotations,
@@ -26,7 +26,7 @@ ROWS = [Annotation("1", "8", "Because.", "ok", 0.6, {"8": 3, 'a "b"': 2}), Annot
 
 def test_annotations_come_back_as_they_were_written(tmp_path: Path) -> None:
     write_annotations(tmp_path, "train", iter(ROWS))
-    assert list(iterate_annotations(tmp_path, "train")) == ROWS
+    assert list(AnnotationFile(tmp_path, "train")) == ROWS
     assert load_annotations(tmp_path, "train")["2"].status == "no_cue"
 
 
@@ -39,7 +39,7 @@ def test_two_processes_that_write_at_once_do_not_take_each_others_file(
         write_annotations(tmp_path, "train", ROWS)
 
     write_annotations(tmp_path, "train", meanwhile())
-    assert list(iterate_annotations(tmp_path, "train")) == ROWS
+    assert list(AnnotationFile(tmp_path, "train")) == ROWS
     assert [path.name for path in tmp_path.iterdir()] == ["train.parquet"]
 
 
@@ -131,7 +131,7 @@ def test_a_file_from_before_votes_were_kept_is_read_without_them(tmp_path: Path)
     write_annotations(tmp_path, "train", ROWS)
     path = tmp_path / "train.parquet"
     pq.write_table(pq.read_table(path).drop_columns(["votes"]), path)
-    assert list(iterate_annotations(tmp_path, "train")) == [replace(ROWS[0], votes=None), ROWS[1]]
+    assert list(AnnotationFile(tmp_path, "train")) == [replace(ROWS[0], votes=None), ROWS[1]]
     pq.write_table(pq.read_table(path).drop_columns(["agreement"]), path)
     with pytest.raises(DataError, match="expected the columns"):
-        list(iterate_annotations(tmp_path, "train"))
+        list(AnnotationFile(tmp_path, "train"))

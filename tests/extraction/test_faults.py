@@ -10,7 +10,7 @@ from fault_server import FAULTS, FaultServer, serve
 from scripted import job_for
 
 from dsbs.core.errors import TeacherError
-from dsbs.extraction.annotations import iterate_annotations
+from dsbs.extraction.annotations import AnnotationFile
 from dsbs.extraction.engine import run_extraction
 from dsbs.teachers.openai import OpenAITeacher
 
@@ -37,7 +37,7 @@ def test_with_a_fifth_of_faults_of_all_kinds_every_example_ends_answered_or_list
             tmp_path, teacher_at(server, timeout=4 * TIMEOUT), size=1000, settings={"concurrency": 64, "attempts": 9}
         )
         split = run_extraction(job)["splits"]["train"]
-    annotations = list(iterate_annotations(tmp_path, "train"))
+    annotations = list(AnnotationFile(tmp_path, "train"))
     ids = [annotation.id for annotation in annotations]
     assert sorted(ids) == sorted({f"train-{number}" for number in range(1000)})
     bad = {annotation.id: annotation.status for annotation in annotations if annotation.status != "ok"}

@@ -19,7 +19,7 @@ from dsbs.core.records import Annotation
 from dsbs.defer import find_parts
 from dsbs.deferral.policy import load_policy
 from dsbs.deferral.settings import DeferConfig
-from dsbs.extraction.annotations import iterate_annotations, load_summary, write_annotations
+from dsbs.extraction.annotations import AnnotationFile, load_summary, write_annotations
 from dsbs.inference.checkpoint import Remembered
 from dsbs.inference.exports.records import read_record
 from dsbs.inference.exports.skops import convert
@@ -172,10 +172,10 @@ def test_annotations_of_another_kind_are_told(tmp_path: Path) -> None:
     columns = {"id": [1], "label": ["x"], "rationale": ["x"], "status": ["ok"], "agreement": [1.0]}
     pq.write_table(pa.table(columns), tmp_path / "train.parquet")
     with pytest.raises(DataError, match="column 'id' holds int64, expected string"):
-        list(iterate_annotations(tmp_path, "train"))
+        list(AnnotationFile(tmp_path, "train"))
     (tmp_path / "test.parquet").symlink_to("/dev/zero")
     with pytest.raises(DataError, match=r"no annotations|expected a regular file"):
-        list(iterate_annotations(tmp_path, "test"))
+        list(AnnotationFile(tmp_path, "test"))
 
 
 SUMMARY: dict[str, Any] = {"samples": 1, "splits": {"train": {"examples": 3, "cost_usd": None}}}
@@ -215,7 +215,7 @@ def test_broken_annotations_are_told_whatever_is_broken(tmp_path: Path) -> None:
         for _ in range(draw.choice([1, 2, 5])):
             content[draw.randrange(len(content))] = draw.randrange(256)
         path.write_bytes(content)
-        for read in (lambda: list(iterate_annotations(tmp_path, "train")), lambda: list(read_rows(path))):
+        for read in (lambda: list(AnnotationFile(tmp_path, "train")), lambda: list(read_rows(path))):
             try:
                 read()
             except DataError:

@@ -10,7 +10,7 @@ from trained import TINY, small_triage
 
 from dsbs.core.errors import DataError
 from dsbs.extraction.annotations import (
-    iterate_annotations,
+    AnnotationFile,
     load_summary,
     rationales_dir,
     rationales_root,
@@ -64,8 +64,8 @@ def test_filtered_annotations_lie_apart_and_each_run_takes_those_that_fit(tmp_pa
     assert prepare_run(filtered).rationales == prepare_run(mine).rationales == apart  # the one that is there
     before = prepare_run(mine).run.folder
     all_of_them = extract(mine)
-    assert "filter: agrees_with_gold" in {one.status for one in iterate_annotations(apart, "train")}
-    assert {one.status for one in iterate_annotations(all_of_them, "train")} == {"ok"}
+    assert "filter: agrees_with_gold" in {one.status for one in AnnotationFile(apart, "train")}
+    assert {one.status for one in AnnotationFile(all_of_them, "train")} == {"ok"}
     assert prepare_run(filtered).rationales == apart
     plan = prepare_run(mine)
     assert (plan.rationales, plan.run.folder) == (all_of_them, before)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ctranslate2
 import numpy as np
@@ -48,33 +49,9 @@ class CTranslate2Writer(ExportWriter):
     ) -> list[list[str]]:
         """Return so many texts for each example."""
         texts: dict[int, list[str]] = {}
-        start = self.vocabulary[self.tokenizer.starts[kind]]
         for positions, inputs in self._batches(examples, kind, reading):
-            if self.tokenizer.causal:
-                results = self.engine.generate_batch(
-                    [[*row, start] for row in inputs],
-                    max_length=reading.max_new_tokens,
-                    min_length=0,
-                    beam_size=1,
-                    num_hypotheses=count,
-                    include_prompt_in_result=False,
-                    end_token=[self.tokenizer.end],
-                    **how,
-                )
-                rows = [ids for result in results for ids in result.sequences_ids]
-            else:
-                results = self.engine.translate_batch(
-                    inputs,
-                    target_prefix=[[start]] * len(inputs),
-                    max_decoding_length=reading.max_new_tokens,
-                    min_decoding_length=0,
-                    beam_size=1,
-                    num_hypotheses=count,
-                    max_input_length=0,
-                    **how,
-                )
-                rows = [[self.ids[token] for token in one] for result in results for one in result.hypotheses]
-            written = self.tokenizer.decode(rows)
+            found = self._decode(inputs, kind, reading.max_new_tokens, num_hypotheses=count, **how)
+            written = self.tokenizer.decode([row for rows, _ in found for row in rows])
             texts.update(
                 (position, written[number * count : (number + 1) * count]) for number, position in enumerate(positions)
             )
@@ -208,31 +185,35 @@ class CTranslate2Writer(ExportWriter):
 
     def _greedy(self, inputs: list[list[str]], steps: int) -> list[tuple[list[int], list[np.ndarray]]]:
         """Return for each input up to ``steps`` greedy tokens of a label, without its end, and their logits [V]."""
-        start = self.vocabulary[self.tokenizer.starts["label"]]
+        return [
+            (row, [np.asarray(step, dtype=np.float32) for step in result.logits[0]])
+            for [row], result in self._decode(inputs, "label", steps, return_logits_vocab=True)
+        ]
+
+    def _decode(self, inputs: list[list[str]], kind: str, steps: int, **how: int) -> list[tuple[list[list[int]], Any]]:
+        """Return for each input the token ids of up to ``steps`` tokens, without the end, and the engine's result."""
+        start = self.vocabulary[self.tokenizer.starts[kind]]
         if self.tokenizer.causal:
             results = self.engine.generate_batch(
                 [[*row, start] for row in inputs],
                 max_length=steps,
                 min_length=0,
-                sampling_topk=1,
+                beam_size=1,
                 include_prompt_in_result=False,
                 end_token=[self.tokenizer.end],
-                return_logits_vocab=True,
+                **how,
             )
-            rows = [result.sequences_ids[0] for result in results]
-        else:
-            results = self.engine.translate_batch(
-                inputs,
-                target_prefix=[[start]] * len(inputs),
-                max_decoding_length=steps,
-                min_decoding_length=0,
-                beam_size=1,
-                max_input_length=0,
-                return_logits_vocab=True,
-            )
-            rows = [[self.ids[token] for token in result.hypotheses[0]] for result in results]
-        logits = [[np.asarray(step, dtype=np.float32) for step in result.logits[0]] for result in results]
-        return list(zip(rows, logits, strict=True))
+            return [(result.sequences_ids, result) for result in results]
+        results = self.engine.translate_batch(
+            inputs,
+            target_prefix=[[start]] * len(inputs),
+            max_decoding_length=steps,
+            min_decoding_length=0,
+            beam_size=1,
+            max_input_length=0,
+            **how,
+        )
+        return [([[self.ids[token] for token in one] for one in result.hypotheses], result) for result in results]
 
     def _batches(
         self, examples: Sequence[Example], kind: str, reading: DecodingConfig

@@ -49,22 +49,18 @@ class HubSource:
                 "(task.split_names names them)."
             )
         data = self._data[names[split]]
-        inner = {column: getattr(f, "feature", f) for column, f in data.features.items()}
-        label_names = {column: f.names for column, f in inner.items() if hasattr(f, "int2str")}
+        classes = _classes_of(data)
         kinds = {column: getattr(f, "dtype", "") for column, f in data.features.items()}
         narrow = {column: kind for column, kind in kinds.items() if kind in ("float32", "float16")}
         for number, row in enumerate(data, 1):
-            name_classes(row, label_names)
+            name_classes(row, classes)
             shorten_floats(row, narrow)
             yield f"{self.id}/{names[split]}:{number}", row
 
     def classes(self, column: str) -> list[str]:
         """Return the class names of a column; empty where it declares none."""
-        for data in self._data.values():
-            feature = data.features.get(column_of(column))
-            if hasattr(feature := getattr(feature, "feature", feature), "int2str"):
-                return [str(name) for name in feature.names]
-        return []
+        found = (_classes_of(data).get(column_of(column)) for data in self._data.values())
+        return next(filter(None, found), [])
 
     def identity(self) -> dict[str, object]:
         """Return id, configuration and commit; in place of a branch or tag, which may move, a hash of the rows."""
@@ -99,6 +95,12 @@ class HubSource:
                 f"The data set {self.id} (revision {self.revision or 'default'}) could not be loaded from the hub: "
                 f"{reason:.300}\nOffline, or another copy? Give files with task.path=FOLDER."
             ) from error
+
+
+def _classes_of(data: Any) -> dict[str, list[str]]:
+    """Return column -> class names, of columns of classes or of lists of them."""
+    inner = {column: getattr(feature, "feature", feature) for column, feature in data.features.items()}
+    return {column: [str(name) for name in one.names] for column, one in inner.items() if hasattr(one, "int2str")}
 
 
 def _hash_rows(data: Any) -> str:
