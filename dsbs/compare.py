@@ -31,7 +31,7 @@ from dsbs.core.files import write_json
 from dsbs.core.names import path_part
 from dsbs.core.parents import ENDS_WITH_STDIN
 from dsbs.core.progress import standard_output
-from dsbs.core.terminal import print_table
+from dsbs.core.terminal import print_lines, print_table
 from dsbs.core.units import pluralize, show_duration
 from dsbs.core.untrusted import Fields, read_json_file
 from dsbs.inference.metrics import show_score
@@ -145,8 +145,7 @@ def forecast(candidates: Sequence[Candidate], console: Console) -> None:
         head, *more = fault.splitlines()
         if head.endswith(("setting:", "settings:")):
             head, more = " ".join(line.strip().removeprefix("- ") for line in more), []
-        for line in (f"  left out: {methods}: {head}", *(f"  {line}" for line in more)):
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_lines(console, f"left out: {methods}: {head}", *more, indent="  ")
 
 
 def earlier_seconds(run: Run) -> float | None:
@@ -164,8 +163,7 @@ def train_all(missing: Sequence[Candidate], console: Console) -> None:
     started = time.monotonic()
     for number, one in enumerate(missing, 1):
         assert one.run is not None
-        console.print(f"[{number}/{len(missing)}] {shlex.join(['dsbs', 'train', *one.words])}", markup=False,
-                      highlight=False, soft_wrap=True)  # fmt: skip
+        print_lines(console, f"[{number}/{len(missing)}] {shlex.join(['dsbs', 'train', *one.words])}")
         code, last_line = train_one(one.words, console)
         one.finished = one.run.finished_metrics()
         if one.finished is None:
@@ -240,10 +238,8 @@ def conclude(config: CompareConfig, candidates: Sequence[Candidate], console: Co
     for format in ("svg", "png"):
         (folder / f"frontier.{format}").write_bytes(draw_frontier(entries, teacher, format, read[0].metric))
     show_leaderboard(record, console)
-    for sentence in advice:
-        console.print(f"  {sentence}", highlight=False, markup=False)
-    console.print(f"  {folder}", soft_wrap=True, highlight=False)
-    console.print(f"  The whole report: dsbs report runs={read[0].folder.parents[3]}", soft_wrap=True, highlight=False)
+    whole = f"The whole report: dsbs report runs={read[0].folder.parents[3]}"
+    print_lines(console, *advice, folder, whole, indent="  ")
     return folder
 
 

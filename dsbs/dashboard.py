@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dsbs.cli.command import command
-from dsbs.cli.config import collect_faults
+from dsbs.cli.config import check_settings
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.progress import standard_output
+from dsbs.core.terminal import print_lines
 from dsbs.core.units import pluralize
 from dsbs.core.wandb_mode import choose_mode
 from dsbs.dashboards.settings import DashboardConfig
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 @command("dashboard")
 def main(config: DashboardConfig) -> None:
     """Publish a dashboard for each task among the runs; offline, only write it to a file."""
-    if faults := [*collect_faults(config), *config.faults()]:
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     from dsbs.dashboards.building import build_dashboard  # imports W&B's packages, which is slow
     from dsbs.dashboards.study import read_studies
 
@@ -46,8 +46,7 @@ def main(config: DashboardConfig) -> None:
         console.print(
             f"[bold]{study.task}[/bold]: {pluralize(len(study.runs), 'run')}, {len(dashboard.sections)} sections"
         )
-        for panel in dashboard.left_out:
-            console.print(f"  left out: {panel}", markup=False, highlight=False, soft_wrap=True)
+        print_lines(console, *dashboard.left_out, indent="  left out: ")
         show = publish if mode == "online" else keep
         show(dashboard, config, console)
 
@@ -60,15 +59,14 @@ def keep(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> N
     path = save_specification(dashboard, Destination(entity or "", project), None)
     words = [f"runs={config.runs}", f"entity={entity or 'NAME'}", f"project={project}"]
     words += [f"output_dir={config.output_dir}"] * (config.output_dir != "outputs")
-    console.print(f"  {path}", soft_wrap=True, highlight=False)
+    print_lines(console, f"  {path}")
     lines = find_recorded(dashboard.study, config.output_dir)
     advice = "upload the runs, then publish:"
     if not lines:
         advice = "upload the runs from their folders, as W&B recorded none, and publish:"
         words.append("upload=true")
-    console.print(f"Nothing was published. With a key (`wandb login`), {advice}", highlight=False, soft_wrap=True)
-    for line in (*lines, shlex.join(["python", "-m", "dsbs.dashboard", *words])):
-        console.print(f"    {line}", soft_wrap=True, highlight=False, markup=False)
+    print_lines(console, f"Nothing was published. With a key (`wandb login`), {advice}")
+    print_lines(console, *lines, shlex.join(["python", "-m", "dsbs.dashboard", *words]), indent="    ")
 
 
 def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -> None:
@@ -98,9 +96,8 @@ def publish(dashboard: "Dashboard", config: DashboardConfig, console: Console) -
         console.print(note, soft_wrap=True)
     published = publisher.publish(dashboard, destination, config.share)
     path = save_specification(dashboard, destination, published)
-    for line in (published.destination.workspace, published.report, published.shared, path):
-        if line:
-            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+    places = (published.destination.workspace, published.report, published.shared, path)
+    print_lines(console, *filter(None, places), indent="  ")
     if published.shared:
         console.print("  The third address lets anyone read the report; it is not saved.")
 

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
+from dsbs.cli.config import check_settings
 from dsbs.cli.saved_settings import is_below_cwd, load_run_settings, untrusted_path_error
 from dsbs.core.errors import ConfigError
 from dsbs.core.files import write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Annotation, Example
-from dsbs.core.terminal import plain, print_table
+from dsbs.core.terminal import make_table, plain, print_lines, print_table
 from dsbs.core.untrusted import Fields, excerpt, read_object
 from dsbs.deferral.comparison import SHARES, compare_kinds
 from dsbs.deferral.page import build_page, draw_curve, rows_of
@@ -120,8 +120,7 @@ def find_parts(config: DeferConfig) -> tuple[Checkpoint, Path, HeldOut, Path | N
     Raises:
         DsbsError: settings are wrong, or checkpoint or data are missing.
     """
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     run = checkpoint.run or run_of(checkpoint.folder)
     if run is None:
@@ -155,12 +154,9 @@ def show_comparison(found: dict[str, Any], console: Console) -> None:
     """Print a line for each confidence."""
     share = f"accuracy {100 * found['accuracy']:.1f}%"
     title = f"{found['student']}: {found['examples']:,} examples of {found['split']}, {share}"
-    table = Table(title=plain(title), title_justify="left")
     shares = [f"accuracy, surest {share:.0%}" for share in SHARES]
     names = ("AUGRC (95%)", "ECE before", "after", *shares, f"kept at {found['target']:.0%}", "ms more")
-    table.add_column("confidence")
-    for name in names:
-        table.add_column(name, justify="right")
+    table = make_table(title, "confidence", *names)
     for kind, one in found["confidences"].items():
         if "unavailable" in one:
             table.add_row(kind, plain(one["unavailable"]))
@@ -215,16 +211,12 @@ def costs_of(config: DeferConfig, run: Path, rationales: Path | None) -> Costs:
 def show(record: dict[str, Any], path: Path, console: Console) -> None:
     """Print the figures of deferral, and where they were written."""
     split = "test" if record["test"] else "validation"
-    table = Table(title=f"Deferring for {record['goal']}={record['goal_value']:g}, on {split}", title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
+    table = make_table(f"Deferring for {record['goal']}={record['goal_value']:g}, on {split}", "", "")
     for name, value in rows_of(record[split]):
         table.add_row(plain(name), plain(value))
     print_table(console, table)
-    if record["note"]:
-        console.print(f"  {record['note']}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"  {path.with_suffix('.html')}", soft_wrap=True, highlight=False)
-    console.print(f"  {path}: dsbs.serve mode=defer uses it", soft_wrap=True, highlight=False)
+    notes = [record["note"]] if record["note"] else []
+    print_lines(console, *notes, path.with_suffix(".html"), f"{path}: dsbs.serve mode=defer uses it", indent="  ")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import EvaluateConfig
+from dsbs.cli.config import EvaluateConfig, check_settings
 from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError, RunError
 from dsbs.core.files import why_unwritable, write_json
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example, Prediction
-from dsbs.core.terminal import plain, print_table
+from dsbs.core.terminal import make_table, plain, print_lines, print_table
 from dsbs.core.tracking import Tracking
 from dsbs.core.units import pluralize
 from dsbs.core.untrusted import Fields, read_object, read_yaml
@@ -51,8 +50,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         DsbsError: checkpoint or data are missing or broken, or ``output`` is a file of the run.
     """
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     tracked = find_run(checkpoint) if config.track else None
     task = checkpoint.task_of_run(config.path, config.trust_run)
@@ -165,11 +163,7 @@ def describe(result: Score, remembered: Remembered) -> dict[str, Any]:
 def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> None:
     """Print the figures as a table."""
     data = config.path or f"the {figures['split']} split"
-    table = Table(title=plain(f"{figures['task']} on {data}"), title_justify="left")
-    table.add_column("")
-    table.add_column(figures["metric"], justify="right")
-    table.add_column("examples", justify="right")
-    table.add_column("unanswered", justify="right")
+    table = make_table(f"{figures['task']} on {data}", "", figures["metric"], "examples", "unanswered")
     value = show_score(figures["metric"], figures[figures["metric"]])
     table.add_row("all", f"[bold]{value}[/bold]", f"{figures['examples']:,}", f"{figures['unanswered']:,}")
     classes = (figures["accuracy_by_class"] or {}).items()
@@ -185,18 +179,17 @@ def show(figures: dict[str, Any], config: EvaluateConfig, console: Console) -> N
         console.print(f"  perplexity of the gold answers: {perplexity:.4g} ({counted})", highlight=False)
     if figures["changed"]:
         note = f"The {config.split} split is not the one that the training measured: its data has changed since."
-        console.print(f"  {note}", soft_wrap=True, highlight=False)
+        print_lines(console, f"  {note}")
     if figures["without_gold"]:
         console.print(f"  Not counted: {pluralize(figures['without_gold'], 'example')} without a gold answer.")
-    for sentence in [
+    print_lines(
+        console,
         *describe_overlap(figures["overlap"], "train or validation of the run"),
         *describe_lost(figures["lost"]),
-    ]:
-        console.print(f"  {sentence}", soft_wrap=True, highlight=False)
-    if config.output:
-        console.print(f"  {config.output}", soft_wrap=True, highlight=False)
-    if config.track:
-        console.print(f"  {figures['tracked']}", soft_wrap=True, highlight=False, markup=False)
+        *([config.output] if config.output else []),
+        *([figures["tracked"]] if config.track else []),
+        indent="  ",
+    )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,13 @@ from rich.console import Console
 from dsbs import __version__
 from dsbs.cli.checkpoints import Checkpoint, open_checkpoint
 from dsbs.cli.command import command
+from dsbs.cli.config import check_settings
 from dsbs.cli.saved_settings import load_run_settings
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import folder_bytes, why_unwritable, write_json, write_text
 from dsbs.core.progress import standard_output
 from dsbs.core.records import Example
+from dsbs.core.terminal import print_lines
 from dsbs.core.untrusted import read_object
 from dsbs.inference.checkpoint import EXPORTS
 from dsbs.inference.exports import choose_format, find_format
@@ -52,8 +54,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     Raises:
         DsbsError: checkpoint or data are missing or broken, too many answers differ, or another process exports there.
     """
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     checkpoint = open_checkpoint(config.checkpoint, config.trust_run)
     if (checkpoint.folder / "export.json").is_file():
         raise ConfigError(f"checkpoint={config.checkpoint}: an export already; name the run that it was made of.")
@@ -232,7 +233,7 @@ def show(record: dict[str, Any], console: Console) -> None:
         f"{record['seconds']} s",
         highlight=False,
     )
-    console.print(f"  {record['folder']}", soft_wrap=True, highlight=False)
+    print_lines(console, f"  {record['folder']}")
 
 
 if __name__ == "__main__":

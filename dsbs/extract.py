@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dsbs.cli.command import command
-from dsbs.cli.config import ExtractConfig, collect_faults
-from dsbs.core.errors import ConfigError
+from dsbs.cli.config import ExtractConfig, check_settings
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import log_once, plain, print_table, visible
+from dsbs.core.terminal import log_once, make_table, plain, print_lines, print_table, visible
 from dsbs.core.units import show_duration
 from dsbs.data.overlap import describe_overlap
 from dsbs.data.subsets import default_splits, parse_fraction, sample_ids, select
@@ -50,8 +48,7 @@ def build_job(config: ExtractConfig) -> Job:
         ConfigError: names all faults at once.
         DataError: the task's data or the teacher's files cannot be found.
     """
-    if faults := collect_faults(config) + config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     if shared := describe_shared_folder(config.output_dir, config.task):
         log_once(shared)
     splits = choose_splits(config)
@@ -97,11 +94,8 @@ def choose_examples(config: ExtractConfig, splits: Sequence[str]) -> dict[str, f
 
 def show(summary: dict[str, Any], job: Job, labels: str, console: Console) -> None:
     """Print the summary as a table, and the folder of the annotations."""
-    table = Table(
-        title=plain(f"{summary['task']}, teacher {summary['model'] or summary['teacher']}"), title_justify="left"
-    )
-    for name in ("split", "examples", "parsed", "failed", "used", "accuracy", "asked now", "cost"):
-        table.add_column(name, justify="left" if name == "split" else "right")
+    title = f"{summary['task']}, teacher {summary['model'] or summary['teacher']}"
+    table = make_table(title, "split", "examples", "parsed", "failed", "used", "accuracy", "asked now", "cost")
     for split, count in summary["splits"].items():
         cost = count["cost_usd"]
         table.add_row(
@@ -118,23 +112,22 @@ def show(summary: dict[str, Any], job: Job, labels: str, console: Console) -> No
     for split, count in summary["splits"].items():
         taken = ", ".join(f"{status} {number:,}" for status, number in count["statuses"].items() if status != OK)
         if taken:
-            console.print(f"{split}, not used: {taken}", markup=False, highlight=False, soft_wrap=True)
+            print_lines(console, f"{split}, not used: {taken}")
         show_systems(split, count.get("systems", []), console)
-    notes = [
+    print_lines(
+        console,
         *summary["notes"],
         *advise(summary, job.splits, job.teacher.by_id),
         *job.task.remarks(),
         *describe_unlabelled(job.task, labels),
         *describe_overlap(summary["overlap"]),
-    ]
-    for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    )
     if summary["stopped"]:
         advice = " The same command with a higher limit resumes." * summary["stopped"].startswith("budget.")
-        console.print(f"Incomplete: {summary['stopped']}.{advice}", soft_wrap=True, highlight=False)
-    console.print(f"Annotations: {job.folder} (to inspect them: {PAGE})", soft_wrap=True, highlight=False)
+        print_lines(console, f"Incomplete: {summary['stopped']}.{advice}")
+    print_lines(console, f"Annotations: {job.folder} (to inspect them: {PAGE})")
     if not summary["stopped"]:
-        console.print("To train on them: dsbs train with the same task, teacher and labels.", highlight=False)
+        print_lines(console, "To train on them: dsbs train with the same task, teacher and labels.")
 
 
 def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console) -> None:
@@ -143,8 +136,7 @@ def show_systems(split: str, systems: Sequence[dict[str, Any]], console: Console
         accuracy = one["teacher_accuracy"]
         right = "" if accuracy is None else f", accuracy {100 * accuracy:.2f}%"
         head = visible(" ".join(one["system"].split())[:60] or "no system prompt")
-        line = f"{split}, {head!r}: {one['examples']:,} examples, {one['parsed']:,} parsed{right}"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_lines(console, f"{split}, {head!r}: {one['examples']:,} examples, {one['parsed']:,} parsed{right}")
 
 
 def show_estimate(job: Job, labels: str, console: Console) -> None:
@@ -159,21 +151,19 @@ def show_estimate(job: Job, labels: str, console: Console) -> None:
         time = show_duration(estimate.seconds)
     if asks_in_batches(job.settings):
         dollars, time = f"{dollars} at batch prices", f"up to {time}"
-    for remark in [*job.task.remarks(), *describe_unlabelled(job.task, labels)]:
-        console.print(remark, markup=False, highlight=False, soft_wrap=True)
+    print_lines(console, *job.task.remarks(), *describe_unlabelled(job.task, labels))
     waiting = f"{survey.in_batches:,} are pending in batches, " if survey.in_batches else ""
     repeated = f"{survey.repeated:,} repeat another one, " if survey.repeated else ""
     bounded = estimate.most_written and estimate.most_written > written
     most = f" (at most {estimate.most_written:,.0f})" if bounded else ""
-    lines = [
+    print_lines(
+        console,
         f"Dry run, nothing was sent. {sum(survey.needed.values()):,} requests are needed, "
         f"{survey.stored:,} are already answered, {repeated}{waiting}"
         f"{estimate.requests:,} remain: about {estimate.prompt_tokens:,.0f} prompt tokens "
         f"and {'at most ' * longest}{written:,.0f}{most} completion tokens, {dollars}, {time}.",
         *survey.found,
-    ]
-    for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import BinaryIO, TextIO
 
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
-from dsbs.cli.config import PredictConfig
+from dsbs.cli.config import PredictConfig, check_settings
 from dsbs.core.errors import ConfigError, RunError
 from dsbs.core.files import why_unwritable
 from dsbs.core.progress import LINE_SECONDS
@@ -55,8 +55,7 @@ def predict(config: PredictConfig, stdin: BinaryIO, stdout: TextIO) -> int:
     Raises:
         DsbsError: checkpoint or input are missing or broken, or the student generates no rationales.
     """
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     checkpoint = open_checkpoint(config.checkpoint)
     if config.rationale and not checkpoint.objective.needs_rationales:
         raise ConfigError(

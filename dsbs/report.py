@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dsbs.cli.command import command
-from dsbs.cli.config import ReportConfig, collect_faults
+from dsbs.cli.config import ReportConfig, check_settings
 from dsbs.cli.explain import options_below
 from dsbs.core.errors import ConfigError
 from dsbs.core.names import path_part
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 @command("report")
 def main(config: ReportConfig) -> None:
     """Write and show a report for each task among the runs."""
-    if faults := [*collect_faults(config), *config.faults()]:
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     from dsbs.reporting.report import build_reports  # imports scipy, which is slow
     from dsbs.reporting.terminal import show_report
     from dsbs.reporting.writing import track_report, write_report

@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dsbs.cli.arguments import typed_overrides
 from dsbs.cli.checkpoints import open_checkpoint
 from dsbs.cli.command import command
+from dsbs.cli.config import check_settings
 from dsbs.cli.saved_settings import build_settings
 from dsbs.core.errors import ConfigError, DataError
 from dsbs.core.files import write_text
 from dsbs.core.finish_reasons import STOP, read_finish_reason
 from dsbs.core.progress import standard_output
 from dsbs.core.records import OK
-from dsbs.core.terminal import plain, print_table
+from dsbs.core.terminal import make_table, plain, print_lines, print_table
 from dsbs.core.units import pluralize
 from dsbs.core.untrusted import read_yaml, storable
 from dsbs.extraction.annotations import AnnotationFile
@@ -51,8 +51,7 @@ MAX_CLASSES = 50  # answers that are shown
 @command("traffic")
 def main(config: TrafficConfig) -> None:
     """Show the recorded traffic and how often the student agrees with the LLM."""
-    if faults := config.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(config)
     with open_traffic(Path(config.store)) as store:
         show(summarise(store, config), config, typed_overrides(), standard_output())
 
@@ -257,7 +256,7 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
         if figures["explained"] is not None:
             console.print(f"  {figures['explained']:,} recorded answers were given a rationale", highlight=False)
         tip = "with task.labels=[...] if answers are closed"
-        console.print(f"  {config.data}: {parts}. Next, {tip}:", highlight=False, soft_wrap=True, markup=False)
+        print_lines(console, f"  {config.data}: {parts}. Next, {tip}:")
         place = shlex.quote(f"task.path={config.data}")
         lines = [f"    python -m dsbs.extract task=recorded {place} teacher=recorded labels=teacher"]
         if count := figures["unexplained"]:
@@ -268,23 +267,19 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
                 f"    python -m dsbs.extract task=recorded {place} teacher=openai teacher.model=... labels=teacher",
                 f"    {shlex.join(['python', '-m', 'dsbs.traffic', *again, 'rationales=FOLDER'])}",
             ]
-        for line in lines:
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
+        print_lines(console, *lines)
     compared = figures["compared"]
     kept, deferred, classes = compared["all"], compared["deferred"], compared["classes"]
-    for sentence in describe_left_out(left_out := figures.get("left_out")):
-        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+    print_lines(console, *describe_left_out(left_out := figures.get("left_out")), indent="  ")
     if not kept["requests"] + deferred["requests"]:
         advice = (
             "No recorded input is left to compare on. Record more: python -m dsbs.serve mode=record ..."
             if left_out
             else "No student was compared yet. On recorded inputs: checkpoint=RUN; on live ones: serve mode=shadow."
         )
-        console.print(f"  {advice}", highlight=False, soft_wrap=True)
+        print_lines(console, f"  {advice}")
         return
-    table = Table(title="Agreement of student and LLM", title_justify="left")
-    for name in ("LLM's answer", "requests", "same", "at least (95%)"):
-        table.add_column(name, justify="left" if name == "LLM's answer" else "right")
+    table = make_table("Agreement of student and LLM", "LLM's answer", "requests", "same", "at least (95%)")
     rows = [("all that the student is sure of" if deferred["requests"] else "all", kept)]
     rows += [*[*classes.items()][:MAX_CLASSES], ("all that it is unsure of", deferred)]
     for label, one in rows:

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from dsbs.cli.arguments import typed_arguments, typed_command
 from dsbs.cli.command import command
-from dsbs.cli.config import collect_faults
+from dsbs.cli.config import check_settings
 from dsbs.core.distributed import is_main, main_first
-from dsbs.core.errors import ConfigError
 from dsbs.core.progress import standard_output
+from dsbs.core.terminal import print_lines
 from dsbs.core.units import show_fraction
 from dsbs.data.overlap import describe_overlap
 from dsbs.inference.metrics import might_improve, name_score, show_score
@@ -60,8 +60,7 @@ def make_plan(settings: TrainSettings, typed: Sequence[str] | None = None) -> Pl
     Raises:
         DsbsError: settings or data are faulty.
     """
-    if faults := collect_faults(settings) + settings.faults():
-        raise ConfigError.from_faults(faults)
+    check_settings(settings)
     settings.student = settings.student.resolve()
     return prepare_run(settings, typed_arguments() if typed is None else typed)
 
@@ -100,9 +99,8 @@ def show(metrics: dict[str, Any], plan: Plan, skipped: bool, console: Console) -
     same = {"no_label"} if labels != "gold" else set()  # there, an answer that failed is a label that is missing
     if left_out := [f"{counts[name]:,} {LEFT_OUT[name]}" for name in LEFT_OUT if counts.get(name) and name not in same]:
         console.print(f"  train and validation: {', '.join(left_out)}")
-    for note in [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]:
-        console.print(f"  {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"  {plan.run.folder}", soft_wrap=True, highlight=False)
+    notes = [*metrics.get("notes", ()), *describe_overlap(metrics.get("overlap"), OTHERS)]
+    print_lines(console, *notes, plan.run.folder, indent="  ")
 
 
 if __name__ == "__main__":

@@ -278,6 +278,16 @@ def _unknown_keys(node: Any, prefix: str) -> Iterator[str]:
             yield from _unknown_keys(value, f"{prefix}{name}.")
 
 
+def check_settings(root: Any) -> None:
+    """Check a config and its parts.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    if faults := collect_faults(root) + root.faults():
+        raise ConfigError.from_faults(faults)
+
+
 def collect_faults(root: Any) -> list[str]:
     """Return all faults of the parts of a config (task, teacher, …), and of labels and filter together."""
     faults: list[str] = []

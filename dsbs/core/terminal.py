@@ -41,6 +41,22 @@ def plain(text: object) -> "Text":
     return Text(visible(str(text)))
 
 
+def print_lines(console: "Console", *lines: object, indent: str = "") -> None:
+    """Print lines as they are, without markup, and without line breaks of ours: each can be copied whole."""
+    for line in lines:
+        console.print(plain(f"{indent}{line}"), soft_wrap=True)
+
+
+def make_table(title: object, *names: str, left: int = 1) -> "Table":
+    """Return an empty table; all but the first ``left`` columns hold figures."""
+    from rich.table import Table
+
+    table = Table(title=plain(title), title_justify="left")
+    for place, name in enumerate(names):
+        table.add_column(name, justify="left" if place < left else "right")
+    return table
+
+
 def print_table(console: "Console", table: "Table") -> None:
     """Print a table, or where a terminal is too narrow for its words, a line for each of its rows."""
     from rich.measure import Measurement

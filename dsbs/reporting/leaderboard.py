@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from dsbs.core.terminal import print_table
+from dsbs.core.terminal import make_table, print_table
 from dsbs.core.units import show_count, show_duration, show_fraction, show_size
 from dsbs.extraction.annotations import price_of, total_of
 from dsbs.inference.metrics import show_score
@@ -199,9 +198,8 @@ def draw_frontier(entries: Sequence[Entry], teacher: TeacherCosts | None, format
 
 def show_leaderboard(record: dict[str, Any], console: Console) -> None:
     """Print the content of ``compare.json`` as a table, with a star for students on the frontier."""
-    table = Table(title=f"{record['task']}: {record['metric']} on test", title_justify="left")
-    for name in ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", ""):
-        table.add_column(name, justify="left" if name in ("student", "objective") else "right")
+    names = ("student", "objective", "data", "seeds", "score", "95%", "parameters", "size", "train", "ms", "")
+    table = make_table(f"{record['task']}: {record['metric']} on test", *names, left=2)
     metric = record["metric"]
     for one in record["students"]:
         table.add_row(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dsbs.core.terminal import plain, print_table
+from dsbs.core.terminal import plain, print_lines, print_table
 from dsbs.core.units import show_count, show_fraction
 from dsbs.inference.metrics import name_score, show_score
 from dsbs.reporting.comparisons import HEADLINE
@@ -30,8 +30,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
         print_table(console, build_table(report))
     if report.searched:
         print_table(console, build_search_table(report))
-    for line in draw_text(report.conditions):
-        console.print(plain(line), soft_wrap=True)
+    print_lines(console, *draw_text(report.conditions))
     for text in [*describe_equal_labels(report), *report.headlines]:
         console.print(plain(f"\n{text}"), soft_wrap="`" in text)  # a command is pasted as one line
     for note in list_caveats(report):
@@ -41,8 +40,7 @@ def show_report(report: Report, places: Sequence[Path], console: Console) -> Non
     for series in find_size_series(report.conditions, report.teachers):
         console.print(plain(f"\n{describe_size_series(series, report.conditions)}"))
     console.print(Text("\nWritten:"))
-    for place in places:
-        console.print(plain(f"  {place}"), soft_wrap=True)
+    print_lines(console, *places, indent="  ")
 
 
 def describe_equal_labels(report: Report) -> list[str]:

@@ -8,12 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from dsbs.core.errors import DsbsError
 from dsbs.core.files import explain_refusal
 from dsbs.core.progress import standard_output
-from dsbs.core.terminal import plain, print_table, visible
+from dsbs.core.terminal import make_table, plain, print_lines, print_table, visible
 from dsbs.store.batches import abandon, open_batches
 from dsbs.store.completions import CompletionStore, open_store
 from dsbs.store.exporting import export
@@ -85,16 +84,15 @@ def _locate(named: str) -> Path:
 
 def show(store: CompletionStore, examples: int, console: Console) -> None:
     """Print what a store holds: counts by origin and split, pending batches, and the first ``examples`` completions."""
-    table = Table(title=plain(store.path), title_justify="left")
-    for name in ("task", "teacher", "split", "completions", "failed", "prompt tokens", "completion tokens"):
-        table.add_column(name, justify="left" if name in ("task", "teacher", "split") else "right")
+    counts = ("completions", "failed", "prompt tokens", "completion tokens")
+    table = make_table(store.path, "task", "teacher", "split", *counts, left=3)
     for counted in store.overview():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else plain(cell) for cell in counted))
     print_table(console, table)
     for batch, held in open_batches(store):
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(batch.created))
-        line = f"batch {batch.remote or batch.token}, sent to {batch.address} at {since}: {held:,} requests pending"
-        console.print(plain(line), soft_wrap=True)
+        name = batch.remote or batch.token
+        print_lines(console, f"batch {name}, sent to {batch.address} at {since}: {held:,} requests pending")
     for row in islice(store.rows(), examples):
         head = f"{row['split']} {row['id']}, sample {row['sample']}, {row['model']}, {row['finish_reason']}"
         console.rule(plain(head.replace("\n", " ")))
