@@ -3,11 +3,10 @@
 from dsbs.core.registry import Registry
 from dsbs.objectives.base import Objective
 from dsbs.objectives.context import Context
-from dsbs.objectives.finetune import Finetune
+from dsbs.objectives.finetune import Finetune, Respond
 from dsbs.objectives.gkd import GKD
 from dsbs.objectives.joint import LabelThenRationale, RationaleThenLabel
 from dsbs.objectives.minillm import MiniLLM
-from dsbs.objectives.respond import Respond
 from dsbs.objectives.soft_targets import SoftTargets
 from dsbs.objectives.step_by_step import StepByStep
 from dsbs.objectives.step_by_step_mi import StepByStepMI

@@ -1,6 +1,7 @@
 """Standard fine-tuning; with the teacher's labels it is label distillation (paper, section 4.1)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dsbs.core.records import Annotation, Example, Target
 from dsbs.objectives.base import Objective
@@ -35,3 +36,17 @@ class Finetune(Objective):
         """
         assert example.label is not None
         return [Target("label", example.label)]
+
+
+@dataclass
+class Respond(Finetune):
+    """Fine-tuning on the teacher's whole texts: sequence-level distillation (Kim and Rush, 2016, arXiv 1606.07947).
+
+    For tasks with ``task.answer_kind=text``, extracted with ``prompt=whole``.
+    """
+
+    kind: str = "respond"
+    teacher_labels_only: bool = True
+
+    learns_texts: ClassVar[bool] = True
+    output: ClassVar[str] = "It writes an answer of any length."
