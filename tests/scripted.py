@@ -1,9 +1,10 @@
 """Small parts to test the engine with: a task of any size, a prompt for it, a teacher that says what it is told."""
 
 import asyncio
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -113,3 +114,21 @@ def extract_from(url: str, folder: str, size: int, settings: dict[str, Any]) -> 
 def load_annotations(folder: Path, split: str) -> dict[str, Annotation]:
     """Return the annotations of a split by example id; those that failed are among them, with their status."""
     return {annotation.id: annotation for annotation in AnnotationFile(folder, split)}
+
+
+def age_store(path: Path, version: str) -> None:
+    """Make a store one of an earlier version."""
+    changes = [f"UPDATE meta SET value = '{version}'"]
+    if version in ("1", "2", "3"):
+        changes.append("ALTER TABLE completions DROP COLUMN logprobs")
+    if version in ("1", "2"):
+        changes.append("ALTER TABLE completions DROP COLUMN reasoning")
+    if version == "1":
+        changes += [
+            "DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
+            "ALTER TABLE completions DROP COLUMN batch",
+            "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET completions = 9; END",
+        ]  # fmt: skip
+    with closing(sqlite3.connect(path)) as db, db:
+        for change in changes:
+            db.execute(change)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripted import age_store
 
 from dsbs.core.errors import DataError
 from dsbs.core.records import Completion, Request
 from dsbs.store import CompletionStore, reading
 from dsbs.store.__main__ import main
-from dsbs.store.schema import FORMATS, UPGRADES
+from dsbs.store.schema import FORMATS
 from dsbs.students.embedding_cache import EmbeddingCache
 
 IDENTITY = {"teacher": {"kind": "openai", "model": "m"}, "prompt": {}, "task": {"name": "count"}}
@@ -132,7 +133,7 @@ def test_a_store_that_is_read_stays_as_it_is_whatever_its_format(
 ) -> None:
     with closing(sqlite3.connect(store)) as db:
         db.execute("PRAGMA journal_mode=DELETE")
-        age(db, version)
+    age_store(store, version)
     before = hashlib.sha256(store.read_bytes()).digest()
     store.chmod(0o444)
     assert main(words(command, store)) == 0
@@ -149,21 +150,6 @@ def test_a_store_that_is_read_stays_as_it_is_whatever_its_format(
         with CompletionStore(store.parent / "mine.sqlite") as mine:
             assert [(row["text"], row["prompt_tokens"]) for row in mine.rows()] == [("Two.", 7)]
             assert mine.totals(mine.origins()[0]) == (1, 7, 2)
-
-
-def age(db: sqlite3.Connection, version: str) -> None:
-    """Take from a store what came after a format."""
-    if version in UPGRADES:
-        db.execute("DROP TRIGGER count_completion")
-        db.execute("ALTER TABLE completions DROP COLUMN logprobs")
-    if version in ("1", "2"):
-        db.execute("ALTER TABLE completions DROP COLUMN reasoning")
-    if version == "1":
-        db.execute("DROP TABLE batch_requests")
-        db.execute("ALTER TABLE completions DROP COLUMN batch")
-        db.execute("DROP TABLE batches")
-    db.execute("UPDATE meta SET value = ?", (version,))
-    db.commit()
 
 
 def test_what_is_no_text_does_not_end_the_reading(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """A completion belongs to its question: growing data, other splits and shares pay for new questions only."""
 
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from batch_server import BatchServer
 from fault_server import serve
-from scripted import CountTask, ScriptedTeacher, count_prompt, job_for, load_annotations
+from scripted import CountTask, ScriptedTeacher, age_store, count_prompt, job_for, load_annotations
 
 from dsbs.core.records import Completion, Example
 from dsbs.extraction.engine import estimate_extraction, run_extraction
@@ -98,31 +97,17 @@ def test_a_replay_joins_by_example_and_borrows_nothing(tmp_path: Path) -> None:
     assert teacher.asked == 10
 
 
-def age(path: Path, version: str) -> None:
-    """Make a store one of an earlier version."""
-    with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE completions DROP COLUMN logprobs")
-        if version in "12":
-            db.execute("ALTER TABLE completions DROP COLUMN reasoning")
-        if version == "1":
-            for statement in ("DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
-                              "ALTER TABLE completions DROP COLUMN batch", "CREATE TRIGGER count_completion AFTER "
-                              "INSERT ON completions BEGIN UPDATE origins SET completions = 9; END"):  # fmt: skip
-                db.execute(statement)
-        db.execute("UPDATE meta SET value = ?", (version,))
-    db.close()
-
-
 @pytest.mark.parametrize("version", ["1", "2", "3"])
 def test_a_store_of_an_earlier_version_is_read_as_it_is(tmp_path: Path, version: str) -> None:
     teacher = ScriptedTeacher()
     run_extraction(job_in(tmp_path, "one", teacher, 10))
     path = tmp_path / "count" / "one" / "completions.sqlite"
-    age(path, version)
+    age_store(path, version)
     before = path.read_bytes()
     assert run_extraction(job_in(tmp_path, "two", teacher, 12))["splits"]["train"]["requests"] == 2
     assert path.read_bytes() == before
-    assert run_extraction(job_in(tmp_path, "one", teacher, 10))["splits"]["train"]["requests"] == 0
+    split = run_extraction(job_in(tmp_path, "one", teacher, 14))["splits"]["train"]  # brings it up to date
+    assert (split["requests"], split["parsed"], split["completion_tokens"]) == (2, 14, 140)
 
 
 def test_a_store_that_cannot_be_read_is_named_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

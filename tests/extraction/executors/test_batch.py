@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
 from functools import partial
@@ -475,24 +474,6 @@ def test_merged_stores_collect_what_one_of_them_sent(tmp_path: Path) -> None:
     with CompletionStore(one / "completions.sqlite") as first, CompletionStore(whole / "completions.sqlite") as second:
         totals = [store.batch_totals(store.origins()[0]) for store in (first, second)]
     assert totals == [(10, 200, 100)] * 2
-
-
-def test_a_store_from_before_there_were_batches_is_brought_up_to_date(tmp_path: Path) -> None:
-    run_extraction(job_for(tmp_path, ScriptedTeacher(), limit=4))
-    with sqlite3.connect(tmp_path / "completions.sqlite") as db:
-        for statement in (
-            "DROP TRIGGER count_completion", "DROP TABLE batches", "DROP TABLE batch_requests",
-            "ALTER TABLE completions DROP COLUMN batch", "ALTER TABLE completions DROP COLUMN reasoning",
-            "ALTER TABLE completions DROP COLUMN logprobs",
-            "UPDATE meta SET value = '1'",
-            "CREATE TRIGGER count_completion AFTER INSERT ON completions BEGIN UPDATE origins SET completions = 9; END",
-        ):  # fmt: skip
-            db.execute(statement)
-    db.close()
-    assert store_main(["show", str(tmp_path)]) == 0
-    teacher = ScriptedTeacher()
-    split = run_extraction(job_for(tmp_path, teacher))["splits"]["train"]
-    assert (teacher.asked, split["parsed"], split["completion_tokens"]) == (6, 10, 100)
 
 
 def test_an_executor_says_itself_that_it_asks_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
