@@ -15,6 +15,8 @@ class Finetune(Objective):
         teacher_labels_only: reject ``labels=gold``; set by the option ``distill``.
     """
 
+    needs_rationales = False
+
     kind: str = "finetune"
     teacher_labels_only: bool = False
 
@@ -22,11 +24,6 @@ class Finetune(Objective):
     def needs_teacher_labels(self) -> bool:
         """Whether it is label distillation (``objective=distill``)."""
         return self.teacher_labels_only
-
-    @property
-    def needs_rationales(self) -> bool:
-        """False: it reads no rationales."""
-        return False
 
     def targets(self, example: Example, annotation: Annotation | None) -> list[Target]:
         """Return the label.

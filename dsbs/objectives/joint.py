@@ -68,15 +68,12 @@ class RationaleThenLabel(_Joined):
     [Target(kind='label', text='Fire is hot. So the answer is no', weight=1.0, input=None, kept=' So the answer is no')]
     """
 
+    answers_last = True
+
     kind: str = "rationale_then_label"
     reads_systems: bool = False
 
     output: ClassVar[str] = f"It writes its rationale first, then `{ANSWER_CUE}` and the label."
-
-    @property
-    def answers_last(self) -> bool:
-        """True: the label is at the end of the text."""
-        return True
 
     @property
     def reads(self) -> frozenset[str]:

@@ -19,6 +19,8 @@ class StepByStep(Objective):
         alpha: weight of the label's loss; the paper's lambda is (1 - alpha) / alpha.
     """
 
+    rationale_apart = True  # the second task (section 3.2)
+
     kind: str = "step_by_step"
     alpha: float = 0.5
 
@@ -26,11 +28,6 @@ class StepByStep(Objective):
 
     def faults(self) -> list[str]:
         return super().faults() + range_faults(self, OF_LABELS, "alpha", prefix="objective.")
-
-    @property
-    def rationale_apart(self) -> bool:
-        """True: the rationale is a target of its own, the second task (section 3.2)."""
-        return True
 
     @property
     def shares(self) -> Mapping[str, float]:

@@ -43,17 +43,13 @@ class RecordedTeacher(Teacher):
 
     free: ClassVar[bool] = True
     by_id: ClassVar[bool] = True
+    gives_logprobs = True  # a store may have them
 
     kind: str = "recorded"
     column: str | None = None
     rationale: str | None = None
     label: str | None = None
     id: str | None = None
-
-    @property
-    def gives_logprobs(self) -> bool:
-        """True: a store may have them."""
-        return True
 
     @property
     def repeats_gold(self) -> bool:
