@@ -93,22 +93,23 @@ def fit_temperature(scores: Sequence[Mapping[str, float]], gold: Sequence[str]) 
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    rows: list[tuple[np.ndarray, int | None]] = []
+    rows: list[list[float]] = []  # the best score first
+    golds: list[float] = []
     for one, label in zip(scores, gold, strict=True):
-        known = [answer for answer, score in one.items() if math.isfinite(score)]
+        known = sorted(filter(math.isfinite, one.values()), reverse=True)
         if len(known) > 1:
-            rows.append((np.array([one[answer] for answer in known]), known.index(label) if label in known else None))
+            rows.append(known)
+            golds.append(one.get(label, -math.inf))
     if not rows:
         return 1.0
+    width = max(map(len, rows))
+    table, right = np.array([row + [-math.inf] * (width - len(row)) for row in rows]), np.array(golds)
 
     def loss(log_temperature: float) -> float:
-        found = wrong = 0.0
-        for row, position in rows:
-            scaled = row / math.exp(log_temperature)
-            total, others = logsumexp(scaled), logsumexp(np.delete(scaled, scaled.argmax()))
-            found += total - (others if position is None else scaled[position])
-            wrong += total - others
-        return found + wrong / len(rows)
+        scaled = table / math.exp(log_temperature)
+        total, others = logsumexp(scaled, axis=1), logsumexp(scaled[:, 1:], axis=1)
+        found = total - np.where(np.isfinite(right), right / math.exp(log_temperature), others)
+        return float(found.sum() + (total - others).mean())
 
     return math.exp(minimize_scalar(loss, bounds=(math.log(0.05), math.log(20.0)), method="bounded").x)
 
