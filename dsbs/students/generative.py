@@ -22,7 +22,8 @@ class GenerativeModel(StudentModel):
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        rows = self.tokenizer(without_prefixes(texts), add_special_tokens=False)["input_ids"]
+        # As targets: Marian has pieces of its own for them.
+        rows = self.tokenizer(text_target=without_prefixes(texts), add_special_tokens=False)["input_ids"]
         return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:

@@ -1,5 +1,6 @@
 """Local folders of models as users have them: incomplete, with other names, other sizes, other parts."""
 
+import io
 import json
 import logging
 import pickle
@@ -11,8 +12,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CHOICES, causal_folder, encoder_folder, examples, seq2seq_folder
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, T5EncoderModel
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
+from tiny import CHOICES, TEXTS, causal_folder, encoder_folder, examples, seq2seq_folder
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    MarianConfig,
+    MarianMTModel,
+    T5EncoderModel,
+)
 
 from dsbs.core.errors import StudentError
 from dsbs.core.terminal import log_once
@@ -188,6 +196,39 @@ def test_another_pooling_than_that_of_the_training_is_told(
         embed(folder, tmp_path)
     assert said in caplog.text
     assert bool(said) == ("was trained with" in caplog.text)
+
+
+def marian_folder(folder: Path) -> Path:
+    """Write a Marian whose targets are cut into other pieces than its inputs."""
+    pieces: dict[str, None] = dict.fromkeys(["</s>", "<unk>"])
+    for name, texts in (("source", TEXTS), ("target", [text.replace("e", "i") for text in TEXTS])):
+        model = io.BytesIO()
+        SentencePieceTrainer.train(
+            sentence_iterator=iter([*texts, "refund"]), model_writer=model, vocab_size=80, hard_vocab_limit=False,
+            minloglevel=2,
+        )  # fmt: skip
+        (folder / f"{name}.spm").write_bytes(model.getvalue())
+        reader = SentencePieceProcessor(model_proto=model.getvalue())
+        pieces |= dict.fromkeys(reader.id_to_piece(id) for id in range(reader.get_piece_size()))
+    words = {piece: id for id, piece in enumerate([*pieces, "<pad>"])}
+    (folder / "vocab.json").write_text(json.dumps(words))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"source_lang": "en", "target_lang": "de"}))
+    sizes = dict.fromkeys(("encoder_layers", "decoder_layers"), 1) | {"d_model": 16, "max_position_embeddings": 64}
+    heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    last = words["<pad>"]
+    config = MarianConfig(
+        vocab_size=len(words), **sizes, **heads, pad_token_id=last, decoder_start_token_id=last, eos_token_id=0
+    )
+    MarianMTModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_targets_are_cut_into_the_pieces_of_targets(tmp_path: Path) -> None:
+    student = build(marian_folder(tmp_path))
+    [ids] = student.encode_targets(["refund it"])
+    assert ids[:-1] == student.tokenizer(text_target="refund it", add_special_tokens=False)["input_ids"]
+    assert ids[:-1] != student.tokenizer("refund it", add_special_tokens=False)["input_ids"]
+    assert student.decode([ids]) == ["refund it"]
 
 
 class Opener:
