@@ -63,7 +63,8 @@ class Causal(Pretrained):
 
         advice = (
             "Give a hub name such as HuggingFaceTB/SmolLM2-135M, a folder with config.json, model.safetensors and the "
-            "tokenizer, or a GGUF file: student.model=... An encoder-decoder such as T5 is student=pretrained."
+            "tokenizer, or a GGUF file: student.model=... An encoder-decoder such as T5 is student=pretrained, an "
+            "encoder such as BERT student=encoder."
         )
         return self.load(
             AutoModelForCausalLM, DecoderOnlyModel, prefix_on, seed, what="decoder-only model", advice=advice

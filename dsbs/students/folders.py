@@ -146,9 +146,11 @@ def _describe_absent(folder: Path) -> str:
             f"{absent}. student.use_safetensors=false also takes a student's weights from pytorch_model.bin, tensors "
             "alone; save_pretrained(OTHER) writes them as safetensors."
         )
-    inside = sorted(file.parent for pattern in ("*", "snapshots/*") for file in folder.glob(f"{pattern}/{CONFIG}"))
+    kinds = [f"{place}/*.{suffix}" for place in ("*", "snapshots/*") for suffix in ("safetensors", "bin")]
+    below = {file.parent for kind in kinds for file in folder.glob(kind)}
+    inside = [*sorted(place for place in below if (place / CONFIG).exists()), *sorted(folder.glob("*.gguf"))]
     if inside:
-        return f"{absent}. Name the folder in it that has one, such as {inside[-1]}"
+        return f"{absent}. Name what is in it, such as {inside[-1]}"
     return f"{absent}; it holds {', '.join(names[:8]) or 'nothing'}{', ...' * (len(names) > 8)}."
 
 

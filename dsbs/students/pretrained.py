@@ -140,6 +140,7 @@ class Pretrained(GenerativeStudent):
 
         advice = (
             "Give a hub name such as google-t5/t5-base, or a folder with config.json, model.safetensors and the "
-            "tokenizer: student.model=FOLDER. A decoder-only model such as SmolLM2 is student=causal."
+            "tokenizer: student.model=FOLDER. A decoder-only model such as SmolLM2 is student=causal, an encoder such "
+            "as BERT student=encoder."
         )
         return self.load(AutoModelForSeq2SeqLM, Seq2SeqModel, prefix_on, seed, what="encoder-decoder", advice=advice)

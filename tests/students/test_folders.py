@@ -263,6 +263,7 @@ def only_adapter(folder: Path) -> None:
 
 def below(folder: Path) -> None:
     shutil.copytree(folder, folder / "checkpoint-500")
+    shutil.copytree(folder / "checkpoint-500", folder / "later", ignore=shutil.ignore_patterns("model*"))
     remove("config.json", "model.safetensors")(folder)
 
 
@@ -270,7 +271,8 @@ def below(folder: Path) -> None:
     ("change", "said"),
     [
         (only_adapter, "an adapter of me/base, not a model. Merge them"),
-        (below, "Name the folder in it that has one, such as .*checkpoint-500"),
+        (below, "Name what is in it, such as .*checkpoint-500"),
+        (lambda folder: (folder / "model.safetensors").rename(folder / "m.gguf"), "such as .*m.gguf"),
         (remove("model.safetensors"), "no index of shards; it holds config.json, generation_config.json, tokenizer"),
         (remove("tokenizer.json"), "there is no tokenizer, such as tokenizer.json or spiece.model"),
         (
