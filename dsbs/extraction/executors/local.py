@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from dsbs.core.errors import TeacherError
 from dsbs.core.records import Completion, Request
+from dsbs.core.units import show_duration
 from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, RequestStats, describe_pace
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
+# Times in a row that a server may be busy which has not answered yet; and that after which it is told.
+HOPELESS_REJECTIONS, TOLD_REJECTION = 4, 3
 TIMEOUT = "timeout"
 OVERLOAD = BUSY | {TIMEOUT, TOO_MANY_FILES}
 
@@ -200,13 +203,21 @@ class LocalExecutor(Executor):
             if error.retry_after:
                 self.pause.ask(error.retry_after)
             elif counts and error.retryable:
-                self.pause.hold(self.settings.backoff, self.settings.max_backoff)
-                if self.pause.rejections >= HOPELESS_ATTEMPTS:
-                    self.stop("hopeless", error)
+                self._hold(error)
         elif not (self.stats.answered or self.stopped or (self.stats.proven and not error.retryable)):
             self.stats.failed_attempts_before_answer += 1
             if self.stats.failed_attempts_before_answer >= HOPELESS_ATTEMPTS:
                 self.stop("hopeless", error)
+
+    def _hold(self, error: TeacherError) -> None:
+        """Pause because the server rejects requests and does not say for how long; stop where it always does."""
+        seconds = self.pause.hold(self.settings.backoff, self.settings.max_backoff)
+        known = self.stats.answered or self.stats.proven
+        if self.pause.rejections >= (HOPELESS_ATTEMPTS if known else HOPELESS_REJECTIONS):
+            self.stop("hopeless", error)
+        elif self.pause.rejections == TOLD_REJECTION:
+            logger.warning("%s. All requests pause for %s, and longer if that does not help.", str(error).rstrip("."),
+                           show_duration(seconds))  # fmt: skip
 
     def _cost(self, together: list[Request]) -> Reservation:
         # An endpoint that gives one sample at a time reads, and bills, the prompt for each of them.

@@ -11,6 +11,7 @@ from dsbs.core.units import show_duration
 from dsbs.teachers.endpoint.headers import LONGEST_WAIT
 
 FIRST_LIMIT = 16
+LONGEST_PAUSE = 60.0  # in times of ``backoff``
 
 logger = logging.getLogger(__name__)
 
@@ -148,16 +149,21 @@ class Pause:
         self.asked_until = max(self.asked_until, now + seconds)
         self.until = max(self.until, now + min(seconds, LONGEST_WAIT))
 
-    def hold(self, backoff: float, longest: float) -> None:
+    def hold(self, backoff: float, longest: float) -> float:
         """Start a pause because the server is busy and does not say for how long: four times the last one.
 
         A rate limit per minute is over after a few of them, so that not every request runs out of attempts meanwhile.
 
         Args:
-            backoff: seconds of the first one.
+            backoff: seconds of the first one; the longest is ``LONGEST_PAUSE`` times as long.
+
+        Returns:
+            its seconds.
         """
-        self.until = max(self.until, time.monotonic() + min(backoff * 4.0 ** min(self.rejections, 50), longest))
+        seconds = min(backoff * min(4.0 ** min(self.rejections, 50), LONGEST_PAUSE), longest)
+        self.until = max(self.until, time.monotonic() + seconds)
         self.rejections += 1
+        return seconds
 
     async def wait(self, stop: asyncio.Event) -> None:
         """Return when the pause is over, or ``stop`` is set."""
