@@ -240,7 +240,7 @@ class TableTask(TableSettings):
                 f"task.label={self.label}.0 takes the first, task.answer_kind=free the whole text."
             )
         if survey.rows and self.answer_kind == "auto" and not self._declared:
-            log_once(survey.describe(str(self.label)))
+            log_once(survey.describe(str(self.label), self.metric))
         return survey
 
 

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import islice
 
 from dsbs.core.command_line import quoted
 from dsbs.core.terminal import log_once
 from dsbs.core.units import pluralize
 from dsbs.tasks.answers.shapes import bare, in_ascii_signs
+from dsbs.tasks.base import ACCURACY
 from dsbs.tasks.cells import fold, is_sign, plain_number, seen, stands_for_none
 from dsbs.tasks.tables.choices import read_list
 from dsbs.tasks.tables.columns import SOON, Columns
@@ -28,6 +30,7 @@ _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,15}")
 _TRUTH = {"true", "false"}
 _JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
+LONG = 8  # words of an answer, on average, above which few equal the gold one
 _SHOWN, _MAX_SHOWN = 5, 20  # labels, and characters of one
 _FORMS_IN_WORDS = {
     "text": "the answers themselves", "letter": "letters", "position": "counted from 0", "number": "counted from 1"
@@ -64,17 +67,22 @@ class LabelSurvey:
         few = 2 <= different <= (MAX_NUMBERS if numbers else MAX_CLASSES) and self.rows >= EACH * different
         return "closed" if few else "number" if numbers and self.rows else "free"
 
-    def describe(self, column: str) -> str:
-        """Return the result in words."""
+    def describe(self, column: str, metric: str = ACCURACY) -> str:
+        """Return the result in words.
+
+        Args:
+            metric: of the task.
+        """
         kind, merged = self.kind(), self.merged()
         labels = self.labels()
         names = [name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..." for name in labels[:_SHOWN]]
         shown = ", ".join(map(repr, names)) + ", ..." * (len(labels) > _SHOWN)
         found = {"closed": f"closed answers {shown}", "number": "numbers", "free": "free answers"}[kind]
+        hint = self._hint(kind, labels, shown) or self._hint_metric(kind, metric)
         others = f" ({pluralize(merged, 'other spelling')} merged)" * bool(merged and kind == "closed")
         return (
             f"{'more than ' * self.too_many}{pluralize(len(labels), 'different label')} in {self.rows:,} rows of "
-            f"column {column!r}{others}: {found} (task.answer_kind={kind}).{self._hint(kind, labels, shown)}"
+            f"column {column!r}{others}: {found} (task.answer_kind={kind}).{hint}"
         )
 
     def _hint(self, kind: str, labels: Sequence[str], shown: str) -> str:
@@ -87,6 +95,18 @@ class LabelSurvey:
             return f" For the number behind ####: {_NUMBER_BEHIND}"
         if kind == "number" and (pointed := self._pointed()):
             return f" {pointed!r} is {float(pointed):g}: if points part thousands, write these numbers without them."
+        return ""
+
+    def _hint_metric(self, kind: str, metric: str) -> str:
+        """Return what to type where answers are such that hardly one will equal the gold one."""
+        if metric != ACCURACY or not self.spellings:
+            return ""
+        words = sum(len(str(key).split()) for key in self.spellings) / len(self.spellings)
+        if kind == "free" and words > LONG:
+            return " Each is right or wrong as a whole; for long ones: task.answer_kind=text task.metric=rouge_l"
+        decimals = sum(isinstance(key, Decimal) and key % 1 != 0 for key in self.spellings)
+        if kind == "number" and 2 * decimals > len(self.spellings):
+            return " Each is right or wrong; for a score of how close they are: task.metric=MODULE:FUNCTION"
         return ""
 
     def labels(self) -> tuple[str, ...]:

@@ -49,6 +49,30 @@ def test_the_kind_of_answers_is_found(tmp_path, labels, kind):
     assert bool(settled.labels) == (kind == "closed")
 
 
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (
+            [f"It broke on day {day}, so the shop has to refund it" for day in "abc"],
+            "for long ones: task.answer_kind=",
+        ),
+        ([f"It broke on day {day}" for day in "abc"], ""),
+        ([f"{number}.5" for number in range(9)], "how close they are: task.metric=MODULE:FUNCTION"),
+        ([*range(20), 0.5], ""),
+    ],
+)
+def test_answers_that_hardly_ever_equal_the_gold_ones_are_told(tmp_path, caplog, labels, told):
+    terminal.log_once.cache_clear()
+    caplog.set_level("INFO", terminal.logger.name)
+    list(table(tmp_path, labels).examples("train"))
+    assert told in caplog.messages[0]
+    assert bool(told) == ("right or wrong" in caplog.messages[0])
+    caplog.clear()
+    terminal.log_once.cache_clear()
+    list(table(tmp_path, labels, metric="chrf").examples("train"))
+    assert "right or wrong" not in caplog.messages[0]
+
+
 def test_what_was_found_is_told_in_one_line(tmp_path, caplog):
     terminal.log_once.cache_clear()
     caplog.set_level("INFO", terminal.logger.name)
