@@ -164,7 +164,13 @@ def test_a_teacher_who_cannot_be_asked_is_told(tmp_path: Path) -> None:
 
 
 def down(request: Request) -> Completion:
-    raise TeacherError("HTTP 503", retryable=True)
+    raise TeacherError("HTTP 503", retryable=True, reason="HTTP 503")
+
+
+def test_a_busy_teacher_is_asked_no_more_often_than_attempts_say(tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(says=down)  # somebody waits for the answer
+    assert answer(app(tmp_path, teacher, 0.99))["source"] == "student"
+    assert teacher.asked == 1
 
 
 @pytest.mark.parametrize(
