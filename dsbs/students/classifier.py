@@ -61,8 +61,15 @@ class ClassifierModel(StudentModel):
 
     def encode_inputs(self, texts: list[str], kind: str, max_tokens: int) -> list[list[int]]:
         """Return the token ids of inputs, truncated; there are no task prefixes."""
-        rows: list[list[int]] = self.tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
+        rows: list[list[int]] = self.tokenizer(self.without_end(texts), truncation=True, max_length=max_tokens)[
+            "input_ids"
+        ]
         return rows
+
+    def without_end(self, texts: list[str]) -> list[str]:
+        """Return texts without the end token, which they may hold: the head of an encoder-decoder reads it."""
+        end = self.tokenizer.eos_token if self.model.config.is_encoder_decoder else None
+        return [text.replace(end, " ") for text in texts] if end else texts
 
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
         """Return the number of each text's class, as its only token.
@@ -164,7 +171,7 @@ class MultipleChoiceModel(ClassifierModel):
         """Return the token ids of each input's pairs, separated by ``APART``."""
         rows = []
         for text in texts:
-            input, *choices = text.split(_BETWEEN)
+            input, *choices = self.without_end(text.split(_BETWEEN))
             rows.append([id for pair in self._pairs(input, choices) for id in (*pair, APART)][:-1])
         return rows
 

@@ -7,7 +7,7 @@ from dsbs.core.units import pluralize
 WORTH_TELLING = 0.001  # share of unknown tokens above which they are reported
 # Count -> what is counted (None: examples), and the rest of its sentence.
 SENTENCES = {
-    "inputs_cut": ("input", "{of} exceeded student.max_input_tokens: truncated."),
+    "inputs_cut": ("input", "{of} exceeded student.max_input_tokens: truncated at the end."),
     "targets_cut": ("target", "{of} exceeded student.max_target_tokens: truncated."),
     "teacher_inputs_cut": (
         "prompt",
@@ -72,7 +72,7 @@ def describe_lost(counts: Mapping[str, int]) -> list[str]:
             ``inputs``, or else ``train``: the number of examples.
 
     >>> describe_lost({"inputs": 300, "inputs_cut": 12, "inputs_tokens": 1000, "inputs_unknown": 20})
-    ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated.', '2.0% of the tokens of \
+    ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated at the end.', '2.0% of the tokens of \
 the inputs are unknown to the tokenizer.']
     """
     examples = counts.get("inputs", counts.get("train"))

@@ -19,7 +19,7 @@ def describe_losses(task: Task, counts: Mapping[str, int]) -> list[str]:
     """Return a sentence for each kind of loss.
 
     >>> describe_losses(Task(), {"inputs_cut": 12, "train": 300})
-    ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated.']
+    ['12 inputs of 300 examples exceeded student.max_input_tokens: truncated at the end.']
     """
     return [*task.remarks(), *describe_lost(counts)]
 

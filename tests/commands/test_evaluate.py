@@ -257,4 +257,4 @@ def test_what_the_student_does_not_read_is_told(
     figures = evaluate(config)
     assert (figures["lost"]["inputs"], figures["lost"]["inputs_cut"]) == (2, 1)
     show(figures, config, Console(width=200))
-    assert "1 input of 2 examples exceeded student.max_input_tokens: truncated." in capsys.readouterr().out
+    assert "1 input of 2 examples exceeded student.max_input_tokens: truncated at the end." in capsys.readouterr().out

@@ -248,7 +248,7 @@ def test_a_broken_input_is_named_with_its_line(checkpoint: Path, text: str | byt
 def test_what_the_student_does_not_read_is_told(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = answer(checkpoint, f"{MESSAGE}\n{MESSAGE * 200}\n", batch_size=1)
     assert len(lines) == 2
-    assert caplog.messages == ["1 input of 2 examples exceeded student.max_input_tokens: truncated."]
+    assert caplog.messages == ["1 input of 2 examples exceeded student.max_input_tokens: truncated at the end."]
 
 
 def test_text_that_starts_with_a_brace_can_be_called_text(checkpoint: Path) -> None:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from dsbs.core.errors import StudentError
+from dsbs.core.records import Example
 from dsbs.core.terminal import log_once
 from dsbs.students import Causal, Embedding, Encoder, Pretrained
 from dsbs.students.answering import DecodingConfig
@@ -171,6 +172,18 @@ def test_padding_on_the_left_is_not_the_first_state(copy: Callable[[str], Path],
     vectors = embed(folder, tmp_path, pooling="cls").transform(texts)
     alone = embed(folder, tmp_path / "other", pooling="cls").transform(texts[:1])
     torch.testing.assert_close(vectors[:1], alone, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bart"])
+def test_an_encoder_decoder_classifies_texts_that_hold_its_end_token(kind: str, copy: Callable[[str], Path]) -> None:
+    student = classify(folder := copy(kind))
+    end = student.tokenizer.eos_token
+    texts = [f"the kettle {end} leaks", "the kettle leaks"]
+    one, two = student.rank([Example(text, text, None, CHOICES) for text in texts], READING)
+    assert one.score == pytest.approx(two.score)
+    own = Encoder(name="mine", model=str(folder), max_input_tokens=32).prepare([], "target", 0, None)
+    choices = ("refund it", f"replace {end}")
+    assert len(own.rank([Example("1", texts[0], None, choices), Example("2", "a sofa", None, CHOICES)], READING)) == 2
 
 
 @pytest.mark.parametrize("kind", ["t5", "bart"])

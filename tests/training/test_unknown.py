@@ -84,7 +84,7 @@ def test_losses_are_told_in_sentences(tmp_path: Path) -> None:
     list(task.examples("train"))
     assert describe_losses(task, {"train": 2, "inputs_cut": 1, "targets_cut": 0}) == [
         f"{tmp_path / 'rows.jsonl'}, train: 1 row without a label (1 'NaN').",
-        "1 input of 2 examples exceeded student.max_input_tokens: truncated.",
+        "1 input of 2 examples exceeded student.max_input_tokens: truncated at the end.",
     ]
     assert describe_losses(TableTask(), {"train": 2, "inputs_cut": 0}) == []
 
