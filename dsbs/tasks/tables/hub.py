@@ -49,6 +49,7 @@ class HubSource:
                 "(task.split_names names them)."
             )
         data = self._data[names[split]]
+        data = data.remove_columns([column for column, feature in data.features.items() if _is_media(feature)])
         classes = _classes_of(data)
         kinds = {column: getattr(f, "dtype", "") for column, f in data.features.items()}
         narrow = {column: kind for column, kind in kinds.items() if kind in ("float32", "float16")}
@@ -114,3 +115,11 @@ def _hash_rows(data: Any) -> str:
             stream.write_table(table)
         digest.update(sink.getvalue())
     return digest.hexdigest()[:16]
+
+
+def _is_media(feature: Any) -> bool:
+    """Return whether a feature holds nothing but images, sounds and the like, which would be decoded with every row."""
+    if isinstance(feature, dict):
+        return all(map(_is_media, feature.values()))
+    inner = getattr(feature, "feature", feature)
+    return _is_media(inner) if inner is not feature else hasattr(feature, "decode") and type(feature).__name__ != "Json"

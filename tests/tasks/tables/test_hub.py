@@ -123,3 +123,18 @@ def test_classes_within_lists_have_their_names(hub_copy, kind):
     task = TableTask(input="x", label="labels.0", **{kind: hub_copy({"train": rows}, features)})
     assert [example.label for example in task.examples("train")] == ["anger", "none", None]
     assert next(task.examples("train")).choices == ("anger", "joy", "none")
+
+
+def test_images_beside_the_texts_are_not_decoded(tmp_path):
+    picture = datasets.Image()
+    features = {"x": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"]), "picture": picture}
+    features |= {"pictures": datasets.List(picture), "meta": {"picture": picture}, "more": datasets.Json()}
+    broken = {"bytes": b"no image", "path": "a.png"}
+    row = {"x": "It leaks.", "label": 1, "picture": broken, "pictures": [broken], "meta": {"picture": broken}}
+    rows = [row | {"more": {"why": "wet"}}, row | {"label": 0, "more": {"why": "dry"}}]
+    datasets.Dataset.from_list(rows, features=datasets.Features(features)).save_to_disk(tmp_path / "saved")
+    task = TableTask(path=str(tmp_path / "saved"), input="{x} {more.why}", label="label")
+    assert [(one.input, one.label) for one in task.examples("train")] == [
+        ("It leaks. wet", "yes"),
+        ("It leaks. dry", "no"),
+    ]
