@@ -259,7 +259,8 @@ def _explain_message(message: str, command: str, words: Sequence[str]) -> str:
         key, _, value = word.partition("=")
         if takes_list(key):
             return f"{word}: expected a list. Type:\n    {shlex.quote(f'{key}=[{value}]')}"
-        several = f"{word}: several values make a sweep, which needs -m:\n    dsbs {command} -m {shlex.join(words)}"
+        sweep = f"several values make a sweep, which needs -m:\n    dsbs {command} -m {shlex.join(words)}"
+        several = f"{word}: {sweep if command != 'serve' else 'expected one value.'}"
         if re.fullmatch(r"-?\d+,\d+", value):
             several += f"\n  A number has a decimal point: {key}={value.replace(',', '.')}"
         if key in SEVERAL:

@@ -20,6 +20,7 @@ from dsbs.cli.composition import kind_of_option
 from dsbs.cli.overrides import reveal_keys
 from dsbs.core.files import write_json
 from dsbs.objectives import OBJECTIVES
+from dsbs.students import STUDENTS
 
 # Options that need a plugin of Hydra: the plugin's package, and the extra that brings it.
 PLUGINS = {
@@ -30,6 +31,7 @@ PLUGINS = {
     "search/optuna_rate": ("hydra_optuna_sweeper", "optuna"),
 }
 PLUGIN_GROUPS = ("launcher", "search", "hydra/launcher", "hydra/sweeper")
+SEARCHES = ("optuna", "optuna_rate")  # our own, over the learning rate
 # Keys whose values are no settings to choose among: what is measured with one is not comparable with another.
 NOT_SEARCHED = ("seed", "split_seed", "data_fraction", "task.seed", "labels")
 LOST = (
@@ -133,6 +135,16 @@ def _without_alpha(words: Sequence[str]) -> str | None:
     return None
 
 
+def _without_rate(words: Sequence[str]) -> str | None:
+    """Return the student that was typed and is not trained by steps, so that it has no learning rate, or None."""
+    for word in words:
+        group, _, option = word.partition("=")
+        kind = kind_of_option(group, option) if group == "student" else None
+        if kind in STUDENTS and not STUDENTS[kind].reads_training:
+            return word
+    return None
+
+
 def _varies(word: str) -> bool:
     """Return whether the jobs of a sweep have different values of a key other than ``checkpoint``."""
     try:
@@ -153,6 +165,10 @@ def _compares(words: Sequence[str]) -> bool:
 
 def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
+    if command == "serve" and is_multirun(words):
+        return (
+            "-m: the jobs of a sweep follow each other, and a server does not end. Start one command for each server."
+        )
     for word in words:
         key, _, value = word.partition("=")
         if key in PLUGIN_GROUPS and value not in ("null", "basic") and not is_multirun(words):
@@ -171,6 +187,8 @@ def sweep_fault(command: str, words: Sequence[str]) -> str | None:
             )
         if key == "search" and value != "null" and (typed := _searched_seed(words)):
             return f"{typed}: {word} would take whichever of these is luckiest on validation; type one for each search."
+        if key == "search" and value in SEARCHES and (typed := _without_rate(words)):
+            return f"{word} tries training.learning_rate, which {typed} does not have; leave out the search."
         if word == "search=optuna" and (typed := _without_alpha(words)):
             return f"search=optuna tries objective.alpha, which {typed} does not have: {typed} search=optuna_rate"
         package, extra = PLUGINS.get(word.replace("=", "/"), ("", ""))

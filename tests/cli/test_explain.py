@@ -102,6 +102,10 @@ def test_what_is_wrong_is_told_with_the_key_and_what_was_expected(words: list[st
     assert says in told(*words)
 
 
+def test_one_server_takes_one_value() -> None:
+    assert told("port=1,2", command="serve").startswith("port=1,2: expected one value.")
+
+
 @pytest.mark.parametrize("word", ["seed=0,1", "student=logreg,minilm", "training.learning_rate=1,2"])
 def test_no_list_is_offered_for_a_key_that_takes_none(word: str) -> None:
     assert "[" not in told(word)

@@ -113,9 +113,20 @@ def test_a_search_takes_no_luckiest_seed(word: str) -> None:
     assert "luckiest" not in str(sweep_fault("train", ["-m", "search=optuna", "seed=1", "student.d_model=64,128"]))
 
 
+def test_a_student_without_a_learning_rate_is_not_searched_for_one() -> None:
+    fault = sweep_fault("train", ["-m", "search=optuna_rate", "objective=finetune", "student=logreg"])
+    assert fault is not None
+    assert "which student=logreg does not have" in fault
+    assert "does not have" not in str(sweep_fault("train", ["-m", "search=optuna_rate", "student=minilm"]))
+
+
 def test_a_launcher_by_its_name_in_hydra_asks_for_a_sweep_too() -> None:
     assert "-m starts" in str(sweep_fault("train", ["hydra/launcher=joblib"]))
     assert sweep_fault("train", ["hydra/launcher=basic"]) is None
+
+
+def test_a_server_is_no_job_of_a_sweep() -> None:
+    assert "Start one command for each server" in str(sweep_fault("serve", ["-m", "checkpoint=RUN", "port=1,2"]))
 
 
 def test_keys_that_only_the_options_of_a_sweep_have_are_known() -> None:
