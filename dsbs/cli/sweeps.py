@@ -140,7 +140,7 @@ def _without_rate(words: Sequence[str]) -> str | None:
     for word in words:
         group, _, option = word.partition("=")
         kind = kind_of_option(group, option) if group == "student" else None
-        if kind in STUDENTS and not STUDENTS[kind].reads_training:
+        if kind and kind in STUDENTS and not STUDENTS[kind].reads_training:
             return word
     return None
 
