@@ -10,6 +10,8 @@ from dsbs.teachers.endpoint.headers import LONGEST_WAIT
 
 # The reasons of a server that is busy.
 BUSY = {"HTTP 429", "HTTP 498", "HTTP 503", "HTTP 529", "error 429", "error 503", "error 529"}
+# At most so many times as many attempts do not count: a single question may be what a server cannot take.
+MOST_LIMITED = 4
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -21,7 +23,8 @@ class Retrying:
     Args:
         worth: returns whether an error is worth a retry.
         sleep: waits for some seconds; may end early when the extraction stops.
-        busy: how many times as many attempts a busy server is worth that does not say how long to wait.
+        progress: returns how much was answered; attempts that a busy server rejects while it answers others do not
+            count.
     """
 
     def __init__(
@@ -29,27 +32,26 @@ class Retrying:
         settings: ExtractionSettings,
         worth: Callable[[BaseException], bool],
         sleep: Callable[[float], Awaitable[None]],
-        busy: int = 1,
+        progress: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.settings, self.worth, self.sleep, self.busy = settings, worth, sleep, busy
+        self.settings, self.worth, self.sleep, self.progress = settings, worth, sleep, progress
 
     async def __call__(
         self, function: Callable[Given, Awaitable[Result]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Result:
         """Return what the function returns, or raise its last error."""
-        attempt = 1
+        attempt = limited = 0
         while True:
+            before = self.progress()
             try:
                 return await function(*args, **kwargs)
             except Exception as error:
-                if not self.worth(error) or attempt >= self._attempts_for(error):
+                attempt += 1
+                busy = isinstance(error, TeacherError) and error.reason in BUSY
+                limited += busy and self.progress() > before and limited < MOST_LIMITED * self.settings.attempts
+                if not self.worth(error) or attempt - limited >= self.settings.attempts:
                     raise
                 await self.sleep(self.wait_after(attempt, error))
-                attempt += 1
-
-    def _attempts_for(self, error: BaseException) -> int:
-        unasked = isinstance(error, TeacherError) and error.reason in BUSY and not error.retry_after
-        return self.settings.attempts * (self.busy if unasked else 1)
 
     def wait_after(self, attempt: int, error: BaseException) -> float:
         """Return the seconds to wait after an attempt: doubled each time, with jitter; at least as the server asks.

@@ -78,8 +78,8 @@ class ExtractionSettings:
     Attributes:
         executor: ``local`` (this process asks), ``batch`` (the endpoint's batch API) or ``ray`` (actors on a cluster).
         concurrency: maximum concurrent requests; lowered automatically while the server is overloaded.
-        attempts: attempts per request before it counts as failed; three times as many where the server is busy (429,
-            503) and does not say how long to wait.
+        attempts: attempts per request before it counts as failed; those that a busy server (429, 503) rejects while it
+            answers others do not count.
         backoff: seconds before the second attempt; doubled each time, up to ``max_backoff``, with jitter.
         max_backoff: see ``backoff``; a server's ``Retry-After`` is respected even if longer, up to an hour.
         requests_per_minute: rate limit; None: taken from the server's headers, if any.

@@ -82,6 +82,22 @@ def test_a_limit_per_minute_of_which_nothing_is_said_costs_no_example(tmp_path: 
     assert (split["parsed"], split["failed"]) == (16, 0)
 
 
+def test_a_limit_that_lets_few_through_at_a_time_costs_no_example(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    script = lambda number, question: "429_retry_after" if rng.random() < 0.7 else None  # noqa: E731
+    with serve(FaultServer(script=script)) as server:
+        split = run_extraction(job_for(tmp_path, teacher_at(server), size=40))["splits"]["train"]
+    assert (split["parsed"], split["failed"]) == (40, 0)
+
+
+def test_a_question_that_a_server_never_takes_is_given_up(tmp_path: Path) -> None:
+    script = lambda number, question: "503" if question.endswith(" 7") else None  # noqa: E731
+    with serve(FaultServer(script=script, latency=0.01)) as server:
+        split = run_extraction(job_for(tmp_path, teacher_at(server), size=60))["splits"]["train"]
+    assert (split["parsed"], split["failed"]) == (59, 1)
+    assert max(server.asked.values()) <= 5 * 6
+
+
 def test_a_server_that_never_takes_a_request_ends_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with serve(FaultServer(script=lambda number, question: "429")) as server, pytest.raises(TeacherError, match="429"):
         run_extraction(job_for(tmp_path, teacher_at(server), size=400))

@@ -21,8 +21,6 @@ from dsbs.store import Failure, Origin
 
 # Attempts that may fail before the first answer; by then the URL is wrong or the server down.
 HOPELESS_ATTEMPTS = 10
-# A request is worth so many times as many attempts while the server is busy.
-BUSY_ATTEMPTS = 3
 
 
 @dataclass
@@ -77,7 +75,7 @@ class Executor:
         self.error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stop_event = asyncio.Event()
-        self.persist: Any = Retrying(settings, self._worth_retrying, self._sleep, BUSY_ATTEMPTS)
+        self.persist: Any = Retrying(settings, self._worth_retrying, self._sleep)
 
     async def run(self, questions: Iterable[list[Request]]) -> None:
         """Send all requests; return when all have ended, or ``stop`` was called.

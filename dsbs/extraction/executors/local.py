@@ -13,7 +13,7 @@ from dsbs.extraction.budget import Reservation, Spending
 from dsbs.extraction.committing import Arrival, Committer
 from dsbs.extraction.executors.base import HOPELESS_ATTEMPTS, Executor, Parts, RequestStats, describe_pace
 from dsbs.extraction.executors.pacing import Concurrency, Pause, RateLimit
-from dsbs.extraction.retrying import BUSY
+from dsbs.extraction.retrying import BUSY, Retrying
 from dsbs.extraction.settings import ExtractionSettings
 from dsbs.store import Failure
 from dsbs.teachers.base import Ask, AskSeveral
@@ -56,6 +56,8 @@ class LocalExecutor(Executor):
         super().__init__(settings, stats)
         self.ask, self.committer, self.spending, self.share = ask, committer, spending, share
         self.several: AskSeveral | None = getattr(ask, "several", None)
+        self.answers = 0
+        self.persist = Retrying(settings, self._worth_retrying, self._sleep, lambda: self.answers)
         self.concurrency = Concurrency(settings.concurrency)
         self.pause = Pause()
         self.requests_allowed = RateLimit(settings.requests_per_minute)
@@ -184,6 +186,7 @@ class LocalExecutor(Executor):
                     self.spending.lose(self._cost(together))
                 self._note_trouble(error, started)
                 raise
+        self.answers += 1
         self.concurrency.answered()
         self.pause.rejections = 0
         self._heed(getattr(self.ask, "limits", None))

@@ -150,17 +150,20 @@ class Pause:
         self.until = max(self.until, now + min(seconds, LONGEST_WAIT))
 
     def hold(self, backoff: float, longest: float) -> float:
-        """Start a pause because the server is busy and does not say for how long: four times the last one.
+        """Pause because the server is busy and does not say for how long: each time in a row four times as long.
 
         A rate limit per minute is over after a few of them, so that not every request runs out of attempts meanwhile.
+        A single rejection among answers delays nothing.
 
         Args:
-            backoff: seconds of the first one; the longest is ``LONGEST_PAUSE`` times as long.
+            backoff: seconds of the wait after which a request is repeated; the longest pause is ``LONGEST_PAUSE`` times
+                as long.
 
         Returns:
             its seconds.
         """
-        seconds = min(backoff * min(4.0 ** min(self.rejections, 50), LONGEST_PAUSE), longest)
+        factor = min(4.0 ** min(self.rejections, 50), LONGEST_PAUSE) if self.rejections else 0.0
+        seconds = min(backoff * factor, longest)
         self.until = max(self.until, time.monotonic() + seconds)
         self.rejections += 1
         return seconds
