@@ -133,9 +133,9 @@ def test_a_partly_labelled_table_tells_what_its_other_rows_are_good_for(run, tmp
         assert code == 0, said
         assert "40 rows without a label." in said
         assert "and at most 40,960 completion tokens" in said  # no answer is known yet, only teacher.max_tokens
-        assert "dsbs train uses rows without a label only with labels=teacher; task.unlabelled=drop" in said
+        assert "dsbs train uses rows without a label only with labels=mixed" in said
         code, said = run("extract", *words, "labels=teacher")
-        assert "only with labels=teacher" not in said
+        assert "only with labels=" not in said
     (summary,) = tmp_path.rglob("summary.json")
     splits = json.loads(summary.read_text())["splits"]
     assert splits["test"]["gold_labels"] == splits["test"]["examples"] == 40 - splits["train"]["gold_labels"]
@@ -143,7 +143,7 @@ def test_a_partly_labelled_table_tells_what_its_other_rows_are_good_for(run, tmp
     assert f"100.00% of {splits['train']['gold_labels']}<" in (summary.parent / "rationales.html").read_text()
     code, said = run("train", *words, "objective=finetune", "student=logreg", "tracking.mode=disabled")
     assert code == 0, said
-    assert "40 without a label (not used; labels=teacher learns the teacher's)" in said
+    assert "40 without a label (not used; labels=mixed learns the teacher's)" in said
 
 
 def test_an_extraction_of_rows_that_all_lack_a_label_says_so(run, tmp_path: Path) -> None:

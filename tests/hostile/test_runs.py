@@ -53,7 +53,7 @@ LEFT_OUT: dict[str, tuple[Change, str]] = {
     "a student that is a list": (metrics(student=["t5"]), "student=.*: expected letters"),
     "an objective that is an object": (metrics(objective={"name": "x"}), "objective=.*: expected letters"),
     "a teacher that is a list": (metrics(teacher=[]), "teacher=.*: expected letters"),
-    "labels of nobody": (metrics(labels="mine"), "labels='mine': expected gold or teacher"),
+    "labels of nobody": (metrics(labels="mine"), "labels='mine': expected one of gold, teacher, mixed"),
     "no labels": (metrics(labels=...), "lacks labels"),
     "a share of nothing": (metrics(data_fraction=0), "data_fraction='0': expected a share"),
     "a share that is a text": (metrics(data_fraction="1/8"), "data_fraction='1/8': expected a share"),
