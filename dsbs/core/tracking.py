@@ -74,7 +74,8 @@ class Tracking:
         """Return what is wrong with the settings, one sentence each."""
         faults = option_faults(self, "tracking.", mode=MODES)
         faults += range_faults(self, NOT_NEGATIVE, "predictions", prefix="tracking.")
-        if not self.project.strip() or set(self.project) & set(NOT_IN_PROJECT) or len(self.project) > MAX_NAME:
+        odd = not self.project.strip() or set(self.project) & set(NOT_IN_PROJECT) or len(self.project) > MAX_NAME
+        if odd and self.chosen_mode != "disabled":
             faults.append(
                 f"tracking.project={self.project}: expected a name of up to {MAX_NAME} characters without any of "
                 f"{' '.join(NOT_IN_PROJECT)}."

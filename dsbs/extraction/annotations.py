@@ -150,12 +150,8 @@ class AnnotationFile:
                 for batch in file.iter_batches(columns=columns):
                     for row in batch.to_pylist(maps_as_pydicts="strict"):
                         yield Annotation(**row)
-        except (
-            pa.ArrowException,
-            OSError,
-            ValueError,
-            KeyError,
-        ) as error:  # broken pages, no UTF-8, a key twice in a map
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            # Broken pages, no UTF-8, a key twice in a map.
             system = getattr(error, "errno", None)  # where the system refuses to read it, the file may be sound
             advice = "" if system else " Delete it and run dsbs.extract again."
             raise DataError(f"{path}: cannot be read ({excerpt(str(error))}).{advice}") from error

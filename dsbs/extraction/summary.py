@@ -99,10 +99,11 @@ def _note_models(job: Job, counts: dict[str, SplitCount]) -> list[str]:
 def _names_same(asked: str, answered: str) -> bool:
     """Return whether two names of a model differ at most in version, provider and spelling.
 
-    >>> _names_same("claude-x-latest", "Claude-X-20261101"), _names_same("a/m:free", "m"), _names_same("m", "q")
+    >>> _names_same("claude-x-latest", "Claude-X-20261101"), _names_same("a/m-1", "m-1-2026"), _names_same("m", "q")
     (True, True, False)
     """
-    plain = [re.sub(r"[\W_]", "", name.removesuffix("latest").lower()) for name in (asked, answered)]
+    names = (name.rpartition("/")[2].removesuffix("latest").lower() for name in (asked, answered))
+    plain = [re.sub(r"[\W_]", "", name) for name in names]
     return plain[0] in plain[1] or plain[1] in plain[0]
 
 

@@ -227,6 +227,7 @@ def test_switches_of_other_tools_are_applied(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("project", ["team/project", "50%", "", "p" * 129])
 def test_a_project_that_wandb_would_refuse_is_a_fault(project: str) -> None:
     assert f"tracking.project={project}: expected" in Tracking(project=project).faults()[0]
+    assert Tracking(project=project, mode="disabled").faults() == []
 
 
 def test_an_unknown_mode_is_a_fault_that_names_the_right_ones() -> None:

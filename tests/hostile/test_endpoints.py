@@ -117,6 +117,14 @@ def test_an_answer_in_another_charset_is_read() -> None:
             assert ask(server).text == "Schön."
 
 
+@pytest.mark.parametrize("text", ["Schön 😀.".encode()[:-2] + b".", "退货，需要维修".encode("gbk")])
+def test_a_broken_character_of_utf_8_does_not_turn_the_others_into_windows_ones(text: bytes) -> None:
+    body = b'{"choices": [{"message": {"content": "' + text + b'"}}]}'
+    with serve(RawServer(body=body)) as server, pytest.raises(TeacherError, match="JSON that is broken") as caught:
+        ask(server)
+    assert caught.value.retryable
+
+
 def test_a_line_break_within_a_text_that_is_not_escaped_is_read() -> None:
     with serve(RawServer(body=b'{"choices": [{"message": {"content": "It broke.\n4."}}]}')) as server:
         assert ask(server).text == "It broke.\n4."

@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
-# Times in a row that a server may be busy which has not answered yet; and that after which it is told.
-HOPELESS_REJECTIONS, TOLD_REJECTION = 4, 3
+# Times in a row that a server may be busy which has not answered yet: the pauses between them outlast a limit per
+# minute. The user is told after the third.
+HOPELESS_REJECTIONS, TOLD_REJECTION = 5, 3
 TIMEOUT = "timeout"
 OVERLOAD = BUSY | {TIMEOUT, TOO_MANY_FILES}
 

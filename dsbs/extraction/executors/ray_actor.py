@@ -94,13 +94,15 @@ class Worker:
         self._stopping = False
         self._running: asyncio.Task[None] | None = None
 
-    async def exchange(self, questions: list[list[Request]], stop: bool = False) -> Report:
+    async def exchange(self, questions: list[list[Request]], stop: bool = False, proven: bool = False) -> Report:
         """Accept questions and return what has arrived: at the first arrival, or after ``PATIENCE`` seconds.
 
         Args:
             questions: for every question, its missing samples.
             stop: send no new requests; those in flight may end.
+            proven: whether the server has answered others meanwhile; see ``RequestStats``.
         """
+        self.stats.proven |= proven
         for question in questions:
             self._queue.put_nowait(question)
         if questions and self._running is None:

@@ -132,7 +132,8 @@ class RayExecutor(Executor):
             while not self._done(handle):
                 questions = self._next_questions(handle)
                 try:
-                    report = await handle.actor.exchange.remote(questions, self.stopped is not None)
+                    stopping, proven = self.stopped is not None, self.stats.proven or self.stats.answered > 0
+                    report = await handle.actor.exchange.remote(questions, stopping, proven)
                 except self.ray.exceptions.RayTaskError:
                     raise  # a fault of ours
                 except self.ray.exceptions.RayError as error:

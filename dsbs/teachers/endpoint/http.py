@@ -172,7 +172,9 @@ class Connection:
 
 
 def in_utf8(content: bytes, charset: str | None) -> bytes:
-    """Return a body in UTF-8; one that is not is in the charset that its header names, or else in that of Windows.
+    """Return a body in UTF-8; one that is not is in the charset that its header names.
+
+    Without a header it is in that of Windows, unless it has characters of UTF-8: then some of its bytes are broken.
 
     >>> in_utf8("schön".encode("latin-1"), "iso-8859-1") == in_utf8("schön".encode(), "iso-8859-1") == "schön".encode()
     True
@@ -182,8 +184,10 @@ def in_utf8(content: bytes, charset: str | None) -> bytes:
     try:
         content.decode()
     except UnicodeDecodeError:
+        if charset is None and content.decode(errors="ignore").isascii():
+            charset = "cp1252"
         with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(charset or "cp1252").encode()
+            return content.decode(charset or "utf-8").encode()
     return content
 
 

@@ -161,7 +161,8 @@ def _count_tokens(usage: Fields) -> tuple[int | None, int | None]:
         return read, written
     cached = _count(usage.inside("prompt_tokens_details"), "cached_tokens") or 0
     cached = max(cached, sum(_count(usage, name) or 0 for name in _CACHED))
-    read += cached if cached > read else 0  # else they are a part of it
+    if cached > read or (written is not None and total == read + cached + written):
+        read += cached  # else they are a part of it
     if written is None or total is None:
         return read, written
     thought = _count(usage.inside("completion_tokens_details"), "reasoning_tokens")

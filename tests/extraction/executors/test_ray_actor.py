@@ -109,6 +109,24 @@ def test_it_tells_why_it_cannot_go_on(tmp_path: Path) -> None:
     run(scene)
 
 
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_busy_server_that_answers_other_actors_is_not_given_up_at_once(tmp_path: Path, proven: bool) -> None:
+    def says(request: Request) -> Any:
+        busy = teacher.asked <= 7
+        return TeacherError("HTTP 429", retryable=True, reason="HTTP 429") if busy else correct(request)
+
+    teacher = ScriptedTeacher(says=says)
+
+    async def scene() -> None:
+        worker = worker_for(tmp_path, teacher, concurrency=1, attempts=20, backoff=0.001)
+        await worker.exchange(questions(0, 1), proven=proven)
+        reports = await exchange_until(worker, lambda seen: bool(seen and (seen[-1].arrivals or seen[-1].over)))
+        assert reports[-1].stopped == (None if proven else "hopeless")
+        await worker.close()
+
+    run(scene)
+
+
 def test_a_fault_of_ours_travels_with_its_traceback(tmp_path: Path) -> None:
     async def scene() -> None:
         worker = worker_for(tmp_path, ScriptedTeacher(says=lambda request: ZeroDivisionError("bug")))

@@ -176,6 +176,10 @@ def test_an_error_in_a_sound_answer_is_told_as_an_error_and_not_as_a_wrong_addre
         ),
         ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 5}, (10, 5)),
         (  # cached tokens beside those of the prompt, and as a part of them
+            {"prompt_tokens": 50, "completion_tokens": 5, "total_tokens": 85, "cache_read_input_tokens": 30},
+            (80, 5),
+        ),
+        (
             {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 2015, "cache_read_input_tokens": 2000},
             (2010, 5),
         ),
