@@ -41,6 +41,8 @@ from dsbs.extraction.annotations import AnnotationFile, annotations_path, load_s
 from dsbs.inference.checkpoint import run_of
 from dsbs.inference.confidence import MEASURED, add_confidence
 from dsbs.inference.exports.records import find_source
+from dsbs.inference.metrics import name_score
+from dsbs.tasks.base import ACCURACY
 from dsbs.training.held_out import HeldOut, load_held_out
 
 
@@ -99,16 +101,19 @@ def describe_missed_goal(config: DeferConfig, policy: Policy, validation: SplitD
 
 
 def describe_labels(config: DeferConfig, run: Path, held_out: HeldOut) -> str | None:
-    """Return that accuracy on validation is agreement with the teacher, where it matters and its labels are there."""
-    if Fields(read_object(run / "metrics.json")).text("labels") not in ("teacher", "mixed"):
+    """Return that accuracy on validation is agreement with labels of the teacher, where it matters."""
+    labels = Fields(read_object(run / "metrics.json")).text("labels")
+    if labels not in ("teacher", "mixed"):
         return None
+    has = f"validation has the teacher's labels{' where there is no gold one' if labels == 'mixed' else ''}"
+    agreement = name_score(ACCURACY, labels)
     if not held_out.test:
-        return "Validation has the teacher's labels: what is called accuracy here is agreement with the teacher."
+        return f"{has.capitalize()}: what is called accuracy here is {agreement}."
     if config.goal != "accuracy":
         return None
     return (
-        f"The threshold keeps answers that agree with the teacher with accuracy={config.accuracy:g}, as validation has "
-        "the teacher's labels; the figures above are against the gold labels of test."
+        f"accuracy={config.accuracy:g} is {agreement} here, as {has}; the figures above are against the gold labels of "
+        "test."
     )
 
 

@@ -72,7 +72,8 @@ class Join:
         usable = None if labelled and self.needs_rationales and labelled.status != OK else labelled
         if self.labels == "teacher" or (self.labels == "mixed" and example.label is None):
             example = replace(example, label=labelled.label if labelled else None)
-            counts["teacher_labels"] += self.labels == "mixed" and example.label is not None
+            if self.labels == "mixed":
+                counts["teacher_labels"] += example.label is not None
         if example.label is None:
             counts["no_label"] += 1
             counts["asked_and_failed"] += annotation is not None and usable is None

@@ -57,7 +57,7 @@ def choose_student(machine: Machine) -> tuple[GenerativeStudent, str]:
             why = (
                 f"a GPU of {machine.gpu_memory:.0f} GiB {'with' if machine.bf16 else 'without'} bfloat16: of "
                 f"{parameters / 1e6:.0f}M parameters, of which the training state takes {state:.1f} GiB and leaves "
-                "room for the batch. It comes from the hub"
+                "room for the batch. It comes from the hub (add training=t5)"
             )
             return Pretrained(name=name, model=model), why
     gpu = f"a GPU of {machine.gpu_memory:.0f} GiB, too small for FLAN-T5," if machine.gpu_memory else "no GPU"

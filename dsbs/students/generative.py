@@ -22,8 +22,9 @@ class GenerativeModel(StudentModel):
     def encode_targets(self, texts: list[str]) -> list[list[int]]:
         if not texts:
             return []
-        # As targets: Marian has pieces of its own for them.
-        rows = self.tokenizer(text_target=without_prefixes(texts), add_special_tokens=False)["input_ids"]
+        # Marian has pieces of its own for targets; M2M100 would take none as targets without a target language.
+        way = "text_target" if hasattr(self.tokenizer, "spm_target") else "text"
+        rows = self.tokenizer(**{way: without_prefixes(texts)}, add_special_tokens=False)["input_ids"]
         return [[*row, self._end_id] for row in rows]
 
     def start_id(self, kind: str) -> int:

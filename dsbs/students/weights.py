@@ -44,8 +44,9 @@ def check_loaded(model: Any, found: dict[str, Any], new_head: bool = False) -> N
         StudentError: where a size is another one, much of the network would start at random, or a weight is not finite.
     """
     body = f"{model.base_model_prefix}."
+    headless = model.base_model is model  # its names have no prefix
     for name, shape, wanted in sorted(found["mismatched_keys"]):
-        if not new_head or name.startswith(body):
+        if not new_head or headless or name.startswith(body):
             raise StudentError(f"{name} is {list(shape)} in the weights, but {list(wanted)} by config.json")
     sizes = {name: weight.numel() for name, weight in model.named_parameters()}
     missing = sorted(found["missing_keys"] & sizes.keys())

@@ -86,13 +86,21 @@ def test_gold_labels_beside_rationales_are_no_answers_of_the_teacher(
     assert (record["test"]["accuracy_teacher"], record["test"]["usd_per_1000_teacher"]) == (accuracy, None)
 
 
-@pytest.mark.parametrize("labels", ["gold", "teacher"])
-def test_accuracy_on_labels_of_the_teacher_is_told(run: Path, labels: str) -> None:
+@pytest.mark.parametrize(
+    ("labels", "agreement"),
+    [
+        ("gold", None),
+        ("teacher", "agreement with the teacher"),
+        ("mixed", "agreement with gold and the teacher's labels"),
+    ],
+)
+def test_accuracy_on_labels_of_the_teacher_is_told(run: Path, labels: str, agreement: str | None) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     (run / "metrics.json").write_text(json.dumps(metrics | {"labels": labels}))
-    held_out = HeldOut([], [Example("1", "It leaks.", "refund")])
-    told = describe_labels(DeferConfig(checkpoint=str(run), accuracy=0.9), run, held_out)
-    assert (told is not None and "agree with the teacher with accuracy=0.9" in told) == (labels == "teacher")
-    assert describe_labels(DeferConfig(checkpoint=str(run), agreement=0.9), run, held_out) is None
-    told = describe_labels(DeferConfig(checkpoint=str(run), share=0.9), run, HeldOut([], []))
-    assert (told is not None and "is agreement with the teacher" in told) == (labels == "teacher")
+    tested, untested = HeldOut([], [Example("1", "It leaks.", "refund")]), HeldOut([], [])
+    told = [
+        describe_labels(DeferConfig(checkpoint=str(run), accuracy=0.9), run, tested),
+        describe_labels(DeferConfig(checkpoint=str(run), share=0.9), run, untested),
+    ]
+    assert describe_labels(DeferConfig(checkpoint=str(run), agreement=0.9), run, tested) is None
+    assert told == [None, None] if agreement is None else all(agreement in str(one) for one in told)

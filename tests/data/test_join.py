@@ -92,6 +92,7 @@ def test_the_teachers_labels_replace_gold_in_train_and_validation_but_not_in_tes
     assert [(example.id, example.label) for example in data.validation] == [("validation 0", "teacher's")]
     assert [example.label for example in data.test] == ["gold", "gold"]
     assert (data.counts["no_label"], data.counts["asked_and_failed"]) == (3, 3)
+    assert "teacher_labels" not in data.counts  # all are
 
 
 def test_with_mixed_labels_the_teachers_fill_in_where_there_is_no_gold_label() -> None:

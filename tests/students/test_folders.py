@@ -17,6 +17,7 @@ from tiny import CHOICES, TEXTS, causal_folder, encoder_folder, examples, seq2se
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    M2M100Tokenizer,
     MarianConfig,
     MarianMTModel,
     T5EncoderModel,
@@ -145,11 +146,13 @@ def test_a_classifier_of_other_classes_gets_a_new_head(count: int, copy: Callabl
     assert len(student.rank(examples(2), READING)[0].scores or ()) == len(CHOICES)
 
 
-def test_a_config_of_other_sizes_than_the_weights_is_refused(copy: Callable[[str], Path]) -> None:
+def test_a_config_of_other_sizes_than_the_weights_is_refused(copy: Callable[[str], Path], tmp_path: Path) -> None:
     config = json.loads(((folder := copy("bert")) / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 12}))
     with pytest.raises(StudentError, match=r"intermediate.*is \[16\] in the weights, but \[12\] by config.json"):
         classify(folder)
+    with pytest.raises(StudentError, match=r"intermediate.*is \[16\] in the weights, but \[12\] by config.json"):
+        embed(folder, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
@@ -242,6 +245,15 @@ def test_targets_are_cut_into_the_pieces_of_targets(tmp_path: Path) -> None:
     assert ids[:-1] == student.tokenizer(text_target="refund it", add_special_tokens=False)["input_ids"]
     assert ids[:-1] != student.tokenizer("refund it", add_special_tokens=False)["input_ids"]
     assert student.decode([ids]) == ["refund it"]
+
+
+def test_targets_of_a_translation_model_need_no_language(copy: Callable[[str], Path], tmp_path: Path) -> None:
+    marian_folder(tmp_path)
+    tokenizer = M2M100Tokenizer(vocab_file=str(tmp_path / "vocab.json"), spm_file=str(tmp_path / "source.spm"))
+    student = build(copy("bart"))
+    student.tokenizer = tokenizer
+    [ids] = student.encode_targets(["refund it"])
+    assert tokenizer.decode(ids[:-1]) == "refund it"
 
 
 class Opener:
