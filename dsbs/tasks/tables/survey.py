@@ -27,6 +27,7 @@ MAX_CLASSES, MAX_NUMBERS, EACH = 500, 12, 2
 _SOLUTION = re.compile(r"####\s{0,9}-?[$0-9][0-9.,]{0,30}\s*\Z")
 _NUMBER_BEHIND = """task.answer_kind=number 'task.label_pattern="#### *(.+)"'"""
 _THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
+_COMMA_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}(?:,[0-9]{3}){1,5}(?:\.[0-9]{1,15})?")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]{1,15},[0-9]{1,15}")
 _TRUTH = {"true", "false"}
 _JOINT = re.compile(r"(?<=\w)[_-](?=\w)")  # and not in the grade A-
@@ -89,7 +90,10 @@ class LabelSurvey:
         """Return what to do where the labels may be something else than they are taken for; empty where all is well."""
         if len(labels) == 1 < self.rows:
             return f" All are {shown}: there is nothing to tell apart. Other answers: task.labels=[...]"
-        if kind == "free" and all(_DECIMAL_COMMA.fullmatch(name) or plain_number(name) is not None for name in labels):
+        others = [name for name in labels if plain_number(name) is None]
+        if kind == "free" and others and all(map(_COMMA_THOUSANDS.fullmatch, others)):
+            return f" If {others[0]!r} is {others[0].replace(',', '')}: task.answer_kind=number"
+        if kind == "free" and all(map(_DECIMAL_COMMA.fullmatch, others)):
             return " As numbers they are read with a decimal point: write 1,5 as 1.5."
         if kind == "free" and 2 * self.solutions > self.rows:
             return f" For the number behind ####: {_NUMBER_BEHIND}"

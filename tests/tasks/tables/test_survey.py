@@ -123,6 +123,7 @@ def test_a_mere_sign_among_names_is_no_label(tmp_path, labels, classes):
         (["R&amp;B", "R&B", "pop"], {}, "look alike"),
         ([*(f"{n}.500" for n in range(1, 30)), "950"], {}, "'1.500' is 1.5: if points part thousands"),
         ([f"{n},5" for n in range(600)], {}, "write 1,5 as 1.5"),
+        ([*(f"{n},500" for n in range(1, 600)), "950"], {}, "If '1,500' is 1500: task.answer_kind=number"),
         ([0, 1, -1], {}, 'task.missing=[nan, "-1"]'),
         ([1, 2], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 0 ('bad')"),
         ([-1, 0, 1], {"label_names": ["bad", "fair", "good"]}, "No label in column 'label' is 2 ('good')"),
