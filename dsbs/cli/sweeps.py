@@ -166,9 +166,7 @@ def _compares(words: Sequence[str]) -> bool:
 def sweep_fault(command: str, words: Sequence[str]) -> str | None:
     """Return what is wrong with the options of a sweep, or None: ``-m``, a plugin or ``objective.alpha`` is missing."""
     if command == "serve" and is_multirun(words):
-        return (
-            "-m: the jobs of a sweep follow each other, and a server does not end. Start one command for each server."
-        )
+        return "-m: the jobs of a sweep run in turn, and a server does not end. Start one command for each server."
     for word in words:
         key, _, value = word.partition("=")
         if key in PLUGIN_GROUPS and value not in ("null", "basic") and not is_multirun(words):

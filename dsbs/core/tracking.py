@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 WANDB = "wandb"
 # Trackers that Hugging Face's Trainer reports to -> packages of which one is needed; also the names of our extras.
 OTHERS = {"mlflow": ("mlflow",), "tensorboard": ("tensorboard", "tensorboardX"), "trackio": ("trackio",)}
-PROJECT = "dsbs"
 NOT_IN_PROJECT = "/\\#?%:"  # W&B takes none of these in the name of a project
 MAX_TAG, MAX_NAME = 64, 128  # characters of a tag, and of the other names, that W&B takes
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -38,7 +37,7 @@ class Tracking:
             Face's Trainer logs, so nothing about students that are trained without it. The other keys are for W&B.
         mode: ``online``, ``offline`` (files that ``wandb sync`` uploads later), ``disabled``, or ``auto``: the
             environment variable ``WANDB_MODE``, or else online if a key is found and offline otherwise.
-        project: the W&B project; in place of the default that of the environment variable ``WANDB_PROJECT``, if any.
+        project: the W&B project; by default the one in the environment variable ``WANDB_PROJECT``, if it is set.
         entity: the user or team that owns the project; None for the account's default.
         group: gathers runs; None: those that differ in their seed alone.
         tags: words to filter runs by, besides task, student, objective and control.
@@ -48,17 +47,12 @@ class Tracking:
 
     report_to: list[str] = field(default_factory=lambda: [WANDB])
     mode: str = "auto"
-    project: str = PROJECT
+    project: str = field(default_factory=lambda: os.environ.get("WANDB_PROJECT") or "dsbs")
     entity: str | None = None
     group: str | None = None
     tags: list[str] = field(default_factory=list)
     predictions: int = 100
     artifact: bool = False
-
-    def __post_init__(self) -> None:
-        """Take the project of W&B's own variable in place of the default."""
-        if self.project == PROJECT:
-            self.project = os.environ.get("WANDB_PROJECT") or PROJECT
 
     @property
     def others(self) -> list[str]:

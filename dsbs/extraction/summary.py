@@ -90,7 +90,7 @@ def _note_models(job: Job, counts: dict[str, SplitCount]) -> list[str]:
     if len(models) > 1:
         shown = ", ".join(f"{excerpt(name, 60)} ({number:,})" for name, number in models.most_common(5))
         return [f"The answers come from {len(models)} models, as the endpoint names them: {shown}. If a gateway falls "
-                "back to others, or the name has moved on to a newer one, teacher.model=VERSION sets it."]  # fmt: skip
+                "back to others, or the name has moved on to a newer one, teacher.model=VERSION pins one."]  # fmt: skip
     if models and isinstance(asked, str) and not _names_same(asked, *models):
         return [f"The endpoint says that {excerpt(next(iter(models)), 60)} answered (teacher.model={asked})."]
     return []
@@ -113,7 +113,7 @@ def _note_alike(counts: dict[str, SplitCount]) -> list[str]:
     if sampled < FEWEST_ALIKE or sampled > sum(count.alike for count in counts.values()):
         return []
     return [f"All samples of a question are word for word the same ({sampled:,} questions): the endpoint ignores the "
-            "temperature, or a cache answers. Agreement and votes say nothing then."]  # fmt: skip
+            "temperature, or a cache answers. Agreement and votes mean nothing then."]  # fmt: skip
 
 
 def _summarise_split(job: Job, count: SplitCount, requests: int, cached: int) -> dict[str, Any]:

@@ -261,15 +261,15 @@ CSP = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'
 
 
 def explain_missing(path: str) -> str:
-    """Return what to tell of an address that there is not.
+    """Return the message for an address without a route.
 
     >>> explain_missing("/chat/completions")
     'Not found: the base_url of a client ends in /v1 here.'
     >>> explain_missing("/v1/responses")
-    'Not found: of the API of OpenAI this server has /v1/chat/completions and /v1/models.'
+    "Not found: of OpenAI's API this server has /v1/chat/completions and /v1/models."
     """
     if path.startswith("/v1"):
-        return "Not found: of the API of OpenAI this server has /v1/chat/completions and /v1/models."
+        return "Not found: of OpenAI's API this server has /v1/chat/completions and /v1/models."
     routes = ("/completions", "/models", "/responses")
     return "Not found: the base_url of a client ends in /v1 here." if path.endswith(routes) else "Not found."
 

@@ -160,7 +160,7 @@ class OpenAITeacher(Teacher):
             )
         if odd := describe_odd_key(key, self.api_key_header.lower() == AUTHORIZATION.lower()):
             raise TeacherError(
-                f"teacher.api_key_env={self.api_key_env}: this environment variable holds no key, since it has "
+                f"teacher.api_key_env={self.api_key_env}: this environment variable is no valid key: it has "
                 f"{odd}. Set it again: export {self.api_key_env}=…",
                 fatal=True,
             )

@@ -221,7 +221,7 @@ def test_switches_of_other_tools_are_applied(monkeypatch: pytest.MonkeyPatch) ->
     assert choose_mode("auto") == "offline"
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
     assert Tracking().project == "theirs"
-    assert Tracking(project="mine").project == "mine"
+    assert Tracking(project="dsbs").project == "dsbs", "typed, or of a run that is there already"
 
 
 @pytest.mark.parametrize("project", ["team/project", "50%", "", "p" * 129])
