@@ -249,8 +249,7 @@ def show(figures: dict[str, Any], config: TrafficConfig, typed: Sequence[str], c
         + (f"; {figures['unread']:,} without a readable input" if figures["unread"] else ""),
         highlight=False,
     )
-    for sentence in figures["mixture"]:
-        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+    print_lines(console, *figures["mixture"], indent="  ")
     if "written" in figures:
         parts = ", ".join(f"{split} {count:,}" for split, count in figures["written"].items())
         if figures["explained"] is not None:
