@@ -52,6 +52,12 @@ def test_models_other_than_the_one_that_was_asked_are_told(tmp_path: Path, named
     assert all(word in notes[0] for word in words)
 
 
+def test_recorded_answers_may_be_of_several_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ScriptedTeacher, "by_id", True)
+    says = lambda request: Completion(correct(request), "stop", f"gpt-{request.id}", 20, 10)  # noqa: E731
+    assert run_extraction(job_for(tmp_path, ScriptedTeacher(says=says)))["notes"] == []
+
+
 def test_samples_that_are_all_the_same_text_are_told(tmp_path: Path) -> None:
     long = lambda request, tail="": Completion(f"{'I count its letters. ' * 3}{tail}{correct(request)}")  # noqa: E731
     told = {}
