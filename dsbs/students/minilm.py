@@ -74,6 +74,7 @@ class MiniLM(GenerativeStudent):
         from transformers import BertLMHeadModel, BertModel, EncoderDecoderModel
 
         from dsbs.students.loading import open_model, quietly
+        from dsbs.students.model import grow_vocabulary
         from dsbs.students.seq2seq import Seq2SeqModel
 
         # An encoder has no cross-attention, which would be said at length.
@@ -82,6 +83,7 @@ class MiniLM(GenerativeStudent):
             decoder = opened.network(
                 BertLMHeadModel, is_decoder=True, add_cross_attention=True, num_hidden_layers=self.decoder_layers
             )
+        grow_vocabulary(encoder, tokenizer)  # Seq2SeqModel does so for the decoder
         model = EncoderDecoderModel(encoder=encoder, decoder=decoder)
         model.config.decoder_start_token_id = tokenizer.cls_token_id
         model.config.eos_token_id = tokenizer.sep_token_id

@@ -30,12 +30,13 @@ def find_unknown(tokenizer: Any) -> int | None:
     return None if tokenizer.unk_token_id in (None, *others) else int(tokenizer.unk_token_id)
 
 
-def grow_vocabulary(network: Any, tokenizer: Any, tables: Callable[[], tuple[torch.Tensor, torch.Tensor]]) -> None:
+def grow_vocabulary(network: Any, tokenizer: Any, tables: Callable[[], tuple[torch.Tensor, ...]] | None = None) -> None:
     """Give every token of a tokenizer an embedding: tokens may have been added, and the network not resized.
 
     Args:
-        tables: returns the input and output embeddings [V, d] of the network.
+        tables: returns the embeddings [V, d] of the network; None: it is an encoder, and has input embeddings alone.
     """
+    tables = tables or (lambda: (network.get_input_embeddings().weight,))
     ids = {id: token for token, id in tokenizer.get_vocab().items()}
     known = min(map(len, tables()))
     if new := sorted(id for id in ids if id >= known):

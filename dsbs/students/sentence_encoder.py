@@ -34,7 +34,7 @@ class SentenceEncoder:
     def __init__(
         self, network: Any, tokenizer: Any, pooling: str, max_input_tokens: int, cache: Path | None = None
     ) -> None:
-        grow_vocabulary(network, tokenizer, lambda: (network.get_input_embeddings().weight,) * 2)
+        grow_vocabulary(network, tokenizer)
         self.network = network.to(best_device()).eval()
         tokenizer.padding_side = "right"  # the first state is that of the text
         self.tokenizer = tokenizer

@@ -26,7 +26,7 @@ from transformers import (
 from dsbs.core.errors import StudentError
 from dsbs.core.records import Example
 from dsbs.core.terminal import log_once
-from dsbs.students import Causal, Embedding, Encoder, Pretrained
+from dsbs.students import Causal, Embedding, Encoder, MiniLM, Pretrained
 from dsbs.students.answering import DecodingConfig
 from dsbs.students.base import check_place
 from dsbs.students.model import StudentModel
@@ -136,6 +136,8 @@ def test_tokens_of_a_frozen_encoder_get_an_embedding(copy: Callable[[str], Path]
     tokenizer.add_tokens(["[PRODUCT]"])
     tokenizer.save_pretrained(folder)
     assert embed(folder, tmp_path).transform(["a [PRODUCT]"]).shape == (1, 16)
+    student = MiniLM(name="minilm", path=str(folder), decoder_layers=1).build([], "target", 0)
+    assert student.rank([Example("1", "a [PRODUCT]", None, CHOICES)], READING)[0].label in CHOICES
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
