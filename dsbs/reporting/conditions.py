@@ -21,7 +21,7 @@ class Condition:
     """Runs that differ only in their seed, one per seed.
 
     Attributes:
-        labels: ``gold`` or ``teacher``.
+        labels: ``gold``, ``teacher`` or ``mixed``.
         teacher: the teacher's name, or None where none was used.
         settings: other settings that vary between conditions -> value.
         runs: sorted by seed.
