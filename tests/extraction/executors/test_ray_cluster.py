@@ -127,7 +127,7 @@ class Unstartable:
     def __init__(self) -> None:
         raise ModuleNotFoundError("no module of that name")
 
-    async def exchange(self, questions: Any, stop: bool) -> None: ...
+    async def exchange(self, questions: Any, stop: bool, proven: bool) -> None: ...
 
 
 def test_a_key_is_in_no_file_of_ray_nor_in_ours(tmp_path: Path) -> None:
