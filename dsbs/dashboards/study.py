@@ -7,7 +7,7 @@ from typing import Any
 
 from dsbs.core.errors import DataError
 from dsbs.core.names import path_part
-from dsbs.core.tracking import find_run_id
+from dsbs.core.run_ids import find_run_id
 from dsbs.core.untrusted import read_json_file
 from dsbs.data.controls import NO_CONTROL
 from dsbs.reporting.reading import MAX_JSON, FinishedRun, read_runs

@@ -16,7 +16,7 @@ from dsbs.core.errors import RunError
 from dsbs.core.files import write_json, write_text
 from dsbs.core.fingerprint import fingerprint
 from dsbs.core.names import path_part
-from dsbs.core.tracking import find_run_id, new_run_id
+from dsbs.core.run_ids import find_run_id, new_run_id
 from dsbs.core.untrusted import read_object
 
 PACKAGES = (

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dsbs.core.errors import ConfigError
+from dsbs.core.run_ids import find_run_id
 from dsbs.core.secrets import mask
-from dsbs.core.tracking import WANDB, Tracker, Tracking, find_run_id, open_tracker
+from dsbs.core.tracking import WANDB, Tracker, Tracking, open_tracker
 from dsbs.data.controls import NO_CONTROL
 from dsbs.data.subsets import sample_ids
 from dsbs.training.run_folder import Run

@@ -179,7 +179,7 @@ def test_a_comparison_is_asked_for_in_its_own_words(words: list[str], says: str)
 
 
 def own(folder: Path, place: str, text: str | bytes) -> str:
-    """Write an option of the user's own, and return what is told of it."""
+    """Return the message that an option file of the user's own leads to."""
     file = folder / place
     file.parent.mkdir(parents=True)
     file.write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -8,7 +8,7 @@ import pytest
 from commands.test_train import SMALL
 from wandb_files import read_recorded
 
-from dsbs.core.tracking import find_run_id
+from dsbs.core.run_ids import find_run_id
 from dsbs.dashboards.study import Study
 from dsbs.reporting.reading import FinishedRun, read_run
 from dsbs.training.tracked import summarise_run

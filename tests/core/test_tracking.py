@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from dsbs.core.tracking import OtherTrackers, Tracker, Tracking, find_run_id, new_run_id, open_tracker
+from dsbs.core.run_ids import find_run_id, new_run_id
+from dsbs.core.tracking import OtherTrackers, Tracker, Tracking, open_tracker
 from dsbs.core.wandb_mode import choose_mode, find_key, set_environment
 
 KEY = "0123456789abcdef0123456789abcdef01234567"

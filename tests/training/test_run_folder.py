@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dsbs.core.errors import RunError
-from dsbs.core.tracking import find_run_id
+from dsbs.core.run_ids import find_run_id
 from dsbs.training.run_folder import Run, name_run
 
 SETTINGS: dict[str, Any] = {

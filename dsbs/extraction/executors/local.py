@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Requests in a row that may fail after their last attempt.
 HOPELESS_REQUESTS = 20
-# Times in a row that a server may be busy which has not answered yet: the pauses between them outlast a limit per
-# minute. The user is told after the third.
+# Rejections in a row after which a server that has never answered is given up, and after which a warning is logged.
+# The pauses between five are longer than a minute, after which a limit per minute is over.
 HOPELESS_REJECTIONS, TOLD_REJECTION = 5, 3
 TIMEOUT = "timeout"
 OVERLOAD = BUSY | {TIMEOUT, TOO_MANY_FILES}

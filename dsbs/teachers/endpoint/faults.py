@@ -1,6 +1,7 @@
 """Errors of endpoints as messages: the endpoint's own reason and the setting that helps, never the API key."""
 
 import errno
+import json
 import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -215,7 +216,7 @@ def explain_error_object(error: Any, where: Address | None, key: str) -> Teacher
         )
         status = next((known for known, tells in signs if tells), status)
     if status and where:
-        wait = read_wait({}, excerpt(error, MAX_SAID).replace("'", '"').encode(), explanation)
+        wait = read_wait({}, json.dumps(error).encode(), explanation)
         return explain_code(status, explanation, kind, where, wait, prefix="error")
     return TeacherError(
         f"The endpoint answered with an error{f' ({kind})' if kind else ''}: "
